@@ -1,0 +1,80 @@
+"""Session options: set, restored, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pooch
+import pytest
+
+import xappa
+from xappa.errors import OptionError
+from xappa.options import Options, cache_folder
+
+
+@pytest.fixture(autouse=True)
+def defaults():
+    with xappa.set_options(**vars(Options())):
+        yield
+
+
+def test_a_call_lasts_and_a_block_ends():
+    xappa.set_options(default_model="other")
+    assert xappa.get_options().default_model == "other"
+    with xappa.set_options(default_model="another", progress=False):
+        assert xappa.get_options() == Options(default_model="another", progress=False)
+    assert xappa.get_options() == Options(default_model="other")
+
+
+def test_a_block_restores_only_what_it_set():
+    with xappa.set_options(progress=False):
+        xappa.set_options(latent_cache_bytes=5)
+    assert xappa.get_options() == Options(latent_cache_bytes=5)
+
+
+def test_a_block_that_fails_restores():
+    with pytest.raises(RuntimeError), xappa.set_options(progress=True):
+        raise RuntimeError
+    assert xappa.get_options().progress is None
+
+
+def test_unknown_options_are_answered_with_the_valid_ones():
+    with pytest.raises(OptionError) as caught:
+        xappa.set_options(progres=False, default_model="other")
+    text = str(caught.value)
+    assert "'progres'" in text
+    assert "did you mean 'progress'" in text
+    assert all(f"'{name}'" in text for name in ("progress", "cache_dir", "latent_cache_bytes", "default_model"))
+    assert xappa.get_options() == Options()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("progress", "yes"),
+        ("cache_dir", 3),
+        ("latent_cache_bytes", -1),
+        ("latent_cache_bytes", float("nan")),
+        ("latent_cache_bytes", "2 GB"),
+        ("default_model", None),
+        ("default_model", ""),
+    ],
+)
+def test_values_that_are_not_valid(name, value):
+    with pytest.raises(OptionError, match=name):
+        xappa.set_options(**{name: value})
+    assert xappa.get_options() == Options()
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    with pytest.raises(OptionError, match=r"progress='yes'.*cache_dir=3"):
+        xappa.set_options(progress="yes", cache_dir=3)
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("XAPPA_CACHE", raising=False)
+    assert cache_folder() == Path(pooch.os_cache("xappa"))
+    monkeypatch.setenv("XAPPA_CACHE", str(tmp_path / "environment"))
+    assert cache_folder() == tmp_path / "environment"
+    with xappa.set_options(cache_dir=tmp_path / "option"):
+        assert cache_folder() == tmp_path / "option"

@@ -1,0 +1,188 @@
+"""The command ``xappa``: arguments in, functions called, results printed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import xappa
+from xappa.errors import OptionError, XappaError
+
+TRAIN_STEPS = {
+    "simulate": "run the climate model that the networks learn from (in an environment of its own)",
+    "autoencoder": "standardise the nature run and train the autoencoder on it",
+    "denoiser": "encode the nature run and train the denoiser on windows of it",
+    "package": "write the model directory, with its card of measured scores",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit code: 0; 2 after an error that says what to do; 130 after an interruption.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (XappaError, FileNotFoundError) as error:
+        if args.debug:
+            raise
+        print(f"xappa {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print(f"xappa {args.command}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="xappa", description="Generative data assimilation with xarray.")
+    parser.add_argument("--version", action="version", version=f"xappa {xappa.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for add in (_add_demo, _add_assimilate, _add_models, _add_train):
+        add(commands, common)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "demo",
+        parents=[common],
+        help="48 hours of a simulated atmosphere: observe it, assimilate, score, draw",
+        description="Observe 48 hours of a simulated atmosphere with a realistic network, assimilate the reports, "
+        "score the analysis against the truth and against withheld stations, and draw one figure.",
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for results (default: %(default)s)")
+    parser.add_argument("--members", type=int, default=8, help="number of members (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of network and members (default: %(default)s)")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from xappa.demo import run_demo
+
+    print(run_demo(args.out, members=args.members, seed=args.seed))
+
+
+def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "assimilate",
+        parents=[common],
+        help="analyse files of reports",
+        description="Read reports, withhold some stations, assimilate the others, write the ensemble, and print the "
+        "error at the withheld stations beside those of climatology and of interpolation.",
+    )
+    parser.add_argument("source", nargs="+", type=Path, help="files of reports: BUFR, CSV, Parquet or NetCDF")
+    parser.add_argument(
+        "--times",
+        nargs="+",
+        required=True,
+        metavar=("START", "END"),
+        help="first and last time of the analysis, such as 2018-11-02T12; one alone: that time",
+    )
+    parser.add_argument("--members", type=int, default=8, help="number of members (default: %(default)s)")
+    parser.add_argument(
+        "--withhold",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="fraction of the stations that is kept for the scores (default: %(default)s)",
+    )
+    parser.add_argument("--model", metavar="NAME", help="name or folder of the model (default: the embedded one)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of stations and members (default: %(default)s)")
+    parser.add_argument("--error", metavar="TABLE", help="table of observation errors (default: the model's)")
+    parser.add_argument("--out", type=Path, metavar="ZARR", help="store that receives the analysis (default: none)")
+    parser.set_defaults(run=_assimilate)
+
+
+def _assimilate(args: argparse.Namespace) -> None:
+    if len(args.times) > 2:
+        raise OptionError(f"--times takes a first and a last time, found {len(args.times)}: {' '.join(args.times)}")
+    from xappa.tasks.reports import assimilate_reports
+
+    report = assimilate_reports(
+        args.source,
+        args.times[0],
+        args.times[-1],
+        members=args.members,
+        withhold=args.withhold,
+        model=args.model,
+        error=args.error,
+        seed=args.seed,
+        out=args.out,
+    )
+    print(report)
+
+
+def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("models", parents=[common], help="list the models that are known by name")
+    parser.set_defaults(run=_models)
+
+
+def _models(args: argparse.Namespace) -> None:
+    from xappa.models.registry import models
+
+    for name, about in models().items():
+        print(f"{name}  {about}")
+
+
+def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="make a model: simulate, autoencoder, denoiser, package",
+        description="Make a model from a recipe, in four steps. Each resumes where it was stopped.",
+    )
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    for name, what in TRAIN_STEPS.items():
+        step = steps.add_parser(name, parents=[common], help=what, description=what[0].upper() + what[1:] + ".")
+        step.add_argument("--config", type=Path, metavar="TOML", help="the recipe (default: the embedded model's)")
+        step.add_argument(
+            "--work",
+            type=Path,
+            default=Path("training"),
+            metavar="FOLDER",
+            help="where the steps leave their results for each other (default: %(default)s)",
+        )
+        if name == "simulate":
+            step.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="runs of the recipe (default: all)")
+        elif name == "package":
+            step.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model directory")
+        else:
+            step.add_argument("--device", help="such as cpu or cuda (default: an accelerator where there is one)")
+        step.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from xappa.streaming.devices import resolve
+    from xappa.training import commands
+    from xappa.training.config import read_config
+
+    file = args.config or Path(str(resources.files("xappa.training") / "speedy.toml"))
+    recipe = read_config(file)
+    if args.step == "simulate":
+        commands.simulate(file, args.work, tuple(args.runs))
+    elif args.step == "autoencoder":
+        commands.train_autoencoder(recipe, args.work, resolve(args.device))
+    elif args.step == "denoiser":
+        commands.train_denoiser(recipe, args.work, resolve(args.device))
+    else:
+        commands.package(recipe, args.work, args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Diffusion: schedules, preconditioning, samplers, guidance. Torch only."""

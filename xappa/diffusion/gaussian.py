@@ -1,0 +1,155 @@
+"""A Gaussian prior on windows of latents, in closed form, and the denoiser that a network corrects.
+
+For x ~ N(0, P) and x_t = x + sigma eps, the posterior mean and covariance of x are
+
+    E[x | x_t] = P (P + sigma^2)^-1 x_t,        Cov[x | x_t] = sigma^2 P (P + sigma^2)^-1.
+
+P is taken homogeneous in longitude and stationary in time. Then it falls apart by zonal wavenumber m. For each m,
+patterns over (latitude, channel) are the eigenvectors of their covariance; the leading ones share a joint covariance
+over (time, pattern), so that waves travel and grow together; each of the others has a covariance in time of its own;
+what no pattern holds is white in (latitude, channel), with one covariance in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Spectral = Callable[[Tensor], Tensor]
+
+
+class GaussianPrior(nn.Module):
+    """Gaussian prior on windows (B, K, h, w, C) of standardised latents.
+
+    Parameters
+    ----------
+    window : int
+        Times K.
+    shape : tuple of int
+        Latent (h, w, C).
+    patterns, joint : int
+        Patterns R a wavenumber, and the number J of leading ones with a joint covariance.
+
+    Notes
+    -----
+    Buffers hold complex numbers as pairs of reals; M = w // 2 + 1 wavenumbers, N = h C:
+    ``patterns`` (M, N, R, 2); ``joint_vectors`` (M, J K, J K, 2), ``joint_variances`` (M, J K);
+    ``single_vectors`` (M, R - J, K, K, 2), ``single_variances`` (M, R - J, K);
+    ``rest_vectors`` (M, 1, K, K, 2), ``rest_variances`` (M, 1, K).
+    """
+
+    def __init__(self, window: int, shape: tuple[int, int, int], patterns: int, joint: int) -> None:
+        super().__init__()
+        h, w, c = shape
+        self.window, self.shape, self.joint = window, shape, joint
+        m, n, k, single = w // 2 + 1, h * c, window, patterns - joint
+        sizes = {
+            "patterns": (m, n, patterns, 2),
+            "joint_vectors": (m, joint * k, joint * k, 2),
+            "joint_variances": (m, joint * k),
+            "single_vectors": (m, single, k, k, 2),
+            "single_variances": (m, single, k),
+            "rest_vectors": (m, 1, k, k, 2),
+            "rest_variances": (m, 1, k),
+        }
+        for name, size in sizes.items():
+            self.register_buffer(name, torch.zeros(size))
+
+    patterns: Tensor
+    joint_vectors: Tensor
+    joint_variances: Tensor
+    single_vectors: Tensor
+    single_variances: Tensor
+    rest_vectors: Tensor
+    rest_variances: Tensor
+
+    def transform(self, x: Tensor, function: Spectral) -> Tensor:
+        """f(P) x, with f acting on eigenvalues.
+
+        Parameters
+        ----------
+        x : Tensor (B, K, h, w, C)
+        function : callable
+            Maps eigenvalues (..., 1) to factors that broadcast to (..., B): one a batch entry where sigma differs.
+        """
+        batch, k, (h, w, c) = x.shape[0], self.window, self.shape
+        patterns = torch.view_as_complex(self.patterns)
+        waves = torch.fft.rfft(x, dim=3, norm="ortho").permute(3, 0, 1, 2, 4).reshape(-1, batch * k, h * c)
+        amplitude = waves @ patterns.conj()
+        rest = waves - amplitude @ patterns.mT
+        amplitude = amplitude.unflatten(1, (batch, k))
+        leading = self._joint(amplitude[..., : self.joint], function)
+        single = _in_time(amplitude[..., self.joint :], self.single_vectors, self.single_variances, function)
+        amplitude = torch.cat([leading, single], -1).flatten(1, 2)
+        rest = _in_time(rest.unflatten(1, (batch, k)), self.rest_vectors, self.rest_variances, function)
+        waves = amplitude @ patterns.mT + rest.flatten(1, 2)
+        waves = waves.reshape(-1, batch, k, h, c).permute(1, 2, 3, 0, 4)
+        return torch.fft.irfft(waves, n=w, dim=3, norm="ortho")
+
+    def _joint(self, amplitude: Tensor, function: Spectral) -> Tensor:
+        """The leading patterns: amplitude (M, B, K, J), eigenvectors over (K J)."""
+        vectors = torch.view_as_complex(self.joint_vectors)
+        inner = amplitude.flatten(2) @ vectors.conj()
+        inner = inner * function(self.joint_variances[..., None]).mT
+        return (inner @ vectors.mT).view_as(amplitude)
+
+    def denoise(self, x_t: Tensor, sigma: Tensor) -> Tensor:
+        """E[x | x_t]: x_t (B, K, h, w, C), sigma () or (B,)."""
+        variance = sigma.reshape(-1) ** 2
+        return self.transform(x_t, lambda p: p / (p + variance))
+
+    def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Cov[x | x_t] v, which doesn't depend on x_t: v (B, K, h, w, C), sigma () or (B,)."""
+        variance = sigma.reshape(-1) ** 2
+        return self.transform(v, lambda p: variance * p / (p + variance))
+
+    def root(self, noise: Tensor) -> Tensor:
+        """P^(1/2) noise: a sample of the prior, for standard normal noise (B, K, h, w, C)."""
+        return self.transform(noise, torch.sqrt)
+
+
+def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Spectral) -> Tensor:
+    """Patterns each by itself: amplitude (M, B, K, R), eigenvectors (M, R or 1, K, K), eigenvalues (M, R or 1, K)."""
+    basis = torch.view_as_complex(vectors)
+    series = amplitude.permute(0, 3, 1, 2)
+    inner = series @ basis.conj()
+    inner = inner * function(variances[..., None]).mT
+    return (inner @ basis.mT).permute(0, 2, 3, 1)
+
+
+class GaussianDenoiser(nn.Module):
+    """D(x_t) = D_g(x_t) + sigma / (2 sqrt(sigma^2 + 1)) F(x_t / sqrt(sigma^2 + 1), D_g(x_t), ln sigma, date).
+
+    D_g is the Gaussian's posterior mean and F a network that learns what the Gaussian leaves.
+
+    Parameters
+    ----------
+    prior : GaussianPrior
+    residual : Module or None
+        ``residual(x, x_gauss, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves D_g alone.
+    bfloat16 : bool, optional
+        Run the network in mixed precision (default False).
+    """
+
+    def __init__(self, prior: GaussianPrior, residual: nn.Module | None, bfloat16: bool = False) -> None:
+        super().__init__()
+        self.prior, self.residual, self.bfloat16 = prior, residual, bfloat16
+
+    def forward(self, x_t: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
+        """x_t (B, K, h, w, C); sigma () or (B,) or (B, 1); date (K, 4) or (B, K, 4). Returns the estimate of x."""
+        sigma = sigma.reshape(-1).expand(x_t.shape[0])
+        gauss = self.prior.denoise(x_t, sigma)
+        if self.residual is None:
+            return gauss
+        date = date.expand(x_t.shape[0], -1, -1)
+        column = sigma[:, None, None, None, None]
+        scale = torch.rsqrt(column**2 + 1)
+        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.bfloat16):
+            correction = self.residual(x_t * scale, gauss, 10 * torch.log(sigma), date)
+        return gauss + 0.5 * column * scale * correction.to(gauss.dtype)
+
+    def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """Covariance of x given x_t under the Gaussian: what Jacobian-free guidance needs."""
+        return self.prior.covariance(v, sigma)

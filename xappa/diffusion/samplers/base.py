@@ -1,0 +1,102 @@
+r"""What samplers share: from noise to data, along a grid of noise levels.
+
+A state at noise level :math:`\sigma` is :math:`x_\sigma = x + \sigma \epsilon`, with :math:`\epsilon \sim \mathcal{N}(0, I)`. A sampler
+starts from :math:`x_{\sigma(1)}` and visits :math:`\sigma(1) > \dots > \sigma(0)`, with the times :math:`t` evenly spaced.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from xappa.errors import OptionError
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""(x_t, sigma 0-d) -> estimate of x, like x_t."""
+Schedule = Callable[[Tensor], Tensor]
+"""Times in [0, 1] -> noise levels."""
+Noise = Callable[[int], Tensor]
+"""Number of the draw, from 0 -> standard normal numbers, like x."""
+Progress = Callable[[int, int], None]
+"""(evaluations done, evaluations in all)"""
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """Options of a sampler; calling it samples.
+
+    Parameters
+    ----------
+    steps : int
+        Number N of steps.
+    final : bool
+        Return the denoiser's estimate at the last noise level (one more evaluation) instead of the state there, which
+        still carries noise of sigma(0). Default False, the official behaviour.
+    """
+
+    steps: int = 64
+    final: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if problems := self.problems():
+            raise OptionError(f"{type(self).__name__}: {'; '.join(problems)}")
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        return [] if self.steps >= 1 else [f"steps={self.steps}, expected at least 1"]
+
+    @property
+    def evaluations(self) -> int:
+        """Number of calls of the denoiser."""
+        return self.evaluations_of_steps + self.final
+
+    @property
+    def evaluations_of_steps(self) -> int:
+        """Number of calls of the denoiser, without the final one."""
+        return self.steps
+
+    @abstractmethod
+    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+        """State at `grid[-1]` from the state `x` at `grid[0]`: noise levels (N + 1,), float64 on the CPU."""
+
+    @torch.no_grad()
+    def __call__(
+        self, denoiser: Denoise, x: Tensor, noise: Noise, schedule: Schedule, progress: Progress | None = None
+    ) -> Tensor:
+        """Sample.
+
+        Parameters
+        ----------
+        denoiser : callable
+            ``denoiser(x_t, sigma) -> estimate of x``; dates and observations are already bound.
+        x : Tensor, shape (B, ...)
+            Start: ``sigma(1)`` times standard normal noise.
+        noise : callable
+            ``noise(k)``: standard normal numbers like `x`, for the k-th draw.
+        schedule : callable
+            ``schedule(t) -> sigma``.
+        progress : callable, optional
+            ``progress(done, total)``, called after every evaluation of the denoiser.
+
+        Returns
+        -------
+        Tensor
+            Like `x`.
+        """
+        done = itertools.count(1)
+
+        def denoise(x_t: Tensor, sigma: Tensor) -> Tensor:
+            estimate = denoiser(x_t, sigma.to(x_t))
+            if progress is not None:
+                progress(next(done), self.evaluations)
+            return estimate
+
+        grid = schedule(torch.linspace(1, 0, self.steps + 1, dtype=torch.float64)).flatten()
+        draws = (noise(k).to(x) for k in itertools.count())
+        x = self.run(denoise, x, grid, draws)
+        return denoise(x, grid[-1]) if self.final else x

@@ -1,0 +1,63 @@
+r"""Rewind: go down several noise levels, and come back up with new noise.
+
+From :math:`\sigma_i`, denoise to :math:`\sigma_{i+k}` and return to the next level of the grid,
+
+.. math:: x_{i+1} = x_{i+k} + \sqrt{\sigma_{i+1}^2 - \sigma_{i+k}^2} \, \epsilon.
+
+The new noise repairs what earlier steps got wrong.
+
+References
+----------
+.. [1] Xu et al., Restart sampling for improving generative processes, 2023, https://arxiv.org/abs/2306.14878
+.. [2] Lugmayr et al., RePaint, 2022, https://arxiv.org/abs/2201.09865
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor
+
+from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.ddim import ddim_step
+
+
+@dataclass(frozen=True)
+class Rewind(Sampler):
+    """Stochastic, one draw of noise a step.
+
+    Parameters
+    ----------
+    steps : int, default 64
+    depth : int, default 16
+        Levels k that a step goes down, fewer where fewer are left.
+    jump : bool, default True
+        Go down in one step; otherwise level by level.
+    final : bool, default False
+        See `Sampler`.
+    """
+
+    depth: int = 16
+    jump: bool = True
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        return super().problems() + ([] if self.depth >= 1 else [f"depth={self.depth}, expected at least 1"])
+
+    @property
+    def evaluations_of_steps(self) -> int:
+        """Number of calls of the denoiser, without the final one."""
+        return self.steps if self.jump else sum(min(self.depth, self.steps - i) for i in range(self.steps))
+
+    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+        """See `Sampler.run`."""
+        for i in range(self.steps):
+            below = grid[i : i + self.depth + 1]
+            if self.jump:
+                below = below[[0, -1]]
+            for sigma_t, sigma_s in pairwise(below):
+                x = ddim_step(denoise, x, sigma_t, sigma_s)
+            x = x + (grid[i + 1] ** 2 - below[-1] ** 2).sqrt() * next(draws)
+        return x

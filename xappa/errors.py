@@ -1,0 +1,59 @@
+"""Exceptions. Each says what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class XappaError(ValueError):
+    """Base of every error raised on purpose."""
+
+
+class DatasetError(XappaError):
+    """A Dataset that cannot be used: axes, times, variables or units are not as needed."""
+
+
+class ObservationError(XappaError):
+    """Observations that cannot be read at all (bad single reports are counted, never raised)."""
+
+
+class UnitsError(XappaError):
+    """Units that are unknown, or that cannot be converted."""
+
+
+class ModelError(XappaError):
+    """A model that is unknown or incomplete."""
+
+
+class IntegrityError(ModelError):
+    """A file whose contents are not those that the registry names."""
+
+
+class OptionError(XappaError):
+    """An option with a value that is not valid."""
+
+
+class MissingDependency(XappaError, ImportError):
+    """An optional package is needed; the message names the command that installs it."""
+
+
+def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
+    """Text that offers the known names nearest to `name`: ``"; did you mean 'a' or 'b'?"``, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.4)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def choose(kind: str, name: str, registry: dict) -> object:
+    """Entry `name` of a registry; a wrong name is answered with the valid ones.
+
+    Raises
+    ------
+    OptionError
+        If `registry` has no such key.
+    """
+    if name not in registry:
+        raise OptionError(
+            f"Unknown {kind} {name!r}; expected one of {', '.join(map(repr, registry))}{nearest_names(name, registry)}"
+        )
+    return registry[name]

@@ -1,0 +1,1 @@
+"""Networks: autoencoder, transformer and what they are made of. Torch only."""

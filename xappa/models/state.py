@@ -1,0 +1,69 @@
+"""What a model's state is made of: variables, levels, grid, times. Names and numbers only, no tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class StateSpec:
+    """The state of one time, and how times follow each other.
+
+    Parameters
+    ----------
+    channels : tuple of (str, int or None)
+        Variable and pressure level (hPa; None at the surface), in the order of the channel axis.
+    latitude, longitude : tuple of float
+        Cell centres, degrees north and east, in the order of the grid's rows and columns.
+    step_hours : int
+        Hours between model times, which are counted from 00 UTC.
+    window : int
+        Number of times that the denoiser sees at once.
+    masked : tuple of str
+        Variables that are missing over land.
+    """
+
+    channels: tuple[tuple[str, int | None], ...]
+    latitude: tuple[float, ...]
+    longitude: tuple[float, ...]
+    step_hours: int
+    window: int
+    masked: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channel, latitude, longitude)"""
+        return len(self.channels), len(self.latitude), len(self.longitude)
+
+    @property
+    def step(self) -> np.timedelta64:
+        """Time between two states."""
+        return np.timedelta64(self.step_hours, "h")
+
+    @cached_property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables, each once, in the order of the channels."""
+        return tuple(dict.fromkeys(name for name, _ in self.channels))
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """All pressure levels of any variable, hPa, ascending."""
+        return tuple(sorted({level for _, level in self.channels if level is not None}))
+
+    def index(self, name: str, level: int | None = None) -> int:
+        """Position of a variable (on a level) on the channel axis; KeyError if the model has none."""
+        try:
+            return self.channels.index((name, level))
+        except ValueError:
+            raise KeyError((name, level)) from None
+
+    def of(self, name: str) -> tuple[int, ...]:
+        """Positions of all channels of a variable, in channel order."""
+        return tuple(i for i, (n, _) in enumerate(self.channels) if n == name)
+
+    def levels_of(self, name: str) -> tuple[int, ...]:
+        """Pressure levels on which the model has `name`, in channel order (empty for a surface variable)."""
+        return tuple(lev for n, lev in self.channels if n == name and lev is not None)

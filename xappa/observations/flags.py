@@ -1,0 +1,77 @@
+"""Why a report is not used: one small integer beside every value, with its CF attributes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+
+class Flag(IntEnum):
+    """State of one reported value: 0 is good, anything else is the reason of its rejection."""
+
+    GOOD = 0
+    MISSING_PLACE = 1
+    MISSING_TIME = 2
+    OUT_OF_RANGE = 3
+    DUPLICATE = 4
+    OUTSIDE_TIMES = 5
+    OUTSIDE_LEVELS = 6
+    BELOW_SURFACE = 7
+    UNKNOWN_VARIABLE = 8
+    MASKED = 9
+    NO_HEIGHT = 10
+    WITHHELD = 11
+    UNUSED = 12
+
+
+def flag_attrs() -> dict[str, object]:
+    """CF attributes of a flag variable: ``flag_values`` (int8) and ``flag_meanings``."""
+    return {
+        "flag_values": np.array([flag.value for flag in Flag], dtype="int8"),
+        "flag_meanings": " ".join(flag.name.lower() for flag in Flag),
+    }
+
+
+def flags_of(obs: xr.Dataset, variable: str) -> xr.DataArray:
+    """Flags of `variable` (int8, dimension ``obs``): those stored, or all good."""
+    name = f"{variable}_flag"
+    if name in obs:
+        return obs[name]
+    return xr.DataArray(np.zeros(obs.sizes["obs"], dtype="int8"), dims="obs", attrs=flag_attrs())
+
+
+def with_flag(
+    obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[np.bool_], flag: Flag
+) -> xr.Dataset:
+    """Reject reports of one variable; a report that is rejected already keeps its first reason.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form; not changed.
+    variable : str
+        Quantity whose reports are rejected.
+    mask : array of bool, shape (obs,)
+        Reports to reject. Where nothing was reported (NaN) nothing is flagged.
+    flag : Flag
+        The reason.
+
+    Returns
+    -------
+    Dataset
+        The same with ``<variable>_flag`` set; lazy where the values are.
+    """
+    flags = flags_of(obs, variable)
+    rejected = obs[variable].notnull() & (flags == Flag.GOOD) & xr.DataArray(mask, dims="obs")
+    name = f"{variable}_flag"
+    new = flags.where(~rejected, np.int8(flag)).astype("int8")
+    standard_name = obs[variable].attrs.get("standard_name", variable)
+    new.attrs = flag_attrs() | {"standard_name": f"{standard_name} status_flag"}
+    related = obs[variable].attrs.get("ancillary_variables", "").split()
+    obs = obs.assign({name: new.reset_coords(drop=True)})
+    if name not in related:
+        obs[variable] = obs[variable].assign_attrs(ancillary_variables=" ".join([*related, name]))
+    return obs

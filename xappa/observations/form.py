@@ -1,0 +1,180 @@
+"""The one form of observations: a Dataset along ``obs``, made, recognised and joined here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError
+from xappa.observations.flags import flag_attrs
+from xappa.observations.names import NEEDED, QUANTITIES
+from xappa.vocabulary import VARIABLES
+
+COORDINATE_ATTRS: dict[str, dict[str, str]] = {
+    "time": {"standard_name": "time", "long_name": "Time of the report"},
+    "latitude": {"standard_name": "latitude", "long_name": "Latitude", "units": "degrees_north"},
+    "longitude": {"standard_name": "longitude", "long_name": "Longitude", "units": "degrees_east"},
+    "level": {"standard_name": "air_pressure", "long_name": "Pressure", "units": "hPa", "positive": "down"},
+    "altitude": {
+        "standard_name": "altitude",
+        "long_name": "Height of the station above mean sea level",
+        "units": "m",
+        "positive": "up",
+    },
+    "station": {"standard_name": "platform_id", "long_name": "Station"},
+    "source": {"long_name": "Source of the report"},
+}
+
+_FILL: dict[str, Any] = {"level": np.nan, "altitude": np.nan, "station": "", "source": ""}
+_COUNTS = ("reports_read", "reports_empty", "reports_variable_wind", "messages_skipped", "messages_broken")
+
+
+def quantities(obs: xr.Dataset) -> list[str]:
+    """Names of the observed quantities of `obs`: neither errors nor flags."""
+    return [str(name) for name in obs.data_vars if not str(name).endswith(("_error", "_flag"))]
+
+
+def quantity_attrs(name: str) -> dict[str, str]:
+    """CF attributes of a reported quantity."""
+    variable = QUANTITIES[name]
+    attrs = {"units": variable.units, "standard_name": variable.standard_name, "long_name": variable.long_name}
+    return attrs | ({"cell_methods": variable.cell_methods} if name in VARIABLES else {})
+
+
+def build(
+    coordinates: Mapping[str, Any],
+    values: Mapping[str, Any],
+    errors: Mapping[str, Any] | None = None,
+    attrs: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Observations in the one form, from arrays.
+
+    Parameters
+    ----------
+    coordinates : mapping of str to array, shape (obs,)
+        ``time`` (datetime64), ``latitude`` (degrees north), ``longitude`` (degrees east); optional ``level`` (hPa),
+        ``altitude`` (m) and ``station`` (text).
+    values : mapping of str to array, shape (obs,)
+        Quantities in the units of the vocabulary; NaN where not reported. NumPy or Dask.
+    errors : mapping of str to array, shape (obs,), optional
+        Standard deviations of the errors, same units.
+    attrs : mapping, optional
+        Attributes to add.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ObservationError
+        If there is not one report, or an upper-air quantity comes without any level.
+    """
+    _require_levels(coordinates, values)
+    obs = xr.Dataset(
+        {name: ("obs", array, quantity_attrs(name)) for name, array in values.items()},
+        coords={name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates},
+        attrs={"Conventions": "CF-1.11", "featureType": "point", **(attrs or {})},
+    )
+    if obs.sizes.get("obs", 0) == 0:
+        raise ObservationError("There is not one report: the source is empty. Expected at least one row")
+    for name, array in (errors or {}).items():
+        obs = set_error(obs, name, xr.DataArray(array, dims="obs"))
+    return obs
+
+
+def _require_levels(coordinates: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    if "level" in coordinates:
+        return
+    upper = [name for name in values if QUANTITIES[name].upper_air]
+    if not upper:
+        return
+    near = {"temperature": "2m_temperature"} | {f"{c}_component_of_wind": f"10m_{c}_component_of_wind" for c in "uv"}
+    hints = [f"rename={{'{name}': '{near[name]}'}}" for name in upper if name in near]
+    advice = f", or, if it was measured near the ground, {' or '.join(hints)}" if hints else ""
+    raise ObservationError(
+        f"{', '.join(upper)}: on pressure levels, but the reports have no level (found {', '.join(coordinates)}). "
+        f"Give a column or coordinate 'level' (hPa){advice}"
+    )
+
+
+def set_error(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
+    """`obs` with the error deviations of one quantity; those that are not above zero count as unknown (NaN)."""
+    error = error.where((error > 0) & np.isfinite(error)).reset_coords(drop=True)
+    quantity = obs[name].attrs
+    error.attrs = {
+        "units": quantity["units"],
+        "standard_name": f"{quantity['standard_name']} standard_error",
+        "long_name": f"Error deviation of {quantity['long_name'][:1].lower()}{quantity['long_name'][1:]}",
+    }
+    related = quantity.get("ancillary_variables", "").split()
+    obs = obs.assign({f"{name}_error": error})
+    if f"{name}_error" not in related:
+        obs[name] = obs[name].assign_attrs(ancillary_variables=" ".join([*related, f"{name}_error"]))
+    return obs
+
+
+def is_one_form(ds: xr.Dataset) -> bool:
+    """Whether `ds` is in the one form already."""
+    names = quantities(ds)
+    return (
+        set(ds.dims) == {"obs"}
+        and bool(names)
+        and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
+        and np.issubdtype(ds["time"].dtype, np.datetime64)
+        and all(name in QUANTITIES and ds[name].attrs.get("units") == QUANTITIES[name].units for name in names)
+        and all(str(name).rsplit("_", 1)[0] in names for name in ds.data_vars if str(name) not in names)
+        and ("level" in ds.coords or not any(QUANTITIES[name].upper_air for name in names))
+        and ds.coords.get("level", xr.DataArray(attrs={"units": "hPa"})).attrs.get("units") == "hPa"
+    )
+
+
+def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join observations in the one form along ``obs``; what a part lacks is missing there."""
+    if len(parts) == 1:
+        return parts[0]
+    variables = {str(name): part[name].attrs for part in reversed(parts) for name in part.data_vars}
+    variables |= {str(name): part[name].attrs for part in parts for name in part.data_vars}
+    coordinates = [name for name in COORDINATE_ATTRS if any(name in part.coords for part in parts)]
+    data = {name: ("obs", _joined([_values(part, name) for part in parts]), attrs) for name, attrs in variables.items()}
+    coords = {
+        name: ("obs", _joined([_values(part, name) for part in parts]), COORDINATE_ATTRS[name]) for name in coordinates
+    }
+    return xr.Dataset(data, coords, _joined_attrs(parts))
+
+
+def _values(part: xr.Dataset, name: str) -> Any:
+    if name in part:
+        return part[name].data
+    size = part.sizes["obs"]
+    if name.endswith("_flag"):
+        return np.zeros(size, dtype="int8")
+    return np.full(size, _FILL.get(name, np.nan))
+
+
+def _joined(arrays: Sequence[Any]) -> Any:
+    return xr.Variable.concat([xr.Variable("obs", array) for array in arrays], dim="obs").data
+
+
+def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
+    attrs: dict[str, Any] = {"Conventions": "CF-1.11", "featureType": "point"}
+    for name in _COUNTS:
+        if any(name in part.attrs for part in parts):
+            attrs[name] = sum(int(part.attrs.get(name, 0)) for part in parts)
+    assumed = [name for part in parts for name in part.attrs.get("units_assumed", "").split()]
+    if assumed:
+        attrs["units_assumed"] = " ".join(dict.fromkeys(assumed))
+    for name in ("unknown_variables", "unreadable_values"):
+        counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
+        if counts:
+            attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})
+    return attrs
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts by name as an attribute that every file format takes (JSON)."""
+    return json.dumps({name: int(count) for name, count in counts.items()})

@@ -1,0 +1,59 @@
+"""Times of reports, whatever they come as, into datetime64 (UTC)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xappa.errors import ObservationError
+
+_REAL_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+
+
+def to_times(values: Any, name: str = "time") -> np.ndarray:
+    """Times as datetime64, in UTC and without zone; NaT where missing or not readable.
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+        datetime64, timestamps with or without zone (those without are UTC), ISO 8601 text, or cftime dates of a real
+        calendar.
+    name : str, default "time"
+        Name of the column, for messages.
+
+    Raises
+    ------
+    ObservationError
+        If they are numbers, dates of a calendar that is not the real one, or text of which nothing can be read.
+    """
+    series = pd.Series(np.asarray(values) if not isinstance(values, pd.Series) else values)
+    if pd.api.types.is_datetime64_any_dtype(series.dtype):
+        return _utc(series)
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        raise ObservationError(
+            f"Column {name!r} should hold the times of the reports, but holds numbers ({series.min()} to "
+            f"{series.max()}). Convert them, for example with pandas.to_datetime({name}, unit='s')"
+        )
+    given = series.notna()
+    calendars = {getattr(value, "calendar", None) for value in series[given].head(1000)} - {None}
+    if calendars - set(_REAL_CALENDARS):
+        raise ObservationError(
+            f"Times of the calendar {', '.join(sorted(map(str, calendars)))} do not exist in the real one, in which "
+            "reports are made. Convert them with ds.convert_calendar('standard')"
+        )
+    text = series.map(lambda value: value.isoformat() if hasattr(value, "isoformat") else value, na_action="ignore")
+    times = pd.to_datetime(text, utc=True, errors="coerce", format="ISO8601")
+    if given.any() and times[given].isna().all():
+        raise ObservationError(
+            f"Column {name!r} cannot be read as times: {series[given].iloc[0]!r}. Expected ISO 8601, such as "
+            "'2018-11-02 12:00' (UTC); convert others with pandas.to_datetime(…, format=…)"
+        )
+    return _utc(times)
+
+
+def _utc(series: pd.Series) -> np.ndarray:
+    if series.dt.tz is not None:
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    return series.to_numpy()

@@ -1,0 +1,183 @@
+"""Units of reports into units of the vocabulary: linear maps, found with pint where the spelling is not ours.
+
+The registry is local and made at the first need; pint's application registry is not touched.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from xappa.errors import MissingDependency, UnitsError
+
+if TYPE_CHECKING:
+    import pint
+
+Values = TypeVar("Values")
+
+WATER_DENSITY = 1000.0  # kg m-3, liquid water
+STANDARD_GRAVITY = 9.80665  # m s-2, WMO
+
+COORDINATE_UNITS = {"latitude": "degree", "longitude": "degree", "level": "hPa", "altitude": "m"}
+
+_ALIASES = {
+    "c": "degC",
+    "°c": "degC",
+    "celsius": "degC",
+    "deg c": "degC",
+    "deg_c": "degC",
+    "degrees celsius": "degC",
+    "f": "degF",
+    "°f": "degF",
+    "fahrenheit": "degF",
+    "deg f": "degF",
+    "°k": "K",
+    "k": "K",
+    "degk": "K",
+    "kt": "knot",
+    "kts": "knot",
+    "mb": "mbar",
+    "pa": "Pa",
+    "hpa": "hPa",
+    "gpm": "m",
+    "mps": "m/s",
+    "%": "percent",
+    "1": "dimensionless",
+    "°": "degree",
+    "deg": "degree",
+    "degrees_north": "degree",
+    "degree_north": "degree",
+    "degrees_east": "degree",
+    "degree_east": "degree",
+    "degrees_true": "degree",
+    "degree_true": "degree",
+}
+
+_OFFERED = {
+    "K": "K, degC or degF",
+    "m s-1": "m s-1, km/h or knots",
+    "Pa": "Pa, hPa or mbar",
+    "m": "m, mm or kg m-2 (of water)",
+    "m2 s-2": "m2 s-2 or m (geopotential height)",
+    "kg kg-1": "kg kg-1 or g/kg",
+    "degree": "degree or radian",
+    "hPa": "hPa or Pa",
+}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The map ``factor * value + offset`` from one unit to another."""
+
+    factor: float = 1.0
+    offset: float = 0.0
+
+    def value(self, x: Values) -> Values:
+        """Values in the new units (unchanged, not copied, where the units are the same)."""
+        return self.deviation(x) if self.offset == 0.0 else x * self.factor + self.offset  # type: ignore[operator]
+
+    def deviation(self, x: Values) -> Values:
+        """Deviations in the new units: a deviation of 1 degC is one of 1 K."""
+        return x if self.factor == 1.0 else x * self.factor  # type: ignore[operator]
+
+
+def _plain(units: str) -> str:
+    return re.sub(r"\*\*|\^|\s+", "", units)
+
+
+@functools.cache
+def _registry() -> pint.UnitRegistry:
+    try:
+        import pint
+    except ImportError as error:
+        raise MissingDependency(
+            'Converting units needs pint, which is not installed: pip install "xappa[obs]" (or give the values in the '
+            "units of xappa.vocabulary)"
+        ) from error
+    return pint.UnitRegistry()
+
+
+def _parse(units: str) -> pint.Unit:
+    text = _ALIASES.get(units.strip().casefold(), units.strip())
+    # CF writes powers without a sign ("m s-1"), GRIB with two stars ("m s**-1").
+    text = re.sub(r"(?<=[A-Za-z])\^?([+-]?\d+)", r"**\1", text)
+    return _registry().Unit(text)
+
+
+@functools.cache
+def linear(found: str, expected: str) -> Linear:
+    """Map from units `found` to units `expected`.
+
+    Besides what dimensions allow, water amounts (kg m-2) become thicknesses (m, density 1000 kg m-3) and geopotential
+    heights (m) become geopotentials (m2 s-2, g = 9.80665 m s-2).
+
+    Parameters
+    ----------
+    found, expected : str
+        Units as CF, GRIB or pint write them, or common short forms (``kt``, ``celsius``).
+
+    Raises
+    ------
+    UnitsError
+        If `found` is not understood, or not convertible.
+    MissingDependency
+        If pint is needed and not installed.
+    """
+    if _plain(found) == _plain(expected):
+        return Linear()
+    registry = _registry()
+    try:
+        unit = _parse(found)
+    except Exception as error:  # pint raises errors of several libraries for text that is no unit
+        raise UnitsError(f"units {found!r} are not understood") from error
+    target = _parse(expected)
+    if unit.dimensionality == target.dimensionality:
+        zero, one = registry.Quantity(0.0, unit), registry.Quantity(1.0, unit)
+        return _rounded((one - zero).to(target).magnitude, zero.to(target).magnitude)
+    for bridge in (registry("m**3/kg") / WATER_DENSITY, STANDARD_GRAVITY * registry("m/s**2")):
+        converted = bridge * registry.Quantity(1.0, unit)
+        if converted.dimensionality == target.dimensionality:
+            return _rounded(converted.to(target).magnitude)
+    raise UnitsError(f"units {found!r} cannot be converted to {expected!r}")
+
+
+def _rounded(factor: float, offset: float = 0.0) -> Linear:
+    # Fifteen digits: 100 hPa are 10000 Pa, not 9999.999999999998.
+    return Linear(float(f"{factor:.15g}"), float(f"{offset:.15g}"))
+
+
+def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], Linear]:
+    """Maps for several variables, or one error that names all that cannot be converted.
+
+    Parameters
+    ----------
+    requests : iterable of (name, found, expected)
+        Name of the variable, units found and units expected.
+
+    Returns
+    -------
+    dict
+        From (name, found) to the map.
+
+    Raises
+    ------
+    UnitsError
+        With the variable, the units found, those expected and what to do.
+    """
+    maps: dict[tuple[str, str], Linear] = {}
+    problems: list[str] = []
+    for name, found, expected in dict.fromkeys(requests):
+        try:
+            maps[name, found] = linear(found, expected)
+        except UnitsError as error:
+            offered = _OFFERED.get(expected, expected)
+            problems.append(f"{name}: {error}; expected {expected}, and {offered} are converted")
+    if problems:
+        raise UnitsError(
+            f"{'; '.join(problems)}. Give the right units with units={{'<name>': 'degC'}}, or, if it is another "
+            "quantity, say which with rename={'<name>': '<quantity>'}"
+        )
+    return maps

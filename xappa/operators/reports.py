@@ -1,0 +1,134 @@
+"""What an operator asks of observations before it reads them, and the flags it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError, nearest_names
+from xappa.models.state import StateSpec
+from xappa.observations.flags import Flag, flag_attrs
+from xappa.operators.stencil import Stencil
+
+Array = np.ndarray
+
+
+def quantities(obs: xr.Dataset) -> list[str]:
+    """Names of the reported quantities, without their errors and flags."""
+    return [
+        str(name)
+        for name, variable in obs.data_vars.items()
+        if not str(name).endswith(("_error", "_flag")) and variable.dtype.kind in "fiu"
+    ]
+
+
+def good(flag: Array, value: Array) -> Array:
+    """Reports that are there and not rejected."""
+    return (flag == Flag.GOOD) & np.isfinite(value)
+
+
+def reject(flag: Array, value: Array, wrong: Array, reason: Array | Flag) -> None:
+    """Give good reports that are `wrong` their reason, in place."""
+    np.copyto(flag, np.asarray(reason, flag.dtype), where=wrong & good(flag, value))
+
+
+def seconds(times: Array, since: np.datetime64) -> Array:
+    """Seconds from `since`, NaN for NaT."""
+    return (times - since) / np.timedelta64(1, "s")
+
+
+def flags(obs: xr.Dataset, name: str) -> Array:
+    """The flags that a quantity has already; good where there are none."""
+    key = f"{name}_flag"
+    return np.array(obs[key].values, np.int8) if key in obs else np.zeros(obs.sizes["obs"], np.int8)
+
+
+def with_flags(obs: xr.Dataset, flags: Mapping[str, Array]) -> xr.Dataset:
+    """The observations with ``<name>_flag`` set for every quantity in `flags`."""
+    obs = obs.copy()
+    for name, flag in flags.items():
+        key, standard = f"{name}_flag", obs[name].attrs.get("standard_name")
+        attrs = flag_attrs() | {"standard_name": f"{standard} status_flag" if standard else "status_flag"}
+        obs[key] = ("obs", flag, attrs)
+        ancillary = str(obs[name].attrs.get("ancillary_variables", "")).split()
+        obs[name].attrs["ancillary_variables"] = " ".join(dict.fromkeys([*ancillary, key]))
+    return obs
+
+
+def require_form(obs: xr.Dataset) -> None:
+    """Refuse what is not in xappa's CF form.
+
+    Raises
+    ------
+    ObservationError
+    """
+    missing = [name for name in ("time", "latitude", "longitude") if name not in obs.coords]
+    if "obs" not in obs.dims or missing:
+        raise ObservationError(
+            f"Found observations with the dimensions ({', '.join(map(str, obs.dims))}) and the coordinates "
+            f"({', '.join(map(str, obs.coords))}); expected one dimension 'obs' with the coordinates time, latitude and "
+            "longitude: pass them through xappa.read_observations"
+        )
+    wrong = [name for name in quantities(obs) if obs[name].dims != ("obs",)]
+    if wrong:
+        raise ObservationError(
+            f"Found observed variables with other dimensions than 'obs': {', '.join(wrong)}; expected one number a report: "
+            "select one member first"
+        )
+
+
+def require_known(obs: xr.Dataset, names: list[str], spec: StateSpec) -> None:
+    """Refuse observations of which no quantity is in the state.
+
+    Raises
+    ------
+    ObservationError
+    """
+    if any(name in spec.variables for name in names):
+        return
+    listed = ", ".join(f"{name!r}{nearest_names(name, spec.variables)}" for name in names) or "none"
+    raise ObservationError(
+        f"No observed variable is one of the model's: found {listed}; expected any of {', '.join(spec.variables)}: "
+        "use xappa.read_observations(..., rename={...})"
+    )
+
+
+def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, times: Array, spec: StateSpec) -> None:
+    """Refuse observations of which no good report lies inside the times.
+
+    Raises
+    ------
+    ObservationError
+        Quoting both ranges.
+    """
+    reported = np.zeros(obs.sizes["obs"], bool)
+    for name, flag in flags.items():
+        reported |= good(flag, np.asarray(obs[name].values, float))
+    outside = np.isin(reason, (Flag.OUTSIDE_TIMES, Flag.MISSING_TIME))
+    if (reported & ~outside).any():
+        return
+    when = np.asarray(obs["time"].values)[reported]
+    when = when[~np.isnat(when)]
+    found = f"reports from {_text(when.min())} to {_text(when.max())}" if when.size else "no usable report at all"
+    raise ObservationError(
+        f"No report lies inside the times: found {found}; expected some from {_text(times[0])} to {_text(times[-1])} "
+        f"(or up to {spec.step_hours / 2:g} h outside): choose other times or other observations"
+    )
+
+
+def error_problems(obs: xr.Dataset, name: str, part: Stencil) -> list[str]:
+    """What is wrong with the errors of the reports that are used."""
+    wrong = int((~(np.isfinite(part.error) & (part.error > 0))).sum())
+    if not wrong:
+        return []
+    found = f"{wrong} of {len(part)} used reports have none above 0" if f"{name}_error" in obs else "there are none"
+    return [
+        f"{name}: found {found}; expected the standard deviation of each report's error, in "
+        f"{obs[name].attrs.get('units', 'its units')}: give error={{{name!r}: ...}}, or a variable {name}_error"
+    ]
+
+
+def _text(time: np.datetime64) -> str:
+    return np.datetime_as_string(time, unit="m")

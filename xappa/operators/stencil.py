@@ -1,0 +1,131 @@
+"""A linear reading of a trajectory of fields: which numbers, with which weights, make each report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Stencil:
+    r"""Observation operator as a sparse matrix by rows: :math:`H(x)_m = b_m + \sum_p w_{mp} x_{mp}`.
+
+    Rows are M reports, each the sum of P numbers of a trajectory (time, channel, latitude, longitude) in the units of the
+    state. Entries of weight zero repeat another entry of their row, so that missing values that are not read do no harm.
+
+    Parameters
+    ----------
+    time, channel, cell : array of int, (M, P)
+        Where each number is: time index, channel index and flat index row * width + column.
+    weight : array of float, (M, P)
+        Its weight.
+    offset : array of float, (M,)
+        What is added.
+    value, error : array of float, (M,)
+        What was reported, and the standard deviation of its error.
+    observation : array of int, (M,)
+        Position of the report on the `obs` dimension of the observations.
+    variable : array of int, (M,)
+        Index of the reported quantity in `names`.
+    names : tuple of str
+        WeatherBench names.
+    """
+
+    time: Array
+    channel: Array
+    cell: Array
+    weight: Array
+    offset: Array
+    value: Array
+    error: Array
+    observation: Array
+    variable: Array
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @property
+    def frames(self) -> Array:
+        """Indices of the times that are read, ascending."""
+        return np.unique(self.time)
+
+    def apply(self, trajectory: Array) -> Array:
+        """Predicted reports.
+
+        Parameters
+        ----------
+        trajectory : array, (..., T, channel, latitude, longitude)
+            Physical fields at the times that the stencil indexes.
+
+        Returns
+        -------
+        array of float64, (..., M)
+        """
+        row, column = np.divmod(self.cell, trajectory.shape[-1])
+        picked = trajectory[..., self.time, self.channel, row, column]
+        return np.einsum("...mp,mp->...m", picked.astype(float), self.weight) + self.offset
+
+    def select(self, rows: Array) -> Stencil:
+        """The stencil of some rows, given as a mask or as indices."""
+        return replace(
+            self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"}
+        )
+
+    def window(self, start: int, length: int) -> Stencil:
+        """The rows that read nothing outside times `start` ... `start + length - 1`, with times counted from `start`."""
+        inside = (self.time >= start) & (self.time < start + length)
+        part = self.select(inside.all(axis=1))
+        return replace(part, time=part.time - start)
+
+
+def compact(weight: Array, *indices: Array) -> tuple[Array, ...]:
+    """Drop entries of weight zero as far as rows stay of one length; those that remain repeat the row's heaviest entry.
+
+    Parameters
+    ----------
+    weight : array of float, (M, P)
+    *indices : array of int, (M, P)
+
+    Returns
+    -------
+    weight, *indices : arrays, (M, Q), Q <= P
+    """
+    nonzero = weight != 0
+    most = max(int(nonzero.sum(axis=1).max(initial=0)), 1)
+    order = np.argsort(~nonzero, axis=1, kind="stable")[:, :most]
+    heaviest = np.argmax(np.abs(weight), axis=1)[:, None]
+    kept = np.take_along_axis(nonzero, order, axis=1)
+    order = np.where(kept, order, heaviest)
+    weight = np.where(kept, np.take_along_axis(weight, order, axis=1), 0.0)
+    return weight, *(np.take_along_axis(index, order, axis=1) for index in indices)
+
+
+def concatenate(parts: list[Stencil]) -> Stencil:
+    """One stencil of several over the same trajectory; shorter rows are filled with entries of weight zero."""
+    names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+    width = max((part.weight.shape[1] for part in parts), default=1)
+
+    def padded(name: str) -> Array:
+        blocks = []
+        for part in parts:
+            block = getattr(part, name)
+            # The first entry is never of weight zero, so that repeating it is harmless.
+            fill = np.zeros_like(block[:, :1]) if name == "weight" else block[:, :1]
+            blocks.append(np.concatenate([block, *[fill] * (width - block.shape[1])], axis=1))
+        return np.concatenate(blocks) if blocks else np.zeros((0, width), float if name == "weight" else int)
+
+    def joined(name: str) -> Array:
+        return np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0)
+
+    codes = [np.array([names.index(name) for name in part.names], int)[part.variable] for part in parts]
+    return Stencil(
+        **{name: padded(name) for name in ("time", "channel", "cell", "weight")},
+        **{name: joined(name) for name in ("offset", "value", "error")},
+        observation=np.concatenate([part.observation for part in parts]) if parts else np.zeros(0, int),
+        variable=np.concatenate(codes) if parts else np.zeros(0, int),
+        names=names,
+    )

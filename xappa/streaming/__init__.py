@@ -1,0 +1,6 @@
+"""From a plan to results: the Dask graph, devices, sampling, storage."""
+
+from xappa.streaming.diagnostics import diagnostics
+from xappa.streaming.zarr import to_zarr
+
+__all__ = ["diagnostics", "to_zarr"]

@@ -1,0 +1,141 @@
+"""What tasks share before anything is computed: members, methods, surface height, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+from xappa.errors import OptionError, choose
+from xappa.grids.axes import Layout
+from xappa.observations.flags import Flag
+from xappa.observations.quality import flag_counts
+
+if TYPE_CHECKING:
+    from xappa.models.model import Model
+    from xappa.streaming.plan import Plan
+
+GRAVITY = 9.80665  # m s-2, WMO standard
+SURFACE_HEIGHT = ("surface_altitude", "orography", "surface_height", "geopotential_at_surface", "surface_geopotential")
+DEFAULT_GUIDANCE, DEFAULT_SAMPLER = "jacobian-free", "lms"
+
+
+def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
+    """Numbers of the members asked for: ``4`` means 0, 1, 2, 3.
+
+    Raises
+    ------
+    OptionError
+        If there are none, a number is negative, or one comes twice.
+    """
+    if isinstance(members, bool) or not isinstance(members, (int, np.integer, Iterable)):
+        raise OptionError(f"members={members!r}: expected a number of members, or the member numbers, as in range(8, 16).")
+    numbers = tuple(range(int(members))) if isinstance(members, (int, np.integer)) else tuple(int(m) for m in members)
+    if not numbers:
+        raise OptionError(f"members={members!r} asks for no member; expected at least 1.")
+    if min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise OptionError(f"members={members!r}: expected different numbers, none negative.")
+    return numbers
+
+
+def choose_guidance(guidance: str | object | None) -> Any:
+    """The guidance that was named, or the object itself."""
+    from xappa.diffusion.guidance import GUIDANCE
+
+    if guidance is None or isinstance(guidance, str):
+        return choose("guidance", guidance or DEFAULT_GUIDANCE, GUIDANCE)()
+    if not hasattr(guidance, "guide"):
+        raise OptionError(f"guidance={guidance!r}: expected one of {sorted(GUIDANCE)} or an object of xappa.guidance.")
+    return guidance
+
+
+def choose_sampler(sampler: str | object | None, steps: int | None) -> Any:
+    """The sampler that was named, with as many steps as asked, or the object itself."""
+    from xappa.diffusion.samplers import SAMPLERS
+
+    if sampler is None or isinstance(sampler, str):
+        kind: Any = choose("sampler", sampler or DEFAULT_SAMPLER, SAMPLERS)
+        return kind() if steps is None else kind(steps=steps)
+    if not callable(sampler) or not is_dataclass(sampler) or isinstance(sampler, type):
+        raise OptionError(f"sampler={sampler!r}: expected one of {sorted(SAMPLERS)} or an object of xappa.samplers.")
+    return sampler if steps is None else replace(sampler, steps=steps)
+
+
+def choose_stitching(stitching: str) -> str:
+    """`stitching`, if there is such a way to join windows."""
+    from xappa.diffusion.composition import STITCHING
+
+    choose("stitching", stitching, STITCHING)
+    return stitching
+
+
+def time_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
+    """Times a chunk of the result; None leaves it to the graph."""
+    if chunks is None or chunks == "auto":
+        return None
+    size = chunks.get("time") if isinstance(chunks, Mapping) else chunks
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise OptionError(f"chunks={chunks!r}: expected 'auto', a number of times, or a mapping such as {{'time': 4}}.")
+    return size
+
+
+def surface_height(ds: xr.Dataset, layout: Layout, model: Model) -> np.ndarray | None:
+    """Height of the surface, m, (latitude, longitude) on the model's grid: the Dataset's own if it is on that grid."""
+    for name in SURFACE_HEIGHT:
+        if name in ds and layout.latitude and layout.longitude:
+            height = ds[name].squeeze(drop=True).sortby([layout.latitude, layout.longitude])
+            same = height.sizes.get(layout.latitude), height.sizes.get(layout.longitude)
+            ordered = np.sort(model.spec.latitude), np.sort(np.mod(model.spec.longitude, 360))
+            if same == (len(ordered[0]), len(ordered[1])) and (
+                np.allclose(height[layout.latitude], ordered[0]) and np.allclose(height[layout.longitude], ordered[1])
+            ):
+                values = height.transpose(layout.latitude, layout.longitude).values.astype("f4")
+                values = values / np.float32(GRAVITY) if "geopotential" in name else values
+                back = np.argsort(np.argsort(model.spec.latitude)), np.argsort(np.argsort(np.mod(model.spec.longitude, 360)))
+                return values[back[0]][:, back[1]]
+    return model.surface_height
+
+
+def counts_dataset(obs: xr.Dataset) -> xr.Dataset:
+    """Reports by variable and status, as a Dataset."""
+    counts = flag_counts(obs)
+    reasons = [flag.name.lower() for flag in Flag]
+    table = np.array([[counts[v].get(r, 0) for r in reasons] for v in counts], "i8").reshape(len(counts), len(reasons))
+    data = xr.Dataset({"reports": (("variable", "status"), table)}, {"variable": list(counts), "status": reasons})
+    data["reports"].attrs = {"long_name": "Reports used ('good') or rejected, by reason", "units": "1"}
+    return data
+
+
+def provenance(model: Model, plan: Plan, operator: str, token: str, obs: xr.Dataset) -> dict[str, Any]:
+    """Attributes that say where an analysis comes from; all of them can be stored in a file."""
+    from xappa import __version__
+
+    return {
+        "title": "Analysis sampled by xappa",
+        "source": f"xappa {__version__}, model {model.name}",
+        "xappa_version": __version__,
+        "xappa_model": model.name,
+        "xappa_model_digest": model.digest,
+        "xappa_operator": operator,
+        "xappa_guidance": _text(plan.guidance),
+        "xappa_sampler": _text(plan.sampler),
+        "xappa_stitching": plan.stitching,
+        "xappa_seed": plan.seed,
+        "xappa_dressed": str(plan.dress),
+        "xappa_clipped": "values below 0 of quantities that cannot be negative",
+        "xappa_observations": dask.base.tokenize(obs),
+        "xappa_height_correction": str(obs.attrs.get("height_correction", "")),
+        "xappa_run": token,
+    }
+
+
+def _text(method: Any) -> str:
+    options = {f.name: getattr(method, f.name) for f in fields(method)} if is_dataclass(method) else {}
+    return f"{type(method).__name__}({json.dumps(options)})"

@@ -1,0 +1,141 @@
+"""Train the autoencoder: linear patches from a principal component analysis, and a small network that learns the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.training.config import Recipe
+from xappa.training.data import Record
+from xappa.training.loop import averaged_weights, fit
+from xappa.training.regression import smooth
+
+
+def area_weights(latitude: np.ndarray) -> np.ndarray:
+    """Cosine of latitude, mean 1: (latitude, 1), float32."""
+    cosine = np.cos(np.deg2rad(latitude))
+    return (cosine / cosine.mean()).astype("f4")[:, None]
+
+
+def patch_components(record: Record, factor: int, every: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components of patches of factor x factor cells, weighted by area.
+
+    Returns
+    -------
+    components : array (channel * factor * factor, channel * factor * factor)
+        Columns, by falling variance.
+    variances : array (channel * factor * factor,)
+    """
+    channels, height, width = record.spec.shape
+    rows, columns, size = height // factor, width // factor, channels * factor * factor
+    weight = area_weights(np.array(record.spec.latitude)).reshape(rows, factor).mean(1)
+    gram, count = np.zeros((size, size)), 0.0
+    for part in tqdm(np.array_split(record.members(0)[::every], 40), desc="patches", unit="chunk"):
+        x = record.anomalies[part].astype("f4").reshape(len(part), channels, rows, factor, columns, factor)
+        patches = x.transpose(0, 2, 4, 1, 3, 5).reshape(len(part), rows, columns, size)
+        weighted = (patches * np.sqrt(weight)[None, :, None, None].astype("f4")).reshape(-1, size)
+        gram += weighted.T @ weighted
+        count += len(weighted)
+    variances, components = np.linalg.eigh(gram / count)
+    return np.ascontiguousarray(components[:, ::-1]), variances[::-1].copy()
+
+
+def static_fields(record: Record) -> Tensor:
+    """Land fraction and surface height (km), (2, latitude, longitude): what the network is told of the ground."""
+    land, height = record.statistics["land"], record.statistics["surface_height"]
+    return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
+
+
+def build(recipe: Recipe, record: Record) -> ConvAutoencoder:
+    """The autoencoder of a recipe, untrained."""
+    c = recipe.autoencoder
+    spec = AutoencoderSpec(
+        in_channels=record.spec.shape[0],
+        shape=record.spec.shape[1:],
+        resize=c.factor,
+        lat_channels=c.latent_channels,
+        hid_channels=c.hidden,
+        hid_blocks=c.blocks,
+        patch_size=(2, 2),
+        saturation_bound=c.bound,
+        padding="longitude",
+        wrap=False,
+        linear_skip=True,
+        static_channels=2,
+    )
+    network = ConvAutoencoder(spec)
+    network.static.copy_(static_fields(record))
+    return network
+
+
+def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
+    """Train (or go on training) the autoencoder; checkpoints under `out`."""
+    torch.manual_seed(recipe.seed)
+    c = recipe.autoencoder
+    network = build(recipe, record)
+    components, variances = patch_components(record, c.factor)
+    kept = torch.from_numpy(components[:, : c.latent_channels].astype("f4"))
+    network.set_linear(kept, torch.from_numpy(np.sqrt(variances[: c.latent_channels]).astype("f4")))
+    network = network.to(device, memory_format=torch.channels_last)
+    weight = torch.from_numpy(area_weights(np.array(record.spec.latitude))).to(device)
+    train = torch.from_numpy(record.members(0))
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        index = train[torch.randint(len(train), (c.training.batch,), generator=generator)].sort().values.numpy()
+        x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=c.training.bfloat16):
+            y = network.decode(network.encode(x.contiguous(memory_format=torch.channels_last)))
+        return ((y.float() - x).square() * weight).mean()
+
+    def validate() -> str:
+        error = reconstruction_error(network, record, record.members(1)[::30])
+        return f"validation error {score(error, record):.4f} of the deviation, {np.sqrt((error**2).mean()):.4f} of the scale"
+
+    linear = [p for n, p in network.named_parameters() if "_linear" in n]
+    rest = [p for n, p in network.named_parameters() if "_linear" not in n]
+    groups = [{"params": rest}, {"params": linear, "factor": c.linear_rate}]
+    out.mkdir(parents=True, exist_ok=True)
+    return fit(network, loss, c.training, out / "autoencoder.pt", seed=recipe.seed, groups=groups, validate=validate)
+
+
+@torch.no_grad()
+def reconstruction_error(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
+    """Area-weighted root mean square error of decode(encode(x)) by channel, in units of the local scale: (channel,)."""
+    device = next(network.parameters()).device
+    weight = area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
+    total = np.zeros(record.spec.shape[0])
+    for part in np.array_split(index, max(1, len(index) // 16)):
+        x = torch.from_numpy(record.anomalies[part].astype("f4")).to(device)
+        error = (network.decode(network.encode(x)) - x).square().sum(0).double().cpu().numpy()
+        total += (error * weight).sum((1, 2))
+    return np.sqrt(total / (len(index) * weight.sum((1, 2))))
+
+
+def score(error: np.ndarray, record: Record) -> float:
+    """Root mean square over channels of errors brought to units of each channel's one deviation."""
+    # The scale differs from place to place; its area mean square serves for the change of units.
+    weight = area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
+    scale = np.sqrt((record.statistics["scale"] ** 2 * weight).sum((1, 2)) / weight.sum((1, 2)))
+    return float(np.sqrt(np.mean((error * scale / record.statistics["deviation"]) ** 2)))
+
+
+@torch.no_grad()
+def error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
+    """Error deviation of decode(encode(x)) at every grid point, smoothed, in units of the scale: (channel, lat, lon)."""
+    total = np.zeros(record.spec.shape)
+    for part in np.array_split(index, max(1, len(index) // 16)):
+        x = torch.from_numpy(record.anomalies[part].astype("f4"))
+        total += (network.decode(network.encode(x)) - x).square().sum(0).double().numpy()
+    return np.sqrt(smooth(total / len(index), passes=1)).astype("f4")
+
+
+def restore(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
+    """The trained autoencoder that `train_autoencoder` left."""
+    network = build(recipe, record)
+    network.load_state_dict(averaged_weights(out / "autoencoder.pt", recipe.autoencoder.training))
+    return network.to(device, memory_format=torch.channels_last).eval()

@@ -1,0 +1,180 @@
+"""The recipe of a model: one dataclass, read from one TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from xappa.models.state import StateSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """One continuous simulation.
+
+    Parameters
+    ----------
+    name : str
+        Name of its folder.
+    start, end : str
+        First day of the record, and the day it reaches.
+    origin : str
+        Day on which the simulator's clock began (default: `start` less the spin-up). A run that starts
+        from a restart state names the origin of the run that wrote it.
+    keep_restarts : tuple of str
+        Days whose restart states are kept beside the first and last.
+    """
+
+    name: str
+    start: str
+    end: str
+    origin: str = ""
+    keep_restarts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Settings of the nature run; times in the unit of the name, pressure in Pa, levels in hPa."""
+
+    runs: tuple[Run, ...] = ()
+    spinup_days: int = 122
+    chunk_days: int = 10
+    save_hours: int = 6
+    step_minutes: float = 30.0
+    mean_surface_pressure: float = 98350.0
+    diffusion_order: int = 4
+    diffusion_hours: float = 2.4
+    sst_anomaly_limit: float = 5.0
+    keepbits: int = 9
+    levels: tuple[int, ...] = (100, 200, 300, 500, 700, 850, 925)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the model's state holds.
+
+    Parameters
+    ----------
+    surface : tuple of str
+        Variables of the surface.
+    upper_air : tuple of (str, levels in hPa)
+    masked : tuple of str
+        Variables that are missing over land.
+    daily : tuple of (str, level or 0)
+        Channels whose climatology has a daily cycle (0: at the surface).
+    weight : tuple of (str, float)
+        Factors on standardised anomalies of variables that would otherwise rule the loss.
+    """
+
+    surface: tuple[str, ...] = ()
+    upper_air: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    masked: tuple[str, ...] = ()
+    daily: tuple[tuple[str, int], ...] = ()
+    weight: tuple[tuple[str, float], ...] = ()
+
+    def daily_cycle(self, spec: StateSpec) -> list[tuple[str, int | None]]:
+        """Channels with a daily cycle."""
+        return [(name, level or None) for name, level in self.daily if (name, level or None) in spec.channels]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Periods, each (after this day, up to this day). What lies in none is a gap."""
+
+    train: tuple[tuple[str, str], ...] = ()
+    validation: tuple[tuple[str, str], ...] = ()
+    test: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How a network is trained: `steps` of `batch` examples, learning rate with warm-up and cosine decay."""
+
+    steps: int = 2000
+    batch: int = 8
+    rate: float = 1e-3
+    warmup: int = 100
+    decay: float = 0.0
+    average: float = 0.99
+    checkpoint: int = 200
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """Size and training of the autoencoder."""
+
+    latent_channels: int = 48
+    factor: int = 4
+    hidden: tuple[int, ...] = (96, 192)
+    blocks: tuple[int, ...] = (2, 2)
+    bound: float = 5.0
+    linear_rate: float = 0.03
+    training: Optimisation = field(default_factory=Optimisation)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Size of the Gaussian prior: patterns a zonal wavenumber, of which `joint` have a joint covariance in time."""
+
+    patterns: int = 256
+    joint: int = 40
+    calibration_bins: int = 20
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """Size and training of the residual network over windows of `window` times."""
+
+    window: int = 8
+    hidden: int = 224
+    blocks: int = 5
+    sigma_min: float = 1e-3
+    sigma_max: float = 1e3
+    training: Optimisation = field(default_factory=Optimisation)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes a model, from simulation to package."""
+
+    name: str = "speedy"
+    seed: int = 0
+    simulation: Simulation = field(default_factory=Simulation)
+    state: State = field(default_factory=State)
+    splits: Splits = field(default_factory=Splits)
+    autoencoder: Autoencoder = field(default_factory=Autoencoder)
+    prior: Prior = field(default_factory=Prior)
+    denoiser: Denoiser = field(default_factory=Denoiser)
+
+
+def read_config(path: str | Path) -> Recipe:
+    """Read a recipe from TOML; unknown keys are an error that names them."""
+    with open(path, "rb") as file:
+        return _build(Recipe, tomllib.load(file), str(path))
+
+
+def _build(kind: Any, values: Any, where: str) -> Any:
+    """`values` as TOML gives them, as the type `kind`."""
+    if dataclasses.is_dataclass(kind):
+        hints = get_type_hints(kind)
+        unknown = sorted(set(values) - set(hints))
+        if unknown:
+            raise ValueError(f"{where}: unknown keys {unknown}; known: {sorted(hints)}")
+        return kind(**{key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()})  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        if not isinstance(values, list):
+            raise ValueError(f"{where}: expected a list, found {values!r}")
+        inner = get_args(kind)
+        kinds = [inner[0]] * len(values) if inner[-1] is Ellipsis else inner
+        if len(kinds) != len(values):
+            raise ValueError(f"{where}: expected {len(kinds)} entries, found {len(values)}")
+        return tuple(_build(k, v, where) for k, v in zip(kinds, values, strict=True))
+    if kind is float and isinstance(values, int) and not isinstance(values, bool):
+        return float(values)
+    if not isinstance(values, kind):
+        raise ValueError(f"{where}: expected {kind.__name__}, found {values!r}")
+    return values

@@ -1,0 +1,189 @@
+"""From the nature run's files to standardised anomalies at grid points: the numbers that both networks learn from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from xappa.models.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
+from xappa.models.state import StateSpec
+from xappa.training.config import Recipe
+from xappa.training.regression import Regression, smooth
+
+
+@dataclass(frozen=True)
+class Record:
+    """Standardised anomalies of a nature run.
+
+    Parameters
+    ----------
+    anomalies : array (time, channel, latitude, longitude), float16, memory-mapped
+        ``(value - climatology) / scale``; 0 where a variable is missing.
+    times : array (time,), datetime64[s]
+    run : array (time,), int
+        Number of the simulation that a time belongs to: windows never join two.
+    split : array (time,), int8
+        0 train, 1 validation, 2 test, -1 none (the gaps).
+    statistics : dict
+        ``annual`` (channel, 5, lat, lon), ``diurnal`` (n, 9, lat, lon) of the channels ``diurnal_channels`` (n,),
+        ``scale`` and ``mask`` (channel, lat, lon), ``deviation`` (channel,), ``surface_height`` and ``land`` (lat, lon).
+    spec : StateSpec
+    """
+
+    anomalies: np.ndarray
+    times: np.ndarray
+    run: np.ndarray
+    split: np.ndarray
+    statistics: dict[str, np.ndarray]
+    spec: StateSpec
+
+    def windows(self, split: int, length: int) -> np.ndarray:
+        """First indices of all windows of `length` times that lie in one simulation and one split."""
+        first = np.arange(len(self.times) - length + 1)
+        last = first + length - 1
+        inside = (self.split[first] == split) & (self.split[last] == split) & (self.run[first] == self.run[last])
+        return first[inside]
+
+    def members(self, split: int) -> np.ndarray:
+        """Indices of the times of a split."""
+        return np.flatnonzero(self.split == split)
+
+
+def state_spec(recipe: Recipe, latitude: np.ndarray, longitude: np.ndarray) -> StateSpec:
+    """The state that a recipe asks for, on the grid of the nature run."""
+    channels: list[tuple[str, int | None]] = [(name, None) for name in recipe.state.surface]
+    for name, levels in recipe.state.upper_air:
+        channels += [(name, level) for level in levels]
+    return StateSpec(
+        channels=tuple(channels),
+        latitude=tuple(float(x) for x in latitude),
+        longitude=tuple(float(x) for x in longitude),
+        step_hours=recipe.simulation.save_hours,
+        window=recipe.denoiser.window,
+        masked=recipe.state.masked,
+    )
+
+
+def stack(dataset: xr.Dataset, spec: StateSpec) -> np.ndarray:
+    """Channels of one file: (time, channel, latitude, longitude), float32."""
+    fields = [dataset[n].sel(level=lev).values if lev else dataset[n].values for n, lev in spec.channels]
+    return np.stack(fields, 1).astype("f4")
+
+
+def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
+    found = [(k, f) for k, run in enumerate(recipe.simulation.runs) for f in sorted((nature / run.name).glob("[0-9]*.nc"))]
+    if not found:
+        raise FileNotFoundError(f"No simulated chunks under {nature}; run 'xappa train simulate' first.")
+    return found
+
+
+def _split(recipe: Recipe, times: np.ndarray) -> np.ndarray:
+    split = np.full(len(times), -1, "i1")
+    for code, periods in enumerate((recipe.splits.train, recipe.splits.validation, recipe.splits.test)):
+        for start, end in periods:
+            split[(times > np.datetime64(start)) & (times <= np.datetime64(end))] = code
+    return split
+
+
+def basis(times: np.ndarray) -> np.ndarray:
+    """Harmonics of the year and of the day, side by side: (time, 14)."""
+    return np.concatenate([annual_basis(times), diurnal_basis(times)], -1)
+
+
+def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
+    """Write the anomalies and their statistics under `out`; done once, then opened.
+
+    Climatology and deviations come from the training period alone. The deviation at a grid point is smoothed and
+    drawn halfway (geometrically) towards the channel's own, so that land and sea differ but the tropics, which are
+    quiet, don't rule the loss.
+    """
+    if (out / "record.json").exists():
+        return open_record(recipe, out)
+    out.mkdir(parents=True, exist_ok=True)
+    files = _files(recipe, nature)
+    with xr.open_dataset(files[0][1]) as first:
+        spec = state_spec(recipe, first.latitude.values, first.longitude.values)
+        per_file = first.sizes["time"]
+    static = xr.open_dataset(files[0][1].parent / "static.nc").load()
+    shape = (len(files) * per_file, *spec.shape)
+    raw = np.lib.format.open_memmap(out / "raw.npy", "w+", "f4", shape)
+    times = np.empty(shape[0], "datetime64[s]")
+    run = np.empty(shape[0], "i4")
+    size = int(np.prod(spec.shape))
+    fit = Regression(size, ANNUAL + DIURNAL)
+    for k, (number, file) in enumerate(tqdm(files, desc="climatology", unit="file")):
+        rows = slice(k * per_file, (k + 1) * per_file)
+        with xr.open_dataset(file) as dataset:
+            raw[rows] = stack(dataset, spec)
+            times[rows] = dataset.time.values.astype("datetime64[s]")
+        run[rows] = number
+        train = _split(recipe, times[rows]) == 0
+        fit.add(basis(times[rows])[train], np.nan_to_num(raw[rows][train].reshape(train.sum(), size)))
+    split = _split(recipe, times)
+    mask = ~np.isnan(raw[0])
+    coefficients = fit.solve().reshape(-1, *spec.shape).astype("f4")
+    # The daily cycle is kept only where there is one to speak of: it would be the largest part of the statistics.
+    daily = np.array([spec.index(*channel) for channel in recipe.state.daily_cycle(spec)], "i8")
+    coefficients[ANNUAL:, np.setdiff1d(np.arange(spec.shape[0]), daily)] = 0
+
+    area = np.cos(np.deg2rad(spec.latitude))[:, None]
+    square = np.zeros(spec.shape)
+    chunks = np.array_split(np.flatnonzero(split == 0), 200)
+    for rows in tqdm(chunks, desc="deviation", unit="chunk"):
+        square += (np.nan_to_num(raw[rows] - np.tensordot(basis(times[rows]).astype("f4"), coefficients, 1)) ** 2).sum(0)
+    square /= (split == 0).sum()
+    weight = mask * area
+    variance = (square * weight).sum((1, 2)) / weight.sum((1, 2))
+    local = np.where(mask, square, variance[:, None, None])
+    scale = np.sqrt(np.sqrt(smooth(local) * variance[:, None, None]))
+    for name, factor in recipe.state.weight:
+        scale[list(spec.of(name))] /= factor
+
+    anomalies = np.lib.format.open_memmap(out / "anomalies.npy", "w+", "f2", shape)
+    for rows in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
+        value = raw[rows] - np.tensordot(basis(times[rows]).astype("f4"), coefficients, 1)
+        anomalies[rows] = np.nan_to_num(value) / scale.astype("f4")
+    anomalies.flush()
+    save_file(
+        {
+            "annual": np.ascontiguousarray(coefficients[:ANNUAL].swapaxes(0, 1)),
+            "diurnal": np.ascontiguousarray(coefficients[ANNUAL:, daily].swapaxes(0, 1)),
+            "diurnal_channels": daily,
+            "scale": scale.astype("f4"),
+            "mask": mask.astype("u1"),
+            "deviation": np.sqrt(variance).astype("f4"),
+            "surface_height": (static.geopotential_at_surface.values / 9.80665).astype("f4"),
+            "land": static.land_sea_mask.values.astype("f4"),
+        },
+        out / "statistics.safetensors",
+    )
+    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=split)
+    record = {"channels": spec.channels, "latitude": spec.latitude, "longitude": spec.longitude}
+    (out / "record.part").write_text(json.dumps(record))
+    os.replace(out / "record.part", out / "record.json")
+    (out / "raw.npy").unlink()
+    return open_record(recipe, out)
+
+
+def open_record(recipe: Recipe, out: Path) -> Record:
+    """Open what `prepare` wrote."""
+    made = json.loads((out / "record.json").read_text())
+    spec = state_spec(recipe, np.array(made["latitude"]), np.array(made["longitude"]))
+    if [list(c) for c in spec.channels] != made["channels"]:
+        raise ValueError(f"{out} was prepared for other channels than the recipe's; prepare into another folder.")
+    axes = np.load(out / "axes.npz")
+    return Record(
+        anomalies=np.load(out / "anomalies.npy", mmap_mode="r"),
+        times=axes["times"].astype("datetime64[s]"),
+        run=axes["run"],
+        split=axes["split"],
+        statistics=load_file(out / "statistics.safetensors"),
+        spec=spec,
+    )

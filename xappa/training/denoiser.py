@@ -1,0 +1,94 @@
+"""Train the network that corrects the Gaussian denoiser, over windows of standardised latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
+from xappa.diffusion.schedule import Rectified
+from xappa.models.dates import date_table
+from xappa.models.residual import Residual, ResidualSpec
+from xappa.training.config import Recipe
+from xappa.training.data import Record
+from xappa.training.loop import averaged_weights, fit
+
+LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which validation is reported
+
+
+def denoising_loss(denoiser: GaussianDenoiser, x: Tensor, noise: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
+    """Mean square error of the denoised window, times 1 + 1/sigma^2, so that knowing nothing costs 1: (B,).
+
+    References
+    ----------
+    Karras et al. (2022), Elucidating the design space of diffusion-based generative models, arXiv 2206.00364.
+    """
+    column = sigma[:, None, None, None, None]
+    error = (denoiser(x + column * noise, sigma, date) - x).square().mean((1, 2, 3, 4))
+    return error * (1 + sigma**-2)
+
+
+def windows(latents: np.ndarray, dates: Tensor, first: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
+    """Windows (B, K, h, w, C) and their dates (B, K, 4)."""
+    index = first[:, None] + np.arange(length)
+    return torch.from_numpy(latents[index]), dates[torch.from_numpy(index)]
+
+
+def train_denoiser(
+    recipe: Recipe, record: Record, latents: np.ndarray, prior: GaussianPrior, out: Path, device: torch.device
+) -> GaussianDenoiser:
+    """Train (or go on training) the residual network; checkpoints under `out`."""
+    torch.manual_seed(recipe.seed)
+    c = recipe.denoiser
+    shape = latents.shape[1:]
+    network = Residual(ResidualSpec(c.window, shape, c.hidden, c.blocks))
+    denoiser = GaussianDenoiser(prior, network, bfloat16=c.training.bfloat16).to(device)
+    network.to(memory_format=torch.channels_last)
+    schedule = Rectified(c.sigma_min, c.sigma_max)
+    dates = date_table(record.times)
+    train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        choice = torch.randint(len(train), (c.training.batch,), generator=generator).sort().values
+        x, date = windows(latents, dates, train[choice.numpy()], c.window)
+        # Noise levels are spread evenly over the schedule within a batch: less variance than independent draws.
+        t = (torch.rand(1, generator=generator) + torch.arange(c.training.batch) / c.training.batch) % 1
+        noise = torch.randn(x.shape, generator=generator)
+        sigma = schedule(t).flatten()
+        return denoising_loss(denoiser, x.to(device), noise.to(device), sigma.to(device), date.to(device)).mean()
+
+    def validate() -> str:
+        ours = validation_loss(denoiser, latents, dates, validation, c.window, device)
+        alone = validation_loss(GaussianDenoiser(prior, None), latents, dates, validation, c.window, device)
+        return "  ".join(f"sigma {s:g}: {a:.4f} (Gaussian {b:.4f})" for s, a, b in zip(LEVELS, ours, alone, strict=True))
+
+    out.mkdir(parents=True, exist_ok=True)
+    groups = [{"params": network.parameters()}]
+    fit(network, loss, c.training, out / "denoiser.pt", seed=recipe.seed + 1, groups=groups, validate=validate)
+    return denoiser.eval()
+
+
+@torch.no_grad()
+def validation_loss(
+    denoiser: GaussianDenoiser, latents: np.ndarray, dates: Tensor, first: np.ndarray, length: int, device: torch.device
+) -> list[float]:
+    """Loss at each of `LEVELS`, same noise at every call."""
+    generator = torch.Generator().manual_seed(5)
+    x, date = windows(latents, dates, first, length)
+    noise = torch.randn(x.shape, generator=generator).to(device)
+    out = []
+    for level in LEVELS:
+        sigma = torch.full((len(x),), level, device=device)
+        out.append(denoising_loss(denoiser, x.to(device), noise, sigma, date.to(device)).mean().item())
+    return out
+
+
+def restore(recipe: Recipe, shape: tuple[int, ...], out: Path, device: torch.device) -> Residual:
+    """The trained network that `train_denoiser` left, for latents of `shape` (h, w, C)."""
+    c = recipe.denoiser
+    network = Residual(ResidualSpec(c.window, shape, c.hidden, c.blocks))
+    network.load_state_dict(averaged_weights(out / "denoiser.pt", c.training))
+    return network.to(device).eval()

@@ -1,0 +1,69 @@
+"""Encode the nature run once, and standardise the latents by place and season."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from xappa.models.autoencoder import ConvAutoencoder
+from xappa.models.climatology import season_basis
+from xappa.training.data import Record
+from xappa.training.regression import smooth
+
+
+def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Deviation of the latents at `times`: exp of a seasonal cycle, (time, h, w, C)."""
+    return np.exp(np.tensordot(season_basis(times).astype("f4"), coefficients, 1))
+
+
+@torch.no_grad()
+def encode_record(network: ConvAutoencoder, record: Record, out: Path) -> np.ndarray:
+    """Latents of the whole record, not standardised: float32 (time, h, w, C), memory-mapped, made once."""
+    file = out / "latents.npy"
+    if not file.exists():
+        device = next(network.parameters()).device
+        part = out / "latents.part.npy"
+        h, w, c = network.spec.latent_shape
+        latents = np.lib.format.open_memmap(part, "w+", "f4", (len(record.times), h, w, c))
+        for index in tqdm(np.array_split(np.arange(len(record.times)), 400), desc="encode", unit="chunk"):
+            x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
+            latents[index] = network.encode(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+        latents.flush()
+        os.replace(part, file)
+    return np.load(file, mmap_mode="r")
+
+
+def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Latents less their mean, over a deviation that varies with place and season.
+
+    Returns
+    -------
+    standardised : array (time, h, w, C), float32, memory-mapped
+    statistics : dict
+        ``latent_mean`` (h, w, C); ``latent_deviation`` (3, h, w, C), coefficients of the logarithm of the deviation.
+    """
+    file = out / "latent-statistics.safetensors"
+    if not file.exists():
+        train = record.members(0)
+        mean = latents[train].mean(0, dtype="f8").astype("f4")
+        months = (record.times.astype("datetime64[M]").astype(int) % 12)[train]
+        variance = np.stack([np.square(latents[train[months == m]] - mean).mean(0) for m in range(12)])
+        # Twelve monthly variances, smoothed over neighbouring cells, then one harmonic of the year through their logarithm.
+        variance = smooth(variance.transpose(0, 3, 1, 2), passes=1).transpose(0, 2, 3, 1)
+        middle = np.array([f"2001-{m + 1:02d}-15" for m in range(12)], "datetime64[s]")
+        phi = season_basis(middle)
+        log = 0.5 * np.log(np.maximum(variance, 1e-6)).reshape(12, -1)
+        coefficients = np.linalg.lstsq(phi, log, rcond=None)[0].reshape(3, *mean.shape).astype("f4")
+        part = out / "standardised.part.npy"
+        values = np.lib.format.open_memmap(part, "w+", "f4", latents.shape)
+        for index in np.array_split(np.arange(len(latents)), 200):
+            values[index] = (latents[index] - mean) / latent_deviation(coefficients, record.times[index])
+        values.flush()
+        os.replace(part, out / "standardised.npy")
+        save_file({"latent_mean": mean, "latent_deviation": coefficients}, file)
+    return np.load(out / "standardised.npy", mmap_mode="r"), load_file(file)

@@ -1,0 +1,134 @@
+"""The training loop that both networks share: averaged weights, checkpoints, progress; the same bits after a kill."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xappa.errors import ModelError
+from xappa.training.config import Optimisation
+
+
+def learning_rate(config: Optimisation, step: int) -> float:
+    """Linear warm-up, then half a cosine down to a thousandth."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup))
+    return config.rate * warm * (0.5 * (1 + math.cos(math.pi * step / config.steps)) + 1e-3)
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    """A checkpoint, complete or as it was before."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def fit(
+    network: nn.Module,
+    loss: Callable[[int, torch.Generator], Tensor],
+    config: Optimisation,
+    checkpoint: Path,
+    *,
+    seed: int,
+    groups: list[dict] | None = None,
+    validate: Callable[[], str] | None = None,
+    validate_every: int = 500,
+    log: Callable[[str], None] = print,
+) -> nn.Module:
+    """Train `network` and leave the averaged weights in it.
+
+    Parameters
+    ----------
+    network : Module
+        On its device.
+    loss : callable
+        ``loss(step, generator)``: the loss of one step. Its randomness comes from `generator`, which is
+        seeded with `seed` and the step: a resumed run draws what an uninterrupted one would.
+    config : Optimisation
+    checkpoint : Path
+        File of the running state; if there, training goes on from it.
+    seed : int
+    groups : list of dict, optional
+        Parameter groups; a key ``factor`` scales the learning rate of a group.
+    validate : callable, optional
+        Called with averaged weights in place every `validate_every` steps; its text goes to the log.
+    log : callable
+        Receives lines of progress.
+
+    Returns
+    -------
+    Module
+        `network`, in evaluation mode, with averaged weights.
+    """
+    optimiser = torch.optim.AdamW(
+        groups or [{"params": network.parameters()}], lr=config.rate, betas=(0.9, 0.99), weight_decay=config.decay
+    )
+    average = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    first, running = 0, None
+    if checkpoint.exists():
+        state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        average, first, running = state["average"], state["step"], state["running"]
+        log(f"going on from step {first}")
+    begin = time.monotonic()
+    network.train()
+    for step in range(first, config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step) * group.get("factor", 1.0)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        optimiser.zero_grad(set_to_none=True)
+        value = loss(step, generator)
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        _average(average, network, min(config.average, (1 + step) / (10 + step)))
+        running = value.item() if running is None else 0.98 * running + 0.02 * value.item()
+        if not math.isfinite(running):
+            raise FloatingPointError(f"The loss is {running} at step {step}; lower the learning rate.")
+        done = step + 1
+        if done % 50 == 0 or done == config.steps:
+            pace = (time.monotonic() - begin) / (done - first)
+            log(f"step {done}/{config.steps}  loss {running:.4f}  {pace:.2f} s/step  {pace * (config.steps - done) / 60:.1f} min left")
+        if done % config.checkpoint == 0 or done == config.steps:
+            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
+            save_atomically({**state, "step": done, "running": running}, checkpoint)
+        if validate is not None and (done % validate_every == 0 or done == config.steps):
+            now = {k: v.detach().clone() for k, v in network.state_dict().items()}
+            network.load_state_dict(average)
+            network.eval()
+            log(f"step {done}: {validate()}")
+            network.load_state_dict(now)
+            network.train()
+    network.load_state_dict(average)
+    return network.eval()
+
+
+@torch.no_grad()
+def _average(average: dict[str, Tensor], network: nn.Module, keep: float) -> None:
+    for key, value in network.state_dict().items():
+        if value.is_floating_point():
+            average[key].lerp_(value, 1 - keep)
+        else:
+            average[key].copy_(value)
+
+
+def averaged_weights(checkpoint: Path, config: Optimisation) -> dict[str, Tensor]:
+    """Averaged weights of a training that has come to its end.
+
+    Raises
+    ------
+    ModelError
+        If there is no such checkpoint, or its training has steps left.
+    """
+    if not checkpoint.exists():
+        raise ModelError(f"{checkpoint} does not exist: train this network first.")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if state["step"] < config.steps:
+        raise ModelError(f"{checkpoint} is at step {state['step']} of {config.steps}: go on training it.")
+    return state["average"]

@@ -1,0 +1,220 @@
+"""Scores of an ensemble against a truth: pure functions of DataArrays, lazy if their input is.
+
+Means are weighted by the area of grid cells, which on latitudes of even (or nearly even, as Gaussian) spacing is
+proportional to the cosine of latitude. Points where the truth or any member is missing are skipped, and so are
+alike in every score of one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import DatasetError
+
+Dims = Hashable | Iterable[Hashable] | None
+
+_LATITUDES = ("latitude", "lat", "nav_lat", "XLAT")
+
+
+def area_weights(latitude: xr.DataArray) -> xr.DataArray:
+    """Cosine of latitude, never negative.
+
+    Parameters
+    ----------
+    latitude : DataArray
+        Degrees north, any shape.
+    """
+    return np.cos(np.deg2rad(latitude.astype("f8"))).clip(min=0.0).rename("weights").drop_attrs()
+
+
+def default_weights(field: xr.DataArray) -> xr.DataArray | None:
+    """Area weights of a gridded field (one with an axis of latitude); None for points, which count alike."""
+    for dim in field.dims:
+        coord = field.coords.get(dim)
+        if coord is not None and (dim in _LATITUDES or coord.attrs.get("standard_name") == "latitude"):
+            return area_weights(coord)
+    return None
+
+
+def mean(field: xr.DataArray, dim: Dims = None, weights: xr.DataArray | None = None) -> xr.DataArray:
+    """Weighted mean of what is not missing.
+
+    Parameters
+    ----------
+    field : DataArray
+    dim : str or sequence of str, optional
+        Dimensions to average over; all but ``level`` unless told.
+    weights : DataArray, optional
+        Weights along some of the dimensions; `default_weights` unless told.
+    """
+    over = _over(field, dim)
+    if not over:
+        return field
+    weights = default_weights(field) if weights is None else weights
+    weights = None if weights is None or not set(weights.dims) & set(over) else weights
+    if weights is None:
+        return field.mean(over, skipna=True)
+    return field.weighted(weights.fillna(0.0)).mean(over, skipna=True)
+
+
+def bias(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: Hashable = "member",
+) -> xr.DataArray:
+    """Mean of (ensemble mean - truth), in the units of the field; parameters as in `rmse`."""
+    forecast, truth = _pair(forecast, truth, member)
+    return mean(_centre(forecast, member) - truth, dim, weights)
+
+
+def rmse(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: Hashable = "member",
+) -> xr.DataArray:
+    """Root mean square error of the ensemble mean.
+
+    The mean over every `dim`, time among them, is taken before the root.
+
+    Parameters
+    ----------
+    forecast : DataArray
+        With or without dimension `member`.
+    truth : DataArray
+        Coordinates equal to the forecast's.
+    dim : str or sequence of str, optional
+        Dimensions to average over; all but ``level`` unless told.
+    weights : DataArray, optional
+        Cosine of latitude unless told.
+    member : str, default "member"
+        Dimension of the ensemble.
+
+    Returns
+    -------
+    DataArray
+        In the units of the field.
+
+    Raises
+    ------
+    DatasetError
+        If coordinates that both have differ.
+    """
+    forecast, truth = _pair(forecast, truth, member)
+    return np.sqrt(mean((_centre(forecast, member) - truth) ** 2, dim, weights))
+
+
+def spread(
+    forecast: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: Hashable = "member",
+) -> xr.DataArray:
+    """Root of the mean ensemble variance (divisor M - 1); missing for a single member, which has none."""
+    if forecast.sizes.get(member, 1) < 2:
+        return mean(_centre(_double(forecast), member), dim, weights) * np.nan
+    return np.sqrt(mean(_double(forecast).var(member, ddof=1, skipna=False), dim, weights))
+
+
+def spread_skill(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: Hashable = "member",
+) -> xr.DataArray:
+    """Spread-skill ratio ``sqrt((M + 1) / M) spread / rmse``: 1 if calibrated, below 1 if overconfident.
+
+    Where truth and members are exchangeable, ``E (mean - truth)^2 = (M + 1) / M E spread^2``. Spread and error are
+    averaged over the same points. Missing for a single member, whose spread is unknown. Parameters as in `rmse`.
+
+    References
+    ----------
+    Fortin et al. (2014), Why should ensemble spread match the RMSE of the ensemble mean?, J. Hydrometeor. 15,
+    https://doi.org/10.1175/JHM-D-14-0008.1
+    """
+    forecast, truth = _pair(forecast, truth, member)
+    known = forecast.where(truth.notnull())
+    error = rmse(forecast, truth, dim, weights=weights, member=member)
+    return finite_factor(forecast.sizes.get(member, 1)) * spread(known, dim, weights=weights, member=member) / error
+
+
+def finite_factor(members: int) -> float:
+    """``sqrt((M + 1) / M)``: error of the mean of M members over their spread, if they are calibrated."""
+    return float(np.sqrt((members + 1) / members))
+
+
+def crps(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: Hashable = "member",
+) -> xr.DataArray:
+    """Continuous ranked probability score in the fair form, in the units of the field.
+
+    ``mean_i |x_i - y| - sum_ij |x_i - x_j| / (2 M (M - 1))``, whose expectation is that of an ensemble without limit.
+    The double sum is ``2 sum_k (2 k - M - 1) x_(k)`` over the sorted members. For a single member the second term
+    does not exist, and the score is the mean absolute error. Parameters as in `rmse`.
+
+    References
+    ----------
+    Ferro (2014), Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140, https://doi.org/10.1002/qj.2270
+    """
+    forecast, truth = _pair(forecast, truth, member)
+    error = forecast - truth
+    if member not in error.dims:
+        return mean(abs(error), dim, weights)
+    if error.chunks is not None:
+        error = error.chunk({member: -1})
+    point = xr.apply_ufunc(
+        fair_crps, error, input_core_dims=[[member]], dask="parallelized", output_dtypes=[error.dtype], keep_attrs=False
+    )
+    return mean(point, dim, weights)
+
+
+def fair_crps(error: np.ndarray) -> np.ndarray:
+    """Fair CRPS of errors ``x_i - y`` (..., M), members last; NaN where one of them is."""
+    members = error.shape[-1]
+    if members == 1:
+        return np.abs(error[..., 0])
+    rank = 2 * np.arange(1, members + 1, dtype=error.dtype) - members - 1
+    # The score is the same for x - y and 0 as for x and y, and sums of small numbers round less.
+    return np.abs(error).mean(-1) - np.sort(error, axis=-1) @ rank / (members * (members - 1))
+
+
+def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: Hashable) -> tuple[xr.DataArray, xr.DataArray]:
+    """Both in double precision, once their coordinates are known to be equal: arithmetic would drop what is not."""
+    try:
+        forecast, truth = xr.align(forecast, truth, join="exact", exclude={member}, copy=False)
+    except ValueError as error:
+        raise DatasetError(
+            f"Forecast and truth have different coordinates ({error}); select common ones, or regrid one to the other."
+        ) from error
+    return _double(forecast), _double(truth)
+
+
+def _centre(forecast: xr.DataArray, member: Hashable) -> xr.DataArray:
+    return forecast.mean(member, skipna=False) if member in forecast.dims else forecast
+
+
+def _double(field: xr.DataArray) -> xr.DataArray:
+    return field.astype("f8", keep_attrs=False)
+
+
+def _over(field: xr.DataArray, dim: Dims) -> list[Hashable]:
+    if dim is None:
+        return [d for d in field.dims if d != "level"]
+    named = [dim] if isinstance(dim, str) or not isinstance(dim, Iterable) else list(dim)
+    return [d for d in named if d in field.dims]

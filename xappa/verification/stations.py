@@ -1,0 +1,215 @@
+"""Verification at stations: which reports to withhold, and what their neighbours alone would have said."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from xappa.errors import ObservationError, OptionError
+
+EARTH_RADIUS = 6371.0  # km
+WITHIN = np.timedelta64(90, "m")
+_NAMELESS = ("", "nan", "None", "NaN", "MISSING")
+_PLACE = 0.01  # degrees; reports whose rounded places agree come from one station
+_MOVED = 0.1  # degrees; a station that is seen farther apart than this is a moving platform
+
+
+def station_keys(obs: xr.Dataset) -> np.ndarray:
+    """Name of the station of every report, the same for all that reports of one station are called.
+
+    Reports belong together if they share an identifier, or else a place (rounded to 0.01 degrees), so that one
+    station that reaches us through several sources counts once. A platform that moves (its places are more than
+    0.1 degrees apart) goes by its identifier alone.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one CF form.
+
+    Returns
+    -------
+    array of str, shape (obs,)
+        The first, in sorted order, of the identifiers and places of the station; independent of the reports' order.
+    """
+    latitude = np.asarray(obs["latitude"].values, float)
+    longitude = np.asarray(obs["longitude"].values, float)
+    place = _places(latitude, longitude)
+    named = np.zeros(len(place), bool)
+    station = place
+    if "station" in obs.coords:
+        station = np.asarray(obs["station"].values).astype(str)
+        named = ~np.isin(station, _NAMELESS)
+        station = np.where(named, station, place)
+    fixed = ~named | ~_moving(station, latitude, longitude)
+    # A graph of names: identifiers and places are nodes, and a fixed report joins its identifier with its place.
+    names, node = np.unique(np.concatenate([station, np.where(fixed, place, station)]), return_inverse=True)
+    first, second = np.split(node, 2)
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    _, component = connected_components(graph, directed=False)
+    head = np.full(component.max(initial=-1) + 1, len(names))
+    np.minimum.at(head, component, np.arange(len(names)))
+    return names[head[component[first]]]
+
+
+def withhold(obs: xr.Dataset, fraction: float = 0.15, seed: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
+    """Part the stations at random into those to use and those to verify with.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one CF form.
+    fraction : float, default 0.15
+        Share of the stations to withhold, 0 <= fraction < 1. All reports of a station (see `station_keys`) stay
+        together.
+    seed : int, default 0
+        The choice depends on it and on the set of stations, not on the order of the reports.
+
+    Returns
+    -------
+    used, withheld : Dataset
+    """
+    if not 0 <= fraction < 1:
+        raise OptionError(f"Found fraction={fraction}; expected the share of stations to withhold, 0 <= fraction < 1.")
+    stations, index = np.unique(station_keys(obs), return_inverse=True)
+    chosen = np.random.default_rng(seed).permutation(len(stations))[: round(fraction * len(stations))]
+    out = np.isin(index, chosen)
+    return obs.isel(obs=~out), obs.isel(obs=out)
+
+
+def inverse_distance(
+    obs_used: xr.Dataset,
+    obs_withheld: xr.Dataset,
+    variable: str,
+    neighbours: int = 8,
+    power: float = 2.0,
+    lapse_rate: float = 0.0065,
+    within: np.timedelta64 = WITHIN,
+) -> xr.DataArray:
+    """What the nearest other stations, weighted by a power of their inverse distance, say of the withheld reports.
+
+    Parameters
+    ----------
+    obs_used, obs_withheld : Dataset
+        Observations in the one CF form. Reports that are rejected (flag other than 0) are not used.
+    variable : str
+        Name of the quantity.
+    neighbours : int, default 8
+        Number of stations; fewer where there are not as many.
+    power : float, default 2
+        Weights are distance to minus this power; distances are great-circle.
+    lapse_rate : float, default 0.0065
+        K/m. ``2m_temperature`` is brought to the height of the withheld station where both heights are known.
+    within : timedelta64, default 90 minutes
+        Reports farther away in time are no neighbours; of each station the report nearest in time counts.
+
+    Returns
+    -------
+    DataArray, dimension obs
+        Along the reports of `obs_withheld`; missing where there is no neighbour. Reports on levels have neighbours
+        on the same level only, and a station is never its own neighbour.
+    """
+    if variable not in obs_used or variable not in obs_withheld:
+        raise ObservationError(f"No {variable!r} among the reports; found {sorted(map(str, obs_used.data_vars))}.")
+    if neighbours < 1:
+        raise OptionError(f"Found neighbours={neighbours}; expected at least 1.")
+    both = xr.concat([_bare(obs_used, variable), _bare(obs_withheld, variable)], "obs")
+    station = np.unique(station_keys(both), return_inverse=True)[1]
+    n = obs_used.sizes["obs"]
+    source = _Reports(both, slice(0, n), station, variable)
+    target = _Reports(both, slice(n, None), station, variable)
+    source = source.take(source.good)
+    height_rate = lapse_rate if variable == "2m_temperature" else 0.0
+    result = np.full(len(target.time), np.nan)
+    occasions = np.stack([target.time.astype("i8"), np.nan_to_num(target.level, nan=-1.0).astype("i8")], 1)
+    group = np.unique(occasions, axis=0, return_inverse=True)[1].reshape(-1)
+    for rows in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
+        rows = rows[target.placed[rows]]
+        if len(rows):
+            near = _at(source, target.time[rows[0]], target.level[rows[0]], within)
+            result[rows] = _interpolate(near, target.take(rows), neighbours, power, height_rate)
+    attrs = {k: v for k, v in obs_withheld[variable].attrs.items() if k in ("units", "standard_name", "long_name")}
+    return xr.DataArray(result, dims="obs", coords=obs_withheld[variable].coords, attrs=attrs, name=variable)
+
+
+class _Reports:
+    """Columns of reports as arrays."""
+
+    def __init__(self, obs: xr.Dataset, part: slice, station: np.ndarray, variable: str) -> None:
+        def column(name: str) -> np.ndarray:
+            return np.asarray(obs[name].values[part], float)
+
+        self.time = obs["time"].values[part].astype("datetime64[s]")
+        self.level, self.height, self.value = column("level"), column("altitude"), column(variable)
+        self.station = station[part]
+        latitude, longitude = np.deg2rad(column("latitude")), np.deg2rad(column("longitude"))
+        self.place = np.stack(
+            [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1
+        )
+        self.placed = np.isfinite(self.place).all(-1) & ~np.isnat(self.time)
+        self.good = self.placed & np.isfinite(self.value) & (obs["flag"].values[part] == 0)
+
+    def take(self, rows: np.ndarray) -> _Reports:
+        """A part of the reports."""
+        out = object.__new__(_Reports)
+        out.__dict__ = {name: column[rows] for name, column in self.__dict__.items()}
+        return out
+
+
+def _bare(obs: xr.Dataset, variable: str) -> xr.Dataset:
+    n = obs.sizes["obs"]
+    columns = {name: np.asarray(obs[name].values) for name in ("time", "latitude", "longitude")}
+    for name in ("level", "altitude"):
+        columns[name] = np.asarray(obs[name].values, float) if name in obs.coords else np.full(n, np.nan)
+    columns["station"] = np.asarray(obs["station"].values).astype(str) if "station" in obs.coords else np.full(n, "")
+    columns["flag"] = obs[f"{variable}_flag"].values if f"{variable}_flag" in obs else np.zeros(n, "i1")
+    columns[variable] = np.asarray(obs[variable].values, float)
+    bare = xr.Dataset({name: ("obs", column) for name, column in columns.items()})
+    return bare.set_coords(["time", "latitude", "longitude", "level", "altitude", "station"])
+
+
+def _at(source: _Reports, time: np.datetime64, level: float, within: np.timedelta64) -> _Reports:
+    """The report of each station that is nearest to a time, on a level."""
+    apart = np.abs((source.time - time) / np.timedelta64(1, "s"))
+    same = np.isnan(source.level) if np.isnan(level) else np.abs(source.level - level) < 0.5
+    rows = np.flatnonzero(same & (apart <= within / np.timedelta64(1, "s")))
+    rows = rows[np.argsort(apart[rows], kind="stable")]
+    return source.take(rows[np.unique(source.station[rows], return_index=True)[1]])
+
+
+def _interpolate(near: _Reports, target: _Reports, neighbours: int, power: float, height_rate: float) -> np.ndarray:
+    # One more than asked for, since the station itself may be among them.
+    k = min(neighbours + 1, len(near.value))
+    if k == 0:
+        return np.full(len(target.value), np.nan)
+    chord, index = cKDTree(near.place).query(target.place, k=np.arange(1, k + 1))
+    distance = 2 * EARTH_RADIUS * np.arcsin(np.clip(chord / 2, 0, 1))
+    weight = np.maximum(distance, 1e-3) ** -power
+    other = near.station[index] != target.station[:, None]
+    weight = weight * (other & (np.cumsum(other, 1) <= neighbours))
+    rise = np.nan_to_num(near.height[index] - target.height[:, None])
+    total = weight.sum(1)
+    with np.errstate(invalid="ignore"):
+        return (weight * (near.value[index] + height_rate * rise)).sum(1) / total
+
+
+def _places(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Text of places rounded to 0.01 degrees."""
+    rows = np.stack([latitude / _PLACE, (longitude % 360) / _PLACE], 1)
+    rows = np.where(np.isfinite(rows), np.round(rows), -1e6).astype(int)
+    rows[:, 1] %= round(360 / _PLACE)
+    unique, index = np.unique(rows, axis=0, return_inverse=True)
+    text = np.array([f"@{a * _PLACE:+.2f}{b * _PLACE:+.2f}" for a, b in unique] or [""], dtype=str)
+    return text[index.reshape(-1)]
+
+
+def _moving(station: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Whether the station of each report is seen at places far from each other."""
+    _, first, index = np.unique(station, return_index=True, return_inverse=True)
+    east = ((longitude - longitude[first][index] + 180) % 360 - 180) * np.cos(np.deg2rad(latitude))
+    north = latitude - latitude[first][index]
+    far = np.fmax(np.abs(north), np.abs(east)) > _MOVED
+    return np.bincount(index, far, minlength=len(first))[index] > 0
+
