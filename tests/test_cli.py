@@ -45,7 +45,7 @@ def test_assimilate(calls, capsys):
     assert main([*words.split(), "--seed", "7", "--error", "synop", "--out", "analysis.zarr"]) == 0
     options = {
         "members": 3,
-        "withhold": 0.15,
+        "withhold_fraction": 0.15,
         "model": "speedy",
         "error": "synop",
         "seed": 7,
@@ -61,7 +61,7 @@ def test_one_time_is_first_and_last(calls):
     assert main(["assimilate", "a.bufr", "--times", "2018-11-02T12"]) == 0
     ((_, args, options),) = calls.seen
     assert args[1:] == ("2018-11-02T12", "2018-11-02T12")
-    assert options == {"members": 8, "withhold": 0.0, "model": None, "error": None, "seed": 0, "out": None}
+    assert options == {"members": 8, "withhold_fraction": 0.0, "model": None, "error": None, "seed": 0, "out": None}
 
 
 def test_three_times_are_refused(capsys):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-
 from benchmarks.enoi import Observed, analyse, gaspari_cohn, inflation, season, windows
 from benchmarks.networks import Reports, channel_deviation, draw_values, network, stations, to_observations
 from benchmarks.scores import channel_scores, gaussian_crps, summary
+
 from xappa.errors import OptionError
 from xappa.models.state import StateSpec
 
@@ -19,9 +19,10 @@ LONGITUDE = np.arange(6) * 60.0
 
 def problem(rng: np.random.Generator, members: int = 30, count: int = 25) -> tuple[np.ndarray, Observed]:
     mixing = rng.standard_normal((10, *SHAPE))
-    ensemble = np.tensordot(rng.standard_normal((members, 10)), mixing, 1) + 0.3 * rng.standard_normal((members, *SHAPE))
-    index = [rng.integers(0, n, count) for n in (SHAPE[0], SHAPE[1], SHAPE[2] * SHAPE[3])]
-    observed = Observed(*index, rng.standard_normal(count), rng.uniform(0.5, 1.5, count))
+    ensemble = np.tensordot(rng.standard_normal((members, 10)), mixing, 1)
+    ensemble += 0.3 * rng.standard_normal((members, *SHAPE))
+    time, channel, cell = (rng.integers(0, n, count) for n in (SHAPE[0], SHAPE[1], SHAPE[2] * SHAPE[3]))
+    observed = Observed(time, channel, cell, rng.standard_normal(count), rng.uniform(0.5, 1.5, count))
     return ensemble + 0.5, observed
 
 
@@ -29,7 +30,7 @@ def textbook(ensemble: np.ndarray, observed: Observed, rho: np.ndarray | None = 
     """Gain ``P H^T (H P H^T + R)^-1`` with matrices written out; `rho` weakens the observations of one cell's view."""
     flat = ensemble.reshape(len(ensemble), -1)
     covariance = np.cov(flat.T)
-    row = np.ravel_multi_index((observed.time, observed.channel, observed.cell), (SHAPE[0], SHAPE[1], SHAPE[2] * SHAPE[3]))
+    row = (observed.time * SHAPE[1] + observed.channel) * SHAPE[2] * SHAPE[3] + observed.cell
     error = np.diag(observed.error**2 / (1 if rho is None else rho))
     gain = covariance[:, row] @ np.linalg.inv(covariance[np.ix_(row, row)] + error)
     mean = flat.mean(0) + gain @ (observed.value - flat.mean(0)[row])
@@ -66,7 +67,8 @@ def test_without_observations_it_is_the_ensemble(rng: np.random.Generator) -> No
     none = np.zeros(0, int)
     mask = np.ones((2, 4, 6), bool)
     mask[1, 0] = False
-    mean, variance = analyse(ensemble, Observed(none, none, none, none * 1.0, none * 1.0), LATITUDE, LONGITUDE, mask=mask)
+    nothing = Observed(none, none, none, none * 1.0, none * 1.0)
+    mean, variance = analyse(ensemble, nothing, LATITUDE, LONGITUDE, mask=mask)
     np.testing.assert_allclose(mean[:, mask], ensemble.mean(0)[:, mask], atol=1e-5)
     np.testing.assert_allclose(variance[:, mask], ensemble.var(0, ddof=1)[:, mask], rtol=1e-4)
     assert np.isnan(mean[:, ~mask]).all() and np.isnan(variance[:, ~mask]).all()
@@ -102,7 +104,8 @@ def test_season_takes_the_same_days_of_other_years() -> None:
     assert ((day <= 4.5 + 45) | (day >= 4.5 - 45 + 365)).all()
     assert (day > 300).any() and (day < 60).any()
     assert set((times[chosen] - times[chosen].astype("datetime64[D]")) / np.timedelta64(1, "h")) == {12.0}
-    assert len(season(times, starts, np.datetime64("2010-07-01T00", "s"), count=10**6)) == pytest.approx(4 * 4 * 90, abs=8)
+    everything = season(times, starts, np.datetime64("2010-07-01T00", "s"), count=10**6)
+    assert len(everything) == pytest.approx(4 * 4 * 90, abs=8)
 
 
 def test_windows_are_consecutive(rng: np.random.Generator) -> None:

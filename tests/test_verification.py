@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -196,7 +195,8 @@ def test_different_coordinates_are_refused(rng: np.random.Generator) -> None:
 def reports(**columns: object) -> xr.Dataset:
     n = len(np.asarray(columns["latitude"]))
     columns.setdefault("time", np.full(n, np.datetime64("2018-11-02T12", "s")))
-    coords = {k: ("obs", np.asarray(columns.pop(k))) for k in ("time", "latitude", "longitude", "station", "altitude", "level") if k in columns}
+    names = ("time", "latitude", "longitude", "station", "altitude", "level")
+    coords = {k: ("obs", np.asarray(columns.pop(k))) for k in names if k in columns}
     return xr.Dataset({k: ("obs", np.asarray(v)) for k, v in columns.items()}, coords=coords)
 
 
@@ -220,8 +220,8 @@ def test_keys_without_identifiers_are_places() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 60), st.floats(0, 0.9), st.integers(0, 5), st.randoms(use_true_random=False))
-def test_withholding_parts_by_station(n: int, fraction: float, seed: int, shuffle: object) -> None:
+@given(st.integers(1, 60), st.floats(0, 0.9), st.integers(0, 5))
+def test_withholding_parts_by_station(n: int, fraction: float, seed: int) -> None:
     rng = np.random.default_rng(n)
     number = rng.integers(0, 12, n)
     obs = reports(latitude=number * 3.0, longitude=number * 5.0, station=[f"S{k}" for k in number])
@@ -240,7 +240,8 @@ def test_withholding_a_wrong_share() -> None:
 
 
 def test_inverse_distance_by_hand() -> None:
-    used = reports(latitude=[0.0, 0.0, 3.0], longitude=[1.0, -2.0, 0.0], t=[10.0, 20.0, 40.0]).rename(t="2m_temperature")
+    used = reports(latitude=[0.0, 0.0, 3.0], longitude=[1.0, -2.0, 0.0], t=[10.0, 20.0, 40.0])
+    used = used.rename(t="2m_temperature")
     held = reports(latitude=[0.0], longitude=[0.0], t=[0.0]).rename(t="2m_temperature")
     weight = np.array([1.0, 1 / 4, 1 / 9])
     for k in (1, 2, 3, 8):
@@ -249,7 +250,8 @@ def test_inverse_distance_by_hand() -> None:
 
 
 def test_inverse_distance_across_the_date_line_and_the_pole() -> None:
-    used = reports(latitude=[0.0, 0.0, 89.0], longitude=[-179.0, 170.0, 200.0], t=[1.0, 2.0, 3.0]).rename(t="2m_temperature")
+    used = reports(latitude=[0.0, 0.0, 89.0], longitude=[-179.0, 170.0, 200.0], t=[1.0, 2.0, 3.0])
+    used = used.rename(t="2m_temperature")
     held = reports(latitude=[0.0, 89.5], longitude=[179.9, 20.0], t=[0.0, 0.0]).rename(t="2m_temperature")
     np.testing.assert_allclose(inverse_distance(used, held, "2m_temperature", neighbours=1), [1.0, 3.0])
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from xappa import accessor as _accessor  # noqa: F401  (registers ds.appa)
 
 if TYPE_CHECKING:
-    from xappa import models as models
     from xappa import testing as testing
+    from xappa import tutorial as tutorial
     from xappa.diffusion import guidance as guidance
     from xappa.diffusion import samplers as samplers
     from xappa.models.registry import fetch as fetch
     from xappa.models.registry import load as load
+    from xappa.models.registry import models as models
     from xappa.observations import observation_errors as observation_errors
     from xappa.observations import read_observations as read_observations
     from xappa.options import get_options as get_options
@@ -62,6 +63,7 @@ _MODULES = {
     "models": "xappa.models",  # the module is callable: xappa.models() lists what xappa.load knows
     "samplers": "xappa.diffusion.samplers",
     "testing": "xappa.testing",
+    "tutorial": "xappa.tutorial",
 }
 
 __all__ = [  # noqa: F822  (resolved by __getattr__)
@@ -82,6 +84,7 @@ __all__ = [  # noqa: F822  (resolved by __getattr__)
     "template",
     "testing",
     "to_zarr",
+    "tutorial",
     "verify",
 ]
 

@@ -66,7 +66,7 @@ class AppaAccessor:
         error : mapping of str to float, or str, optional
             Standard deviation of the observation error, a variable, in the variable's units; or the name of a
             table (see `xappa.observation_errors`). It is used where the reports bring no error of their own.
-            Default: the model's table.
+            Default: the general table.
         members : int or iterable of int, default 1
             Number of members, or the member numbers: ``range(8, 16)`` continues what ``8`` began.
         guidance : str or object, optional
@@ -186,19 +186,21 @@ class AppaAccessor:
         Parameters
         ----------
         reference : xarray.Dataset or pandas.DataFrame
-            Fields on this Dataset's grid, or observations.
+            Fields on this Dataset's grid (any order of rows, any convention of longitude), or observations, to which
+            this Dataset is brought by ``"interpolate"``. Rejected reports do not count.
         metrics : sequence of str, optional
-            Some of ``"rmse"`` (of the mean over members), ``"bias"``, ``"crps"`` (the fair form) and
-            ``"spread_skill"`` (1 is calibrated, less is overconfident). Default: all that apply. Fields are
-            weighted by the cosine of latitude.
+            Any of ``"rmse"`` (of the mean over members), ``"bias"``, ``"crps"`` (the fair form), ``"spread"`` and
+            ``"spread_skill"`` (1 is calibrated, less is overconfident); against reports also ``"error"`` (of the
+            reports), ``"expected"`` (the root of spread² + error²: what rmse is if the members are calibrated) and
+            ``"count"``. Default: all that apply. Fields are weighted by the cosine of latitude.
         baselines : mapping of str to xarray.Dataset, optional
-            Other Datasets, scored beside this one under their names.
+            Others, scored beside this Dataset under their names: fields, or, against reports, values at the reports.
 
         Returns
         -------
         xarray.Dataset
-            One variable a quantity, in its units, with dimension ``metric`` (and ``level``, and ``source`` where
-            baselines are given).
+            One variable a quantity, in its units, with dimension ``metric`` (and ``level`` where it applies, and
+            ``source``, ``"analysis"`` first, where baselines are given).
 
         Raises
         ------
@@ -206,6 +208,8 @@ class AppaAccessor:
             If the two have no variable or no time in common, or are on different grids.
         xappa.errors.OptionError
             If a metric is unknown, or needs members that are not there.
+        xappa.errors.UnitsError
+            If units cannot be converted.
 
         Examples
         --------

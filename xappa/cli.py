@@ -105,7 +105,7 @@ def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.Argum
     )
     parser.add_argument("--model", metavar="NAME", help="name or folder of the model (default: the embedded one)")
     parser.add_argument("--seed", type=int, default=0, help="seed of stations and members (default: %(default)s)")
-    parser.add_argument("--error", metavar="TABLE", help="table of observation errors (default: the model's)")
+    parser.add_argument("--error", metavar="TABLE", help="table of observation errors (default: a general one)")
     parser.add_argument("--out", type=Path, metavar="ZARR", help="store that receives the analysis (default: none)")
     parser.set_defaults(run=_assimilate)
 
@@ -120,7 +120,7 @@ def _assimilate(args: argparse.Namespace) -> None:
         args.times[0],
         args.times[-1],
         members=args.members,
-        withhold=args.withhold,
+        withhold_fraction=args.withhold,
         model=args.model,
         error=args.error,
         seed=args.seed,
@@ -160,6 +160,7 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
         )
         if name == "simulate":
             step.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="runs of the recipe (default: all)")
+            step.add_argument("--restart", type=Path, help="restart state of the run's first day, instead of a spin-up")
         elif name == "package":
             step.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model directory")
         else:
@@ -175,7 +176,7 @@ def _train(args: argparse.Namespace) -> None:
     file = args.config or Path(str(resources.files("xappa.training") / "speedy.toml"))
     recipe = read_config(file)
     if args.step == "simulate":
-        commands.simulate(file, args.work, tuple(args.runs))
+        commands.simulate(file, args.work, tuple(args.runs), args.restart)
     elif args.step == "autoencoder":
         commands.train_autoencoder(recipe, args.work, resolve(args.device))
     elif args.step == "denoiser":

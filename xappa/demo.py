@@ -74,7 +74,11 @@ def draw(truth: xr.Dataset, analysis: xr.Dataset, reports: xr.Dataset, file: Pat
     limit = float(max(abs(error).max(), spread.max()))
     panels = (
         ("Truth: 500 hPa height", exact, dict(cmap="viridis", vmin=float(exact.min()), vmax=float(exact.max()))),
-        (f"Mean of {ensemble.sizes['member']} members", mean, dict(cmap="viridis", vmin=float(exact.min()), vmax=float(exact.max()))),
+        (
+            f"Mean of {ensemble.sizes['member']} members",
+            mean,
+            dict(cmap="viridis", vmin=float(exact.min()), vmax=float(exact.max())),
+        ),
         ("Error of the mean, and soundings", error, dict(cmap="RdBu_r", vmin=-limit, vmax=limit)),
         ("Spread of the members, and soundings", spread, dict(cmap="magma_r", vmin=0, vmax=limit)),
     )

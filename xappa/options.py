@@ -75,7 +75,8 @@ class set_options:  # noqa: N801  (used like a function)
     Parameters
     ----------
     **options
-        Any of the fields of `Options`: ``progress``, ``cache_dir``, ``latent_cache_bytes``, ``default_model``.
+        Any of the fields of `Options`: ``progress``, ``cache_dir``, ``latent_cache_bytes``, ``dress``,
+        ``default_model``.
 
     Raises
     ------

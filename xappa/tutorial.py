@@ -64,7 +64,9 @@ def network(ds: xr.Dataset, *, stations: int = 1200, soundings: int = 300, seed:
         for level in ds.level.values
     ]
     table = pd.concat(tables, ignore_index=True)
-    coords = {name: ("obs", table.pop(name).to_numpy()) for name in ("time", "latitude", "longitude", "level", "altitude")}
+    coords = {
+        name: ("obs", table.pop(name).to_numpy()) for name in ("time", "latitude", "longitude", "level", "altitude")
+    }
     coords["station"] = ("obs", table.pop("station").to_numpy().astype(str))
     obs = xr.Dataset({name: ("obs", table[name].to_numpy()) for name in table}, coords)
     for name in obs.data_vars:

@@ -60,10 +60,24 @@ class Variable:
 _ALL = (
     Variable("2m_temperature", "K", "air_temperature", "2 metre temperature", 180.0, 335.0, height=2.0),
     Variable(
-        "10m_u_component_of_wind", "m s-1", "eastward_wind", "10 metre eastward wind", -90.0, 90.0, vector=True, height=10.0
+        "10m_u_component_of_wind",
+        "m s-1",
+        "eastward_wind",
+        "10 metre eastward wind",
+        -90.0,
+        90.0,
+        vector=True,
+        height=10.0,
     ),
     Variable(
-        "10m_v_component_of_wind", "m s-1", "northward_wind", "10 metre northward wind", -90.0, 90.0, vector=True, height=10.0
+        "10m_v_component_of_wind",
+        "m s-1",
+        "northward_wind",
+        "10 metre northward wind",
+        -90.0,
+        90.0,
+        vector=True,
+        height=10.0,
     ),
     Variable(
         "mean_sea_level_pressure", "Pa", "air_pressure_at_mean_sea_level", "Mean sea level pressure", 87000.0, 108500.0
@@ -90,11 +104,22 @@ _ALL = (
         cell_methods="time: sum (interval: 6 hours)",
     ),
     Variable("temperature", "K", "air_temperature", "Temperature", 160.0, 335.0, upper_air=True),
-    Variable("u_component_of_wind", "m s-1", "eastward_wind", "Eastward wind", -150.0, 150.0, upper_air=True, vector=True),
-    Variable("v_component_of_wind", "m s-1", "northward_wind", "Northward wind", -150.0, 150.0, upper_air=True, vector=True),
+    Variable(
+        "u_component_of_wind", "m s-1", "eastward_wind", "Eastward wind", -150.0, 150.0, upper_air=True, vector=True
+    ),
+    Variable(
+        "v_component_of_wind", "m s-1", "northward_wind", "Northward wind", -150.0, 150.0, upper_air=True, vector=True
+    ),
     Variable("geopotential", "m2 s-2", "geopotential", "Geopotential", -6000.0, 500000.0, upper_air=True),
     Variable(
-        "specific_humidity", "kg kg-1", "specific_humidity", "Specific humidity", 0.0, 0.05, upper_air=True, positive=True
+        "specific_humidity",
+        "kg kg-1",
+        "specific_humidity",
+        "Specific humidity",
+        0.0,
+        0.05,
+        upper_air=True,
+        positive=True,
     ),
 )
 

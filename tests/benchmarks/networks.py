@@ -111,7 +111,9 @@ def draw_values(reports: Reports, truth: np.ndarray, seed: int = 0) -> np.ndarra
     return reports.read(np.asarray(truth, float)) + reports.error * noise
 
 
-def to_observations(reports: Reports, spec: StateSpec, times: np.ndarray, values: np.ndarray | None = None) -> xr.Dataset:
+def to_observations(
+    reports: Reports, spec: StateSpec, times: np.ndarray, values: np.ndarray | None = None
+) -> xr.Dataset:
     """The same reports in the one CF form: one row a time, place and level.
 
     Parameters

@@ -88,6 +88,7 @@ def summary(windows: Sequence[Scores], members: int | None = None, last: bool = 
     last : bool, default False
         Of the last time instead of those before.
     """
-    mse, var, crps = (np.mean([w[name + ("_last" if last else "")] for w in windows]) for name in ("mse", "var", "crps"))
+    names = [f"{name}_last" if last else name for name in ("mse", "var", "crps")]
+    mse, var, crps = (np.mean([window[name] for window in windows]) for name in names)
     finite = 1.0 if members is None else (members + 1) / members
     return {"rmse": float(np.sqrt(mse)), "spread_skill": float(np.sqrt(finite * var / mse)), "crps": float(crps)}

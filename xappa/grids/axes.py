@@ -10,7 +10,18 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError
+from xappa.grids.faults import (
+    curvilinear,
+    latitude_problems,
+    level_problems,
+    longitude_problems,
+    missing,
+    text,
+    time_problems,
+)
 from xappa.grids.naming import static_names, variable_names
+
+__all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
 
 NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
@@ -18,13 +29,6 @@ NAMES: dict[str, tuple[str, ...]] = {
     "longitude": ("longitude", "lon", "Longitude", "LON", "nav_lon", "x"),
     "level": ("level", "plev", "pressure_level", "isobaricInhPa", "isobaric", "lev", "pressure"),
     "member": ("member", "number", "ensemble", "realization"),
-}
-ADVICE = {
-    "time": "a datetime64 coordinate called time or with standard_name='time'",
-    "latitude": "a 1-D coordinate called latitude or lat, or with units='degrees_north'",
-    "longitude": "a 1-D coordinate called longitude or lon, or with units='degrees_east'",
-    "level": "a 1-D coordinate called level or plev, in hPa or Pa",
-    "member": "a coordinate called member, or with standard_name='realization'",
 }
 HECTOPASCAL = {"hpa", "millibar", "millibars", "mbar", "mb", "hectopascal", "hectopascals"}
 PASCAL = {"pa", "pascal", "pascals"}
@@ -128,17 +132,19 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
     for axis, name in found.items():
         if name is not None and ds[name].ndim > 1:
             if axis in need:
-                problems.append(_curvilinear(ds, axis, name))
+                problems.append(curvilinear(ds[name], axis))
             found[axis] = None
         elif name is None and axis in need:
-            problems.append(_missing(ds, axis))
+            problems.append(missing(ds, axis, NAMES[axis]))
     time, latitude, longitude, level = (found[axis] for axis in ("time", "latitude", "longitude", "level"))
     if time is not None:
-        problems += _time_problems(ds[time])
+        problems += time_problems(ds[time])
     if latitude is not None:
-        problems += _latitude_problems(ds[latitude])
+        problems += latitude_problems(ds[latitude])
     if longitude is not None:
-        problems += _longitude_problems(ds[longitude])
+        problems += longitude_problems(ds[longitude])
+    if level is not None:
+        problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
     names, clashes = variable_names(ds, dims, level)
     problems += clashes
@@ -171,7 +177,13 @@ def pressure_units(level: xr.DataArray) -> str | None:
 
 def _find(ds: xr.Dataset, axis: str) -> str | None:
     """Name of the coordinate that is `axis`: CF first, then usual names; dimension coordinates before others."""
+    if axis == "member":
+        # A dimension without values numbers members as well; a scalar (`number` of a single analysis) is no axis.
+        names = [*ds.cf.standard_names.get("realization", []), *NAMES[axis]]
+        return next((str(name) for name in names if name in ds.dims), None)
     candidates = _by_attributes(ds, axis) + [name for name in NAMES[axis] if name in ds.variables]
+    # x and y are often metres of a projection: they count only where nothing else is there.
+    candidates = [name for name in candidates if name not in ("x", "y")] or candidates
     if axis == "level":
         candidates = [name for name in candidates if pressure_units(ds[name]) is not None]
     one_dimensional = [name for name in candidates if ds[name].ndim < 2]
@@ -180,11 +192,7 @@ def _find(ds: xr.Dataset, axis: str) -> str | None:
 
 
 def _by_attributes(ds: xr.Dataset, axis: str) -> list[str]:
-    key, letter = {"level": ("vertical", "Z"), "latitude": ("latitude", ""), "longitude": ("longitude", "")}.get(
-        axis, (axis, "T" if axis == "time" else "")
-    )
-    if axis == "member":
-        return list(ds.cf.standard_names.get("realization", []))
+    key, letter = {"level": ("vertical", "Z"), "time": ("time", "T")}.get(axis, (axis, ""))
     named = [*ds.cf.coordinates.get(key, []), *(ds.cf.axes.get(letter, []) if letter else [])]
     if axis == "level":
         named = [n for n in named if ds[n].attrs.get("units") or ds[n].attrs.get("standard_name") == "air_pressure"]
@@ -195,94 +203,3 @@ def _values(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
     if name is None or ds[name].dtype.kind not in "iuf":
         return ()
     return tuple(np.atleast_1d(ds[name].values).astype(float).tolist())
-
-
-def _missing(ds: xr.Dataset, axis: str) -> str:
-    bare = [name for name in NAMES[axis] if name in ds.dims and name not in ds.variables]
-    if bare:
-        return (
-            f"dimension {bare[0]!r} has no coordinate values; expected {ADVICE[axis]}: "
-            f"use ds.assign_coords({bare[0]}=...)"
-        )
-    have = ", ".join(repr(str(name)) for name in ds.coords) or "none"
-    return f"no {axis} axis found among the coordinates ({have}); expected {ADVICE[axis]}: use ds.rename or set attrs"
-
-
-def _curvilinear(ds: xr.Dataset, axis: str, name: str) -> str:
-    return (
-        f"{axis} {name!r} has the dimensions {tuple(map(str, ds[name].dims))}; expected {ADVICE[axis]}: "
-        "bring the fields onto a latitude-longitude grid with one time axis first"
-    )
-
-
-def _time_problems(time: xr.DataArray) -> list[str]:
-    name, values = time.name, np.atleast_1d(time.values)
-    if values.size == 0:
-        return [f"time {name!r} is empty; expected at least one time"]
-    if values.dtype.kind != "M":
-        kind = type(values[0]).__name__ if values.dtype == object else str(values.dtype)
-        return [
-            f"time {name!r} holds {kind}; expected datetime64: use xr.decode_cf(ds), "
-            "or ds.convert_calendar('standard') for another calendar"
-        ]
-    problems = []
-    if np.isnat(values).any():
-        problems.append(f"time {name!r} has {int(np.isnat(values).sum())} missing values; drop them")
-        values = values[~np.isnat(values)]
-    steps = np.diff(values)
-    zero = np.timedelta64(0, "s")
-    if (steps < zero).any():
-        i = int(np.argmax(steps < zero))
-        problems.append(
-            f"time {name!r} is not sorted: {text(values[i])} is followed by {text(values[i + 1])}; "
-            f"expected ascending times: use ds.sortby({name!r})"
-        )
-    unique, counts = np.unique(values, return_counts=True)
-    if (counts > 1).any():
-        twice = unique[counts > 1]
-        problems.append(
-            f"time {name!r} has {len(twice)} duplicate times, the first {text(twice[0])}; expected each time once: "
-            f"use ds.drop_duplicates({name!r})"
-        )
-    return problems
-
-
-def _latitude_problems(latitude: xr.DataArray) -> list[str]:
-    name, values = latitude.name, np.atleast_1d(latitude.values)
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        return [f"latitude {name!r} has values that are not finite numbers; expected degrees north"]
-    problems = []
-    beyond = values[np.abs(values) > 90 + 1e-6]
-    if beyond.size:
-        problems.append(
-            f"latitude {name!r} goes beyond 90 degrees, to {beyond[np.argmax(np.abs(beyond))]:g}; "
-            "expected -90 to 90: check its values and units, and that it is not the longitude"
-        )
-    steps = np.diff(values)
-    if not ((steps > 0).all() or (steps < 0).all()):
-        problems.append(
-            f"latitude {name!r} is not sorted, or has duplicates; expected south to north or north to south: "
-            f"use ds.sortby({name!r})"
-        )
-    return problems
-
-
-def _longitude_problems(longitude: xr.DataArray) -> list[str]:
-    name, values = longitude.name, np.atleast_1d(longitude.values)
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        return [f"longitude {name!r} has values that are not finite numbers; expected degrees east"]
-    if values.size and (values.min() < -360 or values.max() > 720 or np.ptp(values) > 360 + 1e-6):
-        return [
-            f"longitude {name!r} goes from {values.min():g} to {values.max():g}; "
-            "expected degrees east, at most once round the globe"
-        ]
-    unique = np.unique(np.round(values % 360, 6) % 360)
-    # One repeated meridian closes the circle for plotting; more cannot be meant.
-    if values.size - unique.size > 1:
-        return [f"longitude {name!r} has {values.size - unique.size} duplicates; expected each meridian once"]
-    return []
-
-
-def text(time: np.datetime64) -> str:
-    """A time to the minute."""
-    return np.datetime_as_string(time, unit="m")

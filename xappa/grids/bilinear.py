@@ -1,9 +1,9 @@
 r"""Bilinear weights on the sphere: across the date line and over the poles.
 
-Between rows :math:`\phi_j, \phi_{j+1}` and columns :math:`\lambda_i, \lambda_{i+1}` the weight of a corner is the product of
-a linear weight in latitude and one in longitude. Beyond the last row, the next row is that same row seen across the
-pole: at latitude :math:`180° - \phi` and longitude :math:`\lambda + 180°`, where horizontal vector components have the
-other sign.
+Between rows :math:`\phi_j, \phi_{j+1}` and columns :math:`\lambda_i, \lambda_{i+1}` the weight of a corner is the
+product of a linear weight in latitude and one in longitude. Beyond the last row, the next row is that same row seen
+across the pole: at latitude :math:`180° - \phi` and longitude :math:`\lambda + 180°`, where horizontal vector
+components have the other sign.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def _meridian(latitude: Array, rows: Array, closed: bool) -> tuple[Array, Array,
         # A grid that stops within two rows of a pole surrounds it; one with a row on the pole needs nothing beyond.
         reach = 2.01 * np.diff(nodes).max()
         if 1e-6 < 2 * (90 - nodes[-1]) <= reach:
-            nodes, order, crossed = np.append(nodes, 180 - nodes[-1]), np.append(order, order[-1]), np.append(crossed, True)
+            nodes, order = np.append(nodes, 180 - nodes[-1]), np.append(order, order[-1])
+            crossed = np.append(crossed, True)
         if 1e-6 < 2 * (90 + nodes[0]) <= reach:
             nodes, order = np.insert(nodes, 0, -180 - nodes[0]), np.insert(order, 0, order[0])
             crossed = np.insert(crossed, 0, True)

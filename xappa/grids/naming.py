@@ -10,9 +10,18 @@ import xarray as xr
 from xappa.vocabulary import VARIABLES, lookup
 
 HEIGHTS = ("height", "heightAboveGround", "z_height")
+SURFACE_HEIGHT = {
+    "surface_altitude": 1.0,
+    "orography": 1.0,
+    "surface_height": 1.0,
+    "surface_geopotential": 1 / 9.80665,
+    "geopotential_at_surface": 1 / 9.80665,
+}
+"""Names and standard names of the height of the surface, and the factor that makes them metres."""
 STATIC = {
-    "surface_altitude",
-    "surface_geopotential",
+    *SURFACE_HEIGHT,
+    "land_sea_mask",
+    "lsm",
     "land_binary_mask",
     "land_area_fraction",
     "sea_binary_mask",
@@ -49,9 +58,9 @@ def variable_names(
             listed = " and ".join(map(repr, users))
             problems.append(f"variables {listed} are both {known}; expected each quantity once: drop all but one")
     by_standard = {
-        str(name): found
+        str(name): standard
         for name in ds.data_vars
-        if str(name) not in by_name and (found := _by_standard_name(ds[name], dims, level)) is not None
+        if str(name) not in by_name and (standard := _by_standard_name(ds[name], dims, level)) is not None
     }
     taken = [*by_name.values(), *by_standard.values()]
     return by_name | {user: name for user, name in by_standard.items() if taken.count(name) == 1}, problems
@@ -70,6 +79,7 @@ def static_names(ds: xr.Dataset, time: Hashable | None) -> tuple[str, ...]:
         str(name)
         for name, field in ds.data_vars.items()
         if str(name) in described
+        or name in STATIC
         or field.attrs.get("standard_name") in STATIC
         or (time is not None and time not in field.dims and lookup(str(name)) is None)
     )

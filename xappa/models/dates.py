@@ -76,16 +76,3 @@ def date_codes(date: Tensor) -> Tensor:
 def _circle(fraction: Tensor) -> Tensor:
     angle = 2 * math.pi * fraction
     return torch.stack((torch.sin(angle), torch.cos(angle)), -1)
-
-
-def date_table(times: np.ndarray) -> Tensor:
-    """Year, month, day and hour of datetime64 values: (..., 4), int64."""
-    hours = times.astype("datetime64[h]")
-    days, months, years = (hours.astype(f"datetime64[{unit}]") for unit in "DMY")
-    table = (
-        years.astype("int64") + 1970,
-        (months - years.astype(months.dtype)).astype("int64") + 1,
-        (days - months.astype(days.dtype)).astype("int64") + 1,
-        (hours - days.astype(hours.dtype)).astype("int64"),
-    )
-    return torch.from_numpy(np.stack(table, -1).astype("i8"))

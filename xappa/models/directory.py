@@ -61,13 +61,13 @@ def write_model(
         Anything worth keeping: splits, seed, scores. Readable under ``Model.scores``.
     """
     out.mkdir(parents=True, exist_ok=True)
-    half = {k: v.half().contiguous() for k, v in autoencoder.state_dict().items()}
-    save_file(half, out / "autoencoder.safetensors")
-    save_file({k: v.half().contiguous() for k, v in denoiser.state_dict().items()}, out / "denoiser.safetensors")
+    save_file(_half(autoencoder.state_dict()), out / "autoencoder.safetensors")
+    save_file(_half(denoiser.state_dict()), out / "denoiser.safetensors")
     save_arrays({k: np.ascontiguousarray(v) for k, v in statistics.items()}, out / "statistics.safetensors")
     if denoiser.residual is None:
         raise ModelError("A model needs a residual network beside the Gaussian prior; found none. Train one first.")
     files = ("autoencoder.safetensors", "denoiser.safetensors", "statistics.safetensors")
+    kinds = {kind: key for key, kind in SCHEDULES.items()}
     record = {
         "format": FORMAT,
         "name": name,
@@ -79,7 +79,7 @@ def write_model(
             "joint": denoiser.prior.joint,
             "residual": dataclasses.asdict(denoiser.residual.spec),  # type: ignore[call-overload]
         },
-        "schedule": {"kind": schedule.name, **dataclasses.asdict(schedule)},
+        "schedule": {"kind": kinds[type(schedule)], **dataclasses.asdict(schedule)},
         "files": {file: sha256(out / file) for file in files},
         "about": about,
     }
@@ -105,7 +105,9 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         If a file is missing or its hash differs.
     """
     if not (folder / "model.json").exists():
-        raise ModelError(f"{folder} holds no model.json: not a model directory (or one that was not written to its end).")
+        raise ModelError(
+            f"{folder} holds no model.json: not a model directory (or one that was not written to its end)."
+        )
     if expected and "model.json" in expected:
         _check(folder, {"model.json": expected["model.json"]})
     record = json.loads((folder / "model.json").read_text())
@@ -153,6 +155,11 @@ def _check(folder: Path, files: dict[str, str]) -> None:
             + "\n".join(wrong)
             + "\nDelete the folder and fetch the model again (for the embedded model: reinstall xappa)."
         )
+
+
+def _half(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Float16, but for scalars such as the norm's epsilon, which it would round."""
+    return {k: (v.half() if v.ndim else v).cpu().contiguous() for k, v in tensors.items()}
 
 
 def _single(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -36,8 +36,8 @@ class Model:
     climatology : Climatology
         Mean state, physical units.
     statistics : dict of arrays
-        ``scale`` (channel, lat, lon) physical units a standardised unit; ``mask`` (channel, lat, lon); ``deviation``
-        (channel,); ``error`` (channel,) of the autoencoder, in units of the scale; ``surface_height`` (m) and ``land``
+        ``scale`` (channel, lat, lon) physical units a standardised unit; ``mask`` (channel, lat, lon);
+        ``deviation`` (channel,); ``error`` (channel, lat, lon) of the autoencoder, in units of the scale; ``surface_height`` (m) and ``land``
         (lat, lon); ``latent_mean`` (h, w, C); ``latent_deviation`` (3, h, w, C).
     scores : dict
         What was measured, for the model card.
@@ -82,7 +82,7 @@ class Model:
 
     @property
     def error(self) -> np.ndarray:
-        """Error deviation of the autoencoder, standardised units: (channel,)."""
+        """Error deviation of the autoencoder, standardised units: (channel, latitude, longitude)."""
         return self.statistics["error"]
 
     @property

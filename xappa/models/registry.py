@@ -112,7 +112,12 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
     name = get_options().default_model if name_or_path is None else name_or_path
     path = Path(name)
     if path.is_dir():
-        return _load(str(path.resolve()), (path / "model.json").stat().st_mtime_ns if (path / "model.json").exists() else 0, None, place)
+        return _load(
+            str(path.resolve()),
+            (path / "model.json").stat().st_mtime_ns if (path / "model.json").exists() else 0,
+            None,
+            place,
+        )
     entry = _entry(str(name))
     return _load(str(fetch(entry.name)), 0, entry.name, place)
 
@@ -131,6 +136,7 @@ def _entry(name: str) -> Entry:
     known = registry()
     if name not in known:
         raise ModelError(
-            f"Unknown model {name!r}: neither a folder nor one of {', '.join(map(repr, known))}{nearest_names(name, known)}"
+            f"Unknown model {name!r}: neither a folder nor one of {', '.join(map(repr, known))}"
+            + nearest_names(name, known)
         )
     return known[name]

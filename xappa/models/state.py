@@ -35,7 +35,7 @@ class StateSpec:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channel, latitude, longitude)"""
+        """Sizes (channel, latitude, longitude)."""
         return len(self.channels), len(self.latitude), len(self.longitude)
 
     @property

@@ -43,9 +43,7 @@ def flags_of(obs: xr.Dataset, variable: str) -> xr.DataArray:
     return xr.DataArray(np.zeros(obs.sizes["obs"], dtype="int8"), dims="obs", attrs=flag_attrs())
 
 
-def with_flag(
-    obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[np.bool_], flag: Flag
-) -> xr.Dataset:
+def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[np.bool_], flag: Flag) -> xr.Dataset:
     """Reject reports of one variable; a report that is rejected already keeps its first reason.
 
     Parameters

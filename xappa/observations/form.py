@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.flags import flag_attrs
 from xappa.observations.names import NEEDED, QUANTITIES
 from xappa.vocabulary import VARIABLES
 
@@ -77,7 +76,9 @@ def build(
     _require_levels(coordinates, values)
     obs = xr.Dataset(
         {name: ("obs", array, quantity_attrs(name)) for name, array in values.items()},
-        coords={name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates},
+        coords={
+            name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates
+        },
         attrs={"Conventions": "CF-1.11", "featureType": "point", **(attrs or {})},
     )
     if obs.sizes.get("obs", 0) == 0:

@@ -32,9 +32,7 @@ _REPORTED = (
         height=10.0,
     ),
     Variable("wind_speed", "m s-1", "wind_speed", "Wind speed", 0.0, 150.0, positive=True),
-    Variable(
-        "wind_from_direction", "degree", "wind_from_direction", "Direction that the wind blows from", 0.0, 360.0
-    ),
+    Variable("wind_from_direction", "degree", "wind_from_direction", "Direction that the wind blows from", 0.0, 360.0),
     Variable("wind_to_direction", "degree", "wind_to_direction", "Direction that the wind blows to", 0.0, 360.0),
     Variable("surface_pressure", "Pa", "surface_air_pressure", "Pressure at the station", 30000.0, 108500.0),
 )

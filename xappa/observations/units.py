@@ -9,14 +9,12 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from xappa.errors import MissingDependency, UnitsError
+from xappa.errors import UnitsError
 
 if TYPE_CHECKING:
     import pint
-
-Values = TypeVar("Values")
 
 WATER_DENSITY = 1000.0  # kg m-3, liquid water
 STANDARD_GRAVITY = 9.80665  # m s-2, WMO
@@ -75,13 +73,13 @@ class Linear:
     factor: float = 1.0
     offset: float = 0.0
 
-    def value(self, x: Values) -> Values:
+    def value(self, x: Any) -> Any:
         """Values in the new units (unchanged, not copied, where the units are the same)."""
-        return self.deviation(x) if self.offset == 0.0 else x * self.factor + self.offset  # type: ignore[operator]
+        return self.deviation(x) if self.offset == 0.0 else x * self.factor + self.offset
 
-    def deviation(self, x: Values) -> Values:
+    def deviation(self, x: Any) -> Any:
         """Deviations in the new units: a deviation of 1 degC is one of 1 K."""
-        return x if self.factor == 1.0 else x * self.factor  # type: ignore[operator]
+        return x if self.factor == 1.0 else x * self.factor
 
 
 def _plain(units: str) -> str:
@@ -90,13 +88,8 @@ def _plain(units: str) -> str:
 
 @functools.cache
 def _registry() -> pint.UnitRegistry:
-    try:
-        import pint
-    except ImportError as error:
-        raise MissingDependency(
-            'Converting units needs pint, which is not installed: pip install "xappa[obs]" (or give the values in the '
-            "units of xappa.vocabulary)"
-        ) from error
+    import pint
+
     return pint.UnitRegistry()
 
 
@@ -123,8 +116,6 @@ def linear(found: str, expected: str) -> Linear:
     ------
     UnitsError
         If `found` is not understood, or not convertible.
-    MissingDependency
-        If pint is needed and not installed.
     """
     if _plain(found) == _plain(expected):
         return Linear()

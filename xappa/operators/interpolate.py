@@ -12,6 +12,7 @@ from xappa.errors import ObservationError
 from xappa.grids.bilinear import Corners, bracket, corners
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
+from xappa.observations.form import quantities
 from xappa.operators import reports
 from xappa.operators.stencil import Stencil, compact, concatenate
 from xappa.vocabulary import VARIABLES
@@ -34,10 +35,10 @@ def interpolate(
 ) -> tuple[Stencil, xr.Dataset]:
     """Where and how each report is read off a trajectory of states.
 
-    Space is bilinear across the date line and over the poles, pressure linear in its logarithm, time linear between the two
-    states; reports up to half a step before the first or after the last state take that state. 2 m temperature is
-    brought from the model's surface to the station's height. Weights on cells without a value (`mask`) go to the other
-    corners.
+    Space is bilinear across the date line and over the poles, pressure linear in its logarithm, time linear between the
+    two states; reports up to half a step before the first or after the last state take that state. 2 m temperature
+    is brought from the model's surface to the station's height. Weights on cells without a value (`mask`) go to the
+    other corners.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def interpolate(
         If no report lies inside the times, no quantity is one of the model's, or an error is missing.
     """
     reports.require_form(obs)
-    names = reports.quantities(obs)
+    obs, names = obs.compute(), quantities(obs)
     known = [name for name in names if name in spec.variables]
     reports.require_known(obs, names, spec)
     flags = {name: reports.flags(obs, name) for name in names}
@@ -208,7 +209,7 @@ def _rows(
     flat = [a[kept].reshape(int(kept.sum()), -1) for a in (weight, *entries)]
     weight, time, channel, cell = compact(*flat)
     used = used[kept]
-    error = np.asarray(obs[f"{name}_error"].values, float)[used] if f"{name}_error" in obs else np.full(len(used), np.nan)
+    error = reports.errors(obs, name)[used]
     offset = heights.correction(used) if name == "2m_temperature" else np.zeros(len(used))
     code = np.zeros(len(used), int)
     return Stencil(time, channel, cell, weight, offset, value[used], error, used, code, (name,))
@@ -221,9 +222,7 @@ def _signed(name: str, around: Corners, rows: Array) -> Array:
     return np.where(around.crossed[rows], -weight, weight) if vector else weight
 
 
-def _masked(
-    weight: Array, channel: Array, level_weight: Array, cell: Array, mask: Array | None
-) -> tuple[Array, Array]:
+def _masked(weight: Array, channel: Array, level_weight: Array, cell: Array, mask: Array | None) -> tuple[Array, Array]:
     """Corner weights (n, L, 4) shared among the cells that exist, and the reports (n,) that have none."""
     weight = np.broadcast_to(weight[:, None], (*channel.shape, 4))
     if mask is None or mask[np.unique(channel)].all():

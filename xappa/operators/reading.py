@@ -1,8 +1,9 @@
 r"""A stencil on tensors: whitened, linear in the standardised state, differentiable.
 
 With the state :math:`x = c + s \odot \zeta` (climatology, scale), reports :math:`y = H x + b + \varepsilon` and
-:math:`\varepsilon \sim N(0, \mathrm{diag}(\sigma^2))`, the reading is :math:`A \zeta = \sigma^{-1} H (s \odot \zeta)` and what
-it is compared with is :math:`\sigma^{-1} (y - b - H c)`, so that residuals have unit variance.
+:math:`\varepsilon \sim N(0, \mathrm{diag}(\sigma^2))`, the reading is
+:math:`A \zeta = \sigma^{-1} H (s \odot \zeta)` and what it is compared with is
+:math:`\sigma^{-1} (y - b - H c)`, so that residuals have unit variance.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ class Reading(torch.nn.Module):
         Physical units, at the stencil's times. Only cells that are read are looked up: broadcast views cost nothing.
     scale : array of float, (channel, latitude, longitude)
         Physical units.
-    representation : array of float, (channel,), optional
-        Standard deviation of what the state cannot represent (the autoencoder's error), in units of `scale`. It is taken
-        as common to all numbers that make a report, :math:`(\sum_p |w_p| s_p e_p)^2`, which bounds its variance from above.
+    representation : array of float, (channel,) or (channel, latitude, longitude), optional
+        Standard deviation of what the state cannot represent (the autoencoder's error), in units of `scale`. It is
+        taken as common to all numbers that make a report, :math:`(\sum_p |w_p| s_p e_p)^2`, an upper bound of its
+        variance.
     extra_variance : array of float, (M,), optional
         Added to the square of the reports' errors, physical units.
     dtype : torch.dtype
@@ -72,7 +74,9 @@ class Reading(torch.nn.Module):
         weight = stencil.weight * scale[stencil.channel, row, column]
         variance = stencil.error**2
         if representation is not None:
-            variance = variance + (np.abs(weight) * np.asarray(representation)[stencil.channel]).sum(axis=1) ** 2
+            error = np.asarray(representation)
+            error = np.broadcast_to(error[:, None, None] if error.ndim == 1 else error, scale.shape)
+            variance = variance + (np.abs(weight) * error[stencil.channel, row, column]).sum(axis=1) ** 2
         if extra_variance is not None:
             variance = variance + extra_variance
         self.deviation = np.sqrt(variance)
@@ -81,8 +85,8 @@ class Reading(torch.nn.Module):
         void = ~np.isfinite(y) | ~np.isfinite(weight).all(axis=1)
         if void.any():
             raise ObservationError(
-                f"{int(void.sum())} of {len(stencil)} reports read cells where the climatology or the scale has no value; "
-                "expected a stencil made with the state's mask"
+                f"{int(void.sum())} of {len(stencil)} reports read cells where the climatology or the scale has no "
+                "value; expected a stencil made with the state's mask: pass mask= to the operator"
             )
         index = np.ravel_multi_index((frame, stencil.channel, row, column), self.shape) if len(frames) else stencil.cell
         self.register_buffer("index", torch.from_numpy(index.astype(np.int64)), persistent=False)
@@ -104,9 +108,7 @@ class Reading(torch.nn.Module):
         Tensor, (B, M)
         """
         flat = x.flatten(1)
-        if flat.is_cuda:
-            # The adjoint of indexing sorts before it adds; that of index_select adds in any order on CUDA.
-            picked = flat[:, self.index.flatten()]
-        else:
-            picked = flat.index_select(1, self.index.flatten())
+        index = self.index.flatten()
+        # Both adjoints add in a fixed order: on CUDA only that of indexing does so, on the CPU only index_select's.
+        picked = flat[:, index] if flat.is_cuda else flat.index_select(1, index)
         return (picked.unflatten(1, self.index.shape) * self.weight).sum(dim=-1)

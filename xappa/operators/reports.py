@@ -10,18 +10,10 @@ import xarray as xr
 from xappa.errors import ObservationError, nearest_names
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
+from xappa.observations.form import quantities
 from xappa.operators.stencil import Stencil
 
 Array = np.ndarray
-
-
-def quantities(obs: xr.Dataset) -> list[str]:
-    """Names of the reported quantities, without their errors and flags."""
-    return [
-        str(name)
-        for name, variable in obs.data_vars.items()
-        if not str(name).endswith(("_error", "_flag")) and variable.dtype.kind in "fiu"
-    ]
 
 
 def good(flag: Array, value: Array) -> Array:
@@ -43,6 +35,12 @@ def flags(obs: xr.Dataset, name: str) -> Array:
     """The flags that a quantity has already; good where there are none."""
     key = f"{name}_flag"
     return np.array(obs[key].values, np.int8) if key in obs else np.zeros(obs.sizes["obs"], np.int8)
+
+
+def errors(obs: xr.Dataset, name: str) -> Array:
+    """Standard deviations of the errors of a quantity; NaN where there are none."""
+    key = f"{name}_error"
+    return np.asarray(obs[key].values, float) if key in obs else np.full(obs.sizes["obs"], np.nan)
 
 
 def with_flags(obs: xr.Dataset, flags: Mapping[str, Array]) -> xr.Dataset:
@@ -68,14 +66,14 @@ def require_form(obs: xr.Dataset) -> None:
     if "obs" not in obs.dims or missing:
         raise ObservationError(
             f"Found observations with the dimensions ({', '.join(map(str, obs.dims))}) and the coordinates "
-            f"({', '.join(map(str, obs.coords))}); expected one dimension 'obs' with the coordinates time, latitude and "
-            "longitude: pass them through xappa.read_observations"
+            f"({', '.join(map(str, obs.coords))}); expected one dimension 'obs' with the coordinates time, latitude "
+            "and longitude: pass them through xappa.read_observations"
         )
     wrong = [name for name in quantities(obs) if obs[name].dims != ("obs",)]
     if wrong:
         raise ObservationError(
-            f"Found observed variables with other dimensions than 'obs': {', '.join(wrong)}; expected one number a report: "
-            "select one member first"
+            f"Found observed variables with other dimensions than 'obs': {', '.join(wrong)}; expected one number a "
+            "report: select one member first"
         )
 
 

@@ -13,8 +13,9 @@ Array = np.ndarray
 class Stencil:
     r"""Observation operator as a sparse matrix by rows: :math:`H(x)_m = b_m + \sum_p w_{mp} x_{mp}`.
 
-    Rows are M reports, each the sum of P numbers of a trajectory (time, channel, latitude, longitude) in the units of the
-    state. Entries of weight zero repeat another entry of their row, so that missing values that are not read do no harm.
+    Rows are M reports, each the sum of P numbers of a trajectory (time, channel, latitude, longitude) in the units of
+    the state. Entries of weight zero repeat another entry of their row, so that missing values that are not read do no
+    harm.
 
     Parameters
     ----------
@@ -48,6 +49,10 @@ class Stencil:
     def __len__(self) -> int:
         return len(self.value)
 
+    def arrays(self) -> tuple[Array, ...]:
+        """All arrays, in the order of the parameters."""
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name != "names")
+
     @property
     def frames(self) -> Array:
         """Indices of the times that are read, ascending."""
@@ -71,14 +76,12 @@ class Stencil:
 
     def select(self, rows: Array) -> Stencil:
         """The stencil of some rows, given as a mask or as indices."""
-        return replace(
-            self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"}
-        )
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"})
 
     def window(self, start: int, length: int) -> Stencil:
-        """The rows that read nothing outside times `start` ... `start + length - 1`, with times counted from `start`."""
+        """The rows that read nothing outside times `start` ... `start + length - 1`, times counted from `start`."""
         inside = (self.time >= start) & (self.time < start + length)
-        part = self.select(inside.all(axis=1))
+        part = self.select(np.flatnonzero(inside.all(axis=1)))
         return replace(part, time=part.time - start)
 
 

@@ -68,7 +68,12 @@ def build(
             blocks = [
                 da.from_delayed(
                     dask.delayed(_decode, pure=True)(
-                        plan, task, position, first, min(first + size, times), dask_key_name=f"xappa-decode-{key}-{member}-{first}"
+                        plan,
+                        task,
+                        position,
+                        first,
+                        min(first + size, times),
+                        dask_key_name=f"xappa-decode-{key}-{member}-{first}",
                     ),
                     (1, min(size, times - first), *spec.shape),
                     "f4",

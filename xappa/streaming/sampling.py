@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.composition import Composition, count_windows
-from xappa.diffusion.guidance import Observation
+from xappa.diffusion.guidance import GuidedDenoiser, Observation
 from xappa.diffusion.noise import Noise, member_noise
 from xappa.errors import IntegrityError
-from xappa.models.dates import date_table
+from xappa.models.dates import date_tensor
 from xappa.models.model import Model
 from xappa.models.registry import load
 from xappa.operators.reading import Reading
@@ -63,7 +63,9 @@ def model_of(plan: Plan) -> Model:
     return model
 
 
-def sample(plan: Plan, members: tuple[int, ...], token: str, progress: Callable[[int, int], None] | None = None) -> Sampled:
+def sample(
+    plan: Plan, members: tuple[int, ...], token: str, progress: Callable[[int, int], None] | None = None
+) -> Sampled:
     """Latents of `members`; taken from the cache if they were sampled before under this token."""
     return _CACHE.get(f"{token}-{members}", lambda: _sample(plan, members, progress))
 
@@ -87,7 +89,7 @@ def _sample(plan: Plan, members: tuple[int, ...], progress: Callable[[int, int],
 
         x = sigma.to(model.device) * noise(0).to(model.device)
         latents = plan.sampler(denoiser, x, draw, model.schedule, progress)
-        diagnostics = _diagnostics([p for p in parts if hasattr(p, "residuals")])
+        diagnostics = _diagnostics([p for p in parts if isinstance(p, GuidedDenoiser)])
         diagnostics["seconds"] = np.array(time.monotonic() - begin)
     return Sampled(members, latents.float().cpu().numpy(), diagnostics)
 
@@ -95,7 +97,7 @@ def _sample(plan: Plan, members: tuple[int, ...], progress: Callable[[int, int],
 def _window_denoiser(model: Model, plan: Plan, start: int) -> Callable[[Tensor, Tensor], Tensor]:
     """The denoiser of one window, guided by the observations that lie in it."""
     times = plan.times[start : start + model.spec.window]
-    date = date_table(times).to(model.device)
+    date = date_tensor(times).to(model.device)
 
     def prior(x: Tensor, sigma: Tensor) -> Tensor:
         return model.denoiser(x, sigma, date)
@@ -112,7 +114,7 @@ def observe_latents(model: Model, stencil: Stencil, times: np.ndarray) -> Observ
 
     The autoencoder's error, seen through the operator, is part of the observations' error.
     """
-    reading = Reading(stencil, model.climatology(times), model.scale, model.error).to(model.device)
+    reading = Reading(stencil, model.climatology(times), model.scale, representation=model.error).to(model.device)
     frames = torch.as_tensor(reading.frames, device=model.device)
     seen = times[np.asarray(reading.frames)]
 
@@ -122,17 +124,15 @@ def observe_latents(model: Model, stencil: Stencil, times: np.ndarray) -> Observ
     return Observation(reading.y, operator, torch.ones_like(reading.y))
 
 
-def _diagnostics(parts: list) -> dict[str, np.ndarray]:
+def _diagnostics(parts: list[GuidedDenoiser]) -> dict[str, np.ndarray]:
+    """Noise levels, and the worst residual and number of iterations of the windows, at every evaluation."""
     if not parts:
         return {}
-    steps = min(len(p.residuals) for p in parts)
-    residual = np.max([[r.cpu().numpy() for r in p.residuals[:steps]] for p in parts], axis=0)
-    iterations = np.max([[i.cpu().numpy() for i in p.iterations[:steps]] for p in parts], axis=0)
-    return {
-        "sigma": np.array([float(s) for s in parts[0].sigmas[:steps]]),
-        "residual": residual.astype("f4"),
-        "iterations": iterations.astype("i4"),
-    }
+    out = {"sigma": np.array(parts[0].sigma)}
+    if all(p.residual for p in parts):
+        out["residual"] = np.max([torch.stack(p.residual).numpy() for p in parts], axis=0).astype("f4")
+        out["iterations"] = np.max([torch.stack(p.iterations).numpy() for p in parts], axis=0).astype("i4")
+    return out
 
 
 @torch.no_grad()

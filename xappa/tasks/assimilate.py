@@ -1,4 +1,4 @@
-"""Reanalysis: which trajectories, over the times of a Dataset, do these observations allow?"""
+"""Reanalysis: the trajectories, over the times of a Dataset, that observations allow."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def assimilate(
     ----------
     ds : Dataset
         Its times and variables say what is wanted; its values are not used.
-    obs, operator, model, error, members, guidance, sampler, steps, stitching, seed, device, chunks, progress, drop_unknown
+    obs, operator, model, error, members, guidance, sampler, steps, stitching, seed, device, chunks, progress, \
+    drop_unknown
         See `xappa.accessor.AppaAccessor.assimilate`.
 
     Returns

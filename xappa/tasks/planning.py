@@ -34,7 +34,9 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
         If there are none, a number is negative, or one comes twice.
     """
     if isinstance(members, bool) or not isinstance(members, (int, np.integer, Iterable)):
-        raise OptionError(f"members={members!r}: expected a number of members, or the member numbers, as in range(8, 16).")
+        raise OptionError(
+            f"members={members!r}: expected a number of members, or the member numbers, as in range(8, 16)."
+        )
     numbers = tuple(range(int(members))) if isinstance(members, (int, np.integer)) else tuple(int(m) for m in members)
     if not numbers:
         raise OptionError(f"members={members!r} asks for no member; expected at least 1.")
@@ -98,7 +100,10 @@ def surface_height(ds: xr.Dataset, layout: Layout, model: Model) -> np.ndarray |
             ):
                 values = height.transpose(layout.latitude, layout.longitude).values.astype("f4")
                 values = values / np.float32(GRAVITY) if "geopotential" in name else values
-                back = np.argsort(np.argsort(model.spec.latitude)), np.argsort(np.argsort(np.mod(model.spec.longitude, 360)))
+                back = (
+                    np.argsort(np.argsort(model.spec.latitude)),
+                    np.argsort(np.argsort(np.mod(model.spec.longitude, 360))),
+                )
                 return values[back[0]][:, back[1]]
     return model.surface_height
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
+from xappa.models.registry import load
 from xappa.observations import read_observations
 from xappa.observations.errors_table import with_errors
-from xappa.observations.quality import check, flag_counts
+from xappa.observations.quality import check
 from xappa.streaming import diagnostics, to_zarr
 from xappa.tasks.assimilate import DEFAULT_ERRORS, assimilate
 from xappa.tasks.climatology import climatology
@@ -34,10 +34,60 @@ def assimilate_reports(
 ) -> str:
     """Read reports, withhold some stations, assimilate the others, and say how good the analysis is.
 
+    Parameters
+    ----------
+    sources : sequence of path
+        Files that `read_observations` reads.
+    start, end : str
+        First and last time of the analysis.
+    members : int
+    withhold_fraction : float
+        Share of the stations that is kept for the scores.
+    model : str or Path, optional
+    error : str, optional
+        Name of a table of observation errors.
+    seed : int
+        Of the stations withheld and of the members.
+    out : path, optional
+        Store that receives the analysis.
+
     Returns
     -------
     str
-        How many reports were used and rejected, and why; scores at the withheld stations, beside the model's
-        climatology and inverse-distance interpolation of the other stations.
+        Reports used and rejected, by reason; errors at the withheld stations of the model's climatology, of
+        inverse-distance interpolation of the other stations, and of the analysis.
     """
-    raise NotImplementedError
+    prior = load(model)
+    reports = with_errors(check(read_observations(list(sources))), error or DEFAULT_ERRORS)
+    used, withheld = withhold(reports, fraction=withhold_fraction, seed=seed)
+    wanted = template(start, end, prior.spec)
+    analysis = assimilate(wanted, used, members=members, model=model, error=error, seed=seed)
+    parts = [counts_table(diagnostics(analysis))]
+    if out is not None:
+        store = to_zarr(analysis, out, overwrite=True)
+        analysis = xr.open_zarr(store, consolidated=False)
+    analysis = analysis.load()
+    if withheld.sizes["obs"]:
+        parts.append(withheld_table(analysis, used, withheld, climatology(wanted, model=model)))
+    if out is not None:
+        parts.append(f"Analysis: {out}")
+    return "\n\n".join(parts)
+
+
+def counts_table(counts: xr.Dataset) -> str:
+    """Reports used and rejected, a row a variable, a column a reason that occurred."""
+    table = counts["reports"].to_pandas()
+    table = table.loc[:, (table > 0).any()]
+    return "Reports, by what became of them\n" + table.to_string()
+
+
+def withheld_table(analysis: xr.Dataset, used: xr.Dataset, withheld: xr.Dataset, baseline: xr.Dataset) -> str:
+    """Errors at withheld stations: climatology, interpolation of the other stations, analysis."""
+    names = [str(name) for name in analysis.data_vars if name in withheld]
+    neighbours = xr.Dataset({name: inverse_distance(used, withheld, name) for name in names})
+    metrics = ["rmse", "bias", "crps", "spread", "error", "expected", "count"]
+    if analysis.sizes["member"] < 2:
+        metrics = ["rmse", "bias", "error", "count"]
+    baselines = {"climatology": baseline, "inverse distance": neighbours}
+    scores = verify(analysis[names], withheld, metrics=metrics, baselines=baselines)
+    return "At withheld stations\n" + to_table(scores)

@@ -1,0 +1,1 @@
+"""Make a model: simulate a nature run, train both networks, write a model directory."""

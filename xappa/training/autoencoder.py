@@ -1,4 +1,4 @@
-"""Train the autoencoder: linear patches from a principal component analysis, and a small network that learns the rest."""
+"""Train the autoencoder: linear patches by principal components, and a small network that learns the rest."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
 
     def validate() -> str:
         error = reconstruction_error(network, record, record.members(1)[::30])
-        return f"validation error {score(error, record):.4f} of the deviation, {np.sqrt((error**2).mean()):.4f} of the scale"
+        total = np.sqrt((error**2).mean())
+        return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
 
     linear = [p for n, p in network.named_parameters() if "_linear" in n]
     rest = [p for n, p in network.named_parameters() if "_linear" not in n]
@@ -105,7 +106,7 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
 
 @torch.no_grad()
 def reconstruction_error(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
-    """Area-weighted root mean square error of decode(encode(x)) by channel, in units of the local scale: (channel,)."""
+    """Area-weighted root mean square error of decode(encode(x)), in units of the local scale: (channel,)."""
     device = next(network.parameters()).device
     weight = area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
     total = np.zeros(record.spec.shape[0])

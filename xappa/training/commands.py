@@ -15,7 +15,7 @@ from xappa.training.config import Recipe
 SIMULATOR = "jcm==3.0.0"
 
 
-def simulate(recipe_file: Path, work: Path, runs: tuple[str, ...] = (), python: Path | None = None) -> None:
+def simulate(recipe_file: Path, work: Path, runs: tuple[str, ...] = (), restart: Path | None = None, python: Path | None = None) -> None:
     """Simulate the nature run in an environment of its own, which is made under `work` if none is given.
 
     Parameters
@@ -26,12 +26,23 @@ def simulate(recipe_file: Path, work: Path, runs: tuple[str, ...] = (), python: 
         Working folder; the record goes to ``work/nature``.
     runs : tuple of str
         Names of the runs (default: all). Runs don't depend on each other: two processes can share them.
+    restart : Path, optional
+        Restart state of the first day of the one run, instead of a spin-up from rest.
     python : Path, optional
         Interpreter of an environment that has the simulator.
     """
     python = python or _simulator_environment(work / "simulator")
     package = Path(__file__).resolve().parents[2]
-    command = [str(python), "-m", "xappa.training.simulate", str(recipe_file.resolve()), str((work / "nature").resolve()), *runs]
+    command = [
+        str(python),
+        "-m",
+        "xappa.training.simulate",
+        str(recipe_file.resolve()),
+        str((work / "nature").resolve()),
+        *runs,
+    ]
+    if restart is not None:
+        command += ["--restart", str(restart.resolve())]
     subprocess.run(command, check=True, cwd=package)
 
 

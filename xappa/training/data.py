@@ -32,8 +32,8 @@ class Record:
     split : array (time,), int8
         0 train, 1 validation, 2 test, -1 none (the gaps).
     statistics : dict
-        ``annual`` (channel, 5, lat, lon), ``diurnal`` (n, 9, lat, lon) of the channels ``diurnal_channels`` (n,),
-        ``scale`` and ``mask`` (channel, lat, lon), ``deviation`` (channel,), ``surface_height`` and ``land`` (lat, lon).
+        ``annual`` (channel, 5, lat, lon), ``diurnal`` (n, 9, lat, lon) of the channels
+        ``diurnal_channels`` (n,), ``scale`` and ``mask`` (channel, lat, lon), ``deviation`` (channel,), ``surface_height`` and ``land`` (lat, lon).
     spec : StateSpec
     """
 
@@ -78,7 +78,9 @@ def stack(dataset: xr.Dataset, spec: StateSpec) -> np.ndarray:
 
 
 def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
-    found = [(k, f) for k, run in enumerate(recipe.simulation.runs) for f in sorted((nature / run.name).glob("[0-9]*.nc"))]
+    found = [
+        (k, f) for k, run in enumerate(recipe.simulation.runs) for f in sorted((nature / run.name).glob("[0-9]*.nc"))
+    ]
     if not found:
         raise FileNotFoundError(f"No simulated chunks under {nature}; run 'xappa train simulate' first.")
     return found
@@ -137,7 +139,9 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     square = np.zeros(spec.shape)
     chunks = np.array_split(np.flatnonzero(split == 0), 200)
     for rows in tqdm(chunks, desc="deviation", unit="chunk"):
-        square += (np.nan_to_num(raw[rows] - np.tensordot(basis(times[rows]).astype("f4"), coefficients, 1)) ** 2).sum(0)
+        square += (np.nan_to_num(raw[rows] - np.tensordot(basis(times[rows]).astype("f4"), coefficients, 1)) ** 2).sum(
+            0
+        )
     square /= (split == 0).sum()
     weight = mask * area
     variance = (square * weight).sum((1, 2)) / weight.sum((1, 2))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
-from xappa.models.dates import date_table
+from xappa.models.dates import date_tensor
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training.config import Recipe
 from xappa.training.data import Record
@@ -48,7 +48,7 @@ def train_denoiser(
     denoiser = GaussianDenoiser(prior, network, bfloat16=c.training.bfloat16).to(device)
     network.to(memory_format=torch.channels_last)
     schedule = Rectified(c.sigma_min, c.sigma_max)
-    dates = date_table(record.times)
+    dates = date_tensor(record.times)
     train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -63,7 +63,9 @@ def train_denoiser(
     def validate() -> str:
         ours = validation_loss(denoiser, latents, dates, validation, c.window, device)
         alone = validation_loss(GaussianDenoiser(prior, None), latents, dates, validation, c.window, device)
-        return "  ".join(f"sigma {s:g}: {a:.4f} (Gaussian {b:.4f})" for s, a, b in zip(LEVELS, ours, alone, strict=True))
+        return "  ".join(
+            f"sigma {s:g}: {a:.4f} (Gaussian {b:.4f})" for s, a, b in zip(LEVELS, ours, alone, strict=True)
+        )
 
     out.mkdir(parents=True, exist_ok=True)
     groups = [{"params": network.parameters()}]

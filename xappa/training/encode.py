@@ -51,14 +51,14 @@ def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndar
     if not file.exists():
         train = record.members(0)
         mean = latents[train].mean(0, dtype="f8").astype("f4")
-        months = (record.times.astype("datetime64[M]").astype(int) % 12)[train]
-        variance = np.stack([np.square(latents[train[months == m]] - mean).mean(0) for m in range(12)])
-        # Twelve monthly variances, smoothed over neighbouring cells, then one harmonic of the year through their logarithm.
+        months = record.times.astype("datetime64[M]").astype(int) % 12
+        seen = np.unique(months[train])
+        variance = np.stack([np.square(latents[train[months[train] == m]] - mean).mean(0) for m in seen])
+        # Monthly variances, smoothed over neighbouring cells; then one harmonic of the year through their logarithm.
         variance = smooth(variance.transpose(0, 3, 1, 2), passes=1).transpose(0, 2, 3, 1)
-        middle = np.array([f"2001-{m + 1:02d}-15" for m in range(12)], "datetime64[s]")
-        phi = season_basis(middle)
-        log = 0.5 * np.log(np.maximum(variance, 1e-6)).reshape(12, -1)
-        coefficients = np.linalg.lstsq(phi, log, rcond=None)[0].reshape(3, *mean.shape).astype("f4")
+        middle = np.array([f"2001-{m + 1:02d}-15" for m in seen], "datetime64[s]")
+        log = 0.5 * np.log(np.maximum(variance, 1e-6)).reshape(len(seen), -1)
+        coefficients = np.linalg.lstsq(season_basis(middle), log, rcond=None)[0].reshape(3, *mean.shape).astype("f4")
         part = out / "standardised.part.npy"
         values = np.lib.format.open_memmap(part, "w+", "f4", latents.shape)
         for index in np.array_split(np.arange(len(latents)), 200):

@@ -38,7 +38,7 @@ def fit(
     groups: list[dict] | None = None,
     validate: Callable[[], str] | None = None,
     validate_every: int = 500,
-    log: Callable[[str], None] = print,
+    log: Callable[[str], None] | None = None,
 ) -> nn.Module:
     """Train `network` and leave the averaged weights in it.
 
@@ -57,14 +57,15 @@ def fit(
         Parameter groups; a key ``factor`` scales the learning rate of a group.
     validate : callable, optional
         Called with averaged weights in place every `validate_every` steps; its text goes to the log.
-    log : callable
-        Receives lines of progress.
+    log : callable, optional
+        Receives lines of progress (default: they are printed).
 
     Returns
     -------
     Module
         `network`, in evaluation mode, with averaged weights.
     """
+    log = log or _print
     optimiser = torch.optim.AdamW(
         groups or [{"params": network.parameters()}], lr=config.rate, betas=(0.9, 0.99), weight_decay=config.decay
     )
@@ -94,7 +95,8 @@ def fit(
         done = step + 1
         if done % 50 == 0 or done == config.steps:
             pace = (time.monotonic() - begin) / (done - first)
-            log(f"step {done}/{config.steps}  loss {running:.4f}  {pace:.2f} s/step  {pace * (config.steps - done) / 60:.1f} min left")
+            left = pace * (config.steps - done) / 60
+            log(f"step {done}/{config.steps}  loss {running:.4f}  {pace:.2f} s/step  {left:.1f} min left")
         if done % config.checkpoint == 0 or done == config.steps:
             state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "average": average}
             save_atomically({**state, "step": done, "running": running}, checkpoint)
@@ -107,6 +109,10 @@ def fit(
             network.train()
     network.load_state_dict(average)
     return network.eval()
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 @torch.no_grad()

@@ -90,9 +90,7 @@ class PressureLevels:
         # Rows beyond the poles (longitude turned by half a circle) let one operator serve every latitude.
         self._beyond = 3
         b = self._beyond
-        extended = np.concatenate(
-            [-180 - self.latitude[:b][::-1], self.latitude, 180 - self.latitude[-b:][::-1]]
-        )
+        extended = np.concatenate([-180 - self.latitude[:b][::-1], self.latitude, 180 - self.latitude[-b:][::-1]])
         eye = np.eye(len(extended))
         self._cubic = CubicSpline(extended, eye, axis=0)(self.new_latitude).astype("f4")
         self._linear = np.stack([np.interp(self.new_latitude, extended, row) for row in eye], 1).astype("f4")
@@ -156,7 +154,9 @@ class PressureLevels:
         raw = raw.sortby("level")
         sigma = raw.level.values.astype("f4")
         times = raw.time.values.astype("datetime64[s]").astype("i8")
-        times = ((times + 30) // 60 * 60).astype("datetime64[s]")  # the clock is exact to a second; the record to a minute
+        times = ((times + 30) // 60 * 60).astype(
+            "datetime64[s]"
+        )  # the clock is exact to a second; the record to a minute
         ps = raw.normalized_surface_pressure.values.astype("f4") * np.float32(1e5)
         p = sigma[None, :, None, None] * ps[:, None]
         log_p = np.log(p)

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import lzma
 import os
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,7 +47,7 @@ FIELDS = (
 
 
 def sea_surface_temperature(clip: float) -> xr.Dataset:
-    """Forcing with observed sea-surface temperatures of 1979–2013: monthly climatology plus anomalies clipped to ±clip K."""
+    """Forcing with the sea-surface temperatures of 1979–2013: climatology plus anomalies clipped to ±clip K."""
     climate = xr.open_dataset(resources.files("jcm.data.bc.t30.clim") / "forcing.nc").load()
     anomaly = xr.open_dataset(
         resources.files("jcm.data.bc.t30.anom") / "sea_surface_temperature_anomaly.nc"
@@ -169,13 +171,11 @@ def empty_accumulator(model: Any) -> None:
 
     state = model.run_state
     zero = jax.tree.map(lambda x: x * 0, state.physics["accumulated"])
-    model.restore_state(
-        state.dynamics, {**state.physics, "accumulated": zero}, time=state.time, step=state.step
-    )
+    model.restore_state(state.dynamics, {**state.physics, "accumulated": zero}, time=state.time, step=state.step)
 
 
 def core_orography(model: Any) -> np.ndarray:
-    """Surface geopotential that the dynamical core uses (lon, lat), m2 s-2; the terrain file's differs by up to 1.6 km."""
+    """Surface geopotential of the dynamical core (lon, lat), m2 s-2; the terrain file's is off by up to 1.6 km."""
     metres = model.coords.horizontal.to_nodal(model.dycore._truncated_orography)
     return np.asarray(metres, "f4").squeeze() * np.float32(GRAVITY)
 
@@ -188,21 +188,27 @@ def chunk_dates(run: Run, days: int) -> list[pd.Timestamp]:
 def write_atomically(dataset: xr.Dataset, path: Path) -> None:
     """NetCDF, complete or absent: written beside, flushed, renamed."""
     part = path.with_suffix(".part")
-    encoding = {
-        name: {"compression": "gzip", "compression_opts": 2, "shuffle": True} for name in dataset.data_vars
-    }
+    encoding = {name: {"compression": "gzip", "compression_opts": 2, "shuffle": True} for name in dataset.data_vars}
     dataset.to_netcdf(part, engine="h5netcdf", encoding=encoding)
     os.replace(part, path)
 
 
-def digest(dataset: xr.Dataset) -> str:
-    """Hash (sha256) of a period: times, then every variable by name, little-endian float32, NaN as written."""
+def digest(files: Sequence[Path]) -> str:
+    """Hash (sha256) of a period: the values of its chunks, times first, then variables by name, as float32."""
     sha = hashlib.sha256()
-    sha.update(dataset.time.values.astype("datetime64[s]").astype("<i8").tobytes())
-    for name in sorted(map(str, dataset.data_vars)):
-        sha.update(name.encode())
-        sha.update(np.ascontiguousarray(dataset[name].values, "<f4").tobytes())
+    for file in files:
+        with xr.open_dataset(file, engine="h5netcdf") as dataset:
+            sha.update(dataset.time.values.astype("datetime64[s]").astype("<i8").tobytes())
+            for name in sorted(map(str, dataset.data_vars)):
+                sha.update(name.encode())
+                sha.update(np.ascontiguousarray(dataset[name].values, "<f4").tobytes())
     return sha.hexdigest()
+
+
+def period(folder: Path, start: str, end: str) -> list[Path]:
+    """Chunks that begin on `start` or later, and before `end`."""
+    first, last = (pd.Timestamp(day).strftime("%Y%m%d") for day in (start, end))
+    return sorted(file for file in folder.glob("[0-9]*.nc") if first <= file.stem < last)
 
 
 def simulate(config: Simulation, run: Run, out: Path, restart: Path | None = None) -> None:
@@ -236,7 +242,7 @@ def simulate(config: Simulation, run: Run, out: Path, restart: Path | None = Non
     else:
         first = dates[0]
         if restart is not None:
-            load_checkpoint(model, restart)
+            load_checkpoint(model, _unpacked(restart, out))
         else:
             set_mass(model, config.mean_surface_pressure)
             begin = time.time()
@@ -269,6 +275,15 @@ def simulate(config: Simulation, run: Run, out: Path, restart: Path | None = Non
         print(f"{run.name}: {after:%Y-%m-%d}  T2m {mean:.2f} K  {left / 60:.1f} min left", flush=True)
 
 
+def _unpacked(restart: Path, out: Path) -> Path:
+    """A restart state that may be compressed with xz, as a file that the simulator reads."""
+    if restart.suffix != ".xz":
+        return restart
+    plain = out / f"given-{restart.stem}"
+    plain.write_bytes(lzma.decompress(restart.read_bytes()))
+    return plain
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point in the generator's environment: ``python -m xappa.training.simulate CONFIG OUT [RUN …]``."""
     parser = argparse.ArgumentParser(prog="python -m xappa.training.simulate", description=__doc__)
@@ -284,7 +299,9 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no run named {sorted(unknown)}; the recipe has {sorted(known)}")
     for name in args.runs or known:
-        simulate(config, known[name], args.out / name, args.restart)
+        run = known[name]
+        simulate(config, run, args.out / name, args.restart)
+        print(f"{name}: sha256 {digest(period(args.out / name, run.start, run.end))}", flush=True)
     return 0
 
 

@@ -27,7 +27,8 @@ def area_weights(latitude: xr.DataArray) -> xr.DataArray:
     latitude : DataArray
         Degrees north, any shape.
     """
-    return np.cos(np.deg2rad(latitude.astype("f8"))).clip(min=0.0).rename("weights").drop_attrs()
+    cosine = xr.DataArray(np.cos(np.deg2rad(latitude.astype("f8"))))
+    return cosine.clip(min=0.0).rename("weights").drop_attrs()
 
 
 def default_weights(field: xr.DataArray) -> xr.DataArray | None:
@@ -60,13 +61,18 @@ def mean(field: xr.DataArray, dim: Dims = None, weights: xr.DataArray | None = N
     return field.weighted(weights.fillna(0.0)).mean(over, skipna=True)
 
 
+def count(field: xr.DataArray, dim: Dims = None) -> xr.DataArray:
+    """Number of points that are not missing."""
+    return field.notnull().sum(_over(field, dim)).astype("f8")
+
+
 def bias(
     forecast: xr.DataArray,
     truth: xr.DataArray,
     dim: Dims = None,
     *,
     weights: xr.DataArray | None = None,
-    member: Hashable = "member",
+    member: str = "member",
 ) -> xr.DataArray:
     """Mean of (ensemble mean - truth), in the units of the field; parameters as in `rmse`."""
     forecast, truth = _pair(forecast, truth, member)
@@ -79,7 +85,7 @@ def rmse(
     dim: Dims = None,
     *,
     weights: xr.DataArray | None = None,
-    member: Hashable = "member",
+    member: str = "member",
 ) -> xr.DataArray:
     """Root mean square error of the ensemble mean.
 
@@ -109,7 +115,7 @@ def rmse(
         If coordinates that both have differ.
     """
     forecast, truth = _pair(forecast, truth, member)
-    return np.sqrt(mean((_centre(forecast, member) - truth) ** 2, dim, weights))
+    return mean((_centre(forecast, member) - truth) ** 2, dim, weights) ** 0.5
 
 
 def spread(
@@ -117,12 +123,12 @@ def spread(
     dim: Dims = None,
     *,
     weights: xr.DataArray | None = None,
-    member: Hashable = "member",
+    member: str = "member",
 ) -> xr.DataArray:
     """Root of the mean ensemble variance (divisor M - 1); missing for a single member, which has none."""
     if forecast.sizes.get(member, 1) < 2:
         return mean(_centre(_double(forecast), member), dim, weights) * np.nan
-    return np.sqrt(mean(_double(forecast).var(member, ddof=1, skipna=False), dim, weights))
+    return mean(_double(forecast).var(member, ddof=1, skipna=False), dim, weights) ** 0.5
 
 
 def spread_skill(
@@ -131,7 +137,7 @@ def spread_skill(
     dim: Dims = None,
     *,
     weights: xr.DataArray | None = None,
-    member: Hashable = "member",
+    member: str = "member",
 ) -> xr.DataArray:
     """Spread-skill ratio ``sqrt((M + 1) / M) spread / rmse``: 1 if calibrated, below 1 if overconfident.
 
@@ -160,7 +166,7 @@ def crps(
     dim: Dims = None,
     *,
     weights: xr.DataArray | None = None,
-    member: Hashable = "member",
+    member: str = "member",
 ) -> xr.DataArray:
     """Continuous ranked probability score in the fair form, in the units of the field.
 
@@ -194,7 +200,7 @@ def fair_crps(error: np.ndarray) -> np.ndarray:
     return np.abs(error).mean(-1) - np.sort(error, axis=-1) @ rank / (members * (members - 1))
 
 
-def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: Hashable) -> tuple[xr.DataArray, xr.DataArray]:
+def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: str) -> tuple[xr.DataArray, xr.DataArray]:
     """Both in double precision, once their coordinates are known to be equal: arithmetic would drop what is not."""
     try:
         forecast, truth = xr.align(forecast, truth, join="exact", exclude={member}, copy=False)
@@ -205,7 +211,7 @@ def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: Hashable) -> tupl
     return _double(forecast), _double(truth)
 
 
-def _centre(forecast: xr.DataArray, member: Hashable) -> xr.DataArray:
+def _centre(forecast: xr.DataArray, member: str) -> xr.DataArray:
     return forecast.mean(member, skipna=False) if member in forecast.dims else forecast
 
 

@@ -212,4 +212,3 @@ def _moving(station: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) ->
     north = latitude - latitude[first][index]
     far = np.fmax(np.abs(north), np.abs(east)) > _MOVED
     return np.bincount(index, far, minlength=len(first))[index] > 0
-

@@ -1,0 +1,142 @@
+"""From simulated chunks to a model directory, on a tiny nature run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests import tiny
+from xappa.errors import IntegrityError, ModelError
+from xappa.models.climatology import Climatology, annual_basis, diurnal_basis
+from xappa.models.directory import read_model
+from xappa.training import commands, data, prior
+from xappa.training.config import Recipe, read_config
+from xappa.training.loop import averaged_weights
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tiny.write_nature_run(tmp_path_factory.mktemp("work"))
+    (folder / "recipe.toml").write_text(tiny.RECIPE)
+    recipe = read_config(folder / "recipe.toml")
+    commands.train_autoencoder(recipe, folder, torch.device("cpu"))
+    commands.train_denoiser(recipe, folder, torch.device("cpu"))
+    commands.package(recipe, folder, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(work: Path) -> Recipe:
+    return read_config(work / "recipe.toml")
+
+
+def test_anomalies_are_centred_and_scaled_on_the_training_period(work: Path, recipe: Recipe) -> None:
+    record = data.open_record(recipe, work / "data")
+    train = record.anomalies[record.members(0)].astype("f8")
+    assert np.abs(train.mean(0)).max() < 0.1
+    # Precipitation is weighted down on purpose.
+    quiet = list(record.spec.of("total_precipitation_6hr"))
+    deviation = train.std((0, 2, 3))
+    assert np.allclose(np.delete(deviation, quiet), 1, atol=0.25)
+    assert deviation[quiet] < 0.4
+    sea = record.spec.index("sea_surface_temperature")
+    assert not train[:, sea, ~record.statistics["mask"][sea].astype(bool)].any()
+
+
+def test_climatology_recovers_a_known_cycle() -> None:
+    times = np.arange("2000-01-01", "2002-01-01", 6, "datetime64[h]").astype("datetime64[s]")
+    annual = np.zeros((1, 5, 1, 1), "f4")
+    annual[0, :2, 0, 0] = 280, 10
+    diurnal = np.zeros((1, 9, 1, 1), "f4")
+    diurnal[0, 0] = 4
+    mean = Climatology(annual, diurnal, np.array([0]))(times)[:, 0, 0, 0]
+    expected = 280 + 10 * annual_basis(times)[:, 1] + 4 * diurnal_basis(times)[:, 0]
+    assert np.allclose(mean, expected, atol=1e-3)
+    assert mean[:4].argmax() == 0
+
+
+def test_windows_join_neither_runs_nor_splits(work: Path, recipe: Recipe) -> None:
+    record = data.open_record(recipe, work / "data")
+    for split in range(3):
+        first = record.windows(split, 4)
+        assert len(first)
+        steps = np.diff(record.times)[first[:, None] + np.arange(3)]
+        assert (steps == np.timedelta64(6, "h")).all()
+        assert (record.split[first[:, None] + np.arange(4)] == split).all()
+
+
+def test_prior_has_the_variance_of_the_latents(work: Path, recipe: Recipe) -> None:
+    record = data.open_record(recipe, work / "data")
+    latents = np.load(work / "standardised.npy")
+    estimated = prior.estimate_prior(recipe.prior, latents, record)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(500, 4, *latents.shape[1:], generator=generator)
+    drawn = estimated.root(noise).square().mean().item()
+    seen = np.square(latents[record.members(1)]).mean()
+    assert drawn == pytest.approx(seen, rel=0.1)
+
+
+def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    other = tmp_path / "work"
+    other.mkdir()
+    shutil.copytree(work / "data", other / "data")
+    record = data.open_record(recipe, other / "data")
+    from xappa.training import autoencoder
+    from xappa.training import loop
+
+    calls = 0
+    whole = loop.learning_rate
+
+    def killed(config, step):
+        nonlocal calls
+        calls += 1
+        if calls > 28:  # two groups of parameters: in step 14
+            raise KeyboardInterrupt
+        return whole(config, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "learning_rate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            autoencoder.train_autoencoder(recipe, record, other, torch.device("cpu"))
+    with pytest.raises(ModelError, match="at step 10 of 20"):
+        averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
+    autoencoder.train_autoencoder(recipe, record, other, torch.device("cpu"))
+    again = averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
+    for key, value in averaged_weights(work / "autoencoder.pt", recipe.autoencoder.training).items():
+        assert torch.equal(value, again[key]), key
+
+
+def test_the_model_directory_is_read_back(work: Path, recipe: Recipe) -> None:
+    model = read_model(work / "model")
+    record = data.open_record(recipe, work / "data")
+    times = record.times[:4]
+    x = torch.from_numpy(record.anomalies[:4].astype("f4"))[None]
+    latents = model.encode(x, times)
+    assert latents.shape == (1, 4, *model.latent_shape)
+    assert torch.isfinite(model.decode(latents, times)).all()
+    assert model.error.shape == model.spec.shape
+    assert model.scores["autoencoder_error_test"] < 1
+    physical = model.physical(x.numpy(), times)
+    assert np.isnan(physical[:, :, model.spec.index("sea_surface_temperature")]).any()
+    back = model.standardised(physical, times)
+    assert np.allclose(back, x.numpy() * model.mask, atol=1e-3)
+
+
+def test_a_file_with_other_contents_is_refused(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work / "model", tmp_path / "model")
+    file = tmp_path / "model" / "denoiser.safetensors"
+    contents = bytearray(file.read_bytes())
+    contents[-1] ^= 1
+    file.write_bytes(contents)
+    with pytest.raises(IntegrityError, match=r"denoiser\.safetensors: expected sha256 \w{64}, found \w{64}"):
+        read_model(tmp_path / "model")
+
+
+def test_a_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("[simulation]\nspin_up = 3\n")
+    with pytest.raises(ValueError, match=r"unknown keys \['spin_up'\]"):
+        read_config(tmp_path / "recipe.toml")

@@ -1,0 +1,27 @@
+"""Guidance: denoisers wrapped round a denoiser, that know of observations."""
+
+from xappa.diffusion.guidance.base import Covariance, Denoise, Guidance, GuidedDenoiser, Observation
+from xappa.diffusion.guidance.jacobian_free import JacobianFree
+from xappa.diffusion.guidance.linearised import Linearised
+from xappa.diffusion.guidance.mmps import MMPS
+from xappa.diffusion.guidance.sda import SDA
+from xappa.diffusion.guidance.solver import SolverGuidance
+from xappa.diffusion.guidance.w2c import W2C
+
+GUIDANCE: dict[str, type[Guidance]] = {"mmps": MMPS, "jacobian-free": JacobianFree, "sda": SDA, "w2c": W2C}
+"""Names that choose a guidance method."""
+
+__all__ = [
+    "GUIDANCE",
+    "MMPS",
+    "SDA",
+    "W2C",
+    "Covariance",
+    "Denoise",
+    "Guidance",
+    "GuidedDenoiser",
+    "JacobianFree",
+    "Linearised",
+    "Observation",
+    "SolverGuidance",
+]

@@ -1,0 +1,92 @@
+r"""Noise as a function of where it stands.
+
+The standard normal numbers of a member at a time are drawn from a counter-based generator, Philox, whose key is (seed,
+member) and whose counter starts at (draw, time): no two of these streams share a block, and none depends on which others are
+drawn.
+
+References
+----------
+.. [1] Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011, https://doi.org/10.1145/2063384.2063405
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa.errors import OptionError
+
+WORD = 1 << 64
+
+
+def member_noise(
+    seed: int, members: Iterable[int], times: Iterable[int], shape: Sequence[int], draw: int = 0
+) -> Tensor:
+    """Standard normal noise, a pure function of (seed, member, time, draw).
+
+    Parameters
+    ----------
+    seed : int
+        From 0 to 2**64 - 1.
+    members : iterable of int
+        Member numbers, from 0.
+    times : iterable of int
+        Absolute times, hours since 1970-01-01T00; negative before.
+    shape : sequence of int
+        Shape of one member at one time.
+    draw : int, default 0
+        Number of the draw, from 0.
+
+    Returns
+    -------
+    Tensor, shape (member, time, *shape), float32
+        On the CPU; the same bits whatever members and times are asked for together.
+
+    Raises
+    ------
+    OptionError
+        If a number is out of range.
+    """
+    members, times = [int(m) for m in members], [int(t) % WORD for t in times]
+    numbers = {"seed": seed, "draw": draw, **{f"member {m}": m for m in members}}
+    if wrong := {name: value for name, value in numbers.items() if not 0 <= value < WORD}:
+        raise OptionError(f"Noise of {', '.join(f'{k}={v}' for k, v in wrong.items())}; expected from 0 to 2**64 - 1")
+    noise = np.empty((len(members), len(times), *shape), dtype=np.float32)
+    for i, member in enumerate(members):
+        for j, time in enumerate(times):
+            key = np.array([seed, member], dtype=np.uint64)
+            counter = np.array([0, 0, draw, time], dtype=np.uint64)
+            generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
+            noise[i, j] = generator.standard_normal(tuple(shape), dtype=np.float32)
+    return torch.from_numpy(noise)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one run of a sampler.
+
+    Parameters
+    ----------
+    seed : int
+    members, times : tuple of int
+        See `member_noise`.
+    shape : tuple of int
+        Shape of one member at one time.
+    """
+
+    seed: int
+    members: tuple[int, ...]
+    times: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def start(self) -> Tensor:
+        """Draw 0, which the sampler's start is made of: (member, time, *shape)."""
+        return member_noise(self.seed, self.members, self.times, self.shape)
+
+    def __call__(self, k: int) -> Tensor:
+        """The sampler's k-th draw, from 0: (member, time, *shape). It is draw k + 1: none equals the start."""
+        return member_noise(self.seed, self.members, self.times, self.shape, k + 1)

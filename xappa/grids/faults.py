@@ -1,0 +1,123 @@
+"""What can be wrong with an axis: each text says what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+ADVICE = {
+    "time": "a datetime64 coordinate called time or with standard_name='time'",
+    "latitude": "a 1-D coordinate called latitude or lat, or with units='degrees_north'",
+    "longitude": "a 1-D coordinate called longitude or lon, or with units='degrees_east'",
+    "level": "a 1-D coordinate called level or plev, in hPa or Pa",
+    "member": "a coordinate called member, or with standard_name='realization'",
+}
+
+
+def missing(ds: xr.Dataset, axis: str, names: Sequence[str]) -> str:
+    """No coordinate of `ds` is the axis, which usually has one of `names`."""
+    bare = [name for name in names if name in ds.dims and name not in ds.variables]
+    if bare:
+        return (
+            f"dimension {bare[0]!r} has no coordinate values; expected {ADVICE[axis]}: "
+            f"use ds.assign_coords({bare[0]}=...)"
+        )
+    have = ", ".join(repr(str(name)) for name in ds.coords) or "none"
+    return f"no {axis} axis found among the coordinates ({have}); expected {ADVICE[axis]}: use ds.rename or set attrs"
+
+
+def curvilinear(coord: xr.DataArray, axis: str) -> str:
+    """The coordinate of an axis has several dimensions."""
+    return (
+        f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: "
+        "bring the fields onto a latitude-longitude grid with one time axis first"
+    )
+
+
+def time_problems(time: xr.DataArray) -> list[str]:
+    """Times that are empty, not datetime64, missing, not sorted, or there twice."""
+    name, values = time.name, np.atleast_1d(time.values)
+    if values.size == 0:
+        return [f"time {name!r} is empty; expected at least one time"]
+    if values.dtype.kind != "M":
+        kind = type(values[0]).__name__ if values.dtype == object else str(values.dtype)
+        return [
+            f"time {name!r} holds {kind}; expected datetime64: use xr.decode_cf(ds), "
+            "or ds.convert_calendar('standard') for another calendar"
+        ]
+    problems = []
+    if np.isnat(values).any():
+        problems.append(f"time {name!r} has {int(np.isnat(values).sum())} missing values; drop them")
+        values = values[~np.isnat(values)]
+    steps = np.diff(values)
+    zero = np.timedelta64(0, "s")
+    if (steps < zero).any():
+        i = int(np.argmax(steps < zero))
+        problems.append(
+            f"time {name!r} is not sorted: {text(values[i])} is followed by {text(values[i + 1])}; "
+            f"expected ascending times: use ds.sortby({name!r})"
+        )
+    unique, counts = np.unique(values, return_counts=True)
+    if (counts > 1).any():
+        twice = unique[counts > 1]
+        problems.append(
+            f"time {name!r} has {len(twice)} duplicate times, the first {text(twice[0])}; expected each time once: "
+            f"use ds.drop_duplicates({name!r})"
+        )
+    return problems
+
+
+def latitude_problems(latitude: xr.DataArray) -> list[str]:
+    """Latitudes that are no numbers, beyond a pole, or not sorted."""
+    name, values = latitude.name, np.atleast_1d(latitude.values)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return [f"latitude {name!r} has values that are not finite numbers; expected degrees north"]
+    problems = []
+    beyond = values[np.abs(values) > 90 + 1e-6]
+    if beyond.size:
+        problems.append(
+            f"latitude {name!r} goes beyond 90 degrees, to {beyond[np.argmax(np.abs(beyond))]:g}; "
+            "expected -90 to 90: check its values and units, and that it is not the longitude"
+        )
+    steps = np.diff(values)
+    if not ((steps > 0).all() or (steps < 0).all()):
+        problems.append(
+            f"latitude {name!r} is not sorted, or has duplicates; expected south to north or north to south: "
+            f"use ds.sortby({name!r})"
+        )
+    return problems
+
+
+def longitude_problems(longitude: xr.DataArray) -> list[str]:
+    """Longitudes that are no numbers, more than once round the globe, or there twice."""
+    name, values = longitude.name, np.atleast_1d(longitude.values)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return [f"longitude {name!r} has values that are not finite numbers; expected degrees east"]
+    if values.size and (values.min() < -360 or values.max() > 720 or np.ptp(values) > 360 + 1e-6):
+        return [
+            f"longitude {name!r} goes from {values.min():g} to {values.max():g}; "
+            "expected degrees east, at most once round the globe"
+        ]
+    unique = np.unique(np.round(values % 360, 6) % 360)
+    # One repeated meridian closes the circle for plotting; more cannot be meant.
+    if values.size - unique.size > 1:
+        return [f"longitude {name!r} has {values.size - unique.size} duplicates; expected each meridian once"]
+    return []
+
+
+def level_problems(level: xr.DataArray) -> list[str]:
+    """Pressures that are no positive numbers, or there twice."""
+    name, values = level.name, np.atleast_1d(level.values)
+    problems = []
+    if values.dtype.kind not in "iuf" or not (np.isfinite(values) & (values > 0)).all():
+        problems.append(f"level {name!r} has values that are not numbers above 0; expected pressures in hPa or Pa")
+    if len(np.unique(values)) < len(values):
+        problems.append(f"level {name!r} has duplicates; expected each level once: use ds.drop_duplicates({name!r})")
+    return problems
+
+
+def text(time: np.datetime64) -> str:
+    """A time to the minute."""
+    return np.datetime_as_string(time, unit="m")

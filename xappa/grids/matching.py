@@ -1,0 +1,100 @@
+"""Whether the axes of a Dataset are those of a state, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xappa.grids.axes import Layout
+from xappa.models.state import StateSpec
+
+Array = np.ndarray
+
+
+def positions(values: Sequence[float], nodes: Sequence[float], period: float | None = None) -> Array | None:
+    """Index in `nodes` of each of `values`, to within a hundredth of the nodes' distance; None if any is not there.
+
+    Parameters
+    ----------
+    values : sequence of float, (N,)
+    nodes : sequence of float, (K,)
+    period : float, optional
+        360 for longitudes.
+
+    Returns
+    -------
+    array of int, (N,), or None
+    """
+    x, y = np.asarray(values, float), np.asarray(nodes, float)
+    if not x.size or not y.size:
+        return None
+    tolerance = 0.01 * np.abs(np.diff(np.sort(y))).min() if y.size > 1 else 1e-3
+    away = np.abs(x[:, None] - y[None])
+    if period is not None:
+        away = np.minimum(away % period, -away % period)
+    return away.argmin(axis=1) if (away.min(axis=1) <= tolerance).all() else None
+
+
+def output_rows(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
+    """Order of the state's rows that suits the user, and their latitudes.
+
+    On a grid that is the state's own the user's very numbers are kept, so that results align with the user's data.
+    """
+    latitudes = np.array(spec.latitude)
+    if layout is None or not layout.latitudes:
+        return np.arange(len(latitudes)), spec.latitude
+    own = _permutation(positions(layout.latitudes, spec.latitude), len(latitudes))
+    if own is not None:
+        return own, layout.latitudes
+    order = np.argsort(-latitudes if layout.north_first else latitudes)
+    return order, tuple(latitudes[order].tolist())
+
+
+def output_columns(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
+    """Order of the state's columns that suits the user, and their longitudes."""
+    longitudes = np.array(spec.longitude)
+    if layout is None or not layout.longitudes:
+        return np.arange(len(longitudes)), spec.longitude
+    own = _permutation(positions(layout.longitudes, spec.longitude, 360), len(longitudes))
+    if own is not None:
+        return own, layout.longitudes
+    west = -180 if layout.longitude_convention == "-180..180" else 0
+    wrapped = (longitudes - west) % 360 + west
+    order = np.argsort(wrapped)
+    return order, tuple(wrapped[order].tolist())
+
+
+def output_levels(layout: Layout | None, levels: Sequence[int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Levels (hPa) in the order that suits the user, and their values in the user's units."""
+    if layout is None or not layout.levels:
+        return tuple(levels), tuple(levels)
+    ordered = tuple(sorted(levels, reverse=layout.level_descending))
+    factor = 100 if layout.level_units == "Pa" else 1
+    own = {round(p, 3): value for p, value in zip(layout.hectopascals, layout.levels, strict=True)}
+    return ordered, tuple(own.get(round(level, 3), level * factor) for level in ordered)
+
+
+def grid_problems(layout: Layout, spec: StateSpec) -> list[str]:
+    """How the grid of a Dataset differs from the state's; empty if it does not, in any order and convention."""
+    problems = []
+    for axis, found, expected, period in (
+        ("latitudes", layout.latitudes, spec.latitude, None),
+        ("longitudes", layout.longitudes, spec.longitude, 360.0),
+    ):
+        if found and (positions(expected, found, period) is None or positions(found, expected, period) is None):
+            problems.append(
+                f"{axis}: found {_described(found)}; expected {_described(expected)}: "
+                "regrid first, with ds.appa.regrid or another tool"
+            )
+    return problems
+
+
+def _permutation(index: Array | None, length: int) -> Array | None:
+    return index if index is not None and len(np.unique(index)) == len(index) == length else None
+
+
+def _described(values: Sequence[float]) -> str:
+    if len(values) == 1:
+        return f"one value, {values[0]:g}"
+    return f"{len(values)} values from {values[0]:g} to {values[-1]:g}"

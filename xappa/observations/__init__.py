@@ -1,0 +1,28 @@
+"""Observations: reports of any origin into the one CF form, with units, errors and flags.
+
+`read_observations` does all of it. The pieces work on the one form: `with_errors` fills in error deviations,
+`derive_wind` makes components, `check` flags, `flag_counts` counts, `with_flag` rejects for a reason of your own.
+"""
+
+from xappa.observations.derive import derive_wind
+from xappa.observations.errors_table import observation_errors, with_errors
+from xappa.observations.flags import Flag, flag_attrs, flags_of, with_flag
+from xappa.observations.form import concat, is_one_form, quantities
+from xappa.observations.quality import check, flag_counts
+from xappa.observations.read import read_observations
+
+__all__ = [
+    "Flag",
+    "check",
+    "concat",
+    "derive_wind",
+    "flag_attrs",
+    "flag_counts",
+    "flags_of",
+    "is_one_form",
+    "observation_errors",
+    "quantities",
+    "read_observations",
+    "with_errors",
+    "with_flag",
+]

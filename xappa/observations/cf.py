@@ -1,0 +1,178 @@
+"""CF Datasets of reports: points, and any arrays whose variables share dimensions with their coordinates.
+
+Station series as (station, time) arrays, swaths with two-dimensional latitude and longitude, and gridded products are
+flattened along ``obs``, lazily where they are lazy. Ragged arrays are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError
+from xappa.observations.cf_roles import find_coordinates, meaning_of
+from xappa.observations.columns import notes, to_text
+from xappa.observations.flags import flag_attrs
+from xappa.observations.form import build, concat, counted, is_one_form
+from xappa.observations.names import QUANTITIES, Naming, require_coordinates, require_one_each, require_quantities
+from xappa.observations.times import to_times
+from xappa.observations.units import COORDINATE_UNITS, conversions
+
+
+def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
+    """Observations from a CF Dataset.
+
+    Coordinates and quantities are found by what the caller says, by WeatherBench names, by CF attributes, and then by
+    common spellings. Errors are the variables that ``ancillary_variables`` names with the modifier ``standard_error``,
+    or ``<name>_error``.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Reports along one dimension, or arrays over several (then flattened). One in the one form is returned as it is.
+    naming : Naming, optional
+        What the caller says about names and units.
+
+    Returns
+    -------
+    Dataset
+        In the one form, without new flags. Dask-backed values stay lazy.
+
+    Raises
+    ------
+    ObservationError
+        If coordinates are missing or ambiguous, no variable is known, or the layout is ragged.
+    UnitsError
+        If units are unknown or cannot be converted.
+    """
+    naming = naming or Naming()
+    if is_one_form(ds) and not naming.rename and not naming.units:
+        return ds
+    _refuse_ragged(ds)
+    places = find_coordinates(ds, naming)
+    ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
+    level = ds[places["level"]] if "level" in places else None
+    ancillary = _ancillary(ds)
+    candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
+    sources: dict[str, list[str]] = {}
+    for name in candidates:
+        if (meaning := meaning_of(ds[name], level, naming)) is not None:
+            sources.setdefault(meaning, []).append(name)
+    known = {meaning: names[0] for meaning, names in sources.items()}
+    unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])}
+    require_quantities(known, unknown)
+    require_one_each(sources)
+    groups: dict[frozenset[Any], dict[str, str]] = {}
+    for meaning, name in known.items():
+        groups.setdefault(frozenset(ds[name].dims), {})[meaning] = name
+    obs = concat([_flattened(ds, group, places, naming) for group in groups.values()])
+    return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
+
+
+def _refuse_ragged(ds: xr.Dataset) -> None:
+    ragged = [str(n) for n, v in ds.variables.items() if {"sample_dimension", "instance_dimension"} & set(v.attrs)]
+    if ragged:
+        raise ObservationError(
+            f"The Dataset is a ragged array ({', '.join(ragged)} counts or indexes its samples), which is not read. "
+            "Expected a point layout or a (station, time) array: put the instance variables on the sample dimension"
+        )
+
+
+def _ancillary(ds: xr.Dataset) -> set[str]:
+    """Variables that only say something about others: errors, flags, bounds."""
+    attrs = [variable.attrs for variable in ds.variables.values()]
+    named = {name for a in attrs for key in ("ancillary_variables", "bounds") for name in a.get(key, "").split()}
+    suffixed = {f"{name}{suffix}" for name in ds.variables for suffix in ("_error", "_flag")}
+    return named | suffixed
+
+
+def _count(variable: xr.DataArray) -> int:
+    """How many values an unknown variable has; all, where counting would compute."""
+    return variable.size if variable.chunks is not None else int(variable.notnull().sum())
+
+
+def _decoded(time: xr.DataArray) -> tuple[Any, Any]:
+    if " since " in str(time.attrs.get("units", "")) and not np.issubdtype(time.dtype, np.datetime64):
+        time = xr.decode_cf(time.drop_vars(list(time.coords)).to_dataset(name="decoded"))["decoded"]
+    if np.issubdtype(time.dtype, np.datetime64):
+        return time.dims, time.data
+    return time.dims, to_times(time.to_numpy().reshape(-1), str(time.name)).reshape(time.shape)
+
+
+def _flattened(ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, str], naming: Naming) -> xr.Dataset:
+    """Quantities that share dimensions (meaning to name), as reports along ``obs``."""
+    dims = ds[next(iter(group.values()))].dims
+    usable = {meaning: name for meaning, name in places.items() if set(ds[name].dims) <= set(dims)}
+    shapes = [f"{name} {ds[name].dims}" for name in (*group.values(), *places.values())]
+    require_coordinates(usable, shapes)
+    sizes = {str(dim): ds.sizes[dim] for dim in dims}
+    related = {name: _error_of(ds, name) for name in group.values()}
+    names = {*usable.values(), *group.values(), *filter(None, related.values())}
+    flat = {name: _along_obs(ds[name].variable, sizes) for name in names}
+    units, assumed = _units(flat, {**usable, **group}, naming)
+    maps = conversions((meaning, found, _expected(meaning)) for meaning, found in units.items())
+    coordinates = {
+        meaning: maps[meaning, units[meaning]].value(flat[name].data)
+        if meaning in units
+        else _label(meaning, flat[name])
+        for meaning, name in usable.items()
+    }
+    values = {meaning: maps[meaning, units[meaning]].value(flat[name].data) for meaning, name in group.items()}
+    errors = {}
+    for meaning, name in group.items():
+        if (error := related[name]) is not None:
+            found = flat[error].attrs.get("units", units[meaning])
+            convert = conversions([(error, found, _expected(meaning))])[error, found]
+            errors[meaning] = convert.deviation(flat[error].data)
+    obs = build(coordinates, values, errors, notes({}, {}, [name for name in assumed if name in group]))
+    return _with_own_flags(obs, ds, group, sizes)
+
+
+def _along_obs(variable: xr.Variable, sizes: Mapping[str, int]) -> xr.Variable:
+    whole = variable.set_dims(sizes).transpose(*sizes)
+    data = whole.data.reshape(-1)
+    return xr.Variable("obs", data.astype(float) if data.dtype.kind in "iub" else data, variable.attrs)
+
+
+def _expected(meaning: str) -> str:
+    return COORDINATE_UNITS[meaning] if meaning in COORDINATE_UNITS else QUANTITIES[meaning].units
+
+
+def _label(meaning: str, variable: xr.Variable) -> Any:
+    return to_text(variable.to_numpy()) if meaning == "station" else variable.data
+
+
+def _units(
+    flat: Mapping[str, xr.Variable], names: Mapping[str, str], naming: Naming
+) -> tuple[dict[str, str], list[str]]:
+    """Units of each quantity and coordinate that has some, and those for which they are assumed."""
+    units, assumed = {}, []
+    for meaning, name in names.items():
+        if meaning in ("time", "station"):
+            continue
+        found = naming.told_units(name, meaning) or flat[name].attrs.get("units")
+        if not found:
+            assumed.append(meaning)
+        units[meaning] = str(found) if found else _expected(meaning)
+    return units, assumed
+
+
+def _error_of(ds: xr.Dataset, name: str) -> str | None:
+    """Variable that holds the error deviations of another, or None."""
+    named = [n for n in ds[name].attrs.get("ancillary_variables", "").split() if n in ds]
+    marked = [n for n in named if str(ds[n].attrs.get("standard_name", "")).endswith("standard_error")]
+    candidates = marked + [n for n in (f"{name}_error",) if n in ds]
+    return next((n for n in candidates if set(ds[n].dims) <= set(ds[name].dims)), None)
+
+
+def _with_own_flags(obs: xr.Dataset, ds: xr.Dataset, group: Mapping[str, str], sizes: Mapping[str, int]) -> xr.Dataset:
+    """Flags that were set by xappa before, kept."""
+    for meaning, name in group.items():
+        flag = ds.get(f"{name}_flag")
+        if flag is not None and flag.attrs.get("flag_meanings") == flag_attrs()["flag_meanings"]:
+            kept = _along_obs(flag.variable, sizes).astype("int8")
+            obs[f"{meaning}_flag"] = ("obs", kept.data, flag.attrs)
+    return obs

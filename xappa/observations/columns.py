@@ -1,0 +1,95 @@
+"""Columns of a table: which is which, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xappa.observations.form import counted
+from xappa.observations.names import COORDINATES, NEEDED, Naming, require_coordinates, require_one_each
+from xappa.observations.times import to_times
+from xappa.observations.units import COORDINATE_UNITS, conversions
+
+
+def preferred(sources: Mapping[str, list[str]], naming: Naming) -> dict[str, str]:
+    """One name a coordinate: the one that the caller gave, else (for those that may be absent) the first spelling.
+
+    Raises
+    ------
+    ObservationError
+        If two stand for a coordinate that every report needs.
+    """
+    chosen: dict[str, list[str]] = {}
+    for meaning, names in sources.items():
+        names = [name for name in names if name in naming.rename] or names
+        if meaning not in NEEDED:
+            order = [spelling.casefold() for spelling in COORDINATES[meaning]]
+            ranks = {name: order.index(name.casefold()) if name.casefold() in order else -1 for name in names}
+            names = [min(names, key=ranks.__getitem__)]
+        chosen[meaning] = names
+    require_one_each(chosen)
+    return {meaning: names[0] for meaning, names in chosen.items()}
+
+
+def coordinates(
+    frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming
+) -> tuple[dict[str, np.ndarray], set[Hashable]]:
+    """Coordinate arrays of a table, and the columns that they came from.
+
+    Raises
+    ------
+    ObservationError
+        If time, latitude or longitude is missing or given twice, or times cannot be read.
+    """
+    by_name = {str(column): column for column in columns}
+    sources: dict[str, list[str]] = {}
+    for name in by_name:
+        if (meaning := naming.coordinate(name)) is not None:
+            sources.setdefault(meaning, []).append(name)
+    require_coordinates(sources, frame.columns)
+    used = {meaning: by_name[name] for meaning, name in preferred(sources, naming).items()}
+    return {meaning: _coordinate(frame[column], meaning, naming) for meaning, column in used.items()}, set(
+        used.values()
+    )
+
+
+def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> np.ndarray:
+    if meaning == "time":
+        return to_times(series, str(series.name))
+    if meaning == "station":
+        return to_text(series)
+    expected = COORDINATE_UNITS[meaning]
+    units = naming.told_units(str(series.name), meaning) or expected
+    return conversions([(meaning, units, expected)])[meaning, units].value(numbers(series)[0])
+
+
+def to_text(values: Any) -> np.ndarray:
+    """Station names as text: numbers without a decimal point, missing ones empty."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, bytes):
+            return value.decode(errors="replace").strip()
+        if isinstance(value, float) and value.is_integer():
+            return str(int(value))
+        return "" if pd.isna(value) else str(value).strip()
+
+    return np.array([text(value) for value in np.asarray(values, dtype=object)], dtype=str)
+
+
+def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
+    """Values as floats, and how many were given that are no numbers (they are missing then)."""
+    values = pd.to_numeric(series, errors="coerce")
+    return values.to_numpy(dtype=float, na_value=np.nan), int((values.isna() & series.notna()).sum())
+
+
+def notes(unknown: Mapping[str, int], unreadable: Mapping[str, int], assumed: Iterable[str]) -> dict[str, str]:
+    """Attributes that tell what was left out or assumed."""
+    attrs = {"units_assumed": " ".join(assumed)}
+    if unknown:
+        attrs["unknown_variables"] = counted(unknown)
+    if any(unreadable.values()):
+        attrs["unreadable_values"] = counted({name: count for name, count in unreadable.items() if count})
+    return {name: text for name, text in attrs.items() if text}

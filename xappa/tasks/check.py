@@ -1,0 +1,92 @@
+"""Whether a model can use a Dataset, and every reason why not."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from xappa.grids.axes import Layout, inspect
+from xappa.labels.asked import model_time_problems, wanted_problems
+from xappa.labels.inward import value_problems
+from xappa.labels.units import unit_problems
+from xappa.models.state import StateSpec
+from xappa.tasks.prior import state_spec
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is wrong with a Dataset; true where nothing is.
+
+    Parameters
+    ----------
+    problems : tuple of str
+        Why its times and variables cannot be used: what was found, expected, and what to do.
+    of_values : tuple of str
+        Why its values cannot be used as states of the model. That matters only where a method uses values: as a
+        background, or to forecast from; to assimilate it does not.
+    """
+
+    problems: tuple[str, ...]
+    of_values: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model can use the times and variables of the Dataset."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        return "\n".join(
+            line for title, problems in self._parts() for line in (title, *(f"- {problem}" for problem in problems))
+        )
+
+    def _repr_html_(self) -> str:
+        return "".join(
+            f"<p>{html.escape(title)}</p><ul>{''.join(f'<li>{html.escape(p)}</li>' for p in problems)}</ul>"
+            for title, problems in self._parts()
+        )
+
+    def _parts(self) -> list[tuple[str, Sequence[str]]]:
+        times = "The model can use its times and variables" if self.ok else "The model cannot use this Dataset"
+        values = "Its values are not states of the model (needed only as a background or to forecast from)"
+        parts: list[tuple[str, Sequence[str]]] = [(f"{times}{'.' if self.ok else ':'}", self.problems)]
+        return [*parts, (f"{values}:", self.of_values)] if self.of_values else parts
+
+
+def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
+    """Whether a model can use a Dataset, and every reason why not. A Dataset, however wrong, raises nothing.
+
+    Parameters
+    ----------
+    ds : Dataset
+    model : str, Path or StateSpec, optional
+        Name or folder of a model. Default: the option ``default_model``.
+
+    Returns
+    -------
+    Report
+    """
+    spec = state_spec(model)
+    layout, problems = inspect(ds, need=("time",))
+    problems += _time_problems(ds, layout, spec)
+    problems += wanted_problems(ds, layout, spec)
+    if not ds.data_vars:
+        return Report(tuple(problems))
+    _, axes = inspect(ds)
+    of_values = [problem for problem in axes if problem not in problems]
+    of_values += unit_problems(ds, spec, layout) + value_problems(ds, spec, layout)
+    return Report(tuple(problems), tuple(of_values))
+
+
+def _time_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
+    if layout.time is None or ds[layout.time].dtype.kind != "M":
+        return []
+    times = np.atleast_1d(ds[layout.time].values)
+    return model_time_problems(times[~np.isnat(times)], spec)

@@ -1,0 +1,145 @@
+"""What a network would have reported of a Dataset."""
+
+from __future__ import annotations
+
+import secrets
+import warnings
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import choose
+from xappa.grids.axes import Layout, recognise
+from xappa.labels import spec_of, surface_height, to_array
+from xappa.models.state import StateSpec
+from xappa.observations import read_observations, with_errors
+from xappa.observations.errors_table import Deviation
+from xappa.observations.flags import Flag, flags_of
+from xappa.observations.form import is_one_form, quantities, set_error
+from xappa.operators import OPERATORS, Geometry, Stencil
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+
+
+def observe(
+    ds: xr.Dataset,
+    where: xr.Dataset | pd.DataFrame,
+    operator: str = "interpolate",
+    error: Mapping[str, Deviation] | Deviation | None = None,
+    seed: int | None = None,
+) -> xr.Dataset:
+    """What this network would have reported of a Dataset. The fields that are read are computed.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Fields on a latitude-longitude grid, global or not, with or without members.
+    where : Dataset or DataFrame
+        Observations, in any form that `read_observations` takes: their places, times and variables. What is missing or
+        rejected there is missing here; of a variable that is missing everywhere all is observed.
+    operator : str, default "interpolate"
+        How fields are read.
+    error : mapping, str or float, optional
+        Standard deviation of the Gaussian noise that is added, as `with_errors` takes it. Default: no noise.
+    seed : int, optional
+        The noise is a function of (seed, variable, position along ``obs``). Default: drawn now, and kept in the attrs.
+
+    Returns
+    -------
+    Dataset
+        Observations, in the units of the vocabulary, with ``<name>_flag`` and, where known, ``<name>_error``; along the
+        members of `ds` too, if it has them. Values are NaN where nothing could be read.
+
+    Raises
+    ------
+    DatasetError, UnitsError
+        If `ds` cannot be read.
+    ObservationError
+        If no place lies inside the times of `ds`, or it has none of the variables.
+    OptionError
+        If the operator or `error` is not valid.
+    """
+    geometry: Geometry = choose("operator", operator, OPERATORS)  # type: ignore[assignment]
+    network = _network(where)
+    layout = recognise(ds)
+    spec = spec_of(ds, layout, set(quantities(network)) & set(layout.names.values()) or None)
+    deviations = None if error is None else with_errors(network.drop_vars(_errors(network)), error)
+    stencil, flagged, fields = _stencil(geometry, _with_any_error(network), ds, spec, layout)
+    member = None if layout.member is None else ds[layout.member].dims[0]
+    states = [fields] if member is None else [fields.isel({member: [k]}) for k in range(fields.sizes[member])]
+    predicted = np.stack([stencil.apply(to_array(state, spec, layout)) for state in states])
+    obs = _labelled(network, stencil, predicted, flagged, member)
+    if member is not None and member in ds.coords:
+        obs = obs.assign_coords({member: ds[member]})
+    return obs if deviations is None else _noisy(obs, deviations, secrets.randbelow(2**31) if seed is None else seed)
+
+
+def _network(where: xr.Dataset | pd.DataFrame) -> xr.Dataset:
+    """The places in the one form: 0 where something is to be observed, NaN elsewhere."""
+    obs = where if isinstance(where, xr.Dataset) and is_one_form(where) else read_observations(where)
+    obs = obs.compute()
+    for name in quantities(obs):
+        reported = obs[name].notnull()
+        asked = (flags_of(obs, name) == Flag.GOOD) & (reported if reported.any() else True)
+        obs[name] = xr.where(asked, 0.0, np.nan).assign_attrs(obs[name].attrs)
+    return obs
+
+
+def _stencil(
+    geometry: Geometry, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout
+) -> tuple[Stencil, xr.Dataset, xr.Dataset]:
+    """Stencil of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
+    times, height = np.atleast_1d(ds[layout.time].values), surface_height(ds, spec, layout)
+    stencil, flagged = geometry(network, spec, times, height)
+    frames = stencil.frames
+    fields = ds.isel({ds[layout.time].dims[0]: frames}) if ds[layout.time].ndim else ds
+    first = fields if layout.member is None else fields.isel({ds[layout.member].dims[0]: [0]})
+    mask = np.isfinite(to_array(first, spec, layout)).all(axis=0)
+    if not mask.all():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said once by the first call
+            stencil, flagged = geometry(network, spec, times, height, mask=mask)
+    return replace(stencil, time=np.searchsorted(frames, stencil.time)), flagged, fields
+
+
+def _labelled(
+    network: xr.Dataset, stencil: Stencil, predicted: Array, flagged: xr.Dataset, member: Hashable | None
+) -> xr.Dataset:
+    obs = network.copy()
+    for name in quantities(network):
+        values = np.full((len(predicted), network.sizes["obs"]), np.nan)
+        if name in stencil.names:
+            rows = stencil.variable == stencil.names.index(name)
+            values[:, stencil.observation[rows]] = predicted[:, rows]
+        dims, data = (("obs",), values[0]) if member is None else ((member, "obs"), values)
+        obs[name] = (dims, data, flagged[name].attrs)
+        obs[f"{name}_flag"] = flagged[f"{name}_flag"]
+    heights = {key: value for key, value in flagged.attrs.items() if str(key).startswith("height_correction")}
+    return obs.assign_attrs(heights)
+
+
+def _noisy(obs: xr.Dataset, deviations: xr.Dataset, seed: int) -> xr.Dataset:
+    for name in quantities(obs):
+        if f"{name}_error" not in deviations:
+            continue
+        deviation = deviations[f"{name}_error"]
+        noise = np.random.default_rng([seed, *name.encode()]).standard_normal(obs[name].shape)
+        noisy = obs[name] + deviation * xr.DataArray(noise, dims=obs[name].dims)
+        obs = obs.assign({name: noisy.transpose(*obs[name].dims).assign_attrs(obs[name].attrs)})
+        obs = set_error(obs, name, deviation)
+    return obs.assign_attrs(noise_seed=seed)
+
+
+def _errors(obs: xr.Dataset) -> list[str]:
+    return [f"{name}_error" for name in quantities(obs) if f"{name}_error" in obs]
+
+
+def _with_any_error(obs: xr.Dataset) -> xr.Dataset:
+    """Errors of 1 throughout: what is read does not depend on them."""
+    return obs.assign({f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in quantities(obs)})

@@ -1,0 +1,73 @@
+"""An empty Dataset on a model's grid and times."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import dask.array
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xappa.errors import DatasetError
+from xappa.grids.axes import refuse, text
+from xappa.labels import to_dataset
+from xappa.labels.asked import model_time_problems
+from xappa.models.state import StateSpec
+from xappa.tasks.prior import state_spec
+
+Time = str | datetime | np.datetime64
+
+
+def template(start: Time, end: Time, model: str | Path | StateSpec | None = None) -> xr.Dataset:
+    """An empty Dataset on a model's grid, at all its times from `start` to `end`.
+
+    Parameters
+    ----------
+    start, end : str, datetime or datetime64
+        First and last time, UTC, both included. A date alone means its 00 UTC.
+    model : str, Path or StateSpec, optional
+        Name or folder of a model. Default: the option ``default_model``.
+
+    Returns
+    -------
+    Dataset
+        All variables of the model, NaN, (time, [level,] latitude, longitude); Dask-backed, so that it takes no memory.
+
+    Raises
+    ------
+    DatasetError
+        If `start` or `end` is no time of the model, or `end` comes first.
+
+    Examples
+    --------
+    >>> import xappa
+    >>> xappa.template("2021-03-21", "2021-03-22T18").appa.assimilate(obs)  # doctest: +SKIP
+    """
+    spec = state_spec(model)
+    first, last = _utc("start", start), _utc("end", end)
+    problems = [
+        f"{name}: {problem}"
+        for name, time in (("start", first), ("end", last))
+        for problem in model_time_problems(np.array([time]), spec)
+    ]
+    if last < first:
+        problems.append(f"end {text(last)} is before start {text(first)}; expected it at or after: exchange them")
+    refuse(problems, "No template can be made")
+    times = first + np.arange(int((last - first) / spec.step) + 1) * spec.step
+    shape = (1, len(times), *spec.shape)
+    empty = dask.array.full(shape, np.nan, dtype="float32", chunks=(1, spec.window, *spec.shape))
+    return to_dataset(empty, spec, times, [0]).isel(member=0, drop=True)
+
+
+def _utc(name: str, time: Time) -> np.datetime64:
+    try:
+        stamp = pd.Timestamp(time)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{name}={time!r} is no time ({error}); expected one such as '2021-03-21T06'") from error
+    if stamp is pd.NaT:
+        raise DatasetError(f"{name}={time!r} is no time; expected one such as '2021-03-21T06'")
+    if stamp.tzinfo is not None:
+        stamp = stamp.tz_convert("UTC").tz_localize(None)
+    return stamp.to_datetime64().astype("datetime64[s]")
