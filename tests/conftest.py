@@ -28,3 +28,27 @@ def shared() -> Callable[[str], Path]:
 def rng() -> np.random.Generator:
     """Seeded generator of the test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Working folder of a model trained on the tiny nature run; the model lies in ``model``."""
+    import torch
+
+    from tests import tiny
+    from xappa.training import commands
+    from xappa.training.config import read_config
+
+    folder = tiny.write_nature_run(tmp_path_factory.mktemp("work"))
+    (folder / "recipe.toml").write_text(tiny.RECIPE)
+    recipe = read_config(folder / "recipe.toml")
+    commands.train_autoencoder(recipe, folder, torch.device("cpu"))
+    commands.train_denoiser(recipe, folder, torch.device("cpu"))
+    commands.package(recipe, folder, folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_work: Path) -> Path:
+    """Model directory of the tiny model."""
+    return tiny_work / "model"

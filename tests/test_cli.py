@@ -72,7 +72,7 @@ def test_three_times_are_refused(capsys):
 @pytest.mark.parametrize(
     ("words", "name", "options"),
     [
-        ("simulate --runs a b", "simulate", [("a", "b")]),
+        ("simulate --runs a b --restart r", "simulate", [("a", "b"), Path("r")]),
         ("autoencoder --device cpu", "train_autoencoder", ["cpu"]),
         ("denoiser --device cpu", "train_denoiser", ["cpu"]),
         ("package --out model", "package", [Path("model")]),

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xappa.observations import Flag, flag_counts, read_observations
@@ -19,7 +19,8 @@ def table(**columns) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("direction", "u", "v"), [(0.0, 0.0, -5.0), (90.0, -5.0, 0.0), (180.0, 0.0, 5.0), (270.0, 5.0, 0.0), (360.0, 0, -5.0)]
+    ("direction", "u", "v"),
+    [(0.0, 0.0, -5.0), (90.0, -5.0, 0.0), (180.0, 0.0, 5.0), (270.0, 5.0, 0.0), (360.0, 0, -5.0)],
 )
 def test_direction_is_where_the_wind_blows_from(direction, u, v):
     obs = read_observations(table(**{"10m_wind_speed": [5.0], "10m_wind_from_direction": [direction]}))
@@ -43,6 +44,7 @@ def test_oceanographic_direction_is_where_it_blows_to():
     assert obs[U].attrs["derived_from"] == "10m_wind_speed 10m_wind_to_direction"
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.floats(0.1, 80.0), st.floats(0.0, 359.99)), min_size=1, max_size=20))
 def test_components_bring_speed_and_direction_back(winds):
     speed, direction = map(np.array, zip(*winds, strict=True))
@@ -61,12 +63,12 @@ def test_calm_needs_no_direction_and_wind_without_one_has_no_components():
 
 def test_what_was_reported_is_kept_and_used_once():
     obs = read_observations(table(wind_speed=[4.0, 3.0], wind_direction=[90.0, np.nan]))
-    np.testing.assert_array_equal(obs["10m_wind_speed"] if "10m_wind_speed" in obs else obs["wind_speed"], [4.0, 3.0])
+    np.testing.assert_array_equal(obs["wind_speed"], [4.0, 3.0])
     assert obs["wind_speed_flag"].values.tolist() == [Flag.UNUSED, Flag.GOOD]
     assert obs[f"{U}_flag"].values.tolist() == [Flag.GOOD, Flag.GOOD]
     counts = flag_counts(obs)
     assert counts.loc[U, "good"] == 1
-    assert counts.loc["wind_speed", ["good", "unused"]].tolist() == [1, 1]
+    assert counts.loc["wind_speed"][["good", "unused"]].tolist() == [1, 1]
 
 
 def test_reported_components_are_not_derived_again():
@@ -122,4 +124,4 @@ def test_a_duplicate_without_direction_does_not_take_the_components_away():
     )
     counts = flag_counts(read_observations(frame))
     assert counts.loc[U, "good"] == 1
-    assert counts.loc["wind_speed", ["good", "duplicate"]].tolist() == [1, 1]
+    assert counts.loc["wind_speed"][["good", "duplicate"]].tolist() == [1, 1]

@@ -9,24 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests import tiny
 from xappa.errors import IntegrityError, ModelError
 from xappa.models.climatology import Climatology, annual_basis, diurnal_basis
 from xappa.models.directory import read_model
-from xappa.training import commands, data, prior
+from xappa.training import autoencoder, data, loop, prior
 from xappa.training.config import Recipe, read_config
 from xappa.training.loop import averaged_weights
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tiny.write_nature_run(tmp_path_factory.mktemp("work"))
-    (folder / "recipe.toml").write_text(tiny.RECIPE)
-    recipe = read_config(folder / "recipe.toml")
-    commands.train_autoencoder(recipe, folder, torch.device("cpu"))
-    commands.train_denoiser(recipe, folder, torch.device("cpu"))
-    commands.package(recipe, folder, folder / "model")
-    return folder
+def work(tiny_work: Path) -> Path:
+    return tiny_work
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +78,6 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
     other.mkdir()
     shutil.copytree(work / "data", other / "data")
     record = data.open_record(recipe, other / "data")
-    from xappa.training import autoencoder
-    from xappa.training import loop
 
     calls = 0
     whole = loop.learning_rate

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError, UnitsError
+from xappa.observations import read_observations
+from xappa.observations.quality import check
 from xappa.verification import scores
 from xappa.verification.reading import at_reports
+from xappa.verification.stations import inverse_distance, withhold
 from xappa.verification.table import to_table
 from xappa.verification.verify import verify
 
@@ -205,6 +210,22 @@ def test_fields_are_read_where_the_reports_are(rng: np.random.Generator) -> None
     assert np.isnan(values["2m_temperature"][~below]).all()
 
 
+def test_missing_cells_are_not_read(rng: np.random.Generator) -> None:
+    fields, obs = state(rng, 2), places(rng)
+    obs["sea_surface_temperature"] = obs["2m_temperature"].assign_attrs(standard_name="sea_surface_temperature")
+    fields["2m_temperature"][:, 0] = np.nan  # as of an accumulation, before the first of which nothing is known
+    values = at_reports(fields, obs)
+    first_sea, land = (
+        obs.longitude.values % 360 < 180,
+        (obs.longitude.values % 360 > 200) & (obs.longitude.values < -20),
+    )
+    surface = obs["2m_temperature"].notnull().values
+    assert np.isfinite(values["sea_surface_temperature"][:, surface & first_sea]).all()
+    assert np.isnan(values["sea_surface_temperature"][:, surface & land]).all()
+    later = (obs.time >= TIMES[1]).values
+    np.testing.assert_array_equal(np.isfinite(values["2m_temperature"][0, surface]), later[surface])
+
+
 def test_spread_and_error_of_reports_add_up_to_the_skill(rng: np.random.Generator) -> None:
     truth = smooth(rng)
     obs = places(rng, 20_000)
@@ -269,6 +290,22 @@ def test_an_unknown_surface_is_told(rng: np.random.Generator) -> None:
 def test_reports_of_other_quantities(rng: np.random.Generator) -> None:
     with pytest.raises(DatasetError, match="no variable in common"):
         verify(smooth(rng)[["sea_surface_temperature"]], places(rng))
+
+
+@pytest.mark.slow
+def test_real_stations(shared: Callable[[str], Path]) -> None:
+    pytest.importorskip("pdbufr")
+    obs = check(read_observations(shared("real/synop-global-20181102/perf_synop.bufr")))
+    used, withheld = withhold(obs)
+    for name, limit in {
+        "2m_temperature": 2.5,
+        "10m_u_component_of_wind": 2.6,
+        "mean_sea_level_pressure": 200.0,
+    }.items():
+        good = withheld[f"{name}_flag"] == 0
+        error = (inverse_distance(used, withheld, name) - withheld[name]).where(good)
+        assert int(error.notnull().sum()) > 900
+        assert float((error**2).mean() ** 0.5) < limit
 
 
 # --- table

@@ -11,6 +11,7 @@ import xarray as xr
 if TYPE_CHECKING:
     import pandas as pd
 
+    from xappa.observations.errors_table import Deviation
     from xappa.tasks.check import Report
 
 
@@ -70,14 +71,15 @@ class AppaAccessor:
         members : int or iterable of int, default 1
             Number of members, or the member numbers: ``range(8, 16)`` continues what ``8`` began.
         guidance : str or object, optional
-            How the observations bend the denoiser: ``"mmps"``, ``"jacobian_free"`` or an object of
-            ``xappa.guidance``, which carries its options, such as ``xappa.guidance.MMPS(iterations=2)``.
+            How the observations bend the denoiser: ``"mmps"``, ``"jacobian-free"``, ``"sda"``, ``"w2c"`` or an object
+            of ``xappa.guidance``, which carries its options, such as ``xappa.guidance.MMPS(iterations=2)``.
         sampler : str or object, optional
-            ``"lms"`` or ``"pc"``, or an object of ``xappa.samplers``.
+            ``"lms"``, ``"pc"``, ``"ddim"``, ``"ddpm"``, ``"rewind"`` or an object of ``xappa.samplers``.
         steps : int, optional
             Number of noise levels. More is slower and closer to the exact posterior.
         stitching : str, default "symmetrical"
-            How windows are joined where the times are more than one window of the model.
+            How windows are joined where the times are more than one window of the model: ``"symmetrical"``,
+            ``"causal"`` or ``"blended"``.
         seed : int, optional
             The noise is a function of (seed, member, time). Default: drawn now, and kept in the attributes.
         device : str, optional
@@ -139,7 +141,7 @@ class AppaAccessor:
         self,
         where: xr.Dataset | pd.DataFrame,
         operator: str = "interpolate",
-        error: Mapping[str, float] | str | None = None,
+        error: Mapping[str, Deviation] | Deviation | None = None,
         seed: int | None = None,
     ) -> xr.Dataset:
         """What a network would have reported of this Dataset.
@@ -148,19 +150,22 @@ class AppaAccessor:
         ----------
         where : xarray.Dataset or pandas.DataFrame
             Observations, in any form that `assimilate` takes; their places, times and variables count, their
-            values do not. What was not reported there (NaN) is not reported here.
+            values do not. What is missing or rejected there is missing here; of a variable that is missing everywhere,
+            all is observed.
         operator : str, default "interpolate"
             As for `assimilate`.
-        error : mapping of str to float, or str, optional
-            Standard deviation of the Gaussian noise that is added, a variable, in the variable's units, or the
-            name of a table. Default: no noise.
+        error : mapping, str or float, optional
+            Standard deviation of the Gaussian noise that is added: by variable, a number in the variable's units or a
+            text such as ``"1 K"``; or the name of a table; or one deviation, if there is one variable. Default: no
+            noise.
         seed : int, optional
             Seed of the noise. Default: drawn now, and kept in the attributes.
 
         Returns
         -------
         xarray.Dataset
-            Observations: dimension ``obs``, units and errors in place; NaN outside the grid or the times.
+            Observations: dimension ``obs`` (and ``member``, if this Dataset has it), units and errors in place; NaN
+            outside the grid or the times.
 
         Raises
         ------

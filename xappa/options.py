@@ -27,6 +27,8 @@ class Options:
     dress : bool
         Whether members receive noise of the autoencoder's error when they are decoded. Without it an ensemble
         claims to know the small scales that latents cannot hold; spectra and balance are better judged without.
+    clip : bool
+        Whether quantities that cannot be negative (precipitation, humidity) are clipped at 0 when they are decoded.
     default_model : str
         Name or path of the model that is meant where none is given.
     """
@@ -35,6 +37,7 @@ class Options:
     cache_dir: str | os.PathLike[str] | None = None
     latent_cache_bytes: float = 2e9
     dress: bool = True
+    clip: bool = True
     default_model: str = "speedy"
 
     def __post_init__(self) -> None:
@@ -43,8 +46,9 @@ class Options:
             wrong.append(f"progress={self.progress!r}: expected None, True or False")
         if not (self.cache_dir is None or isinstance(self.cache_dir, str | os.PathLike)):
             wrong.append(f"cache_dir={self.cache_dir!r}: expected a path or None")
-        if not isinstance(self.dress, bool):
-            wrong.append(f"dress={self.dress!r}: expected True or False")
+        for name in ("dress", "clip"):
+            if not isinstance(getattr(self, name), bool):
+                wrong.append(f"{name}={getattr(self, name)!r}: expected True or False")
         size = self.latent_cache_bytes
         if isinstance(size, bool) or not isinstance(size, int | float) or not size >= 0:
             wrong.append(f"latent_cache_bytes={size!r}: expected a number of bytes, 0 or more")

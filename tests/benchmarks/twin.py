@@ -127,9 +127,9 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
                 else:
                     if ensemble is None:
                         chosen = enoi.season(record.times, train, record.times[start])
-                        ensemble = enoi.windows(record.anomalies, chosen).astype("f4")
+                        ensemble = enoi.windows(record.anomalies, chosen)
                     if label == "climatology":
-                        forecast, variance = ensemble.mean(0), ensemble.var(0, ddof=1)
+                        forecast, variance = ensemble.mean(0, dtype="f4"), ensemble.var(0, ddof=1, dtype="f4")
                     else:
                         forecast, variance = enoi.analyse(
                             ensemble,
@@ -137,7 +137,6 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
                             latitude,
                             np.array(record.spec.longitude),
                             length=float(label.split("-")[1]),
-                            block=4,
                             mask=mask,
                         )
                     result["seconds"] = time.process_time() - begin

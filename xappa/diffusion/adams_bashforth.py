@@ -1,10 +1,11 @@
 r"""Adams-Bashforth coefficients on a variable grid.
 
-The derivative :math:`z(\sigma)` is known at the nodes :math:`\sigma_{i-o}, \dots, \sigma_{i-1}`. Integrating the polynomial through
-those values over the next step gives
+The derivative :math:`z(\sigma)` is known at the nodes :math:`\sigma_{i-o}, \dots, \sigma_{i-1}`. Integrating the
+polynomial through those values over the next step gives
 
-.. math:: x_i = x_{i-1} + \sum_k c_k z_k,
-   \qquad c_k = \int_{\sigma_{i-1}}^{\sigma_i} \prod_{j \neq k} \frac{\sigma - \sigma_j}{\sigma_k - \sigma_j} \, d\sigma.
+.. math::
+   x_i = x_{i-1} + \sum_k c_k z_k, \qquad
+   c_k = \int_{\sigma_{i-1}}^{\sigma_i} \prod_{j \neq k} \frac{\sigma - \sigma_j}{\sigma_k - \sigma_j} \, d\sigma.
 
 References
 ----------

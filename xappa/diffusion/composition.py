@@ -1,8 +1,8 @@
 r"""Trajectories longer than the denoiser's window.
 
-A trajectory of T times is covered by N windows of K times that overlap; window n begins at time :math:`n S`, with
-:math:`S = K - \text{overlap}` and :math:`T = K + (N - 1) S`. Far from its edges, a window's estimate of a time is nearly that of
-the whole trajectory, if dependence dies out in time. So at every noise level all windows are denoised by themselves, and
+A trajectory of T times is covered by N windows of K times; window n begins at time :math:`n S`, with a stride
+:math:`S \leq K` and :math:`T = K + (N - 1) S`. Far from its edges, a window's estimate of a time is nearly that of the
+whole trajectory, if dependence dies out in time. So at every noise level all windows are denoised by themselves, and
 their estimates stitched together.
 
 References
@@ -35,6 +35,11 @@ def window_count(times: int, window: int, overlap: int) -> int:
         Times K of a window.
     overlap : int
         Times that a window shares with the next, from 0 to K - 1.
+
+    Raises
+    ------
+    OptionError
+        If the overlap is out of range.
     """
     if not 0 <= overlap < window:
         raise OptionError(f"overlap={overlap} of windows of {window} times; expected from 0 to {window - 1}")
@@ -65,9 +70,8 @@ def unfold(x: Tensor, window: int, overlap: int) -> Tensor:
 def symmetrical(windows: Tensor, stride: int) -> Tensor:
     """The middle S times of every window, and all that comes before the first's and after the last's."""
     before = (windows.shape[2] - stride) // 2
-    return torch.cat(
-        [windows[:, 0, :before], windows[:, :, before : before + stride].flatten(1, 2), windows[:, -1, before + stride :]], 1
-    )
+    first, last = windows[:, 0, :before], windows[:, -1, before + stride :]
+    return torch.cat([first, windows[:, :, before : before + stride].flatten(1, 2), last], 1)
 
 
 def causal(windows: Tensor, stride: int) -> Tensor:
@@ -106,8 +110,8 @@ def fold(windows: Tensor, overlap: int, stitching: str = "symmetrical") -> Tenso
     OptionError
         If there is no such stitching.
     """
-    stitch = STITCHING[stitching] if stitching in STITCHING else choose("stitching", stitching, STITCHING)
-    return stitch(windows, windows.shape[2] - overlap)
+    choose("stitching", stitching, STITCHING)
+    return STITCHING[stitching](windows, windows.shape[2] - overlap)
 
 
 class Composition:
@@ -129,9 +133,7 @@ class Composition:
         If an option is not valid.
     """
 
-    def __init__(
-        self, windows: Sequence[Denoise], window: int, overlap: int, stitching: str = "symmetrical"
-    ) -> None:
+    def __init__(self, windows: Sequence[Denoise], window: int, overlap: int, stitching: str = "symmetrical") -> None:
         choose("stitching", stitching, STITCHING)
         self.windows, self.window, self.overlap, self.stitching = tuple(windows), window, overlap, stitching
         self.length = window + (len(self.windows) - 1) * (window - overlap)
@@ -145,8 +147,8 @@ class Composition:
         OptionError
             If T is not the length that the windows cover.
         """
-        if x_t.shape[1] != self.length:
-            raise OptionError(f"A trajectory of {x_t.shape[1]} times; expected {self.length} for {len(self.windows)} windows")
+        if (times := x_t.shape[1]) != self.length:
+            raise OptionError(f"Trajectory of {times} times; expected {self.length} for {len(self.windows)} windows")
         parts = unfold(x_t, self.window, self.overlap).unbind(1)
         estimates = [denoise(part, sigma) for denoise, part in zip(self.windows, parts, strict=True)]
         return fold(torch.stack(estimates, 1), self.overlap, self.stitching)

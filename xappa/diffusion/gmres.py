@@ -1,9 +1,10 @@
 r"""Generalised minimal residual method, for batches of independent systems.
 
 After `k` steps from :math:`x_0`, with :math:`r_0 = b - A x_0`, the solution is the element of
-:math:`x_0 + \mathrm{span}(r_0, A r_0, \dots, A^{k-1} r_0)` whose residual :math:`\|b - A x\|` is smallest. Arnoldi's process
-(modified Gram-Schmidt) builds an orthonormal basis :math:`V_k` of that space with :math:`A V_k = V_{k+1} H_k`; Givens rotations
-make the Hessenberg matrix :math:`H_k` triangular, and hand out the norm of the residual at every step for nothing.
+:math:`x_0 + \mathrm{span}(r_0, A r_0, \dots, A^{k-1} r_0)` whose residual :math:`\|b - A x\|` is smallest. Arnoldi's
+process (modified Gram-Schmidt) builds an orthonormal basis :math:`V_k` of that space with
+:math:`A V_k = V_{k+1} H_k`; Givens rotations make the Hessenberg matrix :math:`H_k` triangular, and hand out the norm
+of the residual at every step for nothing.
 
 References
 ----------
@@ -51,8 +52,8 @@ def gmres(
     b : Tensor, shape (..., M)
         Right-hand sides; leading dimensions are independent systems.
     x0 : Tensor, shape (..., M), optional
-        First guess, taken as it is without a tolerance (default: zero). With one, it is first scaled to where its residual
-        is smallest, so that a bad guess is no worse than none.
+        First guess (default: zero). Taken as it is without a tolerance; with one, first scaled to where its residual is
+        smallest, so that a bad guess is no worse than none.
     iterations : int
         Steps; with a tolerance, the most that are made.
     tolerance : float, optional
@@ -67,8 +68,9 @@ def gmres(
     guess, remainder = (torch.zeros_like(b).double(), b.double()) if x0 is None else start(matvec, b, x0, tolerance)
 
     beta = norm(remainder)
-    basis = [divide(remainder, beta)]
-    rhs, columns, rotations = [beta], [], []
+    rhs, basis = [beta], [divide(remainder, beta)]
+    columns: list[list[Tensor]] = []
+    rotations: list[tuple[Tensor, Tensor]] = []
     residual, used = beta / scale, torch.zeros_like(beta, dtype=torch.int64)
     active = torch.ones_like(beta, dtype=torch.bool) if tolerance is None else residual > tolerance
 

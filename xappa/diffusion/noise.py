@@ -1,8 +1,8 @@
 r"""Noise as a function of where it stands.
 
 The standard normal numbers of a member at a time are drawn from a counter-based generator, Philox, whose key is (seed,
-member) and whose counter starts at (draw, time): no two of these streams share a block, and none depends on which others are
-drawn.
+member) and whose counter begins at (draw, time): no two of these streams share a block, and none depends on which
+others are drawn.
 
 References
 ----------
@@ -39,7 +39,7 @@ def member_noise(
     shape : sequence of int
         Shape of one member at one time.
     draw : int, default 0
-        Number of the draw, from 0.
+        Number of the draw; negative ones are draws too, which no sampler makes.
 
     Returns
     -------
@@ -49,44 +49,44 @@ def member_noise(
     Raises
     ------
     OptionError
-        If a number is out of range.
+        If the seed or a member is negative or too large.
     """
-    members, times = [int(m) for m in members], [int(t) % WORD for t in times]
-    numbers = {"seed": seed, "draw": draw, **{f"member {m}": m for m in members}}
-    if wrong := {name: value for name, value in numbers.items() if not 0 <= value < WORD}:
-        raise OptionError(f"Noise of {', '.join(f'{k}={v}' for k, v in wrong.items())}; expected from 0 to 2**64 - 1")
+    members, times = [int(m) for m in members], [int(t) for t in times]
+    numbers = {"seed": seed, **{f"member {m}": m for m in members}}
+    if wrong := [f"{name} = {value}" for name, value in numbers.items() if not 0 <= value < WORD]:
+        raise OptionError(f"Noise of {', '.join(wrong)}; expected from 0 to 2**64 - 1")
     noise = np.empty((len(members), len(times), *shape), dtype=np.float32)
     for i, member in enumerate(members):
         for j, time in enumerate(times):
             key = np.array([seed, member], dtype=np.uint64)
-            counter = np.array([0, 0, draw, time], dtype=np.uint64)
+            counter = np.array([0, 0, draw % WORD, time % WORD], dtype=np.uint64)
             generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
             noise[i, j] = generator.standard_normal(tuple(shape), dtype=np.float32)
     return torch.from_numpy(noise)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
     """Noise of one run of a sampler.
 
     Parameters
     ----------
     seed : int
-    members, times : tuple of int
+    members, times : sequence of int
         See `member_noise`.
-    shape : tuple of int
+    shape : sequence of int
         Shape of one member at one time.
     """
 
     seed: int
-    members: tuple[int, ...]
-    times: tuple[int, ...]
-    shape: tuple[int, ...]
+    members: Sequence[int]
+    times: Sequence[int] | np.ndarray
+    shape: Sequence[int]
 
     def start(self) -> Tensor:
         """Draw 0, which the sampler's start is made of: (member, time, *shape)."""
         return member_noise(self.seed, self.members, self.times, self.shape)
 
     def __call__(self, k: int) -> Tensor:
-        """The sampler's k-th draw, from 0: (member, time, *shape). It is draw k + 1: none equals the start."""
+        """The sampler's k-th draw, from 0: (member, time, *shape). It is draw k + 1, so that none equals the start."""
         return member_noise(self.seed, self.members, self.times, self.shape, k + 1)

@@ -12,7 +12,9 @@ from xappa.models.state import StateSpec
 Array = np.ndarray
 
 
-def positions(values: Sequence[float], nodes: Sequence[float], period: float | None = None) -> Array | None:
+def positions(
+    values: Sequence[float] | Array, nodes: Sequence[float] | Array, period: float | None = None
+) -> Array | None:
     """Index in `nodes` of each of `values`, to within a hundredth of the nodes' distance; None if any is not there.
 
     Parameters

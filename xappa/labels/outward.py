@@ -72,13 +72,13 @@ def to_dataset(
         axes = [axis for axis in AXES if axis != "level" or upper_air]
         key = layout.spelling(name) if layout else name
         variables[key] = xr.Variable([spelt[a] for a in axes], values if upper_air else values[:, :, 0], _attrs(name))
-    coordinates = {"member": np.asarray(members), "time": times, "latitude": latitudes, "longitude": longitudes}
+    coordinates = {"member": members, "time": times, "latitude": latitudes, "longitude": longitudes}
     level_units = {}
     if any(spec.levels_of(name) for name in wanted.variables):
-        coordinates["level"] = np.asarray(level_values)
+        coordinates["level"] = level_values
         level_units = {"units": layout.level_units if layout else "hPa"}
     coords = {
-        spelt[axis]: xr.Variable(spelt[axis], values, AXES[axis] | (level_units if axis == "level" else {}))
+        spelt[axis]: xr.Variable(spelt[axis], np.asarray(values), AXES[axis] | (level_units if axis == "level" else {}))
         for axis, values in coordinates.items()
     }
     return xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **(attrs or {})})

@@ -59,6 +59,6 @@ def implausible(user: str, name: str, values: np.ndarray) -> list[str]:
     if not finite.size or known.valid_min <= (middle := float(np.median(finite))) <= known.valid_max:
         return []
     return [
-        f"variable {user!r} has no units, and a median of {middle:g}; expected {name} in {known.units}, between "
+        f"variable {user!r} has no units, and a median of {middle:.4g}; expected {name} in {known.units}, between "
         f"{known.valid_min:g} and {known.valid_max:g}: set ds[{user!r}].attrs['units']"
     ]

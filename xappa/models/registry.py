@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xappa.errors import ModelError, nearest_names
-from xappa.options import get_options
+from xappa.options import cache_folder, get_options
 
 if TYPE_CHECKING:
     from xappa.models.model import Model
@@ -72,8 +72,7 @@ def fetch(name: str) -> Path:
         return Path(str(resources.files("xappa.data") / name))
     import pooch
 
-    cache = get_options().cache_dir or pooch.os_cache("xappa")
-    goodboy = pooch.create(path=Path(cache) / name, base_url=entry.url, registry=entry.files)
+    goodboy = pooch.create(path=cache_folder() / name, base_url=entry.url, registry=entry.files)
     for file in entry.files:
         goodboy.fetch(file, progressbar=True)
     return Path(goodboy.path)

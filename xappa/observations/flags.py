@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ class Flag(IntEnum):
     UNUSED = 12
 
 
-def flag_attrs() -> dict[str, object]:
+def flag_attrs() -> dict[str, Any]:
     """CF attributes of a flag variable: ``flag_values`` (int8) and ``flag_meanings``."""
     return {
         "flag_values": np.array([flag.value for flag in Flag], dtype="int8"),
@@ -63,8 +64,10 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
         The same with ``<variable>_flag`` set; lazy where the values are.
     """
     flags = flags_of(obs, variable)
-    rejected = obs[variable].notnull() & (flags == Flag.GOOD) & xr.DataArray(mask, dims="obs")
     name = f"{variable}_flag"
+    if name in obs and isinstance(mask, np.ndarray) and not mask.any():
+        return obs
+    rejected = obs[variable].notnull() & (flags == Flag.GOOD) & xr.DataArray(mask, dims="obs")
     new = flags.where(~rejected, np.int8(flag)).astype("int8")
     standard_name = obs[variable].attrs.get("standard_name", variable)
     new.attrs = flag_attrs() | {"standard_name": f"{standard_name} status_flag"}

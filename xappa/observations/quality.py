@@ -146,11 +146,13 @@ def _groups(obs: xr.Dataset) -> npt.NDArray[np.integer] | None:
     station = _array(obs, "station") if "station" in obs.coords else np.full(size, "")
     step = np.where(station == "", PLACE_STEP, NAMED_PLACE_STEP)
     level = _array(obs, "level") if "level" in obs.coords else np.full(size, np.nan)
+    longitude = _array(obs, "longitude")
+    longitude = np.where(np.isfinite(longitude), longitude, np.nan) % 360.0
     keys = pd.DataFrame(
         {
             "station": station,
             "latitude": np.round(_array(obs, "latitude") / step),
-            "longitude": np.round(_array(obs, "longitude") % 360.0 / step) % np.round(360.0 / step),
+            "longitude": np.round(longitude / step) % np.round(360.0 / step),
             "time": _array(obs, "time"),
             "level": np.round(level / LEVEL_STEP),
         }

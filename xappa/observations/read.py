@@ -166,9 +166,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _open_netcdf(path: Path) -> xr.Dataset:
     try:
         return xr.open_dataset(path, chunks={})
-    except ValueError as error:
-        if "engine" not in str(error):
-            raise
-        raise MissingDependency(
-            f'{path}: reading NetCDF needs h5netcdf or netCDF4, which are not installed: pip install "xappa[obs]"'
-        ) from error
+    except (ImportError, OSError, ValueError) as error:
+        if isinstance(error, ImportError) or "not be installed" in str(error):
+            raise MissingDependency(
+                f"{path}: reading NetCDF needs netCDF4 (or h5netcdf and h5py), which are not installed: "
+                "pip install netCDF4"
+            ) from error
+        raise ObservationError(f"{path}: cannot be read as NetCDF: {error}") from error

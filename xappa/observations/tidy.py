@@ -54,9 +54,10 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
                 name: _spread(converted, report, np.flatnonzero(meaning == name), len(first))
                 for name in dict.fromkeys(meaning)
             }
+    errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
     coordinates = {name: array[known][first] for name, array in places.items()}
     attrs = columns.notes(unknown, unreadable, assumed)
-    return build(coordinates, data["observation"], data.get("error"), attrs)
+    return build(coordinates, data["observation"], errors, attrs)
 
 
 def _reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

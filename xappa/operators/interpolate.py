@@ -152,7 +152,7 @@ class _Heights:
     def correction(self, rows: Array) -> Array:
         """What is added to the model's 2 m temperature at reports `rows`, K."""
         if self.surface is None:
-            if len(rows):
+            if np.isfinite(self.altitude[rows]).any():
                 warnings.warn(
                     "The height of the model's surface is not known: 2 m temperatures are not brought to the stations' "
                     "heights. Put a variable with standard_name='surface_altitude' into the Dataset to have them so.",
@@ -190,29 +190,35 @@ def _rows(
     mask: Array | None,
 ) -> Stencil:
     """Stencil of one quantity; `flag` is filled with why reports are left out."""
-    channel = np.repeat(np.array(spec.of(name))[None, :1], len(value), axis=0)
-    level_weight = np.ones(channel.shape)
-    if levels := spec.levels_of(name):
-        pressure = np.asarray(obs["level"].values, float) if "level" in obs.coords else np.full(len(value), np.nan)
-        channel, level_weight, inside = _in_level(np.array(spec.of(name)), np.array(levels, float), pressure)
-        reports.reject(flag, value, ~inside, Flag.OUTSIDE_LEVELS)
-        reports.reject(flag, value, heights.below(np.where(inside, pressure, 1.0)), Flag.BELOW_SURFACE)
+    channel, level_weight = _channels(name, value, flag, obs, spec, heights)
     used = np.flatnonzero(reports.good(flag, value))
-    channel, level_weight = channel[used], level_weight[used]
-    cell = place.corners.cell[used]
+    channel, level_weight, cell = channel[used], level_weight[used], place.corners.cell[used]
     space, void = _masked(_signed(name, place.corners, used), channel, level_weight, cell, mask)
     flag[used[void]] = Flag.MASKED
     weight = place.time_weight[used][:, :, None, None] * level_weight[:, None, :, None] * space[:, None]
     time = place.time[used][:, :, None, None]
     entries = [np.broadcast_to(a, weight.shape) for a in (time, channel[:, None, :, None], cell[:, None, None, :])]
-    kept = ~void
-    flat = [a[kept].reshape(int(kept.sum()), -1) for a in (weight, *entries)]
-    weight, time, channel, cell = compact(*flat)
-    used = used[kept]
+    width = int(np.prod(weight.shape[1:]))
+    weight, time, channel, cell = compact(*(a[~void].reshape(-1, width) for a in (weight, *entries)))
+    used = used[~void]
     error = reports.errors(obs, name)[used]
     offset = heights.correction(used) if name == "2m_temperature" else np.zeros(len(used))
     code = np.zeros(len(used), int)
     return Stencil(time, channel, cell, weight, offset, value[used], error, used, code, (name,))
+
+
+def _channels(
+    name: str, value: Array, flag: Array, obs: xr.Dataset, spec: StateSpec, heights: _Heights
+) -> tuple[Array, Array]:
+    """Channels that each report is read from, and their weights: one at the surface, two aloft."""
+    channels, levels = np.array(spec.of(name)), spec.levels_of(name)
+    if not levels:
+        return np.repeat(channels[None, :1], len(value), axis=0), np.ones((len(value), 1))
+    pressure = np.asarray(obs["level"].values, float) if "level" in obs.coords else np.full(len(value), np.nan)
+    channel, weight, inside = _in_level(channels, np.array(levels, float), pressure)
+    reports.reject(flag, value, ~inside, Flag.OUTSIDE_LEVELS)
+    reports.reject(flag, value, heights.below(np.where(inside, pressure, 1.0)), Flag.BELOW_SURFACE)
+    return channel, weight
 
 
 def _signed(name: str, around: Corners, rows: Array) -> Array:

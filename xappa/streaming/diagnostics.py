@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 import dask
 import dask.array as da
@@ -11,6 +12,9 @@ import xarray as xr
 
 from xappa.errors import DatasetError
 from xappa.streaming.lazy import Run
+
+if TYPE_CHECKING:
+    from xappa.streaming.sampling import Sampled
 
 KEPT = 64  # runs of this session whose diagnostics can still be asked for
 _RUNS: OrderedDict[str, tuple[Run, xr.Dataset]] = OrderedDict()
@@ -55,18 +59,20 @@ def diagnostics(result: xr.Dataset) -> xr.Dataset:
             f"{len(_RUNS)} analyses of this session. They are stored by xappa.to_zarr in the group 'diagnostics'."
         )
     run, counts = _RUNS[token]
-    out = counts.copy()
-    kinds = {"residual": "f4", "iterations": "i4"}
-    series: dict[str, list[da.Array]] = {kind: [] for kind in kinds}
+    steps = run.evaluations
+    series: dict[str, list[da.Array]] = {"residual": [], "iterations": []}
     seconds = []
     for batch, task in run.sampled:
-        for kind, dtype in kinds.items():
-            rows = dask.delayed(_series)(task, kind)
-            series[kind].append(da.from_delayed(rows, (len(batch), np.nan), dtype))
+        for kind, parts in series.items():
+            rows = dask.delayed(_series)(task, kind, steps)
+            parts.append(da.from_delayed(rows, (len(batch), steps), "f4"))
         seconds.append(da.from_delayed(dask.delayed(_seconds)(task), (len(batch),), "f8"))
+    members = [member for batch, _ in run.sampled for member in batch]
+    out = counts.assign_coords(member=("member", members, {"standard_name": "realization"}))
     for kind, parts in series.items():
         out[kind] = (("member", "step"), da.concatenate(parts))
-    out["sigma"] = (("step",), da.from_delayed(dask.delayed(_sigma)(run.sampled[0][1]), (np.nan,), "f8"))
+    sigma = dask.delayed(_sigma)(run.sampled[0][1], steps)
+    out["sigma"] = (("step",), da.from_delayed(sigma, (steps,), "f8"))
     out["seconds"] = (("member",), da.concatenate(seconds))
     out["residual"].attrs = {"long_name": "Relative residual of the guidance equation", "units": "1"}
     out["iterations"].attrs = {"long_name": "Iterations of the guidance solver", "units": "1"}
@@ -75,14 +81,15 @@ def diagnostics(result: xr.Dataset) -> xr.Dataset:
     return out
 
 
-def _series(sampled, kind: str) -> np.ndarray:
+def _series(sampled: Sampled, kind: str, steps: int) -> np.ndarray:
+    """One row a member; missing where nothing was observed, so that nothing was solved."""
     found = sampled.diagnostics.get(kind)
-    return np.zeros((len(sampled.members), 0)) if found is None else found.T
+    return np.full((len(sampled.members), steps), np.nan, "f4") if found is None else found.T.astype("f4")
 
 
-def _sigma(sampled) -> np.ndarray:
-    return sampled.diagnostics.get("sigma", np.zeros(0))
+def _sigma(sampled: Sampled, steps: int) -> np.ndarray:
+    return sampled.diagnostics.get("sigma", np.full(steps, np.nan))
 
 
-def _seconds(sampled) -> np.ndarray:
+def _seconds(sampled: Sampled) -> np.ndarray:
     return np.full(len(sampled.members), float(sampled.diagnostics["seconds"]))

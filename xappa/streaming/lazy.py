@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dask
 import dask.array as da
@@ -12,6 +13,9 @@ from dask.delayed import Delayed
 from xappa.models.state import StateSpec
 from xappa.streaming.plan import Plan
 from xappa.streaming.progress import bar
+
+if TYPE_CHECKING:
+    from xappa.streaming.sampling import Sampled
 
 MEMBERS_AT_ONCE = 8  # members that share the evaluations of the networks
 CHUNK_BYTES = 64e6  # of decoded fields, unless the user says otherwise
@@ -29,11 +33,14 @@ class Run:
         Physical units, on the model's grid, at the times of the trajectory.
     sampled : tuple of (members, Delayed)
         Sampling tasks, a batch of members each.
+    evaluations : int
+        Calls of the denoiser a member.
     """
 
     token: str
     fields: da.Array
     sampled: tuple[tuple[tuple[int, ...], Delayed], ...]
+    evaluations: int
 
 
 def build(
@@ -81,17 +88,17 @@ def build(
                 for first in range(0, times, size)
             ]
             rows.append(da.concatenate(blocks, axis=1))
-    return Run(token, da.concatenate(rows, axis=0), tuple(sampled))
+    return Run(token, da.concatenate(rows, axis=0), tuple(sampled), plan.sampler.evaluations)
 
 
-def _sample(plan: Plan, members: tuple[int, ...], token: str, progress: bool | None):
+def _sample(plan: Plan, members: tuple[int, ...], token: str, progress: bool | None) -> Sampled:
     from xappa.streaming.sampling import sample
 
     with bar(plan.sampler.evaluations, f"sampling {len(members)} members", progress) as advance:
         return sample(plan, members, token, advance)
 
 
-def _decode(plan: Plan, sampled, position: int, first: int, last: int) -> np.ndarray:
+def _decode(plan: Plan, sampled: Sampled, position: int, first: int, last: int) -> np.ndarray:
     from xappa.streaming.sampling import decode
 
     latents = sampled.latents[position : position + 1, first:last]

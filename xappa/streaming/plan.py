@@ -31,6 +31,8 @@ class Plan:
     seed : int
     dress : bool
         Whether decoded members receive noise of the autoencoder's error.
+    clip : bool
+        Whether quantities that cannot be negative are clipped at 0.
     """
 
     model: str
@@ -43,10 +45,11 @@ class Plan:
     stitching: str
     seed: int
     dress: bool = True
+    clip: bool = True
 
     def __dask_tokenize__(self) -> tuple:
         stencil = () if self.stencil is None else tuple(np.asarray(v).tobytes() for v in self.stencil.arrays())
-        options = (repr(self.guidance), repr(self.sampler), self.stitching, self.seed, self.dress)
+        options = (repr(self.guidance), repr(self.sampler), self.stitching, self.seed, self.dress, self.clip)
         return (self.digest, self.times.astype("i8").tobytes(), stencil, options)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.diffusion.composition import Composition, count_windows
+from xappa.diffusion.composition import Composition, window_count
 from xappa.diffusion.guidance import GuidedDenoiser, Observation
 from xappa.diffusion.noise import Noise, member_noise
 from xappa.errors import IntegrityError
@@ -22,8 +22,9 @@ from xappa.operators.stencil import Stencil
 from xappa.streaming.cache import Cache
 from xappa.streaming.devices import lock
 from xappa.streaming.plan import Plan, overlap
+from xappa.vocabulary import VARIABLES
 
-DRESSING = -1  # number of the draw that dresses members; samplers count theirs from 0
+DRESSING = 2**31  # number of the draw that dresses members, out of the samplers' reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,18 +78,13 @@ def _sample(plan: Plan, members: tuple[int, ...], progress: Callable[[int, int],
         begin = time.monotonic()
         window = model.spec.window
         stride = window - overlap(window)
-        starts = [n * stride for n in range(count_windows(len(plan.times), window, stride))]
+        starts = [n * stride for n in range(window_count(len(plan.times), window, overlap(window)))]
         parts = [_window_denoiser(model, plan, start) for start in starts]
         denoiser = Composition(parts, window, overlap(window), plan.stitching)
         hours = plan.times.astype("datetime64[h]").astype("i8")
-        noise = Noise(plan.seed, members, hours, model.latent_shape)
-        sigma = model.schedule(torch.ones(1)).flatten()[0]
-
-        def draw(k: int) -> Tensor:
-            return noise(k + 1).to(model.device)
-
-        x = sigma.to(model.device) * noise(0).to(model.device)
-        latents = plan.sampler(denoiser, x, draw, model.schedule, progress)
+        noise = Noise(plan.seed, members, tuple(hours.tolist()), model.latent_shape)
+        x = model.schedule(torch.ones(1)).item() * noise.start().to(model.device)
+        latents = plan.sampler(denoiser, x, noise, model.schedule, progress)
         diagnostics = _diagnostics([p for p in parts if isinstance(p, GuidedDenoiser)])
         diagnostics["seconds"] = np.array(time.monotonic() - begin)
     return Sampled(members, latents.float().cpu().numpy(), diagnostics)
@@ -148,6 +144,10 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
         fields = model.decode(torch.from_numpy(latents).to(model.device), times).float().cpu()
     if plan.dress:
         hours = times.astype("datetime64[h]").astype("i8")
-        noise = member_noise(plan.seed, members, hours, model.spec.shape, DRESSING)
+        noise = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING)
         fields = fields + noise * torch.from_numpy(model.error)
-    return model.physical(fields.numpy(), times)
+    values = model.physical(fields.numpy(), times)
+    if plan.clip:
+        positive = [i for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES and VARIABLES[name].positive]
+        values[:, :, positive] = np.maximum(values[:, :, positive], 0)
+    return values

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xappa.errors import choose
 from xappa.grids.axes import recognise
-from xappa.labels import model_times, to_dataset, wanted
+from xappa.labels import model_times, surface_height, to_dataset, wanted
 from xappa.models.registry import load
 from xappa.observations import read_observations
 from xappa.observations.errors_table import with_errors
@@ -79,7 +79,8 @@ def assimilate(
     asked = wanted(ds, layout, spec, drop_unknown=drop_unknown)
 
     reports = with_errors(check(read_observations(obs)), DEFAULT_ERRORS if error is None else error)
-    height = planning.surface_height(ds, layout, prior)
+    own_height = surface_height(ds, spec, layout)
+    height = prior.surface_height if own_height is None else own_height
     stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask)
 
     plan = Plan(
@@ -90,6 +91,7 @@ def assimilate(
         stencil=stencil,
         seed=secrets.randbelow(2**31) if seed is None else int(seed),
         dress=get_options().dress,
+        clip=get_options().clip,
         **methods,
     )
     run = build(plan, numbers, spec, len(trajectory), planning.time_chunk(chunks), progress)

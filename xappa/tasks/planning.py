@@ -12,16 +12,12 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, choose
-from xappa.grids.axes import Layout
-from xappa.observations.flags import Flag
 from xappa.observations.quality import flag_counts
 
 if TYPE_CHECKING:
     from xappa.models.model import Model
     from xappa.streaming.plan import Plan
 
-GRAVITY = 9.80665  # m s-2, WMO standard
-SURFACE_HEIGHT = ("surface_altitude", "orography", "surface_height", "geopotential_at_surface", "surface_geopotential")
 DEFAULT_GUIDANCE, DEFAULT_SAMPLER = "jacobian-free", "lms"
 
 
@@ -88,32 +84,13 @@ def time_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
     return size
 
 
-def surface_height(ds: xr.Dataset, layout: Layout, model: Model) -> np.ndarray | None:
-    """Height of the surface, m, (latitude, longitude) on the model's grid: the Dataset's own if it is on that grid."""
-    for name in SURFACE_HEIGHT:
-        if name in ds and layout.latitude and layout.longitude:
-            height = ds[name].squeeze(drop=True).sortby([layout.latitude, layout.longitude])
-            same = height.sizes.get(layout.latitude), height.sizes.get(layout.longitude)
-            ordered = np.sort(model.spec.latitude), np.sort(np.mod(model.spec.longitude, 360))
-            if same == (len(ordered[0]), len(ordered[1])) and (
-                np.allclose(height[layout.latitude], ordered[0]) and np.allclose(height[layout.longitude], ordered[1])
-            ):
-                values = height.transpose(layout.latitude, layout.longitude).values.astype("f4")
-                values = values / np.float32(GRAVITY) if "geopotential" in name else values
-                back = (
-                    np.argsort(np.argsort(model.spec.latitude)),
-                    np.argsort(np.argsort(np.mod(model.spec.longitude, 360))),
-                )
-                return values[back[0]][:, back[1]]
-    return model.surface_height
-
-
 def counts_dataset(obs: xr.Dataset) -> xr.Dataset:
     """Reports by variable and status, as a Dataset."""
-    counts = flag_counts(obs)
-    reasons = [flag.name.lower() for flag in Flag]
-    table = np.array([[counts[v].get(r, 0) for r in reasons] for v in counts], "i8").reshape(len(counts), len(reasons))
-    data = xr.Dataset({"reports": (("variable", "status"), table)}, {"variable": list(counts), "status": reasons})
+    table = flag_counts(obs)
+    data = xr.Dataset(
+        {"reports": (("variable", "status"), table.to_numpy())},
+        {"variable": table.index.to_numpy(object), "status": table.columns.to_numpy(object)},
+    )
     data["reports"].attrs = {"long_name": "Reports used ('good') or rejected, by reason", "units": "1"}
     return data
 
@@ -134,7 +111,7 @@ def provenance(model: Model, plan: Plan, operator: str, token: str, obs: xr.Data
         "xappa_stitching": plan.stitching,
         "xappa_seed": plan.seed,
         "xappa_dressed": str(plan.dress),
-        "xappa_clipped": "values below 0 of quantities that cannot be negative",
+        "xappa_clipped": str(plan.clip),
         "xappa_observations": dask.base.tokenize(obs),
         "xappa_height_correction": str(obs.attrs.get("height_correction", "")),
         "xappa_run": token,

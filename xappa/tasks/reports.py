@@ -7,7 +7,6 @@ from pathlib import Path
 
 import xarray as xr
 
-from xappa.models.registry import load
 from xappa.observations import read_observations
 from xappa.observations.errors_table import with_errors
 from xappa.observations.quality import check
@@ -57,10 +56,9 @@ def assimilate_reports(
         Reports used and rejected, by reason; errors at the withheld stations of the model's climatology, of
         inverse-distance interpolation of the other stations, and of the analysis.
     """
-    prior = load(model)
     reports = with_errors(check(read_observations(list(sources))), error or DEFAULT_ERRORS)
     used, withheld = withhold(reports, fraction=withhold_fraction, seed=seed)
-    wanted = template(start, end, prior.spec)
+    wanted = template(start, end, model)
     analysis = assimilate(wanted, used, members=members, model=model, error=error, seed=seed)
     parts = [counts_table(diagnostics(analysis))]
     if out is not None:

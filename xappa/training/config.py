@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+from xappa.errors import OptionError
 from xappa.models.state import StateSpec
 
 
@@ -163,18 +164,18 @@ def _build(kind: Any, values: Any, where: str) -> Any:
         hints = get_type_hints(kind)
         unknown = sorted(set(values) - set(hints))
         if unknown:
-            raise ValueError(f"{where}: unknown keys {unknown}; known: {sorted(hints)}")
+            raise OptionError(f"{where}: unknown keys {unknown}; known: {sorted(hints)}")
         return kind(**{key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple:
         if not isinstance(values, list):
-            raise ValueError(f"{where}: expected a list, found {values!r}")
+            raise OptionError(f"{where}: expected a list, found {values!r}")
         inner = get_args(kind)
         kinds = [inner[0]] * len(values) if inner[-1] is Ellipsis else inner
         if len(kinds) != len(values):
-            raise ValueError(f"{where}: expected {len(kinds)} entries, found {len(values)}")
+            raise OptionError(f"{where}: expected {len(kinds)} entries, found {len(values)}")
         return tuple(_build(k, v, where) for k, v in zip(kinds, values, strict=True))
     if kind is float and isinstance(values, int) and not isinstance(values, bool):
         return float(values)
     if not isinstance(values, kind):
-        raise ValueError(f"{where}: expected {kind.__name__}, found {values!r}")
+        raise OptionError(f"{where}: expected {kind.__name__}, found {values!r}")
     return values

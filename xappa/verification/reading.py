@@ -152,7 +152,9 @@ def _mask(fields: xr.Dataset, spec: StateSpec) -> np.ndarray:
     for name, field in fields.data_vars.items():
         levels = ("level",) if "level" in field.dims else ()
         first = field.isel(time=0, member=0, missing_dims="ignore").transpose(*levels, "latitude", "longitude")
-        mask[list(spec.of(str(name)))] = np.isfinite(first.values).reshape(-1, *spec.shape[1:])
+        there = np.isfinite(first.values)
+        # A first time that is missing altogether (of accumulations) says nothing about the others.
+        mask[list(spec.of(str(name)))] = (there | ~there.any()).reshape(-1, *spec.shape[1:])
     return mask
 
 

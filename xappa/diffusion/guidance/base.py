@@ -1,7 +1,7 @@
 r"""What guidance methods share: observations, and the shape of a guided denoiser.
 
-Observations are :math:`y = A(x) + e`, with :math:`e \sim \mathcal{N}(0, R)` and R diagonal. A guided denoiser estimates the mean
-of :math:`p(x \mid x_t, y)` where the plain one, :math:`D`, estimates that of :math:`p(x \mid x_t)`:
+Observations are :math:`y = A(x) + e`, with :math:`e \sim \mathcal{N}(0, R)` and R diagonal. A guided denoiser estimates
+the mean of :math:`p(x \mid x_t, y)` where the plain one, :math:`D`, estimates that of :math:`p(x \mid x_t)`:
 
 .. math:: \mathbb{E}[x \mid x_t, y] = D(x_t) + \sigma^2 \nabla_{x_t} \log p(y \mid x_t).
 
@@ -109,7 +109,8 @@ class GuidedDenoiser(ABC):
     sigma : list of float
         Noise level of every call.
     residual, iterations : list of Tensor, shape (B,)
-        Relative residual and steps of the solver in every call, on the CPU; empty for methods without a solver.
+        Relative residual (of the whitened system, where it is) and steps of the solver in every call, on the CPU; empty
+        for methods without a solver.
     """
 
     def __init__(self, denoiser: Denoise, observation: Observation) -> None:

@@ -1,8 +1,8 @@
 r"""A map and its derivative at a point, matrix-free.
 
-With :math:`J` the Jacobian of :math:`A` at :math:`x`, reverse mode gives :math:`J^T u`. That is linear in :math:`u`, and its
-own derivative with respect to :math:`u`, by reverse mode again, is :math:`v \mapsto J v`. Both run on the graph of one evaluation;
-forward mode would evaluate A anew for each product.
+With :math:`J` the Jacobian of :math:`A` at :math:`x`, reverse mode gives :math:`J^T u`. That is linear in :math:`u`,
+and its own derivative with respect to :math:`u`, by reverse mode again, is :math:`v \mapsto J v`. Both run on the graph
+of one evaluation; forward mode would evaluate A anew for each product.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""Score-based data assimilation.
 
-The likelihood of :math:`x_t` is taken as Gaussian around the observed estimate :math:`\hat x = D(x_t)`, with the prior's
-uncertainty given it as isotropic,
+The likelihood of :math:`x_t` is taken as Gaussian around the observed estimate :math:`\hat x = D(x_t)`, and what the
+prior leaves uncertain there as isotropic,
 
 .. math:: p(y \mid x_t) \approx \mathcal{N} \left( y \mid A(\hat x), R + \gamma \frac{\sigma^2}{1 + \sigma^2} I \right).
 

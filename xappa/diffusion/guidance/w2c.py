@@ -1,9 +1,10 @@
 r"""Score-based guidance without the denoiser's Jacobian.
 
-The likelihood of score-based data assimilation, differentiated with respect to :math:`\hat x` instead of :math:`x_t`, with
-:math:`\partial \hat x / \partial x_t` replaced by that of a prior of unit variance:
+The likelihood of score-based data assimilation, differentiated with respect to :math:`\hat x` instead of :math:`x_t`,
+with :math:`\partial \hat x / \partial x_t` replaced by that of a prior of unit variance:
 
-.. math:: \mathbb{E}[x \mid x_t, y] \approx \hat x + \frac{\sigma^2}{1 + \sigma^2} \nabla_{\hat x} \log p(y \mid \hat x).
+.. math::
+   \mathbb{E}[x \mid x_t, y] \approx \hat x + \frac{\sigma^2}{1 + \sigma^2} \nabla_{\hat x} \log p(y \mid \hat x).
 
 References
 ----------

@@ -1,7 +1,8 @@
 r"""What samplers share: from noise to data, along a grid of noise levels.
 
-A state at noise level :math:`\sigma` is :math:`x_\sigma = x + \sigma \epsilon`, with :math:`\epsilon \sim \mathcal{N}(0, I)`. A sampler
-starts from :math:`x_{\sigma(1)}` and visits :math:`\sigma(1) > \dots > \sigma(0)`, with the times :math:`t` evenly spaced.
+A state at noise level :math:`\sigma` is :math:`x_\sigma = x + \sigma \epsilon`, with
+:math:`\epsilon \sim \mathcal{N}(0, I)`. A sampler starts from :math:`x_{\sigma(1)}` and visits
+:math:`\sigma(1) > \dots > \sigma(0)`, with the times :math:`t` evenly spaced.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
-        """State at `grid[-1]` from the state `x` at `grid[0]`: noise levels (N + 1,), float64 on the CPU."""
+        """State at `grid[-1]` from the state `x` at `grid[0]`: noise levels (N + 1,), float32 on the CPU."""
 
     @torch.no_grad()
     def __call__(
@@ -96,7 +97,8 @@ class Sampler(ABC):
                 progress(next(done), self.evaluations)
             return estimate
 
-        grid = schedule(torch.linspace(1, 0, self.steps + 1, dtype=torch.float64)).flatten()
+        # in float32 as in the original, where a rectified schedule begins at 1000.013 instead of 1000
+        grid = schedule(torch.linspace(1, 0, self.steps + 1)).flatten()
         draws = (noise(k).to(x) for k in itertools.count())
         x = self.run(denoise, x, grid, draws)
         return denoise(x, grid[-1]) if self.final else x

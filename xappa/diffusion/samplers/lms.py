@@ -1,6 +1,7 @@
 r"""Linear multi-step: Adams-Bashforth for the probability-flow equation.
 
-The derivative :math:`z = dx / d\sigma = (x_\sigma - D(x_\sigma)) / \sigma` of the last steps is extrapolated over the next,
+The derivative :math:`z = dx / d\sigma = (x_\sigma - D(x_\sigma)) / \sigma` of the last steps is extrapolated over the
+next,
 
 .. math:: x_i = x_{i-1} + \sum_k c_k z_k,
 

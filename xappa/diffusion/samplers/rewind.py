@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from xappa.diffusion.samplers.base import Denoise, Sampler
@@ -47,14 +48,21 @@ class Rewind(Sampler):
         return super().problems() + ([] if self.depth >= 1 else [f"depth={self.depth}, expected at least 1"])
 
     @property
+    def depths(self) -> list[int]:
+        """Levels that each step goes down."""
+        # in float32 as in the original, where rounding spares a step a level now and then
+        left = torch.linspace(1, 1 / self.steps, self.steps) / (1 / self.steps)
+        return left.int().clamp(1, self.depth).tolist()
+
+    @property
     def evaluations_of_steps(self) -> int:
         """Number of calls of the denoiser, without the final one."""
-        return self.steps if self.jump else sum(min(self.depth, self.steps - i) for i in range(self.steps))
+        return self.steps if self.jump else sum(self.depths)
 
     def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
-        for i in range(self.steps):
-            below = grid[i : i + self.depth + 1]
+        for i, depth in enumerate(self.depths):
+            below = grid[i : i + depth + 1]
             if self.jump:
                 below = below[[0, -1]]
             for sigma_t, sigma_s in pairwise(below):

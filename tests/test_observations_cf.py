@@ -1,0 +1,171 @@
+"""CF Datasets: attributes, layouts, laziness."""
+
+import json
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+from xappa.errors import ObservationError, UnitsError
+from xappa.observations import Flag, flag_counts, read_observations
+
+T = "2m_temperature"
+TIMES = np.array(["2024-01-01T00", "2024-01-01T06", "2024-01-01T12"], dtype="datetime64[s]")
+
+
+def points(**variables) -> xr.Dataset:
+    return xr.Dataset(
+        {name: ("obs", *value) for name, value in variables.items()},
+        coords={
+            "time": ("obs", TIMES),
+            "lat": ("obs", [10.0, 20.0, 30.0]),
+            "lon": ("obs", [0.0, 120.0, 240.0]),
+        },
+    )
+
+
+def lazy(values, chunks=2) -> da.Array:
+    """Array that must not be computed."""
+
+    def refuse(block):
+        raise AssertionError("computed")
+
+    return da.from_array(np.asarray(values, float), chunks=chunks).map_blocks(refuse, dtype=float, meta=np.empty(0))
+
+
+def test_units_come_from_attributes():
+    obs = read_observations(points(t2m=([10.0, 20.0, 30.0], {"units": "degC"})))
+    np.testing.assert_allclose(obs[T], [283.15, 293.15, 303.15])
+    assert "units_assumed" not in obs.attrs
+    assert read_observations(points(t2m=([280.0] * 3,))).attrs["units_assumed"] == T
+
+
+def test_wrong_units_name_variable_and_remedy():
+    ds = points(t2m=([10.0, 20.0, 30.0], {"units": "m"}), msl=([1.0] * 3, {"units": "apples"}))
+    with pytest.raises(UnitsError, match=r"(?s)2m_temperature: units 'm'.*mean_sea_level_pressure: units 'apples'"):
+        read_observations(ds)
+
+
+def test_near_the_ground_or_on_a_level_by_the_coordinates():
+    ds = points(x=([280.0] * 3, {"standard_name": "air_temperature", "units": "K"}))
+    assert T in read_observations(ds)
+    aloft = ds.assign_coords(p=("obs", [500.0, 700.0, 850.0], {"standard_name": "air_pressure", "units": "hPa"}))
+    obs = read_observations(aloft)
+    assert T not in obs
+    assert obs["level"].values.tolist() == [500.0, 700.0, 850.0]
+
+
+def test_level_in_pascal_becomes_hectopascal():
+    ds = points(t=([250.0] * 3, {"units": "K"})).assign_coords(plev=("obs", [5e4, 7e4, 85e3], {"units": "Pa"}))
+    assert read_observations(ds)["level"].values.tolist() == [500.0, 700.0, 850.0]
+
+
+def test_errors_from_ancillary_variables_come_first():
+    ds = points(
+        t2m=([280.0] * 3, {"units": "K", "ancillary_variables": "noise"}),
+        noise=([1.0, np.nan, -1.0], {"standard_name": "air_temperature standard_error", "units": "degC"}),
+    )
+    np.testing.assert_array_equal(read_observations(ds)[f"{T}_error"], [1.0, np.nan, np.nan])
+    np.testing.assert_array_equal(read_observations(ds, error={T: 2.0})[f"{T}_error"], [1.0, 2.0, 2.0])
+
+
+def test_station_series_are_flattened():
+    values = np.arange(6.0).reshape(2, 3) + 280.0
+    ds = xr.Dataset(
+        {"tas": (("station", "time"), values, {"units": "K"})},
+        coords={
+            "time": TIMES,
+            "lat": ("station", [10.0, 20.0]),
+            "lon": ("station", [30.0, 40.0]),
+            "alt": ("station", [5.0, 6.0], {"standard_name": "altitude", "units": "m"}),
+            "station_id": ("station", ["a", "b"], {"cf_role": "timeseries_id"}),
+        },
+    )
+    obs = read_observations(ds)
+    np.testing.assert_array_equal(obs[T], values.reshape(-1))
+    np.testing.assert_array_equal(obs["latitude"], [10.0] * 3 + [20.0] * 3)
+    np.testing.assert_array_equal(obs["time"], np.tile(TIMES, 2))
+    np.testing.assert_array_equal(obs["altitude"], [5.0] * 3 + [6.0] * 3)
+    assert obs["station"].values.tolist() == ["a"] * 3 + ["b"] * 3
+
+
+def test_swaths_and_variables_of_several_shapes():
+    ds = xr.Dataset(
+        {
+            "t2m": (("row", "cell"), np.full((2, 3), 280.0)),
+            "t": (("row", "cell", "level"), np.full((2, 3, 2), 250.0)),
+        },
+        coords={
+            "time": ("row", TIMES[:2]),
+            "lat": (("row", "cell"), np.arange(6.0).reshape(2, 3)),
+            "lon": (("row", "cell"), np.arange(6.0).reshape(2, 3)),
+            "level": [500.0, 850.0],
+        },
+    )
+    obs = read_observations(ds)
+    assert dict(obs.sizes) == {"obs": 6 + 12}
+    assert flag_counts(obs)["good"].to_dict() == {T: 6, "temperature": 12}
+    assert np.isnan(obs["level"]).sum() == 6
+
+
+def test_single_time_and_undecoded_time():
+    ds = points(t2m=([280.0] * 3,)).drop_vars("time").assign_coords(time=TIMES[1])
+    assert (read_observations(ds)["time"] == TIMES[1]).all()
+    ds["time"] = ((), 6, {"units": "hours since 2024-01-01"})
+    assert (read_observations(ds)["time"] == TIMES[1]).all()
+
+
+def test_lazy_values_stay_lazy():
+    attrs = {"units": "degC", "ancillary_variables": "sd"}
+    ds = points(
+        t2m=(lazy([10.0, 20.0, 30.0]), attrs),
+        sd=(lazy([1.0] * 3), {"standard_name": "air_temperature standard_error"}),
+        wind_speed=(lazy([1.0] * 3), {"units": "kt"}),
+        wind_direction=(lazy([1.0] * 3), {"units": "degree"}),
+        gust=(lazy([1.0] * 3),),
+    )
+    obs = read_observations(ds, error="speedy-twin")
+    assert all(variable.chunks is not None for variable in obs.data_vars.values())
+    assert json.loads(obs.attrs["unknown_variables"]) == {"gust": 3}
+
+
+def test_lazy_values_are_flagged_as_eager_ones_are():
+    ds = points(
+        t2m=([280.0, 400.0, 281.0], {"units": "K"}),
+        wind_speed=([0.0, 5.0, 349.0], {"units": "m/s"}),
+        wind_direction=([np.nan, 90.0, 90.0], {"units": "degree"}),
+    )
+    ds = xr.concat([ds, ds], "obs")
+    xr.testing.assert_identical(read_observations(ds.chunk(obs=2)).compute(), read_observations(ds))
+    assert read_observations(ds)[f"{T}_flag"].values.tolist() == [0, 3, 0, 4, 3, 4]
+
+
+def test_flags_that_were_set_before_are_kept():
+    obs = read_observations(points(t2m=([280.0] * 3, {"units": "K"})))
+    obs[f"{T}_flag"][1] = Flag.WITHHELD
+    renamed = obs.rename({"obs": "report"})
+    np.testing.assert_array_equal(read_observations(renamed)[f"{T}_flag"], [0, Flag.WITHHELD, 0])
+
+
+def test_no_recognisable_axes():
+    ds = xr.Dataset({"t2m": (("a", "b"), np.zeros((2, 2)))}, coords={"a": [0, 1], "b": [0, 1]})
+    with pytest.raises(ObservationError, match=r"time and latitude and longitude not found among a, b, t2m"):
+        read_observations(ds)
+
+
+def test_coordinates_that_do_not_go_with_the_variable():
+    ds = points(t2m=([280.0] * 3,)).assign(msl=(("other",), [1e5, 1e5]))
+    with pytest.raises(ObservationError, match=r"not found among .*msl \('other',\)"):
+        read_observations(ds)
+
+
+def test_ragged_arrays_are_refused_with_the_remedy():
+    ds = points(t2m=([280.0] * 3,)).assign(count=("station", [2, 1], {"sample_dimension": "obs"}))
+    with pytest.raises(ObservationError, match=r"ragged array \(count.*sample dimension"):
+        read_observations(ds)
+
+
+def test_a_single_variable_will_do():
+    obs = read_observations(points(t2m=([280.0] * 3, {"units": "K"}))["t2m"])
+    assert obs[T].values.tolist() == [280.0] * 3
