@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+
 from tests.benchmarks.enoi import Observed, analyse, gaspari_cohn, inflation, season, windows
 from tests.benchmarks.networks import Reports, channel_deviation, draw_values, network, stations, to_observations
 from tests.benchmarks.scores import channel_scores, gaussian_crps, summary
-
 from xappa.errors import OptionError
 from xappa.models.state import StateSpec
 

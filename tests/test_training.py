@@ -110,7 +110,9 @@ def test_the_model_directory_is_read_back(work: Path, recipe: Recipe) -> None:
     assert latents.shape == (1, 4, *model.latent_shape)
     assert torch.isfinite(model.decode(latents, times)).all()
     assert model.error.shape == model.spec.shape
-    assert model.scores["autoencoder_error_test"] < 1
+    card = (work / "model" / "README.md").read_text()
+    assert model.scores["test_period_sha256"] in card
+    assert all(v > 0 for v in model.scores["autoencoder_error"].values())
     physical = model.physical(x.numpy(), times)
     assert np.isnan(physical[:, :, model.spec.index("sea_surface_temperature")]).any()
     back = model.standardised(physical, times)

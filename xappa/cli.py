@@ -163,6 +163,7 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
             step.add_argument("--restart", type=Path, help="restart state of the run's first day, instead of a spin-up")
         elif name == "package":
             step.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model directory")
+            step.add_argument("--scores", type=Path, metavar="TEXT", help="scores of twin experiments, for the card")
         else:
             step.add_argument("--device", help="such as cpu or cuda (default: an accelerator where there is one)")
         step.set_defaults(run=_train)
@@ -182,7 +183,7 @@ def _train(args: argparse.Namespace) -> None:
     elif args.step == "denoiser":
         commands.train_denoiser(recipe, args.work, resolve(args.device))
     else:
-        commands.package(recipe, args.work, args.out)
+        commands.package(recipe, args.work, args.out, args.scores)
 
 
 if __name__ == "__main__":

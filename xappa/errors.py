@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class XappaError(ValueError):
@@ -44,7 +47,7 @@ def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
-def choose(kind: str, name: str, registry: dict) -> object:
+def choose(kind: str, name: str, registry: Mapping[str, T]) -> T:
     """Entry `name` of a registry; a wrong name is answered with the valid ones.
 
     Raises

@@ -64,7 +64,9 @@ def observe(record: Record, kind: str, start: int) -> tuple[Reports, enoi.Observ
     return places, enoi.Observed(places.time, places.channel, places.cell, values / scale, places.error / scale)
 
 
-def analyse_xappa(model: Model, folder: str, record: Record, observed: enoi.Observed, start: int, options: dict) -> dict:
+def analyse_xappa(
+    model: Model, folder: str, record: Record, observed: enoi.Observed, start: int, options: dict
+) -> dict:
     """Members of xappa, standardised, and what the run cost."""
     times = record.times[start : start + record.spec.window]
     flat = (len(model.scale), -1)
@@ -91,7 +93,11 @@ def analyse_xappa(model: Model, folder: str, record: Record, observed: enoi.Obse
     fields = decode(plan, sampled.latents, members, 0)
     anomalies = np.nan_to_num((fields - model.climatology(times)) / model.scale)
     d = sampled.diagnostics
-    return {"members": anomalies, "seconds": time.process_time() - begin, "iterations": float(d["iterations"].sum(0).mean())}
+    return {
+        "members": anomalies,
+        "seconds": time.process_time() - begin,
+        "iterations": float(d["iterations"].sum(0).mean()),
+    }
 
 
 def rows(args: argparse.Namespace) -> Iterator[dict]:

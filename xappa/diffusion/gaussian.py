@@ -129,13 +129,13 @@ class GaussianDenoiser(nn.Module):
     prior : GaussianPrior
     residual : Module or None
         ``residual(x, x_gauss, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves D_g alone.
-    bfloat16 : bool, optional
-        Run the network in mixed precision (default False).
+    mixed : bool, optional
+        Run the network in bfloat16 where that is exact enough (default False).
     """
 
-    def __init__(self, prior: GaussianPrior, residual: nn.Module | None, bfloat16: bool = False) -> None:
+    def __init__(self, prior: GaussianPrior, residual: nn.Module | None, mixed: bool = False) -> None:
         super().__init__()
-        self.prior, self.residual, self.bfloat16 = prior, residual, bfloat16
+        self.prior, self.residual, self.mixed = prior, residual, mixed
 
     def forward(self, x_t: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
         """x_t (B, K, h, w, C); sigma () or (B,) or (B, 1); date (K, 4) or (B, K, 4). Returns the estimate of x."""
@@ -146,7 +146,7 @@ class GaussianDenoiser(nn.Module):
         date = date.expand(x_t.shape[0], -1, -1)
         column = sigma[:, None, None, None, None]
         scale = torch.rsqrt(column**2 + 1)
-        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.mixed):
             correction = self.residual(x_t * scale, gauss, 10 * torch.log(sigma), date)
         return gauss + 0.5 * column * scale * correction.to(gauss.dtype)
 

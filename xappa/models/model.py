@@ -36,9 +36,10 @@ class Model:
     climatology : Climatology
         Mean state, physical units.
     statistics : dict of arrays
-        ``scale`` (channel, lat, lon) physical units a standardised unit; ``mask`` (channel, lat, lon);
-        ``deviation`` (channel,); ``error`` (channel, lat, lon) of the autoencoder, in units of the scale; ``surface_height`` (m) and ``land``
-        (lat, lon); ``latent_mean`` (h, w, C); ``latent_deviation`` (3, h, w, C).
+        ``scale`` (channel, lat, lon), physical units a standardised unit; ``mask`` (channel, lat, lon);
+        ``deviation`` (channel,); ``error`` (channel, lat, lon) of the autoencoder, in units of the scale;
+        ``surface_height`` (m) and ``land`` (lat, lon); ``latent_mean`` (h, w, C); ``latent_deviation`` (3, h, w, C),
+        coefficients of the logarithm of the latents' deviation.
     scores : dict
         What was measured, for the model card.
     """

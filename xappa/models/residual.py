@@ -66,7 +66,7 @@ class Residual(nn.Module):
         self.gate = nn.Linear(spec.features, 2 * width)
         with torch.no_grad():
             self.leave.weight.mul_(0.1)
-            self.leave.bias.zero_()
+            nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
             self.gate.weight.mul_(0.01)
             self.gate.bias.zero_()
 

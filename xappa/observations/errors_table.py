@@ -15,8 +15,11 @@ from xappa.observations.form import quantities, set_error
 from xappa.observations.names import QUANTITIES, quantity_of
 from xappa.observations.units import linear
 
-Deviation = float | str | Mapping[float, float]
+Deviation = float | str | Mapping[float, float] | Mapping[int, float]
 """A deviation in the vocabulary's units, one with units (``"1 K"``), or deviations by level (hPa)."""
+
+Errors = Mapping[str, Deviation] | Mapping[str, float] | Deviation
+"""Deviations by quantity, the name of a table, or one deviation for one quantity."""
 
 _LEVELS = (1000, 850, 700, 500, 400, 300, 250, 200, 150, 100, 70, 50, 30, 20, 10)
 _WIND = (2.3, 2.3, 2.5, 3.0, 3.5, 3.7, 3.5, 3.5, 3.4, 3.3, 3.2, 3.2, 3.3, 3.6, 4.5)
@@ -92,7 +95,7 @@ def observation_errors(name: str) -> dict[str, float | dict[float, float]]:
     return {key: dict(value) if isinstance(value, dict) else value for key, value in TABLES[name].items()}
 
 
-def with_errors(obs: xr.Dataset, error: Mapping[str, Deviation] | Deviation) -> xr.Dataset:
+def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
     """Fill in error deviations where the reports bring none.
 
     Parameters
@@ -136,13 +139,11 @@ def _of_components(obs: xr.Dataset) -> xr.Dataset:
     return obs
 
 
-def _by_quantity(
-    obs: xr.Dataset, error: Mapping[str, Deviation] | Deviation
-) -> dict[str, float | Mapping[float, float]]:
+def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[float, float]]:
     if isinstance(error, str) and not re.match(r"\s*[-+.\d]", error):
         return dict(observation_errors(error))
     if not isinstance(error, Mapping):
-        reported = [name for name in quantities(obs) if "derived_from" not in obs[name].attrs]
+        reported = [name for name in quantities(obs) if "derived_from" not in obs[name].attrs] or quantities(obs)
         if len(reported) != 1:
             raise OptionError(
                 f"error={error!r} is one deviation for {len(reported)} quantities ({', '.join(reported)}), which is "

@@ -12,7 +12,7 @@ from xappa.errors import MissingDependency, ObservationError
 from xappa.observations.bufr import read_bufr
 from xappa.observations.cf import from_dataset
 from xappa.observations.derive import derive_wind
-from xappa.observations.errors_table import Deviation, with_errors
+from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.form import COORDINATE_ATTRS, concat
 from xappa.observations.frames import from_frame
 from xappa.observations.names import COORDINATES, Naming
@@ -29,7 +29,7 @@ def read_observations(
     *,
     rename: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
-    error: Mapping[str, Deviation] | Deviation | None = None,
+    error: Errors | None = None,
     derive: bool = True,
 ) -> xr.Dataset:
     """Reports from a file, a table or a Dataset, in the one form, checked.

@@ -52,7 +52,7 @@ def diagnostics(result: xr.Dataset) -> xr.Dataset:
     --------
     >>> xappa.diagnostics(analysis)["reports"].to_pandas()  # doctest: +SKIP
     """
-    token = result.attrs.get("xappa_run")
+    token = str(result.attrs.get("xappa_run"))
     if token not in _RUNS:
         raise DatasetError(
             f"No diagnostics for this Dataset: its attribute 'xappa_run' is {token!r}, which is none of the "

@@ -148,6 +148,8 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
         fields = fields + noise * torch.from_numpy(model.error)
     values = model.physical(fields.numpy(), times)
     if plan.clip:
-        positive = [i for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES and VARIABLES[name].positive]
+        positive = [
+            i for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES and VARIABLES[name].positive
+        ]
         values[:, :, positive] = np.maximum(values[:, :, positive], 0)
     return values

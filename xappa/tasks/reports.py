@@ -74,8 +74,8 @@ def assimilate_reports(
 
 def counts_table(counts: xr.Dataset) -> str:
     """Reports used and rejected, a row a variable, a column a reason that occurred."""
-    table = counts["reports"].to_pandas()
-    table = table.loc[:, (table > 0).any()]
+    reports = counts["reports"]
+    table = reports.isel(status=(reports > 0).any("variable").values).to_dataframe()["reports"].unstack()
     return "Reports, by what became of them\n" + table.to_string()
 
 

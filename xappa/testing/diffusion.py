@@ -210,7 +210,7 @@ def check_trajectory(folder: Path) -> Iterator[Row]:
         yield compare(folder, f"unfold_x_{case}", windows.flatten(0, 1).flatten(1), io[f"unfold_x_{case}"], 0.0)
         dates = unfold(io["d"], window, overlap).flatten(0, 1)
         yield compare(folder, f"unfold_d_{case}", dates, io[f"unfold_d_{case}"])
-        marked = windows + 1000 * torch.arange(windows.shape[:2].numel()).view(*windows.shape[:2], 1, 1)
+        marked = windows + 1000 * torch.arange(windows.shape[1])[:, None, None]
         for stitching in STITCHING:
             name = f"fold_{OFFICIAL.get(stitching, stitching)}_{case}"
             yield compare(folder, name, fold(marked, overlap, stitching).flatten(1), io[name], 0.0)
@@ -222,30 +222,30 @@ def check_trajectory_denoiser(folder: Path) -> Iterator[Row]:
     config, io = load(folder)
     e2e = config["e2e"]
     window, overlap, times = e2e["blanket"], e2e["blanket"] - e2e["stride"], io["date"].shape[1]
-    dates = unfold(io["date"], window, overlap).unbind(1)
-    priors = [network(folder, date) for date in dates]
-    x = io["x"].unflatten(1, (times, -1))
+    priors = [network(folder, date) for date in unfold(io["date"], window, overlap).unbind(1)]
+    posteriors = [posterior(folder, io, e2e, n, prior) for n, prior in enumerate(priors)]
+    samplers = {
+        # the folder does not say how many steps this one took
+        "lms": LMS(4),
+        "pc": PC(e2e["steps"], corrections=e2e["corrections"], delta=e2e["delta"]),
+    }
+    x, start, noise = (io[name].unflatten(-1, (times, -1)) for name in ("x", "e2e_x1", "e2e_noise"))
     for name in io:
-        if found := re.fullmatch(r"(average|causal|symmetrical)_s([\d.]+)", name):
-            sigma, stitching = (
-                torch.tensor(float(found[2])),
-                {v: k for k, v in OFFICIAL.items()}.get(found[1], found[1]),
-            )
+        stitching = next((ours for ours in STITCHING if OFFICIAL.get(ours, ours) in name), "")
+        if found := re.fullmatch(r"[a-z]+_s([\d.]+)", name):
+            sigma = torch.tensor(float(found[1]))
             with torch.no_grad():
                 x_hat = Composition(priors, window, overlap, stitching)(x * torch.sqrt(1 + sigma**2), sigma)
             yield compare(folder, name, x_hat.flatten(1), io[name])
-        elif found := re.fullmatch(r"e2e_(lms|pc)_(causal|symmetrical)", name):
-            posteriors = []
-            for n, prior in enumerate(priors):
-                begin = n * e2e["stride"]
-                seen = range(begin, min(begin + window, e2e["assimilation_length"]))
-                operator = Decoding(folder, io, seen, begin, "e2e_")
-                observation = Observation(io[f"e2e_y_{n}"], operator, io[f"e2e_var_{n}"])
-                guidance = replace(MMPS.official(), iterations=e2e["mmps_iterations"])
-                posteriors.append(guidance.guide(prior, observation))
-            pc = PC(e2e["steps"], corrections=e2e["corrections"], delta=e2e["delta"])
-            run = pc if found[1] == "pc" else LMS(e2e["steps"])
-            start, noise = (v.unflatten(-1, (times, -1)) for v in (io["e2e_x1"], io["e2e_noise"]))
-            denoiser = Composition(posteriors, window, overlap, found[2])
-            sample = run(denoiser, start, recorded(noise), SCHEDULES["rectified"]())
+        elif found := re.match(r"e2e_(lms|pc)_", name):
+            denoiser = Composition(posteriors, window, overlap, stitching)
+            sample = samplers[found[1]](denoiser, start, recorded(noise), SCHEDULES["rectified"]())
             yield compare(folder, name, sample.flatten(1), io[name], 1e-3)
+
+
+def posterior(folder: Path, io: Tensors, e2e: dict[str, int], n: int, prior: Denoise) -> Denoise:
+    """Denoiser of the n-th window, guided by what is observed in it."""
+    begin = n * e2e["stride"]
+    seen = range(begin, min(begin + e2e["blanket"], e2e["assimilation_length"]))
+    observation = Observation(io[f"e2e_y_{n}"], Decoding(folder, io, seen, begin, "e2e_"), io[f"e2e_var_{n}"])
+    return replace(MMPS.official(), iterations=e2e["mmps_iterations"]).guide(prior, observation)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.training.config import Recipe
 from xappa.training.data import Record
-from xappa.training.loop import averaged_weights, fit
+from xappa.training.loop import averaged_weights, channels_last, fit
 from xappa.training.regression import smooth
 
 
@@ -81,7 +81,7 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
     components, variances = patch_components(record, c.factor)
     kept = torch.from_numpy(components[:, : c.latent_channels].astype("f4"))
     network.set_linear(kept, torch.from_numpy(np.sqrt(variances[: c.latent_channels]).astype("f4")))
-    network = network.to(device, memory_format=torch.channels_last)
+    channels_last(network, device)
     weight = torch.from_numpy(area_weights(np.array(record.spec.latitude))).to(device)
     train = torch.from_numpy(record.members(0))
 
@@ -99,9 +99,10 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
 
     linear = [p for n, p in network.named_parameters() if "_linear" in n]
     rest = [p for n, p in network.named_parameters() if "_linear" not in n]
-    groups = [{"params": rest}, {"params": linear, "factor": c.linear_rate}]
+    groups: list[dict] = [{"params": rest}, {"params": linear, "factor": c.linear_rate}]
     out.mkdir(parents=True, exist_ok=True)
-    return fit(network, loss, c.training, out / "autoencoder.pt", seed=recipe.seed, groups=groups, validate=validate)
+    fit(network, loss, c.training, out / "autoencoder.pt", seed=recipe.seed, groups=groups, validate=validate)
+    return network
 
 
 @torch.no_grad()
@@ -117,17 +118,18 @@ def reconstruction_error(network: ConvAutoencoder, record: Record, index: np.nda
     return np.sqrt(total / (len(index) * weight.sum((1, 2))))
 
 
-def score(error: np.ndarray, record: Record) -> float:
+def score(error: np.ndarray, record: Record, leave_out: tuple[str, ...] = ()) -> float:
     """Root mean square over channels of errors brought to units of each channel's one deviation."""
     # The scale differs from place to place; its area mean square serves for the change of units.
     weight = area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
     scale = np.sqrt((record.statistics["scale"] ** 2 * weight).sum((1, 2)) / weight.sum((1, 2)))
-    return float(np.sqrt(np.mean((error * scale / record.statistics["deviation"]) ** 2)))
+    kept = [name not in leave_out for name, _ in record.spec.channels]
+    return float(np.sqrt(np.mean((error * scale / record.statistics["deviation"])[kept] ** 2)))
 
 
 @torch.no_grad()
 def error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
-    """Error deviation of decode(encode(x)) at every grid point, smoothed, in units of the scale: (channel, lat, lon)."""
+    """Error deviation of decode(encode(x)) at every grid point, in units of the scale: (channel, lat, lon)."""
     total = np.zeros(record.spec.shape)
     for part in np.array_split(index, max(1, len(index) // 16)):
         x = torch.from_numpy(record.anomalies[part].astype("f4"))
@@ -139,4 +141,5 @@ def restore(recipe: Recipe, record: Record, out: Path, device: torch.device) -> 
     """The trained autoencoder that `train_autoencoder` left."""
     network = build(recipe, record)
     network.load_state_dict(averaged_weights(out / "autoencoder.pt", recipe.autoencoder.training))
-    return network.to(device, memory_format=torch.channels_last).eval()
+    channels_last(network, device)
+    return network.eval()

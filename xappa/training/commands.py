@@ -5,17 +5,25 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
+from xappa.diffusion.schedule import Rectified
+from xappa.models.autoencoder import ConvAutoencoder
+from xappa.models.directory import write_model
+from xappa.training import autoencoder, card, data, denoiser, encode, prior
 from xappa.training.config import Recipe
 
 SIMULATOR = "jcm==3.0.0"
 
 
-def simulate(recipe_file: Path, work: Path, runs: tuple[str, ...] = (), restart: Path | None = None, python: Path | None = None) -> None:
+def simulate(
+    recipe_file: Path, work: Path, runs: tuple[str, ...] = (), restart: Path | None = None, python: Path | None = None
+) -> None:
     """Simulate the nature run in an environment of its own, which is made under `work` if none is given.
 
     Parameters
@@ -57,54 +65,64 @@ def _simulator_environment(folder: Path) -> Path:
 
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Standardise the record and train the autoencoder."""
-    from xappa.training import autoencoder, data
-
     record = data.prepare(recipe, work / "nature", work / "data")
     autoencoder.train_autoencoder(recipe, record, work, device)
 
 
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Encode the record, estimate the Gaussian prior, train the network that corrects it."""
-    from xappa.training import autoencoder, data, denoiser, encode, prior
-
-    record = data.open_record(recipe, work / "data")
-    network = autoencoder.restore(recipe, record, work, device)
-    latents, _ = encode.standardise(encode.encode_record(network, record, work), record, work)
-    gauss = prior.restore(recipe, latents, record, work)
-    denoiser.train_denoiser(recipe, record, latents, gauss, work, device)
+    made = _made(recipe, work, device)
+    denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, work, device)
 
 
-def package(recipe: Recipe, work: Path, out: Path) -> None:
-    """Write the model directory, with the autoencoder's error on validation data and the scores so far."""
-    from xappa.diffusion.gaussian import GaussianDenoiser
-    from xappa.diffusion.schedule import Rectified
-    from xappa.models.directory import write_model
-    from xappa.training import autoencoder, data, denoiser, encode, prior
+def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:
+    """Write the model directory and its card.
 
-    device = torch.device("cpu")
-    record = data.open_record(recipe, work / "data")
-    network = autoencoder.restore(recipe, record, work, device)
-    latents, latent_statistics = encode.standardise(encode.encode_record(network, record, work), record, work)
-    gauss = prior.restore(recipe, latents, record, work)
-    residual = denoiser.restore(recipe, latents.shape[1:], work, device)
-    error = autoencoder.error_map(network, record, record.members(1)[::6])
-    test = autoencoder.reconstruction_error(network, record, record.members(2)[::6])
-    c = recipe.denoiser
-    about = {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "splits": {k: [list(p) for p in getattr(recipe.splits, k)] for k in ("train", "validation", "test")},
-        "training_times": int((record.split == 0).sum()),
-        "autoencoder_error_test": autoencoder.score(test, record),
-        "autoencoder_error_test_scale": float(np.sqrt((test**2).mean())),
-    }
+    Parameters
+    ----------
+    recipe : Recipe
+    work : Path
+        Working folder of the other steps.
+    out : Path
+        The model directory.
+    scores : Path, optional
+        Text of measured scores (twin experiments) that the card quotes.
+    """
+    cpu = torch.device("cpu")
+    made = _made(recipe, work, cpu)
+    record = made.record
+    residual = denoiser.restore(recipe, made.latents.shape[1:], work, cpu)
+    schedule = Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max)
+    corrected = GaussianDenoiser(made.prior, residual)
+    error = autoencoder.error_map(made.autoencoder, record, record.members(1)[::6])
+    about = card.measure(recipe, record, made.latents, made.autoencoder, corrected, work / "nature")
     write_model(
         out,
         name=recipe.name,
         spec=record.spec,
-        autoencoder=network,
-        denoiser=GaussianDenoiser(gauss, residual),
-        schedule=Rectified(c.sigma_min, c.sigma_max),
-        statistics={**record.statistics, **latent_statistics, "error": error},
+        autoencoder=made.autoencoder,
+        denoiser=corrected,
+        schedule=schedule,
+        statistics={**record.statistics, **made.latent_statistics, "error": error},
         about=about,
     )
+    (out / "README.md").write_text(card.render(recipe, about, out, scores.read_text() if scores else ""))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What the steps before the denoiser have left."""
+
+    record: data.Record
+    autoencoder: ConvAutoencoder
+    latents: np.ndarray
+    latent_statistics: dict[str, np.ndarray]
+    prior: GaussianPrior
+
+
+def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
+    record = data.open_record(recipe, work / "data")
+    network = autoencoder.restore(recipe, record, work, device)
+    raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
+    latents, statistics = encode.standardise(raw, record, work)
+    return _Made(record, network, latents, statistics, prior.restore(recipe, latents, record, work))

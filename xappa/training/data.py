@@ -33,7 +33,8 @@ class Record:
         0 train, 1 validation, 2 test, -1 none (the gaps).
     statistics : dict
         ``annual`` (channel, 5, lat, lon), ``diurnal`` (n, 9, lat, lon) of the channels
-        ``diurnal_channels`` (n,), ``scale`` and ``mask`` (channel, lat, lon), ``deviation`` (channel,), ``surface_height`` and ``land`` (lat, lon).
+        ``diurnal_channels`` (n,), ``scale`` and ``mask`` (channel, lat, lon), ``deviation`` (channel,),
+        ``surface_height`` and ``land`` (lat, lon).
     spec : StateSpec
     """
 
@@ -138,10 +139,9 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     area = np.cos(np.deg2rad(spec.latitude))[:, None]
     square = np.zeros(spec.shape)
     chunks = np.array_split(np.flatnonzero(split == 0), 200)
-    for rows in tqdm(chunks, desc="deviation", unit="chunk"):
-        square += (np.nan_to_num(raw[rows] - np.tensordot(basis(times[rows]).astype("f4"), coefficients, 1)) ** 2).sum(
-            0
-        )
+    for part in tqdm(chunks, desc="deviation", unit="chunk"):
+        value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
+        square += (np.nan_to_num(value) ** 2).sum(0)
     square /= (split == 0).sum()
     weight = mask * area
     variance = (square * weight).sum((1, 2)) / weight.sum((1, 2))
@@ -151,9 +151,9 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
         scale[list(spec.of(name))] /= factor
 
     anomalies = np.lib.format.open_memmap(out / "anomalies.npy", "w+", "f2", shape)
-    for rows in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
-        value = raw[rows] - np.tensordot(basis(times[rows]).astype("f4"), coefficients, 1)
-        anomalies[rows] = np.nan_to_num(value) / scale.astype("f4")
+    for part in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
+        value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
+        anomalies[part] = np.nan_to_num(value) / scale.astype("f4")
     anomalies.flush()
     save_file(
         {

@@ -14,7 +14,7 @@ from xappa.models.dates import date_tensor
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training.config import Recipe
 from xappa.training.data import Record
-from xappa.training.loop import averaged_weights, fit
+from xappa.training.loop import averaged_weights, channels_last, fit
 
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which validation is reported
 
@@ -43,10 +43,10 @@ def train_denoiser(
     """Train (or go on training) the residual network; checkpoints under `out`."""
     torch.manual_seed(recipe.seed)
     c = recipe.denoiser
-    shape = latents.shape[1:]
-    network = Residual(ResidualSpec(c.window, shape, c.hidden, c.blocks))
-    denoiser = GaussianDenoiser(prior, network, bfloat16=c.training.bfloat16).to(device)
-    network.to(memory_format=torch.channels_last)
+    h, w, channels = latents.shape[1:]
+    network = Residual(ResidualSpec(c.window, (h, w, channels), c.hidden, c.blocks))
+    denoiser = GaussianDenoiser(prior, network, mixed=c.training.bfloat16)
+    channels_last(denoiser, device)
     schedule = Rectified(c.sigma_min, c.sigma_max)
     dates = date_tensor(record.times)
     train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
@@ -88,7 +88,7 @@ def validation_loss(
     return out
 
 
-def restore(recipe: Recipe, shape: tuple[int, ...], out: Path, device: torch.device) -> Residual:
+def restore(recipe: Recipe, shape: tuple[int, int, int], out: Path, device: torch.device) -> Residual:
     """The trained network that `train_denoiser` left, for latents of `shape` (h, w, C)."""
     c = recipe.denoiser
     network = Residual(ResidualSpec(c.window, shape, c.hidden, c.blocks))

@@ -22,7 +22,7 @@ def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def encode_record(network: ConvAutoencoder, record: Record, out: Path) -> np.ndarray:
+def encode_record(network: ConvAutoencoder, record: Record, out: Path, bfloat16: bool = False) -> np.ndarray:
     """Latents of the whole record, not standardised: float32 (time, h, w, C), memory-mapped, made once."""
     file = out / "latents.npy"
     if not file.exists():
@@ -32,7 +32,9 @@ def encode_record(network: ConvAutoencoder, record: Record, out: Path) -> np.nda
         latents = np.lib.format.open_memmap(part, "w+", "f4", (len(record.times), h, w, c))
         for index in tqdm(np.array_split(np.arange(len(record.times)), 400), desc="encode", unit="chunk"):
             x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
-            latents[index] = network.encode(x.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+                z = network.encode(x.contiguous(memory_format=torch.channels_last))
+            latents[index] = z.float().cpu().numpy()
         latents.flush()
         os.replace(part, file)
     return np.load(file, mmap_mode="r")

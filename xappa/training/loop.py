@@ -15,6 +15,11 @@ from xappa.errors import ModelError
 from xappa.training.config import Optimisation
 
 
+def channels_last(network: nn.Module, device: torch.device) -> None:
+    """Move a network to a device, in the layout in which convolutions are fast."""
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def learning_rate(config: Optimisation, step: int) -> float:
     """Linear warm-up, then half a cosine down to a thousandth."""
     warm = min(1.0, (step + 1) / max(1, config.warmup))
@@ -39,8 +44,8 @@ def fit(
     validate: Callable[[], str] | None = None,
     validate_every: int = 500,
     log: Callable[[str], None] | None = None,
-) -> nn.Module:
-    """Train `network` and leave the averaged weights in it.
+) -> None:
+    """Train `network` and leave the averaged weights in it, in evaluation mode.
 
     Parameters
     ----------
@@ -59,11 +64,6 @@ def fit(
         Called with averaged weights in place every `validate_every` steps; its text goes to the log.
     log : callable, optional
         Receives lines of progress (default: they are printed).
-
-    Returns
-    -------
-    Module
-        `network`, in evaluation mode, with averaged weights.
     """
     log = log or _print
     optimiser = torch.optim.AdamW(
@@ -108,7 +108,7 @@ def fit(
             network.load_state_dict(now)
             network.train()
     network.load_state_dict(average)
-    return network.eval()
+    network.eval()
 
 
 def _print(line: str) -> None:

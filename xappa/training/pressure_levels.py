@@ -84,7 +84,7 @@ class PressureLevels:
         n = len(self.latitude)
         self.new_latitude = -90 + (np.arange(n) + 0.5) * 180 / n
         self.surface_geopotential = surface_geopotential
-        terrain = xr.open_dataset(resources.files("jcm.data.bc.t30.clim") / "terrain.nc").load()
+        terrain = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "terrain.nc")).load()
         self.land = terrain.lsm.transpose("lon", "lat").values.astype("f4")
         self.sst = sst
         # Rows beyond the poles (longitude turned by half a circle) let one operator serve every latitude.

@@ -65,9 +65,9 @@ def estimate_prior(config: Prior, latents: np.ndarray, record: Record) -> Gaussi
         series = torch.stack([rest[validation + k] for k in range(window)], -1)
         power = _power(torch.einsum("nrk,kj->nrj", series, vectors[0].conj()))
         powers["rest"].append(power.sum(0, keepdims=True) / (h * c - config.patterns))
-    for kind, power in powers.items():
-        name = f"{kind}_variances"
-        getattr(prior, name).copy_(calibrate(getattr(prior, name), np.stack(power), config.calibration_bins))
+    for kind, seen_power in powers.items():
+        variances = getattr(prior, f"{kind}_variances")
+        variances.copy_(calibrate(variances, np.stack(seen_power), config.calibration_bins))
     return prior
 
 

@@ -48,9 +48,9 @@ FIELDS = (
 
 def sea_surface_temperature(clip: float) -> xr.Dataset:
     """Forcing with the sea-surface temperatures of 1979–2013: climatology plus anomalies clipped to ±clip K."""
-    climate = xr.open_dataset(resources.files("jcm.data.bc.t30.clim") / "forcing.nc").load()
+    climate = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "forcing.nc")).load()
     anomaly = xr.open_dataset(
-        resources.files("jcm.data.bc.t30.anom") / "sea_surface_temperature_anomaly.nc"
+        str(resources.files("jcm.data.bc.t30.anom") / "sea_surface_temperature_anomaly.nc")
     ).ssta.load()
     middle = pd.DatetimeIndex(anomaly.time.values) + pd.Timedelta(days=14)
     forcing = climate.isel(time=middle.month.values - 1).assign_coords(time=middle)
@@ -197,7 +197,7 @@ def digest(files: Sequence[Path]) -> str:
     """Hash (sha256) of a period: the values of its chunks, times first, then variables by name, as float32."""
     sha = hashlib.sha256()
     for file in files:
-        with xr.open_dataset(file, engine="h5netcdf") as dataset:
+        with xr.open_dataset(file) as dataset:
             sha.update(dataset.time.values.astype("datetime64[s]").astype("<i8").tobytes())
             for name in sorted(map(str, dataset.data_vars)):
                 sha.update(name.encode())

@@ -1,0 +1,136 @@
+"""The model card: what was measured on held-out data, as numbers for ``model.json`` and as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from xappa.diffusion.gaussian import GaussianDenoiser
+from xappa.models.autoencoder import ConvAutoencoder
+from xappa.models.dates import date_tensor
+from xappa.training.autoencoder import reconstruction_error, score
+from xappa.training.config import Recipe
+from xappa.training.data import Record
+from xappa.training.denoiser import LEVELS, validation_loss
+from xappa.training.simulate import digest, period
+
+SPLITS = ("train", "validation", "test")
+KEY = (
+    ("geopotential", 500),
+    ("temperature", 850),
+    ("u_component_of_wind", 500),
+    ("2m_temperature", None),
+    ("mean_sea_level_pressure", None),
+    ("specific_humidity", 700),
+    ("total_precipitation_6hr", None),
+)
+
+
+def measure(
+    recipe: Recipe,
+    record: Record,
+    latents: np.ndarray,
+    autoencoder: ConvAutoencoder,
+    denoiser: GaussianDenoiser,
+    nature: Path,
+) -> dict:
+    """Scores of both networks on the test period, and the hash of that period.
+
+    Parameters
+    ----------
+    recipe, record, latents, autoencoder, denoiser
+        What training left; latents are standardised.
+    nature : Path
+        Folder of the nature run.
+
+    Returns
+    -------
+    dict
+        Numbers and strings alone, ready for JSON.
+    """
+    error = reconstruction_error(autoencoder, record, record.members(2)[::6])
+    scale = _mean_scale(record)
+    first = record.windows(2, record.spec.window)[::60]
+    dates, device = date_tensor(record.times), torch.device("cpu")
+    losses = [
+        validation_loss(d, latents, dates, first, record.spec.window, device)
+        for d in (GaussianDenoiser(denoiser.prior, None), denoiser)
+    ]
+    run = recipe.simulation.runs[int(record.run[record.members(2)[0]])].name
+    start, end = recipe.splits.test[0]
+    channels = [c for c in KEY if c in record.spec.channels]
+    return {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "splits": {name: [list(p) for p in getattr(recipe.splits, name)] for name in SPLITS},
+        "times": {name: int((record.split == code).sum()) for code, name in enumerate(SPLITS)},
+        "test_period_sha256": digest(period(nature / run, start, end)),
+        "autoencoder_error": {
+            "all channels, in units of each channel's deviation": score(error, record),
+            "the same without precipitation": score(error, record, leave_out=("total_precipitation_6hr",)),
+            "all channels, as weighted in training": float(np.sqrt((error**2).mean())),
+            **{_label(c): float((error * scale)[record.spec.index(*c)]) for c in channels},
+        },
+        "denoising_loss": {
+            f"{level:g}": {"gaussian": g, "network": n} for level, g, n in zip(LEVELS, *losses, strict=True)
+        },
+    }
+
+
+def _mean_scale(record: Record) -> np.ndarray:
+    """Area root mean square of the local scale, physical units: (channel,)."""
+    area = np.cos(np.deg2rad(record.spec.latitude))[:, None] * record.statistics["mask"]
+    return np.sqrt((record.statistics["scale"] ** 2 * area).sum((1, 2)) / area.sum((1, 2)))
+
+
+def _label(channel: tuple[str, int | None]) -> str:
+    return channel[0] if channel[1] is None else f"{channel[0]} {channel[1]} hPa"
+
+
+def render(recipe: Recipe, about: dict, folder: Path, scores: str) -> str:
+    """The card, in Markdown.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    about : dict
+        From `measure`.
+    folder : Path
+        The model directory, whose files' sizes are listed.
+    scores : str
+        Further scores, quoted as they are.
+    """
+    split = "; ".join(f"{n} " + ", ".join(f"{a} to {b}" for a, b in about["splits"][n]) for n in SPLITS)
+    files = "\n".join(f"- `{f.name}`: {f.stat().st_size / 1e6:.1f} MB" for f in sorted(folder.glob("*.safetensors")))
+    errors = "\n".join(f"| {name} | {value:.4g} |" for name, value in about["autoencoder_error"].items())
+    losses = "\n".join(
+        f"| {level} | {v['gaussian']:.4f} | {v['network']:.4f} |" for level, v in about["denoising_loss"].items()
+    )
+    quoted = f"\n## Twin experiments\n\n{scores.strip()}\n" if scores.strip() else ""
+    return f"""# Model card: {recipe.name}
+
+A latent diffusion model of a *simulated* atmosphere (JCM 3.0.0: SPEEDY physics, T31, 8 levels; sea-surface
+temperatures as observed), for examples, tests and teaching. It has never seen the real one: its climate is warmer in the polar
+winter, its eddies are weaker, and its errors double in 3 to 4.5 days, so that twin experiments look easier than reality.
+
+- Periods: {split} ({about["times"]["train"]} training times, 6-hourly).
+- Seed {about["seed"]}; recipe `xappa/training/speedy.toml`; made by `xappa train`.
+- Test period: sha256 `{about["test_period_sha256"]}`. All scores below are of this period. It can be
+  made again from a restart state: `tests/benchmarks/nature_run` (another processor may round differently).
+
+{files}
+
+## Autoencoder, root mean square error of decode(encode(x))
+
+| quantity | error |
+|---|---|
+{errors}
+
+## Denoiser, denoising loss (1 knows nothing)
+
+| noise level | Gaussian prior alone | with the network |
+|---|---|---|
+{losses}
+{quoted}"""
