@@ -112,8 +112,9 @@ def render(recipe: Recipe, about: dict, folder: Path, scores: str) -> str:
     return f"""# Model card: {recipe.name}
 
 A latent diffusion model of a *simulated* atmosphere (JCM 3.0.0: SPEEDY physics, T31, 8 levels; sea-surface
-temperatures as observed), for examples, tests and teaching. It has never seen the real one: its climate is warmer in the polar
-winter, its eddies are weaker, and its errors double in 3 to 4.5 days, so that twin experiments look easier than reality.
+temperatures as observed), for examples, tests and teaching. It has never seen the real one: its climate is
+warmer in the polar winter, its eddies are weaker, and its errors double in 3 to 4.5 days, so that twin experiments
+look easier than reality.
 
 - Periods: {split} ({about["times"]["train"]} training times, 6-hourly).
 - Seed {about["seed"]}; recipe `xappa/training/speedy.toml`; made by `xappa train`.

@@ -46,7 +46,8 @@ def train_denoiser(
     h, w, channels = latents.shape[1:]
     network = Residual(ResidualSpec(c.window, (h, w, channels), c.hidden, c.blocks))
     denoiser = GaussianDenoiser(prior, network, mixed=c.training.bfloat16)
-    channels_last(denoiser, device)
+    denoiser.to(device)
+    channels_last(network, device)
     schedule = Rectified(c.sigma_min, c.sigma_max)
     dates = date_tensor(record.times)
     train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
