@@ -62,7 +62,7 @@ def gmres(
     Returns
     -------
     Solution
-        The relative residual ‖b - Ax‖/‖b‖ is the recursion's, not measured again; it is 0 where b = 0.
+        The relative residual ‖b - Ax‖/‖b‖ is the recursion's, not measured again; it is 0 where b and x are 0.
     """
     scale = norm(b.double()).clamp(min=TINY)
     guess, remainder = (torch.zeros_like(b).double(), b.double()) if x0 is None else start(matvec, b, x0, tolerance)
