@@ -133,3 +133,22 @@ def test_a_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[simulation]\nspin_up = 3\n")
     with pytest.raises(ValueError, match=r"unknown keys \['spin_up'\]"):
         read_config(tmp_path / "recipe.toml")
+
+
+def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
+    from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+    from xappa.models.tangent import Tangent
+
+    spec = AutoencoderSpec(
+        in_channels=3, lat_channels=5, shape=(8, 16), resize=4, hid_channels=(4, 6), hid_blocks=(1, 1),
+        patch_size=(2, 2), padding="longitude", wrap=False, linear_skip=True,
+    )  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    network = ConvAutoencoder(spec).requires_grad_(False)
+    network.decoder.last.weight.zero_()
+    tangent = Tangent(5, 3, 4)
+    z = torch.randn(200, 2, 4, 5, generator=generator)
+    tangent.fit(z, network.decode(z))
+    assert tangent.explained(z, network.decode(z)) > 1 - 1e-6
+    v = torch.randn(1, 2, 4, 5, generator=generator)
+    assert torch.allclose(tangent(v), network.decode(v) - network.decode(0 * v), atol=1e-3)

@@ -109,7 +109,8 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
     factor = s["scale"] / s["deviation"][:, None, None]
     done = {tuple(json.loads(line)["key"]) for line in args.out.open()} if args.out.exists() else set()
     train = record.windows(0, record.spec.window)
-    methods = {"guidance": GUIDANCE[args.guidance](), "sampler": SAMPLERS[args.sampler](steps=args.steps)}
+    solver = {k: v for k in ("iterations", "tolerance") if (v := getattr(args, k)) is not None}
+    methods = {"guidance": GUIDANCE[args.guidance](**solver), "sampler": SAMPLERS[args.sampler](steps=args.steps)}
     plan = {**methods, "stitching": "symmetrical", "dress": not args.undressed}
     options = {"members": args.members, "plan": plan}
     labels = [f"enoi-{length:g}" for length in args.lengths] if "enoi" in args.methods else []
@@ -187,6 +188,8 @@ def main() -> None:
     parser.add_argument("--sampler", default="lms")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--undressed", action="store_true")
+    parser.add_argument("--iterations", type=int, default=None, help="of the guidance solver (default: its own)")
+    parser.add_argument("--tolerance", type=float, default=None, help="of the guidance solver (default: its own)")
     parser.add_argument("--label", default="xappa")
     parser.add_argument("--lengths", type=float, nargs="+", default=[800.0, 1500.0, 2500.0])
     parser.add_argument("--out", type=Path, default=Path("twin.jsonl"))

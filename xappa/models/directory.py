@@ -27,6 +27,7 @@ from xappa.models.climatology import Climatology
 from xappa.models.model import Model
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.models.state import StateSpec
+from xappa.models.tangent import Tangent
 
 FORMAT = 1
 CLIMATE = ("annual", "diurnal", "diurnal_channels")
@@ -44,6 +45,7 @@ def write_model(
     name: str,
     spec: StateSpec,
     autoencoder: ConvAutoencoder,
+    tangent: Tangent,
     denoiser: GaussianDenoiser,
     schedule: Any,
     statistics: dict[str, np.ndarray],
@@ -55,18 +57,19 @@ def write_model(
     ----------
     out : Path
     name : str
-    spec, autoencoder, denoiser, schedule, statistics
+    spec, autoencoder, tangent, denoiser, schedule, statistics
         As in `Model`; `statistics` includes the coefficients of the climatology.
     about : dict
         Anything worth keeping: splits, seed, scores. Readable under ``Model.scores``.
     """
     out.mkdir(parents=True, exist_ok=True)
     save_file(_half(autoencoder.state_dict()), out / "autoencoder.safetensors")
+    save_file(_half(tangent.state_dict()), out / "tangent.safetensors")
     save_file(_half(denoiser.state_dict()), out / "denoiser.safetensors")
     save_arrays({k: np.ascontiguousarray(v) for k, v in statistics.items()}, out / "statistics.safetensors")
     if denoiser.residual is None:
         raise ModelError("A model needs a residual network beside the Gaussian prior; found none. Train one first.")
-    files = ("autoencoder.safetensors", "denoiser.safetensors", "statistics.safetensors")
+    files = [f"{part}.safetensors" for part in ("autoencoder", "tangent", "denoiser", "statistics")]
     kinds = {kind: key for key, kind in SCHEDULES.items()}
     record = {
         "format": FORMAT,
@@ -118,6 +121,8 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
     spec = _state(record["state"])
     autoencoder = ConvAutoencoder(AutoencoderSpec(**_tuples(record["autoencoder"])))
     autoencoder.load_state_dict(_single(load_file(folder / "autoencoder.safetensors")))
+    tangent = Tangent(autoencoder.spec.lat_channels, autoencoder.spec.in_channels, autoencoder.spec.resize)
+    tangent.load_state_dict(_single(load_file(folder / "tangent.safetensors")))
     d = record["denoiser"]
     if d["kind"] != "gaussian-residual":
         raise ModelError(f"{folder}: unknown kind of denoiser {d['kind']!r}; expected 'gaussian-residual'.")
@@ -125,7 +130,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
     prior = GaussianPrior(spec.window, autoencoder.spec.latent_shape, d["patterns"], d["joint"])
     denoiser = GaussianDenoiser(prior, residual)
     denoiser.load_state_dict(_single(load_file(folder / "denoiser.safetensors")))
-    for network in (autoencoder, denoiser):
+    for network in (autoencoder, tangent, denoiser):
         network.eval().requires_grad_(False)
     statistics = load_arrays(folder / "statistics.safetensors")
     schedule = dict(record["schedule"])
@@ -135,6 +140,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         digest=hashlib.sha256(hashes.encode()).hexdigest(),
         spec=spec,
         autoencoder=autoencoder,
+        tangent=tangent,
         denoiser=denoiser,
         schedule=SCHEDULES[schedule.pop("kind")](**schedule),
         climatology=Climatology(*(statistics[k] for k in CLIMATE)),

@@ -13,6 +13,7 @@ from xappa.diffusion.schedule import Schedule
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.climatology import Climatology, season_basis
 from xappa.models.state import StateSpec
+from xappa.models.tangent import Tangent
 
 
 @dataclass(eq=False)
@@ -28,6 +29,8 @@ class Model:
     spec : StateSpec
         Variables, levels, grid and times.
     autoencoder : ConvAutoencoder
+    tangent : Tangent
+        Linear map nearest to the decoder.
     denoiser : Module
         ``denoiser(x_t (B, K, h, w, C), sigma, date (K, 4))``; with a method ``covariance(v, sigma)`` where it has a
         static prior.
@@ -48,6 +51,7 @@ class Model:
     digest: str
     spec: StateSpec
     autoencoder: ConvAutoencoder
+    tangent: Tangent
     denoiser: nn.Module
     schedule: Schedule
     climatology: Climatology
@@ -112,6 +116,11 @@ class Model:
         mean = torch.from_numpy(self.statistics["latent_mean"]).to(latents)
         raw = latents * self.latent_deviation(times).to(latents) + mean
         return self.autoencoder.decode(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])
+
+    def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
+        """Linear map that stands in for the derivative of `decode`; arguments as there."""
+        raw = latents * self.latent_deviation(times).to(latents)
+        return self.tangent(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])
 
     def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised fields (..., time, channel, lat, lon) in physical units; NaN where a channel does not exist."""

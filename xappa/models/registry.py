@@ -126,8 +126,8 @@ def _load(folder: str, modified: int, name: str | None, device: str) -> Model:
     from xappa.models.directory import read_model
 
     model = read_model(Path(folder), registry()[name].files if name else None)
-    model.autoencoder.to(device)
-    model.denoiser.to(device)
+    for network in (model.autoencoder, model.tangent, model.denoiser):
+        network.to(device)
     return model
 
 

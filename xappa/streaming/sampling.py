@@ -117,7 +117,10 @@ def observe_latents(model: Model, stencil: Stencil, times: np.ndarray) -> Observ
     def operator(latents: Tensor) -> Tensor:
         return reading(model.decode(latents[:, frames], seen))
 
-    return Observation(reading.y, operator, torch.ones_like(reading.y))
+    def tangent(latents: Tensor) -> Tensor:
+        return reading(model.linear_decode(latents[:, frames], seen))
+
+    return Observation(reading.y, operator, torch.ones_like(reading.y), tangent)
 
 
 def _diagnostics(parts: list[GuidedDenoiser]) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.models.tangent import Tangent
 from xappa.training.config import Recipe
 from xappa.training.data import Record
 from xappa.training.loop import averaged_weights, channels_last, fit
@@ -135,6 +136,17 @@ def error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np
         x = torch.from_numpy(record.anomalies[part].astype("f4"))
         total += (network.decode(network.encode(x)) - x).square().sum(0).double().numpy()
     return np.sqrt(smooth(total / len(index), passes=1)).astype("f4")
+
+
+@torch.no_grad()
+def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, count: int = 400) -> Tangent:
+    """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
+    train = record.members(0)
+    z = torch.from_numpy(latents[train[:: max(1, len(train) // count)]])
+    fields = torch.cat([network.decode(part) for part in z.split(16)])
+    tangent = Tangent(network.spec.lat_channels, network.spec.in_channels, network.spec.resize)
+    tangent.fit(z, fields)
+    return tangent
 
 
 def restore(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:

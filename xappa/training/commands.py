@@ -101,6 +101,7 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
         name=recipe.name,
         spec=record.spec,
         autoencoder=made.autoencoder,
+        tangent=autoencoder.fit_tangent(made.autoencoder, made.raw, record),
         denoiser=corrected,
         schedule=schedule,
         statistics={**record.statistics, **made.latent_statistics, "error": error},
@@ -115,6 +116,7 @@ class _Made:
 
     record: data.Record
     autoencoder: ConvAutoencoder
+    raw: np.ndarray
     latents: np.ndarray
     latent_statistics: dict[str, np.ndarray]
     prior: GaussianPrior
@@ -125,4 +127,4 @@ def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
     network = autoencoder.restore(recipe, record, work, device)
     raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
     latents, statistics = encode.standardise(raw, record, work)
-    return _Made(record, network, latents, statistics, prior.restore(recipe, latents, record, work))
+    return _Made(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))

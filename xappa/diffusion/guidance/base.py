@@ -39,11 +39,15 @@ class Observation:
         A: maps x (B, ...) to what would be observed of it (B, M).
     variance : Tensor, shape (M,)
         Diagonal of R, in units of y squared.
+    tangent : callable, optional
+        Linear map, near the derivative of `operator` and cheaper, that stands in for it where a system is solved.
+        What the state is compared with is always `operator`. Default: the derivative itself.
     """
 
     y: Tensor
     operator: Operator
     variance: Tensor
+    tangent: Operator | None = None
 
     def whitened(self) -> Observation:
         """The same observations in units of their error, so that R = I; exact ones (variance 0) keep their units."""
@@ -54,6 +58,7 @@ class Observation:
             y=self.y / deviation,
             operator=lambda x: self.operator(x) / deviation,
             variance=torch.where(exact, 0.0, torch.ones_like(self.variance)),
+            tangent=None if self.tangent is None else (lambda x: self.tangent(x) / deviation),  # type: ignore[misc]
         )
 
 

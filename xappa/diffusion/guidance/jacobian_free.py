@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.guidance.base import Covariance, Denoise, Observation
-from xappa.diffusion.guidance.linearised import Linearised
 from xappa.diffusion.guidance.solver import SolverGuidance, SolvingDenoiser
 from xappa.errors import OptionError
 
@@ -70,7 +69,7 @@ class JacobianFreeDenoiser(SolvingDenoiser):
         """See `GuidedDenoiser.estimate`."""
         with torch.no_grad():
             x_hat = self.denoiser(x_t, sigma)
-        a = Linearised(self.observation.operator, x_hat)
+        a, value = self.linearise(x_hat)
         with torch.no_grad():
-            g = self.solve(a, lambda v: self.covariance(v, sigma))
+            g = self.solve(a, value, lambda v: self.covariance(v, sigma))
             return x_hat + self.covariance(a.adjoint(g), sigma)

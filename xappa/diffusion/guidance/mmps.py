@@ -66,5 +66,5 @@ class MMPSDenoiser(SolvingDenoiser):
         def isotropic(v: Tensor) -> Tensor:
             return sigma**2 / (1 + sigma**2) * v
 
-        g = self.solve(a, tweedie if self.options.tweedie else isotropic)
+        g = self.solve(a, a.value, tweedie if self.options.tweedie else isotropic)
         return x_hat + tweedie(a.adjoint(g))

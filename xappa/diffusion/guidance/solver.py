@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from xappa.diffusion.gmres import gmres
@@ -54,14 +55,25 @@ class SolvingDenoiser(GuidedDenoiser):
         super().__init__(denoiser, observation.whitened() if options.whiten else observation)
         self.options = options
         self.solution: Tensor | None = None
+        self.tangent: Linearised | None = None
 
-    def solve(self, a: Linearised, covariance: Callable[[Tensor], Tensor]) -> Tensor:
-        """Solution g (B, M) of the system, for the operator around x_hat and the product with C."""
+    def linearise(self, x_hat: Tensor) -> tuple[Linearised, Tensor]:
+        """The operator's derivative at x_hat, or the linear map that stands in for it, and A(x_hat)."""
+        if self.observation.tangent is None:
+            a = Linearised(self.observation.operator, x_hat)
+            return a, a.value
+        if self.tangent is None:
+            self.tangent = Linearised(self.observation.tangent, torch.zeros_like(x_hat))
+        with torch.no_grad():
+            return self.tangent, self.observation.operator(x_hat)
+
+    def solve(self, a: Linearised, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
+        """Solution g (B, M) of the system, for the operator around x_hat, A(x_hat), and the product with C."""
         y, variance = self.observation.y, self.observation.variance
         found = gmres(
             lambda u: variance * u + a.forward(covariance(a.adjoint(u))),
-            y - a.value.to(y),
-            self.start(a.value),
+            y - value.to(y),
+            self.start(value),
             iterations=self.options.iterations,
             tolerance=self.options.tolerance,
         )
