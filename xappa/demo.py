@@ -57,7 +57,7 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
 
 
 def draw(truth: xr.Dataset, analysis: xr.Dataset, reports: xr.Dataset, file: Path) -> None:
-    """Four maps of the 500 hPa geopotential height at the middle of the window, with the stations."""
+    """Four maps of the 500 hPa geopotential height at the middle of the window, with surface stations (small) and soundings."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -69,7 +69,8 @@ def draw(truth: xr.Dataset, analysis: xr.Dataset, reports: xr.Dataset, file: Pat
     ensemble = analysis["geopotential"].sel(height) / metres
     mean, exact = ensemble.mean("member"), truth["geopotential"].sel(height) / metres
     error, spread = mean - exact, ensemble.std("member", ddof=1)
-    soundings = reports.isel(obs=(reports.level.notnull() & (reports.time == time)).values)
+    now = reports.isel(obs=(reports.time == time).values)
+    soundings, surface = (now.isel(obs=(now.level.notnull() == aloft).values) for aloft in (True, False))
     fig, axes = plt.subplots(2, 2, figsize=(12, 6.6), layout="constrained", sharex=True, sharey=True)
     limit = float(max(abs(error).max(), spread.max()))
     panels = (
@@ -79,8 +80,8 @@ def draw(truth: xr.Dataset, analysis: xr.Dataset, reports: xr.Dataset, file: Pat
             mean,
             dict(cmap="viridis", vmin=float(exact.min()), vmax=float(exact.max())),
         ),
-        ("Error of the mean, and soundings", error, dict(cmap="RdBu_r", vmin=-limit, vmax=limit)),
-        ("Spread of the members, and soundings", spread, dict(cmap="magma_r", vmin=0, vmax=limit)),
+        ("Error of the mean, with the stations", error, dict(cmap="RdBu_r", vmin=-limit, vmax=limit)),
+        ("Spread of the members, with the stations", spread, dict(cmap="magma_r", vmin=0, vmax=limit)),
     )
     for ax, (title, field, style) in zip(axes.flat, panels, strict=True):
         image = ax.pcolormesh(field.longitude, field.latitude, field, shading="nearest", **style)
@@ -90,7 +91,8 @@ def draw(truth: xr.Dataset, analysis: xr.Dataset, reports: xr.Dataset, file: Pat
         fig.colorbar(image, ax=ax, label="dam", shrink=0.85)
         ax.set(title=title, xlim=(0, 356.25), ylim=(-88, 88))
     for ax in axes[1]:
-        ax.plot(soundings.longitude % 360, soundings.latitude, ".", color="0.1", ms=2)
+        ax.plot(surface.longitude % 360, surface.latitude, ".", color="0.45", ms=0.7)
+        ax.plot(soundings.longitude % 360, soundings.latitude, ".", color="0.1", ms=2.5)
         ax.set_xlabel("longitude (degrees east)")
     for ax in axes[:, 0]:
         ax.set_ylabel("latitude (degrees north)")

@@ -116,7 +116,9 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
     labels = [f"enoi-{length:g}" for length in args.lengths] if "enoi" in args.methods else []
     labels += [args.label] if "xappa" in args.methods else []
     labels += ["climatology"] if "climatology" in args.methods else []
-    for start in dates(record, SPLITS[args.split], args.dates):
+    starts = dates(record, SPLITS[args.split], args.dates)
+    # Every other date first: a run that is stopped halfway has still seen all seasons.
+    for start in (*starts[::2], *starts[1::2]):
         ensemble = None
         for kind in args.networks:
             todo = [label for label in labels if (label, kind, args.split, int(start)) not in done]

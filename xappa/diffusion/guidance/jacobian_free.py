@@ -36,7 +36,7 @@ class JacobianFree(SolverGuidance):
     Parameters
     ----------
     iterations, tolerance, warm_start, whiten
-        See `SolverGuidance`: 8, 0.1, True, True.
+        See `SolverGuidance`: 16, 0.05, True, True.
     """
 
     def wrap(

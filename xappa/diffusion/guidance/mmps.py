@@ -32,7 +32,7 @@ class MMPS(SolverGuidance):
     Parameters
     ----------
     iterations, tolerance, warm_start, whiten
-        See `SolverGuidance`: 8, 0.1, True, True.
+        See `SolverGuidance`: 16, 0.05, True, True.
     tweedie : bool, default True
         Covariance by Tweedie's formula; otherwise isotropic, ``sigma^2 / (1 + sigma^2)``, in the linear system.
     """

@@ -25,9 +25,9 @@ class SolverGuidance(Guidance):
 
     Parameters
     ----------
-    iterations : int, default 8
+    iterations : int, default 16
         Steps of GMRES; with a tolerance, the most that are made.
-    tolerance : float or None, default 0.1
+    tolerance : float or None, default 0.05
         Relative residual at which a system is solved. None: make all steps.
     warm_start : bool, default True
         Begin with the solution of the last call.
@@ -35,8 +35,8 @@ class SolverGuidance(Guidance):
         Measure observations in units of their error, so that the solver does not see the most precise ones only.
     """
 
-    iterations: int = 8
-    tolerance: float | None = 0.1
+    iterations: int = 16
+    tolerance: float | None = 0.05
     warm_start: bool = True
     whiten: bool = True
 

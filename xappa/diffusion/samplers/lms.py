@@ -30,14 +30,14 @@ class LMS(Sampler):
 
     Parameters
     ----------
-    steps : int, default 16
+    steps : int, default 12
     order : int, default 3
         Derivatives that are remembered; 1 is `DDIM`.
     final : bool, default False
         See `Sampler`.
     """
 
-    steps: int = 16
+    steps: int = 12
     order: int = 3
 
     def problems(self) -> list[str]:
