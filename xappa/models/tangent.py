@@ -49,4 +49,3 @@ class Tangent(nn.Module):
         """Share of the variance of `fields` that the map gives; arguments as in `fit`."""
         x, y = latents - latents.mean(0), fields - fields.mean(0)
         return 1 - float((y - self(x)).square().mean() / y.square().mean())
-

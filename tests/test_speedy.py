@@ -1,0 +1,141 @@
+"""The embedded model: what it holds, what it can do, the demonstration, real reports."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xappa
+from xappa import tutorial
+from xappa.demo import run_demo
+from xappa.errors import IntegrityError
+from xappa.models import registry
+from xappa.tasks.reports import assimilate_reports
+
+DATA = Path(str(resources.files("xappa.data")))
+
+
+def test_contents() -> None:
+    spec = xappa.load("speedy").spec
+    assert spec.shape == (39, 48, 96)
+    assert spec.step_hours == 6
+    assert spec.levels_of("temperature") == (100, 200, 300, 500, 700, 850, 925)
+    assert spec.levels_of("specific_humidity") == (300, 500, 700, 850, 925)
+    surface = [name for name, level in spec.channels if level is None]
+    assert surface == [
+        "2m_temperature",
+        "10m_u_component_of_wind",
+        "10m_v_component_of_wind",
+        "mean_sea_level_pressure",
+        "sea_surface_temperature",
+        "total_precipitation_6hr",
+    ]
+
+
+def test_sizes() -> None:
+    assert sum(f.stat().st_size for f in (DATA / "speedy").iterdir()) < 40e6
+    assert sum(f.stat().st_size for f in (DATA / "nature-run.zarr").rglob("*") if f.is_file()) < 5e6
+
+
+def test_networks_are_half_precision_and_statistics_single() -> None:
+    from safetensors.numpy import load_file
+
+    for part in ("autoencoder", "tangent", "denoiser"):
+        tensors = load_file(DATA / "speedy" / f"{part}.safetensors")
+        assert {v.dtype for v in tensors.values() if v.ndim} == {np.dtype("f2")}
+    statistics = load_file(DATA / "speedy" / "statistics.safetensors")
+    assert {statistics[k].dtype for k in ("annual", "diurnal", "scale", "error")} == {np.dtype("f4")}
+
+
+def test_the_card_names_the_hash_of_the_test_period() -> None:
+    record = json.loads((DATA / "speedy" / "model.json").read_text())
+    assert record["about"]["test_period_sha256"] in (DATA / "speedy" / "README.md").read_text()
+
+
+def test_the_autoencoder_keeps_the_nature_run() -> None:
+    """Held-out states come back within the error that the model directory states (a window, so with some leeway)."""
+    import torch
+
+    model, truth = xappa.load("speedy"), tutorial.nature_run().load()
+    times = truth.time.values.astype("datetime64[s]")
+    fields = np.stack([truth[n].sel(level=lev).values if lev else truth[n].values for n, lev in model.spec.channels], 1)
+    x = torch.from_numpy(model.standardised(fields, times))[None]
+    error = (model.decode(model.encode(x, times), times) - x).numpy()[0] * model.mask
+    found = np.sqrt((error**2).mean((0, 2, 3)))
+    stated = np.sqrt((model.error**2 * model.mask).mean((1, 2)))
+    assert (found < 1.5 * stated).all()
+    assert np.sqrt((found**2).mean()) < 0.15
+
+
+def test_a_file_that_the_registry_does_not_know_is_refused(monkeypatch) -> None:
+    entry = registry.registry()["speedy"]
+    wrong = {**entry.files, "model.json": "0" * 64}
+    monkeypatch.setattr(registry, "registry", lambda: {"speedy": registry.Entry("speedy", wrong)})
+    registry._load.cache_clear()
+    with pytest.raises(IntegrityError, match=r"model\.json: expected sha256 0{64}"):
+        xappa.load("speedy")
+    registry._load.cache_clear()
+
+
+def test_remote_models_go_through_the_same_check(tmp_path, monkeypatch, tiny_model) -> None:
+    import pooch
+
+    files = {f.name: pooch.file_hash(str(f)) for f in tiny_model.iterdir() if f.suffix in (".json", ".safetensors")}
+    entry = registry.Entry("tiny", files, url="http://localhost/models/")
+    monkeypatch.setattr(registry, "registry", lambda: {"tiny": entry})
+    monkeypatch.setenv("XAPPA_CACHE", str(tmp_path))
+    copied = []
+
+    def deliver(url: str, output_file: str, pooch) -> None:
+        name = url.rsplit("/", 1)[1]
+        copied.append(name)
+        Path(output_file).write_bytes((tiny_model / name).read_bytes())
+
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *args, **kwargs: deliver)
+    assert xappa.load("tiny").name == "tiny"
+    assert sorted(copied) == sorted(files)
+    copied.clear()
+    xappa.fetch("tiny")
+    assert not copied, "what is in the cache is not fetched again"
+
+
+def test_the_demonstration(tmp_path) -> None:
+    text = run_demo(tmp_path, members=2, seed=0)
+    assert "At withheld stations" in text
+    assert (tmp_path / "demo.png").stat().st_size > 50_000
+    analysis = xr.open_zarr(tmp_path / "analysis.zarr", consolidated=False)
+    truth = tutorial.nature_run().load()
+    scores = analysis.appa.verify(truth, metrics=["rmse"], baselines={"climatology": _climatology(truth)})
+    for name in ("2m_temperature", "mean_sea_level_pressure", "temperature", "u_component_of_wind", "geopotential"):
+        rmse = scores[name].sel(metric="rmse")
+        assert (rmse.sel(source="analysis") < 0.6 * rmse.sel(source="climatology")).all(), name
+
+
+def _climatology(ds: xr.Dataset) -> xr.Dataset:
+    from xappa.tasks.climatology import climatology
+
+    return climatology(ds)
+
+
+def test_real_reports(shared, tmp_path) -> None:
+    """Raw SYNOP reports of the world: better than climatology at the withheld stations, for every variable."""
+    pytest.importorskip("pdbufr", reason="decoding BUFR needs pdbufr")
+    file = shared("real/synop-global-20181102/perf_synop.bufr")
+    when = "2018-11-02T12"
+    outcome = assimilate_reports([file], when, when, members=4, withhold_fraction=0.15, out=tmp_path / "a.zarr")
+    assert outcome.scores is not None
+    names = ("2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind", "mean_sea_level_pressure")
+    for name in names:
+        rmse = outcome.scores[name].sel(metric="rmse")
+        assert float(rmse.sel(source="analysis")) < float(rmse.sel(source="climatology")), name
+        assert int(outcome.scores[name].sel(metric="count", source="analysis")) > 500
+    reports = outcome.counts["reports"]
+    assert int(reports.sel(variable="2m_temperature", status="out_of_range")) >= 1
+    assert int(reports.sel(variable="10m_u_component_of_wind", status="out_of_range")) >= 1
+    assert "out_of_range" in str(outcome)
+    assert "inverse distance" in str(outcome)
