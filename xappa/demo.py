@@ -57,7 +57,7 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
 
 
 def draw(truth: xr.Dataset, analysis: xr.Dataset, reports: xr.Dataset, file: Path) -> None:
-    """Four maps of the 500 hPa geopotential height at the middle of the window, with surface stations (small) and soundings."""
+    """Four maps of 500 hPa height at the middle of the window, with surface stations (small) and soundings."""
     import matplotlib
 
     matplotlib.use("Agg")
