@@ -64,28 +64,35 @@ class PressureLevels:
 
     Parameters
     ----------
-    coords
-        The simulator's coordinates.
+    latitude, longitude : array (lat,), (lon,)
+        Gaussian grid of the simulator, degrees, ascending.
     surface_geopotential : array (lon, lat)
-        m2 s-2, on the Gaussian grid.
+        m2 s-2, on that grid.
+    land : array (lon, lat)
+        Fraction of land.
     sst : DataArray (lon, lat, time)
         Prescribed sea-surface temperature, linear in time.
     config : Simulation
         Pressure levels and precision.
     """
 
-    def __init__(self, coords: Any, surface_geopotential: np.ndarray, sst: xr.DataArray, config: Simulation) -> None:
-        from importlib import resources
-
+    def __init__(
+        self,
+        latitude: np.ndarray,
+        longitude: np.ndarray,
+        surface_geopotential: np.ndarray,
+        land: np.ndarray,
+        sst: xr.DataArray,
+        config: Simulation,
+    ) -> None:
         self.pressures = np.array(config.levels, "f4")
         self.keepbits = config.keepbits
-        self.latitude = np.rad2deg(np.asarray(coords.horizontal.latitudes))
-        self.longitude = np.round(np.rad2deg(np.asarray(coords.horizontal.longitudes)), 4)
+        self.latitude = latitude
+        self.longitude = np.round(longitude, 4)
         n = len(self.latitude)
         self.new_latitude = -90 + (np.arange(n) + 0.5) * 180 / n
         self.surface_geopotential = surface_geopotential
-        terrain = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "terrain.nc")).load()
-        self.land = terrain.lsm.transpose("lon", "lat").values.astype("f4")
+        self.land = land
         self.sst = sst
         # Rows beyond the poles (longitude turned by half a circle) let one operator serve every latitude.
         self._beyond = 3

@@ -180,6 +180,15 @@ def core_orography(model: Any) -> np.ndarray:
     return np.asarray(metres, "f4").squeeze() * np.float32(GRAVITY)
 
 
+def converter(model: Any, sst: xr.DataArray, config: Simulation) -> PressureLevels:
+    """What turns the model's output into the record's variables."""
+    grid = model.coords.horizontal
+    latitude, longitude = (np.rad2deg(np.asarray(axis)) for axis in (grid.latitudes, grid.longitudes))
+    terrain = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "terrain.nc")).load()
+    land = terrain.lsm.transpose("lon", "lat").values.astype("f4")
+    return PressureLevels(latitude, longitude, core_orography(model), land, sst, config)
+
+
 def chunk_dates(run: Run, days: int) -> list[pd.Timestamp]:
     """First days of the chunks that cover a run; the first times of output lie one interval later."""
     return list(pd.date_range(run.start, run.end, freq=f"{days}D", inclusive="left"))
@@ -232,7 +241,7 @@ def simulate(config: Simulation, run: Run, out: Path, restart: Path | None = Non
     dates = chunk_dates(run, config.chunk_days)
     origin = pd.Timestamp(run.origin) if run.origin else pd.Timestamp(run.start) - pd.Timedelta(days=config.spinup_days)
     model, forcing, sst = build_model(config, str(origin.date()))
-    levels = PressureLevels(model.coords, core_orography(model), sst, config)
+    levels = converter(model, sst, config)
     model.bootstrap_state()
 
     done = [d for d in dates if (out / f"restart-{d:%Y%m%d}.msgpack").exists()]
