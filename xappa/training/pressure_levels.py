@@ -152,7 +152,9 @@ class PressureLevels:
 
     def prescribed_sst(self, times: np.ndarray) -> np.ndarray:
         """Sea-surface temperature at `times`, NaN where half of the cell or more is land: (time, lat, lon)."""
-        values = self.sst.interp(time=times).transpose("time", "lon", "lat").values
+        # Both in one unit: interpolation takes the bare integers of datetimes, whatever they count.
+        sst = self.sst.assign_coords(time=self.sst.time.values.astype("datetime64[ns]"))
+        values = sst.interp(time=times.astype("datetime64[ns]")).transpose("time", "lon", "lat").values
         land = np.clip(self.regrid(self.land, linear=True), 0, 1)
         return np.where(land < 0.5, np.maximum(self.regrid(values, linear=True), FREEZING), np.nan)
 
