@@ -121,3 +121,23 @@ def test_restart_states_may_be_compressed(tmp_path) -> None:
     plain = simulate._unpacked(packed, tmp_path)
     assert plain.read_bytes() == b"state"
     assert simulate._unpacked(plain, tmp_path) == plain
+
+
+def test_the_simulator_sees_xappa_and_nothing_else_of_this_environment(tmp_path, monkeypatch) -> None:
+    from pathlib import Path
+
+    from xappa.training import commands
+
+    seen = {}
+
+    def run(command, check, cwd):
+        seen.update(command=command, beside=[p.name for p in Path(cwd).iterdir()], check=check)
+        assert (Path(cwd) / "xappa" / "training" / "simulate.py").exists()
+
+    monkeypatch.setattr(commands.subprocess, "run", run)
+    restart = tmp_path / "r.xz"
+    commands.simulate(tmp_path / "recipe.toml", tmp_path, ("a",), restart, python=Path("/elsewhere/python"))
+    assert seen["beside"] == ["xappa"]
+    assert seen["check"]
+    assert seen["command"][:3] == ["/elsewhere/python", "-m", "xappa.training.simulate"]
+    assert seen["command"][-3:] == ["a", "--restart", str(restart)]

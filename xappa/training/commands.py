@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +42,15 @@ def simulate(
         Interpreter of an environment that has the simulator.
     """
     python = python or _simulator_environment(work / "simulator")
-    package = Path(__file__).resolve().parents[2]
-    command = [
-        str(python),
-        "-m",
-        "xappa.training.simulate",
-        str(recipe_file.resolve()),
-        str((work / "nature").resolve()),
-        *runs,
-    ]
+    source = Path(__file__).resolve().parents[1]
+    out = (work / "nature").resolve()
+    command = [str(python), "-m", "xappa.training.simulate", str(recipe_file.resolve()), str(out), *runs]
     if restart is not None:
         command += ["--restart", str(restart.resolve())]
-    subprocess.run(command, check=True, cwd=package)
+    # A copy by itself: beside an installed xappa lie packages that are not the simulator environment's.
+    with tempfile.TemporaryDirectory() as alone:
+        shutil.copytree(source, Path(alone) / "xappa", ignore=shutil.ignore_patterns("data", "__pycache__"))
+        subprocess.run(command, check=True, cwd=alone)
 
 
 def _simulator_environment(folder: Path) -> Path:
