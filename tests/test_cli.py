@@ -75,7 +75,7 @@ def test_three_times_are_refused(capsys):
         ("simulate --runs a b --restart r", "simulate", [("a", "b"), Path("r")]),
         ("autoencoder --device cpu", "train_autoencoder", ["cpu"]),
         ("denoiser --device cpu", "train_denoiser", ["cpu"]),
-        ("package --out model", "package", [Path("model")]),
+        ("package --out model --scores s.txt", "package", [Path("model"), Path("s.txt")]),
     ],
 )
 def test_train(calls, words, name, options):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,3 +145,27 @@ def test_the_simulator_sees_xappa_and_nothing_else_of_this_environment(tmp_path,
     assert seen["check"]
     assert seen["command"][:3] == ["/elsewhere/python", "-m", "xappa.training.simulate"]
     assert seen["command"][-3:] == ["a", "--restart", str(restart)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot confine a process")
+def test_each_simulation_keeps_to_a_processor_of_its_own(tmp_path) -> None:
+    """Bits depend on the number of threads: every simulation has one, and two of them don't share it."""
+    code = (
+        "import os, time; from xappa.training.simulate import keep_to_one_processor as keep; keep();"
+        "print(*os.sched_getaffinity(0), flush=True); time.sleep(30)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    runs = []
+    try:
+        for _ in range(2):
+            runs.append(
+                subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+            )
+        taken = [run.stdout.readline().split() for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+            run.stdout.close()
+    assert [len(t) for t in taken] == [1, 1]
+    assert taken[0] != taken[1] or len(os.sched_getaffinity(0)) == 1

@@ -18,12 +18,13 @@ import hashlib
 import lzma
 import os
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ import xarray as xr
 from xappa.training.config import Run, Simulation, read_config
 from xappa.training.pressure_levels import GRAVITY, PressureLevels
 
+_LOCKS: list[IO[str]] = []
 FIELDS = (
     "u_wind",
     "v_wind",
@@ -284,6 +286,31 @@ def simulate(config: Simulation, run: Run, out: Path, restart: Path | None = Non
         print(f"{run.name}: {after:%Y-%m-%d}  T2m {mean:.2f} K  {left / 60:.1f} min left", flush=True)
 
 
+def keep_to_one_processor() -> None:
+    """Confine this process to one processor, which no other simulation has taken.
+
+    The simulator's sums are divided among as many threads as there are processors, and rounded accordingly: with one,
+    a restart gives the same bits on any number of them.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    import fcntl
+
+    allowed = sorted(os.sched_getaffinity(0))
+    for processor in allowed:
+        # The lock is held as long as the process lives, so the file must stay open.
+        file = open(Path(tempfile.gettempdir()) / f"xappa-simulate-{processor}.lock", "w")  # noqa: SIM115
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        _LOCKS.append(file)
+        os.sched_setaffinity(0, {processor})
+        return
+    os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
+
+
 def _unpacked(restart: Path, out: Path) -> Path:
     """A restart state that may be compressed with xz, as a file that the simulator reads."""
     if restart.suffix != ".xz":
@@ -302,6 +329,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--restart", type=Path, help="restart state of the run's first day")
     args = parser.parse_args(argv)
     warnings.filterwarnings("ignore")
+    keep_to_one_processor()
     config = read_config(args.config).simulation
     known = {run.name: run for run in config.runs}
     unknown = set(args.runs) - set(known)
