@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-
 # Timings are never asserted, and a busy machine is no counterexample.
 settings.register_profile("xappa", deadline=None)
 settings.load_profile("xappa")
