@@ -66,6 +66,12 @@ def test_two_variables_in_one_compute_decode_once(run, ds, obs, monkeypatch) -> 
     assert len(calls) == 4  # two members, two chunks of two times
 
 
+def test_two_chunkings_of_one_analysis_can_be_computed_together(run, ds, obs) -> None:
+    coarse, fine = (run(ds, obs, chunks=n)["2m_temperature"] for n in (4, 1))
+    a, b = dask.compute(coarse, fine)
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 def test_output_is_spelt_as_the_input(run, ds, obs) -> None:
     own = ds.rename(latitude="lat", longitude="lon").isel(lat=slice(None, None, -1))
     own = own.assign_coords(lon=(own.lon + 180) % 360 - 180).sortby("lon").rename({"2m_temperature": "t2m"})

@@ -72,21 +72,13 @@ def build(
         task = dask.delayed(_sample, pure=True)(plan, batch, token, progress, dask_key_name=f"xappa-sample-{key}")
         sampled.append((batch, task))
         for position, member in enumerate(batch):
-            blocks = [
-                da.from_delayed(
-                    dask.delayed(_decode, pure=True)(
-                        plan,
-                        task,
-                        position,
-                        first,
-                        min(first + size, times),
-                        dask_key_name=f"xappa-decode-{key}-{member}-{first}",
-                    ),
-                    (1, min(size, times - first), *spec.shape),
-                    "f4",
+            blocks = []
+            for first in range(0, times, size):
+                last = min(first + size, times)
+                block = dask.delayed(_decode, pure=True)(
+                    plan, task, position, first, last, dask_key_name=f"xappa-decode-{key}-{member}-{first}-{last}"
                 )
-                for first in range(0, times, size)
-            ]
+                blocks.append(da.from_delayed(block, (1, last - first, *spec.shape), "f4"))
             rows.append(da.concatenate(blocks, axis=1))
     return Run(token, da.concatenate(rows, axis=0), tuple(sampled), plan.sampler.evaluations)
 
