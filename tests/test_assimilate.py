@@ -72,6 +72,15 @@ def test_two_chunkings_of_one_analysis_can_be_computed_together(run, ds, obs) ->
     np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
+def test_a_model_given_by_a_relative_path_is_found_after_a_change_of_directory(
+    run, ds, obs, tiny_model, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    analysis = run(ds, obs, model=tiny_model.name, seed=73)
+    monkeypatch.chdir(tmp_path)
+    assert np.isfinite(analysis["2m_temperature"].isel(time=0).compute()).all()
+
+
 def test_output_is_spelt_as_the_input(run, ds, obs) -> None:
     own = ds.rename(latitude="lat", longitude="lon").isel(lat=slice(None, None, -1))
     own = own.assign_coords(lon=(own.lon + 180) % 360 - 180).sortby("lon").rename({"2m_temperature": "t2m"})

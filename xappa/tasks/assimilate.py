@@ -84,7 +84,7 @@ def assimilate(
     stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask)
 
     plan = Plan(
-        model=str(get_options().default_model if model is None else model),
+        model=planning.model_address(model),
         digest=prior.digest,
         device=device,
         times=padded_times(trajectory.astype("datetime64[s]"), spec.window, overlap(spec.window), spec.step),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -13,6 +14,7 @@ import xarray as xr
 
 from xappa.errors import OptionError, choose
 from xappa.observations.quality import flag_counts
+from xappa.options import get_options
 
 if TYPE_CHECKING:
     from xappa.models.model import Model
@@ -39,6 +41,12 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise OptionError(f"members={members!r}: expected different numbers, none negative.")
     return numbers
+
+
+def model_address(model: str | Path | None) -> str:
+    """Name of a model, or the absolute path of its folder, which stays right when the working directory changes."""
+    name = get_options().default_model if model is None else model
+    return str(Path(name).resolve()) if Path(name).is_dir() else str(name)
 
 
 def choose_guidance(guidance: str | object | None) -> Any:
