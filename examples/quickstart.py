@@ -1,4 +1,4 @@
-"""A dozen reports from Europe become an ensemble of atmospheres. Needs the package, no other file; some minutes."""
+"""A dozen reports from Europe become an ensemble of atmospheres. Needs the package, no other file; some seconds."""
 
 import pandas as pd
 

@@ -83,7 +83,7 @@ class AppaAccessor:
         seed : int, optional
             The noise is a function of (seed, member, time). Default: drawn now, and kept in the attributes.
         device : str, optional
-            Such as ``"cpu"`` or ``"cuda:1"``. Default: an accelerator where there is one.
+            In torch's words, such as ``"cpu"``. Default: an accelerator where there is one.
         chunks : str, int or mapping, default "auto"
             Dask chunks of the result.
         progress : bool, optional
