@@ -120,35 +120,43 @@ def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Sp
 
 
 class GaussianDenoiser(nn.Module):
-    """D(x_t) = D_g(x_t) + sigma / (2 sqrt(sigma^2 + 1)) F(x_t / sqrt(sigma^2 + 1), D_g(x_t), ln sigma, date).
+    """D(x_t) = D_l(x_t) + c F(x_t / sqrt(sigma^2 + 1), D_l(x_t), ln sigma, date), c = sigma / (2 sqrt(sigma^2 + 1)).
 
-    D_g is the Gaussian's posterior mean and F a network that learns what the Gaussian leaves.
+    D_l = D_g + c L(D_g, ln sigma, date): the Gaussian's posterior mean D_g with a linear correction L that differs
+    from place to place. The network F learns what these leave.
 
     Parameters
     ----------
     prior : GaussianPrior
     residual : Module or None
-        ``residual(x, x_gauss, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves D_g alone.
+        ``residual(x, estimate, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves D_l alone.
+    local : Module or None
+        ``local(estimate, c_noise, date)``; None leaves D_g alone.
     mixed : bool, optional
         Run the network in bfloat16 where that is exact enough (default False).
     """
 
-    def __init__(self, prior: GaussianPrior, residual: nn.Module | None, mixed: bool = False) -> None:
+    def __init__(
+        self, prior: GaussianPrior, residual: nn.Module | None, local: nn.Module | None = None, mixed: bool = False
+    ) -> None:
         super().__init__()
-        self.prior, self.residual, self.mixed = prior, residual, mixed
+        self.prior, self.residual, self.local, self.mixed = prior, residual, local, mixed
 
     def forward(self, x_t: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
         """x_t (B, K, h, w, C); sigma () or (B,) or (B, 1); date (K, 4) or (B, K, 4). Returns the estimate of x."""
         sigma = sigma.reshape(-1).expand(x_t.shape[0])
-        gauss = self.prior.denoise(x_t, sigma)
-        if self.residual is None:
-            return gauss
+        estimate = self.prior.denoise(x_t, sigma)
         date = date.expand(x_t.shape[0], -1, -1)
         column = sigma[:, None, None, None, None]
         scale = torch.rsqrt(column**2 + 1)
+        noise = 10 * torch.log(sigma)
+        if self.local is not None:
+            estimate = estimate + 0.5 * column * scale * self.local(estimate, noise, date)
+        if self.residual is None:
+            return estimate
         with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.mixed):
-            correction = self.residual(x_t * scale, gauss, 10 * torch.log(sigma), date)
-        return gauss + 0.5 * column * scale * correction.to(gauss.dtype)
+            correction = self.residual(x_t * scale, estimate, noise, date)
+        return estimate + 0.5 * column * scale * correction.to(estimate.dtype)
 
     def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Covariance of x given x_t under the Gaussian: what Jacobian-free guidance needs."""

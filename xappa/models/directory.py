@@ -1,7 +1,7 @@
 """Model directories of our own: ``model.json`` beside safetensors, and how they are written and read.
 
-``model.json`` says what the networks are and gives the sha256 of every other file, which reading checks. Networks and
-Gaussian factors are float16, statistics float32 (pressures overflow float16).
+``model.json`` says what the networks are, what the state is made of and where the model comes from, and gives the
+sha256 of every other file, which reading checks. Statistics are float32 (pressures overflow float16).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,26 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from torch import nn
 
-from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
-from xappa.diffusion.schedule import SCHEDULES
-from xappa.errors import IntegrityError, ModelError
+from xappa.diffusion.schedule import SCHEDULES, Schedule
+from xappa.errors import IntegrityError, ModelError, choose
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.climatology import Climatology
+from xappa.models.denoisers import build, describe, tuples
+from xappa.models.latents import LATENTS
 from xappa.models.model import Model
-from xappa.models.residual import Residual, ResidualSpec
+from xappa.models.normalisation import NORMALISATIONS
 from xappa.models.state import StateSpec
 from xappa.models.tangent import Tangent
+from xappa.models.tensor_files import write_tensors
+from xappa.models.unallocated import load_network
+from xappa.vocabulary import VARIABLES
 
 FORMAT = 1
-CLIMATE = ("annual", "diurnal", "diurnal_channels")
+IDENTITY = ("state", "autoencoder", "denoiser", "schedule", "normalisation", "latents", "files")
+"""What results depend on."""
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 def sha256(path: Path) -> str:
@@ -45,54 +53,69 @@ def write_model(
     name: str,
     spec: StateSpec,
     autoencoder: ConvAutoencoder,
-    tangent: Tangent,
-    denoiser: GaussianDenoiser,
-    schedule: Any,
+    denoiser: nn.Module,
+    schedule: Schedule,
     statistics: dict[str, np.ndarray],
     about: dict,
+    tangent: Tangent | None = None,
+    normalisation: str = "anomaly",
+    latents: str = "seasonal",
+    dtype: str = "float16",
 ) -> None:
-    """Write a model directory; ``model.json`` comes last, so that a directory that has one is complete.
+    """Write a model directory; ``model.json`` comes last, so that a new directory that has one is complete.
 
     Parameters
     ----------
     out : Path
     name : str
-    spec, autoencoder, tangent, denoiser, schedule, statistics
-        As in `Model`; `statistics` includes the coefficients of the climatology.
+    spec, autoencoder, denoiser, schedule, tangent
+        As in `Model`.
+    statistics : dict of arrays
+        Those of `Model`, with the ``arrays()`` of both normalisations.
     about : dict
-        Anything worth keeping: splits, seed, scores. Readable under ``Model.scores``.
+        Anything worth keeping: origin, splits, seed, scores. Readable under ``Model.scores``.
+    normalisation, latents : str
+        Kinds of normalisation (`NORMALISATIONS`, `LATENTS`) that the statistics are those of.
+    dtype : {"float16", "bfloat16", "float32"}
+        Of the networks' parameters on disk.
+
+    Raises
+    ------
+    ModelError
+        If parameters overflow, or the denoiser is of a kind that cannot be written.
+    OptionError
+        If a kind or the dtype is not known.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(_half(autoencoder.state_dict()), out / "autoencoder.safetensors")
-    save_file(_half(tangent.state_dict()), out / "tangent.safetensors")
-    save_file(_half(denoiser.state_dict()), out / "denoiser.safetensors")
-    save_arrays({k: np.ascontiguousarray(v) for k, v in statistics.items()}, out / "statistics.safetensors")
-    if denoiser.residual is None:
-        raise ModelError("A model needs a residual network beside the Gaussian prior; found none. Train one first.")
-    files = [f"{part}.safetensors" for part in ("autoencoder", "tangent", "denoiser", "statistics")]
-    kinds = {kind: key for key, kind in SCHEDULES.items()}
-    record = {
+    choose("normalisation", normalisation, NORMALISATIONS)
+    choose("latents", latents, LATENTS)
+    kind = choose("dtype", dtype, DTYPES)
+    kinds = {schedule_kind: key for key, schedule_kind in SCHEDULES.items()}
+    record: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
         "state": dataclasses.asdict(spec),
+        "units": {variable: VARIABLES[variable].units for variable in spec.variables if variable in VARIABLES},
         "autoencoder": dataclasses.asdict(autoencoder.spec),
-        "denoiser": {
-            "kind": "gaussian-residual",
-            "patterns": denoiser.prior.patterns.shape[2],
-            "joint": denoiser.prior.joint,
-            "residual": dataclasses.asdict(denoiser.residual.spec),  # type: ignore[call-overload]
-        },
+        "denoiser": describe(denoiser),
         "schedule": {"kind": kinds[type(schedule)], **dataclasses.asdict(schedule)},
-        "files": {file: sha256(out / file) for file in files},
-        "about": about,
+        "normalisation": normalisation,
+        "latents": latents,
     }
-    part = out / "model.json.part"
-    part.write_text(json.dumps(record, indent=1))
-    os.replace(part, out / "model.json")
+    out.mkdir(parents=True, exist_ok=True)
+    networks = {"autoencoder": autoencoder, "tangent": tangent, "denoiser": denoiser}
+    hashes: dict[str, str] = {}
+    for part, network in networks.items():
+        if network is not None:
+            tensors = {k: _stored(v, kind, f"{part}: {k}") for k, v in network.state_dict().items()}
+            hashes |= _written(out / f"{part}.safetensors", partial(write_tensors, tensors))
+    arrays = {k: np.asarray(v, order="C") for k, v in statistics.items()}
+    hashes |= _written(out / "statistics.safetensors", partial(save_arrays, arrays))
+    text = json.dumps({**record, "files": hashes, "about": about}, indent=1)
+    _written(out / "model.json", lambda path: path.write_text(text))
 
 
 def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
-    """Read a model directory.
+    """Read a model directory. Parameters of float32 stay in the files, mapped into memory, until they are used.
 
     Parameters
     ----------
@@ -103,7 +126,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
     Raises
     ------
     ModelError
-        If the directory is not one of ours, or of a later format.
+        If the directory is not one of ours, or of a later format, or its parts do not fit together.
     IntegrityError
         If a file is missing or its hash differs.
     """
@@ -117,34 +140,33 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
     if record.get("format") != FORMAT:
         raise ModelError(f"{folder} has format {record.get('format')!r}; this version of xappa reads {FORMAT}.")
     _check(folder, record["files"])
+    _check_units(folder, record.get("units", {}))
 
-    spec = _state(record["state"])
-    autoencoder = ConvAutoencoder(AutoencoderSpec(**_tuples(record["autoencoder"])))
-    autoencoder.load_state_dict(_single(load_file(folder / "autoencoder.safetensors")))
-    tangent = Tangent(autoencoder.spec.lat_channels, autoencoder.spec.in_channels, autoencoder.spec.resize)
-    tangent.load_state_dict(_single(load_file(folder / "tangent.safetensors")))
-    d = record["denoiser"]
-    if d["kind"] != "gaussian-residual":
-        raise ModelError(f"{folder}: unknown kind of denoiser {d['kind']!r}; expected 'gaussian-residual'.")
-    residual = Residual(ResidualSpec(**_tuples(d["residual"])))
-    prior = GaussianPrior(spec.window, autoencoder.spec.latent_shape, d["patterns"], d["joint"])
-    denoiser = GaussianDenoiser(prior, residual)
-    denoiser.load_state_dict(_single(load_file(folder / "denoiser.safetensors")))
-    for network in (autoencoder, tangent, denoiser):
-        network.eval().requires_grad_(False)
-    statistics = load_arrays(folder / "statistics.safetensors")
+    def network(part: str, make: Callable[[], nn.Module]) -> Any:
+        file = folder / f"{part}.safetensors"
+        return load_network(make, load_file(file), str(file))
+
+    spec, ae = _state(record["state"]), AutoencoderSpec(**tuples(record["autoencoder"]))
+    tangent = None
+    if "tangent.safetensors" in record["files"]:
+        tangent = network("tangent", lambda: Tangent(ae.lat_channels, ae.in_channels, ae.resize))
     schedule = dict(record["schedule"])
-    hashes = "".join(f"{k}{v}" for k, v in sorted(record["files"].items())) + json.dumps(record["state"])
+    statistics = load_arrays(folder / "statistics.safetensors")
+    normalisation = NORMALISATIONS[record.get("normalisation", "anomaly")].of(statistics, spec)
+    latents = LATENTS[record.get("latents", "seasonal")].of(statistics)
+    used = {*normalisation.arrays(), *latents.arrays()}
+    identity = json.dumps({key: record[key] for key in IDENTITY if key in record}, sort_keys=True)
     return Model(
         name=record["name"],
-        digest=hashlib.sha256(hashes.encode()).hexdigest(),
+        digest=hashlib.sha256(identity.encode()).hexdigest(),
         spec=spec,
-        autoencoder=autoencoder,
-        tangent=tangent,
-        denoiser=denoiser,
+        autoencoder=network("autoencoder", lambda: ConvAutoencoder(ae)),
+        denoiser=network("denoiser", lambda: build(record["denoiser"], spec.window, ae.latent_shape)),
         schedule=SCHEDULES[schedule.pop("kind")](**schedule),
-        climatology=Climatology(*(statistics[k] for k in CLIMATE)),
-        statistics={k: v for k, v in statistics.items() if k not in CLIMATE},
+        normalisation=normalisation,
+        latents=latents,
+        tangent=tangent,
+        statistics={k: v for k, v in statistics.items() if k not in used},
         scores=record["about"],
     )
 
@@ -163,19 +185,31 @@ def _check(folder: Path, files: dict[str, str]) -> None:
         )
 
 
-def _half(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Float16, but for scalars such as the norm's epsilon, which it would round."""
-    return {k: (v.half() if v.ndim else v).cpu().contiguous() for k, v in tensors.items()}
+def _check_units(folder: Path, units: dict[str, str]) -> None:
+    known = {name: VARIABLES[name].units for name in units if name in VARIABLES}
+    wrong = [f"{name} in {units[name]}, expected {unit}" for name, unit in known.items() if units[name] != unit]
+    if wrong:
+        raise ModelError(f"{folder} has units that this version of xappa does not use: {'; '.join(wrong)}.")
 
 
-def _single(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k: v.float() for k, v in tensors.items()}
+def _written(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
+    """Write a file beside `path`, then put it in its place: who has mapped an older one keeps that. Name and hash."""
+    part = path.with_name(f"{path.name}.part")
+    write(part)
+    part.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are for their owner alone
+    digest = sha256(part)
+    os.replace(part, path)
+    return {path.name: digest}
 
 
-def _tuples(values: dict) -> dict:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+def _stored(value: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
+    """`value` as it is written: scalars, such as the norm's epsilon, would be rounded and are kept."""
+    stored = value.to(dtype) if value.ndim and value.is_floating_point() else value
+    if not torch.isfinite(stored).all() and torch.isfinite(value).all():
+        raise ModelError(f"{name} holds values that {dtype} cannot; write it as float32 or bfloat16.")
+    return stored
 
 
 def _state(values: dict) -> StateSpec:
     channels = tuple((name, level) for name, level in values["channels"])
-    return StateSpec(**{**_tuples(values), "channels": channels})
+    return StateSpec(**{**tuples(values), "channels": channels})

@@ -3,59 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xappa.diffusion.schedule import Schedule
+from xappa.errors import ModelError
 from xappa.models.autoencoder import ConvAutoencoder
-from xappa.models.climatology import Climatology, season_basis
+from xappa.models.latents import LatentNormalisation
+from xappa.models.normalisation import Normalisation
 from xappa.models.state import StateSpec
 from xappa.models.tangent import Tangent
 
 
 @dataclass(eq=False)
 class Model:
-    """Everything that sampling and decoding need.
+    """Everything that sampling and decoding need; the same for our own models and for official ones.
 
     Parameters
     ----------
     name : str
         Name in the registry, or of the folder.
     digest : str
-        Hash of all its files: two models with one digest give the same results.
+        Hash of all that its results depend on: two models with one digest give the same.
     spec : StateSpec
         Variables, levels, grid and times.
     autoencoder : ConvAutoencoder
-    tangent : Tangent
-        Linear map nearest to the decoder.
     denoiser : Module
         ``denoiser(x_t (B, K, h, w, C), sigma, date (K, 4))``; with a method ``covariance(v, sigma)`` where it has a
         static prior.
     schedule : Schedule
         Noise levels of the denoiser's training.
-    climatology : Climatology
-        Mean state, physical units.
+    normalisation : Normalisation
+        Between physical fields and those of the autoencoder.
+    latents : LatentNormalisation
+        Between the autoencoder's latents and those of the denoiser.
+    tangent : Tangent or None
+        Linear map nearest to the decoder; None where none was fitted, and the decoder itself is differentiated.
     statistics : dict of arrays
-        ``scale`` (channel, lat, lon), physical units a standardised unit; ``mask`` (channel, lat, lon);
-        ``deviation`` (channel,); ``error`` (channel, lat, lon) of the autoencoder, in units of the scale;
-        ``surface_height`` (m) and ``land`` (lat, lon); ``latent_mean`` (h, w, C); ``latent_deviation`` (3, h, w, C),
-        coefficients of the logarithm of the latents' deviation.
+        What else is known of the state, where it is: ``surface_height`` (m) and ``land`` (lat, lon), ``deviation``
+        (channel,) in physical units.
     scores : dict
-        What was measured, for the model card.
+        Where the model comes from, and what was measured, for the model card.
     """
 
     name: str
     digest: str
     spec: StateSpec
     autoencoder: ConvAutoencoder
-    tangent: Tangent
     denoiser: nn.Module
     schedule: Schedule
-    climatology: Climatology
-    statistics: dict[str, np.ndarray]
+    normalisation: Normalisation
+    latents: LatentNormalisation
+    tangent: Tangent | None = None
+    statistics: dict[str, np.ndarray] = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -80,53 +82,63 @@ class Model:
         """Where the networks are."""
         return next(self.autoencoder.parameters()).device
 
+    def to(self, device: torch.device | str) -> Model:
+        """Move the networks, in place."""
+        for network in (self.autoencoder, self.denoiser, self.tangent):
+            if network is not None:
+                network.to(device)
+        return self
+
     @property
     def scale(self) -> np.ndarray:
         """Physical units a standardised unit: (channel, latitude, longitude)."""
-        return self.statistics["scale"]
+        return self.normalisation.scale
 
     @property
-    def error(self) -> np.ndarray:
-        """Error deviation of the autoencoder, standardised units: (channel, latitude, longitude)."""
-        return self.statistics["error"]
+    def error(self) -> np.ndarray | None:
+        """Error deviation of the autoencoder, standardised units (channel, latitude, longitude); None if unknown."""
+        return self.normalisation.error
 
     @property
-    def surface_height(self) -> np.ndarray:
-        """Height of the model's surface, m: (latitude, longitude)."""
-        return self.statistics["surface_height"]
-
-    @cached_property
     def mask(self) -> np.ndarray:
         """True where a channel exists: (channel, latitude, longitude)."""
-        return self.statistics["mask"].astype(bool)
+        return self.normalisation.mask
 
-    def latent_deviation(self, times: np.ndarray) -> Tensor:
-        """Deviation of the latents at `times`: (time, h, w, C)."""
-        log = np.tensordot(season_basis(times).astype("f4"), self.statistics["latent_deviation"], 1)
-        return torch.from_numpy(np.exp(log).astype("f4")).to(self.device)
+    @property
+    def surface_height(self) -> np.ndarray | None:
+        """Height of the model's surface, m: (latitude, longitude); None if unknown."""
+        return self.statistics.get("surface_height")
 
-    def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
-        """Standardised fields (..., time, channel, lat, lon) to standardised latents (..., time, h, w, C)."""
-        latents = self.autoencoder.encode(fields.flatten(0, -4))
-        mean = torch.from_numpy(self.statistics["latent_mean"]).to(latents)
-        return (latents.unflatten(0, fields.shape[:-3]) - mean) / self.latent_deviation(times).to(latents)
+    @property
+    def static_prior(self) -> bool:
+        """Whether the denoiser knows a covariance of the latents that guidance can use instead of its Jacobian."""
+        return hasattr(self.denoiser, "covariance")
 
-    def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
-        """Standardised latents (..., time, h, w, C) to standardised fields (..., time, channel, lat, lon)."""
-        mean = torch.from_numpy(self.statistics["latent_mean"]).to(latents)
-        raw = latents * self.latent_deviation(times).to(latents) + mean
-        return self.autoencoder.decode(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])
-
-    def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
-        """Linear map that stands in for the derivative of `decode`; arguments as there."""
-        raw = latents * self.latent_deviation(times).to(latents)
-        return self.tangent(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])
+    def climatology(self, times: np.ndarray) -> np.ndarray:
+        """Mean state at `times` (datetime64): (time, channel, latitude, longitude), physical units."""
+        return self.normalisation.mean(times)
 
     def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised fields (..., time, channel, lat, lon) in physical units; NaN where a channel does not exist."""
-        values = fields * self.scale + self.climatology(times)
-        return np.where(self.mask, values, np.float32(np.nan))
+        return self.normalisation.physical(fields, times)
 
     def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Physical fields (..., time, channel, lat, lon) as standardised anomalies; 0 where missing."""
-        return np.nan_to_num((fields - self.climatology(times)) / self.scale).astype("f4")
+        """Physical fields (..., time, channel, lat, lon), standardised; 0 where missing."""
+        return self.normalisation.standardised(fields, times)
+
+    def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
+        """Standardised fields (..., time, channel, lat, lon) to standardised latents (..., time, h, w, C)."""
+        raw = self.autoencoder.encode(fields.flatten(0, -4)).unflatten(0, fields.shape[:-3])
+        return self.latents.standardise(raw, times)
+
+    def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
+        """Standardised latents (..., time, h, w, C) to standardised fields (..., time, channel, lat, lon)."""
+        raw = self.latents.restore(latents, times)
+        return self.autoencoder.decode(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])
+
+    def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
+        """Linear map that stands in for the derivative of `decode`; arguments as there. Only with a `tangent`."""
+        if self.tangent is None:
+            raise ModelError(f"Model {self.name!r} has no tangent; differentiate decode instead.")
+        raw = self.latents.restore_linear(latents, times)
+        return self.tangent(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])

@@ -1,0 +1,82 @@
+"""Kinds of denoiser that model directories know: how each is described, and built from its description."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
+from xappa.diffusion.preconditioning import Denoiser
+from xappa.errors import ModelError
+from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
+from xappa.models.local import LocalCorrection, LocalSpec
+from xappa.models.residual import Residual, ResidualSpec
+from xappa.models.transformer import Transformer, TransformerSpec
+
+
+def describe(denoiser: nn.Module) -> dict[str, Any]:
+    """What `build` needs to make a denoiser of the same kind and size: numbers and words.
+
+    Raises
+    ------
+    ModelError
+        If it is of a kind that has no description.
+    """
+    if isinstance(denoiser, GaussianDenoiser):
+        if denoiser.residual is None:
+            raise ModelError("A model needs a residual network beside the Gaussian prior; found none. Train one first.")
+        return {
+            "kind": "gaussian-residual",
+            "patterns": denoiser.prior.patterns.shape[2],
+            "joint": denoiser.prior.joint,
+            "residual": dataclasses.asdict(denoiser.residual.spec),  # type: ignore[call-overload]
+            **({"local": dataclasses.asdict(denoiser.local.spec)} if denoiser.local else {}),  # type: ignore[call-overload]
+        }
+    if isinstance(denoiser, Denoiser) and isinstance(denoiser.backbone, Transformer):
+        return {"kind": "transformer", "backbone": dataclasses.asdict(denoiser.backbone.spec)}
+    if isinstance(denoiser, Denoiser) and isinstance(denoiser.backbone, GraphTransformer):
+        return {"kind": "graph-transformer", "backbone": dataclasses.asdict(denoiser.backbone.spec)}
+    raise ModelError(f"{type(denoiser).__name__} cannot be written; expected one of {', '.join(BUILDERS)}.")
+
+
+def build(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    """The denoiser that `record` describes, on windows (window, *latent_shape), with parameters of no meaning.
+
+    Raises
+    ------
+    ModelError
+        If its kind is not known.
+    """
+    if record["kind"] not in BUILDERS:
+        raise ModelError(f"Unknown kind of denoiser {record['kind']!r}; expected one of {', '.join(BUILDERS)}.")
+    return BUILDERS[record["kind"]](record, window, latent_shape)
+
+
+def _gaussian(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    prior = GaussianPrior(window, latent_shape, record["patterns"], record["joint"])
+    local = LocalCorrection(LocalSpec(**tuples(record["local"]))) if "local" in record else None
+    return GaussianDenoiser(prior, Residual(ResidualSpec(**tuples(record["residual"]))), local)
+
+
+def _transformer(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    return Denoiser(Transformer(TransformerSpec.from_config(record["backbone"])))
+
+
+def _graph_transformer(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    return Denoiser(GraphTransformer(GraphTransformerSpec.from_config(record["backbone"])))
+
+
+def tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """Lists, as JSON has them, as tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+
+
+BUILDERS: dict[str, Callable[[dict[str, Any], int, tuple[int, int, int]], nn.Module]] = {
+    "gaussian-residual": _gaussian,
+    "transformer": _transformer,
+    "graph-transformer": _graph_transformer,
+}
+"""Kinds of denoiser, by the names that model directories give them."""

@@ -1,0 +1,72 @@
+"""A linear correction of the Gaussian's estimate that differs from place to place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from xappa.models.dates import local_time, year_progress
+from xappa.models.embedding import sine_encoding
+
+
+@dataclass(frozen=True)
+class LocalSpec:
+    """Size of the correction: window K, latent shape (h, w, C), number of shared matrices, features of the gains."""
+
+    window: int
+    shape: tuple[int, int, int]
+    rank: int = 96
+    features: int = 64
+
+
+class LocalCorrection(nn.Module):
+    """What a zonally homogeneous Gaussian misses at each place: M(place) times its estimate there.
+
+    In time, windows are taken apart into cosines. For each, M is a matrix between the channels of one place, which is
+    a weighted sum of `rank` matrices that all places share. Gains, which depend on the noise level and the season,
+    scale what goes in and what comes out.
+
+    Parameters
+    ----------
+    spec : LocalSpec
+    """
+
+    cosines: Tensor
+
+    def __init__(self, spec: LocalSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        h, w, c = spec.shape
+        k = spec.window
+        self.register_buffer("cosines", cosines(k), persistent=False)
+        self.weights = nn.Parameter(torch.zeros(k, h * w, spec.rank))
+        self.matrices = nn.Parameter(torch.randn(k, spec.rank, c, c) / c)
+        self.gains = nn.Sequential(
+            nn.Linear(spec.features + 4, spec.features), nn.SiLU(), nn.Linear(spec.features, 2 * k * c)
+        )
+        nn.init.zeros_(self.gains[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.gains[2].bias)  # type: ignore[arg-type]
+
+    def forward(self, estimate: Tensor, c_noise: Tensor, date: Tensor) -> Tensor:
+        """Correction of windows (B, K, h, w, C); c_noise (B,), date (B, K, 4) of which the first time counts."""
+        batch, k, h, w, c = estimate.shape
+        first = date[:, 0]
+        season = torch.cat([year_progress(first), local_time(first, 0.0)], -1).to(estimate)
+        code = torch.cat([sine_encoding(c_noise, self.spec.features).to(estimate), season], -1)
+        inward, outward = (1 + self.gains(code)).view(batch, 2, k, 1, 1, c).unbind(1)
+        modes = torch.einsum("kt,bthwc->bkhwc", self.cosines, estimate) * inward
+        matrices = (self.weights @ self.matrices.flatten(2)).view(k * h * w, c, c)
+        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, c) @ matrices
+        modes = modes.view(k, h, w, batch, c).permute(3, 0, 1, 2, 4) * outward
+        return torch.einsum("kt,bkhwc->bthwc", self.cosines, modes)
+
+
+def cosines(length: int) -> Tensor:
+    """Orthonormal cosines (the second discrete cosine transform): (mode, time)."""
+    k = torch.arange(length, dtype=torch.float64)
+    waves = torch.cos(math.pi / length * k[:, None] * (k + 0.5)) * math.sqrt(2 / length)
+    waves[0] /= math.sqrt(2)
+    return waves.float()
