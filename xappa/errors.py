@@ -29,12 +29,24 @@ class ModelError(XappaError):
     """A model that is unknown or incomplete."""
 
 
+class DownloadError(ModelError):
+    """Files of a model that could not be downloaded: no network, no such address, no room on the disk."""
+
+
 class IntegrityError(ModelError):
     """A file whose contents are not those that the registry names."""
 
 
+class OperatorError(XappaError):
+    """An observation operator that cannot be applied, or a function that cannot be differentiated."""
+
+
 class OptionError(XappaError):
     """An option with a value that is not valid."""
+
+
+class SamplingError(XappaError):
+    """Numbers that are not finite, made while sampling; the message names the noise level, the member and a cause."""
 
 
 class MissingDependency(XappaError, ImportError):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xappa.errors import ModelError, nearest_names
+from xappa.errors import ModelError, OptionError, nearest_names
 from xappa.options import cache_folder, get_options
 
 if TYPE_CHECKING:
+    from xappa.models.fetching.pool import Pool
     from xappa.models.model import Model
 
 
@@ -29,12 +31,18 @@ class Entry:
         Address of the folder that holds the files; empty where they come with the package.
     about : str
         One line for the list.
+    repository : str
+        Dataset repository of the Hugging Face Hub with an official project; its files are found by their role.
+    roles : dict
+        ``"required"`` or ``"optional"`` by role, for such a repository.
     """
 
     name: str
-    files: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
     url: str = ""
     about: str = ""
+    repository: str = ""
+    roles: dict[str, str] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1)
@@ -45,48 +53,129 @@ def registry() -> dict[str, Entry]:
 
 
 def models() -> dict[str, str]:
-    """Names of the models that `load` knows, each with one line on what it is."""
-    return {name: entry.about for name, entry in registry().items()}
+    """Names of the models that `load` knows, each with one line on what it is.
+
+    For weights that are fetched, the line names the revision in the cache, and whether the authors had a newer one
+    when they were last asked. Nobody is asked here.
+    """
+    return {name: entry.about + _state_of(entry) for name, entry in registry().items()}
 
 
-def fetch(name: str) -> Path:
+def fetch(
+    name: str,
+    path: str | Path | None = None,
+    revision: str | None = None,
+    progress: bool | None = None,
+    choose: Mapping[str, str] | None = None,
+) -> Path:
     """Folder that holds a model's files; what is missing is downloaded and checked.
 
     Parameters
     ----------
     name : str
         A name that `models` lists.
+    path : str or Path, optional
+        Folder for the files. Default: one in the cache (``set_options(cache_dir=…)``, ``XAPPA_CACHE``), or in the
+        package for an embedded model.
+    revision : str, optional
+        Branch, tag or hash of a commit of the repository with official weights; `load` uses it from then on.
+        Default: the one that was fetched before, else the newest. A newer one is reported, never taken by itself.
+    progress : bool, optional
+        Whether a progress bar is shown. Default: the option ``progress``.
+    choose : dict, optional
+        Where a repository holds several runs: which one, by role (``"denoiser"``, ``"autoencoder"``,
+        ``"statistics"``, ``"masks"``), as a path or a part that no other has; ``"weights"``: ``"last"`` (default)
+        or ``"best"``.
 
     Returns
     -------
     Path
-        In the package for an embedded model, else in the cache (``set_options(cache_dir=…)``).
 
     Raises
     ------
     ModelError
-        If no model has that name.
+        If no model has that name, or the repository does not tell which files make it.
+    DownloadError
+        If files are missing and cannot be had: no network, no room.
+    IntegrityError
+        If a file that arrives is not the one that was announced.
+    OptionError
+        If an option does not apply to the model.
     """
-    entry = _entry(name)
+    return _fetch(_entry(name), path, revision, progress, choose)
+
+
+def _fetch(
+    entry: Entry,
+    path: str | Path | None = None,
+    revision: str | None = None,
+    progress: bool | None = None,
+    choose: Mapping[str, str] | None = None,
+    explicit: bool = True,
+) -> Path:
+    if entry.repository:
+        from xappa.models.fetching.released import fetch_released
+
+        return fetch_released(
+            entry.name,
+            entry.repository,
+            entry.roles,
+            _pool(entry, path),
+            revision=revision,
+            progress=progress,
+            choose=choose,
+            explicit=explicit,
+        )
+    if revision is not None or choose or (path is not None and not entry.url):
+        raise OptionError(
+            f"The model {entry.name!r} has neither revisions nor runs"
+            + (", and comes with the package: no path is needed." if not entry.url else ".")
+        )
     if not entry.url:
-        return Path(str(resources.files("xappa.data") / name))
+        return Path(str(resources.files("xappa.data") / entry.name))
     import pooch
 
-    goodboy = pooch.create(path=cache_folder() / name, base_url=entry.url, registry=entry.files)
+    store = pooch.create(path=path or cache_folder() / entry.name, base_url=entry.url, registry=entry.files)
     for file in entry.files:
-        goodboy.fetch(file, progressbar=True)
-    return Path(goodboy.path)
+        store.fetch(file, progressbar=progress is not False)
+    return Path(store.path)
 
 
-def load(name_or_path: str | Path | None = None, *, device: str | None = None) -> Model:
+def _pool(entry: Entry, path: str | Path | None = None) -> Pool:
+    from xappa.models.fetching.pool import Pool
+
+    return Pool(cache_folder() / entry.name) if path is None else Pool(Path(path).expanduser(), single=True)
+
+
+def _state_of(entry: Entry) -> str:
+    if not entry.repository:
+        return ""
+    from xappa.models.fetching.released import note
+
+    return f" ({note(_pool(entry))})"
+
+
+def load(
+    name_or_path: str | Path | None = None,
+    *,
+    device: str | None = None,
+    checkpoint: str | None = None,
+    statistics: str | Path | None = None,
+) -> Model:
     """Load a model.
 
     Parameters
     ----------
     name_or_path : str or Path, optional
-        A name that `models` lists, or a model directory. Default: the option ``default_model`` (``"speedy"``).
+        A name that `models` lists, a model directory, or (part of) an official project: its root, an autoencoder's
+        run, a latent dump, a denoiser's lap or checkpoint (``.pth``), a flat folder of one model's files. Default: the
+        option ``default_model`` (``"speedy"``).
     device : str, optional
         Where the networks go, in torch's words; default: an accelerator where there is one, else the CPU.
+    checkpoint : {"last", "best"}, optional
+        Of an official run. Default: the last, or the one that is there.
+    statistics : str or Path, optional
+        Zarr store of an official run's statistics. Default: the one beside the run or in the project's ``data``.
 
     Returns
     -------
@@ -95,7 +184,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
     Raises
     ------
     ModelError
-        If there is no such model.
+        If there is no such model, the path holds several (they are listed), or files of it are missing or do not fit
+        together (all problems are named).
     IntegrityError
         If a file's hash is not the one that the registry, or the directory's ``model.json``, gives.
 
@@ -110,25 +200,22 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
     place = str(resolve(device))
     name = get_options().default_model if name_or_path is None else name_or_path
     path = Path(name)
-    if path.is_dir():
-        return _load(
-            str(path.resolve()),
-            (path / "model.json").stat().st_mtime_ns if (path / "model.json").exists() else 0,
-            None,
-            place,
-        )
+    if path.is_dir() or path.suffix == ".pth":
+        from xappa.models.opening import open_model
+
+        return open_model(path, place, checkpoint, None if statistics is None else Path(statistics))
     entry = _entry(str(name))
-    return _load(str(fetch(entry.name)), 0, entry.name, place)
+    if entry.repository:
+        folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
+        return load(folder, device=device, checkpoint=checkpoint, statistics=statistics)
+    return _load(str(_fetch(entry)), entry.name, place)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: str, modified: int, name: str | None, device: str) -> Model:
+def _load(folder: str, name: str, device: str) -> Model:
     from xappa.models.directory import read_model
 
-    model = read_model(Path(folder), registry()[name].files if name else None)
-    for network in (model.autoencoder, model.tangent, model.denoiser):
-        network.to(device)
-    return model
+    return read_model(Path(folder), registry()[name].files).to(device)
 
 
 def _entry(name: str) -> Entry:

@@ -1,0 +1,133 @@
+"""The lock file: which revision, and which files with which identities, a folder of weights holds or is to hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from xappa.errors import ModelError
+from xappa.models.fetching.identity import RemoteFile, difference
+
+NAME = "xappa-lock.json"
+GUARD = ".xappa.lock"
+FORMAT = 1
+SHORTEST = 7  # digits of a hash that is recognised without asking
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a folder holds.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    repository : str
+    revision : str
+        Hash of the commit.
+    asked : str
+        Branch, tag or hash that `revision` was found by.
+    licence : str
+        As the repository's card states it, or nothing.
+    chosen : dict
+        What a person chose, by role.
+    choice : dict
+        What that, and the layout, led to.
+    files : dict
+        Files by role.
+    """
+
+    name: str
+    repository: str
+    revision: str
+    asked: str
+    licence: str
+    chosen: dict[str, str]
+    choice: dict[str, str]
+    files: dict[str, tuple[RemoteFile, ...]]
+
+    @property
+    def all_files(self) -> tuple[RemoteFile, ...]:
+        """Files of all roles, each once."""
+        return tuple(dict.fromkeys(file for files in self.files.values() for file in files))
+
+    def missing(self, folder: Path) -> dict[RemoteFile, str]:
+        """Files that are not in `folder` as they should be, and what is there instead."""
+        found = {file: difference(folder / file.path, file) for file in self.all_files}
+        return {file: what for file, what in found.items() if what}
+
+    def suits(self, revision: str | None, choice: Mapping[str, str]) -> bool:
+        """Whether it is what is asked for: any revision or that of a (short) hash; a part of each chosen path."""
+        same = revision is None or (len(revision) >= SHORTEST and self.revision.startswith(revision.lower()))
+        return same and all(part.strip("/") in self.choice.get(role, "") for role, part in choice.items())
+
+
+def read_lock(folder: Path) -> Lock | None:
+    """The lock file of a folder, or None where it has none.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read.
+    """
+    path = folder / NAME
+    try:
+        record = json.loads(path.read_text())
+        if record["format"] != FORMAT:
+            raise ModelError(f"{path} has format {record['format']!r}; this version of xappa reads {FORMAT}.")
+        files = {role: tuple(RemoteFile(**file) for file in listed) for role, listed in record.pop("files").items()}
+        del record["format"]
+        return Lock(files=files, **record)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{path} is not a lock file ({error}). Delete it, and fetch again.") from error
+
+
+def write_lock(folder: Path, lock: Lock) -> None:
+    """Write the lock file of a folder."""
+    files = {role: [vars(file) for file in listed] for role, listed in lock.files.items()}
+    write_text(folder / NAME, json.dumps({"format": FORMAT, **vars(lock), "files": files}, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file: completely, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+@contextmanager
+def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold `folder` for this process; `waiting()` is called if another one has it.
+
+    A process that is killed loses its hold, so that nothing has to be removed by hand.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    guard: BaseFileLock = FileLock(folder / GUARD)
+    try:
+        _acquire(guard, waiting)
+    except NotImplementedError:  # a file system without locks
+        guard = SoftFileLock(folder / f"{GUARD}.soft")
+        _acquire(guard, waiting)
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def _acquire(guard: BaseFileLock, waiting: Callable[[], None]) -> None:
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        guard.acquire()
