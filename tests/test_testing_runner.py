@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from xappa.errors import DatasetError
+from xappa.platforms import ORBITS, Orbit, satellite_steps
 from xappa.testing import compare, recognise, run
 from xappa.testing.__main__ import main
 
@@ -108,6 +111,105 @@ def test_official_folder_under_another_name(shared, tmp_path, capsys, name):
     weights[key] += 1e-3 * weights[key].norm()
     save_file(weights, folder / "weights.safetensors")
     assert main([str(folder)]) == 1
+
+
+def test_all_official_folders(shared, capsys):
+    """Every recorded output of the official code is recomputed within its tolerance; no folder is left out."""
+    assert main([str(shared("fixtures"))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith("0 above tolerance; 0 not covered")
+    folders = {line.split()[0] for line in lines[:-1]}
+    assert {path.parent.name for path in shared("fixtures").glob("*/io.safetensors")} | {"run_dir"} <= folders
+    counts = {name: sum(line.startswith(f"{name} ") for line in lines) for name in folders}
+    inputs = {
+        "create_masks": {"split_seed"},
+        "era5_dataset": set(),
+        "graphdit_tiny": {"t", "x", "date"},
+        "latent_dataset": set(),
+        "satellite": set(),
+        "stations": {"lat", "lon"},
+    }
+    for name, given in inputs.items():
+        recorded = set(load_file(shared("fixtures") / name / "io.safetensors")) - given
+        assert counts[name] == len(recorded), name
+
+
+def copied(shared, tmp_path, name):
+    """A copy of an official folder, with links to what lies beside it."""
+    for path in shared("fixtures").iterdir():
+        if path.name == name:
+            shutil.copytree(path, tmp_path / name)
+        else:
+            (tmp_path / path.name).symlink_to(path)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("name", "output"),
+    [
+        ("graphdit_tiny", "y"),
+        ("graphdit_tiny", "self_edges"),
+        ("graphdit_tiny", "ico2_latlon"),
+        ("satellite", "orbit_iss_delay5"),
+        ("create_masks", "st_assim"),
+        ("stations", "flat"),
+        ("create_masks", "sat_cov_len_1"),
+        ("create_masks", "st5k_valid"),
+        ("era5_dataset", "state"),
+        ("era5_dataset", "context_raw"),
+        ("era5_dataset", "unstandardized"),
+        ("latent_dataset", "blanket"),
+        ("latent_dataset", "std"),
+        ("latent_dataset", "length"),
+    ],
+)
+def test_corrupted_official_output_fails(shared, tmp_path, name, output):
+    folder = copied(shared, tmp_path, name)
+    value = load_file(folder / "io.safetensors")[output]
+    # Sets may differ by a thousandth: more than that is changed.
+    edit(folder, **{output: value * 1.01 if value.is_floating_point() else value + 1000})
+    rows = {row.output: row for row in run(folder)}
+    assert not rows.pop(output).ok
+    related = {"st5k_valid": {"st5k_assim"}, "std": {"blanket"}}.get(output, set())
+    assert all(row.ok for key, row in rows.items() if key not in related)
+
+
+@pytest.mark.parametrize("file", ["model_best.pth", "latents/tiny/stats.pth", "latents/tiny/ae/model.pth"])
+def test_changed_run_directory_fails(shared, tmp_path, file):
+    folder = copied(shared, tmp_path, "run_dir")
+    path = folder / "autoencoders" / "tiny" / "0" / file
+    tensors = torch.load(path, weights_only=True)
+    torch.save({key: 1.01 * value for key, value in tensors.items()}, path)
+    rows = list(run(folder))
+    missing = not any("cae_f32_tiny" in row.output for row in rows)
+    used = file != "model_best.pth"  # the copy beside the latents is what is read
+    assert (missing or not all(row.ok for row in rows)) == used
+
+
+def test_missing_key_fails(shared, tmp_path):
+    text = shared("fixtures/state_dict_keys_vit_large.txt").read_text()
+    (tmp_path / "state_dict_keys_vit_large.txt").write_text(text.replace("blocks.3.theta\t", "blocks.3.thetas\t"))
+    assert main([str(tmp_path)]) == 1
+
+
+def test_other_orbits_grids_and_stations(tmp_path):
+    """Names, sizes and numbers come from the folder."""
+    step, track = 3.0, ORBITS["metop"].track(4 + np.arange(90) / 30)
+    latitude, longitude = 90 - step * np.arange(61), step * np.arange(120)
+    mine = Orbit(500, 60, 10)
+    seen = satellite_steps(mine, latitude, longitude, range(2), step_hours=3, per_hour=20, radius=7)
+    orbit = {"orbital_altitude": 500, "inclination": 60, "initial_phase": 10, "obs_freq": 20, "fov": 7}
+    tensors = {
+        "orbit_metop_delay4_f30": torch.from_numpy(np.stack(track, -1).reshape(3, 30, 2)).float(),
+        "sat_mine_dt3_0": torch.from_numpy(seen[0]),
+        "sat_mine_dt3_1": torch.from_numpy(seen[1]),
+    }
+    save_file(tensors, tmp_path / "io.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"mine": orbit, "shape": [61, 120]}))
+    rows = list(run(tmp_path))
+    assert {row.output for row in rows} == set(tensors) and all(row.ok for row in rows)
+    (tmp_path / "config.json").write_text(json.dumps({"mine": orbit | {"fov": 6}, "shape": [61, 120]}))
+    assert all(row.ok == row.output.startswith("orbit") for row in run(tmp_path))
 
 
 def test_compare(tmp_path):

@@ -17,7 +17,7 @@ EPILOG = """exit status: 0 all outputs within tolerance; 1 some are not, or none
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m xappa.testing", description=__doc__, epilog=EPILOG)
-    parser.add_argument("folder", nargs="+", type=Path, help="a fixture folder, or a folder of fixture folders")
+    parser.add_argument("folder", nargs="+", type=Path, help="a fixture folder, a run directory, or a folder of these")
     try:
         folders, uncovered = _select(parser.parse_args(argv).folder)
     except DatasetError as error:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     rows = [_show(row) for folder in folders for row in run(folder)]
     for folder in uncovered:
-        print(f"{folder.name:<28}not covered")
+        print(f"{folder.name:<28} not covered")
     failed = sum(not row.ok for row in rows)
     print(f"{len(rows)} outputs of {len(folders)} folders, {failed} above tolerance; {len(uncovered)} not covered")
     return 0 if rows and not failed else 1
@@ -50,7 +50,7 @@ def _select(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def _show(row: Row) -> Row:
     verdict = "ok" if row.ok else f"FAIL  {row.note}".rstrip()
-    print(f"{row.folder:<28}{row.output:<32}{row.error:>10.2e}{row.tolerance:>10.0e}  {verdict}", flush=True)
+    print(f"{row.folder:<28} {row.output:<36}{row.error:>10.2e}{row.tolerance:>10.0e}  {verdict}", flush=True)
     return row
 
 

@@ -17,11 +17,12 @@ from xappa.diffusion.adams_bashforth import adams_bashforth
 from xappa.diffusion.composition import STITCHING, Composition, fold, unfold
 from xappa.diffusion.gmres import gmres
 from xappa.diffusion.guidance import MMPS, SDA, W2C, Guidance, Observation
+from xappa.diffusion.guidance.covariance import variances
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.samplers import DDIM, DDPM, LMS, PC, Denoise, Noise, Rewind, Sampler
 from xappa.diffusion.schedule import SCHEDULES
 from xappa.testing.networks import autoencoder, transformer
-from xappa.testing.runner import Row, compare, load, register
+from xappa.testing.runner import Fixture, Row, compare, load, register
 
 Tensors = dict[str, Tensor]
 OFFICIAL = {"blended": "average"}
@@ -66,21 +67,29 @@ def check_adams_bashforth(folder: Path) -> Iterator[Row]:
             yield compare(folder, name, rows, expected)
 
 
+def sibling(folder: Path, key: str, usual: str) -> Path:
+    """Folder of the network that config.json names by its path (entry `key`, or ``weights``), or the usual one."""
+    config = Fixture(folder).config
+    if isinstance(config.get(key), str):
+        return folder / config[key]
+    return (folder / config["weights"]).parent if key == "vit" and "weights" in config else folder.parent / usual
+
+
 def network(folder: Path, date: Tensor, dtype: torch.dtype = torch.float32) -> Denoise:
-    """Denoiser of windows in any flattening: the small transformer beside `folder`, on `date`."""
-    backbone = transformer(folder.parent / "vidit_tiny").requires_grad_(False).to(dtype)
+    """Denoiser of windows in any flattening: the transformer that `folder` names, on `date`."""
+    backbone = transformer(sibling(folder, "vit", "vidit_tiny")).requires_grad_(False).to(dtype)
     spec, denoiser = backbone.spec, Denoiser(backbone)
     window = (spec.blanket_size, *spec.shape, spec.in_channels)
     return lambda x, sigma: denoiser(x.reshape(-1, *window), sigma, date).reshape(x.shape)
 
 
-def sampler(name: str) -> Sampler | None:
-    """Sampler that an output such as ``lms_s8_o3`` stands for."""
-    if not (found := re.match(r"(ddim|ddpm|lms|pc(\d)|rewind_(jump|small))_s(\d+)(?:_[or](\d+))?", name)):
+def sampler(name: str, delta: float = 0.1) -> Sampler | None:
+    """Sampler that an output such as ``lms_s8_o3`` stands for; `delta` is that of predictor-corrector ones."""
+    if not (found := re.match(r"(ddim|ddpm|lms|pc(\d+)|rewind_(jump|small))_s(\d+)(?:_[or](\d+))?", name)):
         return None
     kind, corrections, rewind, steps, number = found.groups()
     if kind.startswith("pc"):
-        return PC(int(steps), corrections=int(corrections), delta=0.1)
+        return PC(int(steps), corrections=int(corrections), delta=delta)
     if rewind:
         return Rewind(int(steps), depth=int(number), jump=rewind == "jump")
     return LMS(int(steps), int(number)) if kind == "lms" else {"ddim": DDIM, "ddpm": DDPM}[kind](int(steps))
@@ -94,9 +103,10 @@ def recorded(draws: Tensor | None) -> Noise:
 @register("samplers")
 def check_samplers(folder: Path) -> Iterator[Row]:
     """Samples from a given start, with given noise."""
-    _, io = load(folder)
+    config, io = load(folder)
+    delta = config.get("pc", {}).get("delta", 0.1)
     for name, expected in io.items():
-        sample = sampler(name)
+        sample = sampler(name, delta)
         if sample is None or name.endswith("_noise"):
             continue
         denoiser, x = network(folder, io["date"], expected.dtype), io["x1"].to(expected.dtype)
@@ -109,7 +119,7 @@ def guided(name: str) -> Guidance | None:
     """Guidance that an output such as ``mmps_..._it2_tw1`` or ``sda_..._g0.05`` stands for; None: ``den_...``."""
     kind = name.partition("_")[0]
     if kind == "mmps":
-        iterations, tweedie = re.findall(r"_(?:it|tw)(\d)", name)
+        iterations, tweedie = re.findall(r"_(?:it|tw)(\d+)", name)
         return replace(MMPS.official(), iterations=int(iterations), tweedie=tweedie == "1")
     gamma = re.search(r"_g([\d.]+)", name)
     return None if kind == "den" else {"sda": SDA, "w2c": W2C}[kind](float(gamma[1]) if gamma else 1.0)
@@ -121,7 +131,7 @@ def guidance_row(folder: Path, name: str, io: Tensors, over: str, observation: O
     sigma = torch.tensor(float(level[1]) if level else 1.0)
     x_t, denoiser = io[over] * torch.sqrt(1 + sigma**2), network(folder, io["date"], expected.dtype)
     if (guidance := guided(name)) is not None:
-        y, variance = observation.y.to(expected), observation.variance.to(expected)
+        y, variance = observation.y.to(expected), variances(observation.variance).to(expected)
         denoiser = guidance.guide(denoiser, replace(observation, y=y, variance=variance))
     with torch.no_grad():
         found = denoiser(x_t.to(expected), sigma.to(expected))
@@ -164,7 +174,7 @@ class Decoding:
     """
 
     def __init__(self, folder: Path, io: Tensors, times: Sequence[int], first: int = 0, prefix: str = "") -> None:
-        self.network = autoencoder(folder.parent / "cae_f32_tiny").requires_grad_(False)
+        self.network = autoencoder(sibling(folder, "cae", "cae_f32_tiny")).requires_grad_(False)
         self.io, self.times, self.frames, self.prefix = io, times, [t - first for t in times], prefix
 
     def pick(self, x: Tensor, time: int) -> Tensor:
@@ -187,10 +197,10 @@ def check_guidance_decoder(folder: Path) -> Iterator[Row]:
     """Observed pixels, and denoisers guided through the decoder."""
     _, io = load(folder)
     for name in io:
-        if found := re.fullmatch(r"mask_state_y_(\d)", name):
+        if found := re.fullmatch(r"mask_state_y_(\d+)", name):
             state = Decoding(folder, io, []).pick(io["x_phys"][[int(found[1])]], int(found[1]))
             yield compare(folder, name, state[0], io[name], 0.0)
-        elif found := re.match(r"(?:A_x_lat|mmps|sda|w2c)_L(\d)", name):
+        elif found := re.match(r"(?:A_x_lat|mmps|sda|w2c)_L(\d+)", name):
             x, operator = f"x_lat_L{found[1]}", Decoding(folder, io, range(int(found[1])))
             if name.startswith("A_"):
                 yield compare(folder, name, operator(io[x])[0], io[name])

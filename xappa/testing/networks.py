@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES
@@ -23,6 +24,7 @@ from xappa.models.transformer import Transformer, TransformerSpec
 from xappa.testing.runner import Fixture, Row, compare, load, load_weights, register
 
 Outputs = dict[str, Callable[[], Tensor]]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def _rows(folder: Path, tensors: dict[str, Tensor], outputs: Outputs) -> Iterator[Row]:
@@ -31,6 +33,11 @@ def _rows(folder: Path, tensors: dict[str, Tensor], outputs: Outputs) -> Iterato
         if name in tensors:
             with torch.no_grad():
                 yield compare(folder, name, make(), tensors[name])
+
+
+def _precisions(network: Network) -> dict[torch.dtype, Network]:
+    """A network, and its copy in double precision."""
+    return {torch.float32: network, torch.float64: copy.deepcopy(network).double()}
 
 
 def autoencoder(folder: Path) -> ConvAutoencoder:
@@ -48,10 +55,10 @@ def transformer(folder: Path) -> Transformer:
 
 
 @register("cae", recognise=lambda f: {"lat_channels", "hid_channels", "resize"} <= f.config.keys())
-def check_autoencoder(folder: Path) -> Iterator[Row]:
+def check_autoencoder(folder: Path, network: ConvAutoencoder | None = None) -> Iterator[Row]:
     """Encode, decode and what lies between; states are (B, H*W, C) and latents (B, h*w, C) in the folder."""
     _, io = load(folder)
-    networks = {torch.float32: autoencoder(folder), torch.float64: autoencoder(folder).double()}
+    networks = _precisions(autoencoder(folder) if network is None else network)
     spec = networks[torch.float32].spec
 
     def image(x: Tensor) -> Tensor:
@@ -78,10 +85,10 @@ def check_autoencoder(folder: Path) -> Iterator[Row]:
 
 
 @register("vidit", recognise=lambda f: f.config.get("arch") == "vit")
-def check_transformer(folder: Path) -> Iterator[Row]:
+def check_transformer(folder: Path, network: Transformer | None = None) -> Iterator[Row]:
     """Transformer, denoiser and their parts; windows are flattened (time, latitude, longitude, channel)."""
     _, io = load(folder)
-    networks = {torch.float32: transformer(folder), torch.float64: transformer(folder).double()}
+    networks = _precisions(transformer(folder) if network is None else network)
     single, date = networks[torch.float32], io["date"]
     spec = single.spec
     window = (spec.blanket_size, *spec.shape, spec.in_channels)

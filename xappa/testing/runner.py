@@ -16,7 +16,7 @@ from xappa.errors import DatasetError, XappaError
 if TYPE_CHECKING:
     import torch
 
-CHECKS = ("xappa.testing.networks", "xappa.testing.diffusion")
+CHECKS = tuple(f"xappa.testing.{name}" for name in ("networks", "diffusion", "graphs", "observing", "datasets", "runs"))
 """Modules whose import registers the checks of this package."""
 
 
@@ -67,9 +67,11 @@ class Fixture:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """Names of the tensors of io.safetensors."""
+        """Names of the tensors of io.safetensors; none if there is no such file."""
         from safetensors import safe_open
 
+        if not (self.path / "io.safetensors").is_file():
+            return frozenset()
         with safe_open(self.path / "io.safetensors", framework="numpy") as file:
             return frozenset(file.keys())
 
@@ -126,20 +128,27 @@ def recognise(folder: Path) -> str | None:
 def find(folder: Path) -> list[Path]:
     """Fixture folders at `folder`: itself, or those directly in it, by name.
 
+    Run directories and lists of keys (``state_dict_keys_*.txt``) count as well.
+
     Raises
     ------
     DatasetError
         If there is no such folder, or no fixture in it.
     """
     layout = "a folder with config.json and io.safetensors, or a folder of such folders"
+    if _is_fixture(folder):
+        return [folder]
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder; expected {layout}")
-    if (folder / "io.safetensors").is_file():
-        return [folder]
-    found = sorted(file.parent for file in folder.glob("*/io.safetensors"))
+    found = sorted(filter(_is_fixture, folder.iterdir()))
     if not found:
         raise DatasetError(f"{folder} holds no io.safetensors; expected {layout}")
     return found
+
+
+def _is_fixture(path: Path) -> bool:
+    keys = path.is_file() and path.name.startswith("state_dict_keys_")
+    return keys or (path / "io.safetensors").is_file() or (path / "autoencoders").is_dir()
 
 
 def run(folder: Path) -> Iterator[Row]:
@@ -207,3 +216,10 @@ def compare(
         return Row(name, output, 0.0, tolerance)
     error = float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b))
     return Row(name, output, math.inf if math.isnan(error) else error, tolerance)
+
+
+def compare_sets(folder: Path, output: str, found: torch.Tensor, expected: torch.Tensor, tolerance: float = 0.0) -> Row:
+    """Compare sets of integers: the error is the number of those in one set only, over the number expected."""
+    a, b = set(found.tolist()), set(expected.tolist())
+    error = 0.0 if a == b else len(a ^ b) / len(b) if b else math.inf
+    return Row(Fixture(folder).name, output, error, tolerance)
