@@ -13,8 +13,10 @@ import xarray as xr
 from xappa.errors import DatasetError, ObservationError, OptionError
 from xappa.labels import to_dataset
 from xappa.models.state import StateSpec
+from xappa.observations.correlation import Correlation, with_correlation
 from xappa.observations.flags import Flag
 from xappa.observations.form import build, is_one_form
+from xappa.observations.noise import standard_errors
 from xappa.tasks.observe import observe
 
 SPEC = StateSpec(
@@ -167,6 +169,80 @@ class TestNoise:
         assert (obs["2m_temperature_error"] == 3).all() and "noise_seed" not in obs.attrs
         xr.testing.assert_equal(obs["2m_temperature"], observe(truth(), self.where)["2m_temperature"])
         assert (observe(truth(), where, error={"2m_temperature": 1.0}, seed=0)["2m_temperature_error"] == 1).all()
+
+
+class TestCorrelatedNoise:
+    """Drawn as the network says: the sample's correlations are those of the formula."""
+
+    draws = 4000
+    size = 6
+
+    def errors(self, correlation: Correlation, **coords: Any) -> np.ndarray:
+        """Sample correlations (obs, obs) over independent draws, of a network of six reports."""
+        base = {
+            "time": np.repeat(TIMES[0], self.size),
+            "latitude": np.zeros(self.size),
+            "longitude": np.array([0.0, 1, 2, 3, 4, 5]),
+            "level": np.array([850.0, 700, 600, 500, 550, 650]),
+            "station": np.array(list("aaabbb")),
+        }
+        obs = build(base | coords, {"temperature": np.zeros(self.size)})
+        obs = with_correlation(obs, {"temperature": correlation})
+        rows = np.arange(self.size)
+        noise = standard_errors(obs, "temperature", rows, (self.draws, self.size), seed=1)
+        np.testing.assert_allclose(noise.std(0), 1, atol=0.06)
+        return np.corrcoef(noise.T)
+
+    def test_along_a_profile(self) -> None:
+        found = self.errors(Correlation("exponential", "level", 0.3, by=("station",)))
+        height = np.log([850.0, 700, 600, 500, 550, 650]) / 0.3
+        expected = np.exp(-abs(height[:, None] - height)) * np.kron(np.eye(2), np.ones((3, 3)))
+        np.testing.assert_allclose(found, expected, atol=0.06)
+
+    def test_the_same_in_a_block(self) -> None:
+        found = self.errors(Correlation("uniform", strength=0.6, by=("station",)))
+        expected = np.where(np.eye(6), 1, 0.6) * np.kron(np.eye(2), np.ones((3, 3)))
+        np.testing.assert_allclose(found, expected, atol=0.06)
+
+    def test_with_distance(self) -> None:
+        found = self.errors(Correlation("exponential", "place", 300.0, by=()))
+        degrees = abs(np.arange(6)[:, None] - np.arange(6))
+        np.testing.assert_allclose(found, np.exp(-degrees * np.deg2rad(6371.0) / 300), atol=0.06)
+
+    def test_through_observe(self) -> None:
+        where = network({"2m_temperature": 1.0, "mean_sea_level_pressure": 1.0}, 2000)
+        where = where.assign_coords(station=("obs", np.repeat(["a", "b"], 1000)))
+        where = with_correlation(where, {"2m_temperature": Correlation("uniform", strength=0.9, by=("station",))})
+        errors = {"2m_temperature": 1.0, "mean_sea_level_pressure": 1.0}
+        clean = observe(truth(), where)
+        noise = observe(truth(), where, error=errors, seed=3) - clean
+        spread = noise["2m_temperature"].values.reshape(2, 1000).std(1)
+        np.testing.assert_allclose(spread, np.sqrt(0.1), rtol=0.1)
+        plain = observe(truth(), network({"mean_sea_level_pressure": 1.0}, 2000), error=1.0, seed=3) - clean
+        np.testing.assert_allclose(noise["mean_sea_level_pressure"], plain["mean_sea_level_pressure"], atol=1e-9)
+        assert observe(truth(), where, error=errors)["2m_temperature"].attrs["error_correlation"]
+
+
+def test_errors_that_the_network_brings() -> None:
+    deviation = np.repeat([0.5, 3.0], 2000)
+    where = network({"2m_temperature": 1.0}, 4000).assign({"2m_temperature_error": ("obs", deviation)})
+    obs = observe(truth(), where, error="reported", seed=0)
+    noise = (obs - observe(truth(), where))["2m_temperature"].values.reshape(2, 2000)
+    np.testing.assert_allclose(noise.std(1), [0.5, 3.0], rtol=0.06)
+    np.testing.assert_array_equal(obs["2m_temperature_error"], deviation)
+    with pytest.raises(OptionError, match="the network has no errors"):
+        observe(truth(), network({"2m_temperature": 1.0}), error="reported")
+
+
+def test_any_operator() -> None:
+    def warmer(state: xr.Dataset) -> xr.DataArray:
+        return state["temperature"] + 2.0
+
+    where = network({"temperature": np.nan})
+    plain = observe(truth(), where)["temperature"]
+    np.testing.assert_allclose(observe(truth(), where, operator=warmer)["temperature"], plain + 2, rtol=1e-6)
+    near = observe(truth(), where, operator="nearest")["temperature"]
+    assert np.isfinite(near).all() and not np.allclose(near, plain, atol=0.1)
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -1,20 +1,28 @@
 """Observing networks of the twin experiments, for any state on a grid.
 
 Each network is drawn as arrays (time, channel, cell, error deviation), which a method on the grid can use as they
-are; `to_observations` says the same in the one CF form. Places of A, B and C are grid points, so that reading the
-state there is exact. D has places of its own, between grid points.
+are; `to_observations` says the same in the one CF form. Places of A, B, C and E are grid points, so that reading the
+state there is exact. D, F and G have places of their own, in the one CF form; H is A, D, F and G.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xappa import platforms
 from xappa.errors import choose
 from xappa.models.state import StateSpec
-from xappa.vocabulary import VARIABLES
+from xappa.observations.form import set_error
+from xappa.operators import Sounder
+from xappa.platforms import places
+from xappa.platforms.form import assemble, repeated
+from xappa.platforms.gridded import single_values
+from xappa.platforms.ground import Ground
 
 SURFACE = {
     "2m_temperature": 1.0,
@@ -62,6 +70,9 @@ class Reports:
         return self.error / scale.reshape(len(scale), -1)[self.channel, self.cell]
 
 
+Draw = Callable[[StateSpec, np.ndarray, np.ndarray, np.ndarray, int, np.random.Generator], Reports]
+
+
 def network(
     kind: str,
     spec: StateSpec,
@@ -76,8 +87,9 @@ def network(
 
     Parameters
     ----------
-    kind : {"A", "B", "C"}
+    kind : str
         A: 415 columns, every 12 h counted from the first time. B: 230 points at the surface. C: 1 % of all values.
+        E-0.1%, E-1%, E-5%, E-10%: that share of all columns, as A with the surface, at all times.
     spec : StateSpec
     deviation : array (channel,)
         Deviation of each channel's anomaly, in its units.
@@ -90,12 +102,12 @@ def network(
     seed : int, default 0
         Of the places.
     """
-    draw = choose("network", kind, {"A": _columns, "B": _surface, "C": _values})
+    draw = choose("network", kind, GRIDDED)
     _, height, width = spec.shape
     land = np.zeros((height, width)) if land is None else land
     mask = np.ones(spec.shape, bool) if mask is None else mask
-    rng = np.random.default_rng([seed, ord(kind)])
-    return draw(spec, np.asarray(deviation, float), land, mask, times, rng)  # type: ignore[operator]
+    rng = np.random.default_rng([seed, ord(kind[0])])
+    return draw(spec, np.asarray(deviation, float), land, mask, times, rng)
 
 
 def channel_deviation(scale: np.ndarray, latitude: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -125,28 +137,13 @@ def to_observations(
     values : array (M,), optional
         In physical units; zeros unless told (a network to be filled in by `observe`).
     """
-    level = np.array([np.nan if lev is None else lev for _, lev in spec.channels], float)[reports.channel]
-    keys = np.stack([reports.time, reports.cell, np.nan_to_num(level, nan=-1)], 1)
-    rows, row = np.unique(keys, axis=0, return_inverse=True)
-    row = row.reshape(-1)
-    time, cell = rows[:, 0].astype(int), rows[:, 1].astype(int)
-    latitude, longitude = _cells(spec)
-    coords = {
-        "time": ("obs", np.asarray(times)[time]),
-        "latitude": ("obs", latitude[cell], {"units": "degrees_north", "standard_name": "latitude"}),
-        "longitude": ("obs", longitude[cell], {"units": "degrees_east", "standard_name": "longitude"}),
-        "station": ("obs", np.char.add("cell-", cell.astype(str))),
-    }
-    if any(lev is not None for _, lev in spec.channels):
-        place = np.where(rows[:, 2] < 0, np.nan, rows[:, 2])
-        coords["level"] = ("obs", place, {"units": "hPa", "standard_name": "air_pressure"})
-    values = np.zeros(len(reports)) if values is None else values
-    out = xr.Dataset(coords=coords)
-    for name in spec.variables:
-        of = np.isin(reports.channel, spec.of(name))
-        if of.any():
-            _add(out, name, row[of], values[of], reports.error[of])
-    return out
+    obs, errors = (
+        single_values(spec, times, reports.time, reports.channel, reports.cell, reported)
+        for reported in (values, reports.error)
+    )
+    for name in list(errors.data_vars):
+        obs = set_error(obs, str(name), errors[name])
+    return obs
 
 
 def stations(
@@ -175,24 +172,94 @@ def stations(
         Number of stations, and the seed of their places.
     """
     rng = np.random.default_rng([seed, ord("D")])
-    latitude, longitude = _cells(spec)
-    cell = rng.choice(len(latitude), count, p=_normal(_area(spec) * (1 + 29 * land.ravel())))
-    dy, dx = 180 / len(spec.latitude), 360 / len(spec.longitude)
-    place = {
-        "latitude": np.clip(latitude[cell] + dy * rng.uniform(-0.5, 0.5, count), -90, 90),
-        "longitude": (longitude[cell] + dx * rng.uniform(-0.5, 0.5, count)) % 360,
+    latitude, longitude = np.array(spec.latitude), np.array(spec.longitude)
+    cell = places.cells(_area(spec) * (1 + 29 * land.ravel()), count, rng, replace=True)
+    y, x = places.within(cell, latitude, longitude, rng)
+    where = {
+        "latitude": y,
+        "longitude": x,
         "altitude": np.maximum(surface_height.ravel()[cell] + 150 * rng.standard_normal(count), 0),
         "station": np.array([f"D{k:04d}" for k in range(count)]),
     }
-    n = len(times)
-    out = xr.Dataset(coords={name: ("obs", np.tile(column, n)) for name, column in place.items()})
-    out = out.assign_coords(time=("obs", np.repeat(np.asarray(times), count)))
-    out["altitude"].attrs["units"] = "m"
-    for name, error in SURFACE.items():
-        if name in spec.variables:
-            full = np.full(n * count, np.hypot(error, REPRESENTATIVENESS[name]))
-            _add(out, name, np.arange(n * count), np.zeros(n * count), full)
-    return out
+    errors = {n: float(np.hypot(e, REPRESENTATIVENESS[n])) for n, e in SURFACE.items() if n in spec.variables}
+    return assemble(repeated(where, np.asarray(times)), list(errors), errors)
+
+
+def sounder(ds: xr.Dataset, *, spacing: float = 1.0, seed: int = 0) -> xr.Dataset:
+    """Network F: a polar orbit, footprints of 1 degree thinned to the grid, 8 layer-mean temperatures of 0.5 K each.
+
+    Rows hold ``brightness_temperature`` with ``channel`` 1 to 8. The operator is that of
+    `OPERATORS`: means of temperature over `LAYERS`.
+    """
+    return platforms.swaths(
+        ds,
+        "metop",
+        variables=["brightness_temperature"],
+        width=2200,
+        spacing=spacing,
+        thin=True,
+        channels=8,
+        errors={"brightness_temperature": 0.5},
+        seed=np.random.default_rng([seed, ord("F")]),
+    )
+
+
+def scatterometer(ds: xr.Dataset, *, spacing: float = 1.0, seed: int = 0) -> xr.Dataset:
+    """Network G: a polar orbit, sea only, 10 m wind speed with an error of 1.5 m/s; the operator is `wind_speed`."""
+    return platforms.swaths(
+        ds,
+        "metop",
+        variables=["10m_wind_speed"],
+        width=1800,
+        gap=700,
+        spacing=spacing,
+        over="sea",
+        errors={"10m_wind_speed": 1.5},
+        seed=np.random.default_rng([seed, ord("G")]),
+    )
+
+
+def wind_speed(state: xr.Dataset) -> xr.DataArray:
+    """Operator of network G, a plain function of the state."""
+    return ((state["10m_u_component_of_wind"] ** 2 + state["10m_v_component_of_wind"] ** 2) ** 0.5).rename(
+        "10m_wind_speed"
+    )
+
+
+LAYERS = {channel: (float(peak), 0.5) for channel, peak in enumerate(np.geomspace(900, 150, 8).round(), start=1)}
+"""Channels of network F: pressure of the weighting function's peak (hPa) and width in the logarithm of pressure."""
+
+OPERATORS: dict[str, Any] = {
+    "A": "interpolate",
+    "D": "interpolate",
+    # A footprint of 1 degree is smaller than the nature run's cells: it is read at its centre.
+    "F": Sounder(LAYERS),
+    "G": wind_speed,
+}
+"""How the networks of H are read."""
+
+
+def all_networks(ds: xr.Dataset, spec: StateSpec, deviation: np.ndarray, *, seed: int = 0) -> dict[str, xr.Dataset]:
+    """Network H: A, D, F and G together, by letter; see `OPERATORS` for how each is read.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The truth: gives times, land fraction and height of the surface, on the grid of `spec`.
+    spec : StateSpec
+    deviation : array (channel,)
+        Deviation of each channel's anomaly, in its units.
+    seed : int
+    """
+    ground = Ground.of(ds)
+    assert ground.land is not None and ground.height is not None
+    columns = network("A", spec, deviation, land=ground.land, times=len(ground.times), seed=seed)
+    return {
+        "A": to_observations(columns, spec, ground.times),
+        "D": stations(spec, ground.times, ground.land, ground.height, seed=seed),
+        "F": sounder(ds, seed=seed),
+        "G": scatterometer(ds, seed=seed),
+    }
 
 
 def _columns(
@@ -201,7 +268,13 @@ def _columns(
     latitude, _ = _cells(spec)
     # Four times as dense over land, up to three times as dense in the north.
     density = _area(spec) * (1 + 3 * land.ravel()) * (2 + np.tanh(latitude / 15))
-    cells = rng.choice(len(density), min(415, len(density)), replace=False, p=_normal(density))
+    errors = _sounding_errors(spec, deviation, ("mean_sea_level_pressure",))
+    every = max(1, 12 // spec.step_hours)
+    return _product(np.arange(0, times, every), errors, places.cells(density, 415, rng))
+
+
+def _sounding_errors(spec: StateSpec, deviation: np.ndarray, surface: Iterable[str]) -> dict[int, float]:
+    """Error of each channel that a sounding reports."""
     errors = {
         spec.index(name, level): error
         for name, error in UPPER_AIR.items()
@@ -210,17 +283,26 @@ def _columns(
     }
     for channel in set(spec.of("specific_humidity")) & set(errors):
         errors[channel] = min(errors[channel], 0.3 * deviation[channel])
-    if "mean_sea_level_pressure" in spec.variables:
-        errors[spec.index("mean_sea_level_pressure")] = SURFACE["mean_sea_level_pressure"]
-    every = max(1, 12 // spec.step_hours)
-    return _product(np.arange(0, times, every), errors, cells)
+    return errors | {spec.index(name): SURFACE[name] for name in surface if name in spec.variables}
+
+
+def _shares(fraction: float) -> Draw:
+    """Network E with that fraction of the grid's columns, uniform on the sphere, as A and B together every 6 h."""
+
+    def draw(
+        spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
+    ) -> Reports:
+        area = _area(spec)
+        cells = places.cells(area, max(1, round(fraction * len(area))), rng)
+        return _product(np.arange(times), _sounding_errors(spec, deviation, SURFACE), cells)
+
+    return draw
 
 
 def _surface(
     spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
 ) -> Reports:
-    area = _area(spec)
-    cells = rng.choice(len(area), min(230, len(area)), replace=False, p=_normal(area))
+    cells = places.cells(_area(spec), 230, rng)
     errors = {spec.index(name): error for name, error in SURFACE.items() if name in spec.variables}
     return _product(np.arange(times), errors, cells)
 
@@ -228,11 +310,8 @@ def _surface(
 def _values(
     spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
 ) -> Reports:
-    there = np.flatnonzero(mask)
-    count = round(0.01 * len(there))
-    drawn = [np.sort(rng.choice(there, count, replace=False)) for _ in range(times)]
-    channel, cell = np.divmod(np.concatenate(drawn), mask[0].size)
-    return Reports(np.repeat(np.arange(times), count), channel, cell, 0.1 * deviation[channel])
+    time, channel, cell = places.values(mask, 0.01, times, rng)
+    return Reports(time, channel, cell, 0.1 * deviation[channel])
 
 
 def _product(times: np.ndarray, errors: dict[int, float], cells: np.ndarray) -> Reports:
@@ -242,24 +321,15 @@ def _product(times: np.ndarray, errors: dict[int, float], cells: np.ndarray) -> 
     return Reports(time, channel, cell, np.array([errors[int(c)] for c in channel]))
 
 
-def _add(out: xr.Dataset, name: str, row: np.ndarray, values: np.ndarray, error: np.ndarray) -> None:
-    variable = VARIABLES[name]
-    standard = variable.standard_name
-    for key, column, meaning in ((name, values, standard), (f"{name}_error", error, f"{standard} standard_error")):
-        full = np.full(out.sizes["obs"], np.nan)
-        full[row] = column
-        out[key] = ("obs", full, {"units": variable.units, "standard_name": meaning})
-    out[name].attrs["ancillary_variables"] = f"{name}_error"
-
-
 def _cells(spec: StateSpec) -> tuple[np.ndarray, np.ndarray]:
     latitude, longitude = np.meshgrid(spec.latitude, spec.longitude, indexing="ij")
     return latitude.ravel(), longitude.ravel()
 
 
 def _area(spec: StateSpec) -> np.ndarray:
-    return np.cos(np.deg2rad(_cells(spec)[0])).clip(min=0)
+    return places.area(_cells(spec)[0])
 
 
-def _normal(density: np.ndarray) -> np.ndarray:
-    return density / density.sum()
+GRIDDED: dict[str, Draw] = {"A": _columns, "B": _surface, "C": _values}
+GRIDDED |= {f"E-{percent:g}%": _shares(percent / 100) for percent in (0.1, 1, 5, 10)}
+"""Networks of grid points, by name."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import choose
+from xappa.errors import OptionError
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.state import StateSpec
@@ -19,18 +18,23 @@ from xappa.observations import read_observations, with_errors
 from xappa.observations.errors_table import Deviation
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import is_one_form, quantities, set_error
-from xappa.operators import OPERATORS, Geometry, Stencil
+from xappa.observations.noise import standard_errors
+from xappa.operators import Operator, Rows, Stencil, choose_operator
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from xappa.operators.sources import Choice
+
 Array = np.ndarray
+
+REPORTED = "reported"
 
 
 def observe(
     ds: xr.Dataset,
     where: xr.Dataset | pd.DataFrame,
-    operator: str = "interpolate",
+    operator: Choice | Mapping[str, Choice] = "interpolate",
     error: Mapping[str, Deviation] | Deviation | None = None,
     seed: int | None = None,
 ) -> xr.Dataset:
@@ -43,10 +47,12 @@ def observe(
     where : Dataset or DataFrame
         Observations, in any form that `read_observations` takes: their places, times and variables. What is missing or
         rejected there is missing here; of a variable that is missing everywhere all is observed.
-    operator : str, default "interpolate"
-        How fields are read.
+    operator : str, operator, function, or dict of these, default "interpolate"
+        How fields are read; see `assimilate`.
     error : mapping, str or float, optional
-        Standard deviation of the Gaussian noise that is added, as `with_errors` takes it. Default: no noise.
+        Standard deviation of the Gaussian noise that is added, as `with_errors` takes it; ``"reported"``: the
+        deviations that `where` brings. The noise is correlated where `where` says so (`with_correlation`). Default: no
+        noise.
     seed : int, optional
         The noise is a function of (seed, variable, position along ``obs``). Default: drawn now, and kept in the attrs.
 
@@ -65,12 +71,14 @@ def observe(
     OptionError
         If the operator or `error` is not valid.
     """
-    geometry: Geometry = choose("operator", operator, OPERATORS)  # type: ignore[assignment]
+    interpret = choose_operator(operator)
     network = _network(where)
     layout = recognise(ds)
-    spec = spec_of(ds, layout, set(quantities(network)) & set(layout.names.values()) or None)
-    deviations = None if error is None else with_errors(network.drop_vars(_errors(network)), error)
-    stencil, flagged, fields = _stencil(geometry, _with_any_error(network), ds, spec, layout)
+    observed = set(quantities(network))
+    alone = observed <= set(layout.names.values()) and not interpret.whole_state
+    spec = spec_of(ds, layout, observed if alone else None)
+    deviations = None if error is None else _deviations(network, error)
+    stencil, flagged, fields = _stencil(interpret, _with_any_error(network), ds, spec, layout)
     member = None if layout.member is None else ds[layout.member].dims[0]
     states = [fields] if member is None else [fields.isel({member: [k]}) for k in range(fields.sizes[member])]
     predicted = np.stack([stencil.apply(to_array(state, spec, layout)) for state in states])
@@ -92,11 +100,11 @@ def _network(where: xr.Dataset | pd.DataFrame) -> xr.Dataset:
 
 
 def _stencil(
-    geometry: Geometry, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout
-) -> tuple[Stencil, xr.Dataset, xr.Dataset]:
+    interpret: Operator, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout
+) -> tuple[Stencil | Rows, xr.Dataset, xr.Dataset]:
     """Stencil of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
     times, height = np.atleast_1d(ds[layout.time].values), surface_height(ds, spec, layout)
-    stencil, flagged = geometry(network, spec, times, height)
+    stencil, flagged = interpret(network, spec, times, height, layout=layout)
     frames = stencil.frames
     fields = ds.isel({ds[layout.time].dims[0]: frames}) if ds[layout.time].ndim else ds
     first = fields if layout.member is None else fields.isel({ds[layout.member].dims[0]: [0]})
@@ -104,12 +112,12 @@ def _stencil(
     if not mask.all():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once by the first call
-            stencil, flagged = geometry(network, spec, times, height, mask=mask)
-    return replace(stencil, time=np.searchsorted(frames, stencil.time)), flagged, fields
+            stencil, flagged = interpret(network, spec, times, height, mask=mask, layout=layout)
+    return stencil.at(frames), flagged, fields
 
 
 def _labelled(
-    network: xr.Dataset, stencil: Stencil, predicted: Array, flagged: xr.Dataset, member: Hashable | None
+    network: xr.Dataset, stencil: Stencil | Rows, predicted: Array, flagged: xr.Dataset, member: Hashable | None
 ) -> xr.Dataset:
     obs = network.copy()
     for name in quantities(network):
@@ -129,11 +137,24 @@ def _noisy(obs: xr.Dataset, deviations: xr.Dataset, seed: int) -> xr.Dataset:
         if f"{name}_error" not in deviations:
             continue
         deviation = deviations[f"{name}_error"]
-        noise = np.random.default_rng([seed, *name.encode()]).standard_normal(obs[name].shape)
+        rows = np.flatnonzero(np.isfinite(obs[name].values).reshape(-1, obs.sizes["obs"]).any(axis=0))
+        noise = standard_errors(deviations, name, rows, obs[name].shape, seed)
         noisy = obs[name] + deviation * xr.DataArray(noise, dims=obs[name].dims)
         obs = obs.assign({name: noisy.transpose(*obs[name].dims).assign_attrs(obs[name].attrs)})
         obs = set_error(obs, name, deviation)
     return obs.assign_attrs(noise_seed=seed)
+
+
+def _deviations(network: xr.Dataset, error: Mapping[str, Deviation] | Deviation) -> xr.Dataset:
+    """The network with the deviations of the errors that are added."""
+    if not (isinstance(error, str) and error == REPORTED):
+        return with_errors(network.drop_vars(_errors(network)), error)
+    if not _errors(network):
+        raise OptionError(
+            "error='reported', but the network has no errors (variables such as "
+            f"{quantities(network)[0]}_error): give them to the generator as errors=, or name a table"
+        )
+    return network
 
 
 def _errors(obs: xr.Dataset) -> list[str]:

@@ -1,0 +1,153 @@
+"""Networks of grid points: random columns, and random single values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import OptionError
+from xappa.grids.axes import recognise
+from xappa.labels import to_array
+from xappa.labels.fields import spec_of
+from xappa.models.state import StateSpec
+from xappa.observations import with_errors
+from xappa.observations.errors_table import Errors
+from xappa.observations.form import build
+from xappa.platforms import places
+from xappa.platforms.form import soundings
+from xappa.platforms.ground import Ground
+from xappa.platforms.stations import Seed
+
+Array = np.ndarray
+
+
+def columns(
+    ds: xr.Dataset,
+    fraction: float = 0.01,
+    *,
+    variables: Iterable[str] | None = None,
+    every: float | None = None,
+    errors: Errors | None = None,
+    seed: Seed = 0,
+) -> xr.Dataset:
+    """Whole columns at random grid points, uniform on the sphere, the same at all times.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Gives times, grid and levels. Its values aren't read.
+    fraction : float, default 0.01
+        Share of the columns of the grid; at least one.
+    variables : iterable of str, optional
+        What is observed; default all that `ds` holds.
+    every : float, optional
+        Hours between observations, counted from 00 UTC. Default: at all times of `ds`.
+    errors, seed
+        See `stations`.
+
+    Returns
+    -------
+    Dataset
+        Observations in the one form, one row a level and one for the surface: 0 where something is to be observed.
+
+    Raises
+    ------
+    OptionError
+        If `fraction` is not above 0 and at most 1, or a variable is unknown.
+    """
+    ground, rng = Ground.of(ds), np.random.default_rng(seed)
+    _require_fraction(fraction)
+    count = max(1, round(fraction * ground.area.size))
+    cell = np.sort(places.cells(ground.area, count, rng))
+    row, column = np.divmod(cell, len(ground.longitude))
+    where = {"latitude": ground.latitude[row], "longitude": ground.longitude[column], "station": names(cell)}
+    return soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
+
+
+def values(
+    ds: xr.Dataset,
+    fraction: float = 0.01,
+    *,
+    variables: Iterable[str] | None = None,
+    every: float | None = None,
+    errors: Errors | None = None,
+    seed: Seed = 0,
+) -> xr.Dataset:
+    """Random single values of the state, each by itself and anew at each time.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Gives times, grid and levels, and, by what is missing at its first time, where its fields have values.
+    fraction : float, default 0.01
+        Share of all values of all variables and levels.
+    variables, every, errors, seed
+        See `columns`.
+
+    Returns
+    -------
+    Dataset
+        Observations in the one form: 0 where something is to be observed.
+
+    Raises
+    ------
+    OptionError
+        As `columns`.
+    """
+    ground, layout, rng = Ground.of(ds), recognise(ds), np.random.default_rng(seed)
+    _require_fraction(fraction)
+    spec, when = spec_of(ds, layout, ground.chosen(variables)), ground.every(every)
+    first = ds.isel({ds[layout.time].dims[0]: [0]}) if ds[layout.time].ndim else ds
+    if layout.member is not None:
+        first = first.isel({layout.member: [0]})
+    mask = np.isfinite(to_array(first, spec, layout)[0])
+    network = single_values(spec, when, *places.values(mask, fraction, len(when), rng))
+    return network if errors is None else with_errors(network, errors)
+
+
+def single_values(
+    spec: StateSpec, times: Array, time: Array, channel: Array, cell: Array, reported: Array | None = None
+) -> xr.Dataset:
+    """Observations of single numbers of a trajectory; one row a time, place and level.
+
+    Parameters
+    ----------
+    spec : StateSpec
+    times : array of datetime64 (T,)
+    time, channel, cell : int array (M,)
+        Numbers of the time, of the channel, and of the cell (row * columns + column).
+    reported : array (M,), optional
+        Values; 0 unless told.
+    """
+    level = np.array([np.nan if lev is None else lev for _, lev in spec.channels], float)
+    keys = np.stack([time, cell, np.nan_to_num(level[channel], nan=-1)], 1)
+    rows, row = np.unique(keys, axis=0, return_inverse=True)
+    row, at, where = row.reshape(-1), rows[:, 0].astype(int), rows[:, 1].astype(int)
+    y, x = np.divmod(where, len(spec.longitude))
+    found = {
+        "time": np.asarray(times)[at],
+        "latitude": np.array(spec.latitude)[y],
+        "longitude": np.array(spec.longitude)[x],
+        "station": names(where),
+    }
+    if any(lev is not None for _, lev in spec.channels):
+        found["level"] = np.where(rows[:, 2] < 0, np.nan, rows[:, 2])
+    numbers = {}
+    for name in spec.variables:
+        of = np.isin(channel, spec.of(name))
+        if of.any():
+            numbers[name] = np.full(len(rows), np.nan)
+            numbers[name][row[of]] = 0.0 if reported is None else reported[of]
+    return build(found, numbers)
+
+
+def names(cell: Array) -> Array:
+    """Stations' names of cells."""
+    return np.char.add("cell-", cell.astype(str))
+
+
+def _require_fraction(fraction: float) -> None:
+    if not 0 < fraction <= 1:
+        raise OptionError(f"fraction={fraction!r}; expected a number above 0 and at most 1")
