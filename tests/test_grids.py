@@ -222,6 +222,12 @@ def test_fields_without_time_and_bounds_are_static() -> None:
         (grid(level=[500, 500]), ["level 'level' has duplicates"]),
         (xr.Dataset({"a": (("row", "column"), np.zeros((2, 2)))}), ["no time", "no latitude", "no longitude", "none"]),
         (xr.Dataset({"t2m": (("lat", "lon"), np.zeros((2, 2)))}), ["'lat' has no coordinate values", "lat=..."]),
+        (
+            xr.Dataset(
+                coords={"time": days("2020-01-02"), "lat": ("cell", [1.0, 0.0, 0.0]), "lon": ("cell", [0.0, 0.0, 9.0])}
+            ),
+            ["one dimension 'cell'", "ds.appa.regrid"],
+        ),
         (grid(nav_lat=(("y", "x"), np.zeros((2, 2)))).drop_vars("lat"), ["'nav_lat' has the dimensions ('y', 'x')"]),
     ],
 )

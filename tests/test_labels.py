@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from typing import Any
 
 import dask.array
@@ -110,10 +111,18 @@ class TestWanted:
     def test_what_the_model_lacks_is_listed(self) -> None:
         with pytest.raises(DatasetError) as error:
             self.ask(["t2m", "msl", "2m_temprature", "ta"], level=[850, 10])
-        for words in ("'msl'", "'2m_temprature'; did you mean '2m_temperature'", "10 hPa", "drop_unknown=True"):
+        for words in ("'msl'", "'2m_temprature'; did you mean '2m_temperature'", "drop_unknown=True"):
             assert words in str(error.value)
         rest = self.ask(["t2m", "msl", "ta"], drop_unknown=True, level=[850, 10])
         assert (rest.variables, rest.levels) == (("2m_temperature", "temperature"), (850,))
+
+    def test_levels_that_the_model_lacks_are_left_out_with_a_warning(self) -> None:
+        with pytest.warns(UserWarning, match="2 of 3 levels are left out.*: 1000, 10 hPa"):
+            assert self.ask(["ta"], level=[1000, 850, 10]).levels == (850,)
+        with warnings.catch_warnings(action="error"):
+            assert self.ask(["ta"], level=[1000, 850, 10], drop_unknown=True).levels == (850,)
+        with pytest.raises(DatasetError, match="none of the levels 8.5 hPa.*check the units of 'level'"):
+            self.ask(["ta"], level=[8.5])
 
     def test_something_has_to_be_left(self) -> None:
         with pytest.raises(DatasetError, match="'msl'"):
@@ -275,13 +284,13 @@ class TestToArray:
 
     def test_all_differences_at_once(self) -> None:
         ds = self.state().drop_vars("sea_surface_temperature").isel(level=[0])
-        ds = ds.assign_coords(longitude=ds.longitude + 10)
+        ds = ds.assign_coords(longitude=ds.longitude + 10).isel(latitude=slice(3))
         ds["2m_temperature"] = ds["2m_temperature"].isel(latitude=0, drop=True).assign_attrs(units="m")
         with pytest.raises(DatasetError) as error:
             to_array(ds, SPEC)
         for words in (
             "missing: sea_surface_temperature, specific_humidity",
-            "8 values from 10 to 325; expected 8 values from 0 to 315: regrid first",
+            "latitudes 3 values from -75 to -15, longitudes 8 values from 10 to 325, outside of which lie 24 of 48",
             "'temperature' lacks the levels 850 hPa",
             "'2m_temperature' has no latitude axis",
             "'m' cannot be converted to 'K'",
@@ -377,7 +386,16 @@ class TestCheck:
             coords={"time": TIMES[:1], "lat": [0.0, 1.0], "lon": [0.0, 1.0]},
         )
         report = check(ds, SPEC)
-        assert report.ok and any("regrid first" in problem for problem in report.of_values)
+        assert report.ok and any("outside of which lie 48 of 48" in problem for problem in report.of_values)
+
+    def test_what_is_done_is_said(self, fields: np.ndarray) -> None:
+        ds = rewritten(to_dataset(fields, SPEC, TIMES, [0, 1]).isel(member=0))
+        ds["t2m"] = (ds["t2m"] - 273.15).assign_attrs(units="degC")
+        finer = ds.interp(lat=np.arange(-90, 91, 10.0), lon=np.arange(-180, 180, 10.0))
+        report = check(finer.fillna(0), SPEC)
+        assert report and not report.of_values
+        assert "'t2m' is 2m_temperature: degC becomes K" in str(report)
+        assert "36 values from -180 to 170 is regridded, conservative" in str(report)
 
     @pytest.mark.parametrize(
         "ds",

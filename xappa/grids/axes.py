@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import cf_xarray  # noqa: F401  (registers ds.cf)
 import numpy as np
@@ -16,10 +15,13 @@ from xappa.grids.faults import (
     level_problems,
     longitude_problems,
     missing,
+    points,
     text,
     time_problems,
 )
+from xappa.grids.layout import Layout
 from xappa.grids.naming import static_names, variable_names
+from xappa.grids.notation import notation
 
 __all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
 
@@ -27,71 +29,22 @@ NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
     "latitude": ("latitude", "lat", "Latitude", "LAT", "nav_lat", "y"),
     "longitude": ("longitude", "lon", "Longitude", "LON", "nav_lon", "x"),
-    "level": ("level", "plev", "pressure_level", "isobaricInhPa", "isobaric", "lev", "pressure"),
+    "level": (
+        "level",
+        "plev",
+        "pressure_level",
+        "isobaricInhPa",
+        "isobaricInPa",
+        "isobaric",
+        "lev",
+        "pressure",
+        "pres",
+        "air_pressure",
+    ),
     "member": ("member", "number", "ensemble", "realization"),
 }
 HECTOPASCAL = {"hpa", "millibar", "millibars", "mbar", "mb", "hectopascal", "hectopascals"}
 PASCAL = {"pa", "pascal", "pascals"}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a Dataset spells its axes and variables.
-
-    Parameters
-    ----------
-    time, latitude, longitude, level, member : str or None
-        Names of the coordinates; None where the Dataset has no such axis.
-    latitudes, longitudes : tuple of float
-        Values as they stand, degrees.
-    levels : tuple of float
-        Pressures as they stand, in `level_units`.
-    level_units : str
-        ``"hPa"`` or ``"Pa"``.
-    names : mapping
-        The user's variable name -> WeatherBench name, for the variables that are known.
-    unknown : tuple of str
-        Variables in time that are not known by any name.
-    static : tuple of str
-        Fields without time, such as orography: neither known nor unknown quantities of a state.
-    """
-
-    time: str | None = None
-    latitude: str | None = None
-    longitude: str | None = None
-    level: str | None = None
-    member: str | None = None
-    latitudes: tuple[float, ...] = ()
-    longitudes: tuple[float, ...] = ()
-    levels: tuple[float, ...] = ()
-    level_units: str = "hPa"
-    names: Mapping[str, str] = field(default_factory=dict)
-    unknown: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
-
-    @property
-    def north_first(self) -> bool:
-        """Whether rows run from north to south."""
-        return len(self.latitudes) > 1 and self.latitudes[0] > self.latitudes[-1]
-
-    @property
-    def longitude_convention(self) -> str:
-        """``"-180..180"`` where any longitude is negative, else ``"0..360"``."""
-        return "-180..180" if any(value < 0 for value in self.longitudes) else "0..360"
-
-    @property
-    def level_descending(self) -> bool:
-        """Whether levels run from high to low pressure."""
-        return len(self.levels) > 1 and self.levels[0] > self.levels[-1]
-
-    @property
-    def hectopascals(self) -> tuple[float, ...]:
-        """Pressures of `levels` in hPa."""
-        return tuple(float(np.round(v / 100, 6)) if self.level_units == "Pa" else v for v in self.levels)
-
-    def spelling(self, name: str) -> str:
-        """The user's name of a WeatherBench name; that name itself where the user has none."""
-        return next((user for user, known in self.names.items() if known == name), name)
 
 
 def refuse(problems: Sequence[str], subject: str = "This Dataset cannot be used") -> None:
@@ -128,7 +81,7 @@ def recognise(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longit
 def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitude")) -> tuple[Layout, list[str]]:
     """Layout of a Dataset and everything that is wrong with its axes; never raises."""
     problems: list[str] = []
-    found = {axis: _find(ds, axis) for axis in NAMES}
+    found = {axis: find(ds, axis) for axis in NAMES}
     for axis, name in found.items():
         if name is not None and ds[name].ndim > 1:
             if axis in need:
@@ -136,6 +89,10 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
             found[axis] = None
         elif name is None and axis in need:
             problems.append(missing(ds, axis, NAMES[axis]))
+    if (place := _places(ds, found)) is not None:
+        if {"latitude", "longitude"} & set(need):
+            problems.append(points(place))
+        found |= {"latitude": None, "longitude": None}
     time, latitude, longitude, level = (found[axis] for axis in ("time", "latitude", "longitude", "level"))
     if time is not None:
         problems += time_problems(ds[time])
@@ -146,9 +103,9 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
     if level is not None:
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
-    names, clashes = variable_names(ds, dims, level)
+    names, clashes = variable_names(ds, dims, level, time)
     problems += clashes
-    static = static_names(ds, dims.get("time"))
+    static = static_names(ds, dims.get("time"), names)
     layout = Layout(
         **found,
         latitudes=_values(ds, latitude),
@@ -156,10 +113,19 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
         levels=_values(ds, level),
         level_units=(pressure_units(ds[level]) if level is not None else None) or "hPa",
         names=names,
+        notation={user: notation(ds[user], name, time, ds) for user, name in names.items()},
         unknown=tuple(str(n) for n in ds.data_vars if n not in names and n not in static),
         static=static,
     )
     return layout, problems
+
+
+def _places(ds: xr.Dataset, found: Mapping[str, str | None]) -> str | None:
+    """The dimension that latitude and longitude share, if they do."""
+    latitude, longitude = found["latitude"], found["longitude"]
+    if latitude is None or longitude is None or ds[latitude].ndim != 1 or ds[latitude].dims != ds[longitude].dims:
+        return None
+    return str(ds[latitude].dims[0])
 
 
 def pressure_units(level: xr.DataArray) -> str | None:
@@ -175,20 +141,35 @@ def pressure_units(level: xr.DataArray) -> str | None:
     return "Pa" if float(level.max()) > 2000 else "hPa"
 
 
-def _find(ds: xr.Dataset, axis: str) -> str | None:
+def find(ds: xr.Dataset, axis: str) -> str | None:
     """Name of the coordinate that is `axis`: CF first, then usual names; dimension coordinates before others."""
     if axis == "member":
         # A dimension without values numbers members as well; a scalar (`number` of a single analysis) is no axis.
         names = [*ds.cf.standard_names.get("realization", []), *NAMES[axis]]
         return next((str(name) for name in names if name in ds.dims), None)
     candidates = _by_attributes(ds, axis) + [name for name in NAMES[axis] if name in ds.variables]
+    candidates = candidates or _by_values(ds, axis)
     # x and y are often metres of a projection: they count only where nothing else is there.
     candidates = [name for name in candidates if name not in ("x", "y")] or candidates
     if axis == "level":
         candidates = [name for name in candidates if pressure_units(ds[name]) is not None]
+    if axis == "time":
+        return _valid_time(ds, candidates)
     one_dimensional = [name for name in candidates if ds[name].ndim < 2]
     dimensions = [name for name in one_dimensional if name in ds.dims]
     return next(iter(dimensions + one_dimensional + candidates), None)
+
+
+def _valid_time(ds: xr.Dataset, candidates: Sequence[str]) -> str | None:
+    """The time for which fields hold: not the start of a forecast, unless both are the same."""
+    starts = [name for name in candidates if ds[name].attrs.get("standard_name") == "forecast_reference_time"]
+    valid = [name for name in dict.fromkeys(candidates) if name not in starts]
+    same = [name for name in starts if any(ds[name].variable.equals(ds[other].variable) for other in valid)]
+    candidates = same + valid or starts
+    one_dimensional = [name for name in candidates if ds[name].ndim < 2]
+    # A scalar beside a coordinate of several dimensions is the one start of many forecasts.
+    dimensions = [name for name in one_dimensional if name in ds.dims]
+    return next(iter(dimensions + one_dimensional + list(candidates)), None)
 
 
 def _by_attributes(ds: xr.Dataset, axis: str) -> list[str]:
@@ -197,6 +178,18 @@ def _by_attributes(ds: xr.Dataset, axis: str) -> list[str]:
     if axis == "level":
         named = [n for n in named if ds[n].attrs.get("units") or ds[n].attrs.get("standard_name") == "air_pressure"]
     return [str(name) for name in dict.fromkeys(named)]
+
+
+def _by_values(ds: xr.Dataset, axis: str) -> list[str]:
+    """The one coordinate of a dimension that cannot be another axis: with dates, or pressures by their units."""
+    coords = [str(name) for name in ds.dims if name in ds.coords]
+    if axis == "time":
+        found = [name for name in coords if ds[name].dtype.kind == "M"]
+    elif axis == "level":
+        found = [name for name in coords if str(ds[name].attrs.get("units", "")).lower() in HECTOPASCAL | PASCAL]
+    else:
+        found = []
+    return found if len(found) == 1 else []
 
 
 def _values(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:

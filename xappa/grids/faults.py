@@ -15,6 +15,11 @@ ADVICE = {
     "member": "a coordinate called member, or with standard_name='realization'",
 }
 
+MEND_2D = {
+    "latitude": "bring the fields onto a latitude-longitude grid first, with ds.appa.regrid",
+    "time": "these are forecasts of which several hold for the same time: select one step or one start with ds.isel",
+}
+
 
 def missing(ds: xr.Dataset, axis: str, names: Sequence[str]) -> str:
     """No coordinate of `ds` is the axis, which usually has one of `names`."""
@@ -30,9 +35,15 @@ def missing(ds: xr.Dataset, axis: str, names: Sequence[str]) -> str:
 
 def curvilinear(coord: xr.DataArray, axis: str) -> str:
     """The coordinate of an axis has several dimensions."""
+    mend = MEND_2D.get(axis, MEND_2D["latitude"])
+    return f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: {mend}"
+
+
+def points(dim: str) -> str:
+    """Latitude and longitude lie along one dimension."""
     return (
-        f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: "
-        "bring the fields onto a latitude-longitude grid with one time axis first"
+        f"latitude and longitude lie along one dimension {dim!r}, as of places or a reduced grid; expected a "
+        "latitude-longitude grid: for a reduced grid, use ds.appa.regrid"
     )
 
 

@@ -86,7 +86,7 @@ def grid_problems(layout: Layout, spec: StateSpec) -> list[str]:
     ):
         if found and (positions(expected, found, period) is None or positions(found, expected, period) is None):
             problems.append(
-                f"{axis}: found {_described(found)}; expected {_described(expected)}: "
+                f"{axis}: found {described(found)}; expected {described(expected)}: "
                 "regrid first, with ds.appa.regrid or another tool"
             )
     return problems
@@ -96,7 +96,8 @@ def _permutation(index: Array | None, length: int) -> Array | None:
     return index if index is not None and len(np.unique(index)) == len(index) == length else None
 
 
-def _described(values: Sequence[float]) -> str:
+def described(values: Sequence[float]) -> str:
+    """Values of an axis in words."""
     if len(values) == 1:
         return f"one value, {values[0]:g}"
     return f"{len(values)} values from {values[0]:g} to {values[-1]:g}"

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import xarray as xr
 
+from xappa.grids.notation import PRECIPITATION, interval, summed_hours
+from xappa.grids.spellings import NEAR_SURFACE, by_attributes, by_name, by_standard_name
 from xappa.vocabulary import VARIABLES, lookup
 
 HEIGHTS = ("height", "heightAboveGround", "z_height")
@@ -30,12 +32,13 @@ STATIC = {
 
 
 def variable_names(
-    ds: xr.Dataset, dims: Mapping[str, Hashable | None], level: str | None
+    ds: xr.Dataset, dims: Mapping[str, Hashable | None], level: str | None, time: str | None = None
 ) -> tuple[dict[str, str], list[str]]:
     """User's names -> WeatherBench names, and the names that clash.
 
-    A name that is in the vocabulary counts before a standard name. A standard name that several heights share
-    (air temperature, wind) needs the level axis, or a scalar coordinate `height`, to be understood.
+    A name of the vocabulary counts before names that other centres use, and those before attributes (of GRIB, long
+    names, standard names). What several heights share (air temperature, wind) needs the level axis, or a scalar
+    coordinate `height`, to be understood.
 
     Parameters
     ----------
@@ -44,29 +47,35 @@ def variable_names(
         Axis -> dimension of `ds`.
     level : str or None
         Name of the pressure coordinate.
+    time : str, optional
+        Name of the time coordinate.
 
     Returns
     -------
     names : dict
     problems : list of str
     """
-    by_name = {str(name): found.name for name in ds.data_vars if (found := lookup(str(name))) is not None}
+    tiers: tuple[dict[str, str], ...] = ({}, {}, {})
+    for name in map(str, ds.data_vars):
+        known = by_name(name)
+        tier = 2 if known is None else int(lookup(name) is None)
+        known = _by_attributes(ds[name], dims, level) if known is None else _at_height(ds[name], known, level)
+        if known is not None:
+            tiers[tier][name] = _summed(ds, name, known, time)
     problems = []
-    for known in sorted(set(by_name.values())):
-        users = [user for user, name in by_name.items() if name == known]
+    for known in sorted(set(tiers[0].values())):
+        users = [user for user, name in tiers[0].items() if name == known]
         if len(users) > 1:
             listed = " and ".join(map(repr, users))
             problems.append(f"variables {listed} are both {known}; expected each quantity once: drop all but one")
-    by_standard = {
-        str(name): standard
-        for name in ds.data_vars
-        if str(name) not in by_name and (standard := _by_standard_name(ds[name], dims, level)) is not None
-    }
-    taken = [*by_name.values(), *by_standard.values()]
-    return by_name | {user: name for user, name in by_standard.items() if taken.count(name) == 1}, problems
+    found = dict(tiers[0])
+    for others in tiers[1:]:
+        taken = [*found.values(), *others.values()]
+        found |= {user: name for user, name in others.items() if taken.count(name) == 1}
+    return {str(name): found[str(name)] for name in ds.data_vars if str(name) in found}, problems
 
 
-def static_names(ds: xr.Dataset, time: Hashable | None) -> tuple[str, ...]:
+def static_names(ds: xr.Dataset, time: Hashable | None, names: Mapping[str, str]) -> tuple[str, ...]:
     """Variables that describe the grid or other variables, and fields that do not change in time."""
     roles = ("bounds", "grid_mapping", "ancillary_variables", "climatology")
     described = {
@@ -78,24 +87,58 @@ def static_names(ds: xr.Dataset, time: Hashable | None) -> tuple[str, ...]:
     return tuple(
         str(name)
         for name, field in ds.data_vars.items()
-        if str(name) in described
-        or name in STATIC
-        or field.attrs.get("standard_name") in STATIC
-        or (time is not None and time not in field.dims and lookup(str(name)) is None)
+        if str(name) not in names
+        and (
+            str(name) in described
+            or name in STATIC
+            or field.attrs.get("standard_name") in STATIC
+            or is_surface_geopotential(field)
+            or (time is not None and time not in field.dims and by_name(str(name)) is None)
+        )
     )
 
 
-def _by_standard_name(field: xr.DataArray, dims: Mapping[str, Hashable | None], level: str | None) -> str | None:
-    if not set(field.dims) <= set(dims.values()):
+def is_surface_geopotential(field: xr.DataArray) -> bool:
+    """Whether a field is what ERA5 calls ``z`` on a single level: the geopotential of the ground."""
+    if by_name(str(field.name)) != "geopotential" and by_attributes(field.attrs) != "geopotential":
+        return False
+    return "surface" in (field.attrs.get("GRIB_typeOfLevel"), *field.coords)
+
+
+def _at_height(field: xr.DataArray, known: str, level: str | None) -> str | None:
+    """The quantity of a field with a known name: near the ground where a scalar coordinate says so."""
+    if not VARIABLES[known].upper_air or (level is not None and level in field.coords):
+        return known
+    if is_surface_geopotential(field):
         return None
-    standard = field.attrs.get("standard_name")
+    height, near = _height(field), NEAR_SURFACE.get(known)
+    if near is not None and height is not None and abs((VARIABLES[near].height or 0) - height) < 0.5:
+        return near
+    return known
+
+
+def _by_attributes(field: xr.DataArray, dims: Mapping[str, Hashable | None], level: str | None) -> str | None:
+    allowed = set(dims.values()) | {dim for dim in field.dims if field.sizes[dim] == 1 or dim == "expver"}
+    if not set(field.dims) <= allowed or is_surface_geopotential(field):
+        return None
     upper_air = level is not None and level in field.coords
-    candidates = [v for v in VARIABLES.values() if v.standard_name == standard and v.upper_air == upper_air]
+    named = by_attributes(field.attrs, str(field.name))
+    if named is not None and VARIABLES[named].upper_air == upper_air:
+        return named
+    candidates = [VARIABLES[n] for n in by_standard_name(str(field.attrs.get("standard_name", "")), upper_air)]
     height = _height(field)
     candidates = [v for v in candidates if v.height is None or (height is not None and abs(v.height - height) < 0.5)]
-    if len(candidates) > 1:
-        candidates = [v for v in candidates if v.cell_methods == field.attrs.get("cell_methods")]
+    if len({v.name in PRECIPITATION for v in candidates}) == 1 and candidates[0].name in PRECIPITATION:
+        candidates = candidates[:1]  # over how many hours it is summed is looked at for all precipitation
     return candidates[0].name if len(candidates) == 1 else None
+
+
+def _summed(ds: xr.Dataset, user: str, name: str, time: str | None) -> str:
+    """Name of precipitation by its hours, where the vocabulary has such a sum and the user's name says nothing else."""
+    if name not in PRECIPITATION or (user in PRECIPITATION and not interval(ds[user].attrs.get("cell_methods", ""))):
+        return name
+    hours = summed_hours(ds[user], name, time, ds)
+    return next((known for known, own in PRECIPITATION.items() if own == hours), name)
 
 
 def _height(field: xr.DataArray) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import xarray as xr
 
 from xappa.errors import nearest_names
 from xappa.grids.axes import Layout, recognise, refuse, text
+from xappa.grids.notation import PRECIPITATION
 from xappa.models.state import StateSpec
 
 Array = np.ndarray
@@ -84,12 +86,13 @@ def wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec, drop_unknown: bool =
         Of `ds`.
     spec : StateSpec
     drop_unknown : bool
-        Leave out variables and levels that the model lacks.
+        Leave out variables that the model lacks. Levels that it lacks are left out with a warning, or without one where
+        `drop_unknown` is true.
 
     Raises
     ------
     DatasetError
-        Listing the variables and levels that the model lacks, or if none is left.
+        Listing the variables that the model lacks, or if no variable or no level is left.
     """
     result, problems = _wanted(ds, layout, spec)
     asked = bool(layout.names or layout.unknown)
@@ -97,12 +100,31 @@ def wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec, drop_unknown: bool =
         problems, drop_unknown = problems or ["no variable is left; expected one of the model's"], False
     if not drop_unknown:
         refuse(problems, "The model lacks what this Dataset asks for")
+        for note in level_notes(layout, spec, result.variables):
+            warnings.warn(note, stacklevel=3)
     return result
 
 
 def wanted_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
-    """Which variables and levels of `ds` the model lacks."""
+    """Which variables of `ds` the model lacks, and whether it lacks all levels."""
     return _wanted(ds, layout, spec)[1]
+
+
+def wanted_notes(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
+    """Which levels of `ds` are left out because the model lacks them."""
+    return level_notes(layout, spec, _wanted(ds, layout, spec)[0].variables)
+
+
+def level_notes(layout: Layout, spec: StateSpec, variables: tuple[str, ...]) -> list[str]:
+    """Which levels are left out because the model has none of `variables` there."""
+    possible = {level for name in variables for level in spec.levels_of(name)}
+    extra = [p for p in layout.hectopascals if not any(np.isclose(level, p) for level in possible)]
+    if not extra or not possible or layout.level is None:
+        return []
+    return [
+        f"{len(extra)} of {len(layout.levels)} levels are left out, since the model does not have them: "
+        f"{', '.join(f'{p:g}' for p in extra)} hPa"
+    ]
 
 
 def _wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[Wanted, list[str]]:
@@ -110,7 +132,7 @@ def _wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[Wanted, li
     lacking = [user for user, name in asked.items() if name not in spec.variables]
     problems = []
     if lacking:
-        listed = ", ".join(f"{user!r}{nearest_names(user, spec.variables)}" for user in lacking)
+        listed = ", ".join(f"{user!r}{_hint(user, asked[user], layout, spec)}" for user in lacking)
         problems.append(
             f"variables that the model does not have: {listed}; expected some of {', '.join(spec.variables)}: "
             f"use ds.drop_vars({lacking!r}), rename them, or drop_unknown=True"
@@ -120,10 +142,23 @@ def _wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[Wanted, li
     levels = set(possible)
     if possible and layout.level is not None:
         levels = {level for level in possible if any(np.isclose(level, p) for p in layout.hectopascals)}
-        extra = [p for p in layout.hectopascals if not any(np.isclose(level, p) for level in possible)]
-        if extra:
+        if not levels:
             problems.append(
-                f"levels that the model does not have: {', '.join(f'{p:g}' for p in extra)} hPa; expected some of "
-                f"{', '.join(f'{p:g}' for p in sorted(possible))} hPa: use ds.sel, or drop_unknown=True"
+                f"the model has none of the levels {', '.join(f'{p:g}' for p in layout.hectopascals)} hPa; expected "
+                f"some of {', '.join(f'{p:g}' for p in sorted(possible))} hPa: check the units of {layout.level!r}"
             )
     return Wanted(variables, tuple(sorted(levels))), problems
+
+
+def _hint(user: str, name: str, layout: Layout, spec: StateSpec) -> str:
+    """Why the model lacks a variable, or which of its own the user may have meant."""
+    own = [known for known in PRECIPITATION if known in spec.variables]
+    if name not in PRECIPITATION or not own:
+        return nearest_names(user, spec.variables)
+    written = layout.notation.get(user)
+    hours = PRECIPITATION[name] if written is None or not written.hours else written.hours
+    needed = PRECIPITATION[own[0]]
+    mend = f"use data every {needed:g} h"
+    if hours < needed:
+        mend = f"sum it, and say so in its cell_methods, 'time: sum (interval: {needed:g} hours)'"
+    return f" (over {hours:g} h, where the model's {own[0]!r} is over {needed:g} h: {mend})"

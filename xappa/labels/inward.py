@@ -2,17 +2,129 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import dask
-import dask.array
 import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout, recognise, refuse
 from xappa.grids.matching import grid_problems, positions
+from xappa.labels.faults import value_problems
+from xappa.labels.regridding import coverage_problems, on_model_grid
+from xappa.labels.taking import Array, taken
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.models.state import StateSpec
+from xappa.observations.units import Linear
 
-Array = np.ndarray
+__all__ = ["Assembly", "Part", "assembly", "to_array", "value_problems"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One variable of an `Assembly`.
+
+    Parameters
+    ----------
+    user, name : str
+        The user's name and the WeatherBench name.
+    channels : tuple of int
+        Channels of the state that it fills.
+    levels : tuple of int or None
+        Their positions along the level axis; None at the surface.
+    map : Linear
+        To the model's units.
+    bare : bool
+        Whether it has no units, so that its values are looked at.
+    """
+
+    user: str
+    name: str
+    channels: tuple[int, ...]
+    levels: tuple[int, ...] | None
+    map: Linear
+    bare: bool
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """How blocks of a Dataset's variables become states. Names and numbers only, so that a task can carry it.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        In the order of the blocks.
+    rows, columns : tuple of int
+        Positions of the model's rows and columns in the Dataset's.
+    shape : tuple of int
+        (channel, latitude, longitude) of a state.
+    pressures : tuple of float
+        The Dataset's levels, hPa.
+    """
+
+    parts: tuple[Part, ...]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    shape: tuple[int, int, int]
+    pressures: tuple[float, ...] = ()
+
+    def __call__(self, *blocks: Array) -> Array:
+        """States (time, channel, latitude, longitude) of blocks (time, [level,] latitude, longitude), float32."""
+        result = np.empty((blocks[0].shape[0], *self.shape), np.float32)
+        for part, block in zip(self.parts, blocks, strict=True):
+            values = block[:, None] if part.levels is None else taken(block, part.levels, 1)
+            values = taken(taken(values, self.rows, 2), self.columns, 3)
+            if part.bare:
+                levels = [self.pressures[k] for k in part.levels or ()]
+                refuse_units(implausible(part.user, part.name, values, levels))
+            result[:, part.channels] = part.map.value(values)
+        return result
+
+
+def assembly(
+    ds: xr.Dataset, spec: StateSpec, layout: Layout, members: bool = False
+) -> tuple[Assembly, list[xr.DataArray]]:
+    """How `ds` becomes states of a model, and its fields in the order of axes that this needs; nothing is computed.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With all variables and levels of `spec`; on another grid they are regridded.
+    spec : StateSpec
+    layout : Layout
+        Of `ds`.
+    members : bool
+        Whether fields may have members.
+
+    Returns
+    -------
+    assembly : Assembly
+    fields : list of DataArray, ([member,] time, [level,] latitude, longitude)
+
+    Raises
+    ------
+    DatasetError
+        Listing what is missing of grid, variables and levels.
+    UnitsError
+        If only units are wrong.
+    """
+    maps, unit_problems = unit_maps(ds, spec, layout)
+    problems = coverage_problems(ds, spec, layout) + value_problems(ds, spec, layout, members)
+    refuse([*problems, *unit_problems] if problems else [])
+    refuse_units(unit_problems)
+    if grid_problems(layout, spec):
+        ds, _ = on_model_grid(ds, spec, layout)
+        layout = replace(layout, latitudes=_axis(ds, layout.latitude), longitudes=_axis(ds, layout.longitude))
+    rows, columns = positions(spec.latitude, layout.latitudes), positions(spec.longitude, layout.longitudes, 360)
+    parts, fields = [], []
+    for name in spec.variables:
+        user = layout.spelling(name)
+        levels = spec.levels_of(name)
+        index = tuple(int(np.argmin(np.abs(np.array(layout.hectopascals) - level))) for level in levels)
+        bare = layout.notation[user].units is None
+        parts.append(Part(user, name, spec.of(name), index if levels else None, maps[user], bare))
+        fields.append(_ordered(ds[user], layout, bool(levels), members))
+    return Assembly(tuple(parts), _places(rows), _places(columns), spec.shape, layout.hectopascals), fields
 
 
 def to_array(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> Array:
@@ -21,8 +133,8 @@ def to_array(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> A
     Parameters
     ----------
     ds : Dataset
-        With all variables and levels of `spec` on its grid, in any order, convention and convertible units. Values
-        are computed.
+        With all variables and levels of `spec`, in any order, convention and convertible units; on another grid they
+        are regridded. Values are computed.
     spec : StateSpec
     layout : Layout, optional
         Of `ds`, where it is known already.
@@ -35,63 +147,43 @@ def to_array(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> A
     Raises
     ------
     DatasetError
-        Listing every difference of grid, variables and levels.
+        Listing what is missing of grid, variables and levels.
     UnitsError
         If only units are wrong.
     """
     layout = layout or recognise(ds)
-    maps, unit_problems = unit_maps(ds, spec, layout)
-    problems = value_problems(ds, spec, layout)
-    refuse([*problems, *unit_problems] if problems else [])
-    refuse_units(unit_problems)
-    rows, columns = positions(spec.latitude, layout.latitudes), positions(spec.longitude, layout.longitudes, 360)
-    users = [layout.spelling(name) for name in spec.variables]
-    pairs = list(zip(users, spec.variables, strict=True))
-    blocks = dask.compute(*[_block(ds[user], layout, spec, name) for user, name in pairs])
-    result = np.empty((blocks[0].shape[0], *spec.shape), np.float32)
-    for (user, name), block in zip(pairs, blocks, strict=True):
-        values = maps[user].value(np.asarray(block, float)[:, :, rows][..., columns])
-        if "units" not in ds[user].attrs:
-            refuse_units(implausible(user, name, values))
-        result[:, spec.of(name)] = values
-    return result
+    assemble, fields = assembly(ds, spec, layout)
+    return assemble(*(np.asarray(block) for block in dask.compute(*[field.data for field in fields])))
 
 
-def _block(field: xr.DataArray, layout: Layout, spec: StateSpec, name: str) -> Array | dask.array.Array:
-    """Values of a variable as (time, level, latitude, longitude), levels in the order of the channels."""
-    axes = [layout.time, layout.level if spec.levels_of(name) else None, layout.latitude, layout.longitude]
-    dims = [str(field[axis].dims[0]) if axis in field.coords and field[axis].ndim else None for axis in axes]
-    field = field.squeeze([dim for dim in field.dims if dim not in dims], drop=True)
-    if dims[1] is not None:
-        index = [int(np.argmin(np.abs(np.array(layout.hectopascals) - level))) for level in spec.levels_of(name)]
-        field = field.isel({dims[1]: index})
-    field = field.transpose(*[dim for dim in dims if dim is not None])
-    missing = tuple(axis for axis, dim in enumerate(dims) if dim is None)
-    return np.expand_dims(field.data, missing)
+def _ordered(field: xr.DataArray, layout: Layout, upper_air: bool, members: bool) -> xr.DataArray:
+    """A field as ([member,] time, [level,] latitude, longitude), without coordinates."""
+    field = merge_versions(field)
+    order = [layout.member] if members and layout.member in field.dims else []
+    absent = []
+    for axis in ("time", "level", "latitude", "longitude") if upper_air else ("time", "latitude", "longitude"):
+        coord = field[getattr(layout, axis)]
+        order.append(str(coord.dims[0]) if coord.ndim else f"_{axis}")
+        if not coord.ndim:
+            absent.append(order[-1])
+    field = field.drop_vars(list(field.coords))
+    return field.squeeze([dim for dim in field.dims if dim not in order]).expand_dims(absent).transpose(*order)
 
 
-def value_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> list[str]:
-    """Why the values of `ds` are not a state of the model: grid, variables, levels (units apart)."""
-    problems = grid_problems(layout, spec)
-    lacking = [name for name in spec.variables if name not in layout.names.values()]
-    if lacking:
-        problems.append(f"variables that the model needs are missing: {', '.join(lacking)}; add them, or rename yours")
-    for user, name in layout.names.items():
-        if name not in spec.variables:
-            continue
-        field, levels = ds[user], spec.levels_of(name)
-        needed = ("time", "latitude", "longitude", "level") if levels else ("time", "latitude", "longitude")
-        axes = {axis: getattr(layout, axis) for axis in needed}
-        bare = [axis for axis, coord in axes.items() if coord is not None and coord not in field.coords]
-        if levels and layout.level is None:
-            bare.append("level")
-        if bare:
-            problems.append(f"variable {user!r} has no {' and no '.join(bare)} axis; expected all of {', '.join(axes)}")
-        used = {dim for coord in axes.values() if coord in field.coords for dim in field[coord].dims}
-        extra = [str(dim) for dim in field.dims if dim not in used and field.sizes[dim] > 1]
-        if extra:
-            problems.append(f"variable {user!r} has the dimensions {extra} besides; select one of each with ds.isel")
-        absent = [lev for lev in levels if not any(np.isclose(lev, p) for p in layout.hectopascals)]
-        if absent and "level" not in bare:
-            problems.append(f"variable {user!r} lacks the levels {', '.join(f'{lev:g}' for lev in absent)} hPa")
-    return problems
+def _axis(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
+    return tuple(ds[name].values.astype(float).tolist())
+
+
+def _places(found: Array | None) -> tuple[int, ...]:
+    return () if found is None else tuple(found.tolist())
+
+
+def merge_versions(field: xr.DataArray) -> xr.DataArray:
+    """A field whose versions along ``expver`` (ERA5, and what precedes it) are joined into one."""
+    if "expver" not in field.dims:
+        return field
+    versions = [field.isel(expver=k, drop=True) for k in range(field.sizes["expver"])]
+    merged = versions[0]
+    for version in versions[1:]:
+        merged = merged.fillna(version)
+    return merged

@@ -1,4 +1,4 @@
-"""Units of a Dataset's variables against those of a model."""
+"""How a Dataset's numbers become a model's: units, heights and geopotentials, rates and sums of precipitation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import xarray as xr
 
 from xappa.errors import UnitsError
 from xappa.grids.axes import Layout, recognise
+from xappa.grids.notation import PRECIPITATION, Notation
 from xappa.models.state import StateSpec
-from xappa.observations.units import Linear, linear
+from xappa.observations.units import STANDARD_GRAVITY, Linear, linear
 from xappa.vocabulary import VARIABLES
+
+SKEWED = set(PRECIPITATION)
+"""Quantities that are 0 at most places, so that the largest value is looked at and not the middle one."""
 
 
 def check_units(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> None:
@@ -36,14 +40,80 @@ def unit_maps(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> tuple[dict[str
     for user, name in layout.names.items():
         if name not in spec.variables:
             continue
-        expected = VARIABLES[name].units
         try:
-            maps[user] = linear(str(ds[user].attrs.get("units", expected)), expected)
+            maps[user] = conversion(layout.notation.get(user, Notation()), name)
         except UnitsError as error:
-            problems.append(
-                f"variable {user!r} ({name}): {error}; expected {expected}: set ds[{user!r}].attrs['units']"
-            )
+            mend = "" if "set " in str(error) else f": set ds[{user!r}].attrs['units']"
+            problems.append(f"variable {user!r} ({name}): {error}{mend}".replace("ds[...]", f"ds[{user!r}]"))
     return maps, problems
+
+
+def conversion(written: Notation, name: str) -> Linear:
+    """Map from numbers as they are written to the units of the vocabulary.
+
+    Parameters
+    ----------
+    written : Notation
+    name : str
+        WeatherBench name.
+
+    Raises
+    ------
+    UnitsError
+        If the units are not understood or not convertible, or precipitation is summed over other hours.
+    """
+    expected = VARIABLES[name].units
+    units = expected if written.units is None else written.units
+    if name in PRECIPITATION:
+        return _precipitation(written, units, PRECIPITATION[name])
+    try:
+        return linear(units, expected)
+    except UnitsError as error:
+        raise UnitsError(f"{error}; expected {expected}") from error
+
+
+def inverse(forward: Linear) -> Linear:
+    """The map back."""
+    return Linear(1 / forward.factor, -forward.offset / forward.factor)
+
+
+def _precipitation(written: Notation, units: str, hours: float) -> Linear:
+    """Map to metres of water in `hours`, of an amount or a mean rate over the same hours."""
+    try:
+        amount, rate = linear(units, "m"), None
+    except UnitsError as error:
+        try:
+            amount, rate = None, linear(units, "m s-1")
+        except UnitsError:
+            raise UnitsError(f"{error}; expected m, mm, kg m-2, or a rate such as mm/h or kg m-2 s-1") from error
+    kind = "a sum" if rate is None else "a mean rate"
+    mend = (
+        f"set ds[...].attrs['cell_methods'] = 'time: {'sum' if rate is None else 'mean'} (interval: {hours:g} hours)'"
+    )
+    if written.whole_forecast:
+        raise UnitsError(
+            f"it is summed from the start of a forecast; expected sums of {hours:g} h: take differences along the "
+            f"steps with ds[...].diff('step'), and set their cell_methods, or use analyses"
+        )
+    if written.hours == 0:
+        raise UnitsError(
+            f"it is the rate of an instant ('time: point'); expected {kind} of {hours:g} h: use sums or mean rates, "
+            f"or, if it is a mean, {mend}"
+        )
+    if written.hours is not None and written.hours != hours:
+        more = f"sum them with ds[...].rolling(time={hours / written.hours:g}).sum()"
+        less = f"use data every {hours:g} h"
+        raise UnitsError(
+            f"it is {kind} of {written.hours:g} h; expected {kind} of {hours:g} h: "
+            f"{more if hours % written.hours == 0 else less}, or, if it is one of {hours:g} h already, {mend}"
+        )
+    if rate is not None and written.hours is None:
+        raise UnitsError(f"nothing tells over how many hours the rate is a mean; expected {hours:g} h: {mend}")
+    return amount if rate is None and amount is not None else _times(rate or Linear(), 3600 * hours)
+
+
+def _times(forward: Linear, factor: float) -> Linear:
+    return Linear(float(f"{forward.factor * factor:.15g}"), forward.offset * factor)
 
 
 def refuse_units(problems: Iterable[str]) -> None:
@@ -52,13 +122,42 @@ def refuse_units(problems: Iterable[str]) -> None:
         raise UnitsError("Units cannot be used:" + "".join(f"\n- {problem}" for problem in listed))
 
 
-def implausible(user: str, name: str, values: np.ndarray) -> list[str]:
-    """A variable without units whose middle value is out of the range of the quantity."""
+def implausible(user: str, name: str, values: np.ndarray, levels: Iterable[float] = ()) -> list[str]:
+    """A variable without units whose values are out of the range of the quantity.
+
+    Parameters
+    ----------
+    user, name : str
+        The user's name and the WeatherBench name.
+    values : array, (time, level, latitude, longitude)
+        As they stand.
+    levels : iterable of float
+        hPa.
+    """
     finite = values[np.isfinite(values)]
-    known = VARIABLES[name]
-    if not finite.size or known.valid_min <= (middle := float(np.median(finite))) <= known.valid_max:
+    if not finite.size:
         return []
-    return [
-        f"variable {user!r} has no units, and a median of {middle:.4g}; expected {name} in {known.units}, between "
-        f"{known.valid_min:g} and {known.valid_max:g}: set ds[{user!r}].attrs['units']"
-    ]
+    known = VARIABLES[name]
+    middle, word = (float(finite.max()), "maximum") if name in SKEWED else (float(np.median(finite)), "median")
+    problem = f"variable {user!r} has no units, and a {word} of {middle:.4g}; expected {name} in {known.units}, "
+    mend = f": set ds[{user!r}].attrs['units']"
+    if not known.valid_min <= middle <= known.valid_max:
+        return [f"{problem}between {known.valid_min:g} and {known.valid_max:g}{mend}"]
+    if name == "geopotential":
+        for index, level in enumerate(levels):
+            usual, found = STANDARD_GRAVITY * _standard_height(level), np.nanmedian(values[:, index])
+            if level <= 700 and not 0.5 < found / usual < 2:
+                return [f"{problem}about {usual:.0f} at {level:g} hPa, where it is {found:.4g}{mend}, such as 'm'"]
+    return []
+
+
+def _standard_height(level: float) -> float:
+    """Height of a pressure (hPa) in the standard atmosphere, m, to within some percent up to 20 hPa.
+
+    References
+    ----------
+    ICAO, Manual of the Standard Atmosphere, Doc 7488 (1993): 6.5 K a km up to 226.32 hPa, 216.65 K above.
+    """
+    if level >= 226.32:
+        return 44330.77 * (1 - (level / 1013.25) ** 0.190263)
+    return 11000 + 6341.62 * float(np.log(226.32 / level))

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect
-from xappa.labels.asked import model_time_problems, wanted_problems
-from xappa.labels.inward import value_problems
+from xappa.labels.asked import model_time_problems, wanted_notes, wanted_problems
+from xappa.labels.conversions import conversion_notes
+from xappa.labels.faults import value_problems
+from xappa.labels.regridding import coverage_problems
 from xappa.labels.units import unit_problems
 from xappa.models.state import StateSpec
 from xappa.tasks.prior import state_spec
@@ -27,12 +30,15 @@ class Report:
     problems : tuple of str
         Why its times and variables cannot be used: what was found, expected, and what to do.
     of_values : tuple of str
-        Why its values cannot be used as states of the model. That matters only where a method uses values: as a
-        background, or to forecast from; to assimilate it does not.
+        Why its values cannot be used as states of the model. That matters only where a method uses values: to encode,
+        as a background, or to forecast from; to assimilate it does not.
+    notes : tuple of str
+        What is converted, regridded or left out, in the user's names.
     """
 
     problems: tuple[str, ...]
     of_values: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -55,9 +61,9 @@ class Report:
 
     def _parts(self) -> list[tuple[str, Sequence[str]]]:
         times = "The model can use its times and variables" if self.ok else "The model cannot use this Dataset"
-        values = "Its values are not states of the model (needed only as a background or to forecast from)"
-        parts: list[tuple[str, Sequence[str]]] = [(f"{times}{'.' if self.ok else ':'}", self.problems)]
-        return [*parts, (f"{values}:", self.of_values)] if self.of_values else parts
+        values = "Its values are not states of the model (needed only to encode, as a background or to forecast from):"
+        rest = ((values, self.of_values), ("On the way in:", self.notes))
+        return [(f"{times}{'.' if self.ok else ':'}", self.problems), *(part for part in rest if part[1])]
 
 
 def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
@@ -73,16 +79,18 @@ def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report
     -------
     Report
     """
-    spec = state_spec(model)
+    spec, ds = state_spec(model), tidy(ds)
     layout, problems = inspect(ds, need=("time",))
     problems += _time_problems(ds, layout, spec)
     problems += wanted_problems(ds, layout, spec)
+    notes = tuple(wanted_notes(ds, layout, spec))
     if not ds.data_vars:
-        return Report(tuple(problems))
+        return Report(tuple(problems), notes=notes)
     _, axes = inspect(ds)
     of_values = [problem for problem in axes if problem not in problems]
+    of_values += [] if axes else coverage_problems(ds, spec, layout)
     of_values += unit_problems(ds, spec, layout) + value_problems(ds, spec, layout)
-    return Report(tuple(problems), tuple(of_values))
+    return Report(tuple(problems), tuple(of_values), notes + tuple(conversion_notes(ds, spec, layout, not axes)))
 
 
 def _time_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:

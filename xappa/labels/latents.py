@@ -1,0 +1,223 @@
+"""The labels of latents: which fields they stand for, and how the user writes these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import dask.array
+import numpy as np
+import xarray as xr
+
+from xappa.errors import DatasetError, OptionError, nearest_names
+from xappa.grids.axes import Layout, recognise, refuse
+from xappa.grids.matching import output_columns, output_levels, output_rows, positions
+from xappa.grids.notation import Notation
+from xappa.labels.asked import Wanted
+from xappa.labels.outward import AXES
+from xappa.labels.region import Region, choose_region
+from xappa.models.state import StateSpec
+
+Array = np.ndarray
+
+LATENT = "latent"
+DIMS = ("latent_y", "latent_x", "latent_channel")
+SEA = "sea_mask"
+VARIABLES = "xappa_variables"
+
+
+def label(
+    latents: dask.array.Array,
+    ds: xr.Dataset,
+    spec: StateSpec,
+    layout: Layout,
+    attrs: Mapping[str, Any],
+    sea: dask.array.Array | None = None,
+) -> xr.Dataset:
+    """Latents with the times and members of `ds`, and all that is needed to write their fields as `ds` does.
+
+    Parameters
+    ----------
+    latents : dask array, ([member,] time, h, w, C)
+    ds : Dataset
+        That was encoded.
+    spec : StateSpec
+    layout : Layout
+        Of `ds`.
+    attrs : mapping
+        Global attributes.
+    sea : dask array of bool, (latitude, longitude), optional
+        True where masked variables are not missing, on the model's grid.
+
+    Returns
+    -------
+    Dataset
+        ``latent`` ([member,] time, latent_y, latent_x, latent_channel); the coordinates of the fields, in the user's
+        names and order; ``sea_mask`` on them.
+    """
+    rows, latitudes = output_rows(layout, spec)
+    columns, longitudes = output_columns(layout, spec)
+    spelt = {axis: getattr(layout, axis) or axis for axis in AXES}
+    time = np.atleast_1d(ds[layout.time].values)
+    coords = {"time": time, "latitude": latitudes, "longitude": longitudes}
+    units = {}
+    if spec.levels:
+        coords["level"] = output_levels(layout, spec.levels)[1]
+        units = {"units": layout.level_units}
+    members = [layout.member] if latents.ndim == 5 and layout.member else []
+    if members and layout.member in ds.coords:
+        coords["member"] = ds[layout.member].values
+    labelled = {
+        spelt[axis]: xr.Variable(spelt[axis], np.asarray(v), AXES[axis] | (units if axis == "level" else {}))
+        for axis, v in coords.items()
+    }
+    about: dict[str, Any] = {"long_name": "Standardised latent state", "units": "1"}
+    variables = {LATENT: xr.Variable([*members, spelt["time"], *DIMS], latents, about)}
+    if sea is not None:
+        about = {
+            "long_name": f"Where {', '.join(spec.masked)} exists",
+            "flag_meanings": "land sea",
+            "flag_values": [0, 1],
+        }
+        variables[SEA] = xr.Variable([spelt["latitude"], spelt["longitude"]], sea[rows][:, columns], about)
+    users = {layout.spelling(name): name for name in spec.variables}
+    written = {user: {"name": name, **asdict(layout.notation.get(user, Notation()))} for user, name in users.items()}
+    return xr.Dataset(variables, labelled, {"Conventions": "CF-1.11", **attrs, VARIABLES: json.dumps(written)})
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """Which part of the fields is wanted of latents, and how it is labelled.
+
+    Parameters
+    ----------
+    layout : Layout
+        How the user writes it.
+    wanted : Wanted
+        Variables and levels.
+    spec : StateSpec
+        Its channels, rows and columns, in the order of the result.
+    channels, rows, columns : array of int
+        Their positions in the model's state.
+    place : tuple of array of int
+        Rows and columns of ``sea_mask``.
+    """
+
+    layout: Layout
+    wanted: Wanted
+    spec: StateSpec
+    channels: Array
+    rows: Array
+    columns: Array
+    place: tuple[Array, Array]
+
+
+def check_latents(latents: xr.Dataset) -> None:
+    """Refuse a Dataset that does not hold latents.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if LATENT not in latents.data_vars or VARIABLES not in latents.attrs:
+        have = ", ".join(map(repr, latents.data_vars)) or "no variables"
+        raise DatasetError(
+            f"This Dataset holds {have}; expected what ds.appa.encode makes: {LATENT!r} with its attributes. Keep the "
+            "attributes with xr.set_options(keep_attrs=True)"
+        )
+
+
+def unfolding(
+    latents: xr.Dataset, spec: StateSpec, variables: str | Sequence[str] | None, region: Region | None
+) -> Unfolding:
+    """The part of the fields that is wanted of `latents`.
+
+    Parameters
+    ----------
+    latents : Dataset
+        As `label` makes them, or selected from that, by latitude, longitude and level too.
+    spec : StateSpec
+        Of the model.
+    variables : str or sequence of str, optional
+        The user's names or WeatherBench names; default all.
+    region : optional
+        See `choose_region`.
+
+    Raises
+    ------
+    DatasetError
+        If the coordinates are not the model's.
+    OptionError
+        If a variable is unknown, or the region is not valid.
+    """
+    layout = _layout(latents, spec)
+    names = _names(variables, layout)
+    part = choose_region(region, layout)
+    latitudes = tuple(layout.latitudes[i] for i in part.rows)
+    rows = positions(latitudes, spec.latitude)
+    columns = positions(part.longitudes, spec.longitude, 360)
+    if rows is None or columns is None:
+        refuse(["latitudes or longitudes are not those of the model; keep the coordinates that encode made"])
+    kept = [layout.hectopascals[i] for i in part.levels]
+    channels = [
+        k
+        for name in names
+        for k in spec.of(name)
+        if (level := spec.channels[k][1]) is None or any(np.isclose(level, p) for p in kept)
+    ]
+    levels = tuple(sorted({level for k in channels if (level := spec.channels[k][1]) is not None}))
+    lacking = [name for name in names if spec.levels_of(name) and not levels]
+    if lacking:
+        refuse([f"no level is left of {', '.join(lacking)}; select levels of {', '.join(map(str, spec.levels))} hPa"])
+    kept_layout = replace(
+        layout, latitudes=latitudes, longitudes=part.longitudes, levels=tuple(layout.levels[i] for i in part.levels)
+    )
+    state = StateSpec(
+        tuple(spec.channels[k] for k in channels), latitudes, part.longitudes, spec.step_hours, spec.window, spec.masked
+    )
+    wanted = Wanted(names, levels)
+    return Unfolding(
+        kept_layout, wanted, state, np.array(channels), _index(rows), _index(columns), (part.rows, part.columns)
+    )
+
+
+def _index(found: Array | None) -> Array:
+    return np.array([], int) if found is None else found
+
+
+def _layout(latents: xr.Dataset, spec: StateSpec) -> Layout:
+    """Layout of the fields: axes by the coordinates, variables by the attributes; the model's own where missing."""
+    layout = recognise(latents, need=("time",))
+    names, notation = {}, {}
+    for user, written in json.loads(latents.attrs[VARIABLES]).items():
+        names[user] = written.pop("name")
+        written["attrs"] = tuple(map(tuple, written["attrs"]))
+        notation[user] = Notation(**written)
+    own_levels = layout.level is None
+    return replace(
+        layout,
+        names=names,
+        notation=notation,
+        latitudes=spec.latitude if layout.latitude is None else layout.latitudes,
+        longitudes=spec.longitude if layout.longitude is None else layout.longitudes,
+        levels=tuple(map(float, spec.levels)) if own_levels else layout.levels,
+        level_units="hPa" if own_levels else layout.level_units,
+    )
+
+
+def _names(variables: str | Sequence[str] | None, layout: Layout) -> tuple[str, ...]:
+    """WeatherBench names of the variables asked for."""
+    known = dict(layout.names) | {name: name for name in layout.names.values()}
+    if variables is None:
+        return tuple(layout.names.values())
+    asked = [variables] if isinstance(variables, str) else list(variables)
+    wrong = [f"{name!r}{nearest_names(str(name), known)}" for name in asked if name not in known]
+    if wrong or not asked:
+        raise OptionError(
+            f"variables={variables!r}: unknown {', '.join(wrong)}; expected some of {', '.join(layout.names)}"
+            if wrong
+            else f"variables={variables!r} asks for none; expected some of {', '.join(layout.names)}, or None for all"
+        )
+    return tuple(dict.fromkeys(known[name] for name in asked))

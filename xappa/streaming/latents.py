@@ -1,0 +1,174 @@
+"""The Dask graphs of encoding and decoding: one task a state, in which alone fields and latents meet the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dask
+import dask.array as da
+import numpy as np
+import torch
+
+from xappa.errors import IntegrityError
+from xappa.labels.inward import Assembly
+from xappa.labels.taking import taken
+from xappa.models.model import Model
+from xappa.models.registry import load
+from xappa.streaming.devices import lock
+from xappa.vocabulary import VARIABLES
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Coder:
+    """A model, as a task names it.
+
+    Parameters
+    ----------
+    model : str
+        Name or folder, as `xappa.load` takes it.
+    digest : str
+        The model's hash.
+    device : str or None
+    """
+
+    model: str
+    digest: str
+    device: str | None = None
+
+    def load(self) -> Model:
+        """The model.
+
+        Raises
+        ------
+        IntegrityError
+            If it is not the one that was meant.
+        """
+        found = load(self.model, device=self.device)
+        if found.digest != self.digest:
+            raise IntegrityError(
+                f"Model {self.model!r} has digest {found.digest[:12]}; expected {self.digest[:12]}, of the model that "
+                "the latents belong to. Use the same files, or name their model with model=."
+            )
+        return found
+
+
+def encode(
+    fields: Sequence[da.Array], assembly: Assembly, times: Array, coder: Coder, shape: tuple[int, int, int], dtype: str
+) -> da.Array:
+    """Latents of fields, a task a state.
+
+    Parameters
+    ----------
+    fields : sequence of dask array, ([member,] time, [level,] latitude, longitude)
+        One chunk a state.
+    assembly : Assembly
+        How they become states.
+    times : array of datetime64, (time,)
+    coder : Coder
+    shape : tuple of int
+        (h, w, C) of a latent state.
+    dtype : str
+
+    Returns
+    -------
+    dask array, ([member,] time, h, w, C)
+        NaN where the state has missing values other than of variables that are missing over land.
+    """
+    lead = fields[0].ndim - 2 - (assembly.parts[0].levels is not None)
+    arguments: list = [_seconds(times), "t"]
+    for number, field in enumerate(fields):
+        own = tuple(f"{axis}{number}" for axis in range(field.ndim - lead))
+        arguments += [field, ("m", "t")[2 - lead :] + own]
+    out = ("m", "t")[2 - lead :] + ("h", "w", "c")
+    token = dask.base.tokenize(
+        coder.digest, assembly, times.astype("M8[s]").astype("i8"), [f.name for f in fields], dtype
+    )
+    return da.blockwise(
+        _encode, out, *arguments, name=f"xappa-encode-{token}", new_axes=dict(zip("hwc", shape, strict=True)),
+        concatenate=True, align_arrays=False, meta=np.empty((0,) * len(out), dtype), dtype=np.dtype(dtype),
+        coder=coder, assembly=assembly, lead=lead, kept=dtype,
+    )  # fmt: skip
+
+
+def sea(fields: Sequence[da.Array], assembly: Assembly, masked: Sequence[str]) -> da.Array | None:
+    """Where the variables that are missing over land are there at the first time: (latitude, longitude), lazy."""
+    chosen = [k for k, part in enumerate(assembly.parts) if part.name in masked]
+    if not chosen:
+        return None
+    parts = tuple(assembly.parts[k] for k in chosen)
+    first = [
+        fields[k][0] if fields[k].ndim == 4 + (assembly.parts[k].levels is not None) else fields[k] for k in chosen
+    ]
+    task = dask.delayed(_exists, pure=True)(parts, assembly, *[field[:1] for field in first])
+    return da.from_delayed(task, assembly.shape[1:], bool)
+
+
+def decode(latents: da.Array, times: Array, coder: Coder, part: tuple[Array, Array, Array], clip: bool) -> da.Array:
+    """Fields of latents, a task a state.
+
+    Parameters
+    ----------
+    latents : dask array, (member, time, h, w, C)
+    times : array of datetime64, (time,)
+    coder : Coder
+    part : tuple of array of int
+        Channels, rows and columns that are kept, in their order.
+    clip : bool
+        Whether quantities that cannot be negative are clipped at 0.
+
+    Returns
+    -------
+    dask array of float32, (member, time, channel, latitude, longitude)
+        Physical units; NaN where a channel does not exist.
+    """
+    latents = latents.rechunk((1, 1, -1, -1, -1))
+    token = dask.base.tokenize(coder.digest, times.astype("M8[s]").astype("i8"), latents.name, part, clip)
+    return da.blockwise(
+        _decode, "mtvyx", _seconds(times), "t", latents, "mthwc", name=f"xappa-decode-{token}",
+        new_axes=dict(zip("vyx", map(len, part), strict=True)), concatenate=True, align_arrays=False,
+        meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), coder=coder, part=part, clip=clip,
+    )  # fmt: skip
+
+
+def _seconds(times: Array) -> da.Array:
+    return da.from_array(times.astype("M8[s]").astype("i8"), chunks=1)
+
+
+@torch.no_grad()
+def _encode(seconds: Array, *blocks: Array, coder: Coder, assembly: Assembly, lead: int, kept: str) -> Array:
+    model, times = coder.load(), seconds.astype("M8[s]")
+    states = assembly(*(block.reshape(-1, *block.shape[lead:]) for block in blocks))
+    surface = [i for name in model.spec.masked for i in model.spec.of(name)]
+    needed = model.mask.copy()
+    needed[surface] = False
+    missing = (np.isnan(states) & needed).any(axis=(1, 2, 3))
+    states = np.where(model.mask, states, np.float32(np.nan))
+    with lock(model.device):
+        standardised = torch.from_numpy(model.standardised(states, times)).to(model.device)
+        latents = model.encode(standardised, times).float().cpu().numpy()
+    latents[missing] = np.nan
+    return latents.reshape((1,) * lead + latents.shape[1:]).astype(kept)
+
+
+@torch.no_grad()
+def _decode(seconds: Array, latents: Array, coder: Coder, part: tuple[Array, Array, Array], clip: bool) -> Array:
+    model, times = coder.load(), seconds.astype("M8[s]")
+    channels, rows, columns = part
+    with lock(model.device):
+        fields = model.decode(torch.from_numpy(latents.astype("f4")).to(model.device), times).float().cpu().numpy()
+    values = taken(taken(taken(model.physical(fields, times), channels, 2), rows, 3), columns, 4)
+    values = np.ascontiguousarray(values)  # so that the whole state is not kept for the sake of a region
+    if clip:
+        names = [model.spec.channels[k][0] for k in channels]
+        positive = [i for i, name in enumerate(names) if name in VARIABLES and VARIABLES[name].positive]
+        values[:, :, positive] = np.maximum(values[:, :, positive], 0)
+    return values
+
+
+def _exists(parts: tuple, assembly: Assembly, *blocks: Array) -> Array:
+    rows, columns = np.ix_(assembly.rows, assembly.columns)
+    there = [np.isfinite(block[..., rows, columns]).reshape(-1, *assembly.shape[1:]).all(axis=0) for block in blocks]
+    return np.logical_and.reduce(there)

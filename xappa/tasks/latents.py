@@ -1,0 +1,172 @@
+"""The latent form of a Dataset, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dask.array
+import numpy as np
+import xarray as xr
+
+from xappa.errors import DatasetError, OptionError
+from xappa.grids import tidy
+from xappa.grids.axes import Layout, inspect, refuse
+from xappa.grids.matching import grid_problems
+from xappa.labels import to_dataset
+from xappa.labels.asked import model_time_problems
+from xappa.labels.faults import value_problems
+from xappa.labels.inward import assembly
+from xappa.labels.latents import DIMS, LATENT, SEA, Unfolding, check_latents, label, unfolding
+from xappa.labels.region import Region
+from xappa.labels.regridding import coverage_problems, grid_of, method_for
+from xappa.labels.units import refuse_units, unit_problems
+from xappa.models.registry import load
+from xappa.models.state import StateSpec
+from xappa.options import get_options
+from xappa.tasks import planning
+
+if TYPE_CHECKING:
+    from xappa.models.model import Model
+
+DTYPES = ("float16", "float32")
+
+
+def encode(
+    ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
+) -> xr.Dataset:
+    """Encode fields; the twin of ``ds.appa.encode``, which documents the parameters.
+
+    Parameters
+    ----------
+    ds : Dataset
+        All variables and levels of the model, at model times; others are not looked at.
+    model, dtype, device
+        See `xappa.accessor.AppaAccessor.encode`.
+
+    Returns
+    -------
+    Dataset
+        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), Dask-backed.
+    """
+    from xappa.streaming import latents as streaming
+
+    if dtype not in DTYPES:
+        raise OptionError(f"dtype={dtype!r}: expected one of {', '.join(map(repr, DTYPES))}")
+    prior = load(model, device=device)
+    spec, ds = prior.spec, tidy(ds)
+    layout = _usable(ds, spec)
+    assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
+    blocks = [_by_state(field, layout) for field in fields]
+    coder = streaming.Coder(planning.model_address(model), prior.digest, device)
+    times = np.atleast_1d(ds[layout.time].values)
+    latents = streaming.encode(blocks, assemble, times, coder, prior.latent_shape, dtype)
+    sea = streaming.sea(blocks, assemble, spec.masked)
+    method = method_for(layout, spec) if grid_problems(layout, spec) else ""
+    attrs = {
+        "title": "Latent states encoded by xappa",
+        **_origin(prior),
+        "xappa_model_address": coder.model,
+        "xappa_regridded": f"{method}, from {grid_of(layout)}" if method else "",
+    }
+    return label(latents, ds, spec, layout, attrs, sea)
+
+
+def decode(
+    latents: xr.Dataset,
+    variables: str | Sequence[str] | None = None,
+    region: Region | None = None,
+    *,
+    model: str | Path | None = None,
+    device: str | None = None,
+) -> xr.Dataset:
+    """Decode latents; the twin of ``latents.appa.decode``, which documents the parameters.
+
+    Parameters
+    ----------
+    latents : Dataset
+        What `encode` returned, or anything selected from it.
+    variables, region, model, device
+        See `xappa.accessor.AppaAccessor.decode`.
+
+    Returns
+    -------
+    Dataset
+        ([member,] time, [level,] latitude, longitude), Dask-backed.
+    """
+    from xappa.streaming import latents as streaming
+
+    check_latents(latents)
+    address = planning.model_address(str(latents.attrs["xappa_model_address"]) if model is None else model)
+    coder = streaming.Coder(address, str(latents.attrs["xappa_model_digest"]), device)
+    prior = coder.load()
+    part = unfolding(latents, prior.spec, variables, region)
+    layout = part.layout
+    time, member = str(layout.time), layout.member or "member"
+    field = latents[LATENT]
+    has_members = member in field.dims
+    field = field.drop_vars(list(field.coords)).expand_dims([name for name in (member, time) if name not in field.dims])
+    field = field.transpose(member, time, *DIMS)
+    if field.shape[2:] != prior.latent_shape:
+        raise DatasetError(
+            f"{LATENT!r} has the sizes {field.shape[2:]} along {', '.join(DIMS)}; expected {prior.latent_shape}: "
+            "select times, members, latitudes, longitudes and levels, but never part of a latent state"
+        )
+    times, clip = np.atleast_1d(latents[time].values), get_options().clip
+    kept = (part.channels, part.rows, part.columns)
+    fields = streaming.decode(dask.array.asarray(field.chunk().data), times, coder, kept, clip)
+    numbers = latents[member].values if member in latents.coords else np.arange(fields.shape[0])
+    attrs = {"title": "Fields decoded by xappa", **_origin(prior), "xappa_clipped": str(clip)}
+    ds = to_dataset(fields, part.spec, times, np.atleast_1d(numbers), layout, part.wanted, attrs)
+    ds = _at_sea(ds, latents, part, [layout.spelling(name) for name in prior.spec.masked])
+    return ds if has_members else ds.isel({member: 0}, drop=True)
+
+
+def _usable(ds: xr.Dataset, spec: StateSpec) -> Layout:
+    """Layout of a Dataset whose values are states of the model; everything that is wrong is raised at once."""
+    layout, problems = inspect(ds)
+    if layout.time is not None and ds[layout.time].dtype.kind == "M":
+        times = np.atleast_1d(ds[layout.time].values)
+        problems += model_time_problems(times[~np.isnat(times)], spec)
+    wrong = unit_problems(ds, spec, layout)
+    more = [] if problems else coverage_problems(ds, spec, layout)
+    problems += more + value_problems(ds, spec, layout, members=True)
+    refuse([*problems, *wrong] if problems else [], "This Dataset cannot be encoded")
+    refuse_units(wrong)
+    return layout
+
+
+def _in_tasks(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> xr.Dataset:
+    """The variables that the model needs, in Dask arrays of one time."""
+    ds = ds[[user for user, name in layout.names.items() if name in spec.variables]]
+    time = ds[layout.time]
+    return ds.chunk({time.dims[0]: 1} if time.ndim else {})
+
+
+def _by_state(field: xr.DataArray, layout: Layout) -> dask.array.Array:
+    """A field ([member,] time, [level,] latitude, longitude) in one chunk a state."""
+    lead = 2 if layout.member in field.dims else 1
+    return field.chunk({dim: 1 if place < lead else -1 for place, dim in enumerate(field.dims)}).data
+
+
+def _origin(prior: Model) -> dict[str, str]:
+    from xappa import __version__
+
+    return {
+        "source": f"xappa {__version__}, model {prior.name}",
+        "xappa_version": __version__,
+        "xappa_model": prior.name,
+        "xappa_model_digest": prior.digest,
+    }
+
+
+def _at_sea(ds: xr.Dataset, latents: xr.Dataset, part: Unfolding, masked: Sequence[str]) -> xr.Dataset:
+    """Fields that are missing where those that were encoded were missing."""
+    there = [name for name in masked if name in ds]
+    if SEA not in latents or not there:
+        return ds
+    rows, columns = part.place
+    sea = latents[SEA].astype(bool).isel(dict(zip(latents[SEA].dims, (rows, columns), strict=True)))
+    sea = sea.drop_vars(list(sea.coords))
+    return ds.assign({name: ds[name].where(sea) for name in there})
