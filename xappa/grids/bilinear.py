@@ -58,7 +58,7 @@ def corners(
     """
     rows, columns = np.asarray(latitudes, float), np.asarray(longitudes, float)
     place = np.nan_to_num(np.asarray(latitude, float)), np.nan_to_num(np.asarray(longitude, float))
-    circle = _Circle(columns)
+    circle = Circle(columns)
     row, row_weight, crossed, in_latitude = _meridian(place[0], rows, circle.closed)
     near, near_weight, in_longitude = circle.around(place[1])
     far, far_weight, _ = circle.around(place[1] + 180)
@@ -114,7 +114,7 @@ def _meridian(latitude: Array, rows: Array, closed: bool) -> tuple[Array, Array,
     return order[pair], weight, crossed[pair], inside
 
 
-class _Circle:
+class Circle:
     """Columns of a grid in their order round the globe."""
 
     def __init__(self, longitudes: Array) -> None:

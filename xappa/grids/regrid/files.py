@@ -1,0 +1,141 @@
+"""Weights in files: the layout of ESMF and xESMF, written and read, and that of SCRIP and CDO, read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import DatasetError
+from xappa.grids.regrid.rows import matrix
+from xappa.grids.regrid.weights import Weights
+
+Array = np.ndarray
+
+ESMF = ("row", "col", "S")
+SCRIP = ("dst_address", "src_address", "remap_matrix")
+PLACES = {
+    "source_latitude": ("yc_a", "src_grid_center_lat"),
+    "source_longitude": ("xc_a", "src_grid_center_lon"),
+    "target_latitude": ("yc_b", "dst_grid_center_lat"),
+    "target_longitude": ("xc_b", "dst_grid_center_lon"),
+}
+
+
+def write(weights: Weights, path: str | Path) -> None:
+    """Write weights as ESMF and xESMF keep them: netCDF, ``row``, ``col`` (counted from 1) and ``S``.
+
+    Beside these, which is all that xESMF reads, the sizes of both grids are kept (``src_grid_dims`` and
+    ``dst_grid_dims``, fastest first, as in ESMF) and, where they are known, their points in degrees (``yc_a``,
+    ``xc_a``, ``yc_b``, ``xc_b``).
+
+    Parameters
+    ----------
+    weights : Weights
+    path : str or Path
+        Replaced when complete.
+    """
+    made = weights.matrix.tocoo()
+    ds = xr.Dataset(
+        {
+            "row": ("n_s", (made.coords[0] + 1).astype(np.int32), {"long_name": "target, counted from 1"}),
+            "col": ("n_s", (made.coords[1] + 1).astype(np.int32), {"long_name": "source, counted from 1"}),
+            "S": ("n_s", made.data, {"long_name": "weight"}),
+            "src_grid_dims": ("src_grid_rank", np.array(weights.source_shape[::-1], np.int32)),
+            "dst_grid_dims": ("dst_grid_rank", np.array(weights.target_shape[::-1], np.int32)),
+        },
+        attrs={"title": "regridding weights", "normalize": int(weights.normalize), **weights.attrs},
+    )
+    for key, (name, _) in PLACES.items():
+        if key in weights.places:
+            ds[name] = (f"n_{name[-1]}", weights.places[key], {"units": "degrees"})
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".nc")
+    os.close(handle)
+    try:
+        ds.to_netcdf(temporary, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(
+    path: str | Path, source_shape: Sequence[int] | None = None, target_shape: Sequence[int] | None = None
+) -> Weights:
+    """Read weights of ESMF, xESMF, SCRIP or CDO.
+
+    Parameters
+    ----------
+    path : str or Path
+        NetCDF file with ``row``, ``col`` and ``S``, or with ``src_address``, ``dst_address`` and ``remap_matrix``.
+    source_shape, target_shape : sequence of int, optional
+        Sizes of both grids, slowest dimension first; needed where the file doesn't have them, as those of xESMF don't.
+
+    Returns
+    -------
+    Weights
+        As they are in the file: a target that is partly covered gets the sum that its row makes.
+
+    Raises
+    ------
+    DatasetError
+        If the file has no weights in a layout that is known, or they belong to other grids.
+    """
+    with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as opened:
+        ds = opened.load()
+    names = next((names for names in (ESMF, SCRIP) if all(name in ds for name in names)), None)
+    if names is None:
+        raise DatasetError(
+            f"{path} has no weights: found the variables {', '.join(map(str, ds.variables)) or 'none'}; expected "
+            f"{', '.join(ESMF)} (ESMF, xESMF) or {', '.join(SCRIP)} (SCRIP, CDO)"
+        )
+    row, column = (np.asarray(ds[name].values, int) - 1 for name in names[:2])
+    weight = np.asarray(ds[names[2]].values, float)
+    weight = weight if weight.ndim == 1 else weight[:, 0]  # others multiply gradients: second order, not applied here
+    source = _shape("source", source_shape, ds, "src_grid_dims", column, path)
+    target = _shape("target", target_shape, ds, "dst_grid_dims", row, path)
+    kept = {"title", "map_method", "method", "normalization"}
+    return Weights(
+        source,
+        target,
+        full=matrix(row, column, weight, (int(np.prod(target)), int(np.prod(source)))),
+        normalize=bool(ds.attrs.get("normalize", 0)),
+        attrs={str(k): str(v) for k, v in ds.attrs.items() if k in kept} | {"file": Path(path).name},
+        places={key: place for key, pair in PLACES.items() if (place := _place(ds, pair)) is not None},
+    )
+
+
+def _shape(
+    which: str, asked: Sequence[int] | None, ds: xr.Dataset, name: str, index: Array, path: str | Path
+) -> tuple[int, ...]:
+    """Sizes of a grid, as asked for if the file agrees, else as in the file."""
+    held = tuple(int(n) for n in ds[name].values[::-1]) if name in ds else None
+    held = held[-1:] if held is not None and len(held) == 2 and held[0] == 1 else held
+    shape = tuple(asked) if asked is not None else held
+    if shape is None:
+        raise DatasetError(f"{path} does not say how large the {which} grid is: give {which}_shape=")
+    size, most = int(np.prod(shape)), int(index.max(initial=-1)) + 1
+    wrong = held is not None and int(np.prod(held)) != size
+    if wrong or most > size or index.min(initial=0) < 0:
+        found = " x ".join(map(str, held)) if wrong and held else f"addresses up to {most}"
+        raise DatasetError(
+            f"{path} belongs to other grids: its {which} has {found}; expected {' x '.join(map(str, shape))} "
+            f"({size} points): take weights that were made for these grids"
+        )
+    return shape
+
+
+def _place(ds: xr.Dataset, names: Sequence[str]) -> Array | None:
+    for name in names:
+        if name in ds:
+            values = np.asarray(ds[name].values, float)
+            return np.degrees(values) if str(ds[name].attrs.get("units", "")).startswith("rad") else values
+    return None

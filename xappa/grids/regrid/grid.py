@@ -1,0 +1,177 @@
+"""A horizontal grid as regridding sees it: where its points are, and what its cells and coordinates are called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import DatasetError
+from xappa.grids.axes import NAMES, find, refuse
+from xappa.grids.faults import latitude_problems, longitude_problems, missing
+from xappa.grids.regrid.rows import split_rows
+
+Array = np.ndarray
+
+RECTILINEAR = "rectilinear"
+REDUCED = "reduced"
+CURVILINEAR = "curvilinear"
+POINTS = "points"
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Points of a horizontal grid.
+
+    Parameters
+    ----------
+    kind : str
+        ``"rectilinear"`` (rows and columns; Gaussian grids too), ``"reduced"`` (rows of different lengths, as one
+        list of points), ``"curvilinear"`` (2-D) or ``"points"`` (a list of places).
+    latitude, longitude : array of float
+        Degrees north and east: (H,) and (W,) where rectilinear, else both of `shape`.
+    shape : tuple of int
+        Sizes of fields along `dims`.
+    dims : tuple of hashable
+        Names of the horizontal dimensions.
+    latitude_bounds, longitude_bounds : array of float, optional
+        Edges of the cells: (H, 2) and (W, 2) where rectilinear, else (points, vertices) in order round each cell.
+        Default: halfway between neighbours.
+    coords : dict
+        The coordinates that say where the points are, by name.
+    """
+
+    kind: str
+    latitude: Array
+    longitude: Array
+    shape: tuple[int, ...]
+    dims: tuple[Hashable, ...]
+    latitude_bounds: Array | None = None
+    longitude_bounds: Array | None = None
+    coords: dict[Hashable, xr.Variable] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return int(np.prod(self.shape))
+
+    @cached_property
+    def points(self) -> tuple[Array, Array]:
+        """Latitude and longitude of every point, (size,) each, in the order of flattened fields."""
+        if self.kind == RECTILINEAR:
+            latitude, longitude = np.meshgrid(self.latitude, self.longitude, indexing="ij")
+            return latitude.ravel(), longitude.ravel()
+        return self.latitude.ravel(), self.longitude.ravel()
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything that weights depend on."""
+        text = hashlib.sha256(f"{self.kind} {self.shape}".encode())
+        for values in (self.latitude, self.longitude, self.latitude_bounds, self.longitude_bounds):
+            text.update(b"-" if values is None else np.ascontiguousarray(values, float).tobytes())
+        return text.hexdigest()
+
+    def __str__(self) -> str:
+        return f"{self.kind} grid {' x '.join(map(str, self.shape))}"
+
+    @staticmethod
+    def of(ds: xr.Dataset | xr.DataArray) -> Grid:
+        """The horizontal grid of a Dataset, found by CF attributes and usual names.
+
+        Raises
+        ------
+        DatasetError
+            If there is none, or its coordinates are not usable.
+        """
+        ds = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
+        names = {axis: find(ds, axis) for axis in ("latitude", "longitude")}
+        refuse([missing(ds, axis, NAMES[axis]) for axis, name in names.items() if name is None], "No grid was found")
+        latitude, longitude = (ds[name] for name in names.values())
+        ranks = latitude.ndim, longitude.ndim
+        if ranks == (1, 1) and latitude.dims != longitude.dims:
+            return _rectilinear(ds, latitude, longitude)
+        if ranks == (1, 1) or (ranks == (2, 2) and set(latitude.dims) == set(longitude.dims)):
+            return _listed(ds, latitude, longitude.transpose(*latitude.dims))
+        raise DatasetError(
+            f"No grid was found: latitude {latitude.name!r} has the dimensions {latitude.dims}, longitude "
+            f"{longitude.name!r} {longitude.dims}; expected one dimension each, or both the same one or two: use "
+            "ds.expand_dims, or ds.appa.observe for single places"
+        )
+
+
+def _rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
+    problems = latitude_problems(latitude) + longitude_problems(longitude)
+    problems += [f"{c.name!r} is empty; expected at least one value" for c in (latitude, longitude) if not c.size]
+    refuse(problems, "This grid cannot be used")
+    return Grid(
+        RECTILINEAR,
+        np.asarray(latitude.values, float),
+        np.asarray(longitude.values, float),
+        (latitude.size, longitude.size),
+        (latitude.dims[0], longitude.dims[0]),
+        _bounds(ds, latitude, "lat_b"),
+        _bounds(ds, longitude, "lon_b"),
+        {c.name: c.variable for c in (latitude, longitude)},
+    )
+
+
+def _listed(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
+    """Both coordinates along the same dimensions: a list of points, rows of different lengths, or curvilinear."""
+    phi, lam = np.asarray(latitude.values, float), np.asarray(longitude.values, float)
+    wrong = np.abs(phi[np.isfinite(phi)]) > 90 + 1e-6
+    refuse(
+        [f"latitude {latitude.name!r} goes beyond 90 degrees at {int(wrong.sum())} points; expected degrees north"]
+        if wrong.any()
+        else [],
+        "This grid cannot be used",
+    )
+    coords = {c.name: c.variable for c in (latitude, longitude)}
+    bounds = _bounds(ds, latitude, "lat_b"), _bounds(ds, longitude, "lon_b")
+    if phi.ndim == 1:
+        kind = POINTS if split_rows(phi, lam) is None else REDUCED
+        return Grid(kind, phi, lam, phi.shape, latitude.dims, *bounds, coords)
+    separable = _separable(phi, lam)
+    if separable is None:
+        return Grid(CURVILINEAR, phi, lam, phi.shape, latitude.dims, *bounds, coords)
+    dims = latitude.dims if separable == 0 else latitude.dims[::-1]
+    rows, columns = (phi[:, 0], lam[0]) if separable == 0 else (phi[0], lam[:, 0])
+    return Grid(RECTILINEAR, rows, columns, (len(rows), len(columns)), dims, coords=coords)
+
+
+def _separable(latitude: Array, longitude: Array) -> int | None:
+    """The dimension along which rows follow each other if 2-D coordinates are those of rows and columns, else None."""
+    if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
+        return None
+    for axis in (0, 1):
+        if np.ptp(latitude, axis=1 - axis).max() < 1e-9 and np.ptp(longitude, axis=axis).max() < 1e-9:
+            rows = latitude[:, 0] if axis == 0 else latitude[0]
+            steps = np.diff(rows)
+            return axis if (steps > 0).all() or (steps < 0).all() else None
+    return None
+
+
+def _bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
+    """Edges of cells: CF bounds, or corners as xESMF names them; None where there are none."""
+    name = coord.attrs.get("bounds", coord.encoding.get("bounds"))
+    if name in ds.variables:
+        values = ds[name]
+        extra = [dim for dim in values.dims if dim not in coord.dims]
+        if values.ndim == coord.ndim + 1 and len(extra) == 1:
+            ordered = np.asarray(values.transpose(*coord.dims, *extra).values, float)
+            return ordered.reshape(coord.shape[0], -1) if coord.ndim == 1 else ordered.reshape(coord.size, -1)
+    if edges in ds.variables:
+        return _from_corners(np.asarray(ds[edges].values, float), coord.shape)
+    return None
+
+
+def _from_corners(corners: Array, shape: tuple[int, ...]) -> Array | None:
+    if corners.shape != tuple(n + 1 for n in shape):
+        return None
+    if corners.ndim == 1:
+        return np.stack([corners[:-1], corners[1:]], axis=1)
+    around = (corners[:-1, :-1], corners[:-1, 1:], corners[1:, 1:], corners[1:, :-1])
+    return np.stack([c.ravel() for c in around], axis=1)

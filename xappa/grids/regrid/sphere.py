@@ -1,0 +1,47 @@
+"""Points on the unit sphere: from degrees, to the corners of cells, and which neighbours close a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def unit(latitude: Array, longitude: Array) -> Array:
+    """Unit vectors (..., 3) of places in degrees."""
+    phi, lam = np.radians(latitude), np.radians(longitude)
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+def normalized(vectors: Array) -> Array:
+    """Vectors (..., 3) of length 1."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def closes(points: Array) -> bool:
+    """Whether the last column of a curvilinear grid (H, W, 3) is followed by the first."""
+    if points.shape[1] < 3:
+        return False
+    with np.errstate(invalid="ignore"):
+        steps = np.linalg.norm(np.diff(points, axis=1), axis=2)
+        seam = np.linalg.norm(points[:, -1] - points[:, 0], axis=1)
+        near = seam <= 1.5 * np.nanmax(steps, axis=1) if np.isfinite(steps).any() else np.zeros(len(seam), bool)
+    known = np.isfinite(seam)
+    return bool(known.any() and near[known].all() and np.nanmax(seam) < 1.0)
+
+
+def quads(points: Array) -> Array:
+    """Corners of cells (H * W, 4, 3) round points (H, W, 3): the middle of four neighbours, beyond the edge as far."""
+    closed = closes(points)
+    wide = np.empty((points.shape[0] + 2, points.shape[1] + 2, 3))
+    wide[1:-1, 1:-1] = points
+    wide[1:-1, 0] = points[:, -1] if closed else _beyond(points[:, 0], points[:, 1])
+    wide[1:-1, -1] = points[:, 0] if closed else _beyond(points[:, -1], points[:, -2])
+    wide[0], wide[-1] = _beyond(wide[1], wide[2]), _beyond(wide[-2], wide[-3])
+    corner = normalized(wide[:-1, :-1] + wide[1:, :-1] + wide[:-1, 1:] + wide[1:, 1:])
+    around = (corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1])
+    return np.stack(around, axis=2).reshape(-1, 4, 3)
+
+
+def _beyond(edge: Array, inner: Array) -> Array:
+    return normalized(2 * edge - inner)

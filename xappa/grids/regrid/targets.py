@@ -1,0 +1,128 @@
+"""Grids that are not another Dataset's: so many degrees, Gaussian, a model's, or the one that weights tell of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import DatasetError, OptionError
+from xappa.grids.regrid.grid import CURVILINEAR, POINTS, RECTILINEAR, Grid
+from xappa.grids.regrid.rows import latitude_cells, split_rows
+from xappa.grids.regrid.weights import Weights
+from xappa.labels.outward import AXES
+
+Array = np.ndarray
+
+GAUSSIAN = re.compile(r"[Ff](\d+)")
+# A stretch of longitude as wide as this without any point means that the grid doesn't go round the globe.
+GAP = 30.0
+
+
+def by_degrees(degrees: float, source: Grid) -> Grid:
+    """Rows and columns every so many degrees, with rows on both poles and a column at 0; the part that `source` covers.
+
+    Parameters
+    ----------
+    degrees : float
+        A divisor of 180.
+    source : Grid
+        Tells names, order of rows, convention of longitudes, and extent.
+
+    Returns
+    -------
+    Grid
+
+    Raises
+    ------
+    OptionError
+        If 180 is no multiple of `degrees`.
+    """
+    rows = 180 / degrees if 0 < degrees <= 90 else 0.0
+    if not rows or abs(rows - round(rows)) > 1e-9 * rows:
+        raise OptionError(f"target={degrees!r} degrees; expected a number that divides 180, such as 0.25, 1 or 2.5")
+    latitudes = np.round(90 - np.arange(round(rows) + 1) * degrees, 9)
+    longitudes = np.round(np.arange(2 * round(rows)) * degrees, 9)
+    south, north = _extent(source)
+    latitudes = latitudes[(latitudes >= south - 1e-9) & (latitudes <= north + 1e-9)]
+    longitudes = longitudes[_covered(source.points[1], longitudes, degrees)]
+    if not len(latitudes) or not len(longitudes):
+        raise OptionError(f"target={degrees!r} degrees has no point inside the grid; expected a finer one")
+    return in_the_manner_of(source, latitudes, longitudes)
+
+
+def gaussian(name: str, source: Grid) -> Grid | None:
+    """The regular Gaussian grid ``"F48"`` (48 rows between a pole and the equator); None if the name is no such."""
+    match = GAUSSIAN.fullmatch(name)
+    if match is None or int(match[1]) < 1:
+        return None
+    half = int(match[1])
+    latitudes = -np.degrees(np.arcsin(np.polynomial.legendre.leggauss(2 * half)[0]))
+    return in_the_manner_of(source, latitudes, np.arange(4 * half) * 90 / half)
+
+
+def in_the_manner_of(source: Grid, latitudes: Array, longitudes: Array) -> Grid:
+    """Rows (north to south) and columns (from 0) with names, order and convention as in `source`."""
+    regular = source.kind == RECTILINEAR and all(v.dims == (k,) for k, v in source.coords.items())
+    names: list[Hashable] = list(source.coords) if regular else ["latitude", "longitude"]
+    if regular and len(source.latitude) > 1 and source.latitude[0] < source.latitude[-1]:
+        latitudes = latitudes[::-1]
+    if (source.longitude < 0).any():
+        longitudes = np.sort((longitudes + 180) % 360 - 180)
+    return labelled(names, latitudes, longitudes)
+
+
+def labelled(names: list[Hashable], latitudes: Array, longitudes: Array) -> Grid:
+    """A grid of rows and columns with CF coordinates."""
+    coords = {
+        name: xr.Variable((name,), values, AXES[axis])
+        for name, axis, values in zip(names, ("latitude", "longitude"), (latitudes, longitudes), strict=True)
+    }
+    return Grid.of(xr.Dataset(coords=coords))
+
+
+def of_weights(weights: Weights) -> Grid:
+    """The target grid that a file of weights describes.
+
+    Raises
+    ------
+    DatasetError
+        If the file does not say where its targets are.
+    """
+    if "target_latitude" not in weights.places or "target_longitude" not in weights.places:
+        raise DatasetError("These weights do not say where their targets are: give target=, a Dataset on that grid")
+    latitude = weights.places["target_latitude"].reshape(weights.target_shape)
+    longitude = weights.places["target_longitude"].reshape(weights.target_shape)
+    dims = ("y", "x") if latitude.ndim == 2 else ("points",)
+    axes = {k: {n: v for n, v in AXES[k].items() if n != "axis"} for k in ("latitude", "longitude")}
+    coords = {
+        "latitude": xr.Variable(dims, latitude, axes["latitude"]),
+        "longitude": xr.Variable(dims, longitude, axes["longitude"]),
+    }
+    grid = Grid.of(xr.Dataset(coords=coords))
+    if grid.kind == RECTILINEAR and grid.dims == dims:
+        return labelled(["latitude", "longitude"], grid.latitude, grid.longitude)
+    return grid
+
+
+def _extent(grid: Grid) -> tuple[float, float]:
+    if grid.kind in (CURVILINEAR, POINTS):
+        return float(np.nanmin(grid.latitude)), float(np.nanmax(grid.latitude))
+    rows = grid.latitude
+    if grid.kind != RECTILINEAR:
+        rows = np.array([row.latitude for row in split_rows(grid.latitude, grid.longitude) or []])
+    south, north = latitude_cells(rows, grid.latitude_bounds if grid.kind == RECTILINEAR else None)
+    return float(south.min()), float(north.max())
+
+
+def _covered(points: Array, longitudes: Array, degrees: float) -> Array:
+    """Which longitudes do not lie in a wide gap between points."""
+    nodes = np.unique(np.round(points[np.isfinite(points)] % 360, 9) % 360)
+    gaps = np.diff(nodes, append=nodes[0] + 360)
+    widest = int(gaps.argmax())
+    if gaps[widest] <= max(GAP, 2 * float(np.median(gaps))):
+        return np.ones(len(longitudes), bool)
+    into = (longitudes - nodes[widest]) % 360
+    return (into < 1e-9) | (into > gaps[widest] - 1e-9)
