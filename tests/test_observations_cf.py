@@ -160,12 +160,6 @@ def test_coordinates_that_do_not_go_with_the_variable():
         read_observations(ds)
 
 
-def test_ragged_arrays_are_refused_with_the_remedy():
-    ds = points(t2m=([280.0] * 3,)).assign(count=("station", [2, 1], {"sample_dimension": "obs"}))
-    with pytest.raises(ObservationError, match=r"ragged array \(count.*sample dimension"):
-        read_observations(ds)
-
-
 def test_a_single_variable_will_do():
     obs = read_observations(points(t2m=([280.0] * 3, {"units": "K"}))["t2m"])
     assert obs[T].values.tolist() == [280.0] * 3

@@ -4,15 +4,19 @@
 `derive_wind` makes components, `check` flags, `flag_counts` counts, `with_flag` rejects for a reason of your own.
 """
 
+from xappa.observations.correlation import Correlation, with_correlation
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import observation_errors, with_errors
 from xappa.observations.flags import Flag, flag_attrs, flags_of, with_flag
 from xappa.observations.form import concat, is_one_form, quantities
-from xappa.observations.quality import check, flag_counts
+from xappa.observations.quality import Quality, check, flag_counts, summary
 from xappa.observations.read import read_observations
+from xappa.observations.representativeness import with_representativeness
 
 __all__ = [
+    "Correlation",
     "Flag",
+    "Quality",
     "check",
     "concat",
     "derive_wind",
@@ -23,6 +27,9 @@ __all__ = [
     "observation_errors",
     "quantities",
     "read_observations",
+    "summary",
+    "with_correlation",
     "with_errors",
     "with_flag",
+    "with_representativeness",
 ]

@@ -1,7 +1,7 @@
 """CF Datasets of reports: points, and any arrays whose variables share dimensions with their coordinates.
 
 Station series as (station, time) arrays, swaths with two-dimensional latitude and longitude, and gridded products are
-flattened along ``obs``, lazily where they are lazy. Ragged arrays are refused.
+flattened along ``obs``, lazily where they are lazy; ragged arrays are expanded first (`cf_layouts`).
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from xappa.errors import ObservationError
-from xappa.observations.cf_roles import find_coordinates, meaning_of
+from xappa.observations.cf_layouts import expand
+from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
+from xappa.observations.cf_roles import find_coordinates, meaning_of, with_product_names
 from xappa.observations.columns import notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, counted, is_one_form
 from xappa.observations.names import QUANTITIES, Naming, require_coordinates, require_one_each, require_quantities
+from xappa.observations.periods import to_periods
 from xappa.observations.times import to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
+
+UNITLESS = ("time", "station", "period", "channel")
 
 
 def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
@@ -44,18 +49,19 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     Raises
     ------
     ObservationError
-        If coordinates are missing or ambiguous, no variable is known, or the layout is ragged.
+        If coordinates are missing or ambiguous, no variable is known, or a ragged array does not add up.
     UnitsError
         If units are unknown or cannot be converted.
     """
     naming = naming or Naming()
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds
-    _refuse_ragged(ds)
+    ds = expand(with_product_names(ds))
     places = find_coordinates(ds, naming)
+    bounds = bounds_of(ds, places["time"])
+    ancillary = _ancillary(ds)
     ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
     level = ds[places["level"]] if "level" in places else None
-    ancillary = _ancillary(ds)
     candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
     sources: dict[str, list[str]] = {}
     for name in candidates:
@@ -65,20 +71,14 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])}
     require_quantities(known, unknown)
     require_one_each(sources)
-    groups: dict[frozenset[Any], dict[str, str]] = {}
+    groups: dict[tuple[frozenset[Any], bool], dict[str, str]] = {}
     for meaning, name in known.items():
-        groups.setdefault(frozenset(ds[name].dims), {})[meaning] = name
-    obs = concat([_flattened(ds, group, places, naming) for group in groups.values()])
+        over = bounds is not None and is_over_period(meaning, ds[name].attrs)
+        groups.setdefault((frozenset(ds[name].dims), over), {})[meaning] = name
+    obs = concat(
+        [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
+    )
     return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
-
-
-def _refuse_ragged(ds: xr.Dataset) -> None:
-    ragged = [str(n) for n, v in ds.variables.items() if {"sample_dimension", "instance_dimension"} & set(v.attrs)]
-    if ragged:
-        raise ObservationError(
-            f"The Dataset is a ragged array ({', '.join(ragged)} counts or indexes its samples), which is not read. "
-            "Expected a point layout or a (station, time) array: put the instance variables on the sample dimension"
-        )
 
 
 def _ancillary(ds: xr.Dataset) -> set[str]:
@@ -102,7 +102,9 @@ def _decoded(time: xr.DataArray) -> tuple[Any, Any]:
     return time.dims, to_times(time.to_numpy().reshape(-1), str(time.name)).reshape(time.shape)
 
 
-def _flattened(ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, str], naming: Naming) -> xr.Dataset:
+def _flattened(
+    ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, str], naming: Naming, bounds: xr.DataArray | None
+) -> xr.Dataset:
     """Quantities that share dimensions (meaning to name), as reports along ``obs``."""
     dims = ds[next(iter(group.values()))].dims
     usable = {meaning: name for meaning, name in places.items() if set(ds[name].dims) <= set(dims)}
@@ -110,14 +112,14 @@ def _flattened(ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, st
     require_coordinates(usable, shapes)
     sizes = {str(dim): ds.sizes[dim] for dim in dims}
     related = {name: _error_of(ds, name) for name in group.values()}
-    names = {*usable.values(), *group.values(), *filter(None, related.values())}
-    flat = {name: _along_obs(ds[name].variable, sizes) for name in names}
+    kept = _not_padding(ds, group, usable, sizes)
+    names = {*group.values(), *filter(None, related.values())}
+    flat = {name: _rows(_along_obs(ds[name].variable, sizes), kept) for name in names}
+    flat |= {name: _place(meaning, ds[name], sizes, kept) for meaning, name in usable.items()}
     units, assumed = _units(flat, {**usable, **group}, naming)
     maps = conversions((meaning, found, _expected(meaning)) for meaning, found in units.items())
     coordinates = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data)
-        if meaning in units
-        else _label(meaning, flat[name])
+        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
         for meaning, name in usable.items()
     }
     values = {meaning: maps[meaning, units[meaning]].value(flat[name].data) for meaning, name in group.items()}
@@ -127,8 +129,46 @@ def _flattened(ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, st
             found = flat[error].attrs.get("units", units[meaning])
             convert = conversions([(error, found, _expected(meaning))])[error, found]
             errors[meaning] = convert.deviation(flat[error].data)
-    obs = build(coordinates, values, errors, notes({}, {}, [name for name in assumed if name in group]))
-    return _with_own_flags(obs, ds, group, sizes)
+    lengths: dict[str, np.ndarray] = {}
+    if bounds is not None:
+        lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
+    attrs = notes({}, {}, [name for name in assumed if name in group])
+    obs = build(coordinates, values, errors, attrs, lengths)
+    if kept is not None:
+        obs.attrs["elements_padding"] = int(kept.size - kept.sum())
+    return _with_own_flags(obs, ds, group, sizes, kept) if not lengths else obs
+
+
+def _not_padding(
+    ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, str], sizes: Mapping[str, int]
+) -> np.ndarray | None:
+    """Elements of a multidimensional array that are reports; None if all are.
+
+    CF (section 9.6): where an auxiliary coordinate is missing, everything else is as well, and there is no report.
+    Values that are in memory are looked at, so that a report without a time is not taken for padding.
+    """
+    whole = [name for name in places.values() if set(map(str, ds[name].dims)) == set(sizes) and len(sizes) > 1]
+    if not whole:
+        return None
+    missing = np.logical_and.reduce([pd.isna(_along_obs(ds[name].variable, sizes).to_numpy()) for name in whole])
+    for name in group.values():
+        if ds[name].chunks is None and missing.any():
+            missing &= pd.isna(_along_obs(ds[name].variable, sizes).to_numpy())
+    return None if not missing.any() or missing.all() else ~missing
+
+
+def _rows(variable: xr.Variable, kept: np.ndarray | None) -> xr.Variable:
+    return variable if kept is None else variable[{"obs": np.flatnonzero(kept)}]
+
+
+def _place(meaning: str, variable: xr.DataArray, sizes: Mapping[str, int], kept: np.ndarray | None) -> xr.Variable:
+    """A coordinate along ``obs``, in memory; texts are made before they are repeated."""
+    array = variable.to_numpy()
+    if meaning == "station":
+        array = to_text(array.reshape(-1)).reshape(array.shape)
+    elif meaning == "period":
+        array = to_periods(array.reshape(-1), variable.attrs.get("units")).reshape(array.shape)
+    return _rows(_along_obs(xr.Variable(variable.dims, array, variable.attrs), sizes), kept)
 
 
 def _along_obs(variable: xr.Variable, sizes: Mapping[str, int]) -> xr.Variable:
@@ -141,17 +181,13 @@ def _expected(meaning: str) -> str:
     return COORDINATE_UNITS[meaning] if meaning in COORDINATE_UNITS else QUANTITIES[meaning].units
 
 
-def _label(meaning: str, variable: xr.Variable) -> Any:
-    return to_text(variable.to_numpy()) if meaning == "station" else variable.data
-
-
 def _units(
     flat: Mapping[str, xr.Variable], names: Mapping[str, str], naming: Naming
 ) -> tuple[dict[str, str], list[str]]:
     """Units of each quantity and coordinate that has some, and those for which they are assumed."""
     units, assumed = {}, []
     for meaning, name in names.items():
-        if meaning in ("time", "station"):
+        if meaning in UNITLESS:
             continue
         found = naming.told_units(name, meaning) or flat[name].attrs.get("units")
         if not found:
@@ -168,11 +204,23 @@ def _error_of(ds: xr.Dataset, name: str) -> str | None:
     return next((n for n in candidates if set(ds[n].dims) <= set(ds[name].dims)), None)
 
 
-def _with_own_flags(obs: xr.Dataset, ds: xr.Dataset, group: Mapping[str, str], sizes: Mapping[str, int]) -> xr.Dataset:
+def _with_own_flags(
+    obs: xr.Dataset, ds: xr.Dataset, group: Mapping[str, str], sizes: Mapping[str, int], kept: np.ndarray | None
+) -> xr.Dataset:
     """Flags that were set by xappa before, kept."""
     for meaning, name in group.items():
         flag = ds.get(f"{name}_flag")
-        if flag is not None and flag.attrs.get("flag_meanings") == flag_attrs()["flag_meanings"]:
-            kept = _along_obs(flag.variable, sizes).astype("int8")
-            obs[f"{meaning}_flag"] = ("obs", kept.data, flag.attrs)
+        if flag is not None and _is_ours(flag):
+            own = _rows(_along_obs(flag.variable, sizes), kept).astype("int8")
+            obs[f"{meaning}_flag"] = ("obs", own.data, flag_attrs() | {"standard_name": _status(obs, meaning)})
     return obs
+
+
+def _is_ours(flag: xr.DataArray) -> bool:
+    """Whether the reasons are those of `Flag`, or the first of them (an older version knew fewer)."""
+    meanings, known = str(flag.attrs.get("flag_meanings", "?")).split(), flag_attrs()["flag_meanings"].split()
+    return meanings == known[: len(meanings)]
+
+
+def _status(obs: xr.Dataset, name: str) -> str:
+    return f"{obs[name].attrs.get('standard_name', name)} status_flag"

@@ -8,10 +8,14 @@ import xarray as xr
 
 from xappa.observations.columns import preferred
 from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, Naming, require_coordinates
+from xappa.vocabulary import Variable
 
 _HEIGHTS = ("altitude", "surface_altitude", "height_above_mean_sea_level")
+_IDS = ("timeseries_id", "trajectory_id")
 _STATIONS = ("platform_id", "platform_name", "station_wmo_id")
 _WATER = ("precipitation_amount", "lwe_thickness_of_precipitation_amount")
+_EXTREMES = ("maximum", "minimum")
+_TOWARDS = ("oceanographic", "towards", "blowing to", "blows to", "to which")
 _HOURS = {"total_precipitation": "1 hour", "total_precipitation_6hr": "6 hour"}
 
 
@@ -52,7 +56,7 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
             found[str(name)] = "altitude"
         elif standard_name == "air_pressure" and (name in ds.coords or "positive" in attrs or attrs.get("axis") == "Z"):
             found[str(name)] = "level"
-        elif attrs.get("cf_role") == "timeseries_id" or standard_name in _STATIONS:
+        elif attrs.get("cf_role") in _IDS or standard_name in _STATIONS:
             found[str(name)] = "station"
     bounds = {variable.attrs.get("bounds") for variable in ds.variables.values()}
     return {name: role for name, role in found.items() if name not in bounds}
@@ -79,10 +83,37 @@ def meaning_of(variable: xr.DataArray, level: xr.DataArray | None, naming: Namin
 
 
 def _meaning_by_attrs(attrs: Mapping[str, object], aloft: bool) -> str | None:
-    standard_name = attrs.get("standard_name")
+    standard_name, methods = attrs.get("standard_name"), str(attrs.get("cell_methods", ""))
     if standard_name in _WATER:
-        methods = str(attrs.get("cell_methods", ""))
-        return next((name for name, hours in _HOURS.items() if f"interval: {hours}" in methods), None)
-    same = [quantity for quantity in QUANTITIES.values() if quantity.standard_name == standard_name]
-    same.sort(key=lambda quantity: (quantity.height is not None) == aloft)
+        own = (name for name, hours in _HOURS.items() if f"interval: {hours}" in methods)
+        return next(own, "total_precipitation" if "time: sum" in methods else None)
+    same = [quantity for quantity in QUANTITIES.values() if quantity.standard_name == standard_name and standard_name]
+    same.sort(key=lambda quantity: (_other_method(quantity, methods), (quantity.height is not None) == aloft))
     return same[0].name if same else None
+
+
+def _other_method(quantity: Variable, methods: str) -> bool:
+    """Whether a quantity is an extreme and the variable is not, or the other way round."""
+    return any((f"time: {kind}" in methods) != (f"time: {kind}" in quantity.cell_methods) for kind in _EXTREMES)
+
+
+def with_product_names(ds: xr.Dataset) -> xr.Dataset:
+    """Standard names for directions that are told by words, or by a product's manual, instead of by one.
+
+    A long name, comment or ``convention`` with "oceanographic" or "towards", or a product of KNMI's scatterometer
+    processor, means the direction that the wind blows to.
+
+    References
+    ----------
+    KNMI/OSI SAF, ASCAT Wind Product User Manual, version 1.16, section 6.2: wind direction is oceanographic, 0 degrees
+    for a wind that blows to the north.
+    """
+    told = {}
+    scatterometer = "KNMI" in str(ds.attrs.get("institution", "")) and "wind_dir" in ds
+    for name, variable in ds.data_vars.items():
+        words = " ".join(str(variable.attrs.get(key, "")) for key in ("long_name", "comment", "convention")).casefold()
+        if "standard_name" in variable.attrs or "direction" not in words:
+            continue
+        if any(word in words for word in _TOWARDS) or (scatterometer and name == "wind_dir"):
+            told[name] = variable.assign_attrs(standard_name="wind_to_direction")
+    return ds.assign(told) if told else ds

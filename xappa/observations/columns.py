@@ -10,6 +10,7 @@ import pandas as pd
 
 from xappa.observations.form import counted
 from xappa.observations.names import COORDINATES, NEEDED, Naming, require_coordinates, require_one_each
+from xappa.observations.periods import to_periods
 from xappa.observations.times import to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
 
@@ -61,6 +62,10 @@ def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> np.ndarray:
         return to_times(series, str(series.name))
     if meaning == "station":
         return to_text(series)
+    if meaning == "period":
+        return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name))
+    if meaning == "channel":
+        return numbers(series)[0]
     expected = COORDINATE_UNITS[meaning]
     units = naming.told_units(str(series.name), meaning) or expected
     return conversions([(meaning, units, expected)])[meaning, units].value(numbers(series)[0])
@@ -74,9 +79,11 @@ def to_text(values: Any) -> np.ndarray:
             return value.decode(errors="replace").strip()
         if isinstance(value, float) and value.is_integer():
             return str(int(value))
-        return "" if pd.isna(value) else str(value).strip()
+        return str(value).strip()
 
-    return np.array([text(value) for value in np.asarray(values, dtype=object)], dtype=str)
+    # A name is made once, however many reports it has.
+    codes, names = pd.factorize(np.asarray(values) if not isinstance(values, pd.Series) else values)
+    return np.array([*map(text, names), ""], dtype=str)[codes]
 
 
 def numbers(series: pd.Series) -> tuple[np.ndarray, int]:

@@ -9,6 +9,8 @@ import xarray as xr
 
 from xappa.observations.form import quantity_attrs, set_error
 
+_OTHER = {"10m_": ("",), "": ("10m_",)}
+
 
 @dataclass(frozen=True)
 class Wind:
@@ -31,11 +33,11 @@ class Wind:
         return self.speed, self.from_direction, self.to_direction
 
 
-def _wind(reported: str, component: str) -> Wind:
+def _wind(speed: str, direction: str, component: str) -> Wind:
     return Wind(
-        f"{reported}wind_speed",
-        f"{reported}wind_from_direction",
-        f"{reported}wind_to_direction",
+        f"{speed}wind_speed",
+        f"{direction}wind_from_direction",
+        f"{direction}wind_to_direction",
         f"{component}u_component_of_wind",
         f"{component}v_component_of_wind",
     )
@@ -43,15 +45,17 @@ def _wind(reported: str, component: str) -> Wind:
 
 def winds_of(obs: xr.Dataset) -> tuple[Wind, ...]:
     """The winds that `obs` can have: at 10 m, and (10 m too, where there are no levels) the one without a height."""
-    return _wind("10m_", "10m_"), _wind("", "" if "level" in obs.coords else "10m_")
+    if "level" in obs.coords:
+        return _wind("10m_", "10m_", "10m_"), _wind("", "", "")
+    return tuple(_wind(speed, direction, "10m_") for speed in ("10m_", "") for direction in (speed, *_OTHER[speed]))
 
 
 def derive_wind(obs: xr.Dataset) -> xr.Dataset:
     """Components where a wind is reported as speed and direction, and not as components.
 
     With the speed s and the direction d that the wind blows *from*, u = -s sin d and v = -s cos d; for a direction that
-    it blows *to* (CF ``wind_to_direction``) the signs are opposite. Calm wind needs no direction. The error of either
-    component is that of the speed, which is exact along the wind and leaves out what the direction adds across it.
+    it blows *to* (CF ``wind_to_direction``) the signs are opposite. Calm wind needs no direction. Errors are those of
+    `component_error`.
 
     Parameters
     ----------
@@ -91,8 +95,25 @@ def _derived(obs: xr.Dataset, wind: Wind, directions: list[str]) -> xr.Dataset:
         attrs = quantity_attrs(name) | (present[name].attrs if name in present else {})
         filled.attrs = attrs | {"derived_from": " ".join([wind.speed, *directions])}
         obs = obs.assign({name: filled.reset_coords(drop=True)})
-        if f"{wind.speed}_error" in obs:
-            error = obs[f"{wind.speed}_error"].where(values.notnull())
-            known = f"{name}_error"
-            obs = set_error(obs, name, obs[known].fillna(error) if known in obs else error)
+        obs = component_error(obs, wind, name, values.notnull())
     return obs
+
+
+def component_error(obs: xr.Dataset, wind: Wind, name: str, rows: xr.DataArray) -> xr.Dataset:
+    r"""Errors of one derived component at `rows` that have none, from those of speed and direction.
+
+    By the derivative, :math:`\sigma_u^2 = (\sigma_s \sin d)^2 + (s \sigma_d \cos d)^2` and the same for v with sine
+    and cosine exchanged; that u and v share these errors is left out. Where the direction's error is not known, both
+    components have the error of the speed, which is exact along the wind and assumes as much across it.
+    """
+    if f"{wind.speed}_error" not in obs:
+        return obs
+    error = obs[f"{wind.speed}_error"]
+    for direction in (wind.from_direction, wind.to_direction):
+        if f"{direction}_error" in obs:
+            angle = np.deg2rad(obs[direction])
+            along, across = (np.sin(angle), np.cos(angle)) if name == wind.u else (np.cos(angle), np.sin(angle))
+            turned = obs[wind.speed] * np.deg2rad(obs[f"{direction}_error"])
+            error = (((error * along) ** 2 + (turned * across) ** 2) ** 0.5).fillna(error)
+    own, error = obs.get(f"{name}_error"), error.where(rows).reset_coords(drop=True)
+    return set_error(obs, name, error if own is None else own.where(own > 0).fillna(error))

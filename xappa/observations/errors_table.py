@@ -10,9 +10,11 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, UnitsError, nearest_names
-from xappa.observations.derive import winds_of
+from xappa.observations.convert import fill_errors
+from xappa.observations.derive import component_error, winds_of
 from xappa.observations.form import quantities, set_error
 from xappa.observations.names import QUANTITIES, quantity_of
+from xappa.observations.representativeness import inflated
 from xappa.observations.units import linear
 
 Deviation = float | str | Mapping[float, float] | Mapping[int, float]
@@ -58,7 +60,11 @@ TABLES: dict[str, dict[str, float | dict[float, float]]] = {
 }
 
 
-def observation_errors(name: str) -> dict[str, float | dict[float, float]]:
+INCLUDED = {"ecmwf-like": 40.0}
+"""km: side of the grid cells whose representativeness a table has already."""
+
+
+def observation_errors(name: str, *, grid: float | None = None) -> dict[str, float | dict[float, float]]:
     """A table of error deviations, in the units of the vocabulary.
 
     Parameters
@@ -70,6 +76,9 @@ def observation_errors(name: str) -> dict[str, float | dict[float, float]]:
         relative humidity, 0.17 (0.28 below 233 K): here times the saturation humidity of the standard atmosphere,
         rounded.
         ``"speedy-twin"``: what is usual in twin experiments with the SPEEDY model: 1 K, 1 m/s, 1 g/kg, 1 hPa.
+    grid : float, optional
+        Degrees between grid points of the model: adds what they cannot represent, beyond the 40 km of ECMWF's model of
+        that time (nothing for the twin). See `representativeness`.
 
     Returns
     -------
@@ -92,7 +101,8 @@ def observation_errors(name: str) -> dict[str, float | dict[float, float]]:
             f"Unknown table of observation errors {name!r}; expected one of {', '.join(map(repr, TABLES))}"
             f"{nearest_names(name, TABLES)}"
         )
-    return {key: dict(value) if isinstance(value, dict) else value for key, value in TABLES[name].items()}
+    table = {key: dict(value) if isinstance(value, dict) else value for key, value in TABLES[name].items()}
+    return inflated(table, grid, INCLUDED[name]) if grid is not None and name in INCLUDED else table
 
 
 def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
@@ -124,19 +134,16 @@ def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
         filled = _on_reports(obs, deviation).where(obs[name].notnull())
         own = obs.get(f"{name}_error")
         obs = set_error(obs, name, filled if own is None else own.where(own > 0).fillna(filled))
-    return _of_components(obs)
+    return _of_derived(obs)
 
 
-def _of_components(obs: xr.Dataset) -> xr.Dataset:
-    """Errors of derived wind components that have none of their own: those of the speed."""
+def _of_derived(obs: xr.Dataset) -> xr.Dataset:
+    """Errors of derived reports that have none of their own, from those of what they were derived from."""
     for wind in winds_of(obs):
-        speed = obs.get(f"{wind.speed}_error")
         for name in wind.components:
-            if speed is not None and name in obs and wind.speed in obs[name].attrs.get("derived_from", "").split():
-                own = obs.get(f"{name}_error")
-                error = speed.where(obs[name].notnull())
-                obs = set_error(obs, name, error if own is None else own.fillna(error))
-    return obs
+            if name in obs and wind.speed in obs[name].attrs.get("derived_from", "").split():
+                obs = component_error(obs, wind, name, obs[name].notnull())
+    return fill_errors(obs)
 
 
 def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[float, float]]:

@@ -26,6 +26,13 @@ class Flag(IntEnum):
     NO_HEIGHT = 10
     WITHHELD = 11
     UNUSED = 12
+    PERIOD_NOT_REPRESENTABLE = 13
+    MISPLACED = 14
+    HEIGHT_MISMATCH = 15
+    BACKGROUND_CHECK = 16
+    BUDDY_CHECK = 17
+    NEAR_DUPLICATE = 18
+    THINNED = 19
 
 
 def flag_attrs() -> dict[str, Any]:

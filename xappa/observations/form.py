@@ -1,4 +1,9 @@
-"""The one form of observations: a Dataset along ``obs``, made, recognised and joined here."""
+"""The one form of observations: a Dataset along ``obs``, made, recognised and joined here.
+
+Coordinates are always in memory, quantities may be lazy. A report over a period (6-hour precipitation, daily mean or
+extreme) has ``time`` at the period's end and its length in ``period``; NaT, or no such coordinate, is an instant. See
+`periods` for what is meant by a quantity with a period. ``channel`` numbers the channels of radiances.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.names import NEEDED, QUANTITIES
+from xappa.observations.reported import NEAR_GROUND
 from xappa.vocabulary import VARIABLES
 
 COORDINATE_ATTRS: dict[str, dict[str, str]] = {
@@ -25,11 +31,21 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
         "positive": "up",
     },
     "station": {"standard_name": "platform_id", "long_name": "Station"},
+    "period": {"long_name": "Length of the period of the report, which ends at its time"},
+    "channel": {"standard_name": "sensor_band_identifier", "long_name": "Channel of the instrument"},
     "source": {"long_name": "Source of the report"},
 }
 
-_FILL: dict[str, Any] = {"level": np.nan, "altitude": np.nan, "station": "", "source": ""}
-_COUNTS = ("reports_read", "reports_empty", "reports_variable_wind", "messages_skipped", "messages_broken")
+_FILL: dict[str, Any] = {"station": "", "source": "", "period": np.timedelta64("NaT", "s")}
+_COUNTS = (
+    "reports_read",
+    "reports_empty",
+    "reports_variable_wind",
+    "messages_skipped",
+    "messages_broken",
+    "elements_padding",
+    "reports_refused",
+)
 
 
 def quantities(obs: xr.Dataset) -> list[str]:
@@ -41,7 +57,8 @@ def quantity_attrs(name: str) -> dict[str, str]:
     """CF attributes of a reported quantity."""
     variable = QUANTITIES[name]
     attrs = {"units": variable.units, "standard_name": variable.standard_name, "long_name": variable.long_name}
-    return attrs | ({"cell_methods": variable.cell_methods} if name in VARIABLES else {})
+    methods = variable.cell_methods if name in VARIABLES or variable.cell_methods != "time: point" else ""
+    return {key: text for key, text in (attrs | {"cell_methods": methods}).items() if text}
 
 
 def build(
@@ -49,6 +66,7 @@ def build(
     values: Mapping[str, Any],
     errors: Mapping[str, Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
+    periods: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Observations in the one form, from arrays.
 
@@ -56,13 +74,15 @@ def build(
     ----------
     coordinates : mapping of str to array, shape (obs,)
         ``time`` (datetime64), ``latitude`` (degrees north), ``longitude`` (degrees east); optional ``level`` (hPa),
-        ``altitude`` (m) and ``station`` (text).
+        ``altitude`` (m), ``station`` (text), ``period`` (timedelta64) and ``channel``.
     values : mapping of str to array, shape (obs,)
         Quantities in the units of the vocabulary; NaN where not reported. NumPy or Dask.
     errors : mapping of str to array, shape (obs,), optional
         Standard deviations of the errors, same units.
     attrs : mapping, optional
         Attributes to add.
+    periods : mapping of str to array of timedelta64, shape (obs,), optional
+        Period of each quantity that is one over a period, where reports have others too. They get rows of their own.
 
     Returns
     -------
@@ -73,17 +93,50 @@ def build(
     ObservationError
         If there is not one report, or an upper-air quantity comes without any level.
     """
+    errors = errors or {}
+    if "level" not in coordinates:
+        values, errors = _near_ground(values), _near_ground(errors)
+    parts = [_part_over_period(coordinates, name, values, errors, period) for name, period in (periods or {}).items()]
+    values = {name: array for name, array in values.items() if name not in (periods or {})}
+    if values or not parts:
+        errors = {name: array for name, array in errors.items() if name in values}
+        parts.insert(0, _build(coordinates, values, errors))
+    parts = [part for part in parts if part.sizes["obs"]] or parts[:1]
+    if not parts[0].sizes["obs"]:
+        raise ObservationError("There is not one report: the source is empty. Expected at least one row")
+    obs = concat(parts)
+    return obs.assign_attrs(attrs or {})
+
+
+def _near_ground(by_name: Mapping[str, Any]) -> dict[str, Any]:
+    """Quantities with the names that they have at 2 m, where there is one and it is not taken."""
+    others = {old: new for old, new in NEAR_GROUND.items() if new not in by_name}
+    return {others.get(name, name): array for name, array in by_name.items()}
+
+
+def _part_over_period(
+    coordinates: Mapping[str, Any], name: str, values: Mapping[str, Any], errors: Mapping[str, Any], period: Any
+) -> xr.Dataset:
+    """The reports of one quantity over a period, as far as they can be told without computing."""
+    length = np.broadcast_to(np.asarray(period, "timedelta64[s]"), np.shape(values[name]))
+    there = ~np.isnat(length)
+    if isinstance(values[name], np.ndarray):
+        there &= ~np.isnan(values[name])
+    rows = np.flatnonzero(there)
+    places = {key: np.asarray(array)[rows] for key, array in coordinates.items()} | {"period": length[rows]}
+    return _build(places, {name: values[name][rows]}, {name: errors[name][rows]} if name in errors else {})
+
+
+def _build(coordinates: Mapping[str, Any], values: Mapping[str, Any], errors: Mapping[str, Any]) -> xr.Dataset:
     _require_levels(coordinates, values)
     obs = xr.Dataset(
         {name: ("obs", array, quantity_attrs(name)) for name, array in values.items()},
         coords={
             name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates
         },
-        attrs={"Conventions": "CF-1.11", "featureType": "point", **(attrs or {})},
+        attrs={"Conventions": "CF-1.11", "featureType": "point"},
     )
-    if obs.sizes.get("obs", 0) == 0:
-        raise ObservationError("There is not one report: the source is empty. Expected at least one row")
-    for name, array in (errors or {}).items():
+    for name, array in errors.items():
         obs = set_error(obs, name, xr.DataArray(array, dims="obs"))
     return obs
 
@@ -109,7 +162,7 @@ def set_error(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
     quantity = obs[name].attrs
     error.attrs = {
         "units": quantity["units"],
-        "standard_name": f"{quantity['standard_name']} standard_error",
+        "standard_name": f"{quantity.get('standard_name', name)} standard_error",
         "long_name": f"Error deviation of {quantity['long_name'][:1].lower()}{quantity['long_name'][1:]}",
     }
     related = quantity.get("ancillary_variables", "").split()
@@ -131,6 +184,7 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and all(str(name).rsplit("_", 1)[0] in names for name in ds.data_vars if str(name) not in names)
         and ("level" in ds.coords or not any(QUANTITIES[name].upper_air for name in names))
         and ds.coords.get("level", xr.DataArray(attrs={"units": "hPa"})).attrs.get("units") == "hPa"
+        and ("period" not in ds.coords or ds["period"].dtype.kind == "m")
     )
 
 
@@ -138,8 +192,10 @@ def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     """Join observations in the one form along ``obs``; what a part lacks is missing there."""
     if len(parts) == 1:
         return parts[0]
-    variables = {str(name): part[name].attrs for part in reversed(parts) for name in part.data_vars}
-    variables |= {str(name): part[name].attrs for part in parts for name in part.data_vars}
+    variables: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for name in part.data_vars:
+            variables[str(name)] = _joined_words(variables.get(str(name), {}), part[name].attrs)
     coordinates = [name for name in COORDINATE_ATTRS if any(name in part.coords for part in parts)]
     data = {name: ("obs", _joined([_values(part, name) for part in parts]), attrs) for name, attrs in variables.items()}
     coords = {
@@ -161,11 +217,23 @@ def _joined(arrays: Sequence[Any]) -> Any:
     return xr.Variable.concat([xr.Variable("obs", array) for array in arrays], dim="obs").data
 
 
+def _joined_words(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a quantity in two parts: those of the first, lists of names joined."""
+    joined = {**other, **first}
+    for key in ("ancillary_variables", "derived_from"):
+        if key in joined:
+            words = f"{first.get(key, '')} {other.get(key, '')}".split()
+            joined[key] = " ".join(dict.fromkeys(words))
+    return joined
+
+
 def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
     attrs: dict[str, Any] = {"Conventions": "CF-1.11", "featureType": "point"}
     for name in _COUNTS:
         if any(name in part.attrs for part in parts):
             attrs[name] = sum(int(part.attrs.get(name, 0)) for part in parts)
+    if all(part.attrs.get("derived") == "off" for part in parts):
+        attrs["derived"] = "off"
     assumed = [name for part in parts for name in part.attrs.get("units_assumed", "").split()]
     if assumed:
         attrs["units_assumed"] = " ".join(dict.fromkeys(assumed))

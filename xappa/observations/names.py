@@ -9,57 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xappa.errors import ObservationError, OptionError, nearest_names
+from xappa.observations.reported import REPORTED, SPELLINGS
 from xappa.vocabulary import ALIASES, VARIABLES, Variable
 
-_REPORTED = (
-    Variable("10m_wind_speed", "m s-1", "wind_speed", "10 metre wind speed", 0.0, 90.0, positive=True, height=10.0),
-    Variable(
-        "10m_wind_from_direction",
-        "degree",
-        "wind_from_direction",
-        "Direction that the 10 metre wind blows from",
-        0.0,
-        360.0,
-        height=10.0,
-    ),
-    Variable(
-        "10m_wind_to_direction",
-        "degree",
-        "wind_to_direction",
-        "Direction that the 10 metre wind blows to",
-        0.0,
-        360.0,
-        height=10.0,
-    ),
-    Variable("wind_speed", "m s-1", "wind_speed", "Wind speed", 0.0, 150.0, positive=True),
-    Variable("wind_from_direction", "degree", "wind_from_direction", "Direction that the wind blows from", 0.0, 360.0),
-    Variable("wind_to_direction", "degree", "wind_to_direction", "Direction that the wind blows to", 0.0, 360.0),
-    Variable("surface_pressure", "Pa", "surface_air_pressure", "Pressure at the station", 30000.0, 108500.0),
-)
-
-REPORTED: dict[str, Variable] = {v.name: v for v in _REPORTED}
-"""Quantities that are reported and kept although no model carries them."""
-
 QUANTITIES: dict[str, Variable] = VARIABLES | REPORTED
-
-_SPELLINGS: dict[str, tuple[str, ...]] = {
-    "2m_temperature": ("temperature_2m", "air_temperature_2m", "2m_air_temperature", "tmp2m", "t_2m"),
-    "10m_u_component_of_wind": ("u_10m", "u10m", "10m_u_wind", "wind_u_10m"),
-    "10m_v_component_of_wind": ("v_10m", "v10m", "10m_v_wind", "wind_v_10m"),
-    "mean_sea_level_pressure": ("slp", "pressure_msl", "sea_level_pressure", "pressureReducedToMeanSeaLevel", "prmsl"),
-    "10m_wind_speed": ("windSpeedAt10M", "wind_speed_10m", "ws10", "ff10", "sfcWind", "si10"),
-    "10m_wind_from_direction": (
-        "windDirectionAt10M",
-        "10m_wind_direction",
-        "wind_direction_10m",
-        "wd10",
-        "dd10",
-    ),
-    "wind_speed": ("windspeed", "wspd", "ff"),
-    "wind_from_direction": ("wind_direction", "winddirection", "wdir", "dd"),
-    "wind_to_direction": ("to_direction",),
-    "surface_pressure": ("sp", "ps", "station_pressure", "nonCoordinatePressure"),
-}
 
 COORDINATES: dict[str, tuple[str, ...]] = {
     "time": ("time", "datetime", "date_time", "valid_time", "date", "timestamp", "data_datetime", "time_utc"),
@@ -93,6 +46,8 @@ COORDINATES: dict[str, tuple[str, ...]] = {
         "call_sign",
         "id",
     ),
+    "period": ("period", "duration", "accumulation_period", "timePeriod"),
+    "channel": ("channel", "chan", "channel_number", "sensor_channel"),
 }
 """Coordinates of a report, with the spellings (any case) that are recognised."""
 
@@ -100,7 +55,7 @@ NEEDED = ("time", "latitude", "longitude")
 
 _QUANTITY_OF: dict[str, str] = (
     {alias.casefold(): name for alias, name in ALIASES.items()}
-    | {spelling.casefold(): name for name, spellings in _SPELLINGS.items() for spelling in spellings}
+    | {spelling.casefold(): name for name, spellings in SPELLINGS.items() for spelling in spellings}
     | {name.casefold(): name for name in QUANTITIES}
 )
 _COORDINATE_OF: dict[str, str] = {

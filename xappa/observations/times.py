@@ -43,7 +43,9 @@ def to_times(values: Any, name: str = "time") -> np.ndarray:
             f"Times of the calendar {', '.join(sorted(map(str, calendars)))} do not exist in the real one, in which "
             "reports are made. Convert them with ds.convert_calendar('standard')"
         )
-    text = series.map(lambda value: value.isoformat() if hasattr(value, "isoformat") else value, na_action="ignore")
+    text = series
+    if pd.api.types.infer_dtype(series, skipna=True) != "string":
+        text = series.map(lambda value: value.isoformat() if hasattr(value, "isoformat") else value, na_action="ignore")
     times = pd.to_datetime(text, utc=True, errors="coerce", format="ISO8601")
     if given.any() and times[given].isna().all():
         raise ObservationError(

@@ -129,7 +129,8 @@ def linear(found: str, expected: str) -> Linear:
         zero, one = registry.Quantity(0.0, unit), registry.Quantity(1.0, unit)
         return _rounded((one - zero).to(target).magnitude, zero.to(target).magnitude)
     for bridge in (registry("m**3/kg") / WATER_DENSITY, STANDARD_GRAVITY * registry("m/s**2")):
-        converted = bridge * registry.Quantity(1.0, unit)
+        # A difference, since pint multiplies no temperature of a scale with another zero (degC, degF).
+        converted = bridge * (registry.Quantity(1.0, unit) - registry.Quantity(0.0, unit))
         if converted.dimensionality == target.dimensionality:
             return _rounded(converted.to(target).magnitude)
     raise UnitsError(f"units {found!r} cannot be converted to {expected!r}")

@@ -1,0 +1,162 @@
+"""Correlated errors of observations: along a profile or a track, or within a block such as a scan or a grid box."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xappa.errors import OptionError, nearest_names
+from xappa.observations.form import quantities
+
+Array = np.ndarray
+
+EARTH_RADIUS = 6371.0  # km
+
+_ALONG = ("level", "time", "track", "place")
+_ATTRIBUTE = "error_correlation"
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How errors of one quantity are correlated.
+
+    Parameters
+    ----------
+    kind : {"exponential", "uniform"}
+        Falling off as ``exp(-distance / scale)``, or the same for all in a block.
+    along : {"level", "time", "track", "place"}
+        What the distance of an exponential one is in: ``"level"`` the logarithm of pressure (0.2 is some 1.5 km),
+        ``"time"`` hours, ``"track"`` km travelled in the order of the times, ``"place"`` km on the sphere, in all
+        directions (in blocks of at most 512 reports).
+    scale : float
+        Length of an exponential one, in these units.
+    strength : float, default 0.5
+        Correlation of a uniform one, between 0 and 1.
+    by : tuple of str, default ("station", "time")
+        Coordinates that reports of one sequence or block have in common; those with different ones are independent. For
+        a satellite's swath ``("source",)`` or ``()``.
+
+    Raises
+    ------
+    OptionError
+        If an option makes no sense.
+    """
+
+    kind: str = "exponential"
+    along: str = "level"
+    scale: float = 0.2
+    strength: float = 0.5
+    by: tuple[str, ...] = ("station", "time")
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.kind not in ("exponential", "uniform"):
+            problems.append(f"kind={self.kind!r}, expected 'exponential' or 'uniform'")
+        if self.along not in _ALONG:
+            problems.append(f"along={self.along!r}, expected one of {', '.join(map(repr, _ALONG))}")
+        if not self.scale > 0:
+            problems.append(f"scale={self.scale}, expected a number above 0")
+        if not 0 <= self.strength < 1:
+            problems.append(f"strength={self.strength}, expected at least 0 and less than 1")
+        if problems:
+            raise OptionError(f"Correlation: {'; '.join(problems)}")
+
+    @property
+    def sequential(self) -> bool:
+        """Whether reports of a group lie on a line, so that no matrix is needed."""
+        return self.kind == "exponential" and self.along != "place"
+
+    def groups(self, obs: xr.Dataset) -> Array:
+        """Number of the sequence or block of each report, int (obs,)."""
+        missing = [name for name in self.by if name not in obs.coords]
+        if missing:
+            raise OptionError(
+                f"Correlation(by={self.by}) needs the coordinate {' and '.join(missing)}, and the observations have "
+                f"{', '.join(map(str, obs.coords))}"
+            )
+        if not self.by:
+            return np.zeros(obs.sizes["obs"], dtype=np.int64)
+        keys = pd.DataFrame({name: np.asarray(obs[name]) for name in self.by})
+        return keys.groupby(list(self.by), dropna=False, sort=False).ngroup().to_numpy()
+
+    def positions(self, obs: xr.Dataset, groups: Array) -> Array:
+        """Place of each report along its sequence in units of `scale`, float (obs,)."""
+        if self.along == "level":
+            if "level" not in obs.coords:
+                raise OptionError("Correlation(along='level') needs reports with a level")
+            return np.log(np.asarray(obs["level"], float)) / self.scale
+        time = np.asarray(obs["time"])
+        hours = (time - time.min()) / np.timedelta64(3600, "s") if time.size else np.zeros(0)
+        return hours / self.scale if self.along == "time" else _travelled(obs, groups, hours) / self.scale
+
+
+def _travelled(obs: xr.Dataset, groups: Array, hours: Array) -> Array:
+    """Km along the track of each group."""
+    order = np.lexsort((hours, groups))
+    xyz = unit_vectors(obs)[order]
+    step = np.r_[0.0, _arc(np.linalg.norm(np.diff(xyz, axis=0), axis=1))]
+    result = np.empty(len(order))
+    # Sums run on from group to group: only differences within one matter.
+    result[order] = np.cumsum(step)
+    return result
+
+
+def unit_vectors(obs: xr.Dataset) -> Array:
+    """Places of reports on the unit sphere, float (obs, 3)."""
+    latitude, longitude = (np.deg2rad(np.asarray(obs[name], float)) for name in ("latitude", "longitude"))
+    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1)
+
+
+def _arc(chord: Array) -> Array:
+    return 2.0 * EARTH_RADIUS * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
+
+
+def great_circle(xyz: Array) -> Array:
+    """Distances (km) between all places of a block, float (n, n)."""
+    return _arc(np.linalg.norm(xyz[:, None] - xyz, axis=-1))
+
+
+def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation]) -> xr.Dataset:
+    """State how errors are correlated.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form; not changed.
+    correlation : mapping of str to Correlation
+        By quantity.
+
+    Returns
+    -------
+    Dataset
+        The same, with the attribute ``error_correlation`` (JSON) on each of these quantities.
+
+    Raises
+    ------
+    OptionError
+        If a quantity is not there, or a coordinate that the correlation needs.
+    """
+    obs = obs.copy()
+    names = quantities(obs)
+    for name, one in correlation.items():
+        if name not in names:
+            raise OptionError(
+                f"No observed quantity {name!r}; there are {', '.join(names)}{nearest_names(name, names)}"
+            )
+        one.groups(obs.isel(obs=slice(0)))
+        obs[name] = obs[name].assign_attrs({_ATTRIBUTE: json.dumps(asdict(one))})
+    return obs
+
+
+def correlation_of(obs: xr.Dataset, name: str) -> Correlation | None:
+    """How the errors of a quantity are correlated; None if they are independent."""
+    text = obs[name].attrs.get(_ATTRIBUTE)
+    if text is None:
+        return None
+    options = json.loads(text)
+    return Correlation(**(options | {"by": tuple(options["by"])}))

@@ -1,0 +1,138 @@
+"""Reports over a period: how long it is, and which states of a model make it up.
+
+In the one form such a report has ``time`` at the end of its period and the length in the coordinate ``period``
+(timedelta64; NaT for reports of an instant). What was done over the period follows from the quantity: amounts
+(``cell_methods`` "time: sum" in the vocabulary) are sums, those named so are extremes, all others are means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from xappa.errors import ObservationError
+from xappa.observations.names import QUANTITIES
+
+HOUR = np.timedelta64(3600, "s")
+NONE = np.timedelta64("NaT", "s")
+
+_HOURS = {"total_precipitation": 1, "total_precipitation_6hr": 6}
+_EXTREMES = ("maximum", "minimum")
+
+
+@dataclass(frozen=True)
+class States:
+    """States of a model that make up a report over a period.
+
+    Parameters
+    ----------
+    variable : str
+        The model's variable.
+    number : int
+        Consecutive states, the last of them at the report's time.
+    method : str
+        ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"`` of them.
+    """
+
+    variable: str
+    number: int
+    method: str
+
+
+def method_of(name: str) -> str:
+    """What a quantity is over its period: ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"``."""
+    found = re.match(r"time: (sum|maximum|minimum)", QUANTITIES[name].cell_methods)
+    return found.group(1) if found else "mean"
+
+
+def own_period(name: str) -> np.timedelta64:
+    """Period that is part of a quantity's definition (6 hours for ``total_precipitation_6hr``), else NaT."""
+    return _HOURS[name] * HOUR if name in _HOURS else NONE
+
+
+def states_of(name: str, period: np.timedelta64, variables: Container[str], step: np.timedelta64) -> States | None:
+    """Which states make up a report of `name` over `period`.
+
+    Parameters
+    ----------
+    name : str
+        Reported quantity.
+    period : timedelta64
+        Length of its period, which ends at the report's time; NaT: that of the quantity's definition, if any.
+    variables : container of str
+        Variables of the model.
+    step : timedelta64
+        Time between its states.
+
+    Returns
+    -------
+    States or None
+        None if the model's states cannot represent the period: an amount that is no multiple of the model's own, a mean
+        over less than a step or no multiple of it, an extreme of fewer than four states (which would miss it), or a
+        variable that the model lacks.
+    """
+    period = own_period(name) if np.isnat(period) else period
+    method = method_of(name)
+    if np.isnat(period):
+        return States(name, 1, "mean") if method == "mean" and name in variables else None
+    if method == "sum":
+        own = [v for v in sorted(_HOURS, key=_HOURS.__getitem__, reverse=True) if v in variables]
+        for variable in own:
+            # Amounts of successive states must neither overlap nor leave a gap, unless one is enough.
+            number = period / own_period(variable)
+            if number == 1 or (number.is_integer() and number > 1 and own_period(variable) == step):
+                return States(variable, int(number), method)
+        return None
+    source = name.split("_", 1)[1] if method in _EXTREMES else name
+    number = period / step
+    if source not in variables or not number.is_integer() or number < (4 if method in _EXTREMES else 1):
+        return None
+    return States(source, int(number), method)
+
+
+def to_periods(values: Any, units: str | None = None, name: str = "period") -> np.ndarray:
+    """Lengths of periods as timedelta64[s].
+
+    Parameters
+    ----------
+    values : array-like, shape (n,)
+        timedelta64, numbers, or text such as ``"6h"``.
+    units : str, optional
+        Of numbers; default hours. Their sign is not looked at, since BUFR counts backwards.
+    name : str
+        Name of the column, for messages.
+
+    Returns
+    -------
+    array of timedelta64[s], shape (n,)
+        NaT where missing, not readable, or zero.
+
+    Raises
+    ------
+    ObservationError
+        If the units are no units of time.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "m":
+        seconds = array.astype("timedelta64[s]")
+    elif array.dtype.kind in "iuf":
+        seconds = _from_numbers(array.astype(float), units or "hours", name)
+    else:
+        codes, texts = pd.factorize(array.astype(object))
+        lengths = pd.to_timedelta(pd.Series(texts, dtype=object), errors="coerce").to_numpy()
+        seconds = np.append(lengths.astype("timedelta64[s]"), NONE)[codes]
+    return np.where(seconds == np.timedelta64(0, "s"), NONE, abs(seconds))
+
+
+def _from_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
+    word = units.strip().casefold().removesuffix("s")
+    known = {"second": 1, "sec": 1, "": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": 86400}
+    if word not in known:
+        raise ObservationError(f"{name} has the units {units!r}; expected seconds, minutes, hours or days")
+    good = np.isfinite(numbers)
+    return np.where(good, np.where(good, numbers * known[word], 0).round().astype("timedelta64[s]"), NONE)

@@ -1,0 +1,168 @@
+r"""Buddy check: a report that its neighbours contradict is rejected.
+
+A report's departure d (from the background, where there is one) is compared with the median m of those of its nearest
+neighbours, other stations on the same level:
+
+.. math::
+   |d - m| > k \sqrt{\sigma_o^2 + s^2}, \qquad
+   s^2 = \max \left( (1.4826 \, \mathrm{MAD})^2, \; \sigma_o^2, \; 2 \sigma_b^2 (1 - \rho(r)) \right),
+
+where MAD is the neighbours' median absolute deviation and the last term is what departures differ by, at the median
+distance r, if the background's errors are correlated as :math:`\rho(r) = (1 + r/L) e^{-r/L}`. Median and MAD stand up
+to as many as half of the neighbours being wrong. The check is made twice: reports that fail the first time are no
+neighbours the second time, which alone decides.
+
+References
+----------
+Dee, Rukhovets, Todling, da Silva and Larson (2001), An adaptive buddy check for observational quality control, Q. J. R.
+Meteorol. Soc. 127, 2451-2471.
+Båserud, Lussana, Nipen, Seierstad, Oram and Aspelien (2020), TITAN automatic spatial quality control of meteorological
+in-situ observations, Adv. Sci. Res. 17, 153-163.
+Rousseeuw and Croux (1993), Alternatives to the median absolute deviation, J. Am. Stat. Assoc. 88, 1273-1283 (1.4826).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from xappa.observations.flags import Flag
+from xappa.observations.names import QUANTITIES
+from xappa.observations.quality.batch import EARTH_RADIUS, Array, Batch, chord
+from xappa.observations.quality.options import Quality
+
+NEIGHBOURS = 8
+BLOCK = 100_000  # reports whose neighbours are held at once
+_CANDIDATES = 2 * NEIGHBOURS
+_SLOT = 3600.0  # s; of each station one report an hour is a neighbour of others
+_DRIFT = 100.0  # km that an hour counts for when the nearest are sought
+CORRELATION_LENGTH = 300.0
+"""L, km: the order of those of forecast errors near the ground."""
+
+LAPSE_RATE = 0.0065
+
+
+def check_buddies(batch: Batch, found: Mapping[str, tuple[Array, Array]], quality: Quality) -> None:
+    """Reject, in place, reports that their neighbours contradict.
+
+    Parameters
+    ----------
+    batch : Batch
+    found : mapping of str to (mean, deviation), each (N,)
+        What a background says, where there is one. Without it, values themselves are compared: 2 m temperature after
+        bringing it to one height (6.5 K/km), pressure at the station as a departure from the standard atmosphere.
+    quality : Quality
+        Its `buddies`, `radius` and `least`.
+    """
+    if quality.buddies is None:
+        return
+    wrong = {name: _contradicted(batch, name, found.get(name), quality) for name in batch.value if comparable(name)}
+    for name, mask in wrong.items():
+        batch.reject(name, mask, Flag.BUDDY_CHECK)
+
+
+def standard_pressure(altitude: Array) -> Array:
+    """Pressure of the standard atmosphere, Pa, at heights (m) of the troposphere: U.S. Standard 1976, equation 33a."""
+    return 101325.0 * (1 - LAPSE_RATE / 288.15 * altitude) ** (9.80665 / (287.053 * LAPSE_RATE))
+
+
+def comparable(name: str) -> bool:
+    """Whether neighbours say anything of a quantity: not of directions, nor of what comes in showers."""
+    known = QUANTITIES.get(name)
+    return known is None or (known.units != "degree" and "precipitation" not in name)
+
+
+def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, quality: Quality) -> Array:
+    departure, deviation = batch.value[name].copy(), np.zeros(len(batch))
+    if found is not None:
+        known = np.isfinite(found[0]) & np.isfinite(found[1])
+        if known.any():
+            departure = departure - np.where(known, found[0], np.nan)
+            deviation = np.where(known, found[1], 0.0)
+    elif name == "2m_temperature":
+        departure = departure + LAPSE_RATE * np.nan_to_num(batch.altitude)
+    elif name == "surface_pressure":
+        departure = departure - standard_pressure(batch.altitude)
+    usable = batch.good(name) & np.isfinite(departure) & np.isfinite(batch.place).all(axis=1)
+    wrong = np.zeros(len(batch), bool)
+    level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
+    for rows in _split(np.flatnonzero(usable), level[usable], batch.kind[usable]):
+        if len(rows) > quality.least:
+            wrong[rows] = _decide(batch, name, rows, departure, deviation, quality)
+    return wrong
+
+
+def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
+    order = np.lexsort((kind, level))
+    change = (np.diff(level[order]) != 0) | (np.diff(kind[order]) != 0)
+    return np.split(rows[order], np.flatnonzero(change) + 1) if len(rows) else []
+
+
+def _decide(batch: Batch, name: str, rows: Array, departure: Array, deviation: Array, quality: Quality) -> Array:
+    """Which of the reports `rows`, all on one level, are contradicted."""
+    error = batch.error[name][rows]
+    error = np.where(np.isfinite(error), error, np.nanmedian(error) if np.isfinite(error).any() else 0.0)
+    values = departure[rows], error, deviation[rows]
+    around = _Neighbourhood(batch, rows, quality.radius)
+    suspect = np.zeros(len(rows), bool)
+    for _ in range(2):
+        trusted = ~suspect
+        blocks = (np.arange(i, min(i + BLOCK, len(rows))) for i in range(0, len(rows), BLOCK))
+        suspect = np.concatenate([_excess(values, block, *around(block, trusted), quality) for block in blocks])
+        if not suspect.any():
+            break
+    return suspect
+
+
+def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, distance: Array, quality: Quality) -> Array:
+    """Whether each report of a block is beyond the bound."""
+    departure, error, deviation = values
+    there = near >= 0
+    there &= np.cumsum(there, axis=1) <= NEIGHBOURS
+    wrong = np.zeros(len(block), bool)
+    rows = np.flatnonzero(there.sum(axis=1) >= quality.least)
+    if not len(rows) or quality.buddies is None:
+        return wrong
+    others = np.where(there[rows], departure[near[rows]], np.nan)
+    median = np.nanmedian(others, axis=1)
+    spread = 1.4826 * np.nanmedian(np.abs(others - median[:, None]), axis=1)
+    apart = np.nanmedian(np.where(there[rows], distance[rows], np.nan), axis=1) / CORRELATION_LENGTH
+    own = block[rows]
+    structure = 2 * deviation[own] ** 2 * (1 - (1 + apart) * np.exp(-apart))
+    expected = error[own] ** 2 + np.maximum(np.maximum(spread**2, error[own] ** 2), structure)
+    # Where nothing is known of errors, neighbours that agree exactly are no measure of anything.
+    wrong[rows] = (np.abs(departure[own] - median) > quality.buddies * np.sqrt(expected)) & (expected > 0)
+    return wrong
+
+
+class _Neighbourhood:
+    """The nearest reports of other stations, in space and time together."""
+
+    def __init__(self, batch: Batch, rows: Array, radius: float) -> None:
+        time = batch.seconds[rows] / _SLOT * chord(_DRIFT)
+        self.places, self.station = np.column_stack([batch.place[rows], time]), batch.station[rows]
+        self.pool, self.reach = _pool(batch, rows), chord(radius)
+        self.tree = cKDTree(self.places[self.pool])
+
+    def __call__(self, block: Array, trusted: Array) -> tuple[Array, Array]:
+        """Positions of the neighbours of each report of a block, nearest first, -1 where none, and their distances."""
+        most = np.arange(1, min(_CANDIDATES, len(self.pool)) + 1)
+        _, index = self.tree.query(self.places[block], k=most, distance_upper_bound=self.reach)
+        near = np.append(self.pool, -1)[index]
+        own = self.station[block][:, None]
+        other = (near != block[:, None]) & ((self.station[near] != own) | (own < 0)) & trusted[near]
+        near = np.where(other, near, -1)
+        straight = np.linalg.norm(self.places[near, :3] - self.places[block, None, :3], axis=-1)
+        return near, 2 * EARTH_RADIUS * np.arcsin(np.clip(straight / 2, 0, 1))
+
+
+def _pool(batch: Batch, rows: Array) -> Array:
+    """Positions in `rows` of those that may be neighbours: of a named station the first report of every hour."""
+    station = batch.station[rows]
+    named = np.flatnonzero(station >= 0)
+    slot = np.floor(batch.seconds[rows[named]] / _SLOT).astype(int)
+    key = station[named].astype(np.int64) * (int(slot.max(initial=0)) + 1) + slot
+    first = named[np.unique(key, return_index=True)[1]]
+    return np.sort(np.concatenate([first, np.flatnonzero(station < 0)]))

@@ -1,0 +1,67 @@
+"""One report that came twice, under two names or from two sources: the first counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from xappa.observations.flags import Flag
+from xappa.observations.quality.batch import Array, Batch, chord
+from xappa.observations.quality.options import Quality
+
+_LEVEL = 0.5  # hPa
+
+
+def check_near_duplicates(batch: Batch, quality: Quality) -> None:
+    """Reject, in place, the later of two reports that are one.
+
+    Parameters
+    ----------
+    batch : Batch
+    quality : Quality
+        Its `near_duplicates` (in deviations of the error), `near_distance` (km) and `near_time` (minutes).
+    """
+    if quality.near_duplicates is None:
+        return
+    first, second = _pairs(batch, quality)
+    if not len(first):
+        return
+    units = {batch.together(name) for name in batch.value}
+    for names in sorted(units):
+        candidate = np.ones(len(first), bool)
+        for name in names:
+            candidate &= _alike(batch, name, first, second, quality.near_duplicates)
+        wrong = np.zeros(len(batch), bool)
+        # In order, so that of three in a row the second, once rejected, does not take the third with it.
+        for a, b in zip(first[candidate], second[candidate], strict=True):
+            wrong[b] |= not wrong[a]
+        batch.reject(names[0], wrong, Flag.NEAR_DUPLICATE)
+
+
+def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
+    """Positions of reports that are near each other and go by different names, the first before the second."""
+    placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
+    if len(placed) < 2:
+        return np.empty(0, int), np.empty(0, int)
+    reach = chord(quality.near_distance)
+    # One tree over space and time, so that a station's long series is no crowd.
+    time = batch.seconds[placed] / (60 * quality.near_time) * reach
+    tree = cKDTree(np.column_stack([batch.place[placed], time]))
+    pairs = placed[tree.query_pairs(reach * (1 + 1e-9), p=np.inf, output_type="ndarray")]
+    a, b = pairs.min(axis=1), pairs.max(axis=1)
+    other_source = (batch.source[a] != batch.source[b]) & (batch.source[a] >= 0) & (batch.source[b] >= 0)
+    other_name = (batch.station[a] != batch.station[b]) & (batch.station[a] >= 0) & (batch.station[b] >= 0)
+    near = np.linalg.norm(batch.place[a] - batch.place[b], axis=1) <= reach
+    upper = np.isfinite(batch.level[a]) | np.isfinite(batch.level[b])
+    with np.errstate(invalid="ignore"):
+        level = ~upper | (np.abs(batch.level[a] - batch.level[b]) <= _LEVEL)
+    keep = near & level & (other_source | other_name) & (batch.kind[a] == batch.kind[b])
+    order = np.lexsort((b[keep], a[keep]))
+    return a[keep][order], b[keep][order]
+
+
+def _alike(batch: Batch, name: str, a: Array, b: Array, k: float) -> Array:
+    good = batch.good(name)
+    error = np.fmax(np.nan_to_num(batch.error[name][a]), np.nan_to_num(batch.error[name][b]))
+    with np.errstate(invalid="ignore"):
+        return good[a] & good[b] & (np.abs(batch.value[name][a] - batch.value[name][b]) <= k * error)

@@ -1,0 +1,162 @@
+"""Positions and heights that cannot be right, by the report's own track, a station table or the model's surface."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.form import quantities
+from xappa.observations.names import QUANTITIES
+from xappa.observations.quality.batch import EARTH_RADIUS, Array, unit_vectors
+from xappa.observations.quality.options import Quality
+
+ALTITUDES = (-450.0, 9000.0)
+"""Heights, m, between which the ground lies: the Dead Sea's shore and more than Mount Everest."""
+
+_SHARED = 0.25  # a call sign of which more positions than this are leaps belongs to several platforms
+_ALOFT = 6.0  # times that what flies is faster
+_BLUR = 20.0  # km by which rounded positions may be wrong
+_MISPLACED = 100.0  # km between a station and its place in a table
+
+
+def check_places(obs: xr.Dataset, quality: Quality, surface: Array | None = None) -> xr.Dataset:
+    """Flag reports whose position or height cannot be right. Only coordinates are computed.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form.
+    quality : Quality
+        Its `track`, `stations`, `station_height` and `model_height`.
+    surface : array of float, (obs,), optional
+        Height of the model's surface at the reports, m.
+
+    Returns
+    -------
+    Dataset
+        The same with ``misplaced`` (all quantities of the report) and ``height_mismatch`` (those that a wrong height
+        falsifies, see `needs_height`) flagged.
+    """
+    misplaced = np.zeros(obs.sizes["obs"], bool)
+    if quality.track is not None:
+        misplaced |= leaps(obs, quality.track)
+    height = np.zeros(obs.sizes["obs"], bool)
+    if "altitude" in obs.coords and quality.station_height is not None:
+        height |= _impossible_height(obs)
+    if quality.stations is not None and quality.station_height is not None and "station" in obs.coords:
+        table = _at_reports(quality, obs)
+        misplaced |= _far_from(table, obs)
+        height |= _differs(obs, table["altitude"].to_numpy(float), quality.station_height)
+    if surface is not None and quality.model_height is not None:
+        height |= _differs(obs, surface, quality.model_height)
+    for name in quantities(obs):
+        obs = with_flag(obs, name, misplaced, Flag.MISPLACED)
+        obs = with_flag(obs, name, height & needs_height(obs, name), Flag.HEIGHT_MISMATCH)
+    return obs
+
+
+def needs_height(obs: xr.Dataset, name: str) -> xr.DataArray:
+    """Where a quantity is wrong if the station's height is: measured at 2 m, the station's pressure, or from it."""
+    known = QUANTITIES.get(name)
+    if name == "surface_pressure" or (known is not None and known.height == 2.0):
+        return xr.ones_like(obs["latitude"], dtype=bool).reset_coords(drop=True)
+    derived = "surface_pressure" in obs[name].attrs.get("derived_from", "").split()
+    used = flags_of(obs, "surface_pressure") == Flag.UNUSED if derived and "surface_pressure" in obs else False
+    return (xr.zeros_like(obs["latitude"], dtype=bool) | used).reset_coords(drop=True)
+
+
+def leaps(obs: xr.Dataset, speed: float) -> Array:
+    """Reports that a named platform cannot have made, as it is elsewhere just before and just after: bool (obs,).
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form.
+    speed : float
+        m/s that no platform near the ground exceeds.
+
+    Notes
+    -----
+    A position is a leap if reaching it from the one before, and the one after from it, both need more than `speed`,
+    while the way from the one before to the one after does not. Names that are shared (SHIP, PLAT) leap all the time
+    and are let pass.
+    """
+    wrong = np.zeros(obs.sizes["obs"], bool)
+    if "station" not in obs.coords:
+        return wrong
+    time, place = np.asarray(obs["time"].values), _place(obs)
+    code = pd.factorize(np.asarray(obs["station"].values).astype(str))[0]
+    named = np.asarray(obs["station"].values).astype(str) != ""
+    rows = np.flatnonzero(named & ~np.isnat(time) & np.isfinite(place).all(axis=1))
+    rows = rows[np.lexsort((time[rows], code[rows]))]
+    if len(rows) < 3:
+        return wrong
+    # Reports of one time and place (levels of one sounding) are one position.
+    moved = (np.diff(code[rows]) != 0) | (np.diff(time[rows]) != np.timedelta64(0, "s"))
+    moved |= np.abs(np.diff(place[rows], axis=0)).max(axis=1) > 0
+    position = np.concatenate([[0], np.cumsum(moved)])
+    head = rows[np.concatenate([[True], moved])]
+    if len(head) < 3:
+        return wrong
+    seconds = (time[head] - time[head[0]]) / np.timedelta64(1, "s")
+    level = np.asarray(obs["level"].values, float)[head] if "level" in obs.coords else np.full(len(head), np.nan)
+    limit = np.where(np.isfinite(level), _ALOFT, 1.0) * speed / 1000
+    a, b, c = head[:-2], head[1:-1], head[2:]
+    t0, t1, t2 = seconds[:-2], seconds[1:-1], seconds[2:]
+    lim = limit[1:-1]
+    leap = (code[a] == code[b]) & (code[b] == code[c])
+    leap &= _too_fast(place[a], place[b], t1 - t0, lim) & _too_fast(place[b], place[c], t2 - t1, lim)
+    leap &= ~_too_fast(place[a], place[c], t2 - t0, lim)
+    out = np.zeros(len(head), bool)
+    out[1:-1] = leap
+    share = np.bincount(code[head], out) / np.maximum(np.bincount(code[head]), 1)
+    few = np.bincount(code[head], out) <= 1
+    out &= (share[code[head]] <= _SHARED) | few[code[head]]
+    wrong[rows] = out[position]
+    return wrong
+
+
+def _too_fast(a: Array, b: Array, seconds: Array, limit: Array) -> Array:
+    return _kilometres(a, b) - _BLUR > limit * np.abs(seconds)
+
+
+def _kilometres(a: Array, b: Array) -> Array:
+    return 2 * EARTH_RADIUS * np.arcsin(np.clip(np.linalg.norm(a - b, axis=-1) / 2, 0, 1))
+
+
+def _place(obs: xr.Dataset) -> Array:
+    latitude = np.asarray(obs["latitude"].values, float)
+    latitude = np.where(np.abs(latitude) <= 90, latitude, np.nan)
+    longitude = np.asarray(obs["longitude"].values, float)
+    return unit_vectors(latitude, np.where(np.isfinite(longitude), longitude, np.nan))
+
+
+def _impossible_height(obs: xr.Dataset) -> Array:
+    altitude = np.asarray(obs["altitude"].values, float)
+    return (altitude < ALTITUDES[0]) | (altitude > ALTITUDES[1])
+
+
+def _differs(obs: xr.Dataset, height: Array, most: float) -> Array:
+    if "altitude" not in obs.coords:
+        return np.zeros(obs.sizes["obs"], bool)
+    return np.abs(np.asarray(obs["altitude"].values, float) - height) > most
+
+
+def _at_reports(quality: Quality, obs: xr.Dataset) -> pd.DataFrame:
+    """The station table, a row for every report."""
+    given = {} if quality.stations is None else quality.stations
+    if isinstance(given, pd.DataFrame):
+        table = given
+    else:
+        table = pd.DataFrame({"station": list(given), "altitude": list(given.values())})
+    table = table.assign(station=table["station"].astype(str)).drop_duplicates("station").set_index("station")
+    return table.reindex(np.asarray(obs["station"].values).astype(str))
+
+
+def _far_from(table: pd.DataFrame, obs: xr.Dataset) -> Array:
+    if not {"latitude", "longitude"} <= set(table.columns):
+        return np.zeros(obs.sizes["obs"], bool)
+    expected = unit_vectors(table["latitude"].to_numpy(float), table["longitude"].to_numpy(float))
+    return _kilometres(_place(obs), expected) > _MISPLACED

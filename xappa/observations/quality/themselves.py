@@ -1,0 +1,184 @@
+"""Checks of reports by themselves, as they are read: place, time, range, duplicates."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from xappa.errors import ObservationError
+from xappa.observations.derive import winds_of
+from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.form import quantities
+from xappa.observations.names import QUANTITIES
+from xappa.observations.quality.windows import KINDS
+
+PLACE_STEP = 1e-3
+"""Degrees within which two unnamed reports are of the same place (about 100 m)."""
+
+NAMED_PLACE_STEP = 1.0
+"""Degrees within which two reports under one station name are of one station (names such as SHIP are shared)."""
+
+HIGHEST_DECK = 50.0
+"""Height, m, that ships and platforms at sea do not exceed."""
+
+LEVEL_STEP = 1e-3
+"""hPa within which two reports are on the same level."""
+
+
+def check(obs: xr.Dataset) -> xr.Dataset:
+    """Flag reports that cannot be believed, or that come twice.
+
+    In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea, and
+    upper-air values without a level), missing times, values outside the range of the vocabulary (both components of a
+    wind if either, or the speed or direction behind them, is), duplicates (same station or place, time and level: the
+    first good one stays), and speeds and directions that are used as components.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form; not changed.
+
+    Returns
+    -------
+    Dataset
+        The same with ``<name>_flag`` for every quantity. Only coordinates are computed; values that are lazy stay so.
+
+    Raises
+    ------
+    ObservationError
+        If most latitudes, longitudes or levels are impossible, which means a wrong column or unit.
+    """
+    _refuse_wrong_coordinates(obs)
+    place, time, level = _impossible_place(obs), np.isnat(_array(obs, "time")), _impossible_level(obs)
+    names = quantities(obs)
+    for name in names:
+        upper = QUANTITIES[name].upper_air if name in QUANTITIES else False
+        obs = with_flag(obs, name, place | level if upper else place, Flag.MISSING_PLACE)
+        obs = with_flag(obs, name, time, Flag.MISSING_TIME)
+        obs = with_flag(obs, name, _outside_range(obs, name), Flag.OUT_OF_RANGE)
+    obs = _winds_as_a_whole(obs)
+    groups = _groups(obs)
+    if groups is not None:
+        for name in names:
+            obs = with_flag(obs, name, _repeated(obs, name, groups), Flag.DUPLICATE)
+    return _polar_unused(obs)
+
+
+def _array(obs: xr.Dataset, name: str) -> npt.NDArray:
+    return np.asarray(obs[name])
+
+
+def _refuse_wrong_coordinates(obs: xr.Dataset) -> None:
+    limits = {
+        "latitude": (-90.0, 90.0, "degree"),
+        "longitude": (-360.0, 360.0, "degree"),
+        "level": (0.0, 1100.0, "hPa"),
+    }
+    problems = []
+    for name, (low, high, units) in limits.items():
+        values = _array(obs, name) if name in obs.coords else np.empty(0)
+        values = values[np.isfinite(values)]
+        if values.size and np.mean((values < low) | (values > high)) > 0.5:
+            problems.append(
+                f"{name} runs from {values.min():g} to {values.max():g}, expected {low:g} to {high:g} {units}"
+            )
+    if problems:
+        raise ObservationError(
+            f"{'; '.join(problems)}. Most reports are outside, so a column or its units are wrong: say which is meant "
+            "with rename={'<your name>': 'latitude'}, or its units with units={'level': 'Pa'}"
+        )
+
+
+def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+    latitude, longitude = _array(obs, "latitude"), _array(obs, "longitude")
+    wrong = ~((np.abs(latitude) <= 90.0) & (np.abs(longitude) <= 360.0))
+    if "altitude" in obs.coords and "level" not in obs.coords:
+        # Zeros in place of a missing position: at 0 N 0 E there is the sea, so no station is above it.
+        wrong |= (latitude == 0.0) & (longitude == 0.0) & (_array(obs, "altitude") > HIGHEST_DECK)
+    return wrong
+
+
+def _impossible_level(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+    if "level" not in obs.coords:
+        return np.zeros(obs.sizes["obs"], dtype=bool)
+    level = _array(obs, "level")
+    return ~((level > 0.0) & np.isfinite(level))
+
+
+def _outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:
+    values, known = obs[name], QUANTITIES.get(name)
+    if known is None:
+        return abs(values) == np.inf
+    return ~((values >= known.valid_min) & (values <= known.valid_max))
+
+
+def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
+    """One part of a wind out of range rejects the components: 349 m/s can have a small eastward one."""
+    for wind in winds_of(obs):
+        components = [name for name in wind.components if name in obs]
+        parts = components + [name for name in wind.polar if name in obs]
+        wrong = xr.zeros_like(obs["time"], dtype=bool)
+        for name in parts:
+            wrong = wrong | (flags_of(obs, name) == Flag.OUT_OF_RANGE)
+        for name in components:
+            obs = with_flag(obs, name, wrong, Flag.OUT_OF_RANGE)
+    return obs
+
+
+def _groups(obs: xr.Dataset) -> npt.NDArray[np.integer] | None:
+    """Number of the (station or place, time, level) of each report; None if no two share it."""
+    size = obs.sizes["obs"]
+    station = _array(obs, "station") if "station" in obs.coords else np.full(size, "")
+    step = np.where(station == "", PLACE_STEP, NAMED_PLACE_STEP)
+    level = _array(obs, "level") if "level" in obs.coords else np.full(size, np.nan)
+    longitude = _array(obs, "longitude")
+    longitude = np.where(np.isfinite(longitude), longitude, np.nan) % 360.0
+    keys = pd.DataFrame(
+        {
+            "station": station,
+            "latitude": np.round(_array(obs, "latitude") / step),
+            "longitude": np.round(longitude / step) % np.round(360.0 / step),
+            "time": _array(obs, "time"),
+            "level": np.round(level / LEVEL_STEP),
+        }
+    )
+    for name in KINDS:
+        if name in obs.coords:
+            keys[name] = np.asarray(obs[name].values)
+    groups = keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
+    return groups if groups.max(initial=-1) + 1 < size else None
+
+
+def _repeated(obs: xr.Dataset, name: str, groups: npt.NDArray[np.integer]) -> xr.DataArray:
+    good = obs[name].notnull() & (flags_of(obs, name) == Flag.GOOD)
+    return xr.apply_ufunc(
+        _all_but_first,
+        good,
+        xr.DataArray(groups, dims="obs"),
+        input_core_dims=[["obs"], ["obs"]],
+        output_core_dims=[["obs"]],
+        dask="parallelized",
+        dask_gufunc_kwargs={"allow_rechunk": True},
+        output_dtypes=[bool],
+    )
+
+
+def _all_but_first(candidate: npt.NDArray[np.bool_], group: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Candidates that are not the first of their group."""
+    index = np.flatnonzero(candidate)
+    repeated = candidate.copy()
+    repeated[index[np.unique(group[index], return_index=True)[1]]] = False
+    return repeated
+
+
+def _polar_unused(obs: xr.Dataset) -> xr.Dataset:
+    for wind in winds_of(obs):
+        if not all(name in obs for name in wind.components):
+            continue
+        used = obs[wind.u].notnull() & obs[wind.v].notnull()
+        for name in wind.polar:
+            if name in obs:
+                obs = with_flag(obs, name, used, Flag.UNUSED)
+    return obs

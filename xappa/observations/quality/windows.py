@@ -1,0 +1,158 @@
+"""Checks window by window: what a report is compared with lies in its own window, in whatever chunks reports come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xappa.observations.derive import winds_of
+from xappa.observations.flags import flag_attrs, flags_of
+from xappa.observations.form import quantities
+from xappa.observations.quality.batch import Array, Batch, Check
+
+KINDS = ("period", "channel")
+"""Coordinates that reports must share to be comparable."""
+
+_COORDINATES = ("latitude", "longitude", "altitude", "level")
+
+
+def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> xr.Dataset:
+    """Make a check on the reports of each window.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form.
+    check : callable
+        Rejects reports of a `Batch`, in place.
+    window : timedelta64
+        Length of the windows; their centres are its multiples from 00 UTC, 1 January 1970.
+
+    Returns
+    -------
+    Dataset
+        The same with ``<name>_flag`` for every quantity. Coordinates are computed; where a quantity is lazy, so are the
+        flags, a chunk a window.
+    """
+    names = quantities(obs)
+    order, bounds = _windows(np.asarray(obs["time"].values), window)
+    columns = _columns(obs)
+    lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
+    task = dask.delayed(_judged, pure=True) if lazy else _judged
+    check = dask.delayed(check, pure=True) if lazy else check
+    parts: list[Any] = []
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        rows = order[first:last]
+        pick: Any = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 and _rising(rows) else rows
+        part = task(check, {k: v[pick] for k, v in columns.items()}, _numbers(obs, names, pick), _pairs(obs))
+        parts.append(da.from_delayed(part, (len(names), len(rows)), "int8") if lazy else part)
+    dated = order[: bounds[-1]]
+    return _with_flags(obs, names, dated, parts, lazy)
+
+
+def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
+    """Reports by window, those without a time last, and where each window begins and the last one ends."""
+    missing = np.isnat(time)
+    length = int(window / np.timedelta64(1, "s"))
+    seconds = np.where(missing, 0, time.astype("datetime64[s]").astype(np.int64))
+    number = np.where(missing, np.iinfo(np.int64).max, (seconds + length // 2) // length)
+    order = np.argsort(number, kind="stable")
+    inside = number[order][: len(time) - int(missing.sum())]
+    return order, np.concatenate([[0], np.flatnonzero(np.diff(inside)) + 1, [len(inside)]] if len(inside) else [[0]])
+
+
+def _rising(rows: Array) -> bool:
+    return bool((np.diff(rows) == 1).all())
+
+
+def _columns(obs: xr.Dataset) -> dict[str, Array]:
+    size = obs.sizes["obs"]
+    columns = {
+        name: np.asarray(obs[name].values, float) if name in obs.coords else np.full(size, np.nan)
+        for name in _COORDINATES
+    }
+    columns["latitude"] = np.where(np.abs(columns["latitude"]) <= 90, columns["latitude"], np.nan)
+    columns["longitude"] = np.where(np.isfinite(columns["longitude"]), columns["longitude"], np.nan)
+    columns["time"] = np.asarray(obs["time"].values)
+    columns["kind"] = kinds(obs)
+    for name in ("station", "source"):
+        columns[name] = np.full(size, -1)
+        if name in obs.coords:
+            text = np.asarray(obs[name].values).astype(str)
+            columns[name] = np.where(text == "", -1, pd.factorize(text)[0])
+    return columns
+
+
+def kinds(obs: xr.Dataset) -> Array:
+    """Which reports are over the same period and of the same channel: int (obs,), -1 where they have neither."""
+    codes = [pd.factorize(np.asarray(obs[name].values))[0] for name in KINDS if name in obs.coords]
+    if not codes:
+        return np.full(obs.sizes["obs"], -1)
+    table = pd.DataFrame(np.stack(codes, axis=1))
+    return np.where((table < 0).all(axis=1), -1, table.groupby(list(table.columns), sort=False).ngroup())
+
+
+def _numbers(obs: xr.Dataset, names: Sequence[str], pick: Any) -> dict[str, list[Any]]:
+    numbers = {}
+    for name in names:
+        error = obs[f"{name}_error"].data[pick] if f"{name}_error" in obs else None
+        numbers[name] = [obs[name].data[pick], error, flags_of(obs, name).data[pick]]
+    return numbers
+
+
+def _pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(wind.components for wind in winds_of(obs) if set(wind.components) <= set(obs.data_vars)))
+
+
+def _judged(
+    check: Check, columns: dict[str, Array], numbers: dict[str, list[Any]], pairs: tuple[tuple[str, str], ...]
+) -> Array:
+    """Flags of one window: (quantity, report)."""
+    value = {name: np.asarray(column[0], float) for name, column in numbers.items()}
+    error = {
+        name: np.full(len(value[name]), np.nan) if column[1] is None else np.asarray(column[1], float)
+        for name, column in numbers.items()
+    }
+    flag = {name: np.array(column[2], "int8") for name, column in numbers.items()}
+    check(Batch(**columns, value=value, error=error, flag=flag, pairs=pairs))
+    return np.stack(list(flag.values()))
+
+
+def _with_flags(obs: xr.Dataset, names: list[str], dated: Array, parts: list[Any], lazy: bool) -> xr.Dataset:
+    if not parts:
+        return obs
+    joined = da.concatenate(parts, axis=1) if lazy else np.concatenate(parts, axis=1)
+    complete = len(dated) == obs.sizes["obs"]
+    place = np.empty(len(dated), np.int64)
+    place[np.argsort(dated, kind="stable")] = np.arange(len(dated))
+    back = np.argsort(dated, kind="stable")
+    for i, name in enumerate(names):
+        flag = joined[i] if _rising(dated) else joined[i][back]
+        if not complete:
+            # Reports without a time are in no window, and were rejected for that already.
+            kept = np.sort(dated)
+            whole = np.array(flags_of(obs, name).values, "int8")
+            flag = (
+                _scattered(whole, kept, flag)
+                if not lazy
+                else da.from_delayed(dask.delayed(_scattered, pure=True)(whole, kept, flag), (len(whole),), "int8")
+            )
+        standard_name = obs[name].attrs.get("standard_name", name)
+        attrs = flag_attrs() | {"standard_name": f"{standard_name} status_flag"}
+        obs = obs.assign({f"{name}_flag": ("obs", flag, attrs)})
+        related = obs[name].attrs.get("ancillary_variables", "").split()
+        if f"{name}_flag" not in related:
+            obs[name] = obs[name].assign_attrs(ancillary_variables=" ".join([*related, f"{name}_flag"]))
+    return obs
+
+
+def _scattered(whole: Array, rows: Array, flag: Array) -> Array:
+    whole = whole.copy()
+    whole[rows] = flag
+    return whole
