@@ -15,7 +15,7 @@ from scipy.interpolate import RegularGridInterpolator
 from xappa.errors import ObservationError, OptionError, choose
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.operators import OPERATORS, Stencil, interpolate
+from xappa.operators import OPERATORS, Interpolate, Stencil, interpolate
 from xappa.operators.interpolate import standard_height
 from xappa.operators.reading import Reading
 from xappa.operators.stencil import compact
@@ -326,7 +326,7 @@ class TestStencil:
         assert len(stencil.arrays()) == 9 and all(len(array) == len(stencil) for array in stencil.arrays())
 
     def test_registry(self) -> None:
-        assert choose("operator", "interpolate", OPERATORS) is interpolate
+        assert choose("operator", "interpolate", OPERATORS) == Interpolate()
         with pytest.raises(OptionError, match="expected one of 'interpolate'"):
             choose("operator", "interpolat", OPERATORS)
 

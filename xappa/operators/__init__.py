@@ -1,32 +1,45 @@
-"""Observation operators H: from a trajectory of states to what an instrument would report."""
+"""Observation operators H: from a trajectory of states to what an instrument would report.
+
+Geometries (`Interpolate`, `Nearest`, `Footprint`, `Grid`) say where fields are read, periods (`Average`, `Accumulate`)
+over how long, physics (`ColumnWater`, `Thickness`, `Sounder`, plain functions of a Dataset) what is read. They compose:
+``Footprint(radius=25) @ wind_speed``.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import numpy as np
-import xarray as xr
-
-from xappa.models.state import StateSpec
-from xappa.operators.interpolate import interpolate
+from xappa.operators.base import Operator
+from xappa.operators.calculus import differentiate, interp
+from xappa.operators.chain import Accumulate, Average, Chain
+from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.footprint import Footprint
+from xappa.operators.function import Function
+from xappa.operators.interpolate import Interpolate, interpolate
+from xappa.operators.nearest import Grid, Nearest
+from xappa.operators.rows import Rows
+from xappa.operators.sounder import Sounder
+from xappa.operators.sources import OPERATORS, PerSource, choose_operator, split_windows
 from xappa.operators.stencil import Stencil
 
-__all__ = ["OPERATORS", "Geometry", "Stencil", "interpolate"]
-
-
-class Geometry(Protocol):
-    """What an operator of the registry does: it turns reports into the reading of a trajectory."""
-
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: np.ndarray,
-        surface_height: np.ndarray | None = None,
-        *,
-        mask: np.ndarray | None = None,
-    ) -> tuple[Stencil, xr.Dataset]:
-        """Stencil of the reports that can be read, and the observations with their flags."""
-
-
-OPERATORS: dict[str, Geometry] = {"interpolate": interpolate}
+__all__ = [
+    "OPERATORS",
+    "Accumulate",
+    "Average",
+    "Chain",
+    "ColumnWater",
+    "Footprint",
+    "Function",
+    "Grid",
+    "Interpolate",
+    "Nearest",
+    "Operator",
+    "PerSource",
+    "Rows",
+    "Sounder",
+    "Stencil",
+    "Thickness",
+    "choose_operator",
+    "differentiate",
+    "interp",
+    "interpolate",
+    "split_windows",
+]

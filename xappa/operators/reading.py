@@ -51,6 +51,8 @@ class Reading(torch.nn.Module):
         If a row reads cells that have no value.
     """
 
+    linear = True
+
     index: Tensor
     weight: Tensor
     y: Tensor

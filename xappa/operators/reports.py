@@ -77,14 +77,14 @@ def require_form(obs: xr.Dataset) -> None:
         )
 
 
-def require_known(obs: xr.Dataset, names: list[str], spec: StateSpec) -> None:
-    """Refuse observations of which no quantity is in the state.
+def require_known(obs: xr.Dataset, names: list[str], spec: StateSpec, known: bool) -> None:
+    """Refuse observations of which no quantity is `known`, that is, can be read off the state.
 
     Raises
     ------
     ObservationError
     """
-    if any(name in spec.variables for name in names):
+    if known:
         return
     listed = ", ".join(f"{name!r}{nearest_names(name, spec.variables)}" for name in names) or "none"
     raise ObservationError(

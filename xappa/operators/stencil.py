@@ -78,6 +78,10 @@ class Stencil:
         """The stencil of some rows, given as a mask or as indices."""
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"})
 
+    def at(self, frames: Array) -> Stencil:
+        """The same for a trajectory that has only the times `frames`."""
+        return replace(self, time=np.searchsorted(frames, self.time))
+
     def window(self, start: int, length: int) -> Stencil:
         """The rows that read nothing outside times `start` ... `start + length - 1`, times counted from `start`."""
         inside = (self.time >= start) & (self.time < start + length)

@@ -1,0 +1,32 @@
+"""Weights of places that do not move are made once."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+
+from xappa.grids.bilinear import Corners, corners
+
+Array = np.ndarray
+
+
+class Places:
+    """Latitudes and longitudes that are equal if their numbers are."""
+
+    def __init__(self, latitude: Array, longitude: Array) -> None:
+        self.latitude, self.longitude = (np.ascontiguousarray(v, float) for v in (latitude, longitude))
+        self.digest = hashlib.blake2b(self.latitude.tobytes() + b"|" + self.longitude.tobytes()).digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Places) and self.digest == other.digest
+
+
+@lru_cache(maxsize=4)
+def corners_at(places: Places, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> Corners:
+    """`corners`, the same object for the same places and grid while some are in use; not to be changed."""
+    return corners(places.latitude, places.longitude, latitudes, longitudes)

@@ -1,0 +1,195 @@
+r"""Fields of view: the mean of a field over a circle or an ellipse on the sphere.
+
+The mean of f over an ellipse with semi-axes a and b is taken on rings and rays: with
+:math:`x = a \sqrt{s} \cos\theta`, :math:`y = b \sqrt{s} \sin\theta`, equal steps of s and :math:`\theta` are
+equal areas, and
+
+.. math:: \bar f = \frac{1}{2\pi} \int_0^{2\pi} \int_0^1 f(s, \theta) \, \mathrm{d}s \, \mathrm{d}\theta
+
+by Gauss-Legendre nodes in s and equidistant rays in :math:`\theta`. Each node lies a great circle away from the
+centre, and is read bilinearly.
+
+References
+----------
+Snyder (1987), Map Projections: A Working Manual, USGS Professional Paper 1395, equations 5-5 and 5-6 (the azimuthal
+equidistant projection, inverted, gives the place at a distance and an azimuth).
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError, OptionError
+from xappa.grids.bilinear import Corners, corners
+from xappa.models.state import StateSpec
+from xappa.operators.geometry import Geometry, described
+
+Array = np.ndarray
+
+EARTH_RADIUS = 6371.0088  # km, mean radius of WGS 84
+BLOCK = 1 << 21  # nodes that are read at once
+
+Size = float | str | Array
+
+
+@dataclass(frozen=True, repr=False)
+class Footprint(Geometry):
+    """Mean over a field of view, circular or elliptic.
+
+    Parameters
+    ----------
+    radius : float, array or str, optional
+        Radius of a circle, km: one for all, one an observation (in their order), or the name of a coordinate along
+        ``obs`` that holds them.
+    axes : pair of these, optional
+        Semi-axes of an ellipse instead, km: along and across `azimuth`.
+    azimuth : float, array or str, default 0
+        Direction of the first axis, degrees clockwise from north.
+    lapse_rate, extrapolate
+        See `Geometry`; a mean over an area is not brought to a height.
+
+    Examples
+    --------
+    >>> print(Footprint(radius=12.5))
+    mean over a circle of 12.5 km radius
+    """
+
+    radius: Size | None = None
+    axes: tuple[Size, Size] | None = None
+    azimuth: Size = 0.0
+    _: KW_ONLY
+    lapse_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.radius is not None and self.axes is not None:
+            raise OptionError("Footprint: found both radius and axes; expected one of them: a circle, or an ellipse")
+
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+        """All grid points that the nodes of a field of view are read from."""
+        size = obs.sizes["obs"]
+        if self.radius is None and self.axes is None:
+            raise OptionError(
+                "The operator 'footprint' needs a size: use xappa.operators.Footprint(radius=25) (km), or "
+                "Footprint(axes=(30, 15), azimuth=45)"
+            )
+        along, across = (_sizes(a, obs, size) for a in (self.axes or (self.radius, self.radius)))
+        azimuth = _sizes(self.azimuth, obs, size, positive=False)
+        latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
+        rings = _rings(float(max(np.nanmax(along, initial=0), np.nanmax(across, initial=0))), spec)
+        nodes, share = _nodes(rings)
+        blocks, step = [], max(1, BLOCK // (4 * len(share)))
+        for first in range(0, size, step):
+            part = slice(first, first + step)
+            blocks.append(
+                _merged(latitude[part], longitude[part], along[part], across[part], azimuth[part], nodes, share, spec)
+            )
+        return _stacked(blocks)
+
+    def describe(self) -> str:
+        """What the operator does, in words."""
+        if self.axes is not None:
+            shape = f"an ellipse of {_words(self.axes[0])} by {_words(self.axes[1])} km semi-axes"
+        else:
+            shape = f"a circle of {_words(self.radius)} km radius"
+        return described(self, f"mean over {shape}")
+
+
+def away(latitude: Array, longitude: Array, distance: Array, azimuth: Array) -> tuple[Array, Array]:
+    """Places at a distance (km) in a direction (degrees clockwise from north) along great circles, degrees."""
+    phi, arc, bearing = np.deg2rad(latitude), distance / EARTH_RADIUS, np.deg2rad(azimuth)
+    sine = np.sin(phi) * np.cos(arc) + np.cos(phi) * np.sin(arc) * np.cos(bearing)
+    east = np.sin(bearing) * np.sin(arc) * np.cos(phi)
+    north = np.cos(arc) - np.sin(phi) * sine
+    return np.rad2deg(np.arcsin(np.clip(sine, -1, 1))), longitude + np.rad2deg(np.arctan2(east, north))
+
+
+def _words(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else repr(value) if isinstance(value, str) else "varying"
+
+
+def _sizes(value: Any, obs: xr.Dataset, size: int, positive: bool = True) -> Array:
+    """One number a report."""
+    if isinstance(value, str):
+        if value not in obs.variables:
+            raise ObservationError(
+                f"Footprint: the observations have no {value!r}; found {', '.join(map(str, obs.coords))}"
+            )
+        value = obs[value].values
+    numbers = np.asarray(value, float)
+    if numbers.ndim and numbers.shape != (size,):
+        raise OptionError(
+            f"Footprint: found {numbers.shape} sizes; expected one number, or one for each of {size} reports"
+        )
+    if positive and not (numbers > 0).all():
+        raise OptionError("Footprint: found sizes that are not above 0; expected kilometres")
+    return np.broadcast_to(numbers, size)
+
+
+def _rings(largest: float, spec: StateSpec) -> int:
+    """Rings of nodes: two a cell, so that every cell inside is met."""
+    rows = np.sort(np.array(spec.latitude))
+    spacing = np.diff(rows).min() if len(rows) > 1 else 180.0
+    return int(np.clip(np.ceil(2 * largest / (np.deg2rad(spacing) * EARTH_RADIUS)) + 1, 3, 24))
+
+
+def _nodes(rings: int) -> tuple[Array, Array]:
+    """Nodes (n, 2) in the unit disc, and their shares of its area (n,)."""
+    s, weight = np.polynomial.legendre.leggauss(rings)
+    rays = 4 * rings
+    angle = 2 * np.pi * (np.arange(rays) + 0.5) / rays
+    radius = np.sqrt((s + 1) / 2)
+    x, y = np.outer(radius, np.cos(angle)), np.outer(radius, np.sin(angle))
+    return np.stack([x.ravel(), y.ravel()], axis=1), np.repeat(weight / 2 / rays, rays)
+
+
+def _merged(
+    latitude: Array,
+    longitude: Array,
+    along: Array,
+    across: Array,
+    azimuth: Array,
+    nodes: Array,
+    share: Array,
+    spec: StateSpec,
+) -> Corners:
+    """Points of the nodes of some reports, those that come several times as one."""
+    x, y = along[:, None] * nodes[:, 0], across[:, None] * nodes[:, 1]
+    distance, turn = np.hypot(x, y), np.rad2deg(np.arctan2(y, x))
+    rows, columns = away(latitude[:, None], longitude[:, None], distance, azimuth[:, None] + turn)
+    found = corners(rows.ravel(), columns.ravel(), spec.latitude, spec.longitude)
+    n, width = len(latitude), 4 * len(share)
+    cell = 2 * found.cell.reshape(n, width) + found.crossed.reshape(n, width)
+    weight = found.weight.reshape(n, len(share), 4) * share[:, None]
+    order = np.argsort(cell, axis=1, kind="stable")
+    cell, weight = np.take_along_axis(cell, order, 1), np.take_along_axis(weight.reshape(n, width), order, 1)
+    new = np.diff(cell, axis=1, prepend=-1) != 0
+    slot = np.cumsum(new, axis=1) - 1
+    most = int(slot.max(initial=0)) + 1
+    flat = (np.arange(n)[:, None] * most + slot).ravel()
+    total = np.bincount(flat, weight.ravel(), n * most).reshape(n, most)
+    points = np.repeat(cell[:, :1], most, axis=1)
+    points.reshape(-1)[flat] = cell.ravel()
+    centre = corners(latitude, longitude, spec.latitude, spec.longitude).inside
+    inside = found.inside.reshape(n, -1).all(axis=1) & centre
+    return Corners(points // 2, total, (points % 2).astype(bool), inside)
+
+
+def _stacked(blocks: list[Corners]) -> Corners:
+    """One set of points of several, filled with entries of weight zero."""
+    most = max((block.cell.shape[1] for block in blocks), default=1)
+
+    def joined(name: str) -> Array:
+        parts = []
+        for block in blocks:
+            array = getattr(block, name)
+            fill = np.zeros_like(array[:, :1]) if name == "weight" else array[:, :1]
+            parts.append(np.concatenate([array, np.repeat(fill, most - array.shape[1], axis=1)], axis=1))
+        return np.concatenate(parts) if parts else np.zeros((0, most), int)
+
+    inside = np.concatenate([block.inside for block in blocks]) if blocks else np.zeros(0, bool)
+    return Corners(joined("cell"), joined("weight"), joined("crossed"), inside)

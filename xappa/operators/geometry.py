@@ -1,0 +1,293 @@
+"""Where reports are read: the steps that all geometries share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError, OptionError
+from xappa.grids.bilinear import Corners, bracket, corners
+from xappa.models.state import StateSpec
+from xappa.observations.flags import Flag
+from xappa.observations.form import quantities
+from xappa.operators import reports
+from xappa.operators.base import Operator
+from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, Heights
+from xappa.operators.periods import Period, groups
+from xappa.operators.stencil import Stencil, compact, concatenate
+from xappa.operators.vertical import EXTRAPOLATIONS, in_level
+from xappa.vocabulary import VARIABLES
+
+if TYPE_CHECKING:
+    from xappa.grids.axes import Layout
+
+Array = np.ndarray
+
+# Less of a report's weight than this on cells that exist, and it is read from none.
+LEAST_SHARE = 1e-6
+STATION, SEA = "surface_pressure", "mean_sea_level_pressure"
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Geometry(Operator):
+    """Operators that read fields where and when reports are.
+
+    Parameters
+    ----------
+    lapse_rate : float or None, default 0.0065
+        Decrease of temperature with height (K/m), by which 2 m temperature is brought to the station's height; None
+        leaves it as it is.
+    extrapolate : {"refuse", "hydrostatic"}, default "refuse"
+        What becomes of reports beyond the model's levels: rejected, or compared with a hydrostatic continuation.
+    """
+
+    lapse_rate: float | None = LAPSE_RATE
+    extrapolate: str = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.extrapolate not in EXTRAPOLATIONS:
+            raise OptionError(
+                f"extrapolate={self.extrapolate!r}: expected one of {', '.join(map(repr, EXTRAPOLATIONS))}"
+            )
+
+    @abstractmethod
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+        """Cells and weights (N, K) that make up each report in the horizontal."""
+
+    @property
+    def nearest(self) -> bool:
+        """Whether the nearest level and time are read, instead of what lies between two."""
+        return False
+
+    def __call__(
+        self,
+        obs: xr.Dataset,
+        spec: StateSpec,
+        times: Array,
+        surface_height: Array | None = None,
+        *,
+        mask: Array | None = None,
+        layout: Layout | None = None,
+    ) -> tuple[Stencil, xr.Dataset]:
+        """See `Operator.__call__`; the attributes of the observations say what was done about heights.
+
+        Raises
+        ------
+        ObservationError
+            If no report lies inside the times, no quantity is one of the model's, or an error is missing.
+        """
+        return self.read(obs, spec, times, surface_height, mask=mask)
+
+    def read(
+        self,
+        obs: xr.Dataset,
+        spec: StateSpec,
+        times: Array,
+        surface_height: Array | None = None,
+        *,
+        mask: Array | None = None,
+        by: Mapping[str, str] | None = None,
+        period: Period | None = None,
+    ) -> tuple[Stencil, xr.Dataset]:
+        """As a call, for fields that need not be a model's.
+
+        Parameters
+        ----------
+        obs, spec, times, surface_height, mask
+            See `Operator.__call__`.
+        by : mapping, optional
+            Coordinate of the reports that chooses a variable's level, by variable: ``"level"`` (hPa, the default) or
+            ``"channel"`` (a number, exactly).
+        period : Period, optional
+            What reports are taken over instead of what they say.
+        """
+        reports.require_form(obs)
+        obs, names = obs.compute(), quantities(obs)
+        flags = {name: reports.flags(obs, name) for name in names}
+        reader = _Reader(self, obs, spec, times, surface_height, mask, by or {})
+        known = [name for name in names if reader.represents(name, period)]
+        reports.require_known(obs, names, spec, bool(known))
+        reports.require_inside(obs, {name: flags[name] for name in known}, reader.place_reason, times, spec)
+        parts, problems = [], []
+        for name in names:
+            value = np.asarray(obs[name].values, float)
+            if name not in known:
+                reports.reject(flags[name], value, np.ones(len(value), bool), Flag.UNKNOWN_VARIABLE)
+                continue
+            part = concatenate(reader.rows(name, value, flags[name], period))
+            problems += reports.error_problems(obs, name, part)
+            parts.append(part)
+        if problems:
+            raise ObservationError("Errors of observations are missing:" + "".join(f"\n- {text}" for text in problems))
+        return concatenate(parts), reports.with_flags(obs, flags).assign_attrs(reader.heights.attrs())
+
+
+class _Reader:
+    """Reads quantities of some reports, one after the other."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        obs: xr.Dataset,
+        spec: StateSpec,
+        times: Array,
+        surface_height: Array | None,
+        mask: Array | None,
+        by: Mapping[str, str],
+    ) -> None:
+        self.geometry, self.obs, self.spec, self.mask, self.by = geometry, obs, spec, mask, by
+        self.corners = geometry.places(obs, spec)
+        self.when = reports.seconds(np.asarray(obs["time"].values), times[0])
+        self.nodes, self.step = reports.seconds(times, times[0]), spec.step_hours * 3600
+        self.place_reason = self._place_reason()
+        surface = None
+        if surface_height is not None:
+            surface = _at(np.asarray(surface_height, float), obs, spec)
+        self.heights = Heights(obs, surface, geometry.lapse_rate)
+
+    def represents(self, name: str, period: Period | None) -> bool:
+        """Whether any report of a quantity can be made of the state's variables."""
+        if name in self.spec.variables or (name == STATION and SEA in self.spec.variables):
+            return True
+        return any(group.states is not None for group in groups(name, self.obs, self.spec, period))
+
+    def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[Stencil]:
+        """Stencils of one quantity; `flag` is filled with why reports are left out."""
+        reports.reject(flag, value, self.place_reason != Flag.GOOD, self.place_reason)
+        parts = []
+        for group in groups(name, self.obs, self.spec, period):
+            if name == STATION and SEA in self.spec.variables and STATION not in self.spec.variables:
+                reports.reject(flag, value, group.member & np.isnan(self.heights.altitude), Flag.NO_HEIGHT)
+                parts.append(self._group(name, SEA, value, flag, group.member, 1, 1.0))
+            elif group.states is None or group.states.method in ("maximum", "minimum"):
+                reports.reject(flag, value, group.member, Flag.PERIOD_NOT_REPRESENTABLE)
+            else:
+                share = 1.0 if group.states.method == "sum" else 1 / group.states.number
+                parts.append(
+                    self._group(name, group.states.variable, value, flag, group.member, group.states.number, share)
+                )
+        return parts
+
+    def _group(
+        self, name: str, variable: str, value: Array, flag: Array, member: Array, number: int, share: float
+    ) -> Stencil:
+        time, time_weight, inside = self._in_time(number)
+        early = np.isnan(self.when) | ~inside
+        reports.reject(flag, value, member & early, Flag.OUTSIDE_TIMES)
+        channel, level_weight = self._channels(variable, value, flag, member)
+        used = np.flatnonzero(reports.good(flag, value) & member)
+        channel, level_weight, cell = channel[used], level_weight[used], self.corners.cell[used]
+        space, void = _masked(self._signed(variable, used), channel, level_weight, cell, self.mask)
+        flag[used[void]] = Flag.MASKED
+        weight = (share * time_weight[used])[:, :, None, None] * level_weight[:, None, :, None] * space[:, None]
+        factor, relative = np.ones(len(used)), np.zeros(len(used))
+        if name == STATION and variable == SEA:
+            factor, relative = self.heights.reduction(used)
+        weight = weight * factor[:, None, None, None]
+        steps = time[used][:, :, None, None]
+        entries = [np.broadcast_to(a, weight.shape) for a in (steps, channel[:, None, :, None], cell[:, None, None, :])]
+        width = int(np.prod(weight.shape[1:]))
+        weight, steps, channel, cell = compact(*(a[~void].reshape(-1, width) for a in (weight, *entries)))
+        rows = used[~void]
+        error = np.hypot(reports.errors(self.obs, name)[rows], (relative * np.nan_to_num(value[used]))[~void])
+        offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
+        code = np.zeros(len(rows), int)
+        return Stencil(steps, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
+
+    def _place_reason(self) -> Array:
+        latitude, longitude = (np.asarray(self.obs[name].values, float) for name in ("latitude", "longitude"))
+        _, _, in_time = _in_time(self.nodes, self.when, self.step, False)
+        reason = np.zeros(len(self.when), np.int8)
+        nowhere = ~np.isfinite(latitude) | ~np.isfinite(longitude) | (np.abs(latitude) > 90)
+        for wrong, flag in (
+            (~self.corners.inside, Flag.MASKED),
+            (~in_time, Flag.OUTSIDE_TIMES),
+            (nowhere, Flag.MISSING_PLACE),
+            (np.isnan(self.when), Flag.MISSING_TIME),
+        ):
+            reason[wrong] = flag
+        return reason
+
+    def _in_time(self, number: int) -> tuple[Array, Array, Array]:
+        """Times and weights (N, 2 number) of states that end at each report, and whether all are there."""
+        found = [
+            _in_time(self.nodes, self.when - back * self.step, self.step, self.geometry.nearest)
+            for back in range(number)
+        ]
+        index, weight = (np.concatenate([part[k] for part in found], axis=1) for k in (0, 1))
+        return index, weight, np.all([part[2] for part in found], axis=0)
+
+    def _channels(self, name: str, value: Array, flag: Array, member: Array) -> tuple[Array, Array]:
+        """Channels that each report is read from, and their weights: one at the surface, two or more aloft."""
+        if not self.spec.levels_of(name):
+            return np.repeat(np.array(self.spec.of(name))[None, :1], len(value), axis=0), np.ones((len(value), 1))
+        if self.by.get(name) == "channel":
+            return self._by_number(name, value, flag, member)
+        size = len(value)
+        pressure = np.asarray(self.obs["level"].values, float) if "level" in self.obs.coords else np.full(size, np.nan)
+        channel, weight, inside = in_level(self.spec, name, pressure, self.geometry.extrapolate, self.geometry.nearest)
+        reports.reject(flag, value, member & ~inside, Flag.OUTSIDE_LEVELS)
+        below = self.heights.below(np.where(inside, pressure, 1.0))
+        reports.reject(flag, value, member & below, Flag.BELOW_SURFACE)
+        return channel, weight
+
+    def _by_number(self, name: str, value: Array, flag: Array, member: Array) -> tuple[Array, Array]:
+        own, size = np.array(self.spec.levels_of(name), float), len(value)
+        asked = np.asarray(self.obs["channel"].values, float) if "channel" in self.obs.coords else np.full(size, np.nan)
+        same = asked[:, None] == own
+        reports.reject(flag, value, member & ~same.any(axis=1), Flag.UNUSED)
+        return np.array(self.spec.of(name))[same.argmax(axis=1)][:, None], np.ones((size, 1))
+
+    def _signed(self, name: str, rows: Array) -> Array:
+        """Weights of the cells (n, K), negative where a vector component is seen across a pole."""
+        weight = self.corners.weight[rows]
+        vector = name in VARIABLES and VARIABLES[name].vector
+        return np.where(self.corners.crossed[rows], -weight, weight) if vector else weight
+
+
+def _masked(weight: Array, channel: Array, level_weight: Array, cell: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Cell weights (n, L, K) shared among the cells that exist, and the reports (n,) that have none."""
+    weight = np.broadcast_to(weight[:, None], (*channel.shape, weight.shape[1]))
+    if mask is None or mask[np.unique(channel)].all():
+        return weight, np.zeros(len(channel), bool)
+    valid = mask.reshape(len(mask), -1)[channel[:, :, None], cell[:, None, :]]
+    weight = np.where(valid, weight, 0.0)
+    share = np.abs(weight).sum(axis=-1)
+    void = ((share < LEAST_SHARE) & (level_weight != 0)).any(axis=1)
+    return weight / np.where(share < LEAST_SHARE, 1, share)[..., None], void
+
+
+def _in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Array, Array, Array]:
+    """Indices and weights (each (N, 2)) of the times round each report, and whether there are such (N,)."""
+    index, weight = bracket(nodes, np.where(np.isnan(when), nodes[0], when))
+    away = np.abs(when[:, None] - nodes[index]).min(axis=1)
+    between = (when >= nodes[0]) & (when <= nodes[-1])
+    gap = nodes[index[:, 1]] - nodes[index[:, 0]] > 1.5 * step
+    # Across a gap in the times nothing is interpolated.
+    rounded = (gap & between)[:, None] | np.bool_(nearest)
+    weight = np.where(rounded, np.round(weight), weight)
+    # A half rounds to 0 for both: the earlier time is taken.
+    weight = np.where(rounded & (weight.sum(axis=1, keepdims=True) == 0), [1.0, 0.0], weight)
+    return index, weight, (between & ~gap) | (away <= step / 2)
+
+
+def _at(field: Array, obs: xr.Dataset, spec: StateSpec) -> Array:
+    """A field at the places of reports, bilinear."""
+    latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
+    around = corners(latitude, longitude, spec.latitude, spec.longitude)
+    return (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
+
+
+def described(geometry: Geometry, where: str) -> str:
+    """Text of a geometry with its common options."""
+    extras: list[Any] = []
+    if geometry.lapse_rate is not None:
+        extras.append(f"2 m temperature brought to the station's height by {1000 * geometry.lapse_rate:g} K km-1")
+    if geometry.extrapolate != "refuse":
+        extras.append("hydrostatic beyond the levels")
+    return "; ".join([where, *extras])

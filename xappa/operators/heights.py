@@ -1,0 +1,122 @@
+"""Heights of stations against a model's surface: what is done to what is read there."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
+
+import numpy as np
+import xarray as xr
+
+from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
+
+Array = np.ndarray
+
+LAPSE_RATE = 0.0065
+TEMPERATURES = ("2m_temperature", "maximum_2m_temperature", "minimum_2m_temperature")
+"""Quantities that are brought to the station's height."""
+UNKNOWN_TEMPERATURE = 15.0  # K; deviation of the standard atmosphere's temperature from that of a station
+
+
+def standard_height(pressure: Array) -> Array:
+    """Height of a pressure in the standard atmosphere.
+
+    Parameters
+    ----------
+    pressure : array
+        hPa.
+
+    Returns
+    -------
+    array
+        m; above 20 km too low, as the stratosphere is taken isothermal throughout.
+
+    References
+    ----------
+    U.S. Standard Atmosphere, 1976, NASA-TM-X-74335, equations 33a and 33b.
+    """
+    gas_over_gravity = 287.053 / 9.80665
+    troposphere = 288.15 / 0.0065 * (1 - (pressure / 1013.25) ** (0.0065 * gas_over_gravity))
+    return np.where(pressure > 226.32, troposphere, 11000 + 216.65 * gas_over_gravity * np.log(226.32 / pressure))
+
+
+class Heights:
+    """Heights of stations and of the surface below them, and the tally of what could be corrected.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form.
+    surface : array of float, (N,), or None
+        Height of the model's surface at the reports, m.
+    lapse_rate : float or None
+        Decrease of temperature with height, K/m; None: temperatures are not corrected.
+    """
+
+    def __init__(self, obs: xr.Dataset, surface: Array | None, lapse_rate: float | None) -> None:
+        unknown = np.full(obs.sizes["obs"], np.nan)
+        self.altitude = np.asarray(obs["altitude"].values, float) if "altitude" in obs.coords else unknown
+        reported = "2m_temperature" in obs and obs["2m_temperature"].dims == ("obs",)
+        self.temperature = np.asarray(obs["2m_temperature"].values, float) if reported else unknown
+        self.surface, self.lapse_rate, self.uncorrected = surface, lapse_rate, 0
+
+    def correction(self, rows: Array) -> Array:
+        """What is added to the model's 2 m temperature at reports `rows`, K."""
+        if self.lapse_rate is None:
+            return np.zeros(len(rows))
+        if self.surface is None:
+            if np.isfinite(self.altitude[rows]).any():
+                warnings.warn(
+                    "The height of the model's surface is not known: 2 m temperatures are not brought to the stations' "
+                    "heights. Put a variable with standard_name='surface_altitude' into the Dataset to have them so.",
+                    stacklevel=_to_user(),
+                )
+            return np.zeros(len(rows))
+        added = -self.lapse_rate * (self.altitude[rows] - self.surface[rows])
+        self.uncorrected = int(np.isnan(added).sum())
+        return np.nan_to_num(added)
+
+    def reduction(self, rows: Array) -> tuple[Array, Array]:
+        """Factor from mean-sea-level pressure to that at stations, and its relative error (both (n,)).
+
+        The column below a station has its reported 2 m temperature and half the standard lapse rate's growth; where no
+        temperature is reported, that of the standard atmosphere, which is some 15 K wrong.
+
+        References
+        ----------
+        WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter 3, equation 3.2.
+        """
+        height, reported = self.altitude[rows], self.temperature[rows]
+        believed = (reported > 180) & (reported < 335)
+        temperature = np.where(believed, reported, 288.15 - LAPSE_RATE * height)
+        column = temperature + LAPSE_RATE * height / 2
+        exponent = STANDARD_GRAVITY * height / (DRY_GAS * column)
+        return np.exp(-exponent), np.where(believed, 0.0, np.abs(exponent) / column * UNKNOWN_TEMPERATURE)
+
+    def below(self, pressure: Array) -> Array:
+        """Whether reports at `pressure` (hPa) lie below the model's surface; False where that is not known."""
+        if self.surface is None:
+            return np.zeros(len(pressure), bool)
+        # `altitude` may be the station's or the report's own: either way a report lies no lower.
+        return np.fmax(self.altitude, standard_height(pressure)) < self.surface
+
+    def attrs(self) -> dict[str, str | int]:
+        """What was done, as attributes of the observations."""
+        if self.lapse_rate is None:
+            return {"height_correction": "off"}
+        if self.surface is None:
+            return {"height_correction": "off: height of the model's surface unknown"}
+        return {
+            "height_correction": f"{self.lapse_rate:g} K m-1",
+            "height_correction_unknown_altitude": self.uncorrected,
+        }
+
+
+def _to_user() -> int:
+    """Level of the stack at which the user's own line is."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("xappa."):
+        frame, level = frame.f_back, level + 1
+    return level

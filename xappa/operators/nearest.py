@@ -1,0 +1,113 @@
+"""Reports read off the nearest point, or off the points that they are at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import xarray as xr
+from scipy.spatial import cKDTree
+
+from xappa.errors import ObservationError
+from xappa.grids.bilinear import Corners, corners
+from xappa.models.state import StateSpec
+from xappa.operators.geometry import Geometry, described
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class Nearest(Geometry):
+    """The value of the grid point that is nearest on the sphere, of the nearest level (in log-pressure) and time.
+
+    Parameters
+    ----------
+    lapse_rate, extrapolate
+        See `Geometry`.
+    """
+
+    @property
+    def nearest(self) -> bool:
+        """Whether the nearest level and time are read."""
+        return True
+
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+        """The nearest grid point of each report inside the grid."""
+        latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
+        inside = corners(latitude, longitude, spec.latitude, spec.longitude).inside
+        point = unit_vectors(np.nan_to_num(latitude), np.nan_to_num(longitude))
+        cell = _tree(spec.latitude, spec.longitude).query(point)[1][:, None]
+        return Corners(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
+
+    def describe(self) -> str:
+        """What the operator does, in words."""
+        return described(self, "the nearest grid point, level and time")
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Grid(Geometry):
+    """The field itself, for gridded observations on the model's own grid points; linear in log-pressure and in time.
+
+    Parameters
+    ----------
+    lapse_rate : float or None, default None
+        Gridded temperatures belong to the grid's own surface, and are not corrected.
+    extrapolate
+        See `Geometry`.
+    """
+
+    lapse_rate: float | None = None
+
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+        """The grid point that each report is at; those that are at none are masked.
+
+        Raises
+        ------
+        ObservationError
+            If none is at a grid point.
+        """
+        latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
+        row, on_row = _exact(latitude, np.array(spec.latitude), None)
+        column, on_column = _exact(longitude, np.array(spec.longitude), 360.0)
+        inside = on_row & on_column
+        if len(inside) and not inside.any():
+            raise ObservationError(
+                f"None of {len(inside)} observations is at a point of the model's grid ({len(spec.latitude)} x "
+                f"{len(spec.longitude)} points), as operator 'grid' expects: use 'interpolate' or 'footprint', or "
+                "bring them onto the model's grid first"
+            )
+        cell = (row * len(spec.longitude) + column)[:, None]
+        return Corners(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
+
+    def describe(self) -> str:
+        """What the operator does, in words."""
+        return described(self, "the field itself, at its grid points")
+
+
+def unit_vectors(latitude: Array, longitude: Array) -> Array:
+    """Places (N,) in degrees as points on the unit sphere (N, 3)."""
+    phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+@lru_cache(maxsize=4)
+def _tree(latitude: tuple[float, ...], longitude: tuple[float, ...]) -> cKDTree:
+    rows, columns = np.meshgrid(latitude, longitude, indexing="ij")
+    return cKDTree(unit_vectors(rows.ravel(), columns.ravel()))
+
+
+def _exact(values: Array, nodes: Array, period: float | None) -> tuple[Array, Array]:
+    """Nearest node of each value, and whether it is that node to within a hundredth of the nodes' distance."""
+    wrapped = nodes if period is None else nodes % period
+    order = np.argsort(wrapped)
+    ascending = wrapped[order]
+    x = np.nan_to_num(values, nan=1e9) if period is None else np.nan_to_num(values, nan=0.0) % period
+    if period is not None:
+        ascending, order = np.append(ascending, ascending[0] + period), np.append(order, order[0])
+    after = np.clip(np.searchsorted(ascending, x), 1, max(len(ascending) - 1, 1)) if len(ascending) > 1 else 0 * x
+    after = after.astype(int)
+    before = np.maximum(after - 1, 0)
+    closer = np.where(np.abs(x - ascending[before]) <= np.abs(x - ascending[after]), before, after)
+    tolerance = 0.01 * np.diff(ascending).min() if len(ascending) > 1 else 1e-3
+    return order[closer], (np.abs(x - ascending[closer]) <= tolerance) & np.isfinite(values)

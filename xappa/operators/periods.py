@@ -1,0 +1,80 @@
+"""Which states make up reports over a period."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.models.state import StateSpec
+from xappa.observations.names import QUANTITIES
+from xappa.observations.periods import NONE, States, states_of
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Period:
+    """A period that is told, whatever reports say.
+
+    Parameters
+    ----------
+    hours : float
+    method : {"sum", "mean"}
+    """
+
+    hours: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Reports over periods of one length.
+
+    Parameters
+    ----------
+    member : array of bool, (N,)
+    states : States or None
+        None where the model's states cannot represent the period.
+    """
+
+    member: Array
+    states: States | None
+
+
+def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = None) -> list[Group]:
+    """Reports of a quantity by the length of their period.
+
+    Parameters
+    ----------
+    name : str
+    obs : Dataset
+        Observations in the one form; ``period`` is NaT for what holds for an instant.
+    spec : StateSpec
+    told : Period, optional
+    """
+    size = obs.sizes["obs"]
+    if told is not None:
+        number = told.hours / spec.step_hours
+        fits = name in spec.variables and number.is_integer() and number >= 1
+        return [Group(np.ones(size, bool), States(name, int(number), told.method) if fits else None)]
+    lengths = np.full(size, NONE)
+    if "period" in obs.coords:
+        lengths = np.asarray(obs["period"].values).astype("timedelta64[s]")
+    codes = lengths.astype(np.int64)
+    found = []
+    for code in np.unique(codes):
+        length: Any = np.array(code).astype("timedelta64[s]")[()]
+        found.append(Group(codes == code, _states(name, length, spec)))
+    return found
+
+
+def _states(name: str, length: np.timedelta64, spec: StateSpec) -> States | None:
+    if np.isnat(length) and name in spec.variables:
+        return States(name, 1, "mean")
+    if name in QUANTITIES:
+        return states_of(name, length, spec.variables, spec.step)
+    number = length / spec.step
+    return States(name, int(number), "mean") if name in spec.variables and float(number).is_integer() else None

@@ -1,0 +1,223 @@
+r"""Functions of a state on tensors: whitened, not linear, differentiable; the other half of `reading`.
+
+With the state :math:`x = c + s \odot \zeta` and reports :math:`y = S f(x) + b + \varepsilon`, where S reads fields off
+what the function makes, the reading is :math:`A(\zeta) = \sigma^{-1} S f(c + s \odot \zeta)`, compared with
+:math:`\sigma^{-1} (y - b)`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa.errors import OperatorError
+from xappa.operators.reading import Reading
+from xappa.operators.rows import Rows
+from xappa.operators.stencil import Stencil
+from xappa.operators.tokens import name_of
+from xappa.operators.view import View
+
+Array = np.ndarray
+
+
+class Gathered(torch.nn.Module):
+    """Numbers read off the fields that a function makes, whitened.
+
+    Parameters
+    ----------
+    view : View
+    stencil : Stencil
+        Of the view's fields, over `times`.
+    times : array of datetime64, (T,)
+    climatology, scale : Tensor, (T, channel, latitude, longitude) and (channel, latitude, longitude)
+    representation : Tensor, (channel, latitude, longitude), optional
+        As for `Reading`. Its effect is taken as that of an error of one sign throughout a channel, channel by channel
+        and independently, around the climatology.
+    extra_variance : array of float, (M,), optional
+    """
+
+    climatology: Tensor
+    scale: Tensor
+    index: Tensor
+    weight: Tensor
+    y: Tensor
+
+    def __init__(
+        self,
+        view: View,
+        stencil: Stencil,
+        times: Array,
+        climatology: Tensor,
+        scale: Tensor,
+        representation: Tensor | None = None,
+        extra_variance: Array | None = None,
+    ) -> None:
+        super().__init__()
+        self.view, self.times, self.name = view, times, name_of(view.function)
+        shape = (len(times), *view.derived.shape)
+        row, column = np.divmod(stencil.cell, shape[-1])
+        index = np.ravel_multi_index((stencil.time, stencil.channel, row, column), shape)
+        self.register_buffer("climatology", torch.nan_to_num(climatology), persistent=False)
+        self.register_buffer("scale", torch.nan_to_num(scale), persistent=False)
+        self.register_buffer("index", torch.from_numpy(index.astype(np.int64)), persistent=False)
+        self.register_buffer("weight", torch.from_numpy(stencil.weight).to(climatology.dtype), persistent=False)
+        variance = stencil.error**2
+        if representation is not None:
+            variance = variance + self._variance(representation)
+        if extra_variance is not None:
+            variance = variance + extra_variance
+        self.deviation = np.sqrt(variance)
+        self.weight /= torch.from_numpy(self.deviation)[:, None]
+        y = (stencil.value - stencil.offset) / self.deviation
+        self.register_buffer("y", torch.from_numpy(y).to(climatology.dtype), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whitened reports (B, M) predicted from standardised fields (B, T, channel, latitude, longitude)."""
+        return torch.stack([self._read(self.climatology + self.scale * member) for member in x])
+
+    def _read(self, fields: Tensor) -> Tensor:
+        made = self.view(fields, self.times).to(self.weight.dtype).flatten()
+        index = self.index.flatten()
+        picked = made[index] if made.is_cuda else made.index_select(0, index)
+        found = (picked.unflatten(0, self.index.shape) * self.weight).sum(dim=-1)
+        if not bool(torch.isfinite(found.detach()).all()):
+            self._complain(found.detach())
+        return found
+
+    def _complain(self, found: Tensor) -> None:
+        wrong = int((~torch.isfinite(found)).sum())
+        raise OperatorError(
+            f"{self.name} returned no finite number for {wrong} of {len(found)} reports. Fields of a model are not "
+            "bounded: humidity may be slightly below 0. Look for roots, logarithms and divisions, and put "
+            ".clip(min=...) before them"
+        )
+
+    @torch.no_grad()
+    def _variance(self, representation: Tensor) -> Array:
+        error = representation if representation.ndim == 3 else representation[:, None, None]
+        with torch.enable_grad():
+            fields = self.climatology.clone().requires_grad_()
+            base = self._read(fields)
+            (gradient,) = torch.autograd.grad(base.square().sum(), fields)
+        base, used = base.detach(), gradient.abs().amax(dim=(0, 2, 3)) > 0
+        total = np.zeros(len(base))
+        for channel in torch.nonzero(used).flatten().tolist():
+            moved = self.climatology.clone()
+            moved[:, channel] += torch.nan_to_num(self.scale[channel] * error[channel])
+            total += (self._read(moved) - base).double().numpy() ** 2
+        return total
+
+
+class Readings(torch.nn.Module):
+    """Several readings of the same fields, one after the other.
+
+    Attributes
+    ----------
+    frames, y, deviation
+        As for `Reading`.
+    linear : bool
+        Whether all of them are linear.
+    """
+
+    linear = False
+
+    def __init__(self, readings: list[torch.nn.Module], frames: tuple[int, ...]) -> None:
+        super().__init__()
+        self.readings, self.frames = torch.nn.ModuleList(readings), frames
+        self.deviation = np.concatenate([np.asarray(part.deviation) for part in readings])
+
+    @property
+    def y(self) -> Tensor:
+        """What the reading is compared with; residuals ``y - reading(x)`` have unit variance."""
+        return torch.cat([part.y for part in self.readings])  # type: ignore[misc]
+
+    def __len__(self) -> int:
+        return len(self.deviation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whitened reports (B, M) predicted from standardised fields (B, len(frames), channel, latitude, longitude)."""
+        return torch.cat([part(x) for part in self.readings], dim=1)
+
+
+class _Subset(torch.nn.Module):
+    """A linear reading of some of the frames that are given."""
+
+    def __init__(self, reading: Reading, frames: tuple[int, ...]) -> None:
+        super().__init__()
+        self.reading, self.deviation = reading, reading.deviation
+        self.positions = [frames.index(frame) for frame in reading.frames]
+
+    @property
+    def y(self) -> Tensor:
+        """See `Reading`."""
+        return self.reading.y
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `Reading.forward`."""
+        return self.reading(x[:, self.positions])
+
+
+def make_reading(
+    rows: Stencil | Rows,
+    climatology: Array,
+    scale: Array,
+    *,
+    representation: Array | None = None,
+    extra_variance: Array | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Reading | Readings:
+    """Whitened observation operator of standardised fields, linear or not.
+
+    Parameters
+    ----------
+    rows : Stencil or Rows
+        Reading of T times.
+    climatology, scale, representation, extra_variance, dtype
+        See `Reading`.
+
+    Returns
+    -------
+    Reading or Readings
+        Where a function makes NaN although its fields are finite, those reports are left out.
+    """
+    if isinstance(rows, Stencil):
+        return Reading(
+            rows, climatology, scale, representation=representation, extra_variance=extra_variance, dtype=dtype
+        )
+    frames = tuple(int(frame) for frame in rows.frames)
+    ends = np.cumsum([0, *(len(part.stencil) for part in rows.parts)])
+    readings: list[torch.nn.Module] = []
+    for part, start, end in zip(rows.parts, ends[:-1], ends[1:], strict=True):
+        extra = None if extra_variance is None else extra_variance[start:end]
+        if part.view is None:
+            linear = Reading(
+                part.stencil, climatology, scale, representation=representation, extra_variance=extra, dtype=dtype
+            )
+            readings.append(_Subset(linear, frames))
+            continue
+        readings.append(
+            _gathered(part.view, rows, part.stencil, frames, climatology, scale, representation, extra, dtype)
+        )
+    return Readings(readings, frames)
+
+
+def _gathered(
+    view: View,
+    rows: Rows,
+    stencil: Stencil,
+    frames: tuple[int, ...],
+    climatology: Array,
+    scale: Array,
+    representation: Array | None,
+    extra: Array | None,
+    dtype: torch.dtype,
+) -> Gathered:
+    def tensor(values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+
+    index = list(frames)
+    times = rows.times[index]
+    moved = stencil.at(rows.frames)
+    error = None if representation is None else tensor(representation)
+    return Gathered(view, moved, times, tensor(climatology[index]), tensor(scale), error, extra)

@@ -1,0 +1,195 @@
+"""Operators by name, by source, and how their reports fit into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError, OptionError, choose
+from xappa.models.state import StateSpec
+from xappa.observations.flags import Flag
+from xappa.observations.form import quantities
+from xappa.operators import reports
+from xappa.operators.base import Operator
+from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.footprint import Footprint
+from xappa.operators.function import Function
+from xappa.operators.interpolate import Interpolate
+from xappa.operators.nearest import Grid, Nearest
+from xappa.operators.rows import Rows, joined
+from xappa.operators.sounder import Sounder
+from xappa.operators.stencil import Stencil
+from xappa.operators.tokens import token
+
+if TYPE_CHECKING:
+    from xappa.grids.axes import Layout
+
+Array = np.ndarray
+Choice = str | Operator | Callable[[xr.Dataset], Any]
+
+OPERATORS: dict[str, Operator] = {
+    "interpolate": Interpolate(),
+    "nearest": Nearest(),
+    "footprint": Footprint(),
+    "grid": Grid(),
+    "column-water": ColumnWater(),
+    "thickness": Thickness(),
+    "sounder": Sounder(),
+}
+"""Names that choose an operator with its default options."""
+
+DEFAULT = "interpolate"
+
+
+def choose_operator(operator: Choice | Mapping[str, Choice] | None) -> Operator:
+    """The operator that was named, or is meant.
+
+    Parameters
+    ----------
+    operator : str, Operator, function, or dict of these, optional
+        A dict has the keys of the dict of observations. Default: ``"interpolate"``.
+
+    Raises
+    ------
+    OptionError
+        If there is no operator of that name; those known are listed.
+    """
+    if operator is None:
+        return OPERATORS[DEFAULT]
+    if isinstance(operator, str):
+        return choose("operator", operator, OPERATORS)
+    if isinstance(operator, Mapping):
+        return PerSource({str(key): choose_operator(value) for key, value in operator.items()})
+    if isinstance(operator, Operator):
+        return operator
+    if isinstance(operator, type) and issubclass(operator, Operator):
+        raise OptionError(f"operator={operator.__name__}: found a class; expected an object: {operator.__name__}()")
+    if callable(operator):
+        return Function(operator)
+    raise OptionError(
+        f"operator={operator!r}: expected one of {', '.join(map(repr, OPERATORS))}, an object of xappa.operators, a "
+        "function of a Dataset, or a dict of these by source"
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class PerSource(Operator):
+    """An operator for each source of a dict of observations.
+
+    Parameters
+    ----------
+    operators : mapping of str to Operator
+        Sources that are not named are interpolated.
+    """
+
+    operators: Mapping[str, Operator]
+
+    @property
+    def whole_state(self) -> bool:
+        """Whether variables may be read that were not observed."""
+        return any(operator.whole_state for operator in self.operators.values())
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(f"{key!r}: {operator!r}" for key, operator in self.operators.items()) + "}"
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return ("xappa.PerSource", *((key, token(operator)) for key, operator in self.operators.items()))
+
+    def describe(self) -> str:
+        """What the operators do, in words."""
+        return "; ".join(f"{key}: {operator.describe()}" for key, operator in self.operators.items())
+
+    def __call__(
+        self,
+        obs: xr.Dataset,
+        spec: StateSpec,
+        times: Array,
+        surface_height: Array | None = None,
+        *,
+        mask: Array | None = None,
+        layout: Layout | None = None,
+    ) -> tuple[Stencil | Rows, xr.Dataset]:
+        """See `Operator.__call__`.
+
+        Raises
+        ------
+        ObservationError
+            If the observations do not tell their source, or have none of one that is named.
+        """
+        reports.require_form(obs)
+        obs = obs.compute()
+        if "source" not in obs.coords:
+            raise ObservationError(
+                "operator= is a dict by source, but the observations have no coordinate 'source'; give them as a dict "
+                f"with the same keys: {{{', '.join(f'{key!r}: ...' for key in self.operators)}}}"
+            )
+        source = np.array([str(key) for key in obs["source"].values], object)
+        missing = sorted(set(self.operators) - set(source))
+        if missing:
+            raise ObservationError(
+                f"operator= names the sources {', '.join(map(repr, missing))}; the observations have "
+                f"{', '.join(map(repr, sorted(set(source))))}"
+            )
+        found, attrs = [], dict(obs.attrs)
+        flags = {name: reports.flags(obs, name) for name in quantities(obs)}
+        for key in dict.fromkeys(source):
+            rows = np.flatnonzero(source == key)
+            part = obs.isel(obs=rows)
+            if not _any_good(part):
+                continue
+            operator = self.operators.get(key, OPERATORS[DEFAULT])
+            read, seen = operator(part, spec, times, surface_height, mask=mask, layout=layout)
+            found.append(_moved(read, rows))
+            attrs |= seen.attrs
+            for name, flag in flags.items():
+                flag[rows] = reports.flags(seen, name)
+        return joined(found, times), reports.with_flags(obs, flags).assign_attrs(attrs)
+
+
+def split_windows(
+    rows: Stencil | Rows, obs: xr.Dataset, length: int, window: int, stride: int
+) -> tuple[Stencil | Rows, xr.Dataset]:
+    """Leave out reports over periods that no window holds whole, and flag them.
+
+    Parameters
+    ----------
+    rows : Stencil or Rows
+    obs : Dataset
+        With flags.
+    length : int
+        Times of the padded trajectory.
+    window, stride : int
+        Times of a window, and from the start of one to that of the next.
+    """
+    if not len(rows):
+        return rows, obs
+    first, last = rows.spans() if isinstance(rows, Rows) else (rows.time.min(axis=1), rows.time.max(axis=1))
+    starts = np.arange(0, max(length - window, 0) + 1, stride)
+    start = starts[np.searchsorted(starts, first, side="right") - 1]
+    split = last >= start + window
+    if not split.any():
+        return rows, obs
+    flags = {}
+    for code, name in enumerate(rows.names):
+        flag = reports.flags(obs, name)
+        flag[rows.observation[split & (rows.variable == code)]] = Flag.PERIOD_NOT_REPRESENTABLE
+        flags[name] = flag
+    return rows.select(~split), reports.with_flags(obs, flags)
+
+
+def _any_good(obs: xr.Dataset) -> bool:
+    return any(
+        reports.good(reports.flags(obs, name), np.asarray(obs[name].values, float)).any() for name in quantities(obs)
+    )
+
+
+def _moved(read: Stencil | Rows, rows: Array) -> Stencil | Rows:
+    """Reports of a part of the observations, numbered as in the whole."""
+    if isinstance(read, Stencil):
+        return replace(read, observation=rows[read.observation])
+    parts = tuple(replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in read.parts)
+    return replace(read, parts=parts)

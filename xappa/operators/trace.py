@@ -1,0 +1,229 @@
+"""A function tried on plausible fields, so that what is wrong with it is said at the call, not in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from xappa.errors import OperatorError
+from xappa.models.state import StateSpec
+from xappa.operators.duck import TensorArray
+from xappa.operators.plausible import plausible
+from xappa.operators.results import matched, named, units_map
+from xappa.operators.tokens import name_of
+from xappa.operators.view import MissingVariable, Output, State, View, call, placed
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A view, and where its fields have values.
+
+    Parameters
+    ----------
+    view : View
+    mask : array of bool, (derived channel, latitude, longitude)
+    by : dict
+        Coordinate that chooses the level of each variable: ``"level"`` or ``"channel"``.
+    """
+
+    view: View
+    mask: Array
+    by: dict[str, str]
+
+
+def trace(
+    function: Callable[[xr.Dataset], Any],
+    state: State,
+    times: Array,
+    candidates: Sequence[str],
+    units: dict[str, str],
+) -> Traced:
+    """Make a function of a Dataset ready for reports.
+
+    Parameters
+    ----------
+    function : callable
+    state : State
+    times : array of datetime64, (T,)
+    candidates : sequence of str
+        Observed quantities that have good reports.
+    units : dict
+        Units of the observed quantities.
+
+    Raises
+    ------
+    OperatorError
+        If the function fails, returns what cannot be compared, breaks the gradient, or gives no number.
+    """
+    name = name_of(function)
+    try:
+        local, result, used = _tried(function, state, times)
+    except MissingVariable as error:
+        if state.layout is None:
+            raise
+        # A function written for the model's own names serves every Dataset.
+        state = State(state.spec, None, state.mask, state.surface_height)
+        try:
+            local, result, used = _tried(function, state, times)
+        except MissingVariable:
+            raise error from None
+    fields = named(result, name)
+    users = dict(state.layout.names) if state.layout is not None else {}
+    pairs = matched(fields, isinstance(result, xr.DataArray), candidates, users, name)
+    for key in pairs:
+        _require_shape(fields[key], key, state, used, name)
+        _require_gradient(fields[key], key, name)
+    chosen = {key: fields[key] for key in pairs}
+    latitude, longitude = _grid(chosen, state, name)
+    outputs, channels, by = [], [], {}
+    for key, target in pairs.items():
+        field = chosen[key]
+        axis, numbers, kind = _levels(field, state)
+        by[target] = kind
+        channels += [(target, number) for number in numbers]
+        map_units = units_map(field, units.get(target, ""), target, name)
+        single = isinstance(result, xr.DataArray)
+        outputs.append(Output(None if single else key, target, map_units, axis))
+    spec = state.spec
+    derived = StateSpec(tuple(channels), latitude, longitude, spec.step_hours, spec.window)
+    view = View(function, state, tuple(outputs), derived, local)
+    return Traced(view, _mask(chosen, outputs, view, used, name), by)
+
+
+def _tried(function: Callable[[xr.Dataset], Any], state: State, times: Array) -> tuple[bool, Any, Array]:
+    """Whether the function looks at each time alone, its result, and the times that it was given."""
+    few = times[:2]
+    fields = plausible(state.spec, len(times)).clone(memory_format=torch.preserve_format).requires_grad_()
+    try:
+        both = call(function, state.dataset(fields[: len(few)], few))
+    except MissingVariable:
+        raise
+    except OperatorError:
+        if len(few) == len(times):
+            raise
+        return False, call(function, state.dataset(fields, times)), times
+    if len(few) == 1:
+        return True, both, few
+    try:
+        one = call(function, state.dataset(fields[1:2], few[1:]))
+        if _same_at(both, one, state, few):
+            return True, both, few
+    except OperatorError:
+        pass
+    return False, call(function, state.dataset(fields, times)), times
+
+
+def _same_at(both: Any, one: Any, state: State, times: Array) -> bool:
+    """Whether the last of two times has the same fields without the first."""
+    time = state.axis("time")
+    whole, part = named(both, ""), named(one, "")
+    if set(whole) != set(part):
+        return False
+    for key, field in whole.items():
+        other = part[key]
+        if time not in field.dims or time not in other.dims or field.sizes[time] != 2 or other.sizes[time] != 1:
+            return False
+        a, b = field.isel({time: 1}).data, other.isel({time: 0}).data
+        if not (isinstance(a, TensorArray) and isinstance(b, TensorArray)) or a.shape != b.shape:
+            return False
+        if not torch.allclose(a.tensor, b.tensor, rtol=1e-4, equal_nan=True):
+            return False
+    return True
+
+
+def _require_shape(field: xr.DataArray, key: str, state: State, times: Array, name: str) -> None:
+    axes = [state.axis(axis) for axis in ("time", "level", "latitude", "longitude")]
+    wrong = [f"{dim} ({field.sizes[dim]})" for dim in field.dims if dim not in (*axes, "channel")]
+    shape = f"{key} with the dimensions ({', '.join(f'{d}: {n}' for d, n in field.sizes.items())})"
+    if wrong or {axes[1], "channel"} <= set(field.dims):
+        raise OperatorError(
+            f"{name} returned {shape}; expected fields over {', '.join(axes)}, of which it may leave out all but "
+            f"{axes[0]} (or a dimension 'channel' instead of the level): reduce or select the others"
+        )
+    if axes[0] not in field.dims:
+        raise OperatorError(
+            f"{name} returned {shape}, without {axes[0]!r}: a report is read at its time. Keep the dimension; for sums "
+            "and means over a period there are xappa.operators.Accumulate and Average"
+        )
+    known = field[axes[0]].values if axes[0] in field.coords else None
+    if known is None and field.sizes[axes[0]] != len(times):
+        raise OperatorError(
+            f"{name} returned {shape} without the times that they are for; keep the coordinate {axes[0]!r}"
+        )
+
+
+def _require_gradient(field: xr.DataArray, key: str, name: str) -> None:
+    data = field.data
+    if not isinstance(data, TensorArray) or not data.tensor.is_floating_point() or not data.tensor.requires_grad:
+        raise OperatorError(
+            f"{name} returned {key} as {type(data).__name__} of {data.dtype} without a gradient: it does not depend on "
+            "the state by steps that have a derivative. Comparisons, rounding and numbers made before the call have "
+            "none; use the methods listed in the documentation of operators"
+        )
+
+
+def _grid(fields: dict[str, xr.DataArray], state: State, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    found = {}
+    for key, field in fields.items():
+        axes = []
+        for axis in ("latitude", "longitude"):
+            dim, size = state.axis(axis), field.sizes.get(state.axis(axis))
+            own = _own(state, axis)
+            if size is not None and dim not in field.coords and size != len(own):
+                raise OperatorError(
+                    f"{name} returned {key} with {size} values along {dim!r} and no coordinate that says where they "
+                    f"are; expected {len(own)}, or the coordinate {dim!r}"
+                )
+            values = own if size is None or dim not in field.coords else field[dim].values
+            axes.append(tuple(np.asarray(values, float).tolist()))
+        found[key] = tuple(axes)
+    if len(set(found.values())) > 1:
+        sizes = ", ".join(f"{key}: {len(rows)} x {len(columns)}" for key, (rows, columns) in found.items())
+        raise OperatorError(f"{name} returned fields on different grids ({sizes}); expected one grid for all")
+    return next(iter(found.values()))  # type: ignore[return-value]
+
+
+def _own(state: State, axis: str) -> Array:
+    ds = state.dataset(torch.zeros(()).expand(1, *state.spec.shape), np.zeros(1, "datetime64[s]"))
+    return ds[state.axis(axis)].values
+
+
+def _levels(field: xr.DataArray, state: State) -> tuple[str | None, list[Any], str]:
+    """The other dimension, its levels in hPa or numbers of channels, and which coordinate of reports chooses."""
+    level = state.axis("level")
+    if "channel" in field.dims:
+        numbers = field["channel"].values if "channel" in field.coords else np.arange(1, field.sizes["channel"] + 1)
+        return "channel", [int(n) for n in numbers], "channel"
+    if level not in field.dims:
+        return None, [None], "level"
+    factor = 0.01 if state.layout is not None and state.layout.level_units == "Pa" else 1.0
+    return level, [_whole(factor * float(p)) for p in field[level].values], "level"
+
+
+def _whole(pressure: float) -> float:
+    rounded = round(pressure, 6)
+    return int(rounded) if rounded == int(rounded) else rounded
+
+
+def _mask(fields: dict[str, xr.DataArray], outputs: list[Output], view: View, times: Array, name: str) -> Array:
+    """Where the function gives numbers."""
+    blocks = []
+    for field, output in zip(fields.values(), outputs, strict=True):
+        tensor = placed(field, view.state, times, view.derived, output.axis).detach()
+        finite = torch.isfinite(tensor)
+        # Times that the function leaves out say nothing about places.
+        held = finite.flatten(1).any(dim=1)
+        if not bool(held.any()):
+            raise OperatorError(
+                f"{name} returned no finite number for {output.name} when it was tried on a standard atmosphere: look "
+                "for roots or logarithms of negative numbers, divisions by 0, and shifts without fill_value"
+            )
+        blocks.append(finite[held].all(dim=0))
+    return torch.cat(blocks).numpy()

@@ -1,0 +1,203 @@
+"""A function of a Dataset as a function of tensors: states in, the fields that it makes of them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from xappa.errors import OperatorError, nearest_names
+from xappa.grids.axes import Layout
+from xappa.grids.matching import output_columns, output_rows
+from xappa.labels.outward import to_dataset
+from xappa.models.state import StateSpec
+from xappa.observations.units import Linear
+from xappa.operators.duck import TensorArray
+from xappa.operators.results import named
+from xappa.operators.tokens import name_of, token
+
+Array = np.ndarray
+
+SURFACE = "surface_altitude"
+
+
+@dataclass(frozen=True)
+class Output:
+    """One field that is made, and the quantity that it is compared with.
+
+    Parameters
+    ----------
+    key : str or None
+        Its name in the result; None for the only one.
+    name : str
+        Name of the observed quantity.
+    units : Linear
+        From the units of the result to those of the observations.
+    axis : str or None
+        Name of the dimension beside time and place, if there is one.
+    """
+
+    key: str | None
+    name: str
+    units: Linear
+    axis: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """How a state is shown to a function.
+
+    Parameters
+    ----------
+    spec : StateSpec
+    layout : Layout or None
+        The user's names, order and units; None for the model's.
+    mask : array of bool, (channel, latitude, longitude), or None
+        True where the state has a value.
+    surface_height : array of float, (latitude, longitude), or None
+        m; a coordinate ``surface_altitude`` of the Dataset.
+    """
+
+    spec: StateSpec
+    layout: Layout | None = None
+    mask: Array | None = None
+    surface_height: Array | None = None
+
+    def axis(self, name: str) -> str:
+        """What an axis is called."""
+        return (getattr(self.layout, name) if self.layout else None) or name
+
+    def dataset(self, fields: Tensor, times: Array) -> xr.Dataset:
+        """Labelled fields (time, channel, latitude, longitude)."""
+        holes = self.mask is not None and not self.mask.all()
+        if holes:
+            there = torch.as_tensor(self.mask, device=fields.device)
+            fields = torch.where(there, fields, torch.full_like(fields[:1, :1, :1, :1], torch.nan))
+        array: Any = TensorArray(fields[None], holes)
+        ds = to_dataset(array, self.spec, times, [0], _in_single(self.layout))
+        ds = ds.isel({self.axis("member"): 0}, drop=True)
+        ds.attrs = {}
+        if self.surface_height is None:
+            return ds
+        rows, columns = output_rows(self.layout, self.spec)[0], output_columns(self.layout, self.spec)[0]
+        height = np.asarray(self.surface_height, float)[rows][:, columns]
+        dims = (self.axis("latitude"), self.axis("longitude"))
+        return ds.assign_coords({SURFACE: (dims, height, {"units": "m", "standard_name": SURFACE})})
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A function of the states that is ready to be applied.
+
+    Parameters
+    ----------
+    function : callable
+        Dataset -> DataArray or Dataset.
+    state : State
+    outputs : tuple of Output
+    derived : StateSpec
+        What the fields are that come out.
+    local : bool
+        Whether each time's fields depend on that time's state alone.
+    """
+
+    function: Callable[[xr.Dataset], Any]
+    state: State
+    outputs: tuple[Output, ...]
+    derived: StateSpec
+    local: bool
+
+    def token(self) -> str:
+        """Changes with anything that changes what comes out."""
+        mask = None if self.state.mask is None else np.asarray(self.state.mask)
+        height = None if self.state.surface_height is None else np.asarray(self.state.surface_height)
+        layout = repr(self.state.layout)
+        return token([self.function, repr(self.outputs), repr(self.derived), layout, mask, height])
+
+    def __call__(self, fields: Tensor, times: Array) -> Tensor:
+        """Fields that the function makes.
+
+        Parameters
+        ----------
+        fields : Tensor, (T, channel, latitude, longitude)
+            Physical units of the vocabulary.
+        times : array of datetime64, (T,)
+
+        Returns
+        -------
+        Tensor, (T, derived channel, latitude, longitude)
+            Units of the observations; NaN at times that the function leaves out.
+        """
+        result = named(call(self.function, self.state.dataset(fields, times)), name_of(self.function))
+        blocks = []
+        for output in self.outputs:
+            field = next(iter(result.values())) if output.key is None else result[output.key]
+            blocks.append(output.units.value(placed(field, self.state, times, self.derived, output.axis)))
+        return torch.cat(blocks, dim=1)
+
+    def fields(self, trajectory: Array, times: Array) -> Array:
+        """The same for numbers (..., T, channel, latitude, longitude), without gradients."""
+        lead = trajectory.shape[:-4]
+        flat = trajectory.reshape(-1, *trajectory.shape[-4:])
+        with torch.no_grad():
+            made = [self(torch.from_numpy(np.array(member)), times).numpy() for member in flat]
+        return np.stack(made).reshape(*lead, *made[0].shape)
+
+
+def call(function: Callable[[xr.Dataset], Any], state: xr.Dataset) -> Any:
+    """Call a function, and say what it was given if that fails.
+
+    Raises
+    ------
+    OperatorError
+    """
+    name = name_of(function)
+    try:
+        return function(state)
+    except OperatorError as error:
+        raise OperatorError(f"In {name}: {error}") from error
+    except (KeyError, AttributeError) as error:
+        wanted = str(error.args[0]) if error.args else ""
+        listed = ", ".join(map(repr, state.data_vars))
+        raise MissingVariable(
+            f"{name} asks for what the state does not have: {type(error).__name__}: {wanted}. Found the variables "
+            f"{listed} and the coordinates {', '.join(map(repr, state.coords))}"
+            f"{nearest_names(wanted, [str(v) for v in state.data_vars])}"
+        ) from error
+    except Exception as error:
+        raise OperatorError(f"{name} failed on a state: {type(error).__name__}: {error}") from error
+
+
+class MissingVariable(OperatorError):
+    """A function asks for a name that its Dataset does not have."""
+
+
+def placed(field: xr.DataArray, state: State, times: Array, derived: StateSpec, axis: str | None) -> Tensor:
+    """A result as (T, K, latitude, longitude), in the order of `derived` and at `times`; NaN at times that lack."""
+    time, latitude, longitude = (state.axis(name) for name in ("time", "latitude", "longitude"))
+    field = field.reset_coords(drop=True)
+    for dim, size in ((latitude, len(derived.latitude)), (longitude, len(derived.longitude))):
+        if dim not in field.dims:
+            field = field.expand_dims({dim: size})
+    order = [time, *([axis] if axis else []), latitude, longitude]
+    tensor = field.transpose(*order).data.tensor
+    tensor = tensor if axis else tensor[:, None]
+    if tensor.shape[0] == len(times):
+        return tensor
+    position = np.searchsorted(field[time].values, times)
+    position = np.clip(position, 0, max(tensor.shape[0] - 1, 0))
+    there = torch.as_tensor(field[time].values[position] == times, device=tensor.device)
+    whole = tensor[torch.as_tensor(position, device=tensor.device)]
+    return torch.where(there[:, None, None, None], whole, torch.full_like(whole, torch.nan))
+
+
+def _in_single(layout: Layout | None) -> Layout | None:
+    """A layout that does not ask for double precision, which not every device has."""
+    if layout is None:
+        return None
+    return replace(layout, notation={name: replace(n, dtype="float32") for name, n in layout.notation.items()})
