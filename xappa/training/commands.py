@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
+from xappa.diffusion.gaussian import GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
-from xappa.training import autoencoder, card, data, denoiser, encode, prior
+from xappa.training import autoencoder, card, data, denoiser, encode, local, prior
 from xappa.training.config import Recipe
 
 SIMULATOR = "jcm==3.0.0"
@@ -71,7 +71,8 @@ def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Encode the record, estimate the Gaussian prior, train the network that corrects it."""
     made = _made(recipe, work, device)
-    denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, work, device)
+    corrected = local.restore(recipe, made.prior, made.latents, made.record, work)
+    denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, corrected, work, device)
 
 
 def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:
@@ -90,9 +91,8 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     cpu = torch.device("cpu")
     made = _made(recipe, work, cpu)
     record = made.record
-    residual = denoiser.restore(recipe, made.latents.shape[1:], work, cpu)
+    corrected = denoiser.restore(recipe, made.latents.shape[1:], made.prior, work, cpu)
     schedule = Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max)
-    corrected = GaussianDenoiser(made.prior, residual)
     error = autoencoder.error_map(made.autoencoder, record, record.members(1)[::6])
     about = card.measure(recipe, record, made.latents, made.autoencoder, corrected, work / "nature")
     write_model(

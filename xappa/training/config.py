@@ -127,12 +127,22 @@ class Prior:
 
 
 @dataclass(frozen=True)
+class Local:
+    """The correction of the Gaussian at every place: shared matrices, ridge, and every how many windows are used."""
+
+    rank: int = 96
+    ridge: float = 0.02
+    every: int = 2
+
+
+@dataclass(frozen=True)
 class Denoiser:
-    """Size and training of the residual network over windows of `window` times."""
+    """Size and training of the residual network over windows of `window` times; learning rate of the fitted factors."""
 
     window: int = 8
     hidden: int = 224
     blocks: int = 5
+    local_rate: float = 0.1
     sigma_min: float = 1e-3
     sigma_max: float = 1e3
     training: Optimisation = field(default_factory=Optimisation)
@@ -149,6 +159,7 @@ class Recipe:
     splits: Splits = field(default_factory=Splits)
     autoencoder: Autoencoder = field(default_factory=Autoencoder)
     prior: Prior = field(default_factory=Prior)
+    local: Local = field(default_factory=Local)
     denoiser: Denoiser = field(default_factory=Denoiser)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.models.dates import date_tensor
+from xappa.models.local import LocalCorrection, LocalSpec
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training.config import Recipe
 from xappa.training.data import Record
@@ -38,16 +39,21 @@ def windows(latents: np.ndarray, dates: Tensor, first: np.ndarray, length: int) 
 
 
 def train_denoiser(
-    recipe: Recipe, record: Record, latents: np.ndarray, prior: GaussianPrior, out: Path, device: torch.device
+    recipe: Recipe,
+    record: Record,
+    latents: np.ndarray,
+    prior: GaussianPrior,
+    local: LocalCorrection,
+    out: Path,
+    device: torch.device,
 ) -> GaussianDenoiser:
-    """Train (or go on training) the residual network; checkpoints under `out`."""
+    """Train (or go on training) the network and, gently, the fitted local correction; checkpoints under `out`."""
     torch.manual_seed(recipe.seed)
     c = recipe.denoiser
-    h, w, channels = latents.shape[1:]
-    network = Residual(ResidualSpec(c.window, (h, w, channels), c.hidden, c.blocks))
-    denoiser = GaussianDenoiser(prior, network, mixed=c.training.bfloat16)
+    corrections = _corrections(recipe, latents.shape[1:], local)
+    denoiser = GaussianDenoiser(prior, corrections["residual"], corrections["local"], mixed=c.training.bfloat16)
     denoiser.to(device)
-    channels_last(network, device)
+    channels_last(corrections["residual"], device)
     schedule = Rectified(c.sigma_min, c.sigma_max)
     dates = date_tensor(record.times)
     train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
@@ -69,8 +75,12 @@ def train_denoiser(
         )
 
     out.mkdir(parents=True, exist_ok=True)
-    groups = [{"params": network.parameters()}]
-    fit(network, loss, c.training, out / "denoiser.pt", seed=recipe.seed + 1, groups=groups, validate=validate)
+    groups = [
+        {"params": corrections["residual"].parameters()},
+        {"params": list(local.gains.parameters())},
+        {"params": [local.weights, local.matrices], "factor": c.local_rate, "weight_decay": 0.0},
+    ]
+    fit(corrections, loss, c.training, out / "denoiser.pt", seed=recipe.seed + 1, groups=groups, validate=validate)
     return denoiser.eval()
 
 
@@ -89,9 +99,19 @@ def validation_loss(
     return out
 
 
-def restore(recipe: Recipe, shape: tuple[int, int, int], out: Path, device: torch.device) -> Residual:
-    """The trained network that `train_denoiser` left, for latents of `shape` (h, w, C)."""
+def restore(
+    recipe: Recipe, shape: tuple[int, int, int], prior: GaussianPrior, out: Path, device: torch.device
+) -> GaussianDenoiser:
+    """The trained denoiser that `train_denoiser` left, for latents of `shape` (h, w, C)."""
+    local = LocalCorrection(LocalSpec(recipe.denoiser.window, shape, recipe.local.rank))
+    corrections = _corrections(recipe, shape, local)
+    corrections.load_state_dict(averaged_weights(out / "denoiser.pt", recipe.denoiser.training))
+    return GaussianDenoiser(prior, corrections["residual"], corrections["local"]).to(device).eval()
+
+
+def _corrections(recipe: Recipe, shape: tuple[int, ...], local: LocalCorrection) -> nn.ModuleDict:
+    """What is trained: the residual network and the local correction."""
     c = recipe.denoiser
-    network = Residual(ResidualSpec(c.window, shape, c.hidden, c.blocks))
-    network.load_state_dict(averaged_weights(out / "denoiser.pt", c.training))
-    return network.to(device).eval()
+    h, w, channels = shape
+    residual = Residual(ResidualSpec(c.window, (h, w, channels), c.hidden, c.blocks))
+    return nn.ModuleDict({"residual": residual, "local": local})
