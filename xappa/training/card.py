@@ -131,7 +131,7 @@ look easier than reality.
 
 ## Denoiser, denoising loss (1 knows nothing)
 
-| noise level | Gaussian prior alone | with the network |
+| noise level | Gaussian prior alone | corrected at every place and by the network |
 |---|---|---|
 {losses}
 {quoted}"""

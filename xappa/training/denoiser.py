@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.models.dates import date_tensor
-from xappa.models.local import LocalCorrection, LocalSpec
+from xappa.models.local import LocalCorrection
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training.config import Recipe
 from xappa.training.data import Record
+from xappa.training.local import local_spec
 from xappa.training.loop import averaged_weights, channels_last, fit
 
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which validation is reported
@@ -75,7 +76,7 @@ def train_denoiser(
         )
 
     out.mkdir(parents=True, exist_ok=True)
-    groups = [
+    groups: list[dict] = [
         {"params": corrections["residual"].parameters()},
         {"params": list(local.gains.parameters())},
         {"params": [local.weights, local.matrices], "factor": c.local_rate, "weight_decay": 0.0},
@@ -103,7 +104,7 @@ def restore(
     recipe: Recipe, shape: tuple[int, int, int], prior: GaussianPrior, out: Path, device: torch.device
 ) -> GaussianDenoiser:
     """The trained denoiser that `train_denoiser` left, for latents of `shape` (h, w, C)."""
-    local = LocalCorrection(LocalSpec(recipe.denoiser.window, shape, recipe.local.rank))
+    local = LocalCorrection(local_spec(recipe.local, recipe.denoiser.window, shape))
     corrections = _corrections(recipe, shape, local)
     corrections.load_state_dict(averaged_weights(out / "denoiser.pt", recipe.denoiser.training))
     return GaussianDenoiser(prior, corrections["residual"], corrections["local"]).to(device).eval()

@@ -34,7 +34,8 @@ def fit_local(config: Local, prior: GaussianPrior, latents: np.ndarray, record: 
     """
     window, shape = prior.window, prior.shape
     h, w, c = shape
-    network = LocalCorrection(LocalSpec(window, shape, config.rank))
+    network = LocalCorrection(local_spec(config, window, shape))
+    rank = network.spec.rank
     starts = record.windows(0, window)[:: config.every]
     generator = torch.Generator().manual_seed(seed)
     gram = torch.zeros(window * h * w, c, c, dtype=torch.float64)
@@ -53,7 +54,7 @@ def fit_local(config: Local, prior: GaussianPrior, latents: np.ndarray, record: 
         # Truncated where it matters least: in the norm that the mean power of the estimates gives.
         root = torch.linalg.cholesky(mean + ridge / (h * w))
         weighted = (root.mT @ matrices[k].view(-1, c, c)).flatten(1)
-        u, s, v = (part[..., : config.rank] for part in _svd(weighted))
+        u, s, v = (part[..., :rank] for part in _svd(weighted))
         size = s.sqrt()
         network.weights[k] = (u * size).float()
         shared = torch.linalg.solve_triangular(root.mT, (v * size).mT.reshape(-1, c, c), upper=True)
@@ -68,9 +69,15 @@ def restore(recipe: Recipe, prior: GaussianPrior, latents: np.ndarray, record: R
         made = fit_local(recipe.local, prior, latents, record, recipe.seed + 2)
         save_file(made.state_dict(), out / "local.part")
         os.replace(out / "local.part", file)
-    network = LocalCorrection(LocalSpec(prior.window, prior.shape, recipe.local.rank))
+    network = LocalCorrection(local_spec(recipe.local, prior.window, prior.shape))
     network.load_state_dict(load_file(file))
     return network
+
+
+def local_spec(config: Local, window: int, shape: tuple[int, int, int]) -> LocalSpec:
+    """Size of the correction; no more shared matrices than there can be independent ones."""
+    h, w, c = shape
+    return LocalSpec(window, shape, min(config.rank, h * w, c * c))
 
 
 def _by_place(x: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""The correction of the Gaussian's estimate at every place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
+from xappa.models.denoisers import build, describe
+from xappa.models.local import LocalCorrection, LocalSpec, cosines
+from xappa.models.residual import Residual, ResidualSpec
+from xappa.training import data
+from xappa.training.config import Local, read_config
+from xappa.training.local import fit_local
+from xappa.training.prior import restore
+
+SHAPE = (3, 4, 2)
+WINDOW = 4
+
+
+def white(variance: float = 1.0) -> GaussianPrior:
+    """A prior that knows nothing but one variance."""
+    prior = GaussianPrior(WINDOW, SHAPE, 4, 2)
+    eye = {"joint_vectors": 2 * WINDOW, "single_vectors": WINDOW, "rest_vectors": WINDOW}
+    for m in range(len(prior.patterns)):
+        prior.patterns[m, :4, :4, 0] = torch.eye(4)
+        for name, size in eye.items():
+            getattr(prior, name)[m, ..., 0] = torch.eye(size)
+    for name in ("joint_variances", "single_variances", "rest_variances"):
+        getattr(prior, name).fill_(variance)
+    return prior
+
+
+class Record:
+    """The part of a record that fitting reads."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def windows(self, split: int, length: int) -> np.ndarray:
+        return np.arange(self.times - length + 1)
+
+
+def test_cosines_are_orthonormal() -> None:
+    for length in (1, 5, 8):
+        c = cosines(length).double()
+        assert torch.allclose(c @ c.mT, torch.eye(length, dtype=torch.float64), atol=1e-6)
+
+
+def test_without_weights_nothing_is_corrected() -> None:
+    network = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3))
+    x = torch.randn(2, WINDOW, *SHAPE)
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(2, WINDOW, 4)
+    assert not network(x, torch.zeros(2), date).any()
+
+
+def test_fit_is_the_posterior_mean_where_only_the_variance_differs() -> None:
+    # White noise in time whose variance differs from place to place and channel to channel: at noise level 1 the
+    # posterior mean is v / (v + 1) x_t, and the prior's own estimate x_t / 2.
+    rng = np.random.default_rng(0)
+    variance = rng.uniform(0.2, 4.0, SHAPE)
+    latents = (rng.standard_normal((20_000, *SHAPE)) * np.sqrt(variance)).astype("f4")
+    config = Local(rank=12, ridge=1e-6, every=3)
+    local = fit_local(config, white(), latents, Record(len(latents)), seed=0)  # type: ignore[arg-type]
+    denoiser = GaussianDenoiser(white(), None, local)
+    x_t = torch.randn(5, WINDOW, *SHAPE)
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(WINDOW, 4)
+    with torch.no_grad():
+        found = denoiser(x_t, torch.tensor(1.0), date)
+    expected = torch.from_numpy((variance / (variance + 1)).astype("f4")) * x_t
+    assert (found - expected).abs().max() < 0.1
+    assert (found - expected).square().mean() < 1e-3
+    assert (0.5 * x_t - expected).square().mean() > 1e-2
+
+
+def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
+    recipe = read_config(tiny_work / "recipe.toml")
+    record = data.open_record(recipe, tiny_work / "data")
+    latents = np.load(tiny_work / "standardised.npy")
+    prior = restore(recipe, latents, record, tiny_work)
+    starts = record.windows(0, recipe.denoiser.window)
+    x = torch.from_numpy(latents[starts[:, None] + np.arange(recipe.denoiser.window)])
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(recipe.denoiser.window, 4)
+    generator = torch.Generator().manual_seed(3)
+    x_t = x + torch.randn(x.shape, generator=generator)
+
+    def error(rank: int) -> float:
+        config = Local(rank=rank, ridge=0.05, every=1)
+        local = fit_local(config, prior, latents, record, seed=1) if rank else None
+        with torch.no_grad():
+            return float((GaussianDenoiser(prior, None, local)(x_t, torch.tensor(1.0), date) - x).square().mean())
+
+    assert max(error(10_000), error(2)) < 0.995 * error(0)
+
+
+def test_a_described_denoiser_is_built_again() -> None:
+    torch.manual_seed(0)
+    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3))
+    with torch.no_grad():
+        local.weights.normal_()
+        local.gains[2].weight.normal_()  # type: ignore[union-attr,operator]
+    residual = Residual(ResidualSpec(WINDOW, SHAPE, hidden=8, blocks=1, features=8))
+    denoiser = GaussianDenoiser(white(), residual, local)
+    again = build(describe(denoiser), WINDOW, SHAPE)
+    again.load_state_dict(denoiser.state_dict())
+    x, sigma = torch.randn(2, WINDOW, *SHAPE), torch.tensor([0.3, 2.0])
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(WINDOW, 4)
+    with torch.no_grad():
+        assert torch.equal(denoiser(x, sigma, date), again(x, sigma, date))
+
+
+@pytest.mark.parametrize("level", [0.05, 30.0])
+def test_correction_fades_with_the_noise(level: float) -> None:
+    torch.manual_seed(0)
+    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3))
+    with torch.no_grad():
+        local.weights.normal_()
+    x, date = torch.randn(1, WINDOW, *SHAPE), torch.tensor([[2001, 7, 1, 0]]).expand(WINDOW, 4)
+    sigma = torch.tensor(level)
+    with torch.no_grad():
+        estimate = white().denoise(x, sigma)
+        raw = local(estimate, 10 * sigma.log().expand(1), date[None])
+        found = GaussianDenoiser(white(), None, local)(x, sigma, date) - estimate
+    assert torch.allclose(found, 0.5 * level / (level**2 + 1) ** 0.5 * raw, rtol=1e-4, atol=1e-6)
