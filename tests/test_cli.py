@@ -42,8 +42,14 @@ def test_demo(calls, capsys):
 def test_assimilate(calls, capsys):
     calls("xappa.tasks.reports", "assimilate_reports")
     words = "assimilate a.bufr b.csv --times 2018-11-02T06 2018-11-02T12 --members 3 --withhold 0.15 --model speedy"
-    assert main([*words.split(), "--seed", "7", "--error", "synop", "--out", "analysis.zarr"]) == 0
+    more = "--operator nearest --stations s.txt t.txt --variables t2m --superobs none --steps 8"
+    assert main([*words.split(), "--seed", "7", "--error", "synop", "--out", "analysis.zarr", *more.split()]) == 0
     options = {
+        "operator": "nearest",
+        "stations": [Path("s.txt"), Path("t.txt")],
+        "variables": ["t2m"],
+        "superobs": "none",
+        "steps": 8,
         "members": 3,
         "withhold_fraction": 0.15,
         "model": "speedy",
@@ -61,7 +67,9 @@ def test_one_time_is_first_and_last(calls):
     assert main(["assimilate", "a.bufr", "--times", "2018-11-02T12"]) == 0
     ((_, args, options),) = calls.seen
     assert args[1:] == ("2018-11-02T12", "2018-11-02T12")
-    assert options == {"members": 8, "withhold_fraction": 0.0, "model": None, "error": None, "seed": 0, "out": None}
+    unset = ("operator", "stations", "variables", "steps", "model", "error", "out")
+    rest = {"superobs": "auto", "members": 8, "withhold_fraction": 0.0, "seed": 0}
+    assert options == dict.fromkeys(unset) | rest
 
 
 def test_three_times_are_refused(capsys):

@@ -54,7 +54,17 @@ def test_which_window_gives_which_time():
     windows = torch.arange(3)[None, :, None].expand(1, 3, 6).double()
     assert fold(windows, 4, "symmetrical")[0].tolist() == [0, 0, 0, 0, 1, 1, 2, 2, 2, 2]
     assert fold(windows, 4, "causal")[0].tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 2, 2]
-    assert fold(windows, 4, "blended")[0].tolist() == [0, 0, 0.5, 0.5, 1, 1, 1.5, 1.5, 2, 2]
+    assert fold(windows, 4, "average")[0].tolist() == [0, 0, 0.5, 0.5, 1, 1, 1.5, 1.5, 2, 2]
+
+
+def test_a_blend_leans_to_the_window_that_has_a_time_in_its_middle():
+    windows = torch.arange(3)[None, :, None].expand(1, 3, 6).double()
+    found = fold(windows, 4, "blended")[0]
+    shares = torch.tensor([1, 16, 81], dtype=torch.float64)  # distances 1, 2, 3 to the fourth power
+    assert found[:2].tolist() == [0, 0] and found[-2:].tolist() == [2, 2]
+    torch.testing.assert_close(found[2], shares[0] / (shares[0] + shares[2]))
+    torch.testing.assert_close(found[4], (shares[2] + 2 * shares[0]) / shares.sum())
+    assert (found.diff() >= 0).all()
 
 
 @pytest.mark.parametrize("stitching", STITCHING)

@@ -121,8 +121,10 @@ SIX = (6 * HOUR, {RAIN6, T})
         (T, 24 * HOUR, SIX, States(T, 4, "mean")),
         (T, NAT, SIX, States(T, 1, "mean")),
         (T, 3 * HOUR, SIX, None),
-        (TMAX, 24 * HOUR, SIX, States(T, 4, "maximum")),
-        (TMAX, 12 * HOUR, SIX, None),  # of two states, an extreme is not one of the day
+        (TMAX, 24 * HOUR, SIX, States(T, 5, "maximum")),  # both ends included
+        (TMAX, 12 * HOUR, SIX, States(T, 3, "maximum")),
+        (TMAX, 9 * HOUR, SIX, States(T, 2, "maximum")),
+        (TMAX, 3 * HOUR, SIX, None),
         (TMAX, NAT, SIX, None),
         (RAIN, 6 * HOUR, (6 * HOUR, {T}), None),
         ("sea_surface_temperature", 6 * HOUR, SIX, None),

@@ -9,7 +9,7 @@ import pytest
 
 import xappa
 from xappa.errors import OptionError
-from xappa.options import Options, cache_folder
+from xappa.options import LatentCache, Options, cache_folder
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,8 @@ def test_a_call_lasts_and_a_block_ends():
 
 def test_a_block_restores_only_what_it_set():
     with xappa.set_options(progress=False):
-        xappa.set_options(latent_cache_bytes=5)
-    assert xappa.get_options() == Options(latent_cache_bytes=5)
+        xappa.set_options(latent_cache={"memory": 5})
+    assert xappa.get_options() == Options(latent_cache=LatentCache(memory=5, disk=20e9))
 
 
 def test_a_block_that_fails_restores():
@@ -53,9 +53,12 @@ def test_unknown_options_are_answered_with_the_valid_ones():
     [
         ("progress", "yes"),
         ("cache_dir", 3),
-        ("latent_cache_bytes", -1),
-        ("latent_cache_bytes", float("nan")),
-        ("latent_cache_bytes", "2 GB"),
+        ("latent_cache", {"memory": -1}),
+        ("latent_cache", {"disk": float("nan")}),
+        ("latent_cache", {"memory": "2 GB"}),
+        ("latent_cache", {"memoyr": 1}),
+        ("latent_cache", {"folder": 3}),
+        ("latent_cache", 2e9),
         ("default_model", None),
         ("default_model", ""),
         ("dress", 1),

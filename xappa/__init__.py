@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING
 from xappa import accessor as _accessor  # noqa: F401  (registers ds.appa)
 
 if TYPE_CHECKING:
+    from xappa import background as background
+    from xappa import experimental as experimental
+    from xappa import observations as observations
+    from xappa import operators as operators
+    from xappa import platforms as platforms
+    from xappa import segments as segments
     from xappa import testing as testing
     from xappa import tutorial as tutorial
     from xappa.diffusion import guidance as guidance
@@ -20,15 +26,29 @@ if TYPE_CHECKING:
     from xappa.models.registry import fetch as fetch
     from xappa.models.registry import load as load
     from xappa.models.registry import models as models
+    from xappa.observations import Quality as Quality
     from xappa.observations import observation_errors as observation_errors
     from xappa.observations import read_observations as read_observations
+    from xappa.observations import summary as summary
+    from xappa.observations.superob import superob as superob
+    from xappa.observations.thinning import thin as thin
     from xappa.options import get_options as get_options
     from xappa.options import set_options as set_options
-    from xappa.streaming import diagnostics as diagnostics
-    from xappa.streaming import to_zarr as to_zarr
+    from xappa.streaming.diagnostics import diagnostics as diagnostics
+    from xappa.streaming.zarr import to_zarr as to_zarr
     from xappa.tasks.assimilate import assimilate as assimilate
     from xappa.tasks.check import check as check
+    from xappa.tasks.cycle import cycle as cycle
+    from xappa.tasks.filter import filter as filter
+    from xappa.tasks.forecast import forecast as forecast
+    from xappa.tasks.latents import decode as decode
+    from xappa.tasks.latents import encode as encode
     from xappa.tasks.observe import observe as observe
+    from xappa.tasks.plan import plan as plan
+    from xappa.tasks.quality import quality_control as quality_control
+    from xappa.tasks.regrid import regrid as regrid
+    from xappa.tasks.regrid import regrid_weights as regrid_weights
+    from xappa.tasks.sample import sample as sample
     from xappa.tasks.template import template as template
     from xappa.verification.verify import verify as verify
 
@@ -41,11 +61,25 @@ _FUNCTIONS = {
     # observations in
     "read_observations": "xappa.observations",
     "observation_errors": "xappa.observations",
+    "Quality": "xappa.observations",
+    "quality_control": "xappa.tasks.quality",
+    "superob": "xappa.observations.superob",
+    "thin": "xappa.observations.thinning",
+    "summary": "xappa.observations",
     # what ds.appa does, as functions
     "assimilate": "xappa.tasks.assimilate",
+    "filter": "xappa.tasks.filter",
+    "forecast": "xappa.tasks.forecast",
+    "sample": "xappa.tasks.sample",
+    "cycle": "xappa.tasks.cycle",
     "observe": "xappa.tasks.observe",
+    "encode": "xappa.tasks.latents",
+    "decode": "xappa.tasks.latents",
+    "regrid": "xappa.tasks.regrid",
+    "regrid_weights": "xappa.tasks.regrid",
     "verify": "xappa.verification.verify",
     "check": "xappa.tasks.check",
+    "plan": "xappa.tasks.plan",
     "template": "xappa.tasks.template",
     # models
     "load": "xappa.models.registry",
@@ -59,30 +93,56 @@ _FUNCTIONS = {
 }
 
 _MODULES = {
+    "background": "xappa.background",
+    "experimental": "xappa.experimental",
     "guidance": "xappa.diffusion.guidance",
+    "operators": "xappa.operators",
+    "observations": "xappa.observations",
     "models": "xappa.models",  # the module is callable: xappa.models() lists what xappa.load knows
+    "platforms": "xappa.platforms",
     "samplers": "xappa.diffusion.samplers",
+    "segments": "xappa.segments",
     "testing": "xappa.testing",
     "tutorial": "xappa.tutorial",
 }
 
 __all__ = [  # noqa: F822  (resolved by __getattr__)
+    "Quality",
     "__version__",
     "assimilate",
+    "background",
     "check",
+    "plan",
+    "cycle",
+    "decode",
     "diagnostics",
+    "encode",
+    "experimental",
     "fetch",
+    "filter",
+    "forecast",
     "get_options",
     "guidance",
     "load",
     "models",
     "observation_errors",
+    "observations",
     "observe",
+    "operators",
+    "platforms",
+    "quality_control",
     "read_observations",
+    "regrid",
+    "regrid_weights",
+    "sample",
     "samplers",
+    "segments",
     "set_options",
+    "summary",
+    "superob",
     "template",
     "testing",
+    "thin",
     "to_zarr",
     "tutorial",
     "verify",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import xappa
 from xappa.errors import OptionError, XappaError
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    for add in (_add_demo, _add_assimilate, _add_models, _add_train):
+    for add in (_add_demo, _add_assimilate, _add_models, _add_convert, _add_train):
         add(commands, common)
     return parser
 
@@ -84,10 +86,10 @@ def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.Argum
         "assimilate",
         parents=[common],
         help="analyse files of reports",
-        description="Read reports, withhold some stations, assimilate the others, write the ensemble, and print the "
-        "error at the withheld stations beside those of climatology and of interpolation.",
+        description="Read reports, withhold some stations (of swaths: blocks of 4 degrees), assimilate the others, "
+        "write the ensemble, and print the error at what was withheld beside those of climatology and interpolation.",
     )
-    parser.add_argument("source", nargs="+", type=Path, help="files of reports: BUFR, CSV, Parquet or NetCDF")
+    parser.add_argument("source", nargs="+", type=Path, help="files of reports: BUFR, METAR, CSV, Parquet or NetCDF")
     parser.add_argument(
         "--times",
         nargs="+",
@@ -103,6 +105,26 @@ def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.Argum
         metavar="F",
         help="fraction of the stations that is kept for the scores (default: %(default)s)",
     )
+    parser.add_argument(
+        "--operator",
+        metavar="NAME",
+        help="how fields are read at reports: a name, such as nearest, or FILE.py:NAME, a function or operator of "
+        "yours (default: interpolate)",
+    )
+    parser.add_argument(
+        "--stations", nargs="+", type=Path, metavar="TABLE", help="places and heights of stations (METAR, ISD-Lite)"
+    )
+    parser.add_argument(
+        "--variables", nargs="+", metavar="NAME", help="quantities to use, as they were reported (default: all)"
+    )
+    parser.add_argument(
+        "--superobs",
+        default="auto",
+        metavar="DEGREES",
+        help="average all reports over so many degrees; none; auto: swaths, over the model's boxes "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--steps", type=int, help="steps of the sampler (default: the model's)")
     parser.add_argument("--model", metavar="NAME", help="name or folder of the model (default: the embedded one)")
     parser.add_argument("--seed", type=int, default=0, help="seed of stations and members (default: %(default)s)")
     parser.add_argument("--error", metavar="TABLE", help="table of observation errors (default: a general one)")
@@ -119,7 +141,12 @@ def _assimilate(args: argparse.Namespace) -> None:
         args.source,
         args.times[0],
         args.times[-1],
+        operator=_operator(args.operator),
+        stations=args.stations,
+        variables=args.variables,
+        superobs=_degrees(args.superobs),
         members=args.members,
+        steps=args.steps,
         withhold_fraction=args.withhold,
         model=args.model,
         error=args.error,
@@ -127,6 +154,27 @@ def _assimilate(args: argparse.Namespace) -> None:
         out=args.out,
     )
     print(report)
+
+
+def _degrees(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _operator(text: str | None) -> Any:
+    """What an operator is called; or, of ``FILE.py:NAME``, what the file calls so."""
+    file, _, name = (text or "").rpartition(":")
+    if not file.endswith(".py"):
+        return text
+    if not Path(file).is_file():
+        raise OptionError(f"--operator {text}: there is no file {file!r}; expected FILE.py:NAME")
+    found = runpy.run_path(file)
+    if name not in found:
+        own = sorted(key for key, value in found.items() if callable(value) and not key.startswith("_"))
+        raise OptionError(f"--operator {text}: {file} has no {name!r}; found {', '.join(own) or 'no function'}")
+    return found[name]
 
 
 def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -139,6 +187,29 @@ def _models(args: argparse.Namespace) -> None:
 
     for name, about in models().items():
         print(f"{name}  {about}")
+
+
+def _add_convert(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "convert",
+        parents=[common],
+        help="write an official run as a model directory",
+        description="Write the model of an official run directory, with all statistics, as one model directory.",
+    )
+    parser.add_argument("source", type=Path, metavar="RUN_DIR", help="project, run, dump, lap or flat folder")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the model directory")
+    parser.add_argument("--dtype", default="float32", help="float32, float16 or bfloat16 (default: %(default)s)")
+    parser.add_argument("--checkpoint", help="best or last (default: the last, or the one that is there)")
+    parser.add_argument("--statistics", type=Path, metavar="ZARR", help="store of statistics (default: the run's)")
+    parser.set_defaults(run=_convert)
+
+
+def _convert(args: argparse.Namespace) -> None:
+    from xappa.models.convert import convert
+    from xappa.models.registry import load
+
+    out = convert(args.source, args.out, dtype=args.dtype, checkpoint=args.checkpoint, statistics=args.statistics)
+    print(f"{out}: {load(out, device='cpu')}")
 
 
 def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:

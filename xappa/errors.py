@@ -49,6 +49,22 @@ class SamplingError(XappaError):
     """Numbers that are not finite, made while sampling; the message names the noise level, the member and a cause."""
 
 
+class FitWarning(UserWarning):
+    """An analysis fits its observations worse or better than their errors allow."""
+
+
+class DeviceMemoryError(XappaError, MemoryError):
+    """Not even one member, or one state, fits on the device."""
+
+
+class StoreError(DatasetError, OSError):
+    """A store that cannot be written, belongs to another run, or is being written by another process."""
+
+
+class ClusterError(XappaError):
+    """Workers of a cluster that cannot compute what was planned: without this package, or with another version."""
+
+
 class MissingDependency(XappaError, ImportError):
     """An optional package is needed; the message names the command that installs it."""
 

@@ -111,7 +111,11 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
     train = record.windows(0, record.spec.window)
     solver = {k: v for k in ("iterations", "tolerance") if (v := getattr(args, k)) is not None}
     methods = {"guidance": GUIDANCE[args.guidance](**solver), "sampler": SAMPLERS[args.sampler](steps=args.steps)}
-    plan = {**methods, "stitching": "symmetrical", "dress": not args.undressed}
+    plan = {
+        **methods,
+        "stitching": "symmetrical",
+        "dress": not args.undressed,
+    }  # explicit: the published scores are of dressed members
     options = {"members": args.members, "plan": plan}
     labels = [f"enoi-{length:g}" for length in args.lengths] if "enoi" in args.methods else []
     labels += [args.label] if "xappa" in args.methods else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class Denoiser(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, x_t: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, sigma: Tensor, date: Any) -> Tensor:
         """Mean of the clean latents, given noisy ones.
 
         Parameters
@@ -38,13 +40,15 @@ class Denoiser(nn.Module):
         sigma : Tensor () or (1,) or (B,) or (B, 1)
             Deviation of the noise.
         date : integer Tensor (K, 4) or (B, K, 4)
-            Year, month, day, hour of each time.
+            Year, month, day, hour of each time; or what the backbone's `prepare` made of them.
 
         Returns
         -------
         Tensor (B, K, h, w, C)
+            In float32 where `x_t` has 16 bits: sigma^2 may be 10^6, and float16 ends at 65504.
         """
-        sigma = sigma.reshape(-1).to(x_t.device, torch.promote_types(x_t.dtype, torch.float32))
+        x_t = x_t.to(torch.promote_types(x_t.dtype, torch.float32))
+        sigma = sigma.reshape(-1).to(x_t)
         column = sigma.view(-1, *[1] * (x_t.ndim - 1))
         variance = column**2 + 1
         output = self.backbone(x_t * torch.rsqrt(variance), 10 * torch.log(sigma), date)

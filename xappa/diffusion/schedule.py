@@ -101,5 +101,44 @@ class LogLogit(Schedule):
         return torch.exp(self.spread * torch.logit(t * (1 - 2 * e) + e) + middle)
 
 
+@dataclass(frozen=True)
+class Truncated:
+    """The part of a schedule from time 0 to `t_max`, with times counted anew from 0 to 1.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    t_max : float
+        Time of the original schedule that becomes 1.
+    """
+
+    schedule: Schedule
+    t_max: float
+
+    @classmethod
+    def at(cls, schedule: Schedule, sigma: float) -> Truncated:
+        """The part below noise level `sigma`.
+
+        Raises
+        ------
+        OptionError
+            If the schedule does not reach that level.
+        """
+        low, high = 0.0, 1.0
+        if not schedule.sigma_min < sigma <= schedule.sigma_max:
+            raise OptionError(
+                f"sigma={sigma:g}; expected a noise level above {schedule.sigma_min:g} and up to {schedule.sigma_max:g}"
+            )
+        for _ in range(50):
+            middle = (low + high) / 2
+            below = float(schedule(torch.tensor(middle, dtype=torch.float64))) < sigma
+            low, high = (middle, high) if below else (low, middle)
+        return cls(schedule, high)
+
+    def __call__(self, t: Tensor | float) -> Tensor:
+        """Deviation at times `t`; see `Schedule`."""
+        return self.schedule(t * self.t_max)
+
+
 SCHEDULES: dict[str, type[Schedule]] = {"rectified": Rectified, "loglinear": LogLinear, "loglogit": LogLogit}
 """Schedules by the names of official configurations (``train.noise_schedule``)."""

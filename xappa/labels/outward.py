@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import dask
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -15,6 +18,7 @@ from xappa.labels.described import attributes, output_problems
 from xappa.labels.taking import Array, Fields, taken
 from xappa.labels.units import conversion, inverse, refuse_units
 from xappa.models.state import StateSpec
+from xappa.observations.units import Linear
 
 AXES: dict[str, dict[str, str]] = {
     "member": {"standard_name": "realization", "long_name": "ensemble member", "units": "1"},
@@ -73,11 +77,11 @@ def to_dataset(
     for name in wanted.variables:
         upper_air = bool(spec.levels_of(name))
         channels = [spec.index(name, level) if (name, level) in spec.channels else None for level in levels]
-        values = _stacked(fields, channels if upper_air else [spec.index(name)])
-        values = taken(taken(values, rows, 3), columns, 4)
+        back, dtype = _in_units(fields.dtype, name, written.get(name))
+        pick = Pick(tuple(channels if upper_air else [spec.index(name)]), upper_air, rows, columns, back, dtype)
         axes = [axis for axis in AXES if axis != "level" or upper_air]
         key = layout.spelling(name) if layout else name
-        values = _in_units(values if upper_air else values[:, :, 0], name, written.get(name))
+        values = _in_blocks(pick, fields) if isinstance(fields, da.Array) else pick(fields)
         variables[key] = xr.Variable([spelt[a] for a in axes], values, attributes(name, written.get(name)))
     coordinates = {"member": members, "time": times, "latitude": latitudes, "longitude": longitudes}
     level_units = {}
@@ -101,16 +105,62 @@ def _written(layout: Layout | None, wanted: Wanted) -> dict[str, Notation]:
     return {users[user]: notation for user, notation in written.items()}
 
 
-def _in_units(values: Fields, name: str, written: Notation | None) -> Fields:
-    """Fields in the user's units and precision."""
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """One variable out of whole states: channels, order of rows and columns, units.
+
+    Parameters
+    ----------
+    channels : tuple of int or None
+        None where there is none, which gives NaN.
+    upper_air : bool
+        Whether the result has an axis of levels.
+    rows, columns : array of int
+    back : Linear or None
+        Into the user's units.
+    dtype : dtype
+    """
+
+    channels: tuple[int | None, ...]
+    upper_air: bool
+    rows: Array
+    columns: Array
+    back: Linear | None
+    dtype: np.dtype
+
+    def __dask_tokenize__(self) -> tuple:
+        return (self.channels, self.upper_air, self.rows.tobytes(), self.columns.tobytes(), self.back, str(self.dtype))
+
+    def __call__(self, fields: Array) -> Array:
+        """Values (member, time, [level,] latitude, longitude) of states (member, time, channel, row, column)."""
+        values = taken(taken(_stacked(fields, self.channels), self.rows, 3), self.columns, 4)
+        values = values if self.upper_air else values[:, :, 0]
+        if isinstance(values, np.ndarray):
+            # A copy, so that whole states are not kept for the sake of one variable.
+            values = np.array(values, self.dtype, order="C")
+        return values if self.back is None else self.back.value(values)
+
+
+def _in_blocks(pick: Pick, fields: da.Array) -> da.Array:
+    """The variable as one blockwise layer, which shares the tasks of `fields` with all others."""
+    axes = {"l": len(pick.channels)} if pick.upper_air else {}
+    axes |= {"y": len(pick.rows), "x": len(pick.columns)}
+    out = "mt" + "".join(axes)
+    name = f"xappa-pick-{dask.base.tokenize(pick, fields.name)}"
+    return da.blockwise(
+        pick, out, fields, "mtvij", name=name, new_axes=axes, concatenate=True, align_arrays=False,
+        meta=np.empty((0,) * len(out), pick.dtype), dtype=pick.dtype,
+    )  # fmt: skip
+
+
+def _in_units(found: np.dtype, name: str, written: Notation | None) -> tuple[Linear | None, np.dtype]:
+    """How fields get the user's units, and their precision."""
     if written is None:
-        return values
-    back = inverse(conversion(written, name))
-    kept = np.promote_types(values.dtype, written.dtype)
-    return back.value(values if values.dtype == kept else values.astype(kept))
+        return None, found
+    return inverse(conversion(written, name)), np.promote_types(found, written.dtype)
 
 
-def _stacked(fields: Fields, channels: Sequence[int | None]) -> Fields:
+def _stacked(fields: Array, channels: Sequence[int | None]) -> Array:
     """Fields of `channels`, NaN where there is none."""
     chosen = taken(fields, np.array([channel or 0 for channel in channels]), 2)
     if None not in channels:

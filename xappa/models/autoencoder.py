@@ -155,6 +155,18 @@ class AutoencoderSpec:
         (rows, columns), (p, q) = self.padded_shape, self.stride
         return rows // p, columns // q, self.lat_channels
 
+    @property
+    def graph_bytes(self) -> int:
+        """Memory of a state's encoding or decoding that is to be differentiated, nearly: bytes, in float32."""
+        height, width = (n // p for n, p in zip(self.padded_shape, self.patch_size, strict=True))
+        pixels = [height * width // 4**level for level in range(len(self.hid_channels))]
+        # A block keeps its norm's three intermediate fields, and what comes out of each convolution and of the SiLU.
+        kept = (
+            n * channels * (blocks * (3 + 2 * self.ffn_factor) + 1)
+            for n, channels, blocks in zip(pixels, self.hid_channels, self.hid_blocks, strict=True)
+        )
+        return 4 * sum(kept)
+
 
 class Encoder(nn.Module):
     """The nonlinear part of the encoder, without saturation."""

@@ -59,7 +59,11 @@ def rope(x: Tensor, theta: Tensor) -> Tensor:
     ----------
     Su et al. (2021), RoFormer, https://arxiv.org/abs/2104.09864
     """
-    cos, sin = torch.cos(theta), torch.sin(theta)
+    return rotate(x, torch.cos(theta), torch.sin(theta))
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """`rope` by angles of which the cosines and sines are known."""
     real, imaginary = x.unflatten(-1, (-1, 2)).unbind(-1)
     turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), -1)
     return turned.flatten(-2).to(x.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,7 +33,11 @@ class Conv(nn.Conv2d):
         """(B, in_channels, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
         for dim in self.joined:
             x = torch.cat((x.narrow(dim, -1, 1), x, x.narrow(dim, 0, 1)), dim)
-        return super().forward(x)
+        value, tangent = forward_ad.unpack_dual(x)
+        if tangent is None or forward_ad.unpack_dual(self.weight).tangent is not None:
+            return super().forward(x)
+        # By itself torch would convolve with the tangent of the weights as well, which is zero: half the work again.
+        return forward_ad.make_dual(super().forward(value), self._conv_forward(tangent, self.weight, None))
 
 
 def patchify(x: Tensor, patch: tuple[int, int]) -> Tensor:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from xappa.diffusion.schedule import Schedule
-from xappa.errors import ModelError
+from xappa.errors import ModelError, choose
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.latents import LatentNormalisation
 from xappa.models.normalisation import Normalisation
+from xappa.models.precision import PRECISIONS, autocast
 from xappa.models.state import StateSpec
+from xappa.models.statewise import statewise
 from xappa.models.tangent import Tangent
+
+KEPT = 4 * 2**30
+"""Bytes that the graphs of encoded or decoded states may take together; larger ones are computed anew when needed."""
 
 
 @dataclass(eq=False)
@@ -46,6 +52,10 @@ class Model:
         (channel,) in physical units.
     scores : dict
         Where the model comes from, and what was measured, for the model card.
+    precision : {"float32", "bfloat16", "float16"}
+        Of the networks' products, see `models.precision`. The digest does not depend on it.
+    kept : int
+        Bytes that graphs of encoded or decoded states may take together; the digest does not depend on it.
     """
 
     name: str
@@ -59,6 +69,8 @@ class Model:
     tangent: Tangent | None = None
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
+    precision: str = "float32"
+    kept: int = KEPT
 
     def __repr__(self) -> str:
         channels, height, width = self.spec.shape
@@ -66,11 +78,11 @@ class Model:
         return (
             f"<xappa.Model {self.name!r}: {channels} channels on {height} x {width} points, every "
             f"{self.spec.step_hours} h, windows of {self.spec.window}, {parameters / 1e6:.1f} M parameters, "
-            f"digest {self.digest[:12]}>"
+            f"digest {self.digest[:12]}{'' if self.precision == 'float32' else ', in ' + self.precision}>"
         )
 
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return ("xappa.Model", self.digest)
+    def __dask_tokenize__(self) -> tuple[str, str, str]:
+        return ("xappa.Model", self.digest, self.precision)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -88,6 +100,17 @@ class Model:
             if network is not None:
                 network.to(device)
         return self
+
+    def in_precision(self, precision: str) -> Model:
+        """The same model, with the same networks, evaluated in another precision.
+
+        Raises
+        ------
+        OptionError
+            If it is none of `models.precision.PRECISIONS`.
+        """
+        choose("precision", precision, PRECISIONS)
+        return self if precision == self.precision else replace(self, precision=precision)
 
     @property
     def scale(self) -> np.ndarray:
@@ -128,13 +151,57 @@ class Model:
 
     def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
         """Standardised fields (..., time, channel, lat, lon) to standardised latents (..., time, h, w, C)."""
-        raw = self.autoencoder.encode(fields.flatten(0, -4)).unflatten(0, fields.shape[:-3])
-        return self.latents.standardise(raw, times)
+        return self.latents.standardise(self._statewise(self.autoencoder.encode, fields), times)
 
     def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """Standardised latents (..., time, h, w, C) to standardised fields (..., time, channel, lat, lon)."""
+        return self._statewise(self.autoencoder.decode, self.latents.restore(latents, times))
+
+    @property
+    def states_at_once(self) -> int:
+        """States that are encoded or decoded together."""
+        return max(1, self.kept // self.autoencoder.spec.graph_bytes)
+
+    def within(self, kept: int) -> Model:
+        """The same model, with the same networks, whose graphs of states take no more than `kept` bytes."""
+        return self if kept == self.kept else replace(self, kept=kept)
+
+    def decode_by_time(
+        self, latents: Tensor, times: np.ndarray, reads: Sequence[Callable[[Tensor], Tensor]]
+    ) -> list[Tensor]:
+        """What is read of decoded states, one time after the other, so that no fields are kept.
+
+        Parameters
+        ----------
+        latents : Tensor (B, time, h, w, C)
+        times : array of datetime64, (time,)
+        reads : sequence of callable
+            One a time: standardised fields (b, channel, lat, lon) -> (b, ...).
+        """
         raw = self.latents.restore(latents, times)
-        return self.autoencoder.decode(raw.flatten(0, -4)).unflatten(0, latents.shape[:-3])
+
+        def decoded(read: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            def function(batch: Tensor) -> Tensor:
+                with autocast(batch.device, self.precision):
+                    fields = self.autoencoder.decode(batch)
+                return read(fields.to(batch.dtype))
+
+            return function
+
+        return [statewise(decoded(read), raw[:, k], self.states_at_once) for k, read in enumerate(reads)]
+
+    def _statewise(self, coder: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+        """Encode or decode states (..., time, a, b, c): all at once, or as many as memory is planned for."""
+
+        def function(batch: Tensor) -> Tensor:
+            with autocast(batch.device, self.precision):
+                return coder(batch).to(batch.dtype)
+
+        batch, size = states.flatten(0, -4), self.states_at_once
+        # In float16 cotangents must be scaled, which is done there.
+        apart = len(batch) > size or self.precision == "float16"
+        result = statewise(function, batch, size) if apart else function(batch)
+        return result.unflatten(0, states.shape[:-3])
 
     def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """Linear map that stands in for the derivative of `decode`; arguments as there. Only with a `tangent`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +17,9 @@ from xappa.options import cache_folder, get_options
 if TYPE_CHECKING:
     from xappa.models.fetching.pool import Pool
     from xappa.models.model import Model
+
+_LOADING = threading.RLock()
+"""So that tasks which begin together load a model once."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,7 @@ def load(
     device: str | None = None,
     checkpoint: str | None = None,
     statistics: str | Path | None = None,
+    precision: str | None = None,
 ) -> Model:
     """Load a model.
 
@@ -176,6 +181,9 @@ def load(
         Of an official run. Default: the last, or the one that is there.
     statistics : str or Path, optional
         Zarr store of an official run's statistics. Default: the one beside the run or in the project's ``data``.
+    precision : {"float32", "bfloat16", "float16"}, optional
+        In which the networks take matrix products and convolutions. Their parameters, norms and residual streams, and
+        all else, stay in float32. Default: the option ``precision`` (``"float32"``).
 
     Returns
     -------
@@ -188,6 +196,8 @@ def load(
         together (all problems are named).
     IntegrityError
         If a file's hash is not the one that the registry, or the directory's ``model.json``, gives.
+    OptionError
+        If the precision is not known.
 
     Examples
     --------
@@ -199,16 +209,19 @@ def load(
 
     place = str(resolve(device))
     name = get_options().default_model if name_or_path is None else name_or_path
+    precision = precision or get_options().precision
     path = Path(name)
-    if path.is_dir() or path.suffix == ".pth":
-        from xappa.models.opening import open_model
+    with _LOADING:
+        if path.is_dir() or path.suffix == ".pth":
+            from xappa.models.opening import open_model
 
-        return open_model(path, place, checkpoint, None if statistics is None else Path(statistics))
-    entry = _entry(str(name))
-    if entry.repository:
-        folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
-        return load(folder, device=device, checkpoint=checkpoint, statistics=statistics)
-    return _load(str(_fetch(entry)), entry.name, place)
+            model = open_model(path, place, checkpoint, None if statistics is None else Path(statistics))
+            return model.in_precision(precision)
+        entry = _entry(str(name))
+        if entry.repository:
+            folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
+            return load(folder, device=device, checkpoint=checkpoint, statistics=statistics, precision=precision)
+        return _load(str(_fetch(entry)), entry.name, place).in_precision(precision)
 
 
 @lru_cache(maxsize=4)

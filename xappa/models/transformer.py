@@ -12,8 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xappa.errors import ModelError
+from xappa.models.attention import Rotation, Tiles
+from xappa.models.blocks import Block
 from xappa.models.dates import date_codes
-from xappa.models.embedding import SineEncoding, coordinates, rope, window_mask
+from xappa.models.embedding import SineEncoding, coordinates
+from xappa.models.precision import full
+
+_TILES = [field.name for field in fields(Tiles)]
 
 
 @dataclass(frozen=True)
@@ -115,102 +120,35 @@ class TransformerSpec:
         return t, h, w
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention.
+@dataclass(frozen=True, eq=False)
+class Places:
+    """What all evaluations share.
 
     Parameters
     ----------
-    channels, heads : int
-    qk_norm : bool
-        Whether queries and keys are divided by their root mean square within a head.
+    positions : Tensor (L, hid_channels)
+        Embedding of the places of the tokens.
+    rotations : tuple of Rotation or None
+        Rotary embedding of each block.
     """
 
-    def __init__(self, channels: int, heads: int, qk_norm: bool):
-        super().__init__()
-        self.heads, self.qk_norm = heads, qk_norm
-        self.qkv_proj = nn.Linear(channels, 3 * channels, bias=False)
-        self.y_proj = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor, theta: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Tokens (B, L, channels), rotary angles (L, channels / 2), mask (L, L), True where a token is seen."""
-        q, k, v = self.qkv_proj(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.qk_norm:
-            q, k = _rms_norm(q), _rms_norm(k)
-        if theta is not None:
-            angles = theta.unflatten(-1, (self.heads, -1)).transpose(0, 1)
-            q, k = rope(q, angles), rope(k, angles)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.y_proj(y.transpose(1, 2).flatten(-2))
+    positions: Tensor
+    rotations: tuple[Rotation | None, ...]
 
 
-def _rms_norm(x: Tensor) -> Tensor:
-    wide = x.float() if x.dtype.itemsize < 4 else x
-    return (wide * torch.rsqrt(torch.mean(torch.square(wide), -1, keepdim=True) + 1e-5)).to(x.dtype)
+@dataclass(frozen=True, eq=False)
+class Conditions:
+    """What evaluations at the same dates share.
 
-
-class Block(nn.Module):
-    """Attention and feed-forward layer, modulated by the noise level, with two gated residuals.
-
-    With (a, b, c, d) from the code of the noise level, s the tokens that entered the first block::
-
-        y = (1 + a) norm(x) + b
-        y = y + attention(y)
-        y = feed_forward(y)
-        y = (x + c y) / sqrt(1 + c^2)
-        y = (y + d s) / sqrt(1 + d^2)
+    Parameters
+    ----------
+    places : Places
+    dates : Tensor (hid_channels,) or (B, hid_channels)
+        What the codes of the dates add to every token.
     """
 
-    def __init__(self, spec: TransformerSpec):
-        super().__init__()
-        channels, features = spec.hid_channels, spec.mod_features
-        self.ada_zero: nn.Sequential | nn.Parameter
-        if features:
-            last = nn.Linear(features, 4 * channels)
-            self.ada_zero = nn.Sequential(nn.Linear(features, features), nn.SiLU(), last)
-            with torch.no_grad():
-                last.weight.mul_(0.01)
-        else:
-            self.ada_zero = nn.Parameter(0.01 * torch.randn(4, channels))
-        self.rotary = spec.rope
-        if spec.rope:
-            self.theta = nn.Parameter(_rotary_rates(channels // 2, spec.attention_heads))
-        self.msa = Attention(channels, spec.attention_heads, spec.qk_norm)
-        self.ffn = nn.Sequential(
-            nn.Linear(channels, spec.ffn_factor * channels),
-            nn.SiLU(),
-            nn.Identity(),  # the official networks have a dropout here, which counts in the names
-            nn.Linear(spec.ffn_factor * channels, channels),
-        )
-
-    def forward(
-        self, x: Tensor, skip: Tensor, mod: Tensor | None, coords: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        """Tokens x and skip (B, L, channels), code (B or 1, mod_features), coordinates (L, 3), mask (L, L)."""
-        a, b, c, d = self._modulation(mod)
-        y = (1 + a) * F.layer_norm(x, x.shape[-1:]) + b
-        y = y + self.msa(y, self._angles(coords), mask)
-        y = self.ffn(y)
-        y = (x + c * y) * torch.rsqrt(1 + c * c)
-        return (y + d * skip) * torch.rsqrt(1 + d * d)
-
-    def _angles(self, coords: Tensor) -> Tensor | None:
-        if not self.rotary:
-            return None
-        # No matrix product: autocast would round the angles of far tokens.
-        x, y, z = (c[:, None] * rate for c, rate in zip(coords.unbind(1), self.theta, strict=True))
-        return x + y + z
-
-    def _modulation(self, mod: Tensor | None) -> tuple[Tensor, ...]:
-        if isinstance(self.ada_zero, nn.Parameter):
-            return self.ada_zero.unbind(0)
-        return self.ada_zero(mod).unflatten(-1, (4, 1, -1)).unbind(-3)
-
-
-def _rotary_rates(pairs: int, heads: int) -> Tensor:
-    """First guess of the rates of rotation, rad a token: each head holds all scales, in random directions."""
-    rates = 10.0 ** -torch.linspace(0, 2, pairs // heads).repeat(heads)
-    directions = F.normalize(torch.randn(3, pairs), dim=0)
-    return rates * directions
+    places: Places
+    dates: Tensor
 
 
 class Transformer(nn.Module):
@@ -222,7 +160,6 @@ class Transformer(nn.Module):
     """
 
     coords: Tensor
-    mask: Tensor | None
 
     def __init__(self, spec: TransformerSpec):
         super().__init__()
@@ -235,10 +172,11 @@ class Transformer(nn.Module):
         if spec.mod_features:
             self.diffusion_time_encoder = SineEncoding(spec.mod_features)
         self.register_buffer("coords", coordinates(spec.tokens), persistent=False)
-        mask = None if spec.window_size is None else window_mask(spec.tokens, spec.window_size)
-        self.register_buffer("mask", mask, persistent=False)
+        tiles = None if spec.window_size is None else Tiles.of(spec.tokens, spec.window_size)
+        for name in _TILES:
+            self.register_buffer(f"tiles_{name}", None if tiles is None else getattr(tiles, name), persistent=False)
 
-    def forward(self, x: Tensor, t: Tensor, date: Tensor) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, date: Tensor | Conditions) -> Tensor:
         """One evaluation.
 
         Parameters
@@ -247,19 +185,42 @@ class Transformer(nn.Module):
             Windows of scaled noisy latents.
         t : Tensor () or (B,) or (1,)
             Code of the noise level.
-        date : integer Tensor (K, 4) or (B, K, 4)
-            Year, month, day, hour of each time.
+        date : integer Tensor (K, 4) or (B, K, 4), or Conditions
+            Year, month, day, hour of each time; or what `prepare` made of them.
 
         Returns
         -------
         Tensor (B, K, h, w, C)
         """
-        skip = self._tokens(x, date)
-        y = skip + self.positions()
-        mod = self.modulation(t).to(x.dtype) if self.spec.mod_features else None
-        for block in self.blocks:
-            y = block(y, skip, mod, self.coords, self.mask)
-        return self._untokens(self.out_proj(y))
+        known = date if isinstance(date, Conditions) else self.prepare(date)
+        tiles = self._tiles()
+        with full(x.device):
+            skip = self._tokens(x, known.dates.to(x.dtype))
+            y = skip + known.places.positions.to(x.dtype)
+            mod = self.modulation(t).to(x.dtype) if self.spec.mod_features else None
+        for block, rotation in zip(self.blocks, known.places.rotations, strict=True):
+            y = block(y, skip, mod, rotation, tiles)
+        with full(x.device):
+            return self._untokens(self.out_proj(y))
+
+    def places(self) -> Places:
+        """Compute what all evaluations share."""
+        with full(self.coords.device):
+            rotations = tuple(cast(Block, block).rotation(self.coords) for block in self.blocks)
+            return Places(self.positions(), rotations)
+
+    def prepare(self, date: Tensor, places: Places | None = None) -> Conditions:
+        """Compute what evaluations at the same dates share; given to `forward` in their place, it changes no bit.
+
+        Parameters
+        ----------
+        date : integer Tensor (K, 4) or (B, K, 4)
+            Year, month, day, hour of each time.
+        places : Places, optional
+            What `places` computed before.
+        """
+        with full(self.coords.device):
+            return Conditions(self.places() if places is None else places, self._date_features(date))
 
     def modulation(self, t: Tensor) -> Tensor:
         """Code of the noise level: t () or (B,) to (1 or B, mod_features)."""
@@ -276,15 +237,29 @@ class Transformer(nn.Module):
         )
         return (t[:, None, None] + h[:, None] + w + linear.bias).flatten(0, 2)
 
-    def _tokens(self, x: Tensor, date: Tensor) -> Tensor:
-        """Project patches, and the date codes that all of them share, to tokens (B, L, hid_channels)."""
+    def _date_features(self, date: Tensor) -> Tensor:
+        """What the codes of dates (..., K, 4), which all pixels of a patch share, add to tokens: (..., hidden)."""
+        shared = self.in_proj.weight.tensor_split([self._own], 1)[1]
+        codes = date_codes(date.to(shared.device)).to(shared.dtype)
+        return F.linear(codes, shared.unflatten(1, (codes.shape[-1], -1)).sum(-1))
+
+    def _tokens(self, x: Tensor, dates: Tensor) -> Tensor:
+        """Project patches, and add the features of their dates: (B, L, hid_channels)."""
         p, q, r = self.spec.patch_size
         x = x.unflatten(3, (-1, r)).unflatten(2, (-1, q)).unflatten(1, (-1, p))
         x = x.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(4).flatten(1, 3)
-        own, shared = self.in_proj.weight.tensor_split([x.shape[-1]], 1)
-        codes = date_codes(date.to(x.device)).to(x.dtype)
-        shared = shared.unflatten(1, (codes.shape[-1], -1)).sum(-1)
-        return F.linear(x, own, self.in_proj.bias) + F.linear(codes, shared).unsqueeze(-2)
+        own = self.in_proj.weight.tensor_split([self._own], 1)[0]
+        return F.linear(x, own, self.in_proj.bias) + dates.unsqueeze(-2)
+
+    @property
+    def _own(self) -> int:
+        """Inputs of a token that are its own: those after them are codes of dates."""
+        return prod(self.spec.patch_size) * self.spec.in_channels
+
+    def _tiles(self) -> Tiles | None:
+        if self.spec.window_size is None:
+            return None
+        return Tiles(*(self.get_buffer(f"tiles_{name}") for name in _TILES))
 
     def _untokens(self, y: Tensor) -> Tensor:
         y = y.unflatten(-1, (self.spec.in_channels, *self.spec.patch_size)).unflatten(1, self.spec.tokens)

@@ -19,7 +19,15 @@ from xappa.observations.cf_roles import find_coordinates, meaning_of, with_produ
 from xappa.observations.columns import notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, counted, is_one_form
-from xappa.observations.names import QUANTITIES, Naming, require_coordinates, require_one_each, require_quantities
+from xappa.observations.names import (
+    NEEDED,
+    QUANTITIES,
+    Naming,
+    require_coordinates,
+    require_one_each,
+    require_quantities,
+)
+from xappa.observations.own import is_own, keepable, own_attrs
 from xappa.observations.periods import to_periods
 from xappa.observations.times import to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
@@ -65,7 +73,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
     sources: dict[str, list[str]] = {}
     for name in candidates:
-        if (meaning := meaning_of(ds[name], level, naming)) is not None:
+        if (meaning := meaning_of(ds[name], level, naming) or _own(ds, name, places, naming)) is not None:
             sources.setdefault(meaning, []).append(name)
     known = {meaning: names[0] for meaning, names in sources.items()}
     unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])}
@@ -79,6 +87,13 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
     return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
+
+
+def _own(ds: xr.Dataset, name: str, places: Mapping[str, str], naming: Naming) -> str | None:
+    """What a variable of no known quantity is called, if it is to be kept."""
+    own = naming.own(name) or (name if is_own(ds[name]) else None)
+    dims = {dim for place in NEEDED for dim in ds[places[place]].dims}
+    return own if own is not None and keepable(ds[name], dims) else None
 
 
 def _ancillary(ds: xr.Dataset) -> set[str]:
@@ -117,23 +132,32 @@ def _flattened(
     flat = {name: _rows(_along_obs(ds[name].variable, sizes), kept) for name in names}
     flat |= {name: _place(meaning, ds[name], sizes, kept) for meaning, name in usable.items()}
     units, assumed = _units(flat, {**usable, **group}, naming)
+    own = {
+        meaning: own_attrs(ds[name].attrs, units.pop(meaning, None))
+        for meaning, name in group.items()
+        if meaning not in QUANTITIES
+    }
     maps = conversions((meaning, found, _expected(meaning)) for meaning, found in units.items())
     coordinates = {
         meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
         for meaning, name in usable.items()
     }
-    values = {meaning: maps[meaning, units[meaning]].value(flat[name].data) for meaning, name in group.items()}
+    values = {
+        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
+        for meaning, name in group.items()
+    }
     errors = {}
     for meaning, name in group.items():
         if (error := related[name]) is not None:
-            found = flat[error].attrs.get("units", units[meaning])
-            convert = conversions([(error, found, _expected(meaning))])[error, found]
+            expected = str(own[meaning].get("units", "")) if meaning in own else _expected(meaning)
+            found = str(flat[error].attrs.get("units", units.get(meaning, expected)))
+            convert = conversions([(error, found, expected or found)])[error, found]
             errors[meaning] = convert.deviation(flat[error].data)
     lengths: dict[str, np.ndarray] = {}
     if bounds is not None:
         lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
     attrs = notes({}, {}, [name for name in assumed if name in group])
-    obs = build(coordinates, values, errors, attrs, lengths)
+    obs = build(coordinates, values, errors, attrs, lengths, own)
     if kept is not None:
         obs.attrs["elements_padding"] = int(kept.size - kept.sum())
     return _with_own_flags(obs, ds, group, sizes, kept) if not lengths else obs
@@ -190,6 +214,10 @@ def _units(
         if meaning in UNITLESS:
             continue
         found = naming.told_units(name, meaning) or flat[name].attrs.get("units")
+        if meaning not in QUANTITIES and meaning not in COORDINATE_UNITS:
+            if found:
+                units[meaning] = str(found)
+            continue
         if not found:
             assumed.append(meaning)
         units[meaning] = str(found) if found else _expected(meaning)

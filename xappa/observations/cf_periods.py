@@ -29,7 +29,8 @@ def bounds_of(ds: xr.Dataset, time: str) -> xr.DataArray | None:
 
 def is_over_period(meaning: str, attrs: Mapping[str, Any]) -> bool:
     """Whether values of a variable with these attributes are over a period, not of an instant."""
-    methods = str(attrs.get("cell_methods", QUANTITIES[meaning].cell_methods))
+    usual = QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else ""
+    methods = str(attrs.get("cell_methods", usual))
     return any(f"time: {method}" in methods for method in _OVER_PERIOD)
 
 

@@ -33,6 +33,8 @@ _HUMIDITY = (1.7e-3, 1.4e-3, 1.1e-3, 7e-4, 4e-4, 2.5e-4, 1.1e-4, 7e-5)
 TABLES: dict[str, dict[str, float | dict[float, float]]] = {
     "ecmwf-like": {
         "2m_temperature": 2.0,
+        "maximum_2m_temperature": 2.0,
+        "minimum_2m_temperature": 2.0,
         "10m_u_component_of_wind": 3.0,
         "10m_v_component_of_wind": 3.0,
         "10m_wind_speed": 3.0,
@@ -70,11 +72,11 @@ def observation_errors(name: str, *, grid: float | None = None) -> dict[str, flo
     Parameters
     ----------
     name : str
-        ``"ecmwf-like"``: land stations and radiosondes as ECMWF prescribed them in 2002, without representativeness
-        for a coarser grid: 2 m temperature 2 K, 10 m wind components 3 m/s, pressure 100 Pa (7 gpm, about 80 Pa,
-        rounded up), radiosondes by level (geopotential from gpm, rounded to 1 m2 s-2). Humidity was prescribed as
-        relative humidity, 0.17 (0.28 below 233 K): here times the saturation humidity of the standard atmosphere,
-        rounded.
+        ``"ecmwf-like"``: land stations and radiosondes as ECMWF prescribed them in 2002, without representativeness for
+        a coarser grid: 2 m temperature 2 K (taken for its extremes too), 10 m wind components 3 m/s, pressure 100 Pa (7
+        gpm, about 80 Pa, rounded up), radiosondes by level (geopotential from gpm, rounded to 1 m2 s-2). Humidity was
+        prescribed as relative humidity, 0.17 (0.28 below 233 K): here times the saturation humidity of the standard
+        atmosphere, rounded.
         ``"speedy-twin"``: what is usual in twin experiments with the SPEEDY model: 1 K, 1 m/s, 1 g/kg, 1 hPa.
     grid : float, optional
         Degrees between grid points of the model: adds what they cannot represent, beyond the 40 km of ECMWF's model of
@@ -113,10 +115,10 @@ def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
     obs : Dataset
         Observations in the one form.
     error : mapping, str or float
-        Deviation by quantity (any known spelling), the name of a table, or one deviation if there is one quantity. A
-        deviation is a number in the vocabulary's units, text with units (``"1 K"``), or a mapping from level (hPa) to
-        numbers, taken linear in log-pressure and constant beyond its ends. One for a wind speed holds for the
-        components that were derived from it, unless they have their own.
+        Deviation by quantity (any known spelling; your own by their names), the name of a table, or one deviation if
+        there is one quantity. A deviation is a number in the quantity's units, text with units (``"1 K"``), or a
+        mapping from level (hPa) to numbers, taken linear in log-pressure and constant beyond its ends. One for a wind
+        speed holds for the components that were derived from it, unless they have their own.
 
     Returns
     -------
@@ -160,12 +162,13 @@ def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[fl
     problems: list[str] = []
     result: dict[str, float | Mapping[float, float]] = {}
     for key, deviation in error.items():
-        name = quantity_of(str(key))
+        name = str(key) if str(key) in quantities(obs) else quantity_of(str(key))
         if name is None:
             problems.append(f"{key!r} is no known quantity{nearest_names(str(key), QUANTITIES)}")
             continue
         try:
-            result[name] = _numbers(deviation, name)
+            units = QUANTITIES[name].units if name in QUANTITIES else str(obs[name].attrs.get("units", ""))
+            result[name] = _numbers(deviation, units)
         except (OptionError, UnitsError) as problem:
             problems.append(f"{key}: {problem}")
     if problems:
@@ -173,17 +176,16 @@ def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[fl
     return result
 
 
-def _numbers(deviation: Deviation, name: str) -> float | Mapping[float, float]:
+def _numbers(deviation: Deviation, units: str) -> float | Mapping[float, float]:
     if isinstance(deviation, Mapping):
-        return {float(level): _number(value, name) for level, value in sorted(deviation.items())}
-    return _number(deviation, name)
+        return {float(level): _number(value, units) for level, value in sorted(deviation.items())}
+    return _number(deviation, units)
 
 
-def _number(deviation: float | str, name: str) -> float:
+def _number(deviation: float | str, expected: str) -> float:
     value: object = deviation
     if isinstance(deviation, str) and (match := re.fullmatch(r"\s*([-+.\deE]+)\s*(.*)", deviation)):
         number, units = match.groups()
-        expected = QUANTITIES[name].units
         try:
             value = linear(units.strip() or expected, expected).deviation(float(number))
         except ValueError as error:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.names import NEEDED, QUANTITIES
+from xappa.observations.own import is_own, own_attrs
 from xappa.observations.reported import NEAR_GROUND
 from xappa.vocabulary import VARIABLES
 
@@ -53,8 +54,10 @@ def quantities(obs: xr.Dataset) -> list[str]:
     return [str(name) for name in obs.data_vars if not str(name).endswith(("_error", "_flag"))]
 
 
-def quantity_attrs(name: str) -> dict[str, str]:
-    """CF attributes of a reported quantity."""
+def quantity_attrs(name: str, own: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """CF attributes of a reported quantity: those of the vocabulary, else those in `own`."""
+    if name not in QUANTITIES:
+        return dict((own or {}).get(name, own_attrs({}, None)))
     variable = QUANTITIES[name]
     attrs = {"units": variable.units, "standard_name": variable.standard_name, "long_name": variable.long_name}
     methods = variable.cell_methods if name in VARIABLES or variable.cell_methods != "time: point" else ""
@@ -67,6 +70,7 @@ def build(
     errors: Mapping[str, Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
     periods: Mapping[str, Any] | None = None,
+    own: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> xr.Dataset:
     """Observations in the one form, from arrays.
 
@@ -83,6 +87,8 @@ def build(
         Attributes to add.
     periods : mapping of str to array of timedelta64, shape (obs,), optional
         Period of each quantity that is one over a period, where reports have others too. They get rows of their own.
+    own : mapping of str to mapping, optional
+        Attributes of quantities that the vocabulary does not have, see `own_attrs`.
 
     Returns
     -------
@@ -93,14 +99,16 @@ def build(
     ObservationError
         If there is not one report, or an upper-air quantity comes without any level.
     """
-    errors = errors or {}
+    errors, own = errors or {}, own or {}
     if "level" not in coordinates:
         values, errors = _near_ground(values), _near_ground(errors)
-    parts = [_part_over_period(coordinates, name, values, errors, period) for name, period in (periods or {}).items()]
+    parts = [
+        _part_over_period(coordinates, name, values, errors, period, own) for name, period in (periods or {}).items()
+    ]
     values = {name: array for name, array in values.items() if name not in (periods or {})}
     if values or not parts:
         errors = {name: array for name, array in errors.items() if name in values}
-        parts.insert(0, _build(coordinates, values, errors))
+        parts.insert(0, _build(coordinates, values, errors, own))
     parts = [part for part in parts if part.sizes["obs"]] or parts[:1]
     if not parts[0].sizes["obs"]:
         raise ObservationError("There is not one report: the source is empty. Expected at least one row")
@@ -115,7 +123,12 @@ def _near_ground(by_name: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part_over_period(
-    coordinates: Mapping[str, Any], name: str, values: Mapping[str, Any], errors: Mapping[str, Any], period: Any
+    coordinates: Mapping[str, Any],
+    name: str,
+    values: Mapping[str, Any],
+    errors: Mapping[str, Any],
+    period: Any,
+    own: Mapping[str, Mapping[str, Any]],
 ) -> xr.Dataset:
     """The reports of one quantity over a period, as far as they can be told without computing."""
     length = np.broadcast_to(np.asarray(period, "timedelta64[s]"), np.shape(values[name]))
@@ -124,13 +137,18 @@ def _part_over_period(
         there &= ~np.isnan(values[name])
     rows = np.flatnonzero(there)
     places = {key: np.asarray(array)[rows] for key, array in coordinates.items()} | {"period": length[rows]}
-    return _build(places, {name: values[name][rows]}, {name: errors[name][rows]} if name in errors else {})
+    return _build(places, {name: values[name][rows]}, {name: errors[name][rows]} if name in errors else {}, own)
 
 
-def _build(coordinates: Mapping[str, Any], values: Mapping[str, Any], errors: Mapping[str, Any]) -> xr.Dataset:
+def _build(
+    coordinates: Mapping[str, Any],
+    values: Mapping[str, Any],
+    errors: Mapping[str, Any],
+    own: Mapping[str, Mapping[str, Any]],
+) -> xr.Dataset:
     _require_levels(coordinates, values)
     obs = xr.Dataset(
-        {name: ("obs", array, quantity_attrs(name)) for name, array in values.items()},
+        {name: ("obs", array, quantity_attrs(name, own)) for name, array in values.items()},
         coords={
             name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates
         },
@@ -144,7 +162,7 @@ def _build(coordinates: Mapping[str, Any], values: Mapping[str, Any], errors: Ma
 def _require_levels(coordinates: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     if "level" in coordinates:
         return
-    upper = [name for name in values if QUANTITIES[name].upper_air]
+    upper = [name for name in values if name in QUANTITIES and QUANTITIES[name].upper_air]
     if not upper:
         return
     near = {"temperature": "2m_temperature"} | {f"{c}_component_of_wind": f"10m_{c}_component_of_wind" for c in "uv"}
@@ -160,11 +178,14 @@ def set_error(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
     """`obs` with the error deviations of one quantity; those that are not above zero count as unknown (NaN)."""
     error = error.where((error > 0) & np.isfinite(error)).reset_coords(drop=True)
     quantity = obs[name].attrs
+    text = str(quantity.get("long_name", name))
+    text = text if name not in QUANTITIES else f"{text[:1].lower()}{text[1:]}"
     error.attrs = {
-        "units": quantity["units"],
+        "units": quantity.get("units"),
         "standard_name": f"{quantity.get('standard_name', name)} standard_error",
-        "long_name": f"Error deviation of {quantity['long_name'][:1].lower()}{quantity['long_name'][1:]}",
+        "long_name": f"Error deviation of {text}",
     }
+    error.attrs = {key: value for key, value in error.attrs.items() if value is not None}
     related = quantity.get("ancillary_variables", "").split()
     obs = obs.assign({f"{name}_error": error})
     if f"{name}_error" not in related:
@@ -180,9 +201,12 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and bool(names)
         and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
         and np.issubdtype(ds["time"].dtype, np.datetime64)
-        and all(name in QUANTITIES and ds[name].attrs.get("units") == QUANTITIES[name].units for name in names)
+        and all(
+            ds[name].attrs.get("units") == QUANTITIES[name].units if name in QUANTITIES else is_own(ds[name])
+            for name in names
+        )
         and all(str(name).rsplit("_", 1)[0] in names for name in ds.data_vars if str(name) not in names)
-        and ("level" in ds.coords or not any(QUANTITIES[name].upper_air for name in names))
+        and ("level" in ds.coords or not any(QUANTITIES[n].upper_air for n in names if n in QUANTITIES))
         and ds.coords.get("level", xr.DataArray(attrs={"units": "hPa"})).attrs.get("units") == "hPa"
         and ("period" not in ds.coords or ds["period"].dtype.kind == "m")
     )

@@ -6,9 +6,9 @@ References
 ----------
 .. [1] Ambaum (2020), Accurate, simple equation for saturated vapour pressure over water and ice, Q. J. R. Meteorol.
    Soc. 146, 4252-4258, https://doi.org/10.1002/qj.3899, equation 13.
-.. [2] WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter 3, equation 3.2 (reduction of
-   pressure to mean sea level) and annex 4.B (humidity).
-.. [3] WMO-No. 8, chapter 3, 3.7.3 and the U.S. Standard Atmosphere, 1976 (altimeter setting).
+.. [2] WMO-No. 8, Guide to Instruments and Methods of Observation, volume I: chapters on atmospheric pressure
+   (reduction to mean sea level) and on humidity.
+.. [3] WMO-No. 8, the same chapter, and the U.S. Standard Atmosphere, 1976 (altimeter setting).
 .. [4] WMO-No. 49, Technical Regulations: standard gravity 9.80665 m s-2 in the definition of the geopotential metre.
 .. [5] ICAO Doc 7488, Manual of the ICAO Standard Atmosphere, third edition, 1993.
 """

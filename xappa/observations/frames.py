@@ -9,6 +9,7 @@ from xappa.errors import ObservationError
 from xappa.observations import columns
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
+from xappa.observations.own import own_attrs
 from xappa.observations.tidy import from_tidy, tidy_columns
 from xappa.observations.units import conversions
 
@@ -53,9 +54,10 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     others = {str(column): frame[column] for column in frame.columns if column not in used}
     sources: dict[str, list[str]] = {}
     for name in others:
-        meaning, suffix = naming.quantity(name), ""
+        meaning, suffix = naming.quantity(name) or _own(others[name], naming), ""
         if meaning is None and name.endswith("_error"):
-            meaning, suffix = naming.quantity(name.removesuffix("_error")), "_error"
+            base = name.removesuffix("_error")
+            meaning, suffix = naming.quantity(base) or naming.own(base), "_error"
         if meaning is not None:
             sources.setdefault(meaning + suffix, []).append(name)
     require_one_each(sources)
@@ -63,6 +65,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     unknown = {name: int(series.notna().sum()) for name, series in others.items() if name not in known.values()}
     require_quantities(known, unknown)
     quantities = [meaning for meaning in known if meaning in QUANTITIES]
+    own = [meaning for meaning in known if meaning not in QUANTITIES and not meaning.endswith("_error")]
     told = {meaning: naming.told_units(known[meaning], meaning) for meaning in quantities}
     units = {meaning: found or QUANTITIES[meaning].units for meaning, found in told.items()}
     maps = conversions((meaning, unit, QUANTITIES[meaning].units) for meaning, unit in units.items())
@@ -73,5 +76,17 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
         values[meaning] = convert.value(given)
         if (error := known.get(f"{meaning}_error")) is not None:
             errors[meaning] = convert.deviation(columns.numbers(others[error])[0])
+    for name in own:
+        values[name], unreadable[name] = columns.numbers(others[known[name]])
+        if (error := known.get(f"{name}_error")) is not None:
+            errors[name] = columns.numbers(others[error])[0]
     assumed = [meaning for meaning, found in told.items() if found is None]
-    return build(coordinates, values, errors, columns.notes(unknown, unreadable, assumed))
+    notes = columns.notes(unknown, unreadable, assumed)
+    attrs = {name: own_attrs({}, naming.told_units(known[name], name)) for name in own}
+    return build(coordinates, values, errors, notes, own=attrs)
+
+
+def _own(column: pd.Series, naming: Naming) -> str | None:
+    """What a column of no known quantity is called, if it is to be kept: numbers that are wanted."""
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return naming.own(str(column.name)) if numeric else None

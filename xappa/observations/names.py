@@ -5,7 +5,7 @@ The order of trust: what the caller says (`Naming`), a WeatherBench name, CF att
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from xappa.errors import ObservationError, OptionError, nearest_names
@@ -83,6 +83,9 @@ class Naming:
         Name in the source to quantity or coordinate.
     units : mapping of str to str
         Name in the source, or of the quantity or coordinate, to units.
+    unknown : {"drop", "keep"} or collection of str
+        What becomes of names that are no known quantity: left out, kept as quantities of the user's own, or only these
+        kept. Those in `units` are kept as well.
 
     Raises
     ------
@@ -92,20 +95,33 @@ class Naming:
 
     rename: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
+    unknown: str | Collection[str] = "drop"
     _seen: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.unknown, str) and self.unknown not in ("drop", "keep"):
+            raise OptionError(f"unknown={self.unknown!r}: expected 'drop', 'keep', or the names that are kept")
         known = [*QUANTITIES, *COORDINATES]
         wrong = [
             f"{target!r} (for {source!r}){nearest_names(target, known)}"
             for source, target in self.rename.items()
-            if quantity_of(target) is None and coordinate_of(target) is None
+            if quantity_of(target) is None and coordinate_of(target) is None and self.own(source) is None
         ]
         if wrong:
             raise OptionError(
                 f"rename gives names that are unknown: {'; '.join(wrong)}. Quantities are {', '.join(QUANTITIES)}; "
-                f"coordinates are {', '.join(COORDINATES)}"
+                f"coordinates are {', '.join(COORDINATES)}. For a quantity of your own, which a function gives as "
+                "operator, say its units too: units={'<your name>': '1'}"
             )
+
+    def own(self, name: str) -> str | None:
+        """What a quantity that the vocabulary does not have is called, if `name` of the source is one to be kept."""
+        target = self.rename.get(name, name)
+        if quantity_of(target) is not None or coordinate_of(target) is not None or target.endswith(("_error", "_flag")):
+            return None
+        told = {name, target} & set(self.units)
+        kept = self.unknown == "keep" if isinstance(self.unknown, str) else bool({name, target} & set(self.unknown))
+        return target if told or kept else None
 
     def quantity(self, name: str) -> str | None:
         """Quantity that `name` of the source stands for, or None."""
@@ -176,7 +192,8 @@ def require_quantities(found: Iterable[str], unknown: Iterable[str]) -> None:
     texts = [f"{name!r}{nearest_names(name, known)}" for name in unknown[:8]]
     raise ObservationError(
         f"No known variable among {'; '.join(texts) or 'the columns (there is none beside the coordinates)'}. "
-        f"Known are {', '.join(QUANTITIES)}. Otherwise say it: rename={{'<your name>': '2m_temperature'}}"
+        f"Known are {', '.join(QUANTITIES)}. Otherwise say it: rename={{'<your name>': '2m_temperature'}}, or, for a "
+        "quantity of your own, its units: units={'<your name>': '1'}"
     )
 
 

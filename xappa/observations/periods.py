@@ -22,7 +22,7 @@ HOUR = np.timedelta64(3600, "s")
 NONE = np.timedelta64("NaT", "s")
 
 _HOURS = {"total_precipitation": 1, "total_precipitation_6hr": 6}
-_EXTREMES = ("maximum", "minimum")
+EXTREMES = ("maximum", "minimum")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class States:
     variable : str
         The model's variable.
     number : int
-        Consecutive states, the last of them at the report's time.
+        Consecutive states, the last of them at the report's time; of an extreme the most that a period can hold, those
+        at both its ends included.
     method : str
         ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"`` of them.
     """
@@ -46,7 +47,12 @@ class States:
 
 def method_of(name: str) -> str:
     """What a quantity is over its period: ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"``."""
-    found = re.match(r"time: (sum|maximum|minimum)", QUANTITIES[name].cell_methods)
+    return method_in(QUANTITIES[name].cell_methods)
+
+
+def method_in(cell_methods: str) -> str:
+    """What CF cell methods say of the time; ``"mean"`` where they say nothing of these."""
+    found = re.search(r"\btime: (sum|maximum|minimum)", cell_methods)
     return found.group(1) if found else "mean"
 
 
@@ -73,7 +79,7 @@ def states_of(name: str, period: np.timedelta64, variables: Container[str], step
     -------
     States or None
         None if the model's states cannot represent the period: an amount that is no multiple of the model's own, a mean
-        over less than a step or no multiple of it, an extreme of fewer than four states (which would miss it), or a
+        over less than a step or no multiple of it, an extreme over less than a step (of fewer than two states), or a
         variable that the model lacks.
     """
     period = own_period(name) if np.isnat(period) else period
@@ -88,11 +94,12 @@ def states_of(name: str, period: np.timedelta64, variables: Container[str], step
             if number == 1 or (number.is_integer() and number > 1 and own_period(variable) == step):
                 return States(variable, int(number), method)
         return None
-    source = name.split("_", 1)[1] if method in _EXTREMES else name
+    extreme = method in EXTREMES
+    source = name.split("_", 1)[1] if extreme else name
     number = period / step
-    if source not in variables or not number.is_integer() or number < (4 if method in _EXTREMES else 1):
+    if source not in variables or number < 1 or not (extreme or number.is_integer()):
         return None
-    return States(source, int(number), method)
+    return States(source, int(number) + extreme, method)
 
 
 def to_periods(values: Any, units: str | None = None, name: str = "period") -> np.ndarray:

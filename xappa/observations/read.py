@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.files import Aids, read_file, read_frame
 from xappa.observations.form import COORDINATE_ATTRS, concat
 from xappa.observations.names import Naming
+from xappa.observations.own import in_common_units, own_names
 from xappa.observations.quality import check
 from xappa.observations.stations import Table, station_table
 
@@ -34,6 +35,7 @@ def read_observations(
     derive: bool = True,
     stations: Table | Sequence[Table] | None = None,
     date: str | None = None,
+    unknown: str | Collection[str] = "drop",
 ) -> xr.Dataset:
     """Reports from a file, a table or a Dataset, in the one form, checked.
 
@@ -60,6 +62,10 @@ def read_observations(
         see `stations.station_table`.
     date : str, optional
         Date (ISO 8601) near which METAR reports were made, where the file's name does not tell.
+    unknown : {"drop", "keep"} or collection of str, default "drop"
+        What becomes of variables that are no known quantity: left out and counted, kept as quantities of your own (all
+        that are numbers along the reports; for a function as operator), or only those with these names kept. Those
+        whose units are told in `units` are kept in any case. Their values stay as they are, in their own units.
 
     Returns
     -------
@@ -92,7 +98,11 @@ def read_observations(
     >>> float(obs["2m_temperature"][0])
     280.15
     """
-    naming = Naming(rename or {}, units or {})
+    if not isinstance(unknown, str):
+        unknown = {*unknown, *own_names(error)}
+    elif unknown == "drop" and own_names(error):
+        unknown = own_names(error)
+    naming = Naming(rename or {}, units or {}, unknown)
     places = None if stations is None else station_table(stations)
     obs = _read(source, Aids(naming, places, date))
     naming.require_used()
@@ -126,7 +136,7 @@ def _read(source: Source, aids: Aids) -> xr.Dataset:
         )
     if not parts:
         raise ObservationError(f"The {type(source).__name__} of observations is empty. Expected at least one source")
-    return concat(parts)
+    return concat(in_common_units(parts))
 
 
 def _labelled(obs: xr.Dataset, key: str) -> xr.Dataset:

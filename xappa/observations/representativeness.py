@@ -14,8 +14,8 @@ References
 ----------
 .. [1] Janjic et al. (2018), On the representation error in data assimilation, Q. J. R. Meteorol. Soc. 144, 1257-1278,
    https://doi.org/10.1002/qj.3130.
-.. [2] Frehlich (2006), Adaptive data assimilation including the effect of spatial variations in observation error, Q.
-   J. R. Meteorol. Soc. 132, 1225-1257, https://doi.org/10.1256/qj.05.146 (representativeness from structure functions).
+.. [2] Representativeness from structure functions is after Frehlich (2006), Adaptive data assimilation including the
+   effect of spatial variations in observation error, Q. J. R. Meteorol. Soc. 132; the numbers here are not his.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ _REMAINDERS = (0.2424, 0.1898, 0.1552, 0.1128, 0.0795, 0.0529, 0.0315, 0.0142, 0
 _LEVELS = (1000.0, 850.0, 700.0, 500.0, 300.0, 250.0, 100.0)
 _NEAR: dict[str, tuple[float, float]] = {
     "2m_temperature": (9.4, 1.01),
+    "maximum_2m_temperature": (9.4, 1.01),
+    "minimum_2m_temperature": (9.4, 1.01),
     "2m_dewpoint_temperature": (14.9, 1.15),
     "2m_specific_humidity": (2.1e-6, 0.98),
     "mean_sea_level_pressure": (8.4e4, 1.62),

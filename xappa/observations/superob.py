@@ -91,7 +91,8 @@ def superob(
 
     References
     ----------
-    Berger and Forsythe (2004), Satellite wind superobbing, Met Office Forecasting Research Technical Report 451.
+    After Berger (2004), who superobbed satellite winds at the Met Office as a visiting scientist of the NWP SAF. The
+    variance is that of a mean of equally correlated numbers.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def superob(
     reports = derive_wind(reports)
     if error is not None:
         reports = with_errors(reports, error)
-    names = [name for name in quantities(reports) if QUANTITIES[name].units != "degree"]
+    names = [name for name in quantities(reports) if reports[name].attrs.get("units") != "degree"]
     shares = _shares(names, correlation)
     reports, known = _known_errors(reports, names)
     kinds = _kinds(reports)
@@ -130,7 +131,7 @@ def superob(
 def _shares(names: Sequence[str], correlation: float | Mapping[str, float]) -> dict[str, float]:
     given = correlation if isinstance(correlation, Mapping) else dict.fromkeys(names, correlation)
     wrong = [f"{name}: {value!r}" for name, value in given.items() if not 0 <= value <= 1]
-    unknown = [name for name in given if name not in QUANTITIES]
+    unknown = [name for name in given if name not in QUANTITIES and name not in names]
     if wrong or unknown:
         listed = "; ".join([*wrong, *(f"{name!r} is no known quantity" for name in unknown)])
         raise OptionError(f"correlation={correlation!r}: expected shares from 0 to 1 by quantity; found {listed}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import xarray as xr
 from xappa.observations import columns
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
-from xappa.observations.units import conversions
+from xappa.observations.own import own_attrs, require_one_unit
+from xappa.observations.units import Linear, conversions
 
 TIDY: dict[str, tuple[str, ...]] = {
     "variable": ("variable", "parameter", "quantity"),
@@ -34,14 +36,14 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     others = [column for column in frame.columns if column not in roles.values()]
     places, used = columns.coordinates(frame, others, naming)
     names = frame[roles["variable"]].astype(str)
-    meanings = names.map({name: naming.quantity(name) for name in names.unique()})
+    meanings = names.map({name: naming.quantity(name) or naming.own(name) for name in names.unique()})
     known = meanings.notna().to_numpy()
     unknown = {str(name): int(count) for name, count in names[~known].value_counts().items()}
     require_quantities(meanings[known].unique(), unknown)
     unknown |= {str(column): int(frame[column].notna().sum()) for column in others if column not in used}
     rows = pd.DataFrame({name: array[known] for name, array in places.items()})
     meaning = meanings[known].to_numpy(dtype=object)
-    factor, offset, assumed = _units(frame[known], roles, names[known].to_numpy(dtype=object), meaning, naming)
+    factor, offset, assumed, own = _units(frame[known], roles, names[known].to_numpy(dtype=object), meaning, naming)
     report, first = _reports(rows, meaning)
     data = {}
     unreadable = {}
@@ -57,7 +59,7 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
     coordinates = {name: array[known][first] for name, array in places.items()}
     attrs = columns.notes(unknown, unreadable, assumed)
-    return build(coordinates, data["observation"], errors, attrs)
+    return build(coordinates, data["observation"], errors, attrs, own=own)
 
 
 def _reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,8 +72,8 @@ def _reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _units(
     frame: pd.DataFrame, roles: Mapping[str, Hashable], names: np.ndarray, meaning: np.ndarray, naming: Naming
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Factor and offset of each row, and the quantities whose units had to be assumed."""
+) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]]]:
+    """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
     given = frame[roles["units"]].to_numpy(dtype=object) if "units" in roles else np.full(len(frame), None)
     rows = pd.DataFrame({"name": names, "meaning": meaning, "unit": given})
     unit = rows["unit"].astype("string").str.strip()
@@ -81,13 +83,19 @@ def _units(
     units, assumed = [], []
     for name, quantity, unit in zip(kinds["name"], kinds["meaning"], kinds["unit"], strict=True):
         found = naming.told_units(name, quantity) or (None if pd.isna(unit) else str(unit))
+        if quantity not in QUANTITIES:
+            units.append((quantity, found or ""))
+            continue
         if found is None and quantity not in assumed:
             assumed.append(quantity)
         units.append((quantity, found or QUANTITIES[quantity].units))
-    maps = conversions((quantity, unit, QUANTITIES[quantity].units) for quantity, unit in units)
+    theirs = {q: require_one_unit(q, [u for p, u in units if p == q]) for q, _ in units if q not in QUANTITIES}
+    maps = {(quantity, unit): Linear() for quantity, unit in theirs.items()}
+    maps |= conversions((q, unit, QUANTITIES[q].units) for q, unit in units if q in QUANTITIES)
     factor = np.array([maps[key].factor for key in units])[kind]
     offset = np.array([maps[key].offset or -0.0 for key in units])[kind]
-    return factor, offset, assumed
+    own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
+    return factor, offset, assumed, own
 
 
 def _spread(values: np.ndarray, report: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:

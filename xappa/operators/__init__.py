@@ -1,15 +1,15 @@
 """Observation operators H: from a trajectory of states to what an instrument would report.
 
-Geometries (`Interpolate`, `Nearest`, `Footprint`, `Grid`) say where fields are read, periods (`Average`, `Accumulate`)
-over how long, physics (`ColumnWater`, `Thickness`, `Sounder`, plain functions of a Dataset) what is read. They compose:
-``Footprint(radius=25) @ wind_speed``.
+Geometries (`Interpolate`, `Nearest`, `Footprint`, `Grid`) say where fields are read, periods (`Average`, `Accumulate`,
+`Maximum`, `Minimum`) over how long, physics (`ColumnWater`, `Thickness`, `Sounder`, plain functions of a Dataset) what
+is read. They compose: ``Footprint(radius=25) @ wind_speed``.
 """
 
 from __future__ import annotations
 
 from xappa.operators.base import Operator
 from xappa.operators.calculus import differentiate, interp
-from xappa.operators.chain import Accumulate, Average, Chain
+from xappa.operators.chain import Accumulate, Average, Chain, Maximum, Minimum
 from xappa.operators.columns import ColumnWater, Thickness
 from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
@@ -30,6 +30,8 @@ __all__ = [
     "Function",
     "Grid",
     "Interpolate",
+    "Maximum",
+    "Minimum",
     "Nearest",
     "Operator",
     "PerSource",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from xappa.grids.matching import positions
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.form import quantities
+from xappa.observations.own import is_own, units_to_match
 from xappa.operators import reports
 from xappa.operators.base import Operator
 from xappa.operators.columns import Columns, combined
 from xappa.operators.function import Function, Physics
 from xappa.operators.geometry import Geometry
 from xappa.operators.interpolate import Interpolate
+from xappa.operators.packing import blocks, linear
 from xappa.operators.periods import Period
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from xappa.grids.axes import Layout
 
 Array = np.ndarray
+
+BLOCK = 1 << 20  # weights of sums over levels that are made at once
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,6 +83,32 @@ class Accumulate(_Over):
         return f"sum over the {self.hours:g} hours before"
 
 
+class Maximum(_Over):
+    """Largest of the states of a period that ends at the report's time; see `extremes`."""
+
+    @property
+    def period(self) -> Period:
+        """The same as the geometries take it."""
+        return Period(self.hours, "maximum")
+
+    def describe(self) -> str:
+        """What the operator does, in words."""
+        return f"maximum over the {self.hours:g} hours before"
+
+
+class Minimum(_Over):
+    """Smallest of the states of a period that ends at the report's time; see `extremes`."""
+
+    @property
+    def period(self) -> Period:
+        """The same as the geometries take it."""
+        return Period(self.hours, "minimum")
+
+    def describe(self) -> str:
+        """What the operator does, in words."""
+        return f"minimum over the {self.hours:g} hours before"
+
+
 class Average(_Over):
     """Mean over the states of a period that ends at the report's time."""
 
@@ -108,8 +138,9 @@ class Chain(Operator):
         kinds = [0 if isinstance(a, _Over) else 1 if isinstance(a, Geometry) else 2 for a in self.links]
         if kinds != sorted(kinds) or kinds.count(0) > 1 or kinds.count(1) > 1:
             raise OptionError(
-                f"{self!r} cannot be composed: expected, from left to right, at most one period (Average, Accumulate), "
-                "at most one geometry (Interpolate, Nearest, Footprint, Grid), and then what makes fields"
+                f"{self!r} cannot be composed: expected, from left to right, at most one period (Average, Accumulate, "
+                "Maximum, Minimum), at most one geometry (Interpolate, Nearest, Footprint, Grid), and then what makes "
+                "fields"
             )
 
     @property
@@ -173,16 +204,23 @@ class Chain(Operator):
         if len(self.physics) == 1 and isinstance(self.physics[0], Columns):
             made = self.physics[0].made(spec, candidates, _units(obs), surface_height, mask)
             stencil, seen = self._read(obs, made.derived, times, surface_height, made.mask, made.by, made.names)
-            return combined(stencil, made), seen
+            if isinstance(stencil, Rows) and any(part.extreme for part in stencil.parts):
+                raise OperatorError(
+                    f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
+                )
+            weighted = [combined(b, made) for part in _stencils(stencil) for b in blocks(part, BLOCK, made.width)]
+            return (linear(weighted, times) if len(weighted) > 1 else weighted[0]), seen
         from xappa.operators.trace import trace
         from xappa.operators.view import State
 
         state = State(spec, layout, mask, surface_height)
-        traced = trace(_Composed(self.physics), state, times, candidates, _units(obs))
+        spare = {name for name in candidates if is_own(obs[name]) and f"{name}_error" not in obs}
+        traced = trace(_Composed(self.physics), state, times, candidates, _units(obs), spare)
         names = {output.name for output in traced.view.outputs}
         surface = None if surface_height is None else _on_grid(surface_height, spec, traced.view.derived)
         stencil, seen = self._read(obs, traced.view.derived, times, surface, traced.mask, traced.by, names)
-        return Rows((Part(stencil, traced.view),), times), seen
+        parts = stencil.parts if isinstance(stencil, Rows) else (Part(stencil),)
+        return Rows(tuple(replace(part, view=traced.view) for part in parts), times), seen
 
     def _read(
         self,
@@ -193,7 +231,7 @@ class Chain(Operator):
         mask: Array,
         by: Mapping[str, str],
         names: set[str],
-    ) -> tuple[Stencil, xr.Dataset]:
+    ) -> tuple[Stencil | Rows, xr.Dataset]:
         """Reading of made fields; what was observed and has no counterpart is flagged as unused."""
         others = {}
         for name in quantities(obs):
@@ -203,6 +241,11 @@ class Chain(Operator):
                 others[name] = flag
         obs = reports.with_flags(obs, others)
         return self.geometry.read(obs, derived, times, surface_height, mask=mask, by=by, period=self.period)
+
+
+def _stencils(read: Stencil | Rows) -> list[Stencil]:
+    """The stencils of a linear reading."""
+    return [part.stencil for part in read.parts] if isinstance(read, Rows) else [read]
 
 
 @dataclass(frozen=True)
@@ -258,7 +301,7 @@ def _candidates(obs: xr.Dataset) -> list[str]:
 
 
 def _units(obs: xr.Dataset) -> dict[str, str]:
-    return {name: str(obs[name].attrs.get("units", "")) for name in quantities(obs)}
+    return {name: units_to_match(obs[name]) for name in quantities(obs)}
 
 
 def _on_grid(field: Array, spec: StateSpec, derived: StateSpec) -> Array | None:

@@ -60,6 +60,11 @@ class Made:
     by: dict[str, str]
 
     @property
+    def width(self) -> int:
+        """Most channels that make up a field."""
+        return max((len(channel) for channel in self.channel), default=1)
+
+    @property
     def names(self) -> set[str]:
         """Quantities that they are compared with."""
         return set(self.derived.variables)
@@ -247,7 +252,7 @@ def integral(levels: Array, bottom: Array) -> Array:
 
 def combined(stencil: Stencil, made: Made) -> Stencil:
     """A reading of weighted sums as a reading of what they are sums of."""
-    most = max((len(channel) for channel in made.channel), default=1)
+    most = made.width
     channel = np.stack([np.resize(c, most) for c in made.channel])
     places = max(w.shape[1] for w in made.weight)
     weight = np.zeros((len(made.channel), most, places))
@@ -262,6 +267,8 @@ def combined(stencil: Stencil, made: Made) -> Stencil:
     # The sum's offset is read like the field: the weights of a row add up to what it is multiplied with.
     offset = stencil.offset + (stencil.weight * np.array(made.offset)[stencil.channel]).sum(axis=1)
     total, time, channels, cells = compact(total, entries[0], channels, entries[1])
+    # There are as many entries as levels times cells; half as wide indices hold them.
+    time, channels, cells = (a.astype(np.int32) for a in (time, channels, cells))
     return replace(stencil, time=time, channel=channels, cell=cells, weight=total, offset=offset)
 
 

@@ -17,7 +17,8 @@ equidistant projection, inverted, gives the place at a distance and an azimuth).
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from xappa.operators.geometry import Geometry, described
 Array = np.ndarray
 
 EARTH_RADIUS = 6371.0088  # km, mean radius of WGS 84
-BLOCK = 1 << 21  # nodes that are read at once
+BLOCK = 1 << 20  # corners of nodes that are read at once
 
 Size = float | str | Array
 
@@ -82,13 +83,39 @@ class Footprint(Geometry):
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
         rings = _rings(float(max(np.nanmax(along, initial=0), np.nanmax(across, initial=0))), spec)
         nodes, share = _nodes(rings)
-        blocks, step = [], max(1, BLOCK // (4 * len(share)))
+        # Channels of a pixel share their place.
+        sizes = np.stack([latitude, longitude, along, across, azimuth])
+        own, index = np.unique(sizes, axis=1, return_inverse=True, equal_nan=False)
+        found, step = [], max(1, BLOCK // (4 * len(share)))
+        for first in range(0, own.shape[1], step):
+            part = own[:, first : first + step]
+            found.append(_merged(part[0], part[1], part[2], part[3], part[4], nodes, share, spec))
+        whole, rows = _stacked(found), index.reshape(-1)
+        return Corners(whole.cell[rows], whole.weight[rows], whole.crossed[rows], whole.inside[rows])
+
+    def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Footprint, Array | None]]:
+        """See `Geometry.blocks`: by latitude, since fields of view near a pole touch many more cells than others."""
+        size = obs.sizes["obs"]
+        sizes = [np.asarray(_sizes(a, obs, size)) for a in (self.axes or (self.radius, self.radius)) if a is not None]
+        largest = max((float(np.nanmax(a, initial=0)) for a in sizes), default=0.0)
+        step = max(1, BLOCK // (16 * _rings(largest, spec) ** 2))
+        if size <= step:
+            yield self, None
+            return
+        order = np.argsort(np.abs(np.asarray(obs["latitude"].values, float)), kind="stable")
         for first in range(0, size, step):
-            part = slice(first, first + step)
-            blocks.append(
-                _merged(latitude[part], longitude[part], along[part], across[part], azimuth[part], nodes, share, spec)
-            )
-        return _stacked(blocks)
+            rows = np.sort(order[first : first + step])
+            yield self._of(rows, size), rows
+
+    def _of(self, rows: Array, size: int) -> Footprint:
+        """The same for some of the reports."""
+
+        def part(value: Any) -> Any:
+            each = not isinstance(value, str) and np.shape(value) == (size,)
+            return np.asarray(value)[rows] if each else value
+
+        axes = None if self.axes is None else (part(self.axes[0]), part(self.axes[1]))
+        return replace(self, radius=part(self.radius), axes=axes, azimuth=part(self.azimuth))
 
     def describe(self) -> str:
         """What the operator does, in words."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,11 @@ from xappa.observations.flags import Flag
 from xappa.observations.form import quantities
 from xappa.operators import reports
 from xappa.operators.base import Operator
+from xappa.operators.extremes import METHODS, by_state, missed, states_within
 from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, Heights
-from xappa.operators.periods import Period, groups
+from xappa.operators.packing import joined, linear
+from xappa.operators.periods import Group, Period, groups
+from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil, compact, concatenate
 from xappa.operators.vertical import EXTRAPOLATIONS, in_level
 from xappa.vocabulary import VARIABLES
@@ -73,7 +76,7 @@ class Geometry(Operator):
         *,
         mask: Array | None = None,
         layout: Layout | None = None,
-    ) -> tuple[Stencil, xr.Dataset]:
+    ) -> tuple[Stencil | Rows, xr.Dataset]:
         """See `Operator.__call__`; the attributes of the observations say what was done about heights.
 
         Raises
@@ -93,7 +96,7 @@ class Geometry(Operator):
         mask: Array | None = None,
         by: Mapping[str, str] | None = None,
         period: Period | None = None,
-    ) -> tuple[Stencil, xr.Dataset]:
+    ) -> tuple[Stencil | Rows, xr.Dataset]:
         """As a call, for fields that need not be a model's.
 
         Parameters
@@ -108,23 +111,61 @@ class Geometry(Operator):
         """
         reports.require_form(obs)
         obs, names = obs.compute(), quantities(obs)
-        flags = {name: reports.flags(obs, name) for name in names}
-        reader = _Reader(self, obs, spec, times, surface_height, mask, by or {})
-        known = [name for name in names if reader.represents(name, period)]
+        before = {name: reports.flags(obs, name) for name in names}
+        flags = {name: flag.copy() for name, flag in before.items()}
+        known = [name for name in names if _represented(name, obs, spec, period)]
         reports.require_known(obs, names, spec, bool(known))
-        reports.require_inside(obs, {name: flags[name] for name in known}, reader.place_reason, times, spec)
-        parts, problems = [], []
-        for name in names:
+        for name in set(names) - set(known):
             value = np.asarray(obs[name].values, float)
-            if name not in known:
-                reports.reject(flags[name], value, np.ones(len(value), bool), Flag.UNKNOWN_VARIABLE)
-                continue
-            part = concatenate(reader.rows(name, value, flags[name], period))
-            problems += reports.error_problems(obs, name, part)
-            parts.append(part)
+            reports.reject(flags[name], value, np.ones(len(value), bool), Flag.UNKNOWN_VARIABLE)
+        reason, uncorrected = np.zeros(obs.sizes["obs"], np.int8), 0
+        parts: list[Stencil] = []
+        extremes: list[Part] = []
+        for geometry, rows in self.blocks(obs, spec):
+            here = obs if rows is None else obs.isel(obs=rows)
+            reader = _Reader(geometry, here, spec, times, surface_height, mask, by or {})
+            reason[... if rows is None else rows] = reader.place_reason
+            for name in known:
+                flag = flags[name] if rows is None else flags[name][rows]
+                part = concatenate(reader.rows(name, np.asarray(here[name].values, float), flag, period))
+                extremes += _placed(reader.extremes, rows)
+                if rows is not None:
+                    flags[name][rows], part = flag, replace(part, observation=rows[part.observation])
+                parts.append(part)
+            uncorrected += reader.heights.uncorrected
+            reader.heights.uncorrected = uncorrected
+        reports.require_inside(obs, {name: before[name] for name in known}, reason, times, spec)
+        whole = parts + [part.stencil for part in extremes]
+        problems = [text for name in known for text in _error_problems(obs, name, whole)]
         if problems:
             raise ObservationError("Errors of observations are missing:" + "".join(f"\n- {text}" for text in problems))
-        return concatenate(parts), reports.with_flags(obs, flags).assign_attrs(reader.heights.attrs())
+        found = concatenate(parts) if rows is None else linear(parts, times)
+        if extremes:
+            found = joined([found, Rows(tuple(extremes), times)], times)
+        return found, reports.with_flags(obs, flags).assign_attrs(reader.heights.attrs())
+
+    def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Geometry, Array | None]]:
+        """Indices of reports that are read together, so that memory is bounded (None for all), and by what."""
+        return ((self, None),)
+
+
+def _represented(name: str, obs: xr.Dataset, spec: StateSpec, period: Period | None) -> bool:
+    """Whether any report of a quantity can be made of the state's variables."""
+    if name in spec.variables or (name == STATION and SEA in spec.variables):
+        return True
+    return any(group.states is not None for group in groups(name, obs, spec, period))
+
+
+def _error_problems(obs: xr.Dataset, name: str, parts: list[Stencil]) -> list[str]:
+    own = [part for part in parts if part.names == (name,)]
+    return reports.error_problems(obs, name, np.concatenate([part.error for part in own])) if own else []
+
+
+def _placed(extremes: list[Part], rows: Array | None) -> list[Part]:
+    """Extremes of some reports, numbered as in the whole."""
+    if rows is None:
+        return extremes
+    return [replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in extremes]
 
 
 class _Reader:
@@ -150,22 +191,19 @@ class _Reader:
             surface = _at(np.asarray(surface_height, float), obs, spec)
         self.heights = Heights(obs, surface, geometry.lapse_rate)
 
-    def represents(self, name: str, period: Period | None) -> bool:
-        """Whether any report of a quantity can be made of the state's variables."""
-        if name in self.spec.variables or (name == STATION and SEA in self.spec.variables):
-            return True
-        return any(group.states is not None for group in groups(name, self.obs, self.spec, period))
-
     def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[Stencil]:
         """Stencils of one quantity; `flag` is filled with why reports are left out."""
         reports.reject(flag, value, self.place_reason != Flag.GOOD, self.place_reason)
         parts = []
+        self.extremes: list[Part] = []
         for group in groups(name, self.obs, self.spec, period):
             if name == STATION and SEA in self.spec.variables and STATION not in self.spec.variables:
                 reports.reject(flag, value, group.member & np.isnan(self.heights.altitude), Flag.NO_HEIGHT)
                 parts.append(self._group(name, SEA, value, flag, group.member, 1, 1.0))
-            elif group.states is None or group.states.method in ("maximum", "minimum"):
+            elif group.states is None:
                 reports.reject(flag, value, group.member, Flag.PERIOD_NOT_REPRESENTABLE)
+            elif group.states.method in METHODS:
+                self.extremes += self._extremes(name, group, value, flag)
             else:
                 share = 1.0 if group.states.method == "sum" else 1 / group.states.number
                 parts.append(
@@ -198,6 +236,31 @@ class _Reader:
         offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
         return Stencil(steps, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
+
+    def _extremes(self, name: str, group: Group, value: Array, flag: Array) -> list[Part]:
+        """Readings of the states of a period, of which the largest or smallest counts."""
+        if group.states is None:
+            return []
+        variable, method, member = group.states.variable, group.states.method, group.member
+        states, enough, there = states_within(self.nodes, self.when, group.seconds, self.step)
+        reports.reject(flag, value, member & ~enough, Flag.PERIOD_NOT_REPRESENTABLE)
+        reports.reject(flag, value, member & ~there, Flag.OUTSIDE_TIMES)
+        channel, level_weight = self._channels(variable, value, flag, member)
+        used = np.flatnonzero(reports.good(flag, value) & member)
+        channel, level_weight, cell = channel[used], level_weight[used], self.corners.cell[used]
+        space, void = _masked(self._signed(variable, used), channel, level_weight, cell, self.mask)
+        flag[used[void]] = Flag.MASKED
+        rows = used[~void]
+        if not len(rows):
+            return []
+        weight, time, channel, cell = by_state(
+            states[rows], channel[~void], cell[~void], (level_weight[:, :, None] * space)[~void]
+        )
+        error = np.hypot(reports.errors(self.obs, name)[rows], missed(variable, self.step))
+        offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
+        code = np.zeros(len(rows), int)
+        found = Stencil(time, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
+        return [Part(found, extreme=method, states=states.shape[1])]
 
     def _place_reason(self) -> Array:
         latitude, longitude = (np.asarray(self.obs[name].values, float) for name in ("latitude", "longitude"))

@@ -85,7 +85,8 @@ class Heights:
 
         References
         ----------
-        WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter 3, equation 3.2.
+        WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter on atmospheric pressure
+        (reduction of low-level stations to mean sea level).
         """
         height, reported = self.altitude[rows], self.temperature[rows]
         believed = (reported > 180) & (reported < 335)

@@ -12,7 +12,8 @@ from xappa.models.state import StateSpec
 from xappa.operators.cached import Places, corners_at
 from xappa.operators.geometry import Geometry, described
 from xappa.operators.heights import LAPSE_RATE, standard_height
-from xappa.operators.stencil import Stencil
+from xappa.operators.rows import Rows
+from xappa.operators.stencil import Stencil, concatenate
 
 __all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "standard_height"]
 
@@ -65,7 +66,7 @@ def interpolate(
     Returns
     -------
     stencil : Stencil
-        One row a report that is used.
+        One row a report that is used; extremes over a period, which are no sums, are not among them.
     obs : Dataset
         The observations with ``<name>_flag`` for all quantities, and what was done about heights in the attrs
         ``height_correction`` and ``height_correction_unknown_altitude`` (number of reports).
@@ -75,4 +76,7 @@ def interpolate(
     ObservationError
         If no report lies inside the times, no quantity is one of the model's, or an error is missing.
     """
-    return Interpolate(lapse_rate=lapse_rate)(obs, spec, times, surface_height, mask=mask)
+    found, seen = Interpolate(lapse_rate=lapse_rate)(obs, spec, times, surface_height, mask=mask)
+    if isinstance(found, Rows):
+        found = concatenate([part.stencil for part in found.parts if part.extreme is None])
+    return found, seen

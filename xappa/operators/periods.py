@@ -10,7 +10,7 @@ import xarray as xr
 
 from xappa.models.state import StateSpec
 from xappa.observations.names import QUANTITIES
-from xappa.observations.periods import NONE, States, states_of
+from xappa.observations.periods import EXTREMES, NONE, States, method_in, states_of
 
 Array = np.ndarray
 
@@ -22,7 +22,7 @@ class Period:
     Parameters
     ----------
     hours : float
-    method : {"sum", "mean"}
+    method : {"sum", "mean", "maximum", "minimum"}
     """
 
     hours: float
@@ -38,10 +38,13 @@ class Group:
     member : array of bool, (N,)
     states : States or None
         None where the model's states cannot represent the period.
+    seconds : float
+        Length of the period; NaN for an instant.
     """
 
     member: Array
     states: States | None
+    seconds: float = np.nan
 
 
 def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = None) -> list[Group]:
@@ -58,8 +61,10 @@ def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = No
     size = obs.sizes["obs"]
     if told is not None:
         number = told.hours / spec.step_hours
-        fits = name in spec.variables and number.is_integer() and number >= 1
-        return [Group(np.ones(size, bool), States(name, int(number), told.method) if fits else None)]
+        extreme = told.method in EXTREMES
+        fits = name in spec.variables and (number.is_integer() or extreme) and number >= 1
+        states = States(name, int(number) + extreme, told.method) if fits else None
+        return [Group(np.ones(size, bool), states, told.hours * 3600)]
     lengths = np.full(size, NONE)
     if "period" in obs.coords:
         lengths = np.asarray(obs["period"].values).astype("timedelta64[s]")
@@ -67,14 +72,21 @@ def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = No
     found = []
     for code in np.unique(codes):
         length: Any = np.array(code).astype("timedelta64[s]")[()]
-        found.append(Group(codes == code, _states(name, length, spec)))
+        methods = str(obs[name].attrs.get("cell_methods", ""))
+        seconds = np.nan if np.isnat(length) else float(length / np.timedelta64(1, "s"))
+        found.append(Group(codes == code, _states(name, length, spec, methods), seconds))
     return found
 
 
-def _states(name: str, length: np.timedelta64, spec: StateSpec) -> States | None:
+def _states(name: str, length: np.timedelta64, spec: StateSpec, methods: str) -> States | None:
     if np.isnat(length) and name in spec.variables:
         return States(name, 1, "mean")
     if name in QUANTITIES:
         return states_of(name, length, spec.variables, spec.step)
-    number = length / spec.step
-    return States(name, int(number), "mean") if name in spec.variables and float(number).is_integer() else None
+    # A quantity of the user's own says itself what it is over its period.
+    number, method = float(length / spec.step), method_in(methods)
+    if name not in spec.variables or np.isnan(number) or number < 1:
+        return None
+    if method in EXTREMES:
+        return States(name, int(number) + 1, method)
+    return States(name, int(number), method) if number.is_integer() else None

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from xappa.errors import OperatorError
 from xappa.operators.reading import Reading
-from xappa.operators.rows import Rows
+from xappa.operators.reading_extremes import Extreme, extreme
+from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import name_of
 from xappa.operators.view import View
@@ -35,6 +36,8 @@ class Gathered(torch.nn.Module):
         As for `Reading`. Its effect is taken as that of an error of one sign throughout a channel, channel by channel
         and independently, around the climatology.
     extra_variance : array of float, (M,), optional
+    method, states
+        See `Part`.
     """
 
     climatology: Tensor
@@ -52,8 +55,11 @@ class Gathered(torch.nn.Module):
         scale: Tensor,
         representation: Tensor | None = None,
         extra_variance: Array | None = None,
+        method: str | None = None,
+        states: int = 1,
     ) -> None:
         super().__init__()
+        self.method, self.states = method, states
         self.view, self.times, self.name = view, times, name_of(view.function)
         shape = (len(times), *view.derived.shape)
         row, column = np.divmod(stencil.cell, shape[-1])
@@ -80,7 +86,11 @@ class Gathered(torch.nn.Module):
         made = self.view(fields, self.times).to(self.weight.dtype).flatten()
         index = self.index.flatten()
         picked = made[index] if made.is_cuda else made.index_select(0, index)
-        found = (picked.unflatten(0, self.index.shape) * self.weight).sum(dim=-1)
+        found = picked.unflatten(0, self.index.shape) * self.weight
+        if self.method is None:
+            found = found.sum(dim=-1)
+        else:
+            found = extreme(found.unflatten(1, (self.states, -1)).sum(dim=-1), self.method)
         if not bool(torch.isfinite(found.detach()).all()):
             self._complain(found.detach())
         return found
@@ -190,22 +200,24 @@ def make_reading(
     readings: list[torch.nn.Module] = []
     for part, start, end in zip(rows.parts, ends[:-1], ends[1:], strict=True):
         extra = None if extra_variance is None else extra_variance[start:end]
+        if part.view is None and part.extreme is not None:
+            found = part.stencil, part.states, part.extreme, frames, climatology, scale
+            readings.append(Extreme(*found, representation=representation, extra_variance=extra, dtype=dtype))
+            continue
         if part.view is None:
             linear = Reading(
                 part.stencil, climatology, scale, representation=representation, extra_variance=extra, dtype=dtype
             )
             readings.append(_Subset(linear, frames))
             continue
-        readings.append(
-            _gathered(part.view, rows, part.stencil, frames, climatology, scale, representation, extra, dtype)
-        )
+        readings.append(_gathered(part.view, part, rows, frames, climatology, scale, representation, extra, dtype))
     return Readings(readings, frames)
 
 
 def _gathered(
     view: View,
+    part: Part,
     rows: Rows,
-    stencil: Stencil,
     frames: tuple[int, ...],
     climatology: Array,
     scale: Array,
@@ -218,6 +230,7 @@ def _gathered(
 
     index = list(frames)
     times = rows.times[index]
-    moved = stencil.at(rows.frames)
+    moved = part.stencil.at(rows.frames)
     error = None if representation is None else tensor(representation)
-    return Gathered(view, moved, times, tensor(climatology[index]), tensor(scale), error, extra)
+    fields = tensor(climatology[index]), tensor(scale)
+    return Gathered(view, moved, times, *fields, error, extra, part.extreme, part.states)

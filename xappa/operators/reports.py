@@ -11,7 +11,6 @@ from xappa.errors import ObservationError, nearest_names
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
 from xappa.observations.form import quantities
-from xappa.operators.stencil import Stencil
 
 Array = np.ndarray
 
@@ -116,12 +115,12 @@ def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, t
     )
 
 
-def error_problems(obs: xr.Dataset, name: str, part: Stencil) -> list[str]:
+def error_problems(obs: xr.Dataset, name: str, used: Array) -> list[str]:
     """What is wrong with the errors of the reports that are used."""
-    wrong = int((~(np.isfinite(part.error) & (part.error > 0))).sum())
+    wrong = int((~(np.isfinite(used) & (used > 0))).sum())
     if not wrong:
         return []
-    found = f"{wrong} of {len(part)} used reports have none above 0" if f"{name}_error" in obs else "there are none"
+    found = f"{wrong} of {len(used)} used reports have none above 0" if f"{name}_error" in obs else "there are none"
     return [
         f"{name}: found {found}; expected the standard deviation of each report's error, in "
         f"{obs[name].attrs.get('units', 'its units')}: give error={{{name!r}: ...}}, or a variable {name}_error"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 
 from xappa.errors import OperatorError, UnitsError
 from xappa.observations.names import quantity_of
+from xappa.observations.own import OF_OPERATOR
 from xappa.observations.units import Linear, linear
 
 ONLY = "the result"
@@ -39,6 +40,7 @@ def matched(
     candidates: Sequence[str],
     users: Mapping[str, str],
     function: str,
+    spare: Collection[str] = (),
 ) -> dict[str, str]:
     """Which observed quantity each field is compared with.
 
@@ -54,6 +56,8 @@ def matched(
         The user's names of variables -> WeatherBench names.
     function : str
         For messages.
+    spare : collection of str
+        Candidates that only a result of their name is compared with.
 
     Returns
     -------
@@ -80,8 +84,9 @@ def matched(
     if pairs:
         return pairs
     name = next(iter(result))
-    if single and len(candidates) == 1:
-        return {name: candidates[0]}
+    meant = [candidate for candidate in candidates if candidate not in spare] or candidates
+    if single and len(meant) == 1:
+        return {name: meant[0]}
     if single:
         text = f"a DataArray named {name!r}" if name != ONLY else "a DataArray without a name"
         raise OperatorError(
@@ -102,6 +107,13 @@ def units_map(field: xr.DataArray, observed: str, name: str, function: str) -> L
     OperatorError
     """
     units = field.attrs.get("units")
+    if observed == OF_OPERATOR:
+        if units is None:
+            raise OperatorError(
+                f"{function} returned {name} without units, and those of the observations are said to be the same: set "
+                "them with .assign_attrs(units='...'), or tell those of the observations"
+            )
+        return Linear()
     if units is None or not observed:
         return Linear()
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xappa.operators.stencil import Stencil, concatenate
+from xappa.operators.stencil import Stencil
 
 if TYPE_CHECKING:
     from xappa.operators.view import View
@@ -25,15 +25,30 @@ class Part:
         Reading of the fields that `view` makes of the states, or of the states themselves.
     view : View or None
         A function of the states; None for the states.
+    extreme : {"maximum", "minimum"} or None
+        What is taken of the states of a period; None: the stencil's sum.
+    states : int
+        Into how many states the numbers of a row of the stencil are divided, one after the other, where an extreme is
+        taken.
     """
 
     stencil: Stencil
     view: View | None = None
+    extreme: str | None = None
+    states: int = 1
+
+    def read(self, fields: Array) -> Array:
+        """Predicted reports (..., M) of the fields that the stencil reads."""
+        if self.extreme is None:
+            return self.stencil.apply(fields)
+        each = self.stencil.each(fields)
+        found = each.reshape(*each.shape[:-1], self.states, -1).sum(axis=-1)
+        return (found.max(axis=-1) if self.extreme == "maximum" else found.min(axis=-1)) + self.stencil.offset
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Reports of a trajectory, part after part; a linear part comes first.
+    """Reports of a trajectory, part after part; linear parts come first.
 
     Parameters
     ----------
@@ -88,7 +103,9 @@ class Rows:
     def arrays(self) -> tuple[Array, ...]:
         """All that a token depends on, as arrays."""
         own = [array for part in self.parts for array in part.stencil.arrays()]
-        tokens = "".join("-" if part.view is None else part.view.token() for part in self.parts)
+        tokens = "".join(
+            f"{'-' if part.view is None else part.view.token()}{part.extreme or ''}{part.states}" for part in self.parts
+        )
         return (*own, np.frombuffer(tokens.encode(), np.uint8))
 
     def spans(self) -> tuple[Array, Array]:
@@ -126,15 +143,5 @@ class Rows:
         found = []
         for part in self.parts:
             fields = trajectory if part.view is None else part.view.fields(trajectory, self.times)
-            found.append(part.stencil.apply(fields))
+            found.append(part.read(fields))
         return np.concatenate(found, axis=-1) if found else np.zeros((*trajectory.shape[:-4], 0))
-
-
-def joined(found: list[Stencil | Rows], times: Array) -> Stencil | Rows:
-    """One reading of several; a stencil, if all are."""
-    parts = [part for rows in found for part in (rows.parts if isinstance(rows, Rows) else (Part(rows),))]
-    linear = concatenate([part.stencil for part in parts if part.view is None])
-    others = tuple(part for part in parts if part.view is not None)
-    if not others:
-        return linear
-    return Rows(((Part(linear),) if len(linear) else ()) + others, times)

@@ -20,7 +20,8 @@ from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
 from xappa.operators.interpolate import Interpolate
 from xappa.operators.nearest import Grid, Nearest
-from xappa.operators.rows import Rows, joined
+from xappa.operators.packing import joined
+from xappa.operators.rows import Rows
 from xappa.operators.sounder import Sounder
 from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import token

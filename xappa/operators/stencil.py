@@ -58,6 +58,10 @@ class Stencil:
         """Indices of the times that are read, ascending."""
         return np.unique(self.time)
 
+    def spans(self) -> tuple[Array, Array]:
+        """First and last time that each report reads."""
+        return self.time.min(axis=1, initial=np.iinfo(int).max), self.time.max(axis=1, initial=0)
+
     def apply(self, trajectory: Array) -> Array:
         """Predicted reports.
 
@@ -73,6 +77,11 @@ class Stencil:
         row, column = np.divmod(self.cell, trajectory.shape[-1])
         picked = trajectory[..., self.time, self.channel, row, column]
         return np.einsum("...mp,mp->...m", picked.astype(float), self.weight) + self.offset
+
+    def each(self, trajectory: Array) -> Array:
+        """The weighted numbers (..., M, P) that make up the predicted reports, without what is added."""
+        row, column = np.divmod(self.cell, trajectory.shape[-1])
+        return trajectory[..., self.time, self.channel, row, column].astype(float) * self.weight
 
     def select(self, rows: Array) -> Stencil:
         """The stencil of some rows, given as a mask or as indices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ def trace(
     times: Array,
     candidates: Sequence[str],
     units: dict[str, str],
+    spare: Collection[str] = (),
 ) -> Traced:
     """Make a function of a Dataset ready for reports.
 
@@ -56,6 +57,8 @@ def trace(
         Observed quantities that have good reports.
     units : dict
         Units of the observed quantities.
+    spare : collection of str
+        See `matched`.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def trace(
             raise error from None
     fields = named(result, name)
     users = dict(state.layout.names) if state.layout is not None else {}
-    pairs = matched(fields, isinstance(result, xr.DataArray), candidates, users, name)
+    pairs = matched(fields, isinstance(result, xr.DataArray), candidates, users, name, spare)
     for key in pairs:
         _require_shape(fields[key], key, state, used, name)
         _require_gradient(fields[key], key, name)

@@ -1,13 +1,21 @@
-"""Devices: which one, and one task at a time on it. The only place that names an accelerator."""
+"""Devices: which one, one task at a time on it, and when it is full. The only place that names an accelerator."""
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 _LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError)
+"""What may mean that memory is used up; `is_out_of_memory` tells."""
 
 
 def resolve(device: str | None = None) -> torch.device:
@@ -21,6 +29,79 @@ def resolve(device: str | None = None) -> torch.device:
     return torch.device("cpu")
 
 
-def lock(device: torch.device) -> threading.Lock:
-    """The device's lock: two sampling tasks at once would share its memory and finish no sooner."""
-    return _LOCKS[str(device)]
+@contextmanager
+def lock(device: torch.device) -> Iterator[None]:
+    """Hold a device: two tasks at once would share its memory and finish no sooner.
+
+    An accelerator is held against other processes of this machine as well, such as the other workers of a cluster.
+    """
+    with _LOCKS[str(device)]:
+        if device.type == "cpu":
+            yield
+        else:
+            with FileLock(Path(tempfile.gettempdir()) / f"xappa-{_identity(device)}.lock", mode=0o666):
+                yield
+
+
+def _identity(device: torch.device) -> str:
+    """A name of the device itself, not of its number among those that this process sees."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_properties(device).uuid)
+    return device.type
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the machine, has no memory left."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("out of memory", "can't allocate memory")
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first sentence of an error, without advice on how to call the library below."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(".")
+
+
+def release(device: torch.device) -> None:
+    """Give back what the allocator of a device keeps for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def free_memory(device: torch.device) -> tuple[int, int] | None:
+    """Bytes that are free, and in all; None where nobody tells."""
+    return torch.cuda.mem_get_info(device) if device.type == "cuda" else None
+
+
+def available(device: torch.device) -> float | None:
+    """Bytes that can still be used: of the device, or of the machine and what this process may have of it."""
+    if (found := free_memory(device)) is not None:
+        reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return found[0] + reserved
+    limits = [limit for limit in (_machine(), _control_group()) if limit is not None]
+    return min(limits) if limits else None
+
+
+def _machine() -> float | None:
+    """What Linux says is available."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split() for line in lines if line.startswith("MemAvailable:")]
+    return 1024.0 * int(found[0][1]) if found else None
+
+
+def _control_group() -> float | None:
+    """What is left of the limit of a container or batch job."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return None
+    return None if limit == "max" else max(float(limit) - float(used), 0.0)

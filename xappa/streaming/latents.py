@@ -16,13 +16,15 @@ from xappa.labels.taking import taken
 from xappa.models.model import Model
 from xappa.models.registry import load
 from xappa.streaming.devices import lock
+from xappa.streaming.retry import tried_twice
+from xappa.streaming.workers import Versioned
 from xappa.vocabulary import VARIABLES
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Coder:
+class Coder(Versioned):
     """A model, as a task names it.
 
     Parameters
@@ -32,11 +34,14 @@ class Coder:
     digest : str
         The model's hash.
     device : str or None
+    precision : str
+        Of its networks.
     """
 
     model: str
     digest: str
     device: str | None = None
+    precision: str = "float32"
 
     def load(self) -> Model:
         """The model.
@@ -46,7 +51,7 @@ class Coder:
         IntegrityError
             If it is not the one that was meant.
         """
-        found = load(self.model, device=self.device)
+        found = load(self.model, device=self.device, precision=self.precision)
         if found.digest != self.digest:
             raise IntegrityError(
                 f"Model {self.model!r} has digest {found.digest[:12]}; expected {self.digest[:12]}, of the model that "
@@ -84,7 +89,7 @@ def encode(
         arguments += [field, ("m", "t")[2 - lead :] + own]
     out = ("m", "t")[2 - lead :] + ("h", "w", "c")
     token = dask.base.tokenize(
-        coder.digest, assembly, times.astype("M8[s]").astype("i8"), [f.name for f in fields], dtype
+        coder.digest, coder.precision, assembly, times.astype("M8[s]").astype("i8"), [f.name for f in fields], dtype
     )
     return da.blockwise(
         _encode, out, *arguments, name=f"xappa-encode-{token}", new_axes=dict(zip("hwc", shape, strict=True)),
@@ -125,7 +130,8 @@ def decode(latents: da.Array, times: Array, coder: Coder, part: tuple[Array, Arr
         Physical units; NaN where a channel does not exist.
     """
     latents = latents.rechunk((1, 1, -1, -1, -1))
-    token = dask.base.tokenize(coder.digest, times.astype("M8[s]").astype("i8"), latents.name, part, clip)
+    identity = (coder.digest, coder.precision)
+    token = dask.base.tokenize(*identity, times.astype("M8[s]").astype("i8"), latents.name, part, clip)
     return da.blockwise(
         _decode, "mtvyx", _seconds(times), "t", latents, "mthwc", name=f"xappa-decode-{token}",
         new_axes=dict(zip("vyx", map(len, part), strict=True)), concatenate=True, align_arrays=False,
@@ -137,6 +143,7 @@ def _seconds(times: Array) -> da.Array:
     return da.from_array(times.astype("M8[s]").astype("i8"), chunks=1)
 
 
+@tried_twice
 @torch.no_grad()
 def _encode(seconds: Array, *blocks: Array, coder: Coder, assembly: Assembly, lead: int, kept: str) -> Array:
     model, times = coder.load(), seconds.astype("M8[s]")
@@ -153,6 +160,7 @@ def _encode(seconds: Array, *blocks: Array, coder: Coder, assembly: Assembly, le
     return latents.reshape((1,) * lead + latents.shape[1:]).astype(kept)
 
 
+@tried_twice
 @torch.no_grad()
 def _decode(seconds: Array, latents: Array, coder: Coder, part: tuple[Array, Array, Array], clip: bool) -> Array:
     model, times = coder.load(), seconds.astype("M8[s]")

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import dask
 import dask.array as da
 import numpy as np
+import xarray as xr
 from dask.delayed import Delayed
 
 from xappa.models.state import StateSpec
-from xappa.streaming.plan import Plan
+from xappa.operators.rows import Rows
+from xappa.operators.stencil import Stencil
+from xappa.streaming.cutting import Cutter
+from xappa.streaming.plan import Plan, overlap
 from xappa.streaming.progress import bar
+from xappa.streaming.retry import tried_twice
+from xappa.streaming.segments import Segment, cut, pieces
+from xappa.streaming.slices import slices
 
 if TYPE_CHECKING:
     from xappa.streaming.sampling import Sampled
 
-MEMBERS_AT_ONCE = 8  # members that share the evaluations of the networks
-CHUNK_BYTES = 64e6  # of decoded fields, unless the user says otherwise
+MEMBERS_AT_ONCE = 8
+"""Members that share the evaluations of the networks, unless the user says otherwise."""
+TIMES_AT_ONCE = 1
+"""Times of a chunk, unless the user says otherwise."""
+
+Readings = Callable[[Segment], Delayed]
+"""Segment of the plan's times -> (stencil of its reports, places of correlated ones, …), made where it is needed."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +43,43 @@ class Run:
     token : str
         The same for the same plan and members, in any process.
     fields : dask array (member, time, channel, latitude, longitude)
-        Physical units, on the model's grid, at the times of the trajectory.
+        Physical units, on the model's grid, at the times that were asked for.
     sampled : tuple of (members, Delayed)
-        Sampling tasks, a batch of members each.
+        What the run learned of itself (a `Sampled`), a batch of members each; latents are those of the first segment.
     evaluations : int
         Calls of the denoiser a member.
+    variables : tuple of str
+        Observed quantities.
+    parts : tuple of (Plan, Delayed or None)
+        Plans of the segments, and their readings where these are made on demand.
     """
 
     token: str
     fields: da.Array
     sampled: tuple[tuple[tuple[int, ...], Delayed], ...]
     evaluations: int
+    variables: tuple[str, ...] = ()
+    parts: tuple[tuple[Plan, Delayed | None], ...] = ()
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Member numbers."""
+        return tuple(member for batch, _ in self.sampled for member in batch)
 
 
 def build(
-    plan: Plan, members: tuple[int, ...], spec: StateSpec, times: int, chunks: int | None, progress: bool | None
+    plan: Plan,
+    members: tuple[int, ...],
+    spec: StateSpec,
+    times: int | np.ndarray,
+    chunks: int | None,
+    progress: bool | None,
+    states: Sequence[da.Array] = (),
+    *,
+    batch: int | None = None,
+    readings: Readings | None = None,
+    variables: tuple[str, ...] | None = None,
+    latent_shape: tuple[int, int, int] | None = None,
 ) -> Run:
     """Graph of a plan.
 
@@ -55,43 +90,134 @@ def build(
         Member numbers.
     spec : StateSpec
         The model's state.
-    times : int
-        Times of the result: the first ones of the plan's trajectory, which may be padded.
+    times : int or array of int
+        Times of the result: which of the plan's trajectory, or how many first ones. The trajectory may be padded.
     chunks : int or None
-        Times that are decoded at once; None lets `CHUNK_BYTES` decide.
+        Times a chunk; None: `TIMES_AT_ONCE`.
     progress : bool or None
         Whether sampling shows a bar.
+    states : sequence of dask array, (member, frame, h, w, C)
+        Latents of each of ``plan.given``.
+    batch : int, optional
+        Members that are sampled together; default `MEMBERS_AT_ONCE`. It changes the last bits.
+    readings : callable, optional
+        Makes the stencil of a segment, instead of ``plan.stencil``.
+    variables : tuple of str, optional
+        Observed quantities; default those of ``plan.stencil``.
+    latent_shape : tuple of int, optional
+        (h, w, C) of a latent state; default that of the model.
     """
-    token = dask.base.tokenize(plan, members)
-    size = chunks or max(1, int(CHUNK_BYTES // (4 * np.prod(spec.shape))))
-    size = min(size, times)
-    batches = [members[i : i + MEMBERS_AT_ONCE] for i in range(0, len(members), MEMBERS_AT_ONCE)]
-    sampled, rows = [], []
-    for batch in batches:
-        key = dask.base.tokenize(token, batch)
-        task = dask.delayed(_sample, pure=True)(plan, batch, token, progress, dask_key_name=f"xappa-sample-{key}")
-        sampled.append((batch, task))
-        for position, member in enumerate(batch):
-            blocks = []
-            for first in range(0, times, size):
-                last = min(first + size, times)
-                block = dask.delayed(_decode, pure=True)(
-                    plan, task, position, first, last, dask_key_name=f"xappa-decode-{key}-{member}-{first}-{last}"
+    chosen = np.arange(times) if isinstance(times, int | np.integer) else np.asarray(times)
+    size = batch or MEMBERS_AT_ONCE
+    batches = [members[i : i + size] for i in range(0, len(members), size)]
+    stride = spec.window - overlap(spec.window)
+    segments = cut(len(plan.times), spec.window, stride, None if plan.rolling else plan.segments)
+    sampled, plans = _sampling(plan, segments, batches, plan.evaluations(spec.window), progress, states, readings)
+
+    rows = tuple((i, k) for i, batch_of in enumerate(batches) for k in range(len(batch_of)))
+    per_chunk = chunks or TIMES_AT_ONCE
+    parts = [chosen[i : i + per_chunk] for i in range(0, len(chosen), per_chunk)]
+    keys = [[task.key for task in tasks] for tasks in sampled]
+    name = f"xappa-latents-{dask.base.tokenize(keys, chosen, per_chunk)}"
+    places = pieces(segments, chosen, per_chunk)
+    shape = latent_shape or _latent_shape(plan)
+    latents = slices(name, rows, places, [len(part) for part in parts], sampled, shape)
+    fields = _decoded(plan, members, chosen, per_chunk, latents, spec)
+    observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
+    joining = len(segments) > 1 or readings is not None
+    known = tuple(
+        (own, _learned(tasks, observed) if joining else tasks[0]) for own, tasks in zip(batches, sampled, strict=True)
+    )
+    token = dask.base.tokenize(keys, members, chosen, plan.decoding())
+    return Run(token, fields, known, plan.evaluations(spec.window), observed, tuple(plans))
+
+
+def _latent_shape(plan: Plan) -> tuple[int, int, int]:
+    from xappa.streaming.sampling import model_of
+
+    return model_of(plan).latent_shape
+
+
+def _sampling(
+    plan: Plan,
+    segments: Sequence[Segment],
+    batches: Sequence[tuple[int, ...]],
+    evaluations: int,
+    progress: bool | None,
+    states: Sequence[da.Array],
+    readings: Readings | None,
+) -> tuple[list[list[Delayed]], list[tuple[Plan, Delayed | None]]]:
+    """Sampling tasks (batch, segment), and the plans of the segments with their readings."""
+    found: list[list[Delayed]] = [[] for _ in batches]
+    parts: list[tuple[Plan, Delayed | None]] = []
+    previous, cutter = "", Cutter(plan)
+    for k, segment in enumerate(segments):
+        part, kept = cutter.part(segment, previous)
+        held = [states[i] if len(frames) == states[i].shape[1] else states[i][:, list(frames)] for i, frames in kept]
+        reading = None if readings is None else readings(segment)
+        parts.append((part, reading))
+        previous = dask.base.tokenize(part.latents_token(), None if reading is None else reading.key)
+        for tasks, batch in zip(found, batches, strict=True):
+            given: list = list(held)
+            if segment.known:
+                given.append(dask.delayed(_end, pure=True)(tasks[k - 1], segment.known))
+            token = dask.base.tokenize(previous, batch)
+            tasks.append(
+                dask.delayed(_sample, pure=True)(
+                    part, batch, token, progress, evaluations, given, reading, dask_key_name=f"xappa-sample-{token}"
                 )
-                blocks.append(da.from_delayed(block, (1, last - first, *spec.shape), "f4"))
-            rows.append(da.concatenate(blocks, axis=1))
-    return Run(token, da.concatenate(rows, axis=0), tuple(sampled), plan.sampler.evaluations)
+            )
+    return found, parts
 
 
-def _sample(plan: Plan, members: tuple[int, ...], token: str, progress: bool | None) -> Sampled:
+def _decoded(
+    plan: Plan, members: tuple[int, ...], chosen: np.ndarray, size: int, latents: da.Array, spec: StateSpec
+) -> da.Array:
+    """Fields, a task a member and chunk of times."""
+    seconds = plan.times[chosen].astype("M8[s]").astype("i8")
+    light = plan.decoding()
+    token = dask.base.tokenize(light, members, seconds, latents.name)
+    return da.blockwise(
+        _decode, "mtvyx", da.from_array(np.array(members), chunks=1, name=f"xappa-members-{token}"), "m",
+        da.from_array(seconds, chunks=size, name=f"xappa-times-{token}"), "t", latents, "mthwc",
+        name=f"xappa-decode-{token}", new_axes=dict(zip("vyx", spec.shape, strict=True)), concatenate=True,
+        align_arrays=False, meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), plan=light,
+    )  # fmt: skip
+
+
+@tried_twice
+def _sample(
+    plan: Plan,
+    members: tuple[int, ...],
+    token: str,
+    progress: bool | None,
+    total: int,
+    states: list[np.ndarray],
+    reading: tuple[Stencil | Rows | None, xr.Dataset | None, object] | None = None,
+) -> Sampled:
     from xappa.streaming.sampling import sample
 
-    with bar(plan.sampler.evaluations, f"sampling {len(members)} members", progress) as advance:
-        return sample(plan, members, token, advance)
+    if reading is not None:
+        stencil, places, _ = reading
+        plan = replace(plan, stencil=stencil, correlation=places)
+    with bar(total, f"sampling {len(members)} members", progress) as advance:
+        return sample(plan, members, token, advance, states)
 
 
-def _decode(plan: Plan, sampled: Sampled, position: int, first: int, last: int) -> np.ndarray:
+@tried_twice
+def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan: Plan) -> np.ndarray:
     from xappa.streaming.sampling import decode
 
-    latents = sampled.latents[position : position + 1, first:last]
-    return decode(plan, latents, sampled.members[position : position + 1], first)
+    return decode(replace(plan, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
+
+
+def _end(sampled: Sampled, count: int) -> np.ndarray:
+    """The last states of a segment."""
+    return sampled.latents[:, -count:]
+
+
+def _learned(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
+    """What was learned in all segments of a batch."""
+    from xappa.streaming.learned import joined
+
+    return dask.delayed(joined, pure=True)(list(tasks), variables)

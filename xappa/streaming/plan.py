@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from dask.base import normalize_token
 
+from xappa.background import Background
+from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
+from xappa.operators.tokens import token as token_of
+from xappa.segments import Segments
+from xappa.streaming.workers import Versioned
+
+
+@dataclass(frozen=True)
+class Follows:
+    """Given states that end the segment before: each member is held to its own."""
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Given:
+    """Latent states that a sampling task is given; their values come separately, as (member, frame, h, w, C).
+
+    Parameters
+    ----------
+    frames : tuple of int
+        Where each lies along the plan's times.
+    use : WarmStart, LatentObservation or Follows
+        How they are used; its fields play no part.
+    key : str
+        Changes with the values.
+    """
+
+    frames: tuple[int, ...]
+    use: Background | Follows
+    key: str
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """How a trajectory is sampled piece by piece, each given the last states of the one before.
+
+    Parameters
+    ----------
+    first : int
+        Times of the first piece, which whole windows cover.
+    context : int
+        Times that a later piece, one window, shares with the one before.
+    """
+
+    first: int
+    context: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan(Versioned):
     """One analysis: which model, which times, which observations, how sampled.
 
     Parameters
@@ -23,7 +71,7 @@ class Plan:
     device : str or None
     times : array (time,), datetime64[s]
         Consecutive model times of the trajectory, padded to whole windows.
-    stencil : Stencil or None
+    stencil : Stencil, Rows or None
         The observations; None samples the prior.
     guidance, sampler : objects of `xappa.guidance` and `xappa.samplers`
     stitching : str
@@ -33,24 +81,73 @@ class Plan:
         Whether decoded members receive noise of the autoencoder's error.
     clip : bool
         Whether quantities that cannot be negative are clipped at 0.
+    correlation : Dataset or None
+        Places of the reports, from `operators.correlated.correlated_places`; None where their errors are independent.
+    given : tuple of Given
+        Latent states that are known, more or less: backgrounds, and the states that a forecast starts from.
+    rolling : Rolling or None
+        None samples the whole trajectory, or each of its segments, at once.
+    segments : Independent, Chain or None
+        How a long trajectory is cut; None leaves it whole.
+    precision : str
+        Of the model's networks, as `xappa.load` takes it.
+    memory : float or None
+        Bytes that sampling may use; None: most of what is free. Results agree to rounding, and have one token.
     """
 
     model: str
     digest: str
     device: str | None
     times: np.ndarray
-    stencil: Stencil | None
+    stencil: Stencil | Rows | None
     guidance: Any
     sampler: Any
     stitching: str
     seed: int
     dress: bool = True
     clip: bool = True
+    correlation: xr.Dataset | None = None
+    given: tuple[Given, ...] = ()
+    rolling: Rolling | None = None
+    segments: Segments | None = None
+    precision: str = "float32"
+    memory: float | None = None
+
+    def evaluations(self, window: int) -> int:
+        """Calls of the sampler's denoiser a member, for a model that sees so many times at once."""
+        if self.rolling is None:
+            return self.sampler.evaluations
+        pieces = (len(self.times) - self.rolling.first) // (window - self.rolling.context)
+        return self.sampler.evaluations * (1 + pieces)
+
+    def decoding(self) -> Plan:
+        """What decoding needs of it."""
+        return replace(
+            self, times=self.times[:0], stencil=None, guidance=None, sampler=None, correlation=None, given=(),
+            rolling=None, segments=None,
+        )  # fmt: skip
+
+    def latents_token(self) -> tuple:
+        """All that the latents of a member depend on: weights, observations, operator, options and seed."""
+        stencil = () if self.stencil is None else tuple(_digest(values) for values in self.stencil.arrays())
+        correlation = None if self.correlation is None else normalize_token(self.correlation)
+        given = tuple((part.frames, repr(part.use), part.key) for part in self.given)
+        options = (token_of(self.guidance), token_of(self.sampler), self.stitching, self.seed, repr(self.rolling))
+        times = _digest(self.times.astype("M8[s]"))
+        return (self.digest, self.precision, times, stencil, options, given, correlation)
 
     def __dask_tokenize__(self) -> tuple:
-        stencil = () if self.stencil is None else tuple(np.asarray(v).tobytes() for v in self.stencil.arrays())
-        options = (repr(self.guidance), repr(self.sampler), self.stitching, self.seed, self.dress, self.clip)
-        return (self.digest, self.times.astype("i8").tobytes(), stencil, options)
+        return (*self.latents_token(), self.dress, self.clip, repr(self.segments))
+
+
+def derived_seed(seed: int, number: int) -> int:
+    """Seed of a later piece of the same run."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
+def _digest(values: np.ndarray) -> str:
+    values = np.ascontiguousarray(values)
+    return f"{values.dtype}{values.shape}{hashlib.blake2b(values.view(np.uint8).data, digest_size=16).hexdigest()}"
 
 
 def overlap(window: int) -> int:

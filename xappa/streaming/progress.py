@@ -16,15 +16,36 @@ def watched() -> bool:
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
+def shown(show: bool | None = None) -> bool:
+    """Whether a bar is shown; None takes the option ``progress``, then looks."""
+    show = get_options().progress if show is None else show
+    return watched() if show is None else show
+
+
 @contextmanager
 def bar(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[int, int], None]]:
     """A bar that is advanced by ``advance(done, total)``; `show` None takes the option ``progress``, then looks."""
-    show = get_options().progress if show is None else show
-    show = watched() if show is None else show
-    with tqdm(total=total, desc=text, disable=not show, unit="evaluation", leave=False) as shown:
+    with tqdm(total=total, desc=text, disable=not shown(show), unit="evaluation", leave=False) as made:
 
         def advance(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
+            made.total = total
+            made.update(done - made.n)
+
+        yield advance
+
+
+@contextmanager
+def counting(total: int, text: str, show: bool | None = None, initial: int = 0) -> Iterator[Callable[[int], None]]:
+    """A bar that is advanced by ``advance(count)`` and shows the time left, by the mean speed so far.
+
+    Regions come in bursts, after their latents were sampled, so that the speed of the last few says little.
+    """
+    with tqdm(
+        total=total, desc=text, disable=not shown(show), unit="region", initial=initial, smoothing=0.0,
+        dynamic_ncols=True,
+    ) as made:  # fmt: skip
+
+        def advance(count: int) -> None:
+            made.update(count)
 
         yield advance

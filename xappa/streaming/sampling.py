@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from xappa.diffusion.composition import Composition, window_count
-from xappa.diffusion.guidance import GuidedDenoiser, Observation
-from xappa.diffusion.noise import Noise, member_noise
-from xappa.errors import IntegrityError
-from xappa.models.dates import date_tensor
+from xappa.diffusion.noise import member_noise
+from xappa.errors import DeviceMemoryError, IntegrityError
 from xappa.models.model import Model
+from xappa.models.reconstruction import correlated
 from xappa.models.registry import load
-from xappa.operators.reading import Reading
-from xappa.operators.stencil import Stencil
+from xappa.streaming.budget import divide
 from xappa.streaming.cache import Cache
-from xappa.streaming.devices import lock
-from xappa.streaming.plan import Plan, overlap
+from xappa.streaming.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock
+from xappa.streaming.given import held, warm_start
+from xappa.streaming.halving import Needs, in_halves
+from xappa.streaming.learned import side_by_side
+from xappa.streaming.observing import observe_latents
+from xappa.streaming.pieces import Pieces, fit_of, series_of
+from xappa.streaming.plan import Follows, Plan
 from xappa.vocabulary import VARIABLES
+
+__all__ = ["DRESSING", "Sampled", "decode", "model_of", "observe_latents", "sample"]
 
 DRESSING = 2**31  # number of the draw that dresses members, out of the samplers' reach
 
@@ -37,7 +40,8 @@ class Sampled:
     latents : array (member, time, h, w, C), float32
         Standardised.
     diagnostics : dict of arrays
-        ``sigma`` (step,), ``residual`` and ``iterations`` (step, member), worst of the windows; ``seconds`` ().
+        ``sigma`` (step,), ``residual`` and ``iterations`` (step, member), worst of the windows; those of `fit.fit`;
+        ``seconds`` ().
     """
 
     members: tuple[int, ...]
@@ -49,13 +53,25 @@ class Sampled:
         """Bytes of the latents."""
         return self.latents.nbytes
 
+    def stored(self) -> dict[str, np.ndarray]:
+        """All of it as arrays by name, for files."""
+        return {"members": np.array(self.members), "latents": self.latents} | {
+            f"diagnostics.{name}": np.asarray(values) for name, values in self.diagnostics.items()
+        }
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, np.ndarray]) -> Sampled:
+        """What was `stored`."""
+        diagnostics = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith("diagnostics.")}
+        return cls(tuple(arrays["members"].tolist()), arrays["latents"], diagnostics)
+
 
 _CACHE: Cache[Sampled] = Cache()
 
 
 def model_of(plan: Plan) -> Model:
     """Load the plan's model and make sure that it is the one the plan was made with."""
-    model = load(plan.model, device=plan.device)
+    model = load(plan.model, device=plan.device, precision=plan.precision)
     if model.digest != plan.digest:
         raise IntegrityError(
             f"Model {plan.model!r} has digest {model.digest[:12]} here, but this analysis was planned with "
@@ -65,90 +81,97 @@ def model_of(plan: Plan) -> Model:
 
 
 def sample(
-    plan: Plan, members: tuple[int, ...], token: str, progress: Callable[[int, int], None] | None = None
+    plan: Plan,
+    members: tuple[int, ...],
+    token: str,
+    progress: Callable[[int, int], None] | None = None,
+    states: Sequence[np.ndarray] = (),
 ) -> Sampled:
-    """Latents of `members`; taken from the cache if they were sampled before under this token."""
-    return _CACHE.get(f"{token}-{members}", lambda: _sample(plan, members, progress))
+    """Latents of `members`; taken from the cache if they were sampled before under this token.
+
+    Parameters
+    ----------
+    plan : Plan
+    members : tuple of int
+    token : str
+    progress : callable, optional
+        ``progress(done, total)``.
+    states : sequence of array, (member, frame, h, w, C)
+        Latents of each of ``plan.given``.
+
+    Raises
+    ------
+    SamplingError
+        If numbers are not finite.
+    """
+    return _CACHE.get(f"{token}-{members}", lambda: _sample(plan, members, progress, states), Sampled.restored)
 
 
 @torch.no_grad()
-def _sample(plan: Plan, members: tuple[int, ...], progress: Callable[[int, int], None] | None) -> Sampled:
+def _sample(
+    plan: Plan,
+    members: tuple[int, ...],
+    progress: Callable[[int, int], None] | None,
+    states: Sequence[np.ndarray] = (),
+) -> Sampled:
     model = model_of(plan)
+    division = divide(model, plan, len(members))
+    model = model.within(division.kept)
+
+    def some(rows: slice) -> Sampled:
+        own = [v[rows] if isinstance(g.use, Follows) else v for g, v in zip(plan.given, states, strict=True)]
+        return _sample_together(model, plan, members[rows], progress, own)
+
     with lock(model.device):
-        begin = time.monotonic()
-        window = model.spec.window
-        stride = window - overlap(window)
-        starts = [n * stride for n in range(window_count(len(plan.times), window, overlap(window)))]
-        parts = [_window_denoiser(model, plan, start) for start in starts]
-        denoiser = Composition(parts, window, overlap(window), plan.stitching)
-        hours = plan.times.astype("datetime64[h]").astype("i8")
-        noise = Noise(plan.seed, members, tuple(hours.tolist()), model.latent_shape)
-        x = model.schedule(torch.ones(1)).item() * noise.start().to(model.device)
-        latents = plan.sampler(denoiser, x, noise, model.schedule, progress)
-        diagnostics = _diagnostics([p for p in parts if isinstance(p, GuidedDenoiser)])
-        diagnostics["seconds"] = np.array(time.monotonic() - begin)
+        key = (model.digest, str(model.device), len(plan.times))
+        parts = in_halves(some, len(members), key, Needs(model, plan), division.members)
+    return parts[0] if len(parts) == 1 else side_by_side(parts)
+
+
+def _sample_together(
+    model: Model,
+    plan: Plan,
+    members: tuple[int, ...],
+    progress: Callable[[int, int], None] | None,
+    states: Sequence[np.ndarray],
+) -> Sampled:
+    begin = time.monotonic()
+    run = Pieces(model, plan, members, progress)
+    known = held(model, plan, members, states)
+    length = len(plan.times) if plan.rolling is None else plan.rolling.first
+    latents = run.piece(0, length, known, warm_start(model, plan, members, states))
+    if plan.rolling is not None:
+        latents = run.rolled(latents, plan.rolling.context)
+    diagnostics = series_of(run.guided, plan.sampler.evaluations)
+    if plan.stencil is not None and len(plan.stencil):
+        diagnostics |= fit_of(model, plan, latents[:, :length])
+        diagnostics["variables"] = np.array(plan.stencil.names)
+    diagnostics["seconds"] = np.array(time.monotonic() - begin)
     return Sampled(members, latents.float().cpu().numpy(), diagnostics)
-
-
-def _window_denoiser(model: Model, plan: Plan, start: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """The denoiser of one window, guided by the observations that lie in it."""
-    times = plan.times[start : start + model.spec.window]
-    date = date_tensor(times).to(model.device)
-
-    def prior(x: Tensor, sigma: Tensor) -> Tensor:
-        return model.denoiser(x, sigma, date)
-
-    inside = None if plan.stencil is None else plan.stencil.window(start, model.spec.window)
-    if inside is None or len(inside) == 0:
-        return prior
-    observation = observe_latents(model, inside, times)
-    return plan.guidance.guide(prior, observation, getattr(model.denoiser, "covariance", None))
-
-
-def observe_latents(model: Model, stencil: Stencil, times: np.ndarray) -> Observation:
-    """Whitened observations of a window, as a function of its latents.
-
-    The autoencoder's error, seen through the operator, is part of the observations' error.
-    """
-    reading = Reading(stencil, model.climatology(times), model.scale, representation=model.error).to(model.device)
-    frames = torch.as_tensor(reading.frames, device=model.device)
-    seen = times[np.asarray(reading.frames)]
-
-    def operator(latents: Tensor) -> Tensor:
-        return reading(model.decode(latents[:, frames], seen))
-
-    def tangent(latents: Tensor) -> Tensor:
-        return reading(model.linear_decode(latents[:, frames], seen))
-
-    return Observation(reading.y, operator, torch.ones_like(reading.y), tangent)
-
-
-def _diagnostics(parts: list[GuidedDenoiser]) -> dict[str, np.ndarray]:
-    """Noise levels, and the worst residual and number of iterations of the windows, at every evaluation."""
-    if not parts:
-        return {}
-    out = {"sigma": np.array(parts[0].sigma)}
-    if all(p.residual for p in parts):
-        out["residual"] = np.max([torch.stack(p.residual).numpy() for p in parts], axis=0).astype("f4")
-        out["iterations"] = np.max([torch.stack(p.iterations).numpy() for p in parts], axis=0).astype("i4")
-    return out
 
 
 @torch.no_grad()
 def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int) -> np.ndarray:
     """Physical fields (member, time, channel, lat, lon) of latents (member, time, h, w, C) from time `first` on.
 
-    Members are dressed: each receives white noise of the autoencoder's error, without which the ensemble would claim
-    to know the small scales that the latents cannot hold.
+    Where they are dressed, each member receives noise of the autoencoder's error, without which the ensemble claims to
+    know the small scales that the latents cannot hold. The noise is correlated in space as that error is, where the
+    model knows how (`models.reconstruction`), and white where it does not.
     """
     model = model_of(plan)
     times = plan.times[first : first + latents.shape[1]]
+    z = torch.from_numpy(np.ascontiguousarray(latents))
     with lock(model.device):
-        fields = model.decode(torch.from_numpy(latents).to(model.device), times).float().cpu()
-    if plan.dress:
+        # State by state, so that the bits are the same whatever is decoded together.
+        rows = [
+            [_decode_one(model, z[i : i + 1, j : j + 1], times[j : j + 1]) for j in range(z.shape[1])]
+            for i in range(z.shape[0])
+        ]
+        fields = torch.cat([torch.cat(row, 1) for row in rows])
+    if plan.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")
         noise = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING)
-        fields = fields + noise * torch.from_numpy(model.error)
+        fields = fields + torch.from_numpy(correlated(noise.numpy(), model.statistics) * model.error)
     values = model.physical(fields.numpy(), times)
     if plan.clip:
         positive = [
@@ -156,3 +179,16 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
         ]
         values[:, :, positive] = np.maximum(values[:, :, positive], 0)
     return values
+
+
+def _decode_one(model: Model, latents: torch.Tensor, times: np.ndarray) -> torch.Tensor:
+    """Standardised fields of one state, in main memory."""
+    try:
+        return model.decode(latents.to(model.device), times).float().cpu()
+    except OUT_OF_MEMORY as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"One state of {model.name!r} cannot be decoded on {model.device}: {first_line(error)}. Use another "
+            'device, such as device="cpu"'
+        ) from error

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
-from xappa.errors import choose
-from xappa.grids.axes import recognise
-from xappa.labels import model_times, surface_height, to_dataset, wanted
-from xappa.models.registry import load
-from xappa.observations import read_observations
-from xappa.observations.errors_table import with_errors
-from xappa.observations.quality import check
-from xappa.operators import OPERATORS
-from xappa.options import get_options
-from xappa.tasks import planning
+from xappa.background import Background
+from xappa.labels import model_times
+from xappa.segments import Segments
+from xappa.tasks.backgrounds import given_background
+from xappa.tasks.posterior import Reports, Task, read_reports, run
+from xappa.tasks.quality import DEFAULT_ERRORS
+from xappa.tasks.streamed import Streamed, is_streamed, read_streamed
+
+__all__ = ["DEFAULT_ERRORS", "assimilate"]
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_ERRORS = "ecmwf-like"
-DEFAULT_OPERATOR = "interpolate"
+    from xappa.observations.quality import Quality
+    from xappa.operators.sources import Choice
 
 
 def assimilate(
     ds: xr.Dataset,
     obs: xr.Dataset | pd.DataFrame,
-    operator: str | None = None,
+    operator: Choice | Mapping[str, Choice] | None = None,
     *,
     model: str | Path | None = None,
     error: Mapping[str, float] | str | None = None,
+    background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,
+    effort: str = "standard",
     guidance: str | object | None = None,
     sampler: str | object | None = None,
     steps: int | None = None,
     stitching: str = "symmetrical",
+    segments: str | Segments = "independent",
+    quality: str | Quality = "standard",
+    grid: str = "model",
     seed: int | None = None,
     device: str | None = None,
+    memory: str | float | None = None,
     chunks: str | int | Mapping[str, int] | None = "auto",
     progress: bool | None = None,
     drop_unknown: bool = False,
@@ -51,9 +54,9 @@ def assimilate(
     Parameters
     ----------
     ds : Dataset
-        Its times and variables say what is wanted; its values are not used.
-    obs, operator, model, error, members, guidance, sampler, steps, stitching, seed, device, chunks, progress, \
-    drop_unknown
+        Its times and variables say what is wanted; its values are used as a background only, if told so.
+    obs, operator, model, error, background, members, effort, guidance, sampler, steps, stitching, segments, quality, \
+    grid, seed, device, memory, chunks, progress, drop_unknown
         See `xappa.accessor.AppaAccessor.assimilate`.
 
     Returns
@@ -61,40 +64,15 @@ def assimilate(
     Dataset
         (member, time, level, latitude, longitude), Dask-backed.
     """
-    from xappa.streaming.diagnostics import remember
-    from xappa.streaming.lazy import build
-    from xappa.streaming.plan import Plan, overlap, padded_times
-
-    numbers = planning.member_numbers(members)
-    methods = {
-        "guidance": planning.choose_guidance(guidance),
-        "sampler": planning.choose_sampler(sampler, steps),
-        "stitching": planning.choose_stitching(stitching),
-    }
-    interpret = choose("operator", operator or DEFAULT_OPERATOR, OPERATORS)
-    prior = load(model, device=device)
-    spec = prior.spec
-    layout = recognise(ds, need=("time",))
-    trajectory, selection = model_times(ds, spec)
-    asked = wanted(ds, layout, spec, drop_unknown=drop_unknown)
-
-    reports = with_errors(check(read_observations(obs)), DEFAULT_ERRORS if error is None else error)
-    own_height = surface_height(ds, spec, layout)
-    height = prior.surface_height if own_height is None else own_height
-    stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask)
-
-    plan = Plan(
-        model=planning.model_address(model),
-        digest=prior.digest,
-        device=device,
-        times=padded_times(trajectory.astype("datetime64[s]"), spec.window, overlap(spec.window), spec.step),
-        stencil=stencil,
-        seed=secrets.randbelow(2**31) if seed is None else int(seed),
-        dress=get_options().dress,
-        clip=get_options().clip,
-        **methods,
-    )
-    run = build(plan, numbers, spec, len(trajectory), planning.time_chunk(chunks), progress)
-    remember(run, planning.counts_dataset(reports))
-    attrs = planning.provenance(prior, plan, operator or DEFAULT_OPERATOR, run.token, reports)
-    return to_dataset(run.fields[:, selection], spec, trajectory[selection], np.array(numbers), layout, asked, attrs)
+    task = Task(
+        ds, model, members, effort, guidance, sampler, steps, stitching, grid, seed, device, chunks, progress,
+        drop_unknown, segments, memory=memory,
+    )  # fmt: skip
+    trajectory, selection = model_times(task.ds, task.prior.spec, task.layout)
+    reports: Reports | Streamed
+    if is_streamed(obs):
+        reports = read_streamed(task, trajectory, obs, operator, error, quality)
+    else:
+        reports = read_reports(task, trajectory, obs, operator, error, quality)
+    given = given_background(task, background, trajectory)
+    return run(task, trajectory, selection, reports=reports, given=given)

@@ -59,7 +59,7 @@ def encode(
     layout = _usable(ds, spec)
     assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
     blocks = [_by_state(field, layout) for field in fields]
-    coder = streaming.Coder(planning.model_address(model), prior.digest, device)
+    coder = streaming.Coder(planning.model_address(model), prior.digest, device, prior.precision)
     times = np.atleast_1d(ds[layout.time].values)
     latents = streaming.encode(blocks, assemble, times, coder, prior.latent_shape, dtype)
     sea = streaming.sea(blocks, assemble, spec.masked)
@@ -99,7 +99,7 @@ def decode(
 
     check_latents(latents)
     address = planning.model_address(str(latents.attrs["xappa_model_address"]) if model is None else model)
-    coder = streaming.Coder(address, str(latents.attrs["xappa_model_digest"]), device)
+    coder = streaming.Coder(address, str(latents.attrs["xappa_model_digest"]), device, get_options().precision)
     prior = coder.load()
     part = unfolding(latents, prior.spec, variables, region)
     layout = part.layout

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError
+from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.state import StateSpec
@@ -19,7 +19,9 @@ from xappa.observations.errors_table import Deviation
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import is_one_form, quantities, set_error
 from xappa.observations.noise import standard_errors
+from xappa.observations.own import own_names, require_units
 from xappa.operators import Operator, Rows, Stencil, choose_operator
+from xappa.tasks.planning import choose_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,25 +74,27 @@ def observe(
         If the operator or `error` is not valid.
     """
     interpret = choose_operator(operator)
-    network = _network(where)
+    network = _network(where, "keep" if interpret.whole_state else own_names(error))
+    ds = tidy(ds)
     layout = recognise(ds)
     observed = set(quantities(network))
     alone = observed <= set(layout.names.values()) and not interpret.whole_state
     spec = spec_of(ds, layout, observed if alone else None)
     deviations = None if error is None else _deviations(network, error)
     stencil, flagged, fields = _stencil(interpret, _with_any_error(network), ds, spec, layout)
+    require_units(network, stencil.names)
     member = None if layout.member is None else ds[layout.member].dims[0]
     states = [fields] if member is None else [fields.isel({member: [k]}) for k in range(fields.sizes[member])]
     predicted = np.stack([stencil.apply(to_array(state, spec, layout)) for state in states])
     obs = _labelled(network, stencil, predicted, flagged, member)
     if member is not None and member in ds.coords:
         obs = obs.assign_coords({member: ds[member]})
-    return obs if deviations is None else _noisy(obs, deviations, secrets.randbelow(2**31) if seed is None else seed)
+    return obs if deviations is None else _noisy(obs, deviations, choose_seed(seed))
 
 
-def _network(where: xr.Dataset | pd.DataFrame) -> xr.Dataset:
+def _network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -> xr.Dataset:
     """The places in the one form: 0 where something is to be observed, NaN elsewhere."""
-    obs = where if isinstance(where, xr.Dataset) and is_one_form(where) else read_observations(where)
+    obs = where if isinstance(where, xr.Dataset) and is_one_form(where) else read_observations(where, unknown=unknown)
     obs = obs.compute()
     for name in quantities(obs):
         reported = obs[name].notnull()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
+import dask.utils
 import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, choose
 from xappa.observations.quality import flag_counts
+from xappa.observations.quality.counts import COUNTS, counts_text
 from xappa.options import get_options
+from xappa.tasks.effort import DEFAULT, EFFORTS
 
 if TYPE_CHECKING:
     from xappa.models.model import Model
     from xappa.streaming.plan import Plan
 
-DEFAULT_GUIDANCE, DEFAULT_SAMPLER = "jacobian-free", "lms"
+LARGEST_SEED = 2**63
 
 
 def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
@@ -44,28 +48,94 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def model_address(model: str | Path | None) -> str:
-    """Name of a model, or the absolute path of its folder, which stays right when the working directory changes."""
+    """Name of a model, or the absolute path of its files, which stays right when the working directory changes."""
     name = get_options().default_model if model is None else model
-    return str(Path(name).resolve()) if Path(name).is_dir() else str(name)
+    path = Path(name)
+    return str(path.resolve()) if path.is_dir() or path.suffix == ".pth" else str(name)
 
 
-def choose_guidance(guidance: str | object | None) -> Any:
-    """The guidance that was named, or the object itself."""
-    from xappa.diffusion.guidance import GUIDANCE
+def choose_seed(seed: int | None) -> int:
+    """`seed`, or one that is drawn now.
 
-    if guidance is None or isinstance(guidance, str):
-        return choose("guidance", guidance or DEFAULT_GUIDANCE, GUIDANCE)()
+    Raises
+    ------
+    OptionError
+        If it is no whole number from 0 to 2**63 - 1.
+    """
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer) or not 0 <= seed < LARGEST_SEED:
+        raise OptionError(f"seed={seed!r}: expected a whole number from 0 to 2**63 - 1, or None to draw one")
+    return int(seed)
+
+
+def choose_memory(memory: str | float | None) -> float | None:
+    """Bytes that were told, in words such as ``"6GB"`` or as a number.
+
+    Raises
+    ------
+    OptionError
+        If it is no amount of memory.
+    """
+    if memory is None:
+        return None
+    try:
+        if isinstance(memory, bool):
+            raise ValueError
+        found = float(dask.utils.parse_bytes(memory))
+    except (ValueError, TypeError, AttributeError):
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise OptionError(f"memory={memory!r}: expected a number of bytes, a text such as '6GB', or None")
+    return found
+
+
+def choose_guidance(guidance: str | object | None, static_prior: bool = True, effort: str = DEFAULT) -> Any:
+    """The guidance that was named, or the object itself.
+
+    Parameters
+    ----------
+    guidance : str, object or None
+        None: what `effort` says.
+    static_prior : bool
+        Whether the model's denoiser knows a covariance (``Model.static_prior``).
+    effort : str
+        A key of `EFFORTS`.
+
+    Raises
+    ------
+    OptionError
+        If there is no such guidance, or the model lacks what it needs.
+    """
+    from xappa.diffusion.guidance import GUIDANCE, JacobianFree
+
+    if not static_prior and (guidance == "jacobian-free" or isinstance(guidance, JacobianFree)):
+        raise OptionError(
+            "Guidance 'jacobian-free' needs the covariance of a static prior, and this model has none: use 'mmps'"
+        )
+    settings = choose("effort", effort, EFFORTS)
+    if guidance is None:
+        kind, options = settings.guidance, settings.guidance_options
+        if not static_prior:
+            kind, options = settings.without_prior, settings.without_prior_options
+        return GUIDANCE[kind](**options)
+    if isinstance(guidance, str):
+        return choose("guidance", guidance, GUIDANCE)()
     if not hasattr(guidance, "guide"):
         raise OptionError(f"guidance={guidance!r}: expected one of {sorted(GUIDANCE)} or an object of xappa.guidance.")
     return guidance
 
 
-def choose_sampler(sampler: str | object | None, steps: int | None) -> Any:
-    """The sampler that was named, with as many steps as asked, or the object itself."""
+def choose_sampler(sampler: str | object | None, steps: int | None, effort: str = DEFAULT) -> Any:
+    """The sampler that was named, or that of `effort`, with as many steps as asked, or the object itself."""
     from xappa.diffusion.samplers import SAMPLERS
 
-    if sampler is None or isinstance(sampler, str):
-        kind: Any = choose("sampler", sampler or DEFAULT_SAMPLER, SAMPLERS)
+    settings = choose("effort", effort, EFFORTS)
+    if sampler is None:
+        options = dict(settings.sampler_options) | ({} if steps is None else {"steps": steps})
+        return SAMPLERS[settings.sampler](**options)
+    if isinstance(sampler, str):
+        kind: Any = choose("sampler", sampler, SAMPLERS)
         return kind() if steps is None else kind(steps=steps)
     if not callable(sampler) or not is_dataclass(sampler) or isinstance(sampler, type):
         raise OptionError(f"sampler={sampler!r}: expected one of {sorted(SAMPLERS)} or an object of xappa.samplers.")
@@ -81,19 +151,43 @@ def choose_stitching(stitching: str) -> str:
 
 
 def time_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
-    """Times a chunk of the result; None leaves it to the graph."""
-    if chunks is None or chunks == "auto":
-        return None
-    size = chunks.get("time") if isinstance(chunks, Mapping) else chunks
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise OptionError(f"chunks={chunks!r}: expected 'auto', a number of times, or a mapping such as {{'time': 4}}.")
-    return size
+    """Times a chunk of the result; None leaves it to the graph.
+
+    Raises
+    ------
+    OptionError
+        If these are no chunks, or some that cannot be honoured.
+    """
+    return _chunk(chunks, "time")
 
 
-def counts_dataset(obs: xr.Dataset) -> xr.Dataset:
-    """Reports by variable and status, as a Dataset."""
+def member_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
+    """Members that are sampled together; None leaves it to the graph."""
+    return _chunk(chunks, "member") if isinstance(chunks, Mapping) else None
+
+
+def _chunk(chunks: str | int | Mapping[str, int] | None, axis: str) -> int | None:
+    if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
+        return None
+    size = chunks.get(axis) if isinstance(chunks, Mapping) else chunks
+    asked = dict(chunks) if isinstance(chunks, Mapping) else {}
+    if whole := [str(name) for name in asked if name not in ("time", "member")]:
+        raise OptionError(
+            f"chunks={chunks!r}: {', '.join(map(repr, whole))} cannot be split, since whole states are decoded; "
+            "expected 'time' (times a chunk) and 'member' (members that are sampled together). Rechunk the result, or "
+            "give xappa.to_zarr the chunks of the store"
+        )
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (asked.values() if asked else (size,))):
+        raise OptionError(
+            f"chunks={chunks!r}: expected 'auto', a number of times, or a mapping such as {{'time': 4, 'member': 8}}."
+        )
+    return size  # type: ignore[return-value]
+
+
+def counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
+    """Reports by variable and status, as a Dataset; an empty one where nothing was observed."""
+    if obs is None:
+        return xr.Dataset()
     table = flag_counts(obs)
     data = xr.Dataset(
         {"reports": (("variable", "status"), table.to_numpy())},
@@ -103,26 +197,44 @@ def counts_dataset(obs: xr.Dataset) -> xr.Dataset:
     return data
 
 
-def provenance(model: Model, plan: Plan, operator: str, token: str, obs: xr.Dataset) -> dict[str, Any]:
+def provenance(
+    model: Model,
+    plan: Plan,
+    operator: str,
+    token: str,
+    obs: xr.Dataset | None,
+    title: str = "Analysis",
+    effort: str = "",
+) -> dict[str, Any]:
     """Attributes that say where an analysis comes from; all of them can be stored in a file."""
     from xappa import __version__
 
-    return {
-        "title": "Analysis sampled by xappa",
+    about: dict[str, Any] = {
+        "title": f"{title} sampled by xappa",
         "source": f"xappa {__version__}, model {model.name}",
         "xappa_version": __version__,
         "xappa_model": model.name,
         "xappa_model_digest": model.digest,
-        "xappa_operator": operator,
+        "xappa_model_address": plan.model,
         "xappa_guidance": _text(plan.guidance),
         "xappa_sampler": _text(plan.sampler),
+        "xappa_effort": effort,
         "xappa_stitching": plan.stitching,
+        "xappa_segments": "" if plan.segments is None else repr(plan.segments),
         "xappa_seed": plan.seed,
         "xappa_dressed": str(plan.dress),
         "xappa_clipped": str(plan.clip),
-        "xappa_observations": dask.base.tokenize(obs),
-        "xappa_height_correction": str(obs.attrs.get("height_correction", "")),
+        "xappa_precision": plan.precision,
+        "xappa_background": "; ".join(repr(part.use) for part in plan.given),
         "xappa_run": token,
+    }
+    if obs is None:
+        return about
+    return about | {
+        "xappa_operator": operator,
+        "xappa_observations": dask.base.tokenize(obs),
+        COUNTS: counts_text(flag_counts(obs)),
+        "xappa_height_correction": str(obs.attrs.get("height_correction", "")),
     }
 
 

@@ -21,6 +21,7 @@ from xappa.models.state import StateSpec
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.flags import flags_of
 from xappa.observations.form import build, quantities
+from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
 from xappa.observations.quality.batch import Array, Background, Batch
 from xappa.observations.read import Source, read_observations
@@ -83,7 +84,7 @@ def quality_control(
     >>> xappa.summary(checked)  # doctest: +SKIP
     """
     chosen = choose_quality(quality)
-    reports = check(read_observations(obs))
+    reports = check(read_observations(obs, unknown=own_names(error)))
     if chosen.background is None and chosen.buddies is None and chosen.model_height is None:
         controlled = control(with_errors(reports, error or DEFAULT_ERRORS), chosen)
     else:

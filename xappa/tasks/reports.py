@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
+from xappa.errors import OptionError
 from xappa.observations import read_observations
-from xappa.observations.errors_table import with_errors
-from xappa.observations.quality import check
+from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.flags import Flag, with_flag
+from xappa.observations.form import concat, quantities
+from xappa.observations.quality import Quality, check
+from xappa.observations.superob import superob
 from xappa.streaming import diagnostics, to_zarr
-from xappa.tasks.assimilate import DEFAULT_ERRORS, assimilate
+from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
+from xappa.tasks.quality import DEFAULT_ERRORS, quality_control
 from xappa.tasks.template import template
-from xappa.verification.stations import inverse_distance, withhold
+from xappa.tasks.withheld import withheld_scores
+from xappa.verification.blocks import of_swaths, withhold_reports
 from xappa.verification.table import to_table
-from xappa.verification.verify import verify
+
+if TYPE_CHECKING:
+    from xappa.observations.read import One
+    from xappa.observations.stations import Table
+    from xappa.operators.sources import Choice
+
+SUPEROBS = ("auto", "none")
+PASS = "1h"
+"""Time within which reports of a swath in one box are averaged: less than a satellite takes to come again."""
 
 
 @dataclass(frozen=True)
@@ -29,89 +45,175 @@ class Outcome:
     counts : Dataset
         ``reports`` (variable, status), of the reports that were not withheld.
     scores : Dataset or None
-        From `verify`, at the withheld stations, over ``metric`` and ``source``; None if nothing was withheld.
+        At the withheld reports, over ``metric`` and ``source``; None if nothing was withheld.
     withheld : int
-        Reports of the withheld stations.
+        Withheld reports.
     store : Path or None
         Where the analysis was written.
+    analysis : Dataset
+        Its fields.
+    used, held : Dataset
+        The reports that were used, and those that were withheld.
     """
 
     counts: xr.Dataset
     scores: xr.Dataset | None
     withheld: int
     store: Path | None
+    analysis: xr.Dataset
+    used: xr.Dataset
+    held: xr.Dataset
 
     def __str__(self) -> str:
         reports = self.counts["reports"]
         table = reports.isel(status=(reports > 0).any("variable").values).to_dataframe()["reports"].unstack()
         parts = ["Reports, by what became of them\n" + table.to_string()]
         if self.scores is not None:
-            parts.append(f"At withheld stations ({self.withheld} reports)\n" + to_table(self.scores))
+            parts.append(f"At withheld stations and blocks ({self.withheld} reports)\n" + to_table(self.scores))
         if self.store is not None:
             parts.append(f"Analysis: {self.store}")
         return "\n\n".join(parts)
 
 
 def assimilate_reports(
-    sources: Sequence[str | Path],
+    sources: Sequence[str | Path] | Mapping[str, One],
     start: str,
     end: str,
     *,
+    operator: Choice | Mapping[str, Choice] | None = None,
+    stations: Table | Sequence[Table] | None = None,
+    variables: Sequence[str] | None = None,
+    superobs: str | float = "auto",
     members: int = 8,
+    steps: int | None = None,
     withhold_fraction: float = 0.0,
     model: str | Path | None = None,
-    error: str | None = None,
+    error: Errors | None = None,
+    quality: str | Quality = "standard",
     seed: int = 0,
     out: str | Path | None = None,
 ) -> Outcome:
-    """Read reports, withhold some stations, assimilate the others, and say how good the analysis is.
+    """Read reports, withhold some of them, assimilate the others, and say how good the analysis is.
 
     Parameters
     ----------
-    sources : sequence of path
-        Files that `read_observations` reads.
+    sources : sequence of path, or mapping
+        Files that `read_observations` reads, or these and Datasets by name. Files are called by their stem.
     start, end : str
         First and last time of the analysis.
+    operator : str, operator, function, or dict of these by source, optional
+        As for `assimilate`.
+    stations : table or list of tables, optional
+        Places and heights of stations, as `read_observations` takes them.
+    variables : sequence of str, optional
+        Quantities to use, as they were reported. Default: all, and what is derived from them.
+    superobs : "auto", "none" or float, default "auto"
+        Whether reports are averaged over boxes of the model's grid: sources that name no station (swaths), none, or
+        all sources over so many degrees.
     members : int
+    steps : int, optional
+        Steps of the sampler.
     withhold_fraction : float
-        Share of the stations that is kept for the scores.
+        Share of the stations, and of blocks of 4 degrees of sources that name none, that is kept for the scores.
     model : str or Path, optional
-    error : str, optional
-        Name of a table of observation errors.
+    error : str or mapping, optional
+        Observation errors, as for `assimilate`. Quantities of which no error is known are not used.
+    quality : str or Quality, default "standard"
     seed : int
-        Of the stations withheld and of the members.
+        Of what is withheld and of the members.
     out : path, optional
         Store that receives the analysis; replaced if there.
 
     Returns
     -------
     Outcome
-        Reports used and rejected, by reason; errors at the withheld stations of the model's climatology, of
-        inverse-distance interpolation of the other stations (8 neighbours, power 2), and of the analysis.
+        Reports used and rejected, by reason; errors at what was withheld of the model's climatology, of
+        inverse-distance interpolation of the other reports (8 neighbours, power 2), of the analysis, and of the
+        analysis with its residuals at the reports used interpolated in the same way.
     """
-    reports = with_errors(check(read_observations(list(sources))), error or DEFAULT_ERRORS)
-    used, withheld = withhold(reports, fraction=withhold_fraction, seed=seed)
     wanted = template(start, end, model)
-    analysis = assimilate(wanted, used, members=members, model=model, error=error, seed=seed)
+    reports = prepared(
+        sources,
+        stations=stations,
+        variables=variables,
+        superobs=superobs,
+        model=model,
+        error=error,
+        quality=quality,
+    )
+    grid = {name: wanted[name].values for name in ("latitude", "longitude")}
+    used, held = withhold_reports(
+        reports, withhold_fraction, seed, latitudes=grid["latitude"], longitudes=grid["longitude"]
+    )
+    analysis = assimilate(wanted, used, operator, members=members, steps=steps, model=model, quality="none", seed=seed)
     counts = diagnostics(analysis)[["reports"]].compute()
     store = None
     if out is not None:
         store = to_zarr(analysis, out, overwrite=True)
         analysis = xr.open_zarr(store, consolidated=False)
+    analysis = analysis.load()
     scores = None
-    if withheld.sizes["obs"]:
-        scores = withheld_scores(analysis.load(), used, withheld, climatology(wanted, model=model))
-    elif store is None:
-        analysis.load()
-    return Outcome(counts, scores, withheld.sizes["obs"], store)
+    if held.sizes["obs"]:
+        scores = withheld_scores(analysis, used, held, climatology(wanted, model=model), operator, model=model)
+    return Outcome(counts, scores, held.sizes["obs"], store, analysis, used, held)
 
 
-def withheld_scores(analysis: xr.Dataset, used: xr.Dataset, withheld: xr.Dataset, baseline: xr.Dataset) -> xr.Dataset:
-    """Errors at withheld stations: climatology, interpolation of the other stations, analysis."""
-    names = [str(name) for name in analysis.data_vars if name in withheld]
-    neighbours = xr.Dataset({name: inverse_distance(used, withheld, name) for name in names})
-    metrics = ["rmse", "bias", "crps", "spread", "error", "expected", "count"]
-    if analysis.sizes["member"] < 2:
-        metrics = ["rmse", "bias", "crps", "error", "count"]
-    baselines = {"climatology": baseline, "inverse distance": neighbours}
-    return verify(analysis[names], withheld, metrics=metrics, baselines=baselines)
+def prepared(
+    sources: Sequence[str | Path] | Mapping[str, One],
+    *,
+    stations: Table | Sequence[Table] | None = None,
+    variables: Sequence[str] | None = None,
+    superobs: str | float = "auto",
+    model: str | Path | None = None,
+    error: Errors | None = None,
+    quality: str | Quality = "standard",
+) -> xr.Dataset:
+    """Reports of all sources, checked, averaged where they are dense, with errors; see `assimilate_reports`."""
+    if isinstance(superobs, str) and superobs not in SUPEROBS:
+        raise OptionError(f"superobs={superobs!r}: expected {', '.join(map(repr, SUPEROBS))} or a number of degrees")
+    reports = read_observations(_by_name(sources), stations=stations)
+    if variables is not None:
+        reports = _only(reports, variables)
+    checked = quality_control(reports, quality, model=model, error=error)
+    known = with_errors(checked, error or DEFAULT_ERRORS)
+    return _averaged(_with_known_errors(known), superobs, model)
+
+
+def _by_name(sources: Sequence[str | Path] | Mapping[str, One]) -> Mapping[str, One]:
+    if isinstance(sources, Mapping):
+        return sources
+    names = [Path(source).stem for source in sources]
+    twice = {name for name in names if names.count(name) > 1}
+    return {str(source) if name in twice else name: source for name, source in zip(names, sources, strict=True)}
+
+
+def _only(reports: xr.Dataset, variables: Sequence[str]) -> xr.Dataset:
+    """Some quantities, as they were reported: what made them unused is forgotten."""
+    missing = [name for name in variables if name not in quantities(reports)]
+    if missing:
+        raise OptionError(
+            f"variables: the reports have no {', '.join(map(repr, missing))}; found {', '.join(quantities(reports))}"
+        )
+    kept = [f"{name}{ending}" for name in variables for ending in ("", "_error") if f"{name}{ending}" in reports]
+    return check(reports[kept])
+
+
+def _with_known_errors(reports: xr.Dataset) -> xr.Dataset:
+    """Quantities of which no error is known are flagged as unused."""
+    for name in quantities(reports):
+        error = reports.get(f"{name}_error")
+        if error is None or not bool((error > 0).any()):
+            reports = with_flag(reports, name, np.ones(reports.sizes["obs"], bool), Flag.UNUSED)
+    return reports
+
+
+def _averaged(reports: xr.Dataset, superobs: str | float, model: str | Path | None) -> xr.Dataset:
+    if superobs == "none":
+        return reports
+    if not isinstance(superobs, str):
+        return superob(reports, superobs, PASS, model=model)
+    swath = of_swaths(reports)
+    if not swath.any():
+        return reports
+    means = superob(reports.isel(obs=swath), "model", PASS, model=model)
+    return means if swath.all() else concat([reports.isel(obs=~swath), means])

@@ -16,12 +16,13 @@ from xappa.labels import spec_of, surface_height
 from xappa.models.state import StateSpec
 from xappa.observations import read_observations
 from xappa.observations.flags import Flag, flags_of
+from xappa.observations.names import QUANTITIES
 from xappa.observations.quality import check
 from xappa.operators.interpolate import interpolate
 from xappa.operators.stencil import Stencil
 from xappa.verification.matching import prepare
 from xappa.verification.pairs import Pair
-from xappa.vocabulary import VARIABLES
+from xappa.verification.unresolved import unresolved_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,14 @@ def pairs_at_reports(
     for name, other in others.items():
         sources[name] = _along_obs(other, obs, name) if "obs" in other.dims else _baseline(other, obs, height)
     levels = fields["level"].values if "level" in fields.dims else np.zeros(0)
-    return {str(v): _pair(str(v), sources, obs, levels) for v in sources["analysis"].data_vars}
+    pairs = {str(v): pair_of(str(v), sources, obs, levels) for v in sources["analysis"].data_vars}
+    common = fields[list(pairs)]
+    mask = _mask(common, spec_of(common, recognise(common)))
+    unresolved = unresolved_at(ds, common, _with_any_error(obs, list(pairs)), mask)
+    return {
+        name: replace(pair, unresolved={"analysis": unresolved[name]}) if name in unresolved else pair
+        for name, pair in pairs.items()
+    }
 
 
 def height_of(ds: xr.Dataset, layout: Layout) -> xr.DataArray | None:
@@ -185,10 +193,22 @@ def _along_obs(values: xr.Dataset, obs: xr.Dataset, name: str) -> xr.Dataset:
     return values
 
 
-def _pair(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, levels: np.ndarray) -> Pair:
+def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, levels: np.ndarray) -> Pair:
+    """Forecasts of a quantity along ``obs``, and its good reports; by the nearest of `levels` (hPa) aloft.
+
+    Parameters
+    ----------
+    name : str
+    sources : mapping of str to Dataset
+        Values along ``obs``, with or without ``member``, by source.
+    obs : Dataset
+        Observations in the one form.
+    levels : array of float
+        Empty for quantities near the ground.
+    """
     good = (flags_of(obs, name) == Flag.GOOD).values
     error = obs.get(f"{name}_error", xr.full_like(obs[name], np.nan, dtype=float))
-    upper = VARIABLES[name].upper_air and "level" in obs.coords and len(levels) > 0
+    upper = name in QUANTITIES and QUANTITIES[name].upper_air and "level" in obs.coords and len(levels) > 0
     where = _by_level(obs["level"].values, levels) if upper else None
 
     def placed(field: xr.DataArray) -> xr.DataArray:

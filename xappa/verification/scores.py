@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable
 
 import numpy as np
 import xarray as xr
+from scipy.special import ndtr
 
 from xappa.errors import DatasetError
 
@@ -188,6 +189,45 @@ def crps(
         fair_crps, error, input_core_dims=[[member]], dask="parallelized", output_dtypes=[error.dtype], keep_attrs=False
     )
     return mean(point, dim, weights)
+
+
+def crps_dressed(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    deviation: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: str = "member",
+) -> xr.DataArray:
+    """Fair CRPS of members that each stand for a Gaussian of this deviation; parameters else as in `crps`.
+
+    With ``a(m, s) = E |N(m, s^2)| = 2 s phi(m / s) + m (2 Phi(m / s) - 1)``, the score is ``mean_i a(x_i - y, s)
+    - sum_{i != j} a(x_i - x_j, sqrt(2) s) / (2 M (M - 1))``: what noise of that deviation, added to members many times
+    over, gives on average. A single member stands for itself.
+
+    References
+    ----------
+    Grimit et al. (2006), The continuous ranked probability score for circular variables and its application to
+    mesoscale forecast ensemble verification, https://doi.org/10.1256/qj.05.235 (CRPS of a mixture of Gaussians)
+    """
+    forecast, truth = _pair(forecast, truth, member)
+    members = forecast.sizes.get(member, 1)
+    if members < 2:
+        return crps(forecast, truth, dim, weights=weights, member=member)
+    point = _absolute(forecast - truth, deviation).mean(member, skipna=False)
+    states = [forecast.isel({member: k}, drop=True) for k in range(members)]
+    for i in range(members):
+        for j in range(i):
+            apart = _absolute(states[i] - states[j], np.sqrt(2) * deviation)
+            point = point - apart / (members * (members - 1))
+    return mean(point, dim, weights)
+
+
+def _absolute(middle: xr.DataArray, deviation: xr.DataArray) -> xr.DataArray:
+    """Mean absolute value of a Gaussian."""
+    scaled = middle / deviation.where(deviation > 0, 1e-12)
+    return 2 * deviation * np.exp(-(scaled**2) / 2) / np.sqrt(2 * np.pi) + middle * (2 * ndtr(scaled) - 1)
 
 
 def fair_crps(error: np.ndarray) -> np.ndarray:

@@ -12,17 +12,18 @@ from xappa.errors import ObservationError, OptionError
 
 EARTH_RADIUS = 6371.0  # km
 WITHIN = np.timedelta64(90, "m")
-_NAMELESS = ("", "nan", "None", "NaN", "MISSING")
-_PLACE = 0.01  # degrees; reports whose rounded places agree come from one station
+NAMELESS = ("", "nan", "None", "NaN", "MISSING")
+_PLACE = 0.01  # degrees; to which places are rounded
+_NEAR = 2.0  # km; what stands so near to each other is one station, since tables of places differ by as much
 _MOVED = 0.1  # degrees; a station that is seen farther apart than this is a moving platform
 
 
 def station_keys(obs: xr.Dataset) -> np.ndarray:
     """Name of the station of every report, the same for all that reports of one station are called.
 
-    Reports belong together if they share an identifier, or else a place (rounded to 0.01 degrees), so that one
-    station that reaches us through several sources counts once. A platform that moves (its places are more than
-    0.1 degrees apart) goes by its identifier alone.
+    Reports belong together if they share an identifier, or else stand within 2 km of each other, so that one station
+    that reaches us through several sources, which place it differently, counts once. A platform that moves (its places
+    are more than 0.1 degrees apart) goes by its identifier alone.
 
     Parameters
     ----------
@@ -41,13 +42,15 @@ def station_keys(obs: xr.Dataset) -> np.ndarray:
     station = place
     if "station" in obs.coords:
         station = np.asarray(obs["station"].values).astype(str)
-        named = ~np.isin(station, _NAMELESS)
+        named = ~np.isin(station, NAMELESS)
         station = np.where(named, station, place)
     fixed = ~named | ~_moving(station, latitude, longitude)
     # A graph of names: identifiers and places are nodes, and a fixed report joins its identifier with its place.
     names, node = np.unique(np.concatenate([station, np.where(fixed, place, station)]), return_inverse=True)
     first, second = np.split(node, 2)
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(names), len(names)))
+    near = _near(second[fixed], latitude[fixed], longitude[fixed])
+    edges = np.concatenate([first, near[:, 0]]), np.concatenate([second, near[:, 1]])
+    graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(names), len(names)))
     _, component = connected_components(graph, directed=False)
     head = np.full(component.max(initial=-1) + 1, len(names))
     np.minimum.at(head, component, np.arange(len(names)))
@@ -203,6 +206,16 @@ def _places(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     unique, index = np.unique(rows, axis=0, return_inverse=True)
     text = np.array([f"@{a * _PLACE:+.2f}{b * _PLACE:+.2f}" for a, b in unique] or [""], dtype=str)
     return text[index.reshape(-1)]
+
+
+def _near(node: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+    """Pairs (n, 2) of nodes whose places, of which one each is looked at, are near each other."""
+    own, one = np.unique(node, return_index=True)
+    phi, lam = np.deg2rad(latitude[one]), np.deg2rad(longitude[one])
+    place = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], -1)
+    there = np.isfinite(place).all(-1)
+    pairs = cKDTree(place[there]).query_pairs(_NEAR / EARTH_RADIUS, output_type="ndarray")
+    return own[there][pairs].reshape(-1, 2)
 
 
 def _moving(station: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:

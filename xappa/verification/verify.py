@@ -27,7 +27,16 @@ def _error(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
 def _expected(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
     """What the error of a calibrated ensemble's mean would be, against reports with errors of their own."""
     factor = scores.finite_factor(forecast.sizes.get("member", 1))
-    return ((factor * scores.spread(forecast)) ** 2 + _error(forecast, pair) ** 2) ** 0.5
+    variance = (factor * scores.spread(forecast)) ** 2 + _error(forecast, pair) ** 2
+    for deviation in pair.unresolved.values():
+        variance = variance + scores.mean(deviation**2)
+    return variance**0.5
+
+
+def _crps(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
+    for deviation in pair.unresolved.values():
+        return scores.crps_dressed(forecast, pair.truth, deviation)
+    return scores.crps(forecast, pair.truth)
 
 
 def _spread_skill(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
@@ -39,7 +48,7 @@ def _spread_skill(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
 METRICS: dict[str, Callable[[xr.DataArray, Pair], xr.DataArray]] = {
     "rmse": lambda forecast, pair: scores.rmse(forecast, pair.truth),
     "bias": lambda forecast, pair: scores.bias(forecast, pair.truth),
-    "crps": lambda forecast, pair: scores.crps(forecast, pair.truth),
+    "crps": _crps,
     "spread": lambda forecast, pair: scores.spread(forecast),
     "spread_skill": _spread_skill,
     "error": _error,
@@ -53,7 +62,9 @@ MEANING = (
     "rmse: of the ensemble mean; bias: mean of (ensemble mean - reference); crps: fair form, of one member the mean "
     "absolute error; spread: root mean variance of members; spread_skill: expected error of a calibrated ensemble of "
     "this size over rmse (1 is calibrated, below 1 overconfident), dimensionless; error: root mean variance of the "
-    "reports' errors; expected: sqrt((M + 1) / M spread^2 + error^2), to be held against rmse; count: number of reports"
+    "reports' errors; expected: sqrt((M + 1) / M spread^2 + error^2), to be held against rmse; count: number of "
+    "reports; against reports, the error of the model's autoencoder counts in crps, spread_skill and expected, where "
+    "members were decoded without it"
 )
 
 
@@ -113,8 +124,8 @@ def verify(
     else:
         pairs = _pairs(analysis, fields, others)
     sources = ["analysis", *others]
-    scored = [_scored(pair.common(), chosen).reindex(source=sources).rename(name) for name, pair in pairs.items()]
-    result = xr.merge(scored, join="outer", compat="override")
+    by_quantity = [scored(pair.common(), chosen).reindex(source=sources).rename(name) for name, pair in pairs.items()]
+    result = xr.merge(by_quantity, join="outer", compat="override")
     for name in pairs:
         result[name] = _in_own_units(result[name], ds[layout.spelling(name)], VARIABLES[name])
     return _spelt(result if others else result.isel(source=0, drop=True), layout)
@@ -137,10 +148,12 @@ def _pairs(analysis: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.
     }
 
 
-def _scored(pair: Pair, metrics: Sequence[str]) -> xr.DataArray:
+def scored(pair: Pair, metrics: Sequence[str]) -> xr.DataArray:
+    """Scores of the forecasts of a pair over ``source`` and ``metric``."""
     by_source = []
-    for forecast in pair.forecasts.values():
-        by_source.append(_concat([METRICS[metric](forecast, pair) for metric in metrics], "metric", list(metrics)))
+    for source, forecast in pair.forecasts.items():
+        part = pair.of(source)
+        by_source.append(_concat([METRICS[metric](forecast, part) for metric in metrics], "metric", list(metrics)))
     return _concat(by_source, "source", list(pair.forecasts))
 
 

@@ -1,7 +1,8 @@
 r"""What guidance methods share: observations, and the shape of a guided denoiser.
 
-Observations are :math:`y = A(x) + e`, with :math:`e \sim \mathcal{N}(0, R)` and R diagonal. A guided denoiser estimates
-the mean of :math:`p(x \mid x_t, y)` where the plain one, :math:`D`, estimates that of :math:`p(x \mid x_t)`:
+Observations are :math:`y = A(x) + e`, with :math:`e \sim \mathcal{N}(0, R)`; R is diagonal, or a covariance. A guided
+denoiser estimates the mean of :math:`p(x \mid x_t, y)` where the plain one, :math:`D`, estimates that of
+:math:`p(x \mid x_t)`:
 
 .. math:: \mathbb{E}[x \mid x_t, y] = D(x_t) + \sigma^2 \nabla_{x_t} \log p(y \mid x_t).
 
@@ -17,6 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from xappa.diffusion.guidance.covariance import ErrorCovariance, InflatedCovariance, Noise, Whitening
+from xappa.diffusion.guidance.linearised import Diagonal, Linear, Linearised, LinearMap, Product
 from xappa.errors import OptionError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -37,33 +40,81 @@ class Observation:
         Observed values.
     operator : callable
         A: maps x (B, ...) to what would be observed of it (B, M).
-    variance : Tensor, shape (M,)
-        Diagonal of R, in units of y squared.
+    variance : Tensor, shape (M,), or ErrorCovariance
+        Diagonal of R, or R itself where errors are correlated; in units of y squared.
     tangent : callable, optional
         Linear map, near the derivative of `operator` and cheaper, that stands in for it where a system is solved.
         What the state is compared with is always `operator`. Default: the derivative itself.
+    linearise : callable, optional
+        x -> linear map that stands in for the derivative there, and A(x): for operators that are not linear, whose
+        stand-in changes with x. Comes before `tangent`.
+    noise : callable, optional
+        Number of the draw, from 0 -> standard normal numbers (B, M): for methods that perturb observations, each member
+        its own way.
     """
 
     y: Tensor
     operator: Operator
-    variance: Tensor
+    variance: Tensor | ErrorCovariance
     tangent: Operator | None = None
+    linearise: Callable[[Tensor], tuple[LinearMap, Tensor]] | None = None
+    noise: Noise | None = None
+
+    def perturbed(self) -> Observation:
+        """The same observations, each member's with errors of its own drawn from N(0, R) and added.
+
+        Raises
+        ------
+        OptionError
+            If there is no `noise` to draw them from.
+        """
+        if self.noise is None:
+            raise OptionError("Observations are to be perturbed, and there is no noise for it: give `noise`")
+        if isinstance(self.variance, ErrorCovariance):
+            return replace(self, y=self.y + self.variance.errors(self.noise))
+        return replace(self, y=self.y + self.variance.sqrt() * self.noise(0).to(self.y))
 
     def whitened(self) -> Observation:
         """The same observations in units of their error, so that R = I; exact ones (variance 0) keep their units."""
+        if isinstance(self.variance, InflatedCovariance):
+            return self
+        if isinstance(self.variance, ErrorCovariance):
+            return self._changed(Whitening(self.variance), torch.ones_like(self.variance.deviation))
         exact = self.variance == 0
         deviation = self.variance.sqrt().masked_fill(exact, 1.0)
+        return self._changed(Diagonal(1 / deviation), torch.where(exact, 0.0, torch.ones_like(self.variance)))
+
+    def _changed(self, units: LinearMap, variance: Tensor) -> Observation:
+        """The observations after a linear change of their units, with the variance that they have then."""
+
+        def linearise(x: Tensor) -> tuple[LinearMap, Tensor]:
+            a, value = self.linearise(x)  # type: ignore[misc]
+            return Product(units, a), units.forward(value)
+
         return replace(
             self,
-            y=self.y / deviation,
-            operator=lambda x: self.operator(x) / deviation,
-            variance=torch.where(exact, 0.0, torch.ones_like(self.variance)),
-            tangent=None if self.tangent is None else (lambda x: self.tangent(x) / deviation),  # type: ignore[misc]
+            y=units.forward(self.y),
+            operator=lambda x: units.forward(self.operator(x)),
+            variance=variance,
+            tangent=None if self.tangent is None else (lambda x: units.forward(self.tangent(x))),  # type: ignore[misc]
+            linearise=None if self.linearise is None else linearise,
         )
 
 
+SCOPES = ("window", "trajectory")
+
+
 class Guidance(ABC):
-    """Options of a guidance method; `guide` applies it."""
+    """Options of a guidance method; `guide` applies it.
+
+    Attributes
+    ----------
+    scope : {"window", "trajectory"}
+        What is guided where a trajectory is made of several windows: each of them by itself, with all that is observed
+        in it; or the trajectory that they make up, in which each time is decoded once.
+    """
+
+    scope: str = "window"
 
     def __post_init__(self) -> None:
         if problems := self.problems():
@@ -115,7 +166,7 @@ class GuidedDenoiser(ABC):
         Noise level of every call.
     residual, iterations : list of Tensor, shape (B,)
         Relative residual (of the whitened system, where it is) and steps of the solver in every call, on the CPU; empty
-        for methods without a solver.
+        for methods without a solver. Methods with an optimiser record its steps, and no residual.
     """
 
     def __init__(self, denoiser: Denoise, observation: Observation) -> None:
@@ -123,6 +174,7 @@ class GuidedDenoiser(ABC):
         self.sigma: list[float] = []
         self.residual: list[Tensor] = []
         self.iterations: list[Tensor] = []
+        self.tangent: Linear | None = None
 
     def __call__(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """Estimate x from `x_t` (B, ...) at noise level `sigma` (0-d); returns a tensor like `x_t`, without a graph."""
@@ -130,6 +182,39 @@ class GuidedDenoiser(ABC):
         with torch.enable_grad():
             return self.estimate(x_t.detach(), sigma).detach()
 
+    def linearise(self, x_hat: Tensor) -> tuple[LinearMap, Tensor]:
+        """The operator's derivative at x_hat, or the linear map that stands in for it, and A(x_hat)."""
+        if self.observation.linearise is not None:
+            return self.observation.linearise(x_hat)
+        if self.observation.tangent is None:
+            a = Linearised(self.observation.operator, x_hat)
+            return a, a.value
+        if self.tangent is None:
+            self.tangent = Linear(self.observation.tangent, x_hat)
+        with torch.no_grad():
+            return self.tangent, self.observation.operator(x_hat)
+
     @abstractmethod
     def estimate(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """What `__call__` returns, computed with gradients enabled."""
+
+
+def whitened_observation(observation: Observation, name: str) -> Observation:
+    """Observations in units of their errors, for a method that cannot do without.
+
+    Raises
+    ------
+    OptionError
+        If the covariance of the errors has no factor, or an observation is exact.
+    """
+    if isinstance(observation.variance, InflatedCovariance):
+        raise OptionError(
+            f"Guidance {name!r} takes observations in units of their errors, and these are sums of correlated and "
+            "independent ones, which have no such units. Use guidance='mmps' or 'jacobian-free'"
+        )
+    if not isinstance(observation.variance, ErrorCovariance) and (observation.variance == 0).any():
+        raise OptionError(
+            f"Guidance {name!r} takes observations in units of their errors, and some have an error of 0. Give them an "
+            "error, or use guidance='mmps', 'jacobian-free' or 'repaint'"
+        )
+    return observation.whitened()

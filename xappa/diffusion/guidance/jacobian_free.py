@@ -35,8 +35,8 @@ class JacobianFree(SolverGuidance):
 
     Parameters
     ----------
-    iterations, tolerance, warm_start, whiten
-        See `SolverGuidance`: 16, 0.05, True, True.
+    iterations, tolerance, warm_start, whiten, huber, solver, below, scope
+        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window".
     """
 
     def wrap(

@@ -8,10 +8,53 @@ of one evaluation; forward mode would evaluate A anew for each product.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class LinearMap(Protocol):
+    """A linear map and its transpose."""
+
+    def forward(self, v: Tensor) -> Tensor:
+        """The map applied to `v`."""
+
+    def adjoint(self, u: Tensor) -> Tensor:
+        """Its transpose applied to `u`."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """One linear map after another: `outer` of `inner`."""
+
+    outer: LinearMap
+    inner: LinearMap
+
+    def forward(self, v: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return self.outer.forward(self.inner.forward(v))
+
+    def adjoint(self, u: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return self.inner.adjoint(self.outer.adjoint(u))
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """Multiplication by a tensor."""
+
+    factor: Tensor
+
+    def forward(self, v: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return self.factor * v
+
+    def adjoint(self, u: Tensor) -> Tensor:
+        """See `LinearMap`."""
+        return self.factor * u
 
 
 class Linearised:
@@ -46,3 +89,24 @@ class Linearised:
         probe = torch.zeros_like(self.graph, requires_grad=True)
         (image,) = torch.autograd.grad(self.graph, self.point, probe, create_graph=True)
         return probe, image
+
+
+class Linear(Linearised):
+    """A function that is linear already: it is its own derivative, at every point.
+
+    Parameters
+    ----------
+    function : callable
+        Linear and differentiable.
+    like : Tensor
+        What it acts on has this shape, type and device.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], like: Tensor) -> None:
+        super().__init__(function, torch.zeros_like(like))
+        self.function = function
+
+    def forward(self, v: Tensor) -> Tensor:
+        """The function itself: no graph is needed."""
+        with torch.no_grad():
+            return self.function(v)

@@ -31,8 +31,8 @@ class MMPS(SolverGuidance):
 
     Parameters
     ----------
-    iterations, tolerance, warm_start, whiten
-        See `SolverGuidance`: 16, 0.05, True, True.
+    iterations, tolerance, warm_start, whiten, huber, solver, below, scope
+        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window".
     tweedie : bool, default True
         Covariance by Tweedie's formula; otherwise isotropic, ``sigma^2 / (1 + sigma^2)``, in the linear system.
     """

@@ -21,7 +21,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import Covariance, Denoise, Guidance, GuidedDenoiser, Observation
+from xappa.diffusion.guidance.covariance import ErrorCovariance, variances
+from xappa.errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,36 @@ class SDA(Guidance):
     ----------
     gamma : float, default 1.0
         Variance of the observed estimate where sigma is large.
+    huber : float or None, default None
+        Threshold, in deviations, beyond which the pull of an observation grows no more (see `huber`).
     """
 
     gamma: float = 1.0
+    huber: float | None = None
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
-        return [] if self.gamma >= 0 else [f"gamma={self.gamma}, expected at least 0"]
+        found = [] if self.gamma >= 0 else [f"gamma={self.gamma}, expected at least 0"]
+        if self.huber is not None and not self.huber > 0:
+            found.append(f"huber={self.huber}, expected None or a number above 0")
+        return found
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> SDADenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
-        return SDADenoiser(denoiser, observation, self.gamma)
+        return SDADenoiser(denoiser, observation, self)
 
 
 class SDADenoiser(GuidedDenoiser):
     """Denoiser guided by `SDA`."""
 
-    def __init__(self, denoiser: Denoise, observation: Observation, gamma: float) -> None:
+    def __init__(self, denoiser: Denoise, observation: Observation, options: SDA) -> None:
+        if isinstance(observation.variance, ErrorCovariance):
+            raise OptionError(
+                "Guidance 'sda' and 'w2c' take errors as independent, and these are correlated. Expected a diagonal "
+                "covariance: use guidance='mmps' or 'jacobian-free', or leave the correlation out"
+            )
         super().__init__(denoiser, observation)
-        self.gamma = gamma
+        self.options = options
 
     def estimate(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """See `GuidedDenoiser.estimate`."""
@@ -62,5 +76,8 @@ class SDADenoiser(GuidedDenoiser):
     def log_likelihood(self, x_hat: Tensor, sigma: Tensor) -> Tensor:
         """Logarithm of p(y | x_t), summed over the batch, without its constant."""
         y = self.observation.y
-        variance = self.observation.variance + self.gamma * sigma**2 / (1 + sigma**2)
-        return -((y - self.observation.operator(x_hat).to(y)) ** 2 / variance).sum() / 2
+        variance = variances(self.observation.variance) + self.options.gamma * sigma**2 / (1 + sigma**2)
+        difference = y - self.observation.operator(x_hat).to(y)
+        if self.options.huber is None:
+            return -(difference**2 / variance).sum() / 2
+        return -huber.penalty(difference / variance.sqrt(), self.options.huber).sum()

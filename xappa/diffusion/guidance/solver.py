@@ -4,19 +4,32 @@ If :math:`p(x \mid x_t)` has mean :math:`\hat x` and covariance :math:`C`, and A
 
 .. math::
    \mathbb{E}[x \mid x_t, y] = \hat x + C A^T g, \qquad (R + A C A^T) \, g = y - A(\hat x).
+
+With a Huber norm (see `huber`) :math:`R` becomes :math:`R W^{-1}`, with weights that depend on the solution. The system
+is solved as :math:`(R + W A C A^T) \, g = W (y - A(\hat x))`, in which a gross error is no larger than any other.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from xappa.diffusion.gmres import gmres
-from xappa.diffusion.guidance.base import Denoise, Guidance, GuidedDenoiser, Observation
-from xappa.diffusion.guidance.linearised import Linearised
+from xappa.diffusion.conjugate_gradients import conjugate_gradients
+from xappa.diffusion.gmres import Solution, gmres
+from xappa.diffusion.guidance import huber
+from xappa.diffusion.guidance.base import SCOPES, Denoise, Guidance, GuidedDenoiser, Observation
+from xappa.diffusion.guidance.covariance import ErrorCovariance, times, variances
+from xappa.diffusion.guidance.linearised import LinearMap
+
+REWEIGHTED = 2
+"""Times that observations are weighed anew in a call; weights are kept from call to call."""
+
+SOLVERS: dict[str, Callable[..., Solution]] = {"gmres": gmres, "cg": conjugate_gradients}
+"""Names that choose a solver."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +39,50 @@ class SolverGuidance(Guidance):
     Parameters
     ----------
     iterations : int, default 16
-        Steps of GMRES; with a tolerance, the most that are made.
+        Steps of the solver; with a tolerance, the most that are made.
     tolerance : float or None, default 0.05
         Relative residual at which a system is solved. None: make all steps.
     warm_start : bool, default True
         Begin with the solution of the last call.
     whiten : bool, default True
         Measure observations in units of their error, so that the solver does not see the most precise ones only.
+    huber : float or None, default None
+        Threshold, in deviations of an observation's error, beyond which its pull grows no more: 2 to 3 leaves sound
+        observations as they are. None: errors are Gaussian throughout. Every call then solves 3 systems instead of 1,
+        each from the solution before it.
+    below : float, default infinity
+        Noise level above which observations are left alone, as the noise to come hides what they would change there.
+    scope : {"window", "trajectory"}, default "window"
+        See `Guidance`.
+    solver : {"gmres", "cg"}, default "gmres"
+        Generalised minimal residuals, or conjugate gradients: fewer vectors to keep, for systems that are symmetric, as
+        is the case for an exact denoiser and Gaussian errors. A network's Jacobian is symmetric only nearly so.
     """
 
     iterations: int = 16
     tolerance: float | None = 0.05
     warm_start: bool = True
     whiten: bool = True
+    huber: float | None = None
+    solver: str = "gmres"
+    below: float = math.inf
+    scope: str = "window"
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
         found = [] if self.iterations >= 1 else [f"iterations={self.iterations}, expected at least 1"]
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected None or a number between 0 and 1")
+        if self.huber is not None and not self.huber > 0:
+            found.append(f"huber={self.huber}, expected None or a number above 0")
+        if not self.below > 0:
+            found.append(f"below={self.below}, expected a noise level above 0")
+        if self.scope not in SCOPES:
+            found.append(f"scope={self.scope!r}, expected one of {', '.join(map(repr, SCOPES))}")
+        if self.solver not in SOLVERS:
+            found.append(f"solver={self.solver!r}, expected one of {', '.join(map(repr, SOLVERS))}")
+        if self.solver == "cg" and self.huber is not None:
+            found.append("solver='cg' with huber, whose system is not symmetric; expected solver='gmres'")
         return found
 
 
@@ -52,35 +90,64 @@ class SolvingDenoiser(GuidedDenoiser):
     """Guided denoiser that solves a linear system, and remembers the solution."""
 
     def __init__(self, denoiser: Denoise, observation: Observation, options: SolverGuidance) -> None:
-        super().__init__(denoiser, observation.whitened() if options.whiten else observation)
+        # Single observations can only be weighed where their errors are independent.
+        correlated = isinstance(observation.variance, ErrorCovariance) and options.huber is not None
+        super().__init__(denoiser, observation.whitened() if options.whiten or correlated else observation)
         self.options = options
         self.solution: Tensor | None = None
-        self.tangent: Linearised | None = None
+        self.weights: Tensor | None = None
 
-    def linearise(self, x_hat: Tensor) -> tuple[Linearised, Tensor]:
-        """The operator's derivative at x_hat, or the linear map that stands in for it, and A(x_hat)."""
-        if self.observation.tangent is None:
-            a = Linearised(self.observation.operator, x_hat)
-            return a, a.value
-        if self.tangent is None:
-            self.tangent = Linearised(self.observation.tangent, torch.zeros_like(x_hat))
+    def __call__(self, x_t: Tensor, sigma: Tensor) -> Tensor:
+        """See `GuidedDenoiser`."""
+        if float(sigma) <= self.options.below:
+            return super().__call__(x_t, sigma)
+        self.sigma.append(float(sigma))
+        self.residual.append(torch.full((len(x_t),), torch.nan, dtype=torch.float64))
+        self.iterations.append(torch.zeros(len(x_t), dtype=torch.int64))
         with torch.no_grad():
-            return self.tangent, self.observation.operator(x_hat)
+            return self.denoiser(x_t, sigma)
 
-    def solve(self, a: Linearised, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
+    def solve(self, a: LinearMap, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
         """Solution g (B, M) of the system, for the operator around x_hat, A(x_hat), and the product with C."""
-        y, variance = self.observation.y, self.observation.variance
-        found = gmres(
-            lambda u: variance * u + a.forward(covariance(a.adjoint(u))),
-            y - value.to(y),
-            self.start(value),
+        departure = self.observation.y - value.to(self.observation.y)
+
+        def spread(u: Tensor) -> Tensor:
+            return a.forward(covariance(a.adjoint(u)))
+
+        if self.options.huber is None:
+            found = self.solve_weighted(spread, departure, None)
+        else:
+            found = self.solve_robustly(spread, departure, self.options.huber)
+        self.residual.append(found.residual.cpu())
+        self.iterations.append(found.iterations.cpu())
+        return found.x
+
+    def solve_weighted(self, spread: Callable[[Tensor], Tensor], departure: Tensor, weights: Tensor | None) -> Solution:
+        """Solve with the inverse variances times `weights` (B, M), where there are any."""
+        variance = self.observation.variance
+        found = SOLVERS[self.options.solver](
+            lambda u: times(variance, u) + (spread(u) if weights is None else weights * spread(u)),
+            departure if weights is None else weights * departure,
+            self.start(departure),
             iterations=self.options.iterations,
             tolerance=self.options.tolerance,
         )
         self.solution = found.x
-        self.residual.append(found.residual.cpu())
-        self.iterations.append(found.iterations.cpu())
-        return found.x
+        return found
+
+    def solve_robustly(self, spread: Callable[[Tensor], Tensor], departure: Tensor, threshold: float) -> Solution:
+        """Solve, weigh observations by what is left of their departures, and solve again."""
+        variance = variances(self.observation.variance)
+        if self.weights is None or self.weights.shape != departure.shape:
+            self.weights = huber.first_weights(departure, variance, threshold)
+        iterations = torch.zeros((), dtype=torch.int64, device=departure.device)
+        for _ in range(REWEIGHTED):
+            found = self.solve_weighted(spread, departure, self.weights)
+            iterations = iterations + found.iterations
+            left = huber.residuals(departure - spread(found.x), variance)
+            self.weights = huber.weights(left, threshold)
+        found = self.solve_weighted(spread, departure, self.weights)
+        return Solution(found.x, found.residual, iterations + found.iterations)
 
     def start(self, value: Tensor) -> Tensor | None:
         """Solution of the last call, if it is wanted and fits."""

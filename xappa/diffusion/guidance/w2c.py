@@ -28,13 +28,13 @@ class W2C(SDA):
 
     Parameters
     ----------
-    gamma : float, default 1.0
-        See `SDA`.
+    gamma, huber
+        See `SDA`: 1.0, None.
     """
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> W2CDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
-        return W2CDenoiser(denoiser, observation, self.gamma)
+        return W2CDenoiser(denoiser, observation, self)
 
 
 class W2CDenoiser(SDADenoiser):

@@ -27,6 +27,21 @@ Progress = Callable[[int, int], None]
 """(evaluations done, evaluations in all)"""
 
 
+def by_schedule(schedule: Schedule, times: Tensor) -> Tensor:
+    """Noise levels at times (N + 1,) of the schedule."""
+    return schedule(times).flatten()
+
+
+def by_logarithm(schedule: Schedule, times: Tensor) -> Tensor:
+    """As many, between the schedule's first and last, with a constant ratio from each to the next."""
+    first, last = schedule(times[[0, -1]]).flatten()
+    return last * (first / last) ** times
+
+
+SPACINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {"schedule": by_schedule, "log": by_logarithm}
+"""Names that choose where the noise levels lie."""
+
+
 @dataclass(frozen=True)
 class Sampler(ABC):
     """Options of a sampler; calling it samples.
@@ -38,10 +53,14 @@ class Sampler(ABC):
     final : bool
         Return the denoiser's estimate at the last noise level (one more evaluation) instead of the state there, which
         still carries noise of sigma(0). Default False, the official behaviour.
+    spacing : {"schedule", "log"}
+        Where the noise levels between the first and the last lie: at even steps of the schedule's time, or of
+        ln sigma. Default "schedule", the official behaviour.
     """
 
     steps: int = 64
     final: bool = field(default=False, kw_only=True)
+    spacing: str = field(default="schedule", kw_only=True)
 
     def __post_init__(self) -> None:
         if problems := self.problems():
@@ -49,7 +68,10 @@ class Sampler(ABC):
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
-        return [] if self.steps >= 1 else [f"steps={self.steps}, expected at least 1"]
+        found = [] if self.steps >= 1 else [f"steps={self.steps}, expected at least 1"]
+        if self.spacing not in SPACINGS:
+            found.append(f"spacing={self.spacing!r}, expected one of {', '.join(map(repr, SPACINGS))}")
+        return found
 
     @property
     def evaluations(self) -> int:
@@ -60,6 +82,11 @@ class Sampler(ABC):
     def evaluations_of_steps(self) -> int:
         """Number of calls of the denoiser, without the final one."""
         return self.steps
+
+    def grid(self, schedule: Schedule) -> Tensor:
+        """Noise levels (N + 1,), float32."""
+        # as in the original, where a rectified schedule begins at 1000.013 instead of 1000
+        return SPACINGS[self.spacing](schedule, torch.linspace(1, 0, self.steps + 1))
 
     @abstractmethod
     def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
@@ -97,8 +124,9 @@ class Sampler(ABC):
                 progress(next(done), self.evaluations)
             return estimate
 
-        # in float32 as in the original, where a rectified schedule begins at 1000.013 instead of 1000
-        grid = schedule(torch.linspace(1, 0, self.steps + 1)).flatten()
+        grid = self.grid(schedule)
+        kind = x.dtype  # float16 has no room for the square of a sigma above 255: the state is float32 on its way
+        x = x.to(torch.promote_types(kind, torch.float32))
         draws = (noise(k).to(x) for k in itertools.count())
         x = self.run(denoise, x, grid, draws)
-        return denoise(x, grid[-1]) if self.final else x
+        return (denoise(x, grid[-1]) if self.final else x).to(kind)

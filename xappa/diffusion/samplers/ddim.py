@@ -33,6 +33,7 @@ class DDIM(Sampler):
     ----------
     steps : int, default 64
     final : bool, default False
+    spacing : {"schedule", "log"}, default "schedule"
         See `Sampler`.
     """
 

@@ -29,6 +29,7 @@ class DDPM(Sampler):
     ----------
     steps : int, default 64
     final : bool, default False
+    spacing : {"schedule", "log"}, default "schedule"
         See `Sampler`.
     """
 

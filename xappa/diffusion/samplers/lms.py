@@ -34,6 +34,7 @@ class LMS(Sampler):
     order : int, default 3
         Derivatives that are remembered; 1 is `DDIM`.
     final : bool, default False
+    spacing : {"schedule", "log"}, default "schedule"
         See `Sampler`.
     """
 

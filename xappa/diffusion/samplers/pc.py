@@ -36,6 +36,7 @@ class PC(Sampler):
     delta : float, default 0.1
         Their size.
     final : bool, default False
+    spacing : {"schedule", "log"}, default "schedule"
         See `Sampler`.
     """
 

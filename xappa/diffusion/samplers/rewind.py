@@ -37,6 +37,7 @@ class Rewind(Sampler):
     jump : bool, default True
         Go down in one step; otherwise level by level.
     final : bool, default False
+    spacing : {"schedule", "log"}, default "schedule"
         See `Sampler`.
     """
 

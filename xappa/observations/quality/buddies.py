@@ -69,9 +69,9 @@ def standard_pressure(altitude: Array) -> Array:
 
 
 def comparable(name: str) -> bool:
-    """Whether neighbours say anything of a quantity: not of directions, nor of what comes in showers."""
+    """Whether neighbours say anything of a quantity: not of directions, showers, or what is not in the vocabulary."""
     known = QUANTITIES.get(name)
-    return known is None or (known.units != "degree" and "precipitation" not in name)
+    return known is not None and (known.units != "degree" and "precipitation" not in name)
 
 
 def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, quality: Quality) -> Array:

@@ -1,0 +1,62 @@
+"""Peak memory of sampling under three budgets, each in a process of its own, and how far results differ.
+
+OMP_NUM_THREADS=1 python -m tests.benchmarks.memory
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+BUDGETS = ("4GB", "1GB", "300MB")
+MEMBERS, STEPS = 8, 2
+
+
+def measure(memory: str, out: Path) -> None:
+    """Sample, write latents, and print bytes beyond those of the process with the model loaded."""
+    import resource
+
+    import dask
+    import torch
+
+    import xappa
+    from tests.benchmarks.planned import _resident
+    from xappa.streaming.diagnostics import run_of
+
+    torch.set_num_threads(1)
+    dask.config.set(scheduler="synchronous")
+    truth = xappa.tutorial.nature_run()
+    network = xappa.platforms.stations(truth, 230, errors="speedy-twin", seed=0)
+    reports = truth.appa.observe(network, error="reported", seed=0)
+    guidance = xappa.guidance.MMPS(iterations=2, tolerance=None)
+    result = truth.appa.assimilate(reports, members=MEMBERS, seed=0, guidance=guidance, steps=STEPS, memory=memory)
+    before = _resident()
+    sampled = dask.compute(run_of(result).sampled[0][1])[0]
+    np.save(out, sampled.latents)
+    print(1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def main() -> None:
+    """Measure one budget, or all."""
+    if len(sys.argv) > 1:
+        measure(sys.argv[1], Path(sys.argv[2]))
+        return
+    first: np.ndarray | None = None
+    with tempfile.TemporaryDirectory() as folder:
+        for memory in BUDGETS:
+            out = Path(folder) / f"{memory}.npy"
+            command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.memory", memory, str(out)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            latents = np.load(out)
+            first = latents if first is None else first
+            difference = float(np.abs(latents - first).max())
+            peak = float(done.stdout.splitlines()[-1]) / 1e6
+            print(f"memory={memory:8}  peak {peak:6.0f} MB  largest difference {difference:.1e}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Memory: metered without doing anything, divided so as to fit a budget, with the same results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.test_cheaper import reports
+from tests.test_sampling import plan_of
+from xappa.diffusion.guidance import MMPS
+from xappa.diffusion.samplers import LMS
+from xappa.errors import DeviceMemoryError, OptionError
+from xappa.models.directory import read_model
+from xappa.streaming.budget import divide, need
+from xappa.streaming.evaluation import stretches, work
+from xappa.streaming.meter import Meter, measured
+from xappa.streaming.sampling import sample
+from xappa.tasks.planning import choose_memory
+
+
+def observed(folder, **changes):
+    """A plan with reports, whose guidance keeps graphs."""
+    plan = plan_of(folder, guidance=MMPS(iterations=2, tolerance=None), sampler=LMS(steps=3))
+    return replace(plan, stencil=reports(read_model(folder), plan.times), **changes)
+
+
+def test_products_and_convolutions_are_counted():
+    a, b = torch.ones(3, 5), torch.ones(5, 7)
+    image, kernel = torch.ones(2, 4, 6, 6), torch.ones(8, 4, 3, 3)
+    assert measured(lambda: a @ b).flop == 2 * 3 * 5 * 7
+    assert measured(lambda: a.to(torch.complex64) @ b.to(torch.complex64)).flop == 4 * 2 * 3 * 5 * 7
+    assert measured(lambda: torch.nn.functional.conv2d(image, kernel, padding=1)).flop == 2 * 2 * 8 * 4 * 9 * 36
+
+
+def test_memory_at_its_fullest_is_that_of_what_exists_together():
+    def steps() -> None:
+        a = torch.zeros(1000)
+        b = a + 1
+        del a
+        c = b.view(10, 100) * 2
+        del b, c
+
+    assert measured(steps).peak == 2 * 4000
+    with Meter() as meter:
+        steps()
+    assert (meter.peak, meter.live) == (2 * 4000, 0)
+
+
+def test_what_a_graph_keeps_is_counted():
+    def chain(gradient: bool) -> None:
+        x = torch.zeros(1000, requires_grad=gradient)
+        for _ in range(10):
+            x = torch.sin(x)
+
+    assert measured(lambda: chain(False)).peak == 2 * 4000
+    assert measured(lambda: chain(True)).peak == 11 * 4000
+
+
+def test_metering_predicts_an_evaluation(tiny_model):
+    from xappa.streaming.evaluation import denoiser
+
+    model, plan = read_model(tiny_model), observed(tiny_model)
+    plan = replace(plan, guidance=replace(plan.guidance, warm_start=False))
+    (stretch,) = stretches(model, plan)
+    predicted = work(model, plan, stretch, 3, 2)
+    guided = denoiser(model, plan, stretch, (0, 1, 2))
+    with Meter() as meter:
+        guided(torch.zeros(3, 4, *model.latent_shape), torch.tensor(0.5))
+    assert predicted.flop == meter.flop
+    assert predicted.peak == pytest.approx(meter.peak, rel=0.5)
+
+
+@pytest.mark.parametrize("members", [3])
+def test_results_agree_whatever_the_budget(tiny_model, members):
+    model, plan = read_model(tiny_model), observed(tiny_model)
+    (stretch,) = stretches(model, plan)
+    least = need(model.within(1), plan, stretch, 1)
+    most = need(model, plan, stretch, members)
+    divisions, found = [], []
+    for memory in (1.01 * least, (least + most) / 2, 2.5 * most):
+        own = replace(plan, memory=memory)
+        divisions.append(divide(model, own, members))
+        found.append(sample(own, tuple(range(members)), f"budget-{memory}").latents)
+    together = [division.members for division in divisions]
+    assert together[0] == 1 and together == sorted(together) and together[-1] == members
+    for other in found[:-1]:
+        np.testing.assert_allclose(other, found[-1], atol=2e-3)
+
+
+def test_too_little_memory_says_how_much_is_needed(tiny_model):
+    plan = observed(tiny_model, memory=1000.0)
+    with pytest.raises(DeviceMemoryError, match=r"too little for one member: .* GB are needed"):
+        sample(plan, (0,), "nothing")
+
+
+def test_free_memory_is_enough_for_a_tiny_model(tiny_model):
+    model, plan = read_model(tiny_model), observed(tiny_model)
+    assert divide(model, plan, 5).members == 5
+
+
+def test_a_budget_changes_no_token(tiny_model):
+    import dask
+
+    plan = observed(tiny_model)
+    assert dask.base.tokenize(plan) == dask.base.tokenize(replace(plan, memory=1e9))
+
+
+@pytest.mark.parametrize(("text", "expected"), [("6GB", 6e9), ("500 MiB", 500 * 2**20), (7e8, 7e8), (None, None)])
+def test_amounts_of_memory(text, expected):
+    assert choose_memory(text) == expected
+
+
+@pytest.mark.parametrize("wrong", ["much", "-1GB", 0, -5, True, float("nan")])
+def test_no_amount_of_memory(wrong):
+    with pytest.raises(OptionError, match="memory="):
+        choose_memory(wrong)

@@ -1,0 +1,444 @@
+"""Filter, forecast, free samples, backgrounds, constraints, cycling: labels, edges, diagnostics, bad input."""
+
+from __future__ import annotations
+
+import warnings
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+import xappa
+from xappa.background import LatentObservation, WarmStart
+from xappa.errors import DatasetError, FitWarning, OptionError, SamplingError
+from xappa.models.reconstruction import correlated, error_spectra
+from xappa.streaming import sampling
+from xappa.streaming.fit import warn_of
+from xappa.tasks.climatology import climatology
+from xappa.tasks.effort import EFFORTS
+from xappa.verification import scores
+
+TIMES = pd.date_range("2001-03-13", periods=4, freq="6h")
+
+
+@pytest.fixture(scope="module")
+def options(tiny_model) -> dict:
+    return {"model": tiny_model, "members": 2, "seed": 0, "steps": 3}
+
+
+@pytest.fixture(scope="module")
+def ds(tiny_model) -> xr.Dataset:
+    return xappa.template("2001-03-13T00", "2001-03-13T18", model=tiny_model)
+
+
+@pytest.fixture(scope="module")
+def obs() -> pd.DataFrame:
+    rows = {"time": TIMES[[0, 1, 3]], "lat": [10.0, -33.0, 85.0], "lon": [5.0, 359.0, 180.0]}
+    return pd.DataFrame({**rows, "variable": "2m_temperature", "observation": [287.0, 283.0, 284.0], "error": 0.5})
+
+
+@pytest.fixture(scope="module")
+def states(ds, options) -> xr.Dataset:
+    """Six free samples."""
+    return ds.appa.sample(**{**options, "members": 6, "seed": 3}).compute()
+
+
+def test_a_sample_is_lazy_labelled_and_of_the_prior(ds, options, states) -> None:
+    free = ds.appa.sample(**options)
+    assert all(dask.is_dask_collection(v.data) for v in free.data_vars.values())
+    assert free.attrs["xappa_background"] == ""
+    assert "xappa_observations" not in free.attrs
+    anomalies = states["temperature"] - states["temperature"].mean("member")
+    assert 0.2 < float(anomalies.std()) / 3.0 < 2.0
+    assert list(xappa.diagnostics(free)["member"].values) == [0, 1]
+
+
+def test_filter_is_the_last_time_of_observations_up_to_then(ds, obs, options) -> None:
+    later = pd.concat([obs, obs.tail(1).assign(time=TIMES[3] + pd.Timedelta("2h"), observation=300.0)])
+    now = ds.appa.filter(later, **options)
+    assert list(now["time"].values) == [np.datetime64("2001-03-13T18", "ns")]
+    assert int(now.appa.summary().loc["2m_temperature", "outside_times"]) == 1
+    whole = ds.appa.assimilate(obs, **options)["2m_temperature"].isel(time=[-1])
+    np.testing.assert_allclose(now["2m_temperature"], whole, atol=1e-3)
+
+
+def test_reports_before_between_and_after_the_times(ds, obs, options) -> None:
+    around = pd.to_datetime(["2001-03-12T20:00", "2001-03-13T03:00", "2001-03-13T09:30", "2001-03-14T04:00"])
+    table = pd.concat([obs.head(1).assign(time=time, lat=10.0 + 5 * k) for k, time in enumerate(around)])
+    sparse = ds.isel(time=[0, 3])
+    analysis = sparse.appa.assimilate(table, quality="none", **options)
+    counts = analysis.appa.summary().loc["2m_temperature"]
+    assert (int(counts["good"]), int(counts["outside_times"])) == (2, 2)
+    assert analysis.sizes["time"] == 2
+
+
+def test_forecast_from_states_continues_them(states, options) -> None:
+    ahead = states.appa.forecast("1D", **{**options, "members": 6, "steps": 12})
+    assert dask.is_dask_collection(ahead["2m_temperature"].data)
+    hours = ahead["lead_time"].values / np.timedelta64(1, "h")
+    assert hours.tolist() == [6, 12, 18, 24]
+    assert ahead["time"].values[0] == np.datetime64("2001-03-14T00")
+    assert ahead["lead_time"].attrs["standard_name"] == "forecast_period"
+    last = states["u_component_of_wind"].isel(time=-1, drop=True)
+    field = ahead["u_component_of_wind"].compute()
+
+    def similarity(lead: int) -> float:
+        one, other = (f - f.mean("member") for f in (field.isel(time=lead, drop=True), last))
+        return float((one * other).mean() / np.sqrt((one**2).mean() * (other**2).mean()))
+
+    assert similarity(0) > 0.3
+    assert similarity(0) > similarity(3)
+    assert states.appa.forecast("1D", **options).appa.check(options["model"]).ok
+
+
+@pytest.mark.parametrize("mode", ["autoregressive", "all-at-once"])
+def test_leads_may_be_chosen(ds, obs, options, mode) -> None:
+    ahead = ds.appa.forecast(["6h", pd.Timedelta("24h"), np.timedelta64(36, "h")], obs=obs, mode=mode, **options)
+    assert (ahead["lead_time"].values / np.timedelta64(1, "h")).tolist() == [6, 24, 36]
+    assert np.isfinite(ahead["2m_temperature"].compute()).all()
+    same = ds.appa.forecast("36h", obs=obs, mode=mode, **options)["2m_temperature"].isel(time=[0, 3, 5])
+    np.testing.assert_allclose(ahead["2m_temperature"], same, atol=1e-3)
+
+
+def test_a_forecast_of_observations_continues_their_analysis(ds, obs, options) -> None:
+    near = ds.isel(time=[2, 3]).appa.forecast("6h", obs=obs, **{**options, "steps": 8})
+    assert int(near.appa.summary().loc["2m_temperature", "good"]) == 1
+    residual = xappa.diagnostics(near)["chi_squared"].compute()
+    assert residual.sizes["member"] == 2
+    assert np.isfinite(residual).all()
+
+
+def test_forecast_starts_from_few_or_gappy_states(states, options) -> None:
+    one = states.isel(time=[3]).appa.forecast("6h", **options)
+    gap = states.isel(time=[0, 3]).appa.forecast("6h", **options)
+    np.testing.assert_allclose(one["2m_temperature"], gap["2m_temperature"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lead", "message"),
+    [
+        ("7h", r"'7h' is no multiple of the model's 6 h; the nearest: 6h and 12h"),
+        ("2h", r"'2h' is no multiple .* nearest: 6h"),
+        ("-6h", "is not ahead"),
+        ("0h", "is not ahead"),
+        (["6h", "9h", "500D"], r"'9h' is no multiple.*'500D' is longer than 366 days.*sample"),
+        (24, "a number has no unit"),
+        ("soon", "expected a length of time such as '24h'"),
+        ([], "lead is empty"),
+    ],
+)
+def test_leads_that_make_no_sense(states, options, lead, message) -> None:
+    with pytest.raises(OptionError, match=message):
+        states.appa.forecast(lead, **options)
+
+
+def test_long_leads_are_warned_of(states, options) -> None:
+    with pytest.warns(UserWarning, match="longest lead is 16 days"):
+        states.appa.forecast("16D", **options)
+
+
+def test_forecast_refuses_what_it_cannot_use(ds, obs, states, options) -> None:
+    with pytest.raises(OptionError, match=r"background= without obs="):
+        states.appa.forecast("6h", background="ds", **options)
+    with pytest.raises(OptionError, match=r"WarmStart as the background of a forecast"):
+        states.appa.forecast("6h", obs=obs, background=WarmStart(), **options)
+    with pytest.raises(OptionError, match="Unknown mode 'auto'.*'autoregressive'"):
+        states.appa.forecast("6h", mode="auto", **options)
+    with pytest.raises(DatasetError, match="4 of 4 states|2 of 2 states"):
+        ds.appa.forecast("6h", **options)["2m_temperature"].compute()
+
+
+def test_a_background_draws_the_analysis_to_it(states, obs, options) -> None:
+    truth = states.isel(member=[0])
+
+    def error(background) -> float:
+        found = truth.appa.assimilate(obs, background=background, **{**options, "steps": 6})
+        return float(np.square(found["temperature"].isel(time=0) - truth["temperature"][0, 0]).mean())
+
+    free = error(None)
+    assert error(LatentObservation(covariance="autoencoder")) < 0.5 * free
+    assert error(WarmStart(sigma=0.2)) < 0.5 * free
+    assert error("ds") < free
+    by_ensemble = truth.appa.assimilate(obs, background=states, **options)
+    assert by_ensemble.attrs["xappa_background"].startswith("LatentObservation(covariance='auto'")
+    assert (
+        by_ensemble.attrs["xappa_run"] != truth.appa.assimilate(obs, background=-states, **options).attrs["xappa_run"]
+    )
+
+
+def test_backgrounds_that_do_not_fit(ds, states, obs, options) -> None:
+    def run(background):
+        return ds.appa.assimilate(obs, background=background, **options)
+
+    late = states.assign_coords(time=states["time"] + pd.Timedelta("10D"))
+    with pytest.raises(DatasetError, match=r"no time of the analysis: it has 4 from 2001-03-23"):
+        run(late)
+    with pytest.raises(DatasetError, match=r"lacks 2 of the 4 times .* 2001-03-13T12.*LatentObservation"):
+        run(WarmStart(states.isel(time=[0, 1])))
+    with pytest.raises(DatasetError, match=r"outside of which lie|global|whole globe"):
+        run(states.isel(latitude=slice(2, 5)))
+    with pytest.raises(DatasetError, match=r"missing: temperature"):
+        run(states.drop_vars("temperature"))
+    with pytest.raises(OptionError, match=r"background=3: expected 'ds'"):
+        run(3)
+    with pytest.raises(OptionError, match=r"sigma=5000; expected a noise level of the model, from 0.001 to 1000"):
+        run(WarmStart(states, sigma=5000.0))
+    coarse = states.isel(member=0, longitude=slice(None, None, 2))
+    assert np.isfinite(run(WarmStart(coarse, sigma=0.5))["2m_temperature"].compute()).all()
+
+
+def test_constraints_in_one_call(ds, states, obs, options) -> None:
+    truth = states.isel(member=0, drop=True)
+    sst = truth[["sea_surface_temperature"]]
+    found = xappa.experimental.constrain(
+        ds, forcing=sst, forecast=WarmStart(states, sigma=0.5), obs=obs, forcing_error={"sea_surface_temperature": 0.1},
+        **{**options, "steps": 6},
+    )  # fmt: skip
+    assert found.attrs["xappa_experimental"] == "constrain"
+    sea = int(sst["sea_surface_temperature"].isel(time=0).notnull().sum())
+    assert int(found.appa.summary().loc["sea_surface_temperature", "good"]) == 4 * sea
+    free = states["sea_surface_temperature"].isel(member=[1, 2])
+
+    def distance(field) -> float:
+        return float(np.abs(field - sst["sea_surface_temperature"]).mean())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # of so small a model
+        assert distance(found["sea_surface_temperature"].compute()) < 0.7 * distance(free)
+    constant = xappa.experimental.constrain(ds, forcing=sst.isel(time=0, drop=True), **options)
+    assert int(constant.appa.summary().loc["sea_surface_temperature", "good"]) == 4 * sea
+    with pytest.raises(OptionError, match="No constraint"):
+        xappa.experimental.constrain(ds, **options)
+    with pytest.raises(DatasetError, match="forcing lacks 3 of 4 times"):
+        xappa.experimental.constrain(ds, forcing=sst.isel(time=[0]), **options)
+
+
+def test_cycling_goes_on_where_it_stopped(tiny_model, obs, options, tmp_path, monkeypatch) -> None:
+    from xappa.tasks import cycle as module
+
+    days = xappa.template("2001-03-13T00", "2001-03-14T06", model=tiny_model)[["2m_temperature"]]
+    reports = pd.concat([obs.assign(time=obs["time"] + pd.Timedelta(12 * k, "h")) for k in range(3)])
+    arguments = {
+        **options,
+        "members": 4,
+        "steps": 2,
+        "quality": "none",
+        "window": "24h",
+        "step": "12h",
+        "store": tmp_path / "cycle",
+    }
+    write, written = module.to_zarr, []
+
+    def failing(result, path, **keys):
+        if len(written) == 1:
+            raise RuntimeError("the power fails")
+        written.append(path)
+        return write(result, path, **keys)
+
+    monkeypatch.setattr(module, "to_zarr", failing)
+    with pytest.raises(RuntimeError, match="power"):
+        xappa.cycle(days, reports, **arguments)
+    monkeypatch.setattr(module, "to_zarr", write)
+    cycled = xappa.cycle(days, reports, **arguments)
+    assert sorted(p.name for p in (tmp_path / "cycle").glob("*.zarr")) == [f"step-0000{k}.zarr" for k in range(3)]
+    assert list(cycled.analysis.data_vars) == ["2m_temperature"]
+    assert dict(cycled.analysis.sizes) == {"member": 4, "time": 6, "latitude": 8, "longitude": 16}
+    assert np.isfinite(cycled.analysis["2m_temperature"]).all()
+    # A window of 24 hours has a background once an analysis ended where it begins: at the third step.
+    assert [str(t)[:13] for t in cycled.innovations["step"].values] == ["2001-03-14T06"]
+    assert (cycled.innovations["count"] > 0).all()
+    assert (cycled.innovations["spread"] > 0).all()
+    before = (tmp_path / "cycle" / "step-00000.zarr").stat().st_mtime
+    xappa.cycle(days, reports, **arguments)
+    assert (tmp_path / "cycle" / "step-00000.zarr").stat().st_mtime == before
+    with pytest.raises(OptionError, match="a cycle with other seed"):
+        xappa.cycle(days, reports, **{**arguments, "seed": 7})
+    for wrong, message in (
+        ({"window": "20h"}, "window='20h': expected a multiple of the model's 6 h"),
+        ({"window": "18h"}, "no multiple of step='12h'"),
+        ({"window": "30h", "step": "30h"}, "6 times of the model, expected a multiple of 5"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            xappa.cycle(days, reports, **{**arguments, **wrong, "store": tmp_path / "other"})
+
+
+def test_the_embedded_model_forecasts_better_than_climatology() -> None:
+    truth = xappa.tutorial.nature_run()
+    ahead = truth.isel(time=slice(0, 4)).appa.forecast("12h", members=2, steps=6, seed=0)
+    field = ahead["geopotential"].sel(level=500).mean("member").compute()
+    later = truth["geopotential"].sel(level=500, time=field["time"])
+    mean = climatology(ahead)["geopotential"].sel(level=500).compute()
+
+    def error(guess) -> float:
+        return float(scores.rmse(guess, later))
+
+    assert error(field) < 0.6 * error(mean)
+
+
+class TestDiagnostics:
+    """What only the run can know."""
+
+    def test_fit_and_departures_are_those_of_the_result(self, ds, options) -> None:
+        rows = {"time": TIMES[[0, 1, 3]].repeat(5), "lat": np.tile(np.linspace(-60, 60, 5), 3), "lon": 20.0}
+        table = pd.DataFrame({**rows, "variable": "temperature", "level": 500, "observation": 262.0, "error": 1.0})
+        with xappa.set_options(clip=False):
+            analysis = ds.appa.assimilate(table, quality="none", **options)
+        found = xappa.diagnostics(analysis)
+        assert dask.is_dask_collection(found["chi_squared"].data)
+        places = xappa.read_observations(table)
+        departure = 262.0 - analysis.compute().appa.observe(places)["temperature"]
+        np.testing.assert_allclose(
+            found["departure_mean"].sel(variable="temperature"), departure.mean("obs"), atol=1e-3
+        )
+        rms = np.sqrt(np.square(departure).mean("obs"))
+        np.testing.assert_allclose(found["departure_rms"].sel(variable="temperature"), rms, atol=1e-3)
+        assert (found["chi_squared"] <= rms**2).all()
+        assert int(found["evaluations"]) == 3
+
+    def test_a_report_in_two_windows_counts_once(self, tiny_model, obs, options) -> None:
+        long = xappa.template("2001-03-13T00", "2001-03-14T06", model=tiny_model)
+        run = sampling._sample
+        seen = []
+        sampled = long.appa.assimilate(obs, quality="none", **{**options, "seed": 77})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sampling, "_sample", lambda *a, **k: seen.append(run(*a, **k)) or seen[-1])
+            sampled["2m_temperature"].isel(time=0).compute()
+        assert seen[0].diagnostics["count"].tolist() == [3]
+
+    @pytest.mark.parametrize(("value", "count", "expected"), [(10.0, 50, "does not reach"), (0.1, 50, "nearer to")])
+    def test_an_implausible_fit_is_warned_of(self, value, count, expected) -> None:
+        statistics = {"chi_squared": np.full((2, 1), value), "count": np.array([count])}
+        with pytest.warns(FitWarning, match=rf"chi-squared an observation is {value:.2g} .*{expected}"):
+            warn_of(statistics, ["t"])
+
+    @pytest.mark.parametrize(("value", "count"), [(1.2, 50), (10.0, 3)])
+    def test_a_plausible_fit_is_not(self, value, count, recwarn) -> None:
+        warn_of({"chi_squared": np.full((2, 1), value), "count": np.array([count])}, ["t"])
+        assert not recwarn.list
+
+
+class TestBadInput:
+    """Refused with a reason, or harmless."""
+
+    @pytest.mark.parametrize("error", [0.0, -1.0])
+    def test_errors_of_zero_or_less(self, ds, obs, options, error) -> None:
+        bare = obs.drop(columns="error")
+        with pytest.raises(OptionError, match=r"2m_temperature: .* is no deviation; expected a number above zero"):
+            ds.appa.assimilate(bare, error={"2m_temperature": error}, **options)
+        # Of single reports they are as if none was given: the table's take their place.
+        reported = ds.appa.assimilate(obs.assign(error=error), **options)["2m_temperature"]
+        np.testing.assert_array_equal(reported, ds.appa.assimilate(bare, **options)["2m_temperature"])
+
+    def test_two_observations_that_contradict_each_other(self, ds, obs, options) -> None:
+        twice = pd.concat([obs, obs.assign(observation=obs["observation"] - 4.0)])
+        found = ds.appa.assimilate(twice, quality="none", **{**options, "steps": 6}).compute()
+        assert np.isfinite(found["2m_temperature"]).all()
+        between = found.appa.observe(xappa.read_observations(obs.head(1)))["2m_temperature"].mean()
+        assert 278.0 < float(between) < 292.0
+
+    def test_an_operator_that_does_not_depend_on_the_state(self, ds, obs, options) -> None:
+        def constant(state):
+            return (state["2m_temperature"] * 0 + 285.0).rename("2m_temperature")
+
+        found = ds.appa.assimilate(obs, operator=constant, quality="none", **options)["temperature"].compute()
+        np.testing.assert_allclose(found, ds.appa.sample(**options)["temperature"].compute(), atol=1e-2)
+
+    @pytest.mark.parametrize("seed", [1.5, "a", True, -1, 2**64])
+    def test_seeds(self, ds, obs, options, seed) -> None:
+        for call in (ds.appa.sample, lambda **keys: ds.appa.assimilate(obs, **keys)):
+            with pytest.raises(OptionError, match="seed=.*whole number"):
+                call(**{**options, "seed": seed})
+
+    def test_no_members_no_such_effort(self, ds, obs, states, options) -> None:
+        for call in (lambda **k: ds.appa.filter(obs, **k), lambda **k: states.appa.forecast("6h", **k), ds.appa.sample):
+            with pytest.raises(OptionError, match="members=0"):
+                call(**{**options, "members": 0})
+            with pytest.raises(OptionError, match="Unknown effort 'fast'.*'preview', 'standard', 'reference'"):
+                call(**options, effort="fast")
+
+    def test_times_that_are_no_model_times(self, ds, obs, options) -> None:
+        odd = ds.assign_coords(time=ds["time"] + pd.Timedelta("1h"))
+        for call in (odd.appa.sample, lambda **keys: odd.appa.filter(obs, **keys)):
+            with pytest.raises(DatasetError, match=r"nearest are 2001-03-13T00:00 and 2001-03-13T06:00"):
+                call(**options)
+
+    def test_nan_inside_stops_and_leaves_nothing(self, ds, obs, options, tmp_path, monkeypatch) -> None:
+        model = xappa.load(options["model"])
+        forward = model.denoiser.forward
+
+        def failing(x_t, sigma, *rest):
+            out = forward(x_t, sigma, *rest)
+            if float(torch.as_tensor(sigma).max()) < 5:
+                out = out.clone()
+                out[1] = float("nan")
+            return out
+
+        monkeypatch.setattr(model.denoiser, "forward", failing)
+        monkeypatch.setattr("xappa.streaming.sampling.load", lambda *a, **k: model)
+        analysis = ds.appa.assimilate(obs, **{**options, "seed": 4321})
+        message = r"noise level [0-9.]+: numbers of member 1 are not finite, in the window from 2001-03-13T00:00 to .*"
+        with pytest.raises(SamplingError, match=message + "Likely cause: the model's denoiser"):
+            xappa.to_zarr(analysis, tmp_path / "analysis.zarr")
+        if (tmp_path / "analysis.zarr").exists():  # begun, and marked as not complete
+            begun = xr.open_zarr(tmp_path / "analysis.zarr", consolidated=False)
+            assert "xappa_unfinished" in begun.attrs
+            assert begun["2m_temperature"].isnull().all()
+
+
+def test_efforts_set_what_is_not_set_explicitly(ds, obs, options) -> None:
+    base = {key: value for key, value in options.items() if key != "steps"}
+    reference = ds.appa.assimilate(obs, effort="reference", **base).attrs
+    assert reference["xappa_guidance"].startswith('MMPS({"iterations": 2, "tolerance": null')
+    assert reference["xappa_sampler"].startswith('PC({"steps": 32')
+    preview = ds.appa.assimilate(obs, effort="preview", sampler="ddim", steps=7, **base).attrs
+    assert preview["xappa_sampler"].startswith('DDIM({"steps": 7')
+    assert set(EFFORTS) == {"preview", "standard", "reference"}
+
+
+class TestDressing:
+    """The error of the autoencoder on decoded members, and in scores."""
+
+    def test_noise_is_correlated_as_the_error_is(self) -> None:
+        rng = np.random.default_rng(0)
+        white = rng.standard_normal((600, 2, 8, 16)).astype("f4")
+        kernel = (white + np.roll(white, 1, -1)) / np.sqrt(2)
+        residual = np.concatenate([0.3 * kernel[:, :1], white[:, 1:]], 1)
+        spectra = error_spectra(residual)
+        assert {k: v.shape for k, v in spectra.items()} == {"error_zonal": (2, 9), "error_meridional": (2, 8)}
+        made = correlated(rng.standard_normal((800, 2, 8, 16)).astype("f4"), spectra)
+        np.testing.assert_allclose(made.std((0, 3)), 1.0, atol=0.06)
+        neighbours = (made * np.roll(made, 1, -1)).mean((0, 2, 3))
+        np.testing.assert_allclose(neighbours, [0.5, 0.0], atol=0.04)
+        np.testing.assert_array_equal(correlated(white, {}), white)
+
+    def test_fields_are_not_dressed_unless_asked(self, ds, obs, options) -> None:
+        plain = ds.appa.assimilate(obs, **options)
+        with xappa.set_options(dress=True):
+            dressed = ds.appa.assimilate(obs, **options)
+        assert (plain.attrs["xappa_dressed"], dressed.attrs["xappa_dressed"]) == ("False", "True")
+        assert float(np.abs(plain["temperature"] - dressed["temperature"]).max()) > 0.1
+
+    def test_scores_against_reports_count_the_error(self, ds, obs, options) -> None:
+        with xappa.set_options(clip=False):
+            plain = ds.appa.assimilate(obs, **{**options, "members": 6}).compute()
+        metrics = ["rmse", "crps", "spread", "error", "expected"]
+        found = plain.appa.verify(obs, metrics)["2m_temperature"]
+        bare = plain.drop_attrs(deep=False).appa.verify(obs, metrics)["2m_temperature"]
+        model = xappa.load(options["model"])
+        assert float(found.sel(metric="rmse")) == pytest.approx(float(bare.sel(metric="rmse")), abs=1e-2)
+        added = found.sel(metric="expected") ** 2 - bare.sel(metric="expected") ** 2
+        typical = np.square(model.error[0] * model.scale[0])
+        assert typical.min() < float(added) < 1.01 * typical.max()
+
+    def test_crps_of_dressed_members_is_that_of_many_draws(self, rng) -> None:
+        members = xr.DataArray(rng.normal(0, 1, (4, 30)), dims=("member", "obs"))
+        truth, deviation = xr.DataArray(rng.normal(0, 1, 30), dims="obs"), xr.DataArray(np.full(30, 0.7), dims="obs")
+        draws = [float(scores.crps(members + 0.7 * rng.standard_normal(members.shape), truth)) for _ in range(600)]
+        exact = float(scores.crps_dressed(members, truth, deviation))
+        assert exact == pytest.approx(np.mean(draws), abs=4 * np.std(draws) / np.sqrt(600))
+        assert float(scores.crps_dressed(members, truth, 0 * deviation)) == pytest.approx(
+            float(scores.crps(members, truth))
+        )

@@ -1,0 +1,86 @@
+r"""Diffusion posterior sampling.
+
+The likelihood of :math:`x_t` is taken as that of its estimate, :math:`p(y \mid x_t) \approx p(y \mid \hat x)` with
+:math:`\hat x = D(x_t)`: what the prior leaves uncertain is forgotten, and the gradient is far too long where
+:math:`\sigma` is large. So its direction is kept and its length chosen otherwise. With
+:math:`r = R^{-1/2} (y - A(\hat x))`,
+
+.. math:: \hat x_y = \hat x - \zeta \, \nabla_{x_t} \| r \|
+
+for a number :math:`\zeta`, as published: a DDPM step with :math:`\tau` moves by :math:`\tau \zeta`, whatever the
+misfit. Without one, the length is Polyak's [2]_ for reaching a misfit :math:`f = \| r \|^2 / 2` of half the number M of
+observations, which is what their errors explain,
+
+.. math::
+   \hat x_y = \hat x - \kappa \, \nabla_{x_t} f, \qquad
+   \kappa = \frac{\max(0, f - M / 2)}{\nabla_{\hat x} f \cdot \nabla_{x_t} f}.
+
+References
+----------
+.. [1] Chung et al., Diffusion posterior sampling for general noisy inverse problems, 2023,
+   https://arxiv.org/abs/2209.14687
+.. [2] Polyak, Minimization of unsmooth functionals, 1969, https://doi.org/10.1016/0041-5553(69)90061-5
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xappa.diffusion.gmres import TINY
+from xappa.diffusion.guidance.base import (
+    Covariance,
+    Denoise,
+    Guidance,
+    GuidedDenoiser,
+    Observation,
+    whitened_observation,
+)
+
+
+@dataclass(frozen=True)
+class DPS(Guidance):
+    """Gradient of the misfit with a chosen length; differentiates denoiser and operator, once a call.
+
+    Parameters
+    ----------
+    zeta : float or None, default None
+        Length of the gradient of the norm of the misfit; to be tuned for every problem. None: as far as it takes to fit
+        the observations to their errors.
+    """
+
+    zeta: float | None = None
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        wrong = self.zeta is not None and not self.zeta > 0
+        return [f"zeta={self.zeta}, expected None or a number above 0"] if wrong else []
+
+    def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> DPSDenoiser:
+        """See `Guidance.wrap`; the prior's covariance is not used."""
+        return DPSDenoiser(denoiser, whitened_observation(observation, "dps"), self)
+
+
+class DPSDenoiser(GuidedDenoiser):
+    """Denoiser guided by `DPS`."""
+
+    def __init__(self, denoiser: Denoise, observation: Observation, options: DPS) -> None:
+        super().__init__(denoiser, observation)
+        self.options = options
+
+    def estimate(self, x_t: Tensor, sigma: Tensor) -> Tensor:
+        """See `GuidedDenoiser.estimate`."""
+        x_t = x_t.requires_grad_()
+        x_hat = self.denoiser(x_t, sigma)
+        residual = self.observation.y - self.observation.operator(x_hat).to(self.observation.y)
+        if self.options.zeta is not None:
+            (direction,) = torch.autograd.grad(torch.linalg.vector_norm(residual, dim=-1).sum(), x_t)
+            return x_hat - self.options.zeta * direction
+        misfit = (residual**2).sum(-1) / 2
+        (steepest,) = torch.autograd.grad(misfit.sum(), x_hat, retain_graph=True)
+        (direction,) = torch.autograd.grad(x_hat, x_t, steepest)
+        slope = (steepest * direction).flatten(1).sum(1)
+        length = (misfit.detach() - residual.shape[-1] / 2).clamp(min=0) / slope.clamp(min=TINY)
+        return x_hat - length.to(x_hat).view(-1, *[1] * (x_hat.ndim - 1)) * direction

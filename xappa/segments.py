@@ -1,0 +1,87 @@
+"""How a long time axis is split into pieces that are sampled by themselves: options of ``segments=``.
+
+`Independent` pieces overlap and are blended, so that December can be sampled without January. In a `Chain` each piece
+is conditioned on the end of the one before, so that one trajectory comes out of any length, one piece after the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xappa.errors import OptionError, choose
+
+__all__ = ["SEGMENTS", "Chain", "Independent", "choose_segments"]
+
+FEWEST = 2
+"""Windows that independent segments share at least, so that both are far from their ends where they are blended."""
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+@dataclass(frozen=True)
+class Independent:
+    """Segments that overlap and are blended; none needs another, so that they run in parallel.
+
+    Parameters
+    ----------
+    windows : int, default 16
+        The model's windows that a segment covers. More need more memory, and repeat less.
+    overlap : int, default 3
+        Windows that a segment shares with the next. The noise there is the same in both, and so are the reports: far
+        from the ends of both segments their samples are nearly the same.
+    """
+
+    windows: int = 16
+    overlap: int = 3
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not _whole(self.overlap) or self.overlap < FEWEST:
+            wrong.append(f"overlap={self.overlap!r}: expected a number of windows, at least {FEWEST}")
+        elif not _whole(self.windows) or self.windows < 2 * self.overlap:
+            wrong.append(f"windows={self.windows!r}: expected a number of windows, at least {2 * self.overlap}")
+        if wrong:
+            raise OptionError(f"Independent: {'; '.join(wrong)}")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Segments that continue each other: each is held to the end of the one before, and sees no report after its own.
+
+    Parameters
+    ----------
+    windows : int, default 16
+        The model's windows that a segment covers.
+    """
+
+    windows: int = 16
+
+    def __post_init__(self) -> None:
+        if not _whole(self.windows) or self.windows < 1:
+            raise OptionError(f"Chain: windows={self.windows!r}: expected a number of windows, at least 1")
+
+
+Segments = Independent | Chain
+
+SEGMENTS: dict[str, Segments] = {"independent": Independent(), "chain": Chain()}
+"""Names that choose a way with its default options."""
+
+
+def choose_segments(segments: str | Segments) -> Segments:
+    """The way that was named, or the object itself.
+
+    Raises
+    ------
+    OptionError
+        If there is none.
+    """
+    if isinstance(segments, Independent | Chain):
+        return segments
+    if isinstance(segments, str):
+        return choose("segments", segments, SEGMENTS)
+    raise OptionError(
+        f"segments={segments!r}: expected one of {', '.join(map(repr, SEGMENTS))}, xappa.segments.Independent(...) or "
+        "xappa.segments.Chain(...)"
+    )

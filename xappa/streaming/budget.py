@@ -1,0 +1,122 @@
+"""How an analysis is divided so as to fit into memory: members that are sampled together, states whose graphs are kept.
+
+Members come first: fewer of them at once cost nothing but speed. If one alone does not fit, the graphs of decoded
+states are given up one after the other, and computed anew at every product: that costs arithmetic. Results agree to
+rounding, whatever the division.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, SolverGuidance
+from xappa.errors import DeviceMemoryError
+from xappa.models.model import Model
+from xappa.operators.stencil import Stencil
+from xappa.streaming.devices import available
+from xappa.streaming.evaluation import Stretch, pieces, stretches, work
+from xappa.streaming.plan import Plan
+
+SHARE = 0.8
+"""Of what is free, if nobody says how much may be used."""
+SURE = 0.5
+"""Of the budget: where a rough bound is below, nothing is metered."""
+METERED = 2
+"""Steps of the solver that are metered; what more of them keep is known."""
+SLACK = 1.25
+"""Allocators and kernels need more than the tensors."""
+GRAPH, ALONE = 800, 60
+"""Rough bound: bytes of a denoiser with its graph, and without, over those of its window of latents."""
+LIGHT = (JacobianFree, W2C, LatentOptimisation)
+"""Guidance that does not differentiate the denoiser."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """How members and states are taken together.
+
+    Parameters
+    ----------
+    members : int
+        Sampled at once.
+    kept : int
+        Bytes that graphs of decoded states may take.
+    need : float
+        Bytes at the fullest, with the networks' weights; not a number where nobody had to know.
+    """
+
+    members: int
+    kept: int
+    need: float
+
+
+def budget_of(plan: Plan, model: Model) -> float | None:
+    """Bytes that may be used, weights included; None where nobody knows."""
+    if plan.memory is not None:
+        return plan.memory
+    free = available(model.device)
+    return None if free is None else SHARE * free + weights(model)
+
+
+def weights(model: Model) -> float:
+    """Bytes of the networks' parameters."""
+    return sum(p.numel() * p.element_size() for net in (model.autoencoder, model.denoiser) for p in net.parameters())
+
+
+def divide(model: Model, plan: Plan, members: int) -> Division:
+    """The division that fits into the budget with the fewest parts and the least arithmetic.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If a budget that was given is too small for one member and one state.
+    """
+    budget = budget_of(plan, model)
+    plan = pieces(model, plan)[0][0]
+    fullest = max(stretches(model, plan), key=lambda s: (s.frames, s.reports))
+    rough = weights(model) + bound(model, plan, fullest, members)
+    if budget is None or rough < SURE * budget:
+        return Division(members, model.kept, float("nan"))
+    kept = model.kept
+    while True:
+        one = need(model.within(kept), plan, fullest, 1)
+        if one <= budget or kept <= model.autoencoder.spec.graph_bytes:
+            break
+        kept = max(kept // 2, model.autoencoder.spec.graph_bytes)
+    if one > budget:
+        if plan.memory is None:
+            return Division(1, kept, one)
+        raise DeviceMemoryError(
+            f"memory={plan.memory / 1e9:.3g} GB is too little for one member: {one / 1e9:.3g} GB are needed, "
+            f"{weights(model) / 1e9:.3g} GB of them for the networks. Allow more, or use another guidance or model"
+        )
+    model = model.within(kept)
+    each = max(need(model, plan, fullest, 2) - one, 1.0) if members > 1 else one
+    together = min(members, 1 + int((budget - one) // each))
+    return Division(together, kept, one + (together - 1) * each)
+
+
+def need(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
+    """Bytes that sampling so many members takes at the fullest, with the networks' weights."""
+    made = SLACK * work(model, plan, stretch, members, METERED).peak
+    if isinstance(plan.guidance, SolverGuidance):
+        made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
+    # The trajectory, its derivatives and its noise, as samplers keep them.
+    h, w, c = model.latent_shape
+    return weights(model) + made + 8 * 4.0 * members * len(plan.times) * h * w * c
+
+
+def bound(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
+    """Bytes that an evaluation surely does not exceed, without metering it."""
+    h, w, c = model.latent_shape
+    window = 4.0 * stretch.length * h * w * c
+    derived = stretch.reports > 0 and not isinstance(plan.guidance, LIGHT)
+    states = min(members * stretch.frames, model.states_at_once) * model.autoencoder.spec.graph_bytes
+    channels, height, width = model.spec.shape
+    # Linear readings take states as they are decoded, others need them all.
+    together = min(members * stretch.frames, model.states_at_once)
+    together = together if isinstance(plan.stencil, Stencil) else members * stretch.frames
+    fields = 4.0 * together * channels * height * width
+    iterations = plan.guidance.iterations if isinstance(plan.guidance, SolverGuidance) else 0
+    rows = 8.0 * members * stretch.reports * (iterations + 10)
+    return members * window * (GRAPH if derived else ALONE) + (3.0 if derived else 0.5) * states + 6 * fields + rows

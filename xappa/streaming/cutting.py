@@ -1,0 +1,63 @@
+"""The plan of one segment, out of that of a long trajectory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from xappa.operators.rows import Rows
+from xappa.operators.stencil import Stencil
+from xappa.streaming.plan import Follows, Given, Plan, derived_seed
+from xappa.streaming.segments import Segment
+
+
+class Cutter:
+    """Cuts a plan; its reports are put in order of time once.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.order = self.first = np.zeros(0, int)
+        if plan.stencil is not None and len(plan.stencil):
+            first = plan.stencil.spans()[0]
+            self.order = np.argsort(first, kind="stable")
+            self.first = first[self.order]
+
+    def part(self, segment: Segment, previous: str = "") -> tuple[Plan, list[tuple[int, tuple[int, ...]]]]:
+        """The plan of one segment, and which of the given states it has: (number of ``given``, frames of it).
+
+        Parameters
+        ----------
+        segment : Segment
+        previous : str
+            Token of the segment that it follows.
+        """
+        plan, inside = self.plan, range(segment.start, segment.stop)
+        kept = [(k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(plan.given)]
+        kept = [(k, frames) for k, frames in kept if frames]
+        given = []
+        for k, frames in kept:
+            own = plan.given[k]
+            shifted = tuple(own.frames[i] - segment.start for i in frames)
+            given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
+        if segment.known:
+            given.append(Given(tuple(range(segment.known)), Follows(), previous))
+        # What is given already carries the noise of these times, which must not be seen again.
+        seed = derived_seed(plan.seed, segment.start) if segment.known else plan.seed
+        times = plan.times[segment.start : segment.stop]
+        stencil = self._reports(segment)
+        return replace(plan, times=times, stencil=stencil, given=tuple(given), seed=seed, segments=None), kept
+
+    def _reports(self, segment: Segment) -> Stencil | Rows | None:
+        """The reports that read nothing outside a segment, in the order of the plan."""
+        stencil = self.plan.stencil
+        if stencil is None or segment == Segment(0, len(self.plan.times)):
+            return stencil
+        low, high = np.searchsorted(self.first, (segment.start, segment.stop))
+        near = stencil.select(np.sort(self.order[low:high]))
+        return near.window(segment.start, segment.stop - segment.start)

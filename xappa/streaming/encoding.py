@@ -1,0 +1,135 @@
+"""How fields are laid out in a store: chunks, codecs, CF encodings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import OptionError
+
+CHUNK_BYTES = 4e6
+"""Of the chunks of the largest variable, before compression, where several times go into one."""
+SHARD_BYTES = 16e6
+"""A chunk beyond which each level is a chunk of its own, in one file (shard) with the others."""
+REGION_BYTES = 256e6
+"""Of all variables that are computed and written together."""
+TIMES = 64
+"""Times of a chunk, at most."""
+
+Encoding = dict[Hashable, dict[str, Any]]
+
+
+def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hashable, int]:
+    """Sizes of the chunks of a store, by dimension.
+
+    Parameters
+    ----------
+    ds : Dataset
+    chunks : mapping, optional
+        What the user wants. Default: fields whole, members one by one, and as many times as make a few megabytes.
+
+    Raises
+    ------
+    OptionError
+        If they cannot be honoured: all reasons.
+    """
+    asked = dict(chunks or {})
+    wrong = [f"{name!r} is no dimension" for name in asked if name not in ds.dims]
+    wrong += [
+        f"{name!r}: {size!r}, expected a number of points, 1 or more, or -1 for all"
+        for name, size in asked.items()
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or not (size >= 1 or size == -1)
+    ]
+    if wrong:
+        raise OptionError(
+            f"chunks={chunks!r} cannot be honoured: {'; '.join(wrong)}; the dimensions are "
+            f"{', '.join(f'{name!r} ({size})' for name, size in ds.sizes.items())}"
+        )
+    steps = steps_of(ds)
+    sizes = dict(ds.sizes)
+    for name in steps:
+        sizes[name] = 1
+    if steps and steps[-1] not in asked:
+        largest = max((_bytes(v, steps) for v in ds.data_vars.values()), default=1)
+        every = sum(_bytes(v, steps) for v in ds.data_vars.values())
+        most = min(CHUNK_BYTES // max(largest, 1), REGION_BYTES // max(every, 1), TIMES)
+        sizes[steps[-1]] = int(np.clip(most, 1, ds.sizes[steps[-1]]))
+    for name, size in asked.items():
+        sizes[name] = ds.sizes[name] if size == -1 else min(int(size), ds.sizes[name])
+    return sizes
+
+
+def steps_of(ds: xr.Dataset) -> list[Hashable]:
+    """Dimensions along which a result is computed piece by piece: members, then times."""
+    members = [name for name in ds.dims if _standard_name(ds, name) == "realization" or name == "member"]
+    times = [name for name in ds.dims if name in ds.coords and ds[name].dtype.kind in "mM" or name == "time"]
+    return [*members, *times]
+
+
+def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, Mapping[str, Any]] | None) -> Encoding:
+    """Encodings of a store in Zarr's third format; absent chunks read as missing.
+
+    Parameters
+    ----------
+    ds : Dataset
+    sizes : mapping
+        From `layout`.
+    own : mapping, optional
+        The user's, by variable, in xarray's words; they come first.
+
+    Raises
+    ------
+    OptionError
+        If one is for a variable that there is not, or sets what `layout` decides.
+    """
+    own = own or {}
+    wrong = [f"{name!r}: no such variable" for name in own if name not in ds.variables]
+    wrong += [
+        f"{name!r}: chunks and shards are set by chunks=" for name, e in own.items() if {"chunks", "shards"} & set(e)
+    ]
+    if wrong:
+        raise OptionError(f"encoding= cannot be used: {'; '.join(wrong)}")
+    from zarr.codecs import ZstdCodec
+
+    found: Encoding = {}
+    for name, variable in ds.variables.items():
+        # Not Blosc: what it writes depends on its threads, and a store would not be the same each time.
+        encoding: dict[str, Any] = {"compressors": (ZstdCodec(level=3, checksum=True),)}
+        if name in ds.data_vars:
+            encoding |= _chunks(variable, sizes, ds)
+        if variable.dtype.kind == "f":
+            encoding |= {"fill_value": variable.dtype.type("nan")}
+            encoding |= {"_FillValue": variable.dtype.type("nan") if name in ds.data_vars else None}
+        if variable.dtype.kind == "M":
+            encoding |= _times(variable)
+        found[name] = encoding | dict(own.get(str(name), {}))
+    return found
+
+
+def _chunks(variable: xr.Variable, sizes: Mapping[Hashable, int], ds: xr.Dataset) -> dict[str, Any]:
+    chunk = tuple(sizes[dim] for dim in variable.dims)
+    steps = steps_of(ds)
+    inner = [dim for dim in variable.dims if dim not in steps]
+    whole = len(inner) > 2 and all(sizes[dim] == ds.sizes[dim] for dim in inner)
+    if not whole or np.prod(chunk) * variable.dtype.itemsize <= SHARD_BYTES:
+        return {"chunks": chunk}
+    one = tuple(size if dim in inner[-2:] else 1 for dim, size in zip(variable.dims, chunk, strict=True))
+    return {"shards": chunk, "chunks": one}
+
+
+def _times(variable: xr.Variable) -> dict[str, Any]:
+    seconds = variable.values.astype("M8[s]").astype("i8")
+    unit = "hours" if (seconds % 3600 == 0).all() else "seconds"
+    return {"units": f"{unit} since 1970-01-01T00:00:00", "calendar": "proleptic_gregorian", "dtype": "int64"}
+
+
+def _bytes(variable: xr.DataArray, steps: list[Hashable]) -> float:
+    """Of one step."""
+    return float(np.prod([n for dim, n in variable.sizes.items() if dim not in steps]) * variable.dtype.itemsize)
+
+
+def _standard_name(ds: xr.Dataset, name: Hashable) -> object:
+    return ds[name].attrs.get("standard_name") if name in ds.coords else None

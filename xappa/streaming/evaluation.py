@@ -1,0 +1,169 @@
+"""One evaluation of a plan's denoiser, metered: what it takes, without doing it."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa.background import WarmStart
+from xappa.diffusion.composition import Composition
+from xappa.diffusion.guidance import Guidance, SolverGuidance
+from xappa.models.model import Model
+from xappa.operators.tokens import token as token_of
+from xappa.streaming.given import context
+from xappa.streaming.meter import Meter, Work, measured
+from xappa.streaming.pieces import Pieces, window_starts
+from xappa.streaming.plan import Follows, Given, Plan
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+SIGMA = 0.5
+_KNOWN: OrderedDict[Hashable, Work] = OrderedDict()
+REMEMBERED = 256
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What is denoised at once: a window, or a trajectory of several.
+
+    Parameters
+    ----------
+    start, length : int
+        Its times along the plan's.
+    windows : int
+        Windows of the model in it.
+    frames : int
+        Times whose states are decoded.
+    reports : int
+        With the numbers of latent states that are given.
+    """
+
+    start: int
+    length: int
+    windows: int
+    frames: int
+    reports: int
+
+
+def stretches(model: Model, plan: Plan) -> list[Stretch]:
+    """What the plan's denoiser is made of, all of its times at once."""
+    window, length = model.spec.window, len(plan.times)
+    values = int(np.prod(model.latent_shape))
+    starts = window_starts(length, window)
+    whole = len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory"
+    cuts = [(0, length, len(starts))] if whole else [(start, window, 1) for start in starts]
+    found = []
+    for start, size, windows in cuts:
+        inside = None if plan.stencil is None else plan.stencil.window(start, size)
+        reports = 0 if inside is None else len(inside)
+        frames = len(inside.frames) if inside is not None and reports else 0
+        held = [frame for given in known(plan) for frame in given.frames if start <= frame < start + size]
+        found.append(Stretch(start, size, windows, frames, reports + values * len(held)))
+    return found
+
+
+def known(plan: Plan) -> list[Given]:
+    """The given states that are observations of the latents."""
+    return [given for given in plan.given if not isinstance(given.use, WarmStart)]
+
+
+def pieces(model: Model, plan: Plan) -> list[tuple[Plan, int]]:
+    """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
+    if plan.rolling is None:
+        return [(plan, 1)]
+    window, rolling = model.spec.window, plan.rolling
+    first = replace(plan, times=plan.times[: rolling.first], rolling=None)
+    more = (len(plan.times) - rolling.first) // (window - rolling.context)
+    after = Given(tuple(range(rolling.context)), Follows(), "")
+    later = replace(plan, times=plan.times[:window], stencil=None, given=(after,), rolling=None)
+    return [(first, 1), (later, more)] if more else [(first, 1)]
+
+
+def at_level(guidance: Guidance | None, iterations: int) -> Guidance | None:
+    """The guidance with so many steps of its solver at every noise level, where it has one."""
+    if isinstance(guidance, SolverGuidance):
+        return replace(guidance, iterations=iterations, tolerance=None, below=math.inf)
+    return guidance
+
+
+def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Work:
+    """What an evaluation of a stretch takes, for so many members and steps of the solver.
+
+    With a warm start it is the second evaluation, which begins with the first's solution.
+    """
+    key = (
+        model.digest, model.precision, model.kept, stretch.length, stretch.frames, stretch.reports,
+        token_of(at_level(plan.guidance, iterations)), members,
+    )  # fmt: skip
+    if key not in _KNOWN:
+        _KNOWN[key] = _work(model, plan, stretch, members, iterations)
+        while len(_KNOWN) > REMEMBERED:
+            _KNOWN.popitem(last=False)
+    return _KNOWN[key]
+
+
+def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Work:
+    plan = replace(plan, guidance=at_level(plan.guidance, iterations))
+    denoise = denoiser(model, plan, stretch, tuple(range(members)))
+    shape = (members, stretch.length, *model.latent_shape)
+
+    def evaluate() -> None:
+        x, sigma = torch.randn(shape, device=model.device), torch.tensor(SIGMA)
+        with torch.no_grad():
+            denoise(x, sigma)
+
+    warm = isinstance(plan.guidance, SolverGuidance) and plan.guidance.warm_start and stretch.reports > 0
+    try:
+        once = measured(evaluate)
+        # The first evaluation is not kept in the second: it is taken off its count.
+        both = measured_twice(evaluate) if warm else once
+    except RuntimeError:
+        # What it does depends on values: do it.
+        with Meter() as meter:
+            evaluate()
+        return Work(meter.flop, meter.peak)
+    return Work(both.flop - once.flop if warm else once.flop, both.peak)
+
+
+def measured_twice(function: Callable[[], None]) -> Work:
+    """What doing it twice takes."""
+
+    def twice() -> None:
+        function()
+        function()
+
+    return measured(twice)
+
+
+def denoiser(model: Model, plan: Plan, stretch: Stretch, members: tuple[int, ...]) -> Denoise:
+    """The denoiser of a stretch, guided where it is observed."""
+    held = [
+        context(torch.zeros((1, len(given.frames), *model.latent_shape), device=model.device), given.frames)
+        for given in known(plan)
+    ]
+    last = stretch.start + stretch.length
+    part, guided = Pieces(model, plan, members, None).denoiser(stretch.start, last, held, True)
+    return guided[0] if len(guided) == 1 else unguarded(part)
+
+
+def unguarded(denoise: Denoise) -> Denoise:
+    """Without the check of its result, which needs values."""
+    if isinstance(denoise, Composition):
+        parts = [getattr(part, "denoiser", part) for part in denoise.windows]
+        return Composition(parts, denoise.window, denoise.overlap, denoise.stitching)
+    return getattr(denoise, "denoiser", denoise)
+
+
+def decoding(model: Model) -> Work:
+    """What decoding one state takes."""
+
+    def decode() -> None:
+        with torch.no_grad():
+            model.decode(torch.zeros(1, 1, *model.latent_shape, device=model.device), np.zeros(1, "M8[s]"))
+
+    return measured(decode)

@@ -1,0 +1,181 @@
+"""States that are known before sampling: backgrounds, and the states that forecasts start from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa.background import LatentObservation, WarmStart, lead_steps
+from xappa.diffusion.guidance import Observation
+from xappa.diffusion.latent_covariance import LatentCovariance, estimate, stationary
+from xappa.errors import DatasetError
+from xappa.models.latents import ChannelLatents
+from xappa.models.model import Model
+from xappa.streaming.differences import forecast_differences
+from xappa.streaming.plan import Follows, Given, Plan
+
+ENSEMBLE = 4
+"""Members from which a covariance may be estimated."""
+LOCAL = 0.5
+"""Share of an ensemble's variance that is each point's own; the rest is its row's."""
+LEAST = 0.02
+"""Least deviation of a state that is known: what comes out of float16, and what solvers can resolve."""
+CONTEXT = 0.05
+"""Deviation with which a piece of a forecast is held to the states that it follows."""
+LARGEST = 0.95
+"""Largest deviation of a background's error that is told from having none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Known states as observations of the latents.
+
+    Parameters
+    ----------
+    frames : tuple of int
+        Where they lie along the trajectory.
+    y : Tensor, (1 or member, frame, h, w, C)
+    deviation : Tensor, (frame, h, w, C)
+    spectrum : Tensor or None
+        See `LatentCovariance`; None where errors are independent.
+    time : Tensor or None
+        Correlation matrix of the frames.
+    """
+
+    frames: tuple[int, ...]
+    y: Tensor
+    deviation: Tensor
+    spectrum: Tensor | None = None
+    time: Tensor | None = None
+
+    def observation(self, start: int, length: int, noise: Callable[[int], Tensor] | None = None) -> Observation | None:
+        """What a window of `length` times from `start` on sees of them; `noise` is like the window's latents."""
+        chosen = [k for k, frame in enumerate(self.frames) if start <= frame < start + length]
+        if not chosen:
+            return None
+        positions = [self.frames[k] - start for k in chosen]
+
+        def operator(x: Tensor) -> Tensor:
+            return x[:, positions].flatten(1)
+
+        y = self.y[:, chosen].flatten(1)
+        deviation = self.deviation[chosen]
+        if self.spectrum is None or self.time is None:
+            variance: Tensor | LatentCovariance = deviation.flatten().square()
+        else:
+            variance = LatentCovariance(deviation, self.spectrum, self.time[chosen][:, chosen])
+        own = None if noise is None else (lambda k: noise(k)[:, positions].flatten(1))
+        return Observation(y if len(y) > 1 else y[0], operator, variance, operator, noise=own)
+
+
+def held(model: Model, plan: Plan, members: Sequence[int], states: Sequence[np.ndarray]) -> list[Held]:
+    """The given states that are observations of the latents, as a batch of members sees them.
+
+    Raises
+    ------
+    DatasetError
+        If a state has missing values.
+    """
+    found = []
+    for given, values in zip(plan.given, states, strict=True):
+        require_finite(given, values, plan)
+        if isinstance(given.use, LatentObservation):
+            found.append(_held(model, plan, given, given.use, members, torch.from_numpy(values).to(model.device)))
+        elif isinstance(given.use, Follows):
+            found.append(context(torch.from_numpy(values).to(model.device), given.frames))
+    return found
+
+
+def warm_start(
+    model: Model, plan: Plan, members: Sequence[int], states: Sequence[np.ndarray]
+) -> tuple[Tensor, float] | None:
+    """Where members start, (member, time, h, w, C), and the noise level that they start with; None without."""
+    for given, values in zip(plan.given, states, strict=True):
+        if isinstance(given.use, WarmStart):
+            z = torch.from_numpy(values).to(model.device)
+            # Padded times repeat the last state that is known.
+            index = np.clip(np.searchsorted(given.frames, np.arange(len(plan.times))), 0, len(given.frames) - 1)
+            rows = [member % len(z) for member in members]
+            return z[rows][:, index], _level(model, plan, given.use, z)
+    return None
+
+
+def context(latents: Tensor, frames: Sequence[int]) -> Held:
+    """States that a piece of a forecast follows, each member's own."""
+    return Held(tuple(frames), latents, torch.full_like(latents[0], CONTEXT))
+
+
+def require_finite(given: Given, values: np.ndarray, plan: Plan) -> None:
+    """Refuse states with missing values.
+
+    Raises
+    ------
+    DatasetError
+    """
+    missing = ~np.isfinite(values).all(axis=(0, 2, 3, 4))
+    if missing.any():
+        first = plan.times[np.array(given.frames)[missing][0]]
+        raise DatasetError(
+            f"{int(missing.sum())} of {len(missing)} states that are started from have missing values, the first at "
+            f"{np.datetime_as_string(first, unit='m')}; expected whole states: fill them, or give observations instead"
+        )
+
+
+def _held(model: Model, plan: Plan, given: Given, use: LatentObservation, members: Sequence[int], z: Tensor) -> Held:
+    chosen = [member % len(z) for member in members]
+    y = z[chosen] if use.each and len(z) > 1 else z.mean(0, keepdim=True)
+    times = plan.times[list(given.frames)]
+    own = autoencoder_error(model, z[:1, :4], times[:4])
+    kind = use.covariance
+    if kind == "auto":
+        kind = "ensemble" if len(z) >= ENSEMBLE else "nmc"
+    if kind == "autoencoder" or (kind == "ensemble" and len(z) < 2):
+        return Held(given.frames, y, use.scale * own.expand(z.shape[1:]))
+    if kind == "ensemble":
+        errors = (z - z.mean(0)) * (len(z) / (len(z) - 1)) ** 0.5
+        deviation, spectrum, time = estimate(errors, 0.0, LOCAL)
+    else:
+        deviation, spectrum, time = _nmc(model, plan, use, len(given.frames))
+    return Held(given.frames, y, use.scale * (deviation.square() + own.square()).sqrt(), spectrum, time)
+
+
+def _nmc(model: Model, plan: Plan, use: LatentObservation | WarmStart, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    lead = lead_steps(use.lead, model.spec.step, model.spec.window)
+    errors = forecast_differences(model, plan.times[0], lead, use.samples)
+    deviation, spectrum, time = estimate(errors, LEAST)
+    whole = deviation[:1].expand(frames, *deviation.shape[1:])
+    return whole, spectrum, stationary(time, frames)
+
+
+def _level(model: Model, plan: Plan, use: WarmStart, z: Tensor) -> float:
+    """Noise level of a warm start."""
+    if use.sigma is not None:
+        sigma = float(use.sigma)
+    else:
+        if use.error is not None:
+            error = float(use.error)
+        elif len(z) > 1:
+            error = float(z.var(0, correction=1).mean().sqrt())
+        else:
+            error = float(_nmc(model, plan, use, 1)[0].square().mean().sqrt())
+        error = min(max(error, LEAST), LARGEST)
+        sigma = error / (1 - error**2) ** 0.5
+    return min(max(sigma, model.schedule.sigma_min), model.schedule.sigma_max)
+
+
+def autoencoder_error(model: Model, z: Tensor, times: np.ndarray) -> Tensor:
+    """Deviation, by channel (C,), of what decoding and encoding once more makes of latents (member, time, h, w, C).
+
+    The noise that an official autoencoder's latents were trained with counts as well.
+    """
+    with torch.no_grad():
+        again = model.encode(model.decode(z, times), times)
+        variance = (again - z).square().flatten(0, -2).mean(0)
+    if isinstance(model.latents, ChannelLatents):
+        noise = model.latents.noise_level / model.latents.effective
+        variance = variance + torch.from_numpy(np.square(noise)).to(variance)
+    return variance.sqrt().clamp(min=LEAST)

@@ -1,0 +1,90 @@
+"""What a computation costs, found out without doing it: floating-point operations, and memory at its fullest."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+COMPLEX = 4
+"""Real products in a complex one."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a computation takes.
+
+    Parameters
+    ----------
+    flop : float
+        Floating-point operations of matrix products, convolutions and attention; a multiplication and an addition are
+        two.
+    peak : float
+        Bytes of all tensors made by it that exist at one time, at most; those it begins with are not counted.
+    """
+
+    flop: float
+    peak: float
+
+
+class Meter(TorchDispatchMode):
+    """Counts what happens within it.
+
+    Attributes
+    ----------
+    flop : float
+        See `Work`.
+    live, peak : int
+        Bytes that exist now, and did at most.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flop, self.live, self.peak = 0.0, 0, 0
+        self._known: dict[int, weakref.ref] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Do the operation, and count it."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        if formula := flop_registry.get(func._overloadpacket):
+            product = any(isinstance(a, Tensor) and a.is_complex() for a in args)
+            self.flop += formula(*args, **kwargs, out_val=out) * (COMPLEX if product else 1)
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._follow(tensor.untyped_storage())
+        return out
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if (known := self._known.get(key)) is not None and known() is not None:
+            return
+
+        def gone(_: Any) -> None:
+            self.live -= size
+            self._known.pop(key, None)
+
+        self._known[key] = weakref.ref(storage, gone)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+
+def measured(function: Callable[[], Any]) -> Work:
+    """What `function` would take; tensors that it uses keep their values, and it makes none.
+
+    Raises
+    ------
+    RuntimeError
+        If what it does depends on values that it would have to compute.
+    """
+    with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
+        function()
+    return Work(meter.flop, meter.peak)

@@ -1,0 +1,132 @@
+"""Backgrounds and initial states: fields that become latents, lazily, at the times where they are needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dask
+import numpy as np
+import xarray as xr
+
+from xappa.background import Background, LatentObservation, WarmStart, choose_background, lead_steps, without_fields
+from xappa.errors import DatasetError, OptionError
+from xappa.grids.axes import recognise, text
+from xappa.labels.latents import DIMS, LATENT
+from xappa.models.state import StateSpec
+from xappa.tasks.latents import encode
+from xappa.tasks.posterior import Task, fields_of
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+    from xappa.streaming.plan import Given
+
+Array = np.ndarray
+
+
+def given_background(task: Task, background: object, trajectory: Array) -> list[tuple[Given, da.Array]]:
+    """What a background tells of a trajectory.
+
+    Parameters
+    ----------
+    task : Task
+    background : "ds", Dataset, WarmStart, LatentObservation or None
+    trajectory : array of datetime64, (T,)
+        Consecutive model times.
+
+    Returns
+    -------
+    list of (Given, dask array (member, frame, h, w, C))
+        Empty without a background.
+
+    Raises
+    ------
+    DatasetError
+        If the background is not on a global grid, or lacks variables, levels or times that are needed.
+    OptionError
+        If an option is not valid for the model.
+    """
+    chosen = choose_background(background)  # type: ignore[arg-type]
+    if chosen is None:
+        return []
+    _check(chosen, task)
+    fields = fields_of(chosen.fields, task.ds)
+    times = _times(fields)
+    if isinstance(chosen, WarmStart):
+        lacking = trajectory[~np.isin(trajectory, times)]
+        if len(lacking):
+            raise DatasetError(
+                f"The background lacks {len(lacking)} of the {len(trajectory)} times of the analysis, the first "
+                f"{text(lacking[0])}; it has {_range(times)}. A warm start needs all of them: extend it, or use "
+                "xappa.background.LatentObservation, for which one will do"
+            )
+        return [states(task, fields, trajectory, trajectory, chosen)]
+    common = trajectory[np.isin(trajectory, times)]
+    if not len(common):
+        raise DatasetError(
+            f"The background has no time of the analysis: it has {_range(times)}, the analysis is from "
+            f"{text(trajectory[0])} to {text(trajectory[-1])}; expected one at least, as a rule the first"
+        )
+    return [states(task, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)]
+
+
+def states(task: Task, fields: xr.Dataset, trajectory: Array, times: Array, use: Background) -> tuple[Given, da.Array]:
+    """Latents of `fields` at `times`, as known states of a trajectory.
+
+    Raises
+    ------
+    DatasetError, UnitsError
+        If the fields are no states of the model.
+    """
+    from xappa.streaming.plan import Given
+
+    layout = recognise(fields, need=("time",))
+    coord = fields[layout.time]
+    if coord.ndim:
+        fields = fields.isel({coord.dims[0]: np.searchsorted(coord.values, times)})
+    latents = encode(fields, task.model, dtype="float32", device=task.device)[LATENT]
+    member = next((dim for dim in latents.dims if dim not in (layout.time, *DIMS)), None)
+    if member is None:
+        member, latents = "member", latents.expand_dims("member")
+    if layout.time not in latents.dims:
+        latents = latents.expand_dims(str(layout.time), axis=1)
+    latents = latents.transpose(member, layout.time, *DIMS)
+    frames = tuple(int(k) for k in np.searchsorted(trajectory, times))
+    key = dask.base.tokenize(latents.data.name)
+    return Given(frames, without_fields(use), key), latents.data
+
+
+def initial(task: Task, trajectory: Array, known: Array) -> tuple[Given, da.Array]:
+    """The last states of the Dataset, from which a forecast starts.
+
+    Parameters
+    ----------
+    task : Task
+    trajectory : array of datetime64
+        Of the forecast, beginning with `known`.
+    known : array of datetime64
+        Times of the Dataset.
+    """
+    exact = LatentObservation(covariance="autoencoder", times="all", each=True)
+    return states(task, task.ds, trajectory, known, exact)
+
+
+def _check(background: Background, task: Task) -> None:
+    spec: StateSpec = task.prior.spec
+    lead_steps(background.lead, spec.step, spec.window)
+    schedule = task.prior.schedule
+    if isinstance(background, WarmStart) and background.sigma is not None:
+        low, high = schedule.sigma_min, schedule.sigma_max
+        if not low < background.sigma <= high:
+            raise OptionError(
+                f"WarmStart: sigma={background.sigma:g}; expected a noise level of the model, from {low:g} to {high:g}"
+            )
+
+
+def _times(fields: xr.Dataset) -> Array:
+    layout = recognise(fields)
+    return np.atleast_1d(fields[layout.time].values)
+
+
+def _range(times: Array) -> str:
+    return f"{len(times)} from {text(times[0])} to {text(times[-1])}"

@@ -1,0 +1,281 @@
+"""Cycling: forecast and analysis by turns, over weeks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+from xappa.background import LatentObservation, timedelta
+from xappa.errors import DatasetError, ObservationError, OptionError
+from xappa.grids.axes import text
+from xappa.labels import model_times
+from xappa.observations import read_observations
+from xappa.streaming.zarr import to_zarr
+from xappa.tasks.assimilate import assimilate
+from xappa.tasks.forecast import forecast
+from xappa.tasks.innovations import innovations
+from xappa.tasks.posterior import Task
+from xappa.tasks.sample import sample
+from xappa.tasks.template import template
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from xappa.observations.quality import Quality
+    from xappa.operators.sources import Choice
+
+Array = np.ndarray
+PLAN = "cycle.json"
+ANALYSIS, FORECAST = 0, 1
+
+
+@dataclass(frozen=True)
+class Cycled:
+    """What cycling has made.
+
+    Parameters
+    ----------
+    analysis : Dataset
+        (member, time, [level,] latitude, longitude): of each step the times that it is the first to reach; lazy, from
+        the store.
+    innovations : Dataset
+        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.innovations`.
+    """
+
+    analysis: xr.Dataset
+    innovations: xr.Dataset
+
+
+def cycle(
+    ds: xr.Dataset,
+    obs: xr.Dataset | pd.DataFrame,
+    operator: Choice | Mapping[str, Choice] | None = None,
+    *,
+    store: str | Path,
+    window: Any = "24h",
+    step: Any = None,
+    model: str | Path | None = None,
+    error: Mapping[str, float] | str | None = None,
+    background: LatentObservation | None = None,
+    members: int | Iterable[int] = 8,
+    effort: str = "standard",
+    guidance: str | object | None = None,
+    sampler: str | object | None = None,
+    steps: int | None = None,
+    quality: str | Quality = "standard",
+    seed: int = 0,
+    device: str | None = None,
+    progress: bool | None = None,
+    drop_unknown: bool = False,
+) -> Cycled:
+    """Forecast and analysis by turns: each window's background is a forecast from an analysis that saw none of it.
+
+    The analysis of the window that ends at T has as background, at its first time, the forecast of the analysis that
+    ended where the window begins. With ``step`` less than `window`, analyses are made more often than windows are long;
+    the forecasts then reach back over several steps, so that no report is used twice in what one analysis knows. The
+    first windows, before which there is no analysis, have no background.
+
+    Runs at once, a step at a time; each is written to `store` whole or not at all. A call with the same arguments goes
+    on where the last one stopped.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Its times, a whole number of steps, are cycled over; its variables are kept. Its values are not used.
+    obs : Dataset, DataFrame, or a list or dict of these
+    operator, model, error, effort, guidance, sampler, steps, quality, device, progress, drop_unknown
+        See `xappa.accessor.AppaAccessor.assimilate`.
+    store : path
+        Folder for the steps; made if it is not there.
+    window : str or timedelta, default "24h"
+        Length of an analysis window.
+    step : str or timedelta, optional
+        From the end of one window to that of the next; a divisor of `window`. Default: `window`.
+    background : LatentObservation, optional
+        How forecasts enter; its fields play no part. Default: covariance of the ensemble, from 4 members on.
+    members : int or iterable of int, default 8
+    seed : int, default 0
+        Noise is a function of (seed, step, member, time).
+
+    Returns
+    -------
+    Cycled
+        ``analysis`` and ``innovations``.
+
+    Raises
+    ------
+    OptionError
+        If window, step and the model's step do not fit, or `store` holds a cycle of other arguments.
+
+    Examples
+    --------
+    >>> month = xappa.template("2018-11-01T06", "2018-12-01T00")  # doctest: +SKIP
+    >>> cycled = xappa.cycle(month, obs, window="24h", store="november")  # doctest: +SKIP
+    >>> cycled.innovations["mean"].sel(variable="2m_temperature").plot()  # doctest: +SKIP
+    """
+    if background is not None and not isinstance(background, LatentObservation):
+        raise OptionError(f"background={background!r}; expected an object xappa.background.LatentObservation, or None")
+    task = Task(
+        ds, model, members, effort, guidance, sampler, steps, seed=seed, device=device, drop_unknown=drop_unknown
+    )
+    trajectory, _ = model_times(task.ds, task.prior.spec, task.layout)
+    length, stride = _lengths(window, step, task.prior.spec.step, len(trajectory))
+    reports = read_observations(obs)
+    use = background or LatentObservation()
+    shared = {
+        "model": model, "members": task.members, "effort": effort, "guidance": guidance, "sampler": sampler,
+        "steps": steps, "device": device, "progress": progress,
+    }  # fmt: skip
+    observing = {"operator": operator, "error": error, "quality": quality}
+    about = {
+        "model": task.prior.digest, "members": list(task.members), "seed": task.seed, "window": length,  # type: ignore[arg-type]
+        "step": stride, "options": dask.base.tokenize(repr(task.guidance), repr(task.sampler), repr(use), repr(error),
+        repr(quality), repr(operator), repr(task.asked)), "observations": dask.base.tokenize(reports),
+        "first": text(trajectory[0]),
+    }  # fmt: skip
+    folder = _opened(Path(store), about)
+    whole = template(trajectory[0], trajectory[-1], model)
+    for number, end in enumerate(_ends(len(trajectory), stride)):
+        if _complete(folder, number):
+            continue
+        first = max(0, end - length)
+        times = whole.isel(time=slice(first, end))
+        past = None
+        if end - length >= stride:
+            before = xr.open_zarr(_name(folder, (end - length) // stride - 1), consolidated=False)
+            ahead = [f"{k * task.prior.spec.step_hours}h" for k in range(1, length + 1)]
+            past = forecast(before, ahead, **shared, seed=_seed(task, number, FORECAST))  # type: ignore[arg-type]
+            past = past.compute()
+        _make(folder, number, times, reports, past, use, shared, observing, _seed(task, number, ANALYSIS))
+    return _read(folder, len(trajectory) // stride, stride, task)
+
+
+def _make(
+    folder: Path,
+    number: int,
+    times: xr.Dataset,
+    reports: xr.Dataset,
+    past: xr.Dataset | None,
+    use: LatentObservation,
+    shared: dict[str, Any],
+    observing: dict[str, Any],
+    seed: int,
+) -> None:
+    """One step: the innovations of its background, then the analysis, which is written last."""
+    background = None if past is None else replace(use, fields=past)
+    try:
+        analysis = assimilate(times, reports, background=background, seed=seed, **observing, **shared)
+    except ObservationError:
+        # No report in this window: the step is its forecast.
+        found = xr.Dataset()
+        analysis = sample(times, seed=seed, **_free(shared)) if past is None else past
+    else:
+        found = xr.Dataset() if past is None else innovations(past, reports, model=shared["model"], **observing)
+    part = folder / f"{_name(folder, number).stem}.innovations.part"
+    found.to_netcdf(part)
+    part.replace(part.with_suffix(".nc"))
+    # An unfinished store has its name already; here a name says that the step is whole.
+    unfinished = folder / f"unfinished-{number:05d}.zarr"
+    to_zarr(analysis, unfinished, overwrite=True)
+    unfinished.replace(_name(folder, number))
+
+
+def _free(shared: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in shared.items() if name != "guidance"}
+
+
+def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> tuple[int, int]:
+    """Window and step in steps of the model."""
+    length = timedelta("window", window)
+    stride = length if step is None else timedelta("step", step)
+    hours = int(model_step / np.timedelta64(1, "h"))
+    problems = [
+        f"{name}={value!r}: expected a multiple of the model's {hours} h, above 0"
+        for name, value, own in (("window", window, length), ("step", step, stride))
+        if own <= np.timedelta64(0, "s") or own % model_step != np.timedelta64(0, "s")
+    ]
+    if not problems and length % stride != np.timedelta64(0, "s"):
+        problems.append(f"window={window!r} is no multiple of step={step!r}: reports would be used twice")
+    if not problems and times % int(stride / model_step):
+        count = int(stride / model_step)
+        problems.append(
+            f"the Dataset has {times} times of the model, expected a multiple of {count}, those of a step: "
+            f"{times // count * count} or {(times // count + 1) * count}"
+        )
+    if problems:
+        raise OptionError("; ".join(problems))
+    return int(length / model_step), int(stride / model_step)
+
+
+def _ends(times: int, stride: int) -> Iterator[int]:
+    return iter(range(stride, times + 1, stride))
+
+
+def _seed(task: Task, number: int, kind: int) -> int:
+    """Noise of a forecast and of the analysis that it is the background of must not be the same."""
+    entropy = np.random.SeedSequence([int(task.seed or 0), number, kind])
+    return int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _name(folder: Path, number: int) -> Path:
+    return folder / f"step-{number:05d}.zarr"
+
+
+def _complete(folder: Path, number: int) -> bool:
+    return _name(folder, number).exists()
+
+
+def _opened(folder: Path, about: dict[str, Any]) -> Path:
+    """The folder, if it is new or holds the same cycle."""
+    plan = folder / PLAN
+    if plan.exists():
+        found = json.loads(plan.read_text())
+        differing = [key for key in about if found.get(key) != about[key]]
+        if differing:
+            raise OptionError(
+                f"{folder} holds a cycle with other {', '.join(differing)}; expected the same arguments, or another "
+                "store"
+            )
+        return folder
+    if folder.exists() and any(folder.iterdir()):
+        raise OptionError(f"{folder} is there and holds no cycle; expected a new or empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = plan.with_suffix(".part")
+    part.write_text(json.dumps(about, indent=1))
+    part.replace(plan)
+    return folder
+
+
+def _read(folder: Path, count: int, stride: int, task: Task) -> Cycled:
+    """All steps, each with the times that it is the first to reach."""
+    parts, found, ends = [], [], []
+    for number in range(count):
+        step = xr.open_zarr(_name(folder, number), consolidated=False).isel(time=slice(-stride, None))
+        step = step.drop_vars("lead_time", errors="ignore")
+        parts.append(step.drop_attrs(deep=False))
+        statistics = xr.open_dataset(folder / f"{_name(folder, number).stem}.innovations.nc").load()
+        if "variable" in statistics.dims:
+            found.append(statistics)
+            ends.append(step["time"].values[-1])
+    analysis = xr.concat(parts, "time", join="exact", coords="minimal", compat="override", data_vars="minimal")
+    attrs = {"title": "Cycled analysis sampled by xappa", "xappa_model": task.prior.name, "xappa_seed": task.seed}
+    analysis = _as_asked(analysis.assign_attrs(attrs), task)
+    if not found:
+        return Cycled(analysis, xr.Dataset(coords={"step": np.array([], "M8[s]")}))
+    joined = xr.concat(found, "step", join="outer", coords="minimal", compat="override")
+    return Cycled(analysis, joined.assign_coords(step=np.array(ends)))
+
+
+def _as_asked(analysis: xr.Dataset, task: Task) -> xr.Dataset:
+    """The variables that were asked for."""
+    lacking = [name for name in task.asked.variables if name not in analysis]
+    if lacking:
+        raise DatasetError(f"The store lacks {lacking}; expected what cycling writes: use another store")
+    return analysis[list(task.asked.variables)]

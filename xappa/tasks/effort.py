@@ -1,0 +1,45 @@
+"""How much work an analysis is worth: named settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Settings that a name stands for; names and numbers only.
+
+    Parameters
+    ----------
+    guidance : str
+        Name of the guidance, for models that know a static prior.
+    sampler : str
+        Name of the sampler.
+    guidance_options, sampler_options : mapping
+        Their options, where they are not the defaults.
+    without_prior : str
+        Name of the guidance for other models.
+    without_prior_options : mapping
+    """
+
+    guidance: str
+    sampler: str
+    guidance_options: Mapping[str, Any] = field(default_factory=dict)
+    sampler_options: Mapping[str, Any] = field(default_factory=dict)
+    without_prior: str = "mmps"
+    without_prior_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+_REFERENCE = {"iterations": 2, "tolerance": None, "warm_start": False, "whiten": False}
+
+EFFORTS: dict[str, Effort] = {
+    "preview": Effort("jacobian-free", "lms", {"iterations": 6}, {"steps": 6}, without_prior_options={"iterations": 2}),
+    "standard": Effort("jacobian-free", "lms"),
+    # The schedule of Appa's assimilation: 32 x (1 + 2) evaluations, two cold iterations each.
+    "reference": Effort("mmps", "pc", _REFERENCE, without_prior_options=_REFERENCE),
+}
+"""Names that choose how much work is done. What each costs and gives is measured in ``docs/performance.md``."""
+
+DEFAULT = "standard"

@@ -1,0 +1,301 @@
+"""Observations that are larger than memory: each sampling task reads its own, and nothing is read before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import dask
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from xappa.grids.axes import Layout
+from xappa.labels import surface_height
+from xappa.models.registry import load
+from xappa.observations import read_observations
+from xappa.observations.errors_table import with_errors
+from xappa.observations.flags import Flag, flags_of
+from xappa.observations.form import quantities
+from xappa.observations.own import own_names, require_units
+from xappa.observations.quality import Quality, check, choose_quality
+from xappa.operators import choose_operator, split_windows
+from xappa.operators.base import Operator
+from xappa.operators.tokens import token
+from xappa.streaming.segments import Segment
+from xappa.tasks import planning
+from xappa.tasks.quality import DEFAULT_ERRORS, controlled_by
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+    from xappa.operators import Rows, Stencil
+    from xappa.operators.sources import Choice
+    from xappa.tasks.posterior import Task
+
+Array = np.ndarray
+Reading = tuple["Stencil | Rows | None", xr.Dataset | None, dict[str, Array]]
+"""Rows of a segment, places of correlated reports, and ``time`` (s) with the flags of every report (-1: no value)."""
+
+SAMPLE = 256
+"""Reports that are looked at when the call is made, to find what is wrong with all of them."""
+
+
+def is_streamed(obs: Any) -> TypeGuard[xr.Dataset]:
+    """Whether observations are a Dataset of single reports that Dask reads."""
+    return (
+        isinstance(obs, xr.Dataset)
+        and set(obs.dims) == {"obs"}
+        and "time" in obs.variables
+        and any(isinstance(variable.data, da.Array) for variable in obs.variables.values() if variable.chunks)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What becomes of the reports of one segment; goes to workers.
+
+    Parameters
+    ----------
+    address, digest : str
+        Of the model.
+    operator : Operator
+    error : mapping, str or float
+    quality : Quality
+    layout : Layout
+    height : array or None
+        The user's surface height on the model's grid, m.
+    """
+
+    address: str
+    digest: str
+    operator: Operator
+    error: Any
+    quality: Quality
+    layout: Layout
+    height: Array | None
+
+    def __dask_tokenize__(self) -> tuple:
+        options = (self.error, self.quality, self.layout, self.height)
+        return (self.digest, token(self.operator), *(dask.base.tokenize(option) for option in options))
+
+    def read(self, obs: xr.Dataset) -> xr.Dataset:
+        """Reports in the one form, checked, with errors."""
+        unknown = "keep" if self.operator.whole_state else own_names(self.error)
+        reports = with_errors(check(read_observations(obs, unknown=unknown)), self.error)
+        return controlled_by(load(self.address), self.address, reports, self.quality, surface=self.height)
+
+    def rows(self, reports: xr.Dataset, times: Array) -> tuple[Stencil | Rows, xr.Dataset]:
+        """How they are read off a trajectory."""
+        prior = load(self.address)
+        height = prior.surface_height if self.height is None else self.height
+        found, reports = self.operator(
+            reports, prior.spec, times, surface_height=height, mask=prior.mask, layout=self.layout
+        )
+        require_units(reports, found.names)
+        return found, reports
+
+    def __call__(self, parts: Sequence[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
+        """Reports of one segment.
+
+        Parameters
+        ----------
+        parts : sequence of Dataset
+            Chunks of the observations that may lie in it.
+        times : array of datetime64
+            Of the segment.
+        length : int
+            Times that its windows cover.
+        outer : tuple of bool
+            Whether the trajectory begins, and ends, with it.
+        """
+        from xappa.operators.correlated import correlated_places
+
+        spec = load(self.address).spec
+        obs = xr.concat(parts, "obs", data_vars="all", coords="all") if len(parts) > 1 else parts[0]
+        # What reports are compared with may lie a step outside.
+        obs = _between(obs, times[0] - spec.step, times[-1] + spec.step)
+        if not obs.sizes["obs"]:
+            return None, None, {}
+        half = spec.step / 2
+        first, last = times[0] - half * outer[0], times[-1] + half * outer[1]
+        reports = _between(self.read(obs).compute(), first, last)
+        if not any(bool((flags_of(reports, n) == Flag.GOOD).any()) for n in quantities(reports)):
+            return None, None, _seen(reports)
+        found, reports = self.rows(reports, times)
+        stride = spec.window - spec.window // 2
+        found, reports = split_windows(found, reports, length, spec.window, stride)
+        return (found if len(found) else None), correlated_places(reports), _seen(reports)
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """Observations that are read segment by segment.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Dask-backed.
+    recipe : Recipe
+    trajectory : array of datetime64, (T,)
+    variables : tuple of str
+        Quantities that are observed.
+    chunks : array of int, (N + 1,)
+        Where the chunks of the observations begin, and the last one ends.
+    spans : array of datetime64, (N, 2)
+        First and last time of each; NaT where there is none.
+    """
+
+    obs: xr.Dataset
+    recipe: Recipe
+    trajectory: Array
+    variables: tuple[str, ...]
+    chunks: Array
+    spans: Array
+    made: list[tuple[Segment, Delayed]] = field(default_factory=list)
+
+    @property
+    def operator(self) -> str:
+        """What the operator does."""
+        return repr(self.recipe.operator)
+
+    def provenance(self) -> dict[str, str]:
+        """Attributes that say which observations these are; how many are used, only the run knows."""
+        return {"xappa_operator": self.operator, "xappa_observations": dask.base.tokenize(self.obs)}
+
+    def readings(self, segment: Segment) -> Delayed:
+        """Task that reads the reports of a segment: a `Reading`."""
+        times = self.trajectory[segment.start : segment.stop]
+        step = times[1] - times[0] if len(times) > 1 else np.timedelta64(1, "D")
+        near = (self.spans[:, 0] <= times[-1] + step) & (self.spans[:, 1] >= times[0] - step)
+        edges = np.flatnonzero(np.diff(np.r_[False, near, False]))
+        runs = [slice(int(self.chunks[a]), int(self.chunks[b])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        parts = [self.obs.isel(obs=run) for run in runs] or [self.obs.isel(obs=slice(0, 0)).compute()]
+        outer = (segment.start == 0, segment.stop >= len(self.trajectory))
+        key = dask.base.tokenize(self.obs, runs, self.recipe, times.astype("M8[s]"), outer)
+        task = dask.delayed(_read, pure=True)(
+            self.recipe, parts, times, segment.stop - segment.start, outer, dask_key_name=f"xappa-read-{key}"
+        )
+        self.made.append((segment, task))
+        return task
+
+    def counts(self) -> xr.Dataset:
+        """Reports by variable and status, lazily, of the segments that were asked for; each report counts once."""
+        names, status = list(self.variables), [flag.name.lower() for flag in Flag]
+        parts = []
+        for k, (segment, task) in enumerate(self.made):
+            half = (self.trajectory[1] - self.trajectory[0]) / 2 if len(self.trajectory) > 1 else np.timedelta64(1, "D")
+            first = self.trajectory[segment.start] - (half if k == 0 else 0 * half)
+            last = self.trajectory[-1] + 2 * half
+            if k + 1 < len(self.made):
+                last = self.trajectory[self.made[k + 1][0].start]
+            counted = dask.delayed(_counted, pure=True)(task, names, first, last)
+            parts.append(da.from_delayed(counted, (len(names), len(status)), "i8"))
+        total = da.stack(parts).sum(0) if parts else np.zeros((len(names), len(status)), int)
+        about = {"long_name": "Reports used ('good') or rejected, by reason; those outside the times are not read"}
+        return xr.Dataset(
+            {"reports": (("variable", "status"), total, about | {"units": "1"})},
+            {"variable": np.array(names, object), "status": np.array(status, object)},
+        )
+
+
+def read_streamed(
+    task: Task,
+    trajectory: Array,
+    obs: xr.Dataset,
+    operator: Choice | Mapping[str, Choice] | None,
+    error: Mapping[str, float] | str | None,
+    quality: str | Quality,
+) -> Streamed:
+    """Observations for a trajectory; only their times, and a few reports, are looked at.
+
+    Raises
+    ------
+    xappa.errors.XappaError
+        What would be raised for all of them: unknown variables, units, missing errors, options.
+    ObservationError
+        If no report lies in the times.
+    """
+    own = surface_height(task.ds, task.prior.spec, task.layout)
+    recipe = Recipe(
+        planning.model_address(task.model),
+        task.prior.digest,
+        choose_operator(operator),
+        DEFAULT_ERRORS if error is None else error,
+        choose_quality(quality),
+        task.layout,
+        own,
+    )
+    chunks, spans = _spans(obs)
+    names = _validated(recipe, obs, spans, chunks, trajectory, task.prior.spec.step)
+    return Streamed(obs, recipe, trajectory, names, chunks, spans)
+
+
+def _validated(
+    recipe: Recipe, obs: xr.Dataset, spans: Array, chunks: Array, trajectory: Array, step: np.timedelta64
+) -> tuple[str, ...]:
+    """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
+    inside = (spans[:, 0] <= trajectory[-1] + step) & (spans[:, 1] >= trajectory[0] - step)
+    if not inside.any():
+        from xappa.errors import ObservationError
+
+        known = spans[~np.isnat(spans[:, 0])]
+        found = f"reports from {known.min()} to {known.max()}" if len(known) else "no usable report at all"
+        raise ObservationError(
+            f"No report lies inside the times: found {found}; expected some from {trajectory[0]} to {trajectory[-1]}: "
+            "choose other times or other observations"
+        )
+    first = int(chunks[inside.argmax()])
+    few = recipe.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute()).compute()
+    when = few["time"].values[~np.isnat(few["time"].values)]
+    good = any(bool((flags_of(few, n) == Flag.GOOD).any()) for n in quantities(few))
+    if len(when) and good:
+        start = (when.min() - trajectory[0]) // step
+        count = int((when.max() - trajectory[0]) // step - start) + 2
+        recipe.rows(few, trajectory[0] + step * (start + np.arange(count)))
+    return tuple(quantities(few))
+
+
+def _spans(obs: xr.Dataset) -> tuple[Array, Array]:
+    """Where chunks of the observations begin and end, and the first and last time of each."""
+    sizes = next(v.chunks[0] for v in obs.variables.values() if v.chunks)
+    edges = np.r_[0, np.cumsum(sizes)]
+    time = da.asarray(obs["time"].data).rechunk((sizes,))
+    spans = dask.compute(*[dask.delayed(_span, pure=True)(block) for block in time.to_delayed().ravel()])
+    return edges, np.array(spans, "M8[s]").reshape(-1, 2)
+
+
+def _span(time: Array) -> Array:
+    time = np.asarray(time).astype("M8[s]")
+    time = time[~np.isnat(time)]
+    return np.array([time.min(), time.max()] if len(time) else ["NaT", "NaT"], "M8[s]")
+
+
+def _read(recipe: Recipe, parts: list[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
+    return recipe(parts, times, length, outer)
+
+
+def _between(obs: xr.Dataset, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
+    time = obs["time"].values
+    return obs.isel(obs=np.flatnonzero((time >= first) & (time <= last)))
+
+
+def _seen(reports: xr.Dataset) -> dict[str, Array]:
+    seen = {"time": reports["time"].values.astype("M8[s]")}
+    for name in quantities(reports):
+        there = reports[name].notnull().values
+        seen[name] = np.where(there, flags_of(reports, name).values, -1).astype("i1")
+    return seen
+
+
+def _counted(reading: Reading, names: Sequence[str], first: np.datetime64, last: np.datetime64) -> Array:
+    seen = reading[2]
+    counts = np.zeros((len(names), len(Flag)), int)
+    if "time" not in seen:
+        return counts
+    mine = (seen["time"] >= first) & (seen["time"] < last)
+    for row, name in zip(counts, names, strict=True):
+        flags = seen.get(name, np.zeros(0, "i1"))
+        row += np.bincount(flags[mine & (flags >= 0)] if len(flags) else flags, minlength=len(Flag))
+    return counts
