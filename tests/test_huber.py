@@ -94,7 +94,7 @@ def test_a_gross_outlier_barely_moves_the_posterior(guidance):
     torch.testing.assert_close(moved[1e4], moved[1e6], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", GUIDANCE)
+@pytest.mark.parametrize("name", ["jacobian-free", "mmps", "sda", "w2c"])
 def test_clean_observations_give_the_gaussian_estimate(name):
     """All residuals are within a threshold of 8 deviations, so that the weights are 1."""
     p, x_t, sigma = problem(), states(3, 16), torch.tensor(1.5, dtype=DOUBLE)

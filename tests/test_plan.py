@@ -61,7 +61,9 @@ def test_nothing_is_sampled(tiny_model, ds, obs, monkeypatch):
 
 def test_more_work_costs_more(tiny_model, ds, obs):
     plans = {
-        name: ds.appa.plan(obs, model=tiny_model, error={"2m_temperature": 1.0}, guidance=JacobianFree(**COLD, **more), **other)
+        name: ds.appa.plan(
+            obs, model=tiny_model, error={"2m_temperature": 1.0}, guidance=JacobianFree(**COLD, **more), **other
+        )
         for name, more, other in (
             ("little", {"iterations": 2}, {"steps": 2}),
             ("steps", {"iterations": 2}, {"steps": 4}),
@@ -98,7 +100,11 @@ def test_it_is_shown_as_a_table(tiny_model, ds):
 
 @pytest.mark.parametrize(
     ("options", "expected"),
-    [({"task": "guess"}, "expected 'assimilate'"), ({"task": "filter"}, "observations"), ({"task": "forecast"}, "lead")],
+    [
+        ({"task": "guess"}, "expected 'assimilate'"),
+        ({"task": "filter"}, "observations"),
+        ({"task": "forecast"}, "lead"),
+    ],
 )
 def test_what_a_task_lacks_is_said(tiny_model, ds, options, expected):
     with pytest.raises(OptionError, match=expected):

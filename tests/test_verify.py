@@ -300,7 +300,7 @@ def test_real_stations(shared: Callable[[str], Path]) -> None:
     for name, limit in {
         "2m_temperature": 2.5,
         "10m_u_component_of_wind": 2.6,
-        "mean_sea_level_pressure": 200.0,
+        "mean_sea_level_pressure": 260.0,  # Pa; pressures reduced from mountain stations are among them
     }.items():
         good = withheld[f"{name}_flag"] == 0
         error = (inverse_distance(used, withheld, name) - withheld[name]).where(good)

@@ -128,9 +128,7 @@ def analyse(model: Model, folder: Path, variant: Variant, members: int, stencil:
     }
 
 
-def reference_seconds(
-    model: Model, stencil: Stencil, times: np.ndarray, evaluations: int = 2
-) -> dict[str, float]:
+def reference_seconds(model: Model, stencil: Stencil, times: np.ndarray, evaluations: int = 2) -> dict[str, float]:
     """CPU seconds a member and window of the reference's schedule, from a few of its evaluations.
 
     ``seconds`` as prescribed; ``together`` with the states that are observed decoded together and their graph kept for
@@ -198,7 +196,10 @@ def table(file: Path) -> str:
         slow = np.mean([row["seconds"] for row in cost.values()]) if cost else np.nan
         if cost:
             lines.append(f"{kind:9}{windows:<9}{'reference, as prescribed':34}{len(cost):5}  {slow:5.1f}")
-            for name, text in (("together", "  states together, graph kept"), ("batched", "  and four members at once")):
+            for name, text in (
+                ("together", "  states together, graph kept"),
+                ("batched", "  and four members at once"),
+            ):
                 faster = np.mean([row.get(name, np.nan) for row in cost.values()])
                 lines.append(f"{kind:9}{windows:<9}{text:34}{len(cost):5}  {faster:5.1f}  {slow / faster:6.1f}")
         for name, dates in by_name.items():
@@ -225,7 +226,9 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--config", type=Path, default=Path("xappa/training/speedy.toml"))
-    parser.add_argument("--variants", nargs="+", choices=["reference-cost", *VARIANTS], default=["reference-cost", *VARIANTS])
+    parser.add_argument(
+        "--variants", nargs="+", choices=["reference-cost", *VARIANTS], default=["reference-cost", *VARIANTS]
+    )
     parser.add_argument("--networks", nargs="+", default=["A", "B"])
     parser.add_argument("--windows", type=int, default=1, help="windows that the times are covered by")
     parser.add_argument("--split", choices=list(SPLITS), default="validation")
