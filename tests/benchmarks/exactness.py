@@ -53,9 +53,12 @@ def guidance_of_gaussians() -> Iterator[str]:
         yield name
         for errors in ERRORS:
             p = problem(errors)
-            if errors not in ("equal", "heterogeneous") and name in REFUSES:
-                yield "–"
-            elif errors == "correlated and not" and isinstance(guidance, (DPS, LatentOptimisation)):
+            if (
+                errors not in ("equal", "heterogeneous")
+                and name in REFUSES
+                or errors == "correlated and not"
+                and isinstance(guidance, (DPS, LatentOptimisation))
+            ):
                 yield "–"
             else:
                 mean, covariance = p.posterior()
