@@ -75,7 +75,8 @@ def joined(found: list[Stencil | Rows], times: Array) -> Stencil | Rows:
 def blocks(stencil: Stencil, entries: int, times: int = 1) -> list[Stencil]:
     """Rows of a stencil in turn, so many that `times` their entries are at most about `entries`."""
     step = max(1, entries // max(1, _width(stencil) * times))
-    return [stencil.select(slice(k, k + step)) for k in range(0, len(stencil), step)] or [stencil]  # type: ignore[arg-type]
+    rows = np.arange(len(stencil))
+    return [stencil.select(rows[k : k + step]) for k in range(0, len(stencil), step)] or [stencil]
 
 
 def _width(stencil: Stencil) -> int:
