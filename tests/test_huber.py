@@ -9,7 +9,18 @@ import torch
 from torch import Tensor
 
 from tests.test_guidance import DOUBLE, SCHEDULE, Gaussian, states
-from xappa.diffusion.guidance import GUIDANCE, MMPS, SDA, W2C, JacobianFree, Observation, huber
+from xappa.diffusion.guidance import (
+    DPS,
+    GUIDANCE,
+    MMPS,
+    SDA,
+    W2C,
+    JacobianFree,
+    LatentOptimisation,
+    Observation,
+    RePaint,
+    huber,
+)
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
 
@@ -94,7 +105,46 @@ def test_a_gross_outlier_barely_moves_the_posterior(guidance):
     torch.testing.assert_close(moved[1e4], moved[1e6], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["jacobian-free", "mmps", "sda", "w2c"])
+@pytest.mark.parametrize("outlier", [0.0, 1e3, 1e6])
+def test_latent_optimisation_finds_the_minimum_of_the_huber_norm(outlier):
+    p, sigma, x_t = problem(outlier), torch.tensor(1.0, dtype=DOUBLE), states(3, 16)
+    expected = minimiser(p, sigma**2 / (1 + sigma**2) * p.unit, p.denoise(x_t, sigma))
+    options = LatentOptimisation("sgd", 0.05, 800, discrepancy=None, huber=THRESHOLD)
+    torch.testing.assert_close(options.guide(p.denoise, p.observation)(x_t, sigma), expected, rtol=0, atol=1e-5)
+
+
+def test_the_discrepancy_principle_does_not_wait_for_a_gross_error():
+    p, wrong = problem(size=64), problem(1e6, 64)
+    x_t, sigma = 3 + states(3, 64), torch.tensor(2.0, dtype=DOUBLE)
+    options = LatentOptimisation(learning_rate=0.05, iterations=300, discrepancy=1.5, huber=THRESHOLD)
+    stopped = options.guide(wrong.denoise, wrong.observation)
+    found = stopped(x_t, sigma)
+    assert 0 < stopped.iterations[0].min() and stopped.iterations[0].max() < 300
+    residual = ((p.y - found @ p.h.mT) / p.r.sqrt())[:, torch.arange(32) != 3]
+    assert (huber.explained(residual, THRESHOLD) <= 1.5 * 16 - THRESHOLD**2 / 2).all()
+    waiting = replace(options, huber=None).guide(wrong.denoise, wrong.observation)
+    waiting(x_t, sigma)
+    assert (waiting.iterations[0] == 300).all()
+
+
+@pytest.mark.parametrize("zeta", [None, 0.3])
+def test_a_gross_error_does_not_choose_the_way_of_posterior_sampling(zeta):
+    """Sound observations come as near as without it, and nearer than if it is taken for Gaussian."""
+    x_t, sigma = 3 + states(3, 16), torch.tensor(1.0, dtype=DOUBLE)
+    p, wrong, sound = problem(), problem(1e4), torch.arange(8) != 3
+
+    def misfit(q: Gaussian, threshold: float | None) -> Tensor:
+        found = DPS(zeta, threshold).guide(q.denoise, q.observation)(x_t, sigma)
+        return (((p.y - found @ p.h.mT) ** 2 / p.r)[:, sound]).sum(-1)
+
+    clean, robust, plain = misfit(p, None), misfit(wrong, THRESHOLD), misfit(wrong, None)
+    before = (((p.y - p.denoise(x_t, sigma) @ p.h.mT) ** 2 / p.r)[:, sound]).sum(-1)
+    assert (robust < before).all() and (robust < clean + 0.5 * (before - clean)).all()
+    assert (plain > robust).all()
+    assert zeta is not None or (plain > 1e3 * before).all()
+
+
+@pytest.mark.parametrize("name", ["jacobian-free", "mmps", "sda", "w2c", "dps", "latent-optimisation"])
 def test_clean_observations_give_the_gaussian_estimate(name):
     """All residuals are within a threshold of 8 deviations, so that the weights are 1."""
     p, x_t, sigma = problem(), states(3, 16), torch.tensor(1.5, dtype=DOUBLE)
@@ -137,7 +187,8 @@ def test_samples_are_those_without_the_outlier():
 
 def test_members_do_not_know_of_each_other():
     p, x_t = problem(50.0), states(4, 16)
-    for guidance in (JacobianFree(huber=2.0), MMPS(huber=2.0), SDA(huber=2.0), W2C(huber=2.0)):
+    kinds = (JacobianFree, MMPS, SDA, W2C, DPS, LatentOptimisation)
+    for guidance in (kind(huber=2.0) for kind in kinds):
         together = guidance.guide(p.denoise, p.observation, p.covariance)(x_t, torch.tensor(0.7))
         for i in range(4):
             alone = guidance.guide(p.denoise, p.observation, p.covariance)(x_t[[i]], torch.tensor(0.7))
@@ -169,10 +220,22 @@ def test_diagnostics_are_of_the_last_system():
     assert torch.stack(guided.residual).max() <= 0.1
 
 
-@pytest.mark.parametrize("kind", [MMPS, JacobianFree, SDA, W2C])
+@pytest.mark.parametrize("kind", [MMPS, JacobianFree, SDA, W2C, DPS, LatentOptimisation])
 def test_wrong_thresholds_are_refused(kind):
-    with pytest.raises(OptionError, match=rf"{kind.__name__}: huber=-1.*expected None or a number above 0"):
+    with pytest.raises(OptionError, match=rf"{kind.__name__}: huber=-1.*expected None or a number above [01]"):
         kind(huber=-1.0)
+
+
+def test_thresholds_within_what_errors_explain_are_refused():
+    for kind in (DPS, LatentOptimisation):
+        with pytest.raises(OptionError, match="huber=0.9, expected None or a number above 1"):
+            kind(huber=0.9)
+    assert DPS(0.1, 0.9).huber == LatentOptimisation(discrepancy=None, huber=0.9).huber == 0.9
+
+
+def test_painting_over_knows_no_threshold():
+    with pytest.raises(OptionError, match=r"RePaint: huber=2.5, and .*painted over.*use another guidance"):
+        RePaint(huber=THRESHOLD)  # type: ignore[arg-type]
 
 
 def test_observations_of_each_member_are_weighed_each():

@@ -271,6 +271,14 @@ class TestStationPressure:
             assert part.apply(state)[k] == pytest.approx(pressure)
             assert part.error[k] == 1.0
 
+    def test_one_barometer_counts_once(self) -> None:
+        sea = {"mean_sea_level_pressure": [101000.0, np.nan, 20.0, 101000.0]}
+        obs = reports(0, [0, 10, 20, 30], coords={"altitude": 100.0}, surface_pressure=1e5, **sea)
+        obs["mean_sea_level_pressure_flag"] = ("obs", np.array([0, 0, Flag.OUT_OF_RANGE, Flag.BUDDY_CHECK], "i1"))
+        stencil, seen = Interpolate()(obs, SPEC, TIMES)
+        assert flags(seen, "surface_pressure") == [Flag.UNUSED, 0, 0, 0]
+        assert len(stencil) == 4
+
     def test_without_a_temperature_it_is_less_certain(self) -> None:
         obs = reports(0, 0, coords={"altitude": [10.0, 1000.0, np.nan]}, surface_pressure=9e4, error=100.0)
         stencil, seen = Interpolate()(obs, SPEC, TIMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pooch
@@ -82,3 +83,9 @@ def test_cache_folder(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "environment"
     with xappa.set_options(cache_dir=tmp_path / "option"):
         assert cache_folder() == tmp_path / "option"
+
+
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99", 1.5])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(OptionError, match=re.escape(f"device={device!r}")):
+        xappa.load("speedy", device=device)

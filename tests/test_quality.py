@@ -232,6 +232,23 @@ class TestPlaces:
             assert flagged(found) == [0, Flag.HEIGHT_MISMATCH, 0, 0]
             assert flagged(found, P) == [0, 0, 0, 0], "a station reduces its pressure with its true height"
 
+    def test_pressures_of_high_stations(self):
+        height = [100.0, 749.0, 751.0, 1499.0, 1501.0, np.nan]
+        obs = reports(**{P: np.full(6, 1e5), "surface_pressure": np.full(6, 9e4), "elev": height, "lat": 10.0})
+        checks = Quality(None, None, near_duplicates=None)
+        found = control(obs, checks, reduced=[P, "surface_pressure"])
+        assert flagged(found, P) == [0, 0, 0, 0, Flag.HIGH_STATION, 0]
+        assert flagged(found, "surface_pressure") == [0, 0, *3 * [Flag.HIGH_STATION], 0]
+        assert not any(flagged(control(obs, checks), "surface_pressure"))  # a model with surface pressure
+        assert not any(flagged(control(obs, Quality(None, None, near_duplicates=None, sea_level_pressure=None)), P))
+        assert xappa.summary(found).loc[P].to_dict() == {"good": 5, "high_station": 1}
+
+    def test_a_model_without_surface_pressure_takes_that_at_sea_level(self):
+        obs = reports(**{"elev": [700.0, 800.0], "lat": 10.0, "surface_pressure": 92000.0})
+        found = xappa.quality_control(obs, Quality(buddies=None), model="speedy")
+        assert "surface_pressure" not in xappa.load("speedy").spec.variables
+        assert flagged(found, "surface_pressure") == [0, Flag.HIGH_STATION]
+
     def test_positions_against_a_table(self):
         table = pd.DataFrame({"station": ["a"], "altitude": 100.0, "latitude": 10.0, "longitude": 359.9})
         obs = reports(**{T: np.full(2, 280.0), "station": ["a", "a"], "elev": 100.0, "lat": [10.0, -10.0], "lon": 0.0})

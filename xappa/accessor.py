@@ -44,7 +44,7 @@ class AppaAccessor:
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
         model: str | Path | None = None,
-        error: Mapping[str, float] | str | None = None,
+        error: Mapping[str, float] | float | str | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",
@@ -82,7 +82,7 @@ class AppaAccessor:
             compositions such as ``Footprint(radius=25) @ wind_speed``. A dict by source, if `obs` is one.
         model : str or Path, optional
             Name (see `xappa.models`) or folder of the prior. Default: the option ``default_model``.
-        error : mapping of str to float, or str, optional
+        error : mapping of str to float, float, or str, optional
             Standard deviation of the observation error, a variable, in the variable's units; or the name of a
             table (see `xappa.observation_errors`). It is used where the reports bring no error of their own.
             Default: the general table.
@@ -190,7 +190,7 @@ class AppaAccessor:
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
         model: str | Path | None = None,
-        error: Mapping[str, float] | str | None = None,
+        error: Mapping[str, float] | float | str | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",
@@ -267,7 +267,7 @@ class AppaAccessor:
         obs: xr.Dataset | pd.DataFrame | None = None,
         operator: Choice | Mapping[str, Choice] | None = None,
         model: str | Path | None = None,
-        error: Mapping[str, float] | str | None = None,
+        error: Mapping[str, float] | float | str | None = None,
         background: str | xr.Dataset | Background | None = None,
         mode: str = "autoregressive",
         members: int | Iterable[int] = 1,
@@ -418,7 +418,7 @@ class AppaAccessor:
         lead: str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64] | None = None,
         mode: str = "autoregressive",
         model: str | Path | None = None,
-        error: Mapping[str, float] | str | None = None,
+        error: Mapping[str, float] | float | str | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",

@@ -54,7 +54,7 @@ def constrain(
     operator: Choice | None = None,
     model: str | Path | None = None,
     forcing_error: Mapping[str, float] | None = None,
-    error: Mapping[str, float] | str | None = None,
+    error: Mapping[str, float] | float | str | None = None,
     members: int | Iterable[int] = 1,
     effort: str = "standard",
     guidance: str | object | None = None,

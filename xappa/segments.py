@@ -1,7 +1,7 @@
 """How a long time axis is split into pieces that are sampled by themselves: options of ``segments=``.
 
 `Independent` pieces overlap and are blended, so that December can be sampled without January. In a `Chain` each piece
-is conditioned on the end of the one before, so that one trajectory comes out of any length, one piece after the other.
+is held to states of the one before, so that one trajectory comes out of any length, one piece after the other.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ from xappa.errors import OptionError, choose
 __all__ = ["SEGMENTS", "Chain", "Independent", "choose_segments"]
 
 FEWEST = 2
-"""Windows that independent segments share at least, so that both are far from their ends where they are blended."""
+"""Windows that segments share at least, so that both are far from their ends where one takes over."""
 
 
 def _whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _require(way: str, windows: int, overlap: int) -> None:
+    if not _whole(overlap) or overlap < FEWEST:
+        raise OptionError(f"{way}: overlap={overlap!r}: expected a number of windows, at least {FEWEST}")
+    if not _whole(windows) or windows < 2 * overlap:
+        raise OptionError(f"{way}: windows={windows!r}: expected a number of windows, at least {2 * overlap}")
 
 
 @dataclass(frozen=True)
@@ -37,30 +44,28 @@ class Independent:
     overlap: int = 3
 
     def __post_init__(self) -> None:
-        wrong = []
-        if not _whole(self.overlap) or self.overlap < FEWEST:
-            wrong.append(f"overlap={self.overlap!r}: expected a number of windows, at least {FEWEST}")
-        elif not _whole(self.windows) or self.windows < 2 * self.overlap:
-            wrong.append(f"windows={self.windows!r}: expected a number of windows, at least {2 * self.overlap}")
-        if wrong:
-            raise OptionError(f"Independent: {'; '.join(wrong)}")
+        _require("Independent", self.windows, self.overlap)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Segments that continue each other: each is held to the end of the one before, and sees no report after its own.
+    """Segments that continue each other: each is held to the states of the one before in the first half of their overlap.
+
+    In the other half the later segment's states are taken, so that those at a seam have seen what lies to both sides.
 
     Parameters
     ----------
     windows : int, default 16
         The model's windows that a segment covers.
+    overlap : int, default 3
+        Windows that a segment shares with the next. The noise there is the same in both.
     """
 
     windows: int = 16
+    overlap: int = 3
 
     def __post_init__(self) -> None:
-        if not _whole(self.windows) or self.windows < 1:
-            raise OptionError(f"Chain: windows={self.windows!r}: expected a number of windows, at least 1")
+        _require("Chain", self.windows, self.overlap)
 
 
 Segments = Independent | Chain

@@ -33,6 +33,7 @@ class Flag(IntEnum):
     BUDDY_CHECK = 17
     NEAR_DUPLICATE = 18
     THINNED = 19
+    HIGH_STATION = 20
 
 
 def flag_attrs() -> dict[str, Any]:

@@ -198,6 +198,7 @@ class _Reader:
         self.extremes: list[Part] = []
         for group in groups(name, self.obs, self.spec, period):
             if name == STATION and SEA in self.spec.variables and STATION not in self.spec.variables:
+                reports.reject(flag, value, group.member & self._at_sea_too(), Flag.UNUSED)
                 reports.reject(flag, value, group.member & np.isnan(self.heights.altitude), Flag.NO_HEIGHT)
                 parts.append(self._group(name, SEA, value, flag, group.member, 1, 1.0))
             elif group.states is None:
@@ -210,6 +211,12 @@ class _Reader:
                     self._group(name, group.states.variable, value, flag, group.member, group.states.number, share)
                 )
         return parts
+
+    def _at_sea_too(self) -> Array:
+        """Reports that give the same pressure reduced to sea level already: one barometer counts once."""
+        if SEA not in self.obs:
+            return np.zeros(self.obs.sizes["obs"], bool)
+        return reports.good(reports.flags(self.obs, SEA), np.asarray(self.obs[SEA].values, float))
 
     def _group(
         self, name: str, variable: str, value: Array, flag: Array, member: Array, number: int, share: float

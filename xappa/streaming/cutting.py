@@ -8,7 +8,7 @@ import numpy as np
 
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.streaming.plan import Follows, Given, Plan, derived_seed
+from xappa.streaming.plan import Follows, Given, Plan
 from xappa.streaming.segments import Segment
 
 
@@ -47,11 +47,9 @@ class Cutter:
             given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
         if segment.known:
             given.append(Given(tuple(range(segment.known)), Follows(), previous))
-        # What is given already carries the noise of these times, which must not be seen again.
-        seed = derived_seed(plan.seed, segment.start) if segment.known else plan.seed
         times = plan.times[segment.start : segment.stop]
         stencil = self._reports(segment)
-        return replace(plan, times=times, stencil=stencil, given=tuple(given), seed=seed, segments=None), kept
+        return replace(plan, times=times, stencil=stencil, given=tuple(given), segments=None), kept
 
     def _reports(self, segment: Segment) -> Stencil | Rows | None:
         """The reports that read nothing outside a segment, in the order of the plan."""

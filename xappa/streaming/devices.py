@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
+from xappa.errors import OptionError
+
 _LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError)
@@ -19,14 +21,35 @@ OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, M
 
 
 def resolve(device: str | None = None) -> torch.device:
-    """The device asked for, or the best there is: CUDA, Apple's MPS, the CPU."""
+    """The device asked for, or the best there is: CUDA, Apple's MPS, the CPU.
+
+    Raises
+    ------
+    OptionError
+        If torch knows no such device, or does not find it on this machine.
+    """
     if device is not None:
-        return torch.device(device)
+        return _asked(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def _asked(device: str) -> torch.device:
+    """A device by its name, when it is there."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise OptionError(f"device={device!r}: expected 'cpu', 'cuda', 'cuda:1', 'mps', or None for the best") from None
+    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(found.type)
+    if there is not None and (found.index or 0) >= there:
+        raise OptionError(
+            f"device={device!r}: torch finds {there} such devices on this machine. Leave device out to take the best "
+            "there is, or install a build of PyTorch for it"
+        )
+    return found
 
 
 @contextmanager

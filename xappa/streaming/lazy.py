@@ -160,7 +160,7 @@ def _sampling(
         for tasks, batch in zip(found, batches, strict=True):
             given: list = list(held)
             if segment.known:
-                given.append(dask.delayed(_end, pure=True)(tasks[k - 1], segment.known))
+                given.append(dask.delayed(_known, pure=True)(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
             token = dask.base.tokenize(previous, batch)
             tasks.append(
                 dask.delayed(_sample, pure=True)(
@@ -211,9 +211,9 @@ def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan:
     return decode(replace(plan, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
 
 
-def _end(sampled: Sampled, count: int) -> np.ndarray:
-    """The last states of a segment."""
-    return sampled.latents[:, -count:]
+def _known(sampled: Sampled, first: int, count: int) -> np.ndarray:
+    """States of a segment that the next is held to."""
+    return sampled.latents[:, first : first + count]
 
 
 def _learned(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:

@@ -20,7 +20,7 @@ from xappa.streaming.workers import Versioned
 
 @dataclass(frozen=True)
 class Follows:
-    """Given states that end the segment before: each member is held to its own."""
+    """Given states of the segment before: each member is held to its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +138,6 @@ class Plan(Versioned):
 
     def __dask_tokenize__(self) -> tuple:
         return (*self.latents_token(), self.dress, self.clip, repr(self.segments))
-
-
-def derived_seed(seed: int, number: int) -> int:
-    """Seed of a later piece of the same run."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
 def _digest(values: np.ndarray) -> str:

@@ -21,12 +21,15 @@ class Segment:
     start, stop : int
         Its times, the last not included.
     known : int
-        Times at its beginning that follow from the segment before; 0 where it needs none.
+        Times at its beginning where it is held to the segment before; 0 where it needs none.
+    skipped : int
+        Times at its beginning that are taken from the segment before, where `known`.
     """
 
     start: int
     stop: int
     known: int = 0
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,12 @@ def cut(length: int, window: int, stride: int, segments: Segments | None) -> tup
     if segments is None or windows <= segments.windows:
         return (Segment(0, length),)
     found = []
-    chained = isinstance(segments, Chain)
-    fresh = segments.windows if isinstance(segments, Chain) else segments.windows - segments.overlap
-    for first in range(0, windows, fresh):
+    # A chain's link takes over in the middle, far from where it is held and from where the one before ends.
+    shared = window + (segments.overlap - 1) * stride
+    held = (window - stride, (window - stride + shared) // 2) if isinstance(segments, Chain) else (0, 0)
+    for first in range(0, windows, segments.windows - segments.overlap):
         last = min(first + segments.windows, windows)
-        found.append(Segment(first * stride, (last - 1) * stride + window, window - stride if chained and first else 0))
+        found.append(Segment(first * stride, (last - 1) * stride + window, *(held if first else ())))
         if last == windows:
             break
     return tuple(found)
@@ -104,18 +108,22 @@ def pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[
 def _share(segments: Sequence[Segment], k: int, times: Array) -> Array:
     """Share of a segment in its times; the shares of all segments add up to 1.
 
-    A chain keeps what came first. Independent segments take turns in the middle third of what they share, far from the
-    ends of both.
+    Links of a chain take over at once. Independent segments take turns in the middle third of what they share, far from
+    the ends of both.
     """
-    segment = segments[k]
-    if segment.known:
-        return (times >= segment.start + segment.known).astype(float)
     share = np.ones(len(times))
     if k:
-        share = _ramp(times, segment.start, segments[k - 1].stop)
-    if k + 1 < len(segments) and not segments[k + 1].known:
-        share = np.minimum(share, 1 - _ramp(times, segments[k + 1].start, segment.stop))
+        share = _beginning(times, segments[k], segments[k - 1].stop)
+    if k + 1 < len(segments):
+        share = np.minimum(share, 1 - _beginning(times, segments[k + 1], segments[k].stop))
     return share
+
+
+def _beginning(times: Array, segment: Segment, last: int) -> Array:
+    """Share of a segment where the one before reaches to before `last`."""
+    if segment.known:
+        return (times >= segment.start + segment.skipped).astype(float)
+    return _ramp(times, segment.start, last)
 
 
 def _ramp(times: Array, first: int, last: int) -> Array:

@@ -31,7 +31,7 @@ def assimilate(
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
     model: str | Path | None = None,
-    error: Mapping[str, float] | str | None = None,
+    error: Mapping[str, float] | float | str | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,
     effort: str = "standard",

@@ -62,7 +62,7 @@ def cycle(
     window: Any = "24h",
     step: Any = None,
     model: str | Path | None = None,
-    error: Mapping[str, float] | str | None = None,
+    error: Mapping[str, float] | float | str | None = None,
     background: LatentObservation | None = None,
     members: int | Iterable[int] = 8,
     effort: str = "standard",

@@ -41,7 +41,7 @@ def forecast(
     obs: xr.Dataset | pd.DataFrame | None = None,
     operator: Choice | Mapping[str, Choice] | None = None,
     model: str | Path | None = None,
-    error: Mapping[str, float] | str | None = None,
+    error: Mapping[str, float] | float | str | None = None,
     background: str | xr.Dataset | Background | None = None,
     mode: str = "autoregressive",
     members: int | Iterable[int] = 1,

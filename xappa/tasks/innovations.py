@@ -28,7 +28,7 @@ def innovations(
     obs: xr.Dataset | pd.DataFrame,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    error: Mapping[str, float] | str | None = None,
+    error: Mapping[str, float] | float | str | None = None,
     quality: str | Quality = "standard",
     model: str | Path | None = None,
 ) -> xr.Dataset:

@@ -116,7 +116,7 @@ def plan(
     lead: Lead | None = None,
     mode: str = "autoregressive",
     model: str | Path | None = None,
-    error: Mapping[str, float] | str | None = None,
+    error: Mapping[str, float] | float | str | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,
     effort: str = DEFAULT,

@@ -133,7 +133,7 @@ def read_reports(
     trajectory: Array,
     obs: Any,
     operator: Choice | Mapping[str, Choice] | None,
-    error: Mapping[str, float] | str | None,
+    error: Mapping[str, float] | float | str | None,
     quality: str | Quality,
     until: np.datetime64 | None = None,
     trusted: str | None = None,

@@ -24,6 +24,7 @@ from xappa.observations.form import build, quantities
 from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
 from xappa.observations.quality.batch import Array, Background, Batch
+from xappa.observations.quality.places import PRESSURES, REPORTED
 from xappa.observations.read import Source, read_observations
 from xappa.operators.interpolate import interpolate
 from xappa.operators.stencil import Stencil
@@ -136,7 +137,9 @@ def controlled_by(
         found = FieldBackground(background, recognise(background), found)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
-    return control(reports, quality, background=found, surface=at_reports, window=max(prior.spec.step, _HOUR))
+    reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]
+    window = max(prior.spec.step, _HOUR)
+    return control(reports, quality, background=found, surface=at_reports, reduced=reduced, window=window)
 
 
 _HOUR = np.timedelta64(1, "h")

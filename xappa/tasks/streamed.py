@@ -205,7 +205,7 @@ def read_streamed(
     trajectory: Array,
     obs: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None,
-    error: Mapping[str, float] | str | None,
+    error: Mapping[str, float] | float | str | None,
     quality: str | Quality,
 ) -> Streamed:
     """Observations for a trajectory; only their times, and a few reports, are looked at.

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.gmres import TINY
+from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import (
     Covariance,
     Denoise,
@@ -49,14 +50,20 @@ class DPS(Guidance):
     zeta : float or None, default None
         Length of the gradient of the norm of the misfit; to be tuned for every problem. None: as far as it takes to fit
         the observations to their errors.
+    huber : float or None, default None
+        Threshold, in deviations, beyond which the pull of an observation grows no more (see `huber`). While the
+        estimate is far from most observations, in units of their usual departure.
     """
 
     zeta: float | None = None
+    huber: float | None = None
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
         wrong = self.zeta is not None and not self.zeta > 0
-        return [f"zeta={self.zeta}, expected None or a number above 0"] if wrong else []
+        found = [f"zeta={self.zeta}, expected None or a number above 0"] if wrong else []
+        # at 1, what `explained` counts is what their errors explain
+        return found + huber.checked(self.huber, 1.0 if self.zeta is None else 0.0)
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> DPSDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
@@ -75,12 +82,23 @@ class DPSDenoiser(GuidedDenoiser):
         x_t = x_t.requires_grad_()
         x_hat = self.denoiser(x_t, sigma)
         residual = self.observation.y - self.observation.operator(x_hat).to(self.observation.y)
+        misfit, reach = self.misfit(residual)
         if self.options.zeta is not None:
-            (direction,) = torch.autograd.grad(torch.linalg.vector_norm(residual, dim=-1).sum(), x_t)
+            norm = (2 * reach).sqrt().clamp(min=TINY)
+            (direction,) = torch.autograd.grad((misfit / norm).sum(), x_t)
             return x_hat - self.options.zeta * direction
-        misfit = (residual**2).sum(-1) / 2
         (steepest,) = torch.autograd.grad(misfit.sum(), x_hat, retain_graph=True)
         (direction,) = torch.autograd.grad(x_hat, x_t, steepest)
         slope = (steepest * direction).flatten(1).sum(1)
-        length = (misfit.detach() - residual.shape[-1] / 2).clamp(min=0) / slope.clamp(min=TINY)
+        length = (reach - residual.shape[-1] / 2).clamp(min=0) / slope.clamp(min=TINY)
         return x_hat - length.to(x_hat).view(-1, *[1] * (x_hat.ndim - 1)) * direction
+
+    def misfit(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """Misfit (B,) of residuals (B, M), and the part of it that a fit can take away, without a graph."""
+        if self.options.huber is None:
+            misfit = (residual**2).sum(-1) / 2
+            return misfit, misfit.detach()
+        usual = huber.scale(residual.detach())
+        relative, square = residual / usual, usual[..., 0] ** 2
+        misfit = square * huber.penalty(relative, self.options.huber).sum(-1)
+        return misfit, square * huber.explained(relative.detach(), self.options.huber)

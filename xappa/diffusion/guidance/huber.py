@@ -52,6 +52,35 @@ def penalty(residual: Tensor, threshold: float) -> Tensor:
     return torch.where(size <= threshold, residual**2 / 2, threshold * size - threshold**2 / 2)
 
 
+def checked(threshold: float | None, least: float = 0.0) -> list[str]:
+    """What is wrong with a threshold, which has to be above the least; None, for Gaussian errors, is right."""
+    wrong = threshold is not None and not threshold > least
+    return [f"huber={threshold}, expected None or a number above {least:g}"] if wrong else []
+
+
+def explained(residual: Tensor, threshold: float) -> Tensor:
+    r"""Misfit of which a gross error has no larger share than an observation at the threshold, summed by member.
+
+    No fit brings :math:`\sum_i \rho(r_i)` down to half the number of observations once one of them is far off, so that
+    methods which stop there ask for :math:`\sum_i \min(\rho(r_i), \delta^2 / 2)` instead.
+
+    Parameters
+    ----------
+    residual : Tensor, shape (B, M)
+    threshold : float
+
+    Returns
+    -------
+    Tensor, shape (B,)
+    """
+    return residual.abs().clamp(max=threshold).square().sum(-1) / 2
+
+
+def scale(residual: Tensor) -> Tensor:
+    """Usual size of residuals (B, M), at least 1: their median absolute deviation from 0, shape (B, 1)."""
+    return (1.4826 * residual.abs().median(dim=-1, keepdim=True).values).clamp(min=1)
+
+
 def first_weights(departure: Tensor, variance: Tensor, threshold: float) -> Tensor:
     """Weights to begin with, before there is an estimate: departures are compared with each other.
 
@@ -68,8 +97,7 @@ def first_weights(departure: Tensor, variance: Tensor, threshold: float) -> Tens
     Tensor, shape (B, M)
     """
     whitened = residuals(departure, variance)
-    usual = 1.4826 * whitened.abs().median(dim=-1, keepdim=True).values
-    return weights(whitened / usual.clamp(min=1), threshold)
+    return weights(whitened / scale(whitened), threshold)
 
 
 def residuals(difference: Tensor, variance: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import (
     Covariance,
     Denoise,
@@ -76,6 +77,9 @@ class LatentOptimisation(Guidance):
         the very last one does, on the clean state.
     perturb_observations : bool, default False
         Give each member observations of its own, with errors drawn from N(0, R) added.
+    huber : float or None, default None
+        Threshold, in deviations, beyond which the pull of an observation grows no more (see `huber`). For the
+        discrepancy principle a gross error counts as an observation at the threshold.
     """
 
     optimiser: str | Optimiser = "adam"
@@ -86,6 +90,7 @@ class LatentOptimisation(Guidance):
     every: int = 1
     floor: float = 0.0
     perturb_observations: bool = False
+    huber: float | None = None
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
@@ -106,7 +111,7 @@ class LatentOptimisation(Guidance):
         ]
         if not self.floor >= 0:
             found.append(f"floor={self.floor}, expected at least 0")
-        return found
+        return found + huber.checked(self.huber, max(self.discrepancy or 0.0, 0.0) ** 0.5)
 
     @property
     def together(self) -> bool:
@@ -162,8 +167,13 @@ class LatentOptimisationDenoiser(GuidedDenoiser):
         optimiser, misfits = self.options.make(u), []
 
         def cost() -> float:
-            misfit = ((y - self.observation.operator(x_hat + spread * u).to(y)) ** 2).sum(-1) / 2
-            misfits.append(misfit.detach())
+            residual = y - self.observation.operator(x_hat + spread * u).to(y)
+            if (threshold := self.options.huber) is None:
+                misfit = (residual**2).sum(-1) / 2
+                misfits.append(misfit.detach())
+            else:
+                misfit = huber.penalty(residual, threshold).sum(-1)
+                misfits.append(huber.explained(residual.detach(), threshold))
             total = misfit.sum() + (u**2).sum() / 2
             (u.grad,) = torch.autograd.grad(total, u)
             return total.item()

@@ -49,16 +49,24 @@ class RePaint(Guidance):
         take as many as there are different errors.
     tolerance : float, default 1e-3
         Relative residual at which a system is solved.
+    huber : None
+        Not to be had: an observation is painted over the estimate, however far it is from it.
     """
 
     iterations: int = 32
     tolerance: float = 1e-3
+    huber: None = None
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
         found = [] if self.iterations >= 1 else [f"iterations={self.iterations}, expected at least 1"]
         if not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected a number between 0 and 1")
+        if self.huber is not None:
+            found.append(
+                f"huber={self.huber}, and what is observed is painted over the estimate however far it is from it; "
+                "expected None: use another guidance, or reject gross errors with quality='standard'"
+            )
         return found
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> RePaintDenoiser:

@@ -45,9 +45,7 @@ class SDA(Guidance):
     def problems(self) -> list[str]:
         """What is wrong with the options."""
         found = [] if self.gamma >= 0 else [f"gamma={self.gamma}, expected at least 0"]
-        if self.huber is not None and not self.huber > 0:
-            found.append(f"huber={self.huber}, expected None or a number above 0")
-        return found
+        return found + huber.checked(self.huber)
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> SDADenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""

@@ -73,8 +73,7 @@ class SolverGuidance(Guidance):
         found = [] if self.iterations >= 1 else [f"iterations={self.iterations}, expected at least 1"]
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected None or a number between 0 and 1")
-        if self.huber is not None and not self.huber > 0:
-            found.append(f"huber={self.huber}, expected None or a number above 0")
+        found += huber.checked(self.huber)
         if not self.below > 0:
             found.append(f"below={self.below}, expected a noise level above 0")
         if self.scope not in SCOPES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from xappa.observations.quality.batch import Array, Background, Batch
 from xappa.observations.quality.buddies import check_buddies
 from xappa.observations.quality.near_duplicates import check_near_duplicates
 from xappa.observations.quality.options import Quality
-from xappa.observations.quality.places import check_places
+from xappa.observations.quality.places import REPORTED, check_places
 from xappa.observations.quality.windows import in_windows
 
 WINDOW = np.timedelta64(6, "h")
@@ -24,6 +25,7 @@ def control(
     *,
     background: Background | None = None,
     surface: Array | None = None,
+    reduced: Iterable[str] = REPORTED,
     window: np.timedelta64 = WINDOW,
 ) -> xr.Dataset:
     """Flag reports that other information contradicts; none is removed.
@@ -39,6 +41,8 @@ def control(
         Maps a `Batch` to means and deviations by quantity. Without it there is no background check.
     surface : array of float, (obs,), optional
         Height of the model's surface at the reports, m.
+    reduced : iterable of str, optional
+        Pressures that stand for that at mean sea level. Default: those reported so.
     window : timedelta64
         Reports are compared within windows of this length.
 
@@ -47,7 +51,7 @@ def control(
     Dataset
         The same with flags; lazy where the values are.
     """
-    obs = check_places(obs, quality, surface)
+    obs = check_places(obs, quality, surface, reduced)
     if not quality.compares:
         return obs
     return in_windows(obs, Comparison(quality, background), window)

@@ -43,6 +43,10 @@ class Quality:
         Largest difference between the reported height and that of the table `stations`, m.
     model_height : float or None, default 1500.0
         Largest difference between the reported height and the model's surface, m.
+    sea_level_pressure : float or None, default 1500.0
+        Height of a station, m, above which the pressure that it has reduced to mean sea level is rejected.
+    station_pressure : float or None, default 750.0
+        Height of a station, m, above which its own pressure is rejected, if the model has none but that at sea level.
     stations : DataFrame or mapping of str to float, optional
         Heights by station, m: a table with columns ``station`` and ``altitude`` (and, where positions are to be
         compared too, ``latitude`` and ``longitude``), or the heights alone.
@@ -69,6 +73,8 @@ class Quality:
     track: float | None = 60.0
     station_height: float | None = 100.0
     model_height: float | None = 1500.0
+    sea_level_pressure: float | None = 1500.0
+    station_pressure: float | None = 750.0
     stations: pd.DataFrame | Mapping[str, float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +104,16 @@ class Quality:
         return any(k is not None for k in (self.background, self.buddies, self.near_duplicates))
 
 
-_OPTIONAL = ("background", "buddies", "near_duplicates", "track", "station_height", "model_height")
+_OPTIONAL = (
+    "background",
+    "buddies",
+    "near_duplicates",
+    "track",
+    "station_height",
+    "model_height",
+    "sea_level_pressure",
+    "station_pressure",
+)
 
 
 def _valid(value: object, name: str) -> bool:
@@ -118,9 +133,9 @@ def _expected(name: str) -> str:
 
 
 QUALITY: dict[str, Quality] = {
-    "none": Quality(None, None, near_duplicates=None, track=None, station_height=None, model_height=None),
+    "none": Quality(**dict.fromkeys(_OPTIONAL)),
     "standard": Quality(),
-    "strict": Quality(4.0, 3.0, near_distance=5.0, station_height=50.0, model_height=800.0),
+    "strict": Quality(4.0, 3.0, near_distance=5.0, station_height=50.0, model_height=800.0, sea_level_pressure=750.0),
 }
 """Names that choose a set of checks."""
 

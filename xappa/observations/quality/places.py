@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -21,7 +23,16 @@ _BLUR = 20.0  # km by which rounded positions may be wrong
 _MISPLACED = 100.0  # km between a station and its place in a table
 
 
-def check_places(obs: xr.Dataset, quality: Quality, surface: Array | None = None) -> xr.Dataset:
+PRESSURES = {"mean_sea_level_pressure": "sea_level_pressure", "surface_pressure": "station_pressure"}
+"""Option that says up to which height of a station a pressure is used."""
+
+REPORTED = ("mean_sea_level_pressure",)
+"""Pressures that stations reduce themselves."""
+
+
+def check_places(
+    obs: xr.Dataset, quality: Quality, surface: Array | None = None, reduced: Iterable[str] = REPORTED
+) -> xr.Dataset:
     """Flag reports whose position or height cannot be right. Only coordinates are computed.
 
     Parameters
@@ -29,15 +40,29 @@ def check_places(obs: xr.Dataset, quality: Quality, surface: Array | None = None
     obs : Dataset
         Observations in the one form.
     quality : Quality
-        Its `track`, `stations`, `station_height` and `model_height`.
+        Its `track`, `stations`, `station_height`, `model_height`, `sea_level_pressure` and `station_pressure`.
     surface : array of float, (obs,), optional
         Height of the model's surface at the reports, m.
+    reduced : iterable of str, optional
+        Pressures that stand for that at mean sea level: reported so (the default), or to be reduced by the operator.
 
     Returns
     -------
     Dataset
-        The same with ``misplaced`` (all quantities of the report) and ``height_mismatch`` (those that a wrong height
-        falsifies, see `needs_height`) flagged.
+        The same with ``misplaced`` (all quantities of the report), ``height_mismatch`` (those that a wrong height
+        falsifies, see `needs_height`) and ``high_station`` (pressures reduced over too long a way) flagged.
+
+    Notes
+    -----
+    Below a station there is no air whose temperature could be measured. The reduction of WMO-No. 8, section 3.7.2, is
+    meant for stations up to 750 m [1]_; what stations reduce themselves, with what they know of their climate, reaches
+    higher, in the United States up to 2000 m, and is the less certain [2]_.
+
+    References
+    ----------
+    .. [1] WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter 3, section 3.7.2.
+    .. [2] Mohr (2004), Problems with the mean sea level pressure field over the western United States, Mon. Wea. Rev.
+       132, 1952-1965.
     """
     misplaced = np.zeros(obs.sizes["obs"], bool)
     if quality.track is not None:
@@ -54,6 +79,10 @@ def check_places(obs: xr.Dataset, quality: Quality, surface: Array | None = None
     for name in quantities(obs):
         obs = with_flag(obs, name, misplaced, Flag.MISPLACED)
         obs = with_flag(obs, name, height & needs_height(obs, name), Flag.HEIGHT_MISMATCH)
+    for name in reduced:
+        most = getattr(quality, PRESSURES[name])
+        if name in obs and most is not None and "altitude" in obs.coords:
+            obs = with_flag(obs, name, np.asarray(obs["altitude"].values, float) > most, Flag.HIGH_STATION)
     return obs
 
 
