@@ -12,7 +12,7 @@ from xappa.errors import OptionError, choose
 
 __all__ = ["SEGMENTS", "Chain", "Independent", "choose_segments"]
 
-FEWEST = 2
+FEWEST, FEWEST_OF_A_CHAIN = 2, 3
 """Windows that segments share at least, so that both are far from their ends where one takes over."""
 
 
@@ -20,9 +20,9 @@ def _whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
-def _require(way: str, windows: int, overlap: int) -> None:
-    if not _whole(overlap) or overlap < FEWEST:
-        raise OptionError(f"{way}: overlap={overlap!r}: expected a number of windows, at least {FEWEST}")
+def _require(way: str, windows: int, overlap: int, fewest: int) -> None:
+    if not _whole(overlap) or overlap < fewest:
+        raise OptionError(f"{way}: overlap={overlap!r}: expected a number of windows, at least {fewest}")
     if not _whole(windows) or windows < 2 * overlap:
         raise OptionError(f"{way}: windows={windows!r}: expected a number of windows, at least {2 * overlap}")
 
@@ -44,28 +44,29 @@ class Independent:
     overlap: int = 3
 
     def __post_init__(self) -> None:
-        _require("Independent", self.windows, self.overlap)
+        _require("Independent", self.windows, self.overlap, FEWEST)
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Segments that continue each other: each is held to the states of the one before in the first half of their overlap.
+    """Segments that continue each other: each is held to states of the one before, where their overlap begins.
 
-    In the other half the later segment's states are taken, so that those at a seam have seen what lies to both sides.
+    It takes over in the middle of the rest of the overlap, where the states of both have seen what lies to both sides.
+    The noise is the same in both, so that they agree there; nothing is blended.
 
     Parameters
     ----------
     windows : int, default 16
         The model's windows that a segment covers.
     overlap : int, default 3
-        Windows that a segment shares with the next. The noise there is the same in both.
+        Windows that a segment shares with the next.
     """
 
     windows: int = 16
     overlap: int = 3
 
     def __post_init__(self) -> None:
-        _require("Chain", self.windows, self.overlap)
+        _require("Chain", self.windows, self.overlap, FEWEST_OF_A_CHAIN)
 
 
 Segments = Independent | Chain

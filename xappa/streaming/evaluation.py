@@ -17,13 +17,13 @@ from xappa.diffusion.guidance import Guidance, SolverGuidance
 from xappa.models.model import Model
 from xappa.operators.tokens import token as token_of
 from xappa.streaming.given import context
-from xappa.streaming.meter import Meter, Work, measured
+from xappa.streaming.meter import Meter, Repeated, Work, measured, repeated
 from xappa.streaming.pieces import Pieces, window_starts
 from xappa.streaming.plan import Follows, Given, Plan
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 SIGMA = 0.5
-_KNOWN: OrderedDict[Hashable, Work] = OrderedDict()
+_KNOWN: OrderedDict[Hashable, Repeated] = OrderedDict()
 REMEMBERED = 256
 
 
@@ -91,11 +91,8 @@ def at_level(guidance: Guidance | None, iterations: int) -> Guidance | None:
     return guidance
 
 
-def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Work:
-    """What an evaluation of a stretch takes, for so many members and steps of the solver.
-
-    With a warm start it is the second evaluation, which begins with the first's solution.
-    """
+def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Repeated:
+    """What an evaluation of a stretch takes, for so many members and steps of the solver."""
     key = (
         model.digest, model.precision, model.kept, stretch.length, stretch.frames, stretch.reports,
         token_of(at_level(plan.guidance, iterations)), members,
@@ -107,7 +104,7 @@ def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: i
     return _KNOWN[key]
 
 
-def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Work:
+def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Repeated:
     plan = replace(plan, guidance=at_level(plan.guidance, iterations))
     denoise = denoiser(model, plan, stretch, tuple(range(members)))
     shape = (members, stretch.length, *model.latent_shape)
@@ -117,27 +114,13 @@ def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: 
         with torch.no_grad():
             denoise(x, sigma)
 
-    warm = isinstance(plan.guidance, SolverGuidance) and plan.guidance.warm_start and stretch.reports > 0
     try:
-        once = measured(evaluate)
-        # The first evaluation is not kept in the second: it is taken off its count.
-        both = measured_twice(evaluate) if warm else once
+        return repeated(evaluate)
     except RuntimeError:
         # What it does depends on values: do it.
         with Meter() as meter:
             evaluate()
-        return Work(meter.flop, meter.peak)
-    return Work(both.flop - once.flop if warm else once.flop, both.peak)
-
-
-def measured_twice(function: Callable[[], None]) -> Work:
-    """What doing it twice takes."""
-
-    def twice() -> None:
-        function()
-        function()
-
-    return measured(twice)
+        return Repeated(meter.flop, meter.peak, meter.flop)
 
 
 def denoiser(model: Model, plan: Plan, stretch: Stretch, members: tuple[int, ...]) -> Denoise:

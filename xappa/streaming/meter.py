@@ -12,10 +12,26 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 COMPLEX = 4
 """Real products in a complex one."""
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+def _attention_backward(out: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+    return sdpa_backward_flop_count(out.shape, query.shape, key.shape, value.shape)
+
+
+FORMULAS = {
+    **flop_registry,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""Operations of a kernel, by kernel."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,21 @@ class Work:
 
     flop: float
     peak: float
+
+
+@dataclass(frozen=True)
+class Repeated(Work):
+    """What a computation takes that is done again and again.
+
+    Parameters
+    ----------
+    flop, peak : float
+        See `Work`; of any but the first time.
+    first : float
+        Operations of the first time, which prepares what later ones use.
+    """
+
+    first: float
 
 
 class Meter(TorchDispatchMode):
@@ -55,7 +86,7 @@ class Meter(TorchDispatchMode):
         """Do the operation, and count it."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if formula := flop_registry.get(func._overloadpacket):
+        if formula := FORMULAS.get(func._overloadpacket):
             product = any(isinstance(a, Tensor) and a.is_complex() for a in args)
             self.flop += formula(*args, **kwargs, out_val=out) * (COMPLEX if product else 1)
         for tensor in tree_leaves(out):
@@ -88,3 +119,12 @@ def measured(function: Callable[[], Any]) -> Work:
     with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
         function()
     return Work(meter.flop, meter.peak)
+
+
+def repeated(function: Callable[[], Any]) -> Repeated:
+    """What doing it again and again would take; see `measured`."""
+    with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
+        function()
+        first = meter.flop
+        function()
+    return Repeated(meter.flop - first, meter.peak, first)

@@ -35,8 +35,8 @@ class JacobianFree(SolverGuidance):
 
     Parameters
     ----------
-    iterations, tolerance, warm_start, whiten, huber, solver, below, scope
-        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window".
+    iterations, tolerance, warm_start, whiten, huber, solver, below, scope, probes
+        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 0.
     """
 
     def wrap(

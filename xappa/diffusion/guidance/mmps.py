@@ -31,8 +31,8 @@ class MMPS(SolverGuidance):
 
     Parameters
     ----------
-    iterations, tolerance, warm_start, whiten, huber, solver, below, scope
-        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window".
+    iterations, tolerance, warm_start, whiten, huber, solver, below, scope, probes
+        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 0.
     tweedie : bool, default True
         Covariance by Tweedie's formula; otherwise isotropic, ``sigma^2 / (1 + sigma^2)``, in the linear system.
     """

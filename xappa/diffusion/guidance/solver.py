@@ -7,13 +7,26 @@ If :math:`p(x \mid x_t)` has mean :math:`\hat x` and covariance :math:`C`, and A
 
 With a Huber norm (see `huber`) :math:`R` becomes :math:`R W^{-1}`, with weights that depend on the solution. The system
 is solved as :math:`(R + W A C A^T) \, g = W (y - A(\hat x))`, in which a gross error is no larger than any other.
+
+Few iterations see the largest eigenvalues only. In units of the errors these belong to the most precise observations; in
+units of the deviation :math:`s_i` that errors and prior have together, most of them are near 1,
+
+.. math:: s_i^2 = R_{ii} + \frac{\sigma^2}{1 + \sigma^2} \, (A A^T)_{ii}, \qquad
+   (A A^T)_{ii} = \mathbb{E} \, (A z)_i^2, \quad z \sim \mathcal{N}(0, I).
+
+The expectation is a mean over a few draws, the same for every member, at the first call.
+
+References
+----------
+.. [1] Bekas, Kokiopoulou and Saad, An estimator for the diagonal of a matrix, 2007,
+   https://doi.org/10.1016/j.apnum.2007.01.003
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,7 +58,7 @@ class SolverGuidance(Guidance):
     warm_start : bool, default True
         Begin with the solution of the last call.
     whiten : bool, default True
-        Measure observations in units of their error, so that the solver does not see the most precise ones only.
+        Measure observations in units of their error, so that the solver does not see the least precise ones only.
     huber : float or None, default None
         Threshold, in deviations of an observation's error, beyond which its pull grows no more: 2 to 3 leaves sound
         observations as they are. None: errors are Gaussian throughout. Every call then solves 3 systems instead of 1,
@@ -57,6 +70,10 @@ class SolverGuidance(Guidance):
     solver : {"gmres", "cg"}, default "gmres"
         Generalised minimal residuals, or conjugate gradients: fewer vectors to keep, for systems that are symmetric, as
         is the case for an exact denoiser and Gaussian errors. A network's Jacobian is symmetric only nearly so.
+    probes : int, default 0
+        Above 0: measure observations in units of the deviation that their errors and the prior have together, instead
+        of `whiten`; so many draws estimate it, with one product by the operator's derivative each, once a run. Where
+        errors differ much or are correlated, two iterations then do for many.
     """
 
     iterations: int = 16
@@ -67,6 +84,7 @@ class SolverGuidance(Guidance):
     solver: str = "gmres"
     below: float = math.inf
     scope: str = "window"
+    probes: int = 0
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
@@ -74,6 +92,8 @@ class SolverGuidance(Guidance):
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected None or a number between 0 and 1")
         found += huber.checked(self.huber)
+        if self.probes < 0:
+            found.append(f"probes={self.probes}, expected at least 0")
         if not self.below > 0:
             found.append(f"below={self.below}, expected a noise level above 0")
         if self.scope not in SCOPES:
@@ -91,8 +111,10 @@ class SolvingDenoiser(GuidedDenoiser):
     def __init__(self, denoiser: Denoise, observation: Observation, options: SolverGuidance) -> None:
         # Single observations can only be weighed where their errors are independent.
         correlated = isinstance(observation.variance, ErrorCovariance) and options.huber is not None
-        super().__init__(denoiser, observation.whitened() if options.whiten or correlated else observation)
+        whiten = options.whiten and not options.probes
+        super().__init__(denoiser, observation.whitened() if whiten or correlated else observation)
         self.options = options
+        self.power: Tensor | None = None
         self.solution: Tensor | None = None
         self.weights: Tensor | None = None
 
@@ -109,43 +131,70 @@ class SolvingDenoiser(GuidedDenoiser):
     def solve(self, a: LinearMap, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
         """Solution g (B, M) of the system, for the operator around x_hat, A(x_hat), and the product with C."""
         departure = self.observation.y - value.to(self.observation.y)
+        scale = self.scale(a, departure)
 
         def spread(u: Tensor) -> Tensor:
             return a.forward(covariance(a.adjoint(u)))
 
         if self.options.huber is None:
-            found = self.solve_weighted(spread, departure, None)
+            found = self.solve_weighted(spread, departure, None, scale)
         else:
-            found = self.solve_robustly(spread, departure, self.options.huber)
+            found = self.solve_robustly(spread, departure, self.options.huber, scale)
         self.residual.append(found.residual.cpu())
         self.iterations.append(found.iterations.cpu())
         return found.x
 
-    def solve_weighted(self, spread: Callable[[Tensor], Tensor], departure: Tensor, weights: Tensor | None) -> Solution:
-        """Solve with the inverse variances times `weights` (B, M), where there are any."""
-        variance = self.observation.variance
+    def scale(self, a: LinearMap, departure: Tensor) -> Tensor | None:
+        """Units s (B, M) of the system; None: as they are."""
+        if not self.options.probes:
+            return None
+        if self.power is None or self.power.shape != departure.shape:
+            like = a.adjoint(torch.zeros_like(departure))
+            draw = torch.Generator().manual_seed(0)
+            total = torch.zeros_like(departure)
+            for _ in range(self.options.probes):
+                z = torch.randn(like.shape[1:], generator=draw).to(like).expand_as(like)
+                total = total + a.forward(z).to(departure) ** 2
+            self.power = total / self.options.probes
+        isotropic = self.sigma[-1] ** 2 / (1 + self.sigma[-1] ** 2)
+        scale = (variances(self.observation.variance) + isotropic * self.power).sqrt()
+        return scale.masked_fill(scale == 0, 1.0)
+
+    def solve_weighted(
+        self, spread: Callable[[Tensor], Tensor], departure: Tensor, weights: Tensor | None, scale: Tensor | None
+    ) -> Solution:
+        """Solve with the inverse variances times `weights` (B, M), in units of `scale` (B, M), where there are any."""
+        variance, unit = self.observation.variance, 1.0 if scale is None else scale
+        guess = self.start(departure)
+
+        def matvec(u: Tensor) -> Tensor:
+            u = u / unit
+            return (times(variance, u) + (spread(u) if weights is None else weights * spread(u))) / unit
+
         found = SOLVERS[self.options.solver](
-            lambda u: times(variance, u) + (spread(u) if weights is None else weights * spread(u)),
-            departure if weights is None else weights * departure,
-            self.start(departure),
+            matvec,
+            (departure if weights is None else weights * departure) / unit,
+            None if guess is None else guess * unit,
             iterations=self.options.iterations,
             tolerance=self.options.tolerance,
         )
-        self.solution = found.x
-        return found
+        self.solution = found.x / unit
+        return replace(found, x=self.solution)
 
-    def solve_robustly(self, spread: Callable[[Tensor], Tensor], departure: Tensor, threshold: float) -> Solution:
+    def solve_robustly(
+        self, spread: Callable[[Tensor], Tensor], departure: Tensor, threshold: float, scale: Tensor | None
+    ) -> Solution:
         """Solve, weigh observations by what is left of their departures, and solve again."""
         variance = variances(self.observation.variance)
         if self.weights is None or self.weights.shape != departure.shape:
             self.weights = huber.first_weights(departure, variance, threshold)
         iterations = torch.zeros((), dtype=torch.int64, device=departure.device)
         for _ in range(REWEIGHTED):
-            found = self.solve_weighted(spread, departure, self.weights)
+            found = self.solve_weighted(spread, departure, self.weights, scale)
             iterations = iterations + found.iterations
             left = huber.residuals(departure - spread(found.x), variance)
             self.weights = huber.weights(left, threshold)
-        found = self.solve_weighted(spread, departure, self.weights)
+        found = self.solve_weighted(spread, departure, self.weights, scale)
         return Solution(found.x, found.residual, iterations + found.iterations)
 
     def start(self, value: Tensor) -> Tensor | None:
