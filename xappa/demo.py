@@ -41,7 +41,7 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
     used, withheld = withhold(reports, fraction=0.15, seed=seed)
     analysis = assimilate(truth, used, members=members, seed=seed)
     store = to_zarr(analysis, out / "analysis.zarr", overwrite=True)
-    analysis = xr.open_zarr(store, consolidated=False).load()
+    analysis = xr.open_zarr(store).load()
 
     baselines = {"climatology": climatology(truth)}
     text = "\n\n".join(

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xappa import platforms
 from xappa.observations import concat
+from xappa.vocabulary import VARIABLES
 
 
 def nature_run() -> xr.Dataset:
@@ -27,7 +28,10 @@ def nature_run() -> xr.Dataset:
     >>> xappa.tutorial.nature_run().sizes["time"]
     8
     """
-    return xr.open_zarr(Path(str(resources.files("xappa.data") / "nature-run.zarr")), consolidated=False)
+    ds = xr.open_zarr(Path(str(resources.files("xappa.data") / "nature-run.zarr")), consolidated=False)
+    # Without consolidated metadata the order is that of a folder's listing, which differs between file systems.
+    order = list(VARIABLES)
+    return ds[sorted(ds.data_vars, key=lambda name: (order.index(name) if name in order else len(order), name))]
 
 
 def network(ds: xr.Dataset, *, stations: int = 1200, soundings: int = 300, seed: int = 0) -> xr.Dataset:

@@ -150,7 +150,7 @@ def assimilate_reports(
     store = None
     if out is not None:
         store = to_zarr(analysis, out, overwrite=True)
-        analysis = xr.open_zarr(store, consolidated=False)
+        analysis = xr.open_zarr(store)
     analysis = analysis.load()
     scores = None
     if held.sizes["obs"]:
