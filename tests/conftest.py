@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+
+import xappa
 
 # Timings are never asserted, and a busy machine is no counterexample.
 settings.register_profile("xappa", deadline=None)
@@ -27,6 +29,24 @@ def shared() -> Callable[[str], Path]:
         return root / path
 
     return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Latents of earlier sessions play no part, and none are left behind; processes that tests start inherit this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XAPPA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def nothing_on_disk() -> Iterator[None]:
+    """Latents are kept in memory alone, so that tests can count what is sampled."""
+    from xappa.streaming import sampling
+
+    sampling._CACHE.clear()
+    with xappa.set_options(latent_cache={"disk": 0}):
+        yield
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from xappa.diffusion.samplers import Sampler
 from xappa.diffusion.schedule import LogLinear
 
 DOUBLE = torch.float64
-SCHEDULE = LogLinear(2e-3, 50.0)
+SCHEDULE = LogLinear(2e-3, 500.0)
 
 
 def draws(rows: int, size: int, seed: int) -> Callable[[int], Tensor]:
@@ -73,6 +73,13 @@ class Linear:
         """Mean (d,) and covariance (d, d)."""
         gain = torch.linalg.solve(self.h @ self.p @ self.h.mT + self.errors, self.h @ self.p).mT
         return gain @ self.y, self.p - gain @ self.h @ self.p
+
+    def exactly(self, x_t: Tensor, sigma: Tensor) -> Tensor:
+        """E[x | x_t, y]."""
+        c = self.covariance(self.unit, sigma)
+        gain = torch.linalg.solve(self.h @ c @ self.h.mT + self.errors, self.h @ c)
+        x_hat = self.denoise(x_t, sigma)
+        return x_hat + (self.y - x_hat @ self.h.mT) @ gain
 
     def guided(self, guidance: Guidance, rows: int = 1) -> Callable[[Tensor, Tensor], Tensor]:
         """Denoiser that knows of the observations."""
@@ -212,20 +219,28 @@ def _unflattened(denoise: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tenso
 
 @dataclass
 class Mixture:
-    """x ~ sum of w_i N(m_i, c_i I), y = x + N(0, r) in the first of the numbers."""
+    """x ~ sum of w_i N(m_i, c_i I), y = x + N(0, r) in the first M of the numbers.
+
+    Parameters
+    ----------
+    weights, variances : Tensor (n,)
+    means : Tensor (n, d)
+    error : Tensor (M,)
+    """
 
     weights: Tensor
     means: Tensor
     variances: Tensor
-    error: float
+    error: Tensor
 
     def draw(self, rows: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Truths (rows, d) and their observations (rows, 1)."""
+        """Truths (rows, d) and their observations (rows, M)."""
         draw = torch.Generator().manual_seed(seed)
         which = torch.multinomial(self.weights, rows, replacement=True, generator=draw)
-        noise = torch.randn(rows, self.means.shape[1] + 1, generator=draw, dtype=DOUBLE)
-        x = self.means[which] + self.variances[which, None].sqrt() * noise[:, 1:]
-        return x, x[:, :1] + self.error**0.5 * noise[:, :1]
+        seen, size = len(self.error), self.means.shape[1]
+        noise = torch.randn(rows, size + seen, generator=draw, dtype=DOUBLE)
+        x = self.means[which] + self.variances[which, None].sqrt() * noise[:, seen:]
+        return x, x[:, :seen] + self.error.sqrt() * noise[:, :seen]
 
     def denoise(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """E[x | x_t]."""
@@ -244,12 +259,13 @@ class Mixture:
 
     def exactly(self, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """E[x | x_t, y]: the posterior of a mixture is one, with weights, means and variances of its own."""
-        c, r = self.variances, self.error
-        log = self.weights.log() - (y - self.means[:, 0]) ** 2 / (2 * (c + r)) - (c + r).log() / 2
+        seen, c, r = len(self.error), self.variances[:, None], self.error
+        gap = y[:, None] - self.means[:, :seen]
+        log = self.weights.log() - (gap**2 / (c + r) + (c + r).log()).sum(-1) / 2
         means = self.means.expand(len(y), -1, -1).clone()
-        means[..., 0] += c / (c + r) * (y - self.means[:, 0])
-        narrow = c.expand(self.means.shape[1], -1).mT.clone()
-        narrow[:, 0] = c * r / (c + r)
+        means[..., :seen] += c / (c + r) * gap
+        narrow = c.expand_as(self.means).clone()
+        narrow[:, :seen] = c * r / (c + r)
 
         def denoise(x_t: Tensor, sigma: Tensor) -> Tensor:
             spread = narrow + sigma**2
@@ -260,20 +276,21 @@ class Mixture:
         return denoise
 
     def guided(self, guidance: Guidance | None, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """Denoiser that knows of observations (B, 1); None is the exact one."""
+        """Denoiser that knows of observations (B, M); None is the exact one."""
         if guidance is None:
             return self.exactly(y)
-        variance = torch.full((1,), self.error, dtype=DOUBLE)
-        observation = Observation(y, lambda x: x[:, :1], variance, noise=draws(len(y), 1, 78))
+        seen = len(self.error)
+        observation = Observation(y, lambda x: x[:, :seen], self.error, noise=draws(len(y), seen, 78))
         return guidance.guide(self.denoise, observation, self.covariance)
 
 
 MIXTURE = Mixture(
     torch.tensor([0.5, 0.3, 0.2], dtype=DOUBLE),
-    torch.tensor([[-1.0, -0.8], [0.8, 0.9], [1.3, -1.0]], dtype=DOUBLE),
+    torch.tensor([[-1.0, -0.8, 0.6, 0.3], [0.8, 0.9, -0.5, -1.0], [1.3, -1.0, -0.7, 0.9]], dtype=DOUBLE),
     torch.tensor([0.15, 0.1, 0.05], dtype=DOUBLE),
-    0.2,
+    torch.tensor([0.005, 0.05, 0.5], dtype=DOUBLE),
 )
+"""Of four numbers, three are observed, with deviations of 0.07, 0.22 and 0.7."""
 
 
 def ranks(guidance: Guidance | None, sampler: Sampler, trials: int, members: int, seed: int = 1) -> Tensor:
@@ -316,7 +333,7 @@ class Curved:
         x = self.mean + self.variance**0.5 * noise
         return x, torch.softmax(-((self.y - self.function(x)) ** 2) / (2 * self.error), 0)
 
-    def exactly(self, nodes: int = 40) -> Callable[[Tensor, Tensor], Tensor]:
+    def exactly(self, nodes: int = 20) -> Callable[[Tensor, Tensor], Tensor]:
         """E[x | x_t, y] by Gauss-Hermite quadrature of p(x | x_t)."""
         points, weights = map(torch.from_numpy, np.polynomial.hermite_e.hermegauss(nodes))
         grid = torch.cartesian_prod(*[points] * len(self.mean)).view(-1, len(self.mean))

@@ -69,10 +69,11 @@ def main(data: Path, out: Path) -> None:
             model=out / "project",
             error=ERRORS,
             members=2,
-            guidance=xappa.guidance.MMPS(iterations=1),
-            steps=2,
+            guidance="dps",
+            steps=1,
             seed=0,
             device="cpu",
+            memory="32GB",
         )
         planned = time.monotonic() - begin
         xappa.to_zarr(analysis, out / "analysis.zarr")

@@ -16,6 +16,15 @@ from xappa.errors import DatasetError, IntegrityError, ModelError, ObservationEr
 from xappa.streaming import sampling
 from xappa.tasks.assimilate import assimilate
 
+KINDS = {
+    "mmps": "MMPS",
+    "jacobian-free": "JacobianFree",
+    "sda": "SDA",
+    "w2c": "W2C",
+    "dps": "DPS",
+    "repaint": "RePaint",
+    "latent-optimisation": "LatentOptimisation",
+}
 TIMES = pd.date_range("2001-03-13", periods=4, freq="6h")
 
 
@@ -124,13 +133,24 @@ def test_longer_than_a_window_and_single_times(run, tiny_model, obs) -> None:
     assert one["2m_temperature"].compute().notnull().all()
 
 
-@pytest.mark.parametrize("guidance", ["mmps", "jacobian-free", "sda", "w2c"])
-@pytest.mark.parametrize("sampler", ["lms", "pc"])
+@pytest.mark.parametrize("guidance", KINDS)
+@pytest.mark.parametrize("sampler", ["lms", "pc", "dpm", "ddim", "ddpm", "rewind"])
 def test_every_guidance_works_with_every_sampler(run, ds, obs, guidance, sampler) -> None:
-    found = run(ds, obs, guidance=guidance, sampler=sampler, steps=2)["2m_temperature"].compute()
-    assert np.isfinite(found).all()
-    kind = {"mmps": "MMPS", "jacobian-free": "JacobianFree", "sda": "SDA", "w2c": "W2C"}[guidance]
-    assert run(ds, obs, guidance=guidance).attrs["xappa_guidance"].startswith(f"{kind}(")
+    """On fields; `test_guidance_samplers` has the moments."""
+    result = run(ds, obs, guidance=guidance, sampler=sampler, steps=1, members=1)
+    assert np.isfinite(result["2m_temperature"].isel(time=0).compute()).all()
+    assert result.attrs["xappa_guidance"].startswith(f"{KINDS[guidance]}(")
+
+
+def test_members_have_perturbed_observations_of_their_own(run, ds, obs) -> None:
+    """Whatever members are asked for together; those of another member are others."""
+    options = xappa.guidance.LatentOptimisation(iterations=5, perturb_observations=True)
+    plain, both, second = (
+        run(ds, obs, guidance=guidance, members=members)["2m_temperature"].isel(member=-1).compute()
+        for guidance, members in ((xappa.guidance.LatentOptimisation(iterations=5), 2), (options, 2), (options, [1]))
+    )
+    np.testing.assert_allclose(both, second, atol=1e-2)
+    assert float(np.abs(both - plain).max()) > 0.05
 
 
 def test_precipitation_is_never_negative_and_sst_missing_over_land(run, ds, obs, tiny_model) -> None:

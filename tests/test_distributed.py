@@ -141,6 +141,17 @@ def test_a_worker_that_is_killed_in_the_middle(client, analyse, expected, tmp_pa
     assert killed not in client.run(os.getpid).values()
 
 
+def test_a_worker_that_is_killed_while_a_store_is_written(client, analyse, expected, tmp_path, capsys) -> None:
+    client.wait_for_workers(2, timeout=60)
+    faulty = analyse(Faulty(steps=STEPS, folder=str(tmp_path), fault="kill"))
+    with client.as_current():
+        xappa.to_zarr(faulty, tmp_path / "a.zarr", progress=True)
+    struck(tmp_path)
+    same(xr.open_zarr(tmp_path / "a.zarr").compute(scheduler="synchronous"), expected)
+    assert "writing a.zarr: 100%" in capsys.readouterr().err
+    client.wait_for_workers(2, timeout=60)
+
+
 def test_a_task_that_raises_once(client, analyse, expected, tmp_path) -> None:
     same(on(client, analyse(Faulty(steps=STEPS, folder=str(tmp_path), fault="raise"))), expected)
     struck(tmp_path)

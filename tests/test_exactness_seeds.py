@@ -96,6 +96,18 @@ def test_other_batches_and_orders_agree(guidance, sampler):
         torch.testing.assert_close(analysis(members, guidance, sampler), whole[members], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("guidance", "sampler"), ANALYSES[:2], ids=repr)
+def test_other_numbers_of_threads_agree(guidance, sampler):
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(analysis(range(4), guidance, sampler))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
+
+
 def test_another_seed_is_another_analysis():
     whole = analysis(range(3), *ANALYSES[0])
     assert not torch.isclose(whole[0], whole[1], atol=1e-2).all()

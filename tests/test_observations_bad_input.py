@@ -32,9 +32,17 @@ def reasons(source, name: str = T, **options) -> dict[str, int]:
 def test_the_document_lists_what_is_tested_here():
     text = DOCS.read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    for word in ("empty", "unknown variable", "two names", "no units", "wrong units", "longitudes", "latitude 91"):
+    words = (
+        ("empty source", "no overlap in time", "no overlap in space", "unknown variable", "two names for one quantity")
+        + ("no units", "wrong units", "longitudes of both conventions", "latitude 91", "time without zone")
+        + ("time with a zone", "cftime", "levels in pa", "descending", "negative", "zero", "all values nan", "infinite")
+        + ("10⁷ points", "truncated bufr", "two observation dimensions", "wrong shape", "breaks the gradient")
+        + ("operator that returns nan",)
+    )
+    for word in words:
         assert any(word in row.lower() for row in rows), word
-    for flag in ("missing_place", "out_of_range", "missing_time", "unused", "period_not_representable"):
+    flags = ("missing_place", "out_of_range", "missing_time", "unused", "period_not_representable", "high_station")
+    for flag in flags:
         assert f"`{flag}`" in text
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xappa
+from tests.installed import needs
 from xappa.errors import ObservationError, OptionError
 from xappa.observations import Flag, flag_counts, read_observations, with_errors
 from xappa.observations.quality import QUALITY, Quality, choose_quality, control
@@ -245,7 +246,7 @@ class TestPlaces:
 
     def test_a_model_without_surface_pressure_takes_that_at_sea_level(self):
         obs = reports(**{"elev": [700.0, 800.0], "lat": 10.0, "surface_pressure": 92000.0})
-        found = xappa.quality_control(obs, Quality(buddies=None), model="speedy")
+        found = xappa.quality_control(obs, Quality(None, None, model_height=None), model="speedy")
         assert "surface_pressure" not in xappa.load("speedy").spec.variables
         assert flagged(found, "surface_pressure") == [0, Flag.HIGH_STATION]
 
@@ -367,7 +368,7 @@ def neighbour_residuals(latitude, longitude, value, count: int = 10, within: flo
 
 @pytest.fixture(scope="module")
 def synop(shared) -> xr.Dataset:
-    pytest.importorskip("pdbufr")
+    needs("pdbufr")
     return read_observations(shared("real/synop-global-20181102/perf_synop.bufr")).load()
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import xappa
 from tests.benchmarks import real
+from tests.installed import needs
 from xappa.cli import main
 from xappa.errors import OptionError
 from xappa.observations.flags import Flag, flags_of
@@ -212,40 +213,62 @@ def test_blocks_of_footprints_change_nothing(monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_memory_of_footprints_is_bounded() -> None:
-    """150,000 reports of 8 channels, some beside the poles, where a field of view touches a hundred cells."""
+    """150,000 reports, some beside the poles, where a field of view touches a hundred cells; then at 0.25 degrees."""
     code = """
 import resource, numpy as np
 from tests.test_real import NOON, pixels
 import xappa
 from xappa.operators import Footprint, Sounder
-table = {k: (p, 0.5) for k, p in enumerate(np.geomspace(900, 150, 8), start=1)}
-obs, spec = pixels(19194, 8, np.random.default_rng(0)), xappa.load("speedy").spec
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-rows, _ = (Footprint(radius=55.0) @ Sounder(table))(obs, spec, np.array([NOON, NOON + spec.step]))
-print(len(rows), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+from xappa.models.state import StateSpec
+levels = tuple(("temperature", level) for level in (250, 500, 850))
+fine = StateSpec(levels, tuple(np.linspace(90, -90, 721)), tuple(np.arange(0, 360, 0.25)), 1, 24, ())
+for spec, channels, radius in ((xappa.load("speedy").spec, 8, 55.0), (fine, 3, 10.0)):
+    table = {k: (p, 0.5) for k, p in enumerate(np.geomspace(900, 250, channels), start=1)}
+    obs = pixels(150_000 // channels, channels, np.random.default_rng(0))
+    operator = Footprint(radius=radius) @ Sounder(table)
+    operator(obs.isel(obs=slice(0, channels)), spec, NOON + np.arange(7) * spec.step)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rows, _ = operator(obs, spec, NOON + np.arange(7) * spec.step)
+    print(len(rows), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
     root = Path(__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=environment
     )
-    number, megabytes = done.stdout.split()[-2:]
-    assert int(number) == 8 * 19194
-    assert float(megabytes) < 2000, "as one rectangle this took more than 10 GB"
+    *rows, whole = [line.split() for line in done.stdout.splitlines()]
+    assert [int(number) for number, _ in rows] == [150_000, 150_000]
+    assert max(float(megabytes) for _, megabytes in rows) < 1200, "as one rectangle this took more than 10 GB"
+    assert float(whole[0]) < 2000, "the process with all that it has imported"
 
 
 # The files
 
 
-def run(case: str, root: Path) -> Outcome:
-    if case in ("SYNOP", "TEMP"):
-        pytest.importorskip("pdbufr", reason="decoding BUFR needs pdbufr")
-    if case == "METAR":
-        pytest.importorskip("metpy", reason="decoding METAR needs MetPy")
+def fewer(file: Path, folder: Path, step: int) -> Path:
+    """Every so many messages of a file: decoding is what takes long."""
+    data, out = file.read_bytes(), folder / file.name
+    if file.suffix == ".txt":
+        parts = [part + b"\x03" for part in data.split(b"\x03")]
+    else:
+        parts, at = [], 0
+        while (at := data.find(b"BUFR", at)) >= 0:
+            end = at + int.from_bytes(data[at + 4 : at + 7], "big")
+            parts.append(data[at:end])
+            at = end
+    out.write_bytes(b"".join(parts[::step]))
+    return out
+
+
+def run(case: str, root: Path, folder: Path, step: int = 1) -> Outcome:
+    needs("metpy" if case == "METAR" else "netCDF4" if case.startswith("ASCAT") else "pdbufr")
     chosen = real.CASES[case]
     sources, options = chosen.arguments(root)
+    if step > 1:
+        sources = [fewer(file, folder, step) for file in sources]
     return assimilate_reports(
-        sources, chosen.start, chosen.end, members=4, steps=8, withhold_fraction=0.15, seed=0, **options
+        sources, chosen.start, chosen.end, members=2, steps=4, withhold_fraction=0.15, seed=0, **options
     )
 
 
@@ -258,12 +281,12 @@ SURFACE = ("2m_temperature", "mean_sea_level_pressure", "10m_u_component_of_wind
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "least"), [("SYNOP", 500), ("METAR", 400)])
-def test_stations(shared, case, least) -> None:
-    outcome = run(case, shared("real"))
+def test_stations(shared, tmp_path) -> None:
+    """METAR; SYNOP are in test_speedy."""
+    outcome = run("METAR", shared("real"), tmp_path, 3)
     for name in SURFACE:
         assert float(rmse(outcome, name, "analysis")) < 0.9 * float(rmse(outcome, name, "climatology")), name
-        assert int(outcome.scores[name].sel(metric="count", source="analysis")) > least
+        assert int(outcome.scores[name].sel(metric="count", source="analysis")) > 300
     for name in ("2m_temperature", "mean_sea_level_pressure"):
         local = float(rmse(outcome, name, "analysis, residuals interpolated"))
         assert local < 0.9 * float(rmse(outcome, name, "analysis")), name
@@ -272,13 +295,15 @@ def test_stations(shared, case, least) -> None:
 
 
 @pytest.mark.slow
-def test_soundings(shared) -> None:
-    outcome = run("TEMP", shared("real"))
-    for name in ("temperature", "u_component_of_wind", "v_component_of_wind", "geopotential"):
-        found, climate = rmse(outcome, name, "analysis"), rmse(outcome, name, "climatology")
-        enough = outcome.scores[name].sel(metric="count", source="analysis") > 30
-        assert int(enough.sum()) >= 5
-        assert (found.where(enough, drop=True) < climate.where(enough, drop=True)).all(), name
+def test_soundings(shared, tmp_path) -> None:
+    outcome = run("TEMP", shared("real"), tmp_path, 2)
+    names = ("temperature", "u_component_of_wind", "v_component_of_wind", "geopotential", "specific_humidity")
+    for name in names:
+        ratio = rmse(outcome, name, "analysis") / rmse(outcome, name, "climatology")
+        ratio = ratio.where(outcome.scores[name].sel(metric="count", source="analysis") > 20, drop=True)
+        assert ratio.sizes["level"] >= 4
+        # Two members and half of the soundings are not enough for the humidity of every level.
+        assert float(ratio.mean() if name == "specific_humidity" else ratio.max()) < 1, name
 
 
 @pytest.mark.slow
@@ -289,8 +314,8 @@ def test_soundings(shared) -> None:
         ("ASCAT, speed", ["wind_speed"]),
     ],
 )
-def test_scatterometer(shared, case, names) -> None:
-    outcome = run(case, shared("real"))
+def test_scatterometer(shared, tmp_path, case, names) -> None:
+    outcome = run(case, shared("real"), tmp_path)
     grid = {"latitudes": outcome.analysis.latitude.values, "longitudes": outcome.analysis.longitude.values}
     boxes = [set(map(tuple, grid_boxes(part, **grid).T.tolist())) for part in (outcome.used, outcome.held)]
     assert len(boxes[0]) > 200 and len(boxes[1]) > 30 and not boxes[0] & boxes[1]
@@ -298,11 +323,11 @@ def test_scatterometer(shared, case, names) -> None:
         assert float(rmse(outcome, name, "analysis")) < 0.95 * float(rmse(outcome, name, "climatology")), name
 
 
-def test_radiances(shared) -> None:
+def test_radiances(shared, tmp_path) -> None:
     """Ingestion only: every channel is read, averaged, and within what so plain an operator and a climate allow."""
-    pytest.importorskip("pdbufr", reason="decoding BUFR needs pdbufr")
-    result = real.radiances(shared("real").resolve())
-    assert result["read"]["good"] > 900_000
+    needs("pdbufr")
+    result = real.radiances(fewer(shared("real") / real.RADIANCES, tmp_path, 4))
+    assert result["read"]["good"] > 220_000
     assert [row["channel"] for row in result["rows"]] == sorted(real.HIRS_CHANNELS)
     for row in result["rows"]:
-        assert row["count"] > 300 and abs(row["mean"]) < 40 and row["std"] < 25, row
+        assert row["count"] > 200 and abs(row["mean"]) < 40 and row["std"] < 25, row

@@ -414,6 +414,14 @@ class TestDressing:
         np.testing.assert_allclose(neighbours, [0.5, 0.0], atol=0.04)
         np.testing.assert_array_equal(correlated(white, {}), white)
 
+    def test_training_leaves_the_spectra_with_the_model(self, options) -> None:
+        model = xappa.load(options["model"])
+        channels, height, width = model.spec.shape
+        assert model.statistics["error_zonal"].shape == (channels, width // 2 + 1)
+        assert model.statistics["error_meridional"].shape == (channels, height)
+        white = np.random.default_rng(0).standard_normal((50, *model.spec.shape)).astype("f4")
+        assert not np.allclose(correlated(white, model.statistics), white, atol=0.1)
+
     def test_fields_are_not_dressed_unless_asked(self, ds, obs, options) -> None:
         plain = ds.appa.assimilate(obs, **options)
         with xappa.set_options(dress=True):

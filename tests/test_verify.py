@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from tests.installed import needs
 from xappa.errors import DatasetError, OptionError, UnitsError
 from xappa.tasks.quality import quality_control
 from xappa.verification import scores
@@ -293,7 +294,7 @@ def test_reports_of_other_quantities(rng: np.random.Generator) -> None:
 
 @pytest.mark.slow
 def test_real_stations(shared: Callable[[str], Path]) -> None:
-    pytest.importorskip("pdbufr")
+    needs("pdbufr")
     obs = quality_control(shared("real/synop-global-20181102/perf_synop.bufr"))
     used, withheld = withhold(obs)
     for name, limit in {

@@ -72,11 +72,13 @@ _FORMULAS = {
 }
 
 
-def step_function(step: str, size: str, precision: str, sigma: float) -> Callable[[], Tensor]:
+def step_function(
+    step: str, size: str, precision: str, sigma: float, window: int | None = None
+) -> Callable[[], Tensor]:
     """What a step does, after its networks are made."""
     if step == "build":
         return lambda: torch.tensor(_parameters(random_model(size)))
-    model = random_model(size, precision=precision)
+    model = random_model(size, precision=precision, window=window)
     generator = torch.Generator().manual_seed(2)
     if step == "encode":
         fields = torch.randn(1, *model.spec.shape, generator=generator)
@@ -84,9 +86,9 @@ def step_function(step: str, size: str, precision: str, sigma: float) -> Callabl
     if step == "decode":
         latents = torch.randn(1, *model.latent_shape, generator=generator)
         return lambda: model.decode(latents, TIMES[:1])
-    window = model.spec.window
-    x = torch.randn(1, window, *model.latent_shape, generator=generator) * (1 + sigma**2) ** 0.5
-    denoise = Evaluations(model).at(TIMES[:window])
+    states = model.spec.window
+    x = torch.randn(1, states, *model.latent_shape, generator=generator) * (1 + sigma**2) ** 0.5
+    denoise = Evaluations(model).at(TIMES[:states])
     return lambda: denoise(x, torch.tensor(sigma))
 
 
@@ -94,15 +96,17 @@ def _parameters(model: Model) -> int:
     return sum(p.numel() for network in (model.autoencoder, model.denoiser) for p in network.parameters())
 
 
-def measure(step: str, size: str, precision: str, sigma: float, output: Path) -> dict[str, Any]:
+def measure(
+    step: str, size: str, precision: str, sigma: float, output: Path, window: int | None = None
+) -> dict[str, Any]:
     """Run a step in this process; its result goes to a file."""
-    function = step_function(step, size, precision, sigma)
+    function = step_function(step, size, precision, sigma, window)
     begin, cpu = time.perf_counter(), time.process_time()
     with torch.no_grad(), Operations() as operations:
         result = function()
     row: dict[str, Any] = {"step": step, "size": size, "precision": precision}
     if step == "denoise":
-        row["sigma"] = sigma
+        row |= {"sigma": sigma} | ({} if window is None else {"window": window})
     row |= {
         "seconds": round(time.perf_counter() - begin, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
@@ -143,7 +147,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _in_process(step: str, arguments: argparse.Namespace, precision: str, sigma: float, output: Path) -> dict[str, Any]:
     given = {"step": step, "size": arguments.size, "precision": precision, "sigma": sigma}
-    given["limit-gb"] = arguments.limit_gb
+    given |= {"limit-gb": arguments.limit_gb} | ({} if arguments.window is None else {"window": arguments.window})
     command = [sys.executable, "-m", "tests.benchmarks.full_size", "--output", str(output)]
     command += [f"--{name}={value}" for name, value in given.items()]
     root = Path(__file__).resolve().parents[2]
@@ -158,6 +162,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--sigmas", nargs="+", type=float, default=[1.0])
     parser.add_argument("--size", default="full")
+    parser.add_argument("--window", type=int, help="states of the denoiser's window, if not those of the size")
     parser.add_argument("--limit-gb", type=float, default=12, help="memory that a step may take before it is stopped")
     parser.add_argument("--out", type=Path)
     alone = parser.add_argument_group("of one step, in this process")
@@ -170,7 +175,9 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
         return run(arguments)
     limit = int(arguments.limit_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    row = measure(arguments.step, arguments.size, arguments.precision, arguments.sigma, arguments.output)
+    row = measure(
+        arguments.step, arguments.size, arguments.precision, arguments.sigma, arguments.output, arguments.window
+    )
     print(json.dumps(row))
     return [row]
 

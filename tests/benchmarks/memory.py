@@ -5,19 +5,24 @@ OMP_NUM_THREADS=1 python -m tests.benchmarks.memory
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
-BUDGETS = ("4GB", "1GB", "300MB")
+from tests.benchmarks.planned import ALLOCATOR
+
+BUDGETS = ("4GB", "1GB", "350MB")
 MEMBERS, STEPS = 8, 2
 
 
 def measure(memory: str, out: Path) -> None:
-    """Sample, write latents, and print bytes beyond those of the process with the model loaded."""
+    """Sample, write latents, and print bytes beyond those of the process, with those of the model."""
     import resource
 
     import dask
@@ -25,7 +30,9 @@ def measure(memory: str, out: Path) -> None:
 
     import xappa
     from tests.benchmarks.planned import _resident
+    from xappa.streaming.budget import divide, weights
     from xappa.streaming.diagnostics import run_of
+    from xappa.streaming.sampling import model_of
 
     torch.set_num_threads(1)
     dask.config.set(scheduler="synchronous")
@@ -34,10 +41,17 @@ def measure(memory: str, out: Path) -> None:
     reports = truth.appa.observe(network, error="reported", seed=0)
     guidance = xappa.guidance.MMPS(iterations=2, tolerance=None)
     result = truth.appa.assimilate(reports, members=MEMBERS, seed=0, guidance=guidance, steps=STEPS, memory=memory)
-    before = _resident()
+    plan = run_of(result).parts[0][0]
+    model = model_of(plan)
+    division = divide(model, plan, MEMBERS)
+    before = _resident() - weights(model)
+    begin = time.process_time()
     sampled = dask.compute(run_of(result).sampled[0][1])[0]
     np.save(out, sampled.latents)
-    print(1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    seconds = time.process_time() - begin
+    peak = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    kept = division.kept // model.autoencoder.spec.graph_bytes
+    print(json.dumps({"peak": peak, "members": division.members, "states": kept, "seconds": seconds}))
 
 
 def main() -> None:
@@ -50,12 +64,16 @@ def main() -> None:
         for memory in BUDGETS:
             out = Path(folder) / f"{memory}.npy"
             command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.memory", memory, str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | ALLOCATOR)
             latents = np.load(out)
             first = latents if first is None else first
             difference = float(np.abs(latents - first).max())
-            peak = float(done.stdout.splitlines()[-1]) / 1e6
-            print(f"memory={memory:8}  peak {peak:6.0f} MB  largest difference {difference:.1e}", flush=True)
+            row = json.loads(done.stdout.splitlines()[-1])
+            print(
+                f"memory={memory:8}  peak {row['peak'] / 1e6:6.0f} MB  {row['members']} members at once, graphs of "
+                f"{row['states']} states  {row['seconds']:.0f} s  largest difference {difference:.1e}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

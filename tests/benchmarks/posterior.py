@@ -70,6 +70,18 @@ VARIANTS: dict[str, Variant] = {
     "observations below sigma 4": Variant(JacobianFree(tolerance=0.2, below=4)),
     "log-spaced steps": Variant(JacobianFree(tolerance=0.2), LMS(spacing="log")),
     "DPM-Solver++": Variant(JacobianFree(tolerance=0.2), DPM()),
+    "DPM-Solver++, tolerance 0.1": Variant(JacobianFree(tolerance=0.1), DPM()),
+    "DPM-Solver++, tolerance 0.4": Variant(JacobianFree(tolerance=0.4), DPM()),
+    "DPM-Solver++, 16 steps": Variant(JacobianFree(tolerance=0.2), DPM(steps=16)),
+    "DPM-Solver++, 8 steps": Variant(JacobianFree(tolerance=0.2), DPM(steps=8)),
+    "DPM-Solver++, 6 steps": Variant(JacobianFree(tolerance=0.2), DPM(steps=6)),
+    "DPM-Solver++, 6 steps, 6 iterations": Variant(JacobianFree(iterations=6, tolerance=0.2), DPM(steps=6)),
+    "DPM-Solver++, 16 probes": Variant(JacobianFree(tolerance=0.2, probes=16), DPM()),
+    "DPM-Solver++, 6 steps, 6 iterations, 16 probes": Variant(
+        JacobianFree(iterations=6, tolerance=0.2, probes=16), DPM(steps=6)
+    ),
+    "moment matching, DPM-Solver++": Variant(MMPS(iterations=2), DPM()),
+    "solver to a tolerance, DPM-Solver++": Variant(MMPS(iterations=4, tolerance=0.2), DPM()),
     "8 steps": Variant(JacobianFree(tolerance=0.2), LMS(steps=8)),
     "16 steps": Variant(JacobianFree(tolerance=0.2), LMS(steps=16)),
     "bfloat16": Variant(JacobianFree(tolerance=0.2), options={"precision": "bfloat16"}),

@@ -62,11 +62,12 @@ def random_autoencoder(size: str, seed: int = 0) -> ConvAutoencoder:
     return ConvAutoencoder(AutoencoderSpec(in_channels=71, **SIZES[size]["autoencoder"])).eval().requires_grad_(False)
 
 
-def random_denoiser(size: str, seed: int = 0) -> Denoiser:
+def random_denoiser(size: str, seed: int = 0, window: int | None = None) -> Denoiser:
     """Denoiser of the autoencoder's latents. No block is near the identity, as those of new networks are."""
     torch.manual_seed(seed + 1)
     height, width, channels = AutoencoderSpec(in_channels=71, **SIZES[size]["autoencoder"]).latent_shape
-    spec = TransformerSpec(in_channels=channels, shape=(height, width), **SIZES[size]["transformer"])
+    values = SIZES[size]["transformer"] | ({} if window is None else {"blanket_size": window})
+    spec = TransformerSpec(in_channels=channels, shape=(height, width), **values)
     backbone = Transformer(spec)
     for block in backbone.blocks:
         last: nn.Linear = block.ada_zero[2]  # type: ignore[index, assignment, union-attr]
@@ -75,11 +76,11 @@ def random_denoiser(size: str, seed: int = 0) -> Denoiser:
     return Denoiser(backbone).eval().requires_grad_(False)
 
 
-def random_model(size: str, seed: int = 0, precision: str = "float32") -> Model:
+def random_model(size: str, seed: int = 0, precision: str = "float32", window: int | None = None) -> Model:
     """Both, with statistics of no meaning: fields and latents of deviation one."""
-    autoencoder, denoiser = random_autoencoder(size, seed), random_denoiser(size, seed)
+    autoencoder, denoiser = random_autoencoder(size, seed), random_denoiser(size, seed, window)
     latitude, longitude = grid_of(autoencoder.spec.shape)
-    window = SIZES[size]["transformer"]["blanket_size"]
+    window = SIZES[size]["transformer"]["blanket_size"] if window is None else window
     spec = StateSpec(channels_of(71), latitude, longitude, 1, window, ("sea_surface_temperature",))
     channels = autoencoder.spec.lat_channels
     return Model(

@@ -140,10 +140,10 @@ def _differences(rows: int, columns: int) -> csr_array:
     return vstack([csr_array((values, (row, np.append(first, second))), shape=(len(first), rows * columns)), tiny])
 
 
-def radiances(root: Path) -> dict[str, Any]:
+def radiances(file: Path) -> dict[str, Any]:
     """HIRS: read, checked, averaged, and held against the operator on the model's climatology."""
     begin = time.process_time()
-    obs = prepared([root / RADIANCES], error={"brightness_temperature": 2.0})
+    obs = prepared([file], error={"brightness_temperature": 2.0})
     fields = climatology(xappa.template("2018-11-22T12", "2018-11-22T12"))
     name = "brightness_temperature"
     seen = predicted(fields, obs, sounder())[name].values
@@ -166,7 +166,7 @@ def radiances(root: Path) -> dict[str, Any]:
 def run_case(name: str, root: Path, members: int, steps: int | None, keep: Path | None) -> dict[str, Any]:
     """Scores of one case, and what became of its reports."""
     if name == "HIRS":
-        return radiances(root)
+        return radiances(root / RADIANCES)
     case = CASES[name]
     sources, options = case.arguments(root)
     begin = time.process_time()

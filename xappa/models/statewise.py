@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from xappa.models.precision import power_of_two
 
@@ -58,7 +59,9 @@ class _Adjoint(torch.autograd.Function):
         ctx.save_for_backward(x)
         ctx.function, ctx.size = function, size
         pairs = zip(x.split(size), cotangent.split(size), strict=True)
-        return _joined([_pull(function, *pair) for pair in pairs])
+        # Where only shapes are known, as in a count of operations: the probe is what is differentiated by.
+        idle = ctx.needs_input_grad[1] if isinstance(cotangent, FakeTensor) else None
+        return _joined([_pull(function, *pair, idle) for pair in pairs])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -69,9 +72,11 @@ class _Adjoint(torch.autograd.Function):
         return torch.full_like(x, torch.nan), pushed, None, None
 
 
-def _pull(function: Function, x: Tensor, u: Tensor) -> Tensor:
+def _pull(function: Function, x: Tensor, u: Tensor, idle: bool | None) -> Tensor:
     """J(x)^T u; of cotangents of order one, for those of any size would overflow in 16 bits."""
-    if not u.any():  # a state of which nothing is observed, or the probe with which a transpose begins
+    if (
+        not u.any() if idle is None else idle
+    ):  # a state of which nothing is observed, or the probe with which a transpose begins
         return torch.zeros_like(x)
     with torch.enable_grad():
         point = x.detach().requires_grad_()
@@ -83,6 +88,9 @@ def _pull(function: Function, x: Tensor, u: Tensor) -> Tensor:
 
 def _push(function: Function, x: Tensor, v: Tensor) -> Tensor:
     """J(x) v; of tangents of order one, as `_pull`."""
+    if isinstance(x, FakeTensor):  # not known to PyTorch in forward mode: state and tangent go the same way
+        with torch.no_grad():
+            return function(x) + function(v)
     scale = power_of_two(v)
     with torch.no_grad(), forward_ad.dual_level():
         value = function(forward_ad.make_dual(x.detach(), v / scale))

@@ -19,7 +19,8 @@ is known less well.
 
 References
 ----------
-Berger and Forsythe (2004), Satellite wind superobbing, Met Office Forecasting Research Technical Report 451.
+Berger (2004), report on superobbing satellite winds as a visiting scientist of the NWP SAF at the Met Office (the idea;
+the formulas are those of a mean of equally correlated numbers).
 Chan, Golub and LeVeque (1983), Algorithms for computing the sample variance, Am. Stat. 37, 242-247.
 Birge (1932), The calculation of errors by the method of least squares, Phys. Rev. 40, 207-227.
 """

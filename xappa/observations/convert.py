@@ -19,7 +19,7 @@ from xappa.observations.form import quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
 
 HIGHEST_REDUCTION = 750.0
-"""Height (m) of a station above which its pressure is not reduced to sea level (after WMO-No. 8)."""
+"""Height (m) of a station above which its pressure is not reduced to sea level (WMO-No. 8, volume I, section 3.7.2)."""
 
 _STEPS = {"K": 1e-2, "Pa": 1.0, "1": 1e-4, "m": 0.1}
 

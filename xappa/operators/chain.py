@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from xappa.observations.form import quantities
 from xappa.observations.own import is_own, units_to_match
 from xappa.operators import reports
 from xappa.operators.base import Operator
-from xappa.operators.columns import Columns, combined
+from xappa.operators.columns import Columns, Made, combined
 from xappa.operators.function import Function, Physics
 from xappa.operators.geometry import Geometry
 from xappa.operators.interpolate import Interpolate
@@ -208,8 +208,9 @@ class Chain(Operator):
                 raise OperatorError(
                     f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
                 )
-            weighted = [combined(b, made) for part in _stencils(stencil) for b in blocks(part, BLOCK, made.width)]
-            return (linear(weighted, times) if len(weighted) > 1 else weighted[0]), seen
+            read = _stencils(stencil)
+            del stencil
+            return linear(_weighted(read, made), times), seen
         from xappa.operators.trace import trace
         from xappa.operators.view import State
 
@@ -241,6 +242,13 @@ class Chain(Operator):
                 others[name] = flag
         obs = reports.with_flags(obs, others)
         return self.geometry.read(obs, derived, times, surface_height, mask=mask, by=by, period=self.period)
+
+
+def _weighted(read: list[Stencil], made: Made) -> Iterator[Stencil]:
+    """Sums over levels, block by block; what is done is let go, for it is large."""
+    while read:
+        for block in blocks(read.pop(0), BLOCK, made.width):
+            yield combined(block, made)
 
 
 def _stencils(read: Stencil | Rows) -> list[Stencil]:

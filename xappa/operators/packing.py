@@ -6,6 +6,7 @@ would be as long as the longest.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -19,42 +20,66 @@ SMALL = 1 << 20  # entries, filled ones included, below which it is not worth wh
 WASTE = 2.0  # entries over those that are not zero, above which rows are parted
 
 
-def packed(parts: list[Stencil]) -> list[Stencil]:
+def packed(parts: Iterable[Stencil]) -> list[Stencil]:
     """The same rows in few stencils, of which none is large and mostly filled up.
 
     Parameters
     ----------
-    parts : list of Stencil
-        Over one trajectory.
+    parts : iterable of Stencil
+        Over one trajectory. They are taken one by one, and none is kept as it comes once they are large together.
 
     Returns
     -------
     list of Stencil
-        One, with the rows in their order, as long as that is small or not wasteful; otherwise several, the narrow rows
-        first.
+        One, with the rows in their order, as long as that is small. Otherwise rows of like length together, the short
+        ones first, in as few stencils as are not wasteful.
     """
-    parts = [part for part in parts if len(part)] or parts[:1]
-    sizes = [_lengths(part) for part in parts]
-    if not parts or _tolerable(sum(map(len, parts)), max(map(_width, parts)), sum(int(s.sum()) for s in sizes)):
-        return [concatenate(parts)]
-    classes = [np.ceil(np.log2(np.maximum(size, 1))).astype(int) for size in sizes]
+    waiting: list[Stencil] = []
+    pieces: dict[int, list[Stencil]] = {}
+    empty, rows, width = None, 0, 0
+    for part in parts:
+        if not len(part):
+            empty = empty or part
+            continue
+        waiting.append(part)
+        rows, width = rows + len(part), max(width, _width(part))
+        if rows * width > SMALL:
+            while waiting:
+                _by_length(waiting.pop(0), pieces)
+    if not pieces:
+        return [concatenate(waiting or ([] if empty is None else [empty]))]
+    groups = _groups(pieces)
+    pieces.clear()
+    together = []
+    while groups:
+        together.append(concatenate(groups.pop(0)))
+    return together
+
+
+def _by_length(part: Stencil, pieces: dict[int, list[Stencil]]) -> None:
+    """Add the rows of a stencil to those that need, to a factor of two, as many entries."""
+    number = np.ceil(np.log2(np.maximum(_lengths(part), 1))).astype(int)
+    for n in np.unique(number).tolist():
+        pieces.setdefault(n, []).append(_trimmed(part.select(np.flatnonzero(number == n))))
+
+
+def _groups(pieces: dict[int, list[Stencil]]) -> list[list[Stencil]]:
+    """Classes of rows, the short ones first, those together that may be."""
     groups: list[list[Stencil]] = []
     filled, real = 0, 0
-    for number in np.unique(np.concatenate(classes)):
-        rows = [np.flatnonzero(c == number) for c in classes]
-        found = [_trimmed(part.select(r)) for part, r in zip(parts, rows, strict=True) if len(r)]
-        width, entries = max(map(_width, found)), sum(int(s[r].sum()) for s, r in zip(sizes, rows, strict=True))
+    for _, found in sorted(pieces.items()):
+        width, entries = max(map(_width, found)), sum(int(_lengths(part).sum()) for part in found)
         count = sum(map(len, found))
         if groups and _tolerable(filled + count, width, real + entries):
             groups[-1] += found
             filled, real = filled + count, real + entries
         else:
-            groups.append(found)
+            groups.append(list(found))
             filled, real = count, entries
-    return [concatenate(group) for group in groups]
+    return groups
 
 
-def linear(parts: list[Stencil], times: Array) -> Stencil | Rows:
+def linear(parts: Iterable[Stencil], times: Array) -> Stencil | Rows:
     """Stencils over `times` as one reading: a stencil, if `packed` makes one of them."""
     together = packed(parts)
     return together[0] if len(together) == 1 else Rows(tuple(Part(stencil) for stencil in together), times)
@@ -92,5 +117,6 @@ def _tolerable(rows: int, width: int, entries: int) -> bool:
 
 
 def _trimmed(stencil: Stencil) -> Stencil:
-    weight, time, channel, cell = compact(stencil.weight, stencil.time, stencil.channel, stencil.cell)
+    weight, *places = compact(stencil.weight, stencil.time, stencil.channel, stencil.cell)
+    time, channel, cell = (a.astype(np.int32) for a in places)  # there are many, and half as wide ones hold them
     return replace(stencil, weight=weight, time=time, channel=channel, cell=cell)

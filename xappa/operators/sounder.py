@@ -13,9 +13,9 @@ against radiative transfer: for real radiances expect errors of several kelvin, 
 References
 ----------
 After Smith et al. (1979), The TIROS-N operational vertical sounder, Bull. Amer. Meteor. Soc. 60: rounded pressures near
-which the weighting functions of HIRS peak. They are nominal: the peak depends on the instrument, the angle and the
-column. The width, 0.5 in the logarithm of pressure, is a choice: a layer of half the peak's weight that is somewhat
-thicker than a scale height.
+which the weighting functions of HIRS peak, as they are commonly repeated; they were not compared with the paper's own
+table. They are nominal: the peak depends on the instrument, the angle and the column. The width, 0.5 in the logarithm
+of pressure, is a choice: a layer of half the peak's weight that is somewhat thicker than a scale height.
 """
 
 from __future__ import annotations

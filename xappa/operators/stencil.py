@@ -126,13 +126,16 @@ def concatenate(parts: list[Stencil]) -> Stencil:
     width = max((part.weight.shape[1] for part in parts), default=1)
 
     def padded(name: str) -> Array:
-        blocks = []
-        for part in parts:
-            block = getattr(part, name)
-            # The first entry is never of weight zero, so that repeating it is harmless.
-            fill = np.zeros_like(block[:, :1]) if name == "weight" else block[:, :1]
-            blocks.append(np.concatenate([block, *[fill] * (width - block.shape[1])], axis=1))
-        return np.concatenate(blocks) if blocks else np.zeros((0, width), float if name == "weight" else int)
+        blocks = [getattr(part, name) for part in parts]
+        kind = np.result_type(*blocks) if blocks else np.dtype(float if name == "weight" else int)
+        whole, first = np.zeros((sum(map(len, blocks)), width), kind), 0
+        for block in blocks:
+            rows = whole[first : first + len(block)]
+            rows[:, : block.shape[1]] = block
+            if name != "weight":  # the first entry is never of weight zero, so that repeating it is harmless
+                rows[:, block.shape[1] :] = block[:, :1]
+            first += len(block)
+        return whole
 
     def joined(name: str) -> Array:
         return np.concatenate([getattr(part, name) for part in parts]) if parts else np.zeros(0)

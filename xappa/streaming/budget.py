@@ -13,7 +13,7 @@ from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, Solv
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
-from xappa.streaming.devices import available
+from xappa.streaming.devices import available, kernels
 from xappa.streaming.evaluation import Stretch, pieces, stretches, work
 from xappa.streaming.plan import Plan
 
@@ -103,7 +103,7 @@ def need(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
         made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
     # The trajectory, its derivatives and its noise, as samplers keep them.
     h, w, c = model.latent_shape
-    return weights(model) + made + 8 * 4.0 * members * len(plan.times) * h * w * c
+    return weights(model) + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * h * w * c
 
 
 def bound(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:

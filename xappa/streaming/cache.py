@@ -36,7 +36,7 @@ class Cache(Generic[T]):
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
 
-    def get(self, key: str, make: Callable[[], T], restore: Restore[T] | None = None) -> T:
+    def get(self, key: str, make: Callable[[], T], restore: Restore[T] | None = None, most: int | None = None) -> T:
         """The value of `key`, made if it isn't there.
 
         Parameters
@@ -46,17 +46,19 @@ class Cache(Generic[T]):
         restore : callable, optional
             Makes a value of arrays by name; then values that have a method ``stored()``, which gives such arrays, go to
             disk when memory is full.
+        most : int, optional
+            Values in memory, this one included.
         """
         with self._lock:
             own = self._making.setdefault(key, threading.Lock())
         with own:
             try:
-                return self._get(key, make, restore)
+                return self._get(key, make, restore, most)
             finally:
                 with self._lock:
                     self._making.pop(key, None)
 
-    def _get(self, key: str, make: Callable[[], T], restore: Restore[T] | None) -> T:
+    def _get(self, key: str, make: Callable[[], T], restore: Restore[T] | None, most: int | None) -> T:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
@@ -64,19 +66,31 @@ class Cache(Generic[T]):
         shelf = _shelf() if restore is not None else None
         arrays = None if shelf is None else shelf.read(key)
         value = make() if arrays is None or restore is None else restore(arrays)
-        for old, dropped in self._keep(key, value):
+        for old, dropped in self._keep(key, value, most):
             if shelf is not None and hasattr(dropped, "stored"):
                 shelf.write(old, dropped.stored())
         return value
 
-    def _keep(self, key: str, value: T) -> list[tuple[str, T]]:
+    def spill(self, key: str) -> None:
+        """Send a value to disk at once, if it is in memory."""
+        with self._lock:
+            value = self._values.pop(key, None)
+        shelf = _shelf()
+        if value is not None and shelf is not None and hasattr(value, "stored"):
+            shelf.write(key, value.stored())
+
+    def __contains__(self, key: str) -> bool:
+        with self._lock:
+            return key in self._values
+
+    def _keep(self, key: str, value: T, most: int | None) -> list[tuple[str, T]]:
         """Keep a value in memory; returns what had to go."""
         dropped = []
         with self._lock:
             self._values[key] = value
             limit = get_options().latent_cache.memory
             size = sum(v.nbytes for v in self._values.values())
-            while self._values and size > limit:
+            while self._values and (size > limit or (most is not None and len(self._values) > most)):
                 old = self._values.popitem(last=False)
                 size -= old[1].nbytes
                 dropped.append(old)

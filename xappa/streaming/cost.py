@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from dask.delayed import Delayed
 
-from xappa.diffusion.guidance import SolverGuidance
 from xappa.models.model import Model
 from xappa.streaming.budget import divide, need, weights
+from xappa.streaming.calibration import Calibration, Clock, bare, calibrate, flop, fullest, levels
 from xappa.streaming.devices import lock
-from xappa.streaming.evaluation import Stretch, decoding, denoiser, pieces, stretches, work
+from xappa.streaming.evaluation import decoding, pieces, stretches, work
 from xappa.streaming.lazy import Run
-from xappa.streaming.meter import Meter
 from xappa.streaming.plan import Plan
 from xappa.streaming.sampling import decode, model_of
-
-SECONDS = 2.0
-"""What timing may take, about."""
-LEVELS = 4
-"""Noise levels of the small run that is timed."""
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -76,44 +66,42 @@ def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
     """
     plans = [_read(plan, reading) for plan, reading in run.parts]
     model, members = model_of(plans[0]), len(run.members)
-    states = run.fields.shape[0] * run.fields.shape[1]
     parts = [piece for plan in plans for piece in pieces(model, plan)]
     with lock(model.device):
-        fullest = max((plan for plan, _ in parts), key=lambda plan: _size(model, plan))
-        division = divide(model, fullest, max(len(batch) for batch, _ in run.sampled))
+        largest = max((plan for plan, _ in parts), key=lambda plan: _size(model, plan))
+        division = divide(model, largest, max(len(batch) for batch, _ in run.sampled))
         model = model.within(division.kept)
-        timings: dict[bool, _Timing] = {}
+        one = decoding(model)
+        known: dict[bool, Calibration] = {}
         totals = []
         for plan, count in parts:
             kind = plan.stencil is None
-            if kind not in timings:
+            if kind not in known:
                 alike = [other for other, _ in parts if (other.stencil is None) is kind]
-                timings[kind] = _time(model, max(alike, key=lambda plan: _size(model, plan)), clock)
-            totals.append((count, _totals(model, plan, timings[kind])))
-        one = decoding(model)
-        memory = need(model, fullest, _fullest(model, fullest), division.members)
-    timing = next(iter(timings.values()))
-    # It holds the device itself.
-    begin = clock()
-    if not timing.rate:
-        decode(parts[0][0], np.zeros((1, 1, *model.latent_shape), "f4"), (0,), 0)
-    decoded = clock() - begin
-    sampling = members * sum(count * t.flop for count, t in totals)
-    flop = sampling + states * one.flop
-    seconds = members * sum(count * t.seconds for count, t in totals) + states * decoded
-    seconds += sum(timings[plan.stencil is None].setup for plan, _ in parts) * -(-members // division.members)
+                example = max(alike, key=lambda plan: _size(model, plan))
+                known[kind] = calibrate(model, example, division.members, clock)
+            totals.append((count, _totals(model, plan, known[kind], division.members)))
+        memory = need(model, largest, fullest(model, largest), division.members)
+    timed = all(calibration.timed for calibration in known.values())
+    decoded = _decoding_seconds(model, plans[0], clock) if timed else one.flop / known[plans[0].stencil is None].rate
+    states = run.fields.shape[0] * run.fields.shape[1]
+    # Those with reports are decoded once more, to see how the sampled states fit.
+    compared = members * sum(_observed_times(plan) for plan in plans)
+    sampling = members * sum(count * t.flop for count, t in totals) + compared * one.flop
+    seconds = members * sum(count * t.seconds for count, t in totals) + (states + compared) * decoded
+    seconds += sum(known[plan.stencil is None].setup * count for plan, count in parts) * -(-members // division.members)
     solved = sum(count * t.solved for count, t in totals)
     return Prediction(
         windows=sum(count * t.windows for count, t in totals),
         evaluations=members * sum(count * t.evaluations for count, t in totals),
-        solver=sum(count * t.iterations for count, t in totals) / solved if solved else 0.0,
-        flop=flop,
-        sampling_flop=sampling,
-        memory=max(memory, weights(model) + 2 * one.peak),
-        seconds=flop / timing.rate if timing.rate else seconds,
+        solver=float(sum(count * t.iterations for count, t in totals) / solved) if solved else 0.0,
+        flop=float(sampling + states * one.flop),
+        sampling_flop=float(sampling),
+        memory=float(max(memory, weights(model) + 2 * one.peak)),
+        seconds=float(seconds),
         together=division.members,
         device=str(model.device),
-        timed=not timing.rate,
+        timed=timed,
     )
 
 
@@ -121,30 +109,27 @@ def _read(plan: Plan, reading: Delayed | None) -> Plan:
     """The plan with its observations, if these are read on demand."""
     if reading is None:
         return plan
-    stencil, places = reading.compute()
-    return replace(plan, stencil=stencil if len(stencil) else None, correlation=places)
-
-
-def _fullest(model: Model, plan: Plan) -> Stretch:
-    return max(stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
+    stencil, places, *_ = reading.compute()
+    return replace(plan, stencil=stencil if stencil is not None and len(stencil) else None, correlation=places)
 
 
 def _size(model: Model, plan: Plan) -> tuple[int, int]:
-    found = _fullest(model, plan)
+    found = fullest(model, plan)
     return found.frames, found.reports
 
 
-@dataclass(frozen=True)
-class _Timing:
-    """Of one member: noise levels, downwards, and the seconds and steps of the solver of an evaluation there."""
+def _observed_times(plan: Plan) -> int:
+    return 0 if plan.stencil is None or not len(plan.stencil) else len(plan.stencil.frames)
 
-    levels: np.ndarray
-    seconds: np.ndarray
-    iterations: np.ndarray
-    stretch: Stretch
-    plain: float = 0.0
-    setup: float = 0.0
-    rate: float = 0.0
+
+def _decoding_seconds(model: Model, plan: Plan, clock: Clock) -> float:
+    """Of one state, as results are; the device is free."""
+    seconds = []
+    for _ in range(2):
+        begin = clock()
+        decode(plan, np.zeros((1, 1, *model.latent_shape), "f4"), (0,), 0)
+        seconds.append(clock() - begin)
+    return min(seconds)
 
 
 @dataclass(frozen=True)
@@ -153,125 +138,33 @@ class _Totals:
 
     windows: int
     evaluations: int
-    solved: int
+    solved: float
     iterations: float
     flop: float
     seconds: float
 
 
-def _totals(model: Model, plan: Plan, timing: _Timing) -> _Totals:
-    grid = levels(model, plan)
-    each = plan.sampler.evaluations / len(grid)
-    below = getattr(plan.guidance, "below", math.inf)
-    steps = _at(grid, timing.levels, timing.iterations)
-    seconds = _at(grid, timing.levels, timing.seconds)
-    windows = evaluations = solved = 0
-    iterations = flop = total = 0.0
+def _totals(model: Model, plan: Plan, known: Calibration, together: int) -> _Totals:
+    grid, steps = levels(model, plan), plan.sampler.evaluations
+    each, count = steps / len(grid), known.iterations_at(levels(model, plan))
+    guided = grid <= getattr(plan.guidance, "below", math.inf)
+    plain, window = bare(model, plan)
+    one = work(model, plain, window, 1, 1).flop
+    # What members share, such as the codes of noise levels, is computed once for all of them.
+    prior = work(model, plain, window, together, 1).flop / together
+    windows, solved = 0, 0.0
+    iterations = operations = seconds = 0.0
     for stretch in stretches(model, plan):
-        observed = stretch.reports > 0
         windows += stretch.windows
-        evaluations += stretch.windows * plan.sampler.evaluations
-        bare = replace(plan, stencil=None, given=())
-        none = work(model, bare, replace(stretch, frames=0, reports=0), 1, 1).flop
-        for sigma, n, s in zip(grid, steps, seconds, strict=True):
-            if not observed or sigma > below:
-                flop += each * none
-                total += each * timing.plain * stretch.windows
-                continue
-            flop += each * max(_flop(model, plan, stretch, n), none)
-            # What is observed at more times takes longer, what is not does not.
-            share = (stretch.frames or 1) / max(timing.stretch.frames, 1)
-            base = timing.plain * stretch.windows
-            total += each * (base + max(s - timing.plain * timing.stretch.windows, 0.0) * share)
-            solved, iterations = solved + 1, iterations + n
-    return _Totals(windows, evaluations, solved, iterations, flop, total)
-
-
-def _flop(model: Model, plan: Plan, stretch: Stretch, iterations: float) -> float:
-    """Of an evaluation, linear in the steps of its solver."""
-    if not isinstance(plan.guidance, SolverGuidance):
-        return work(model, plan, stretch, 1, 1).flop
-    one, two = (work(model, plan, stretch, 1, n).flop for n in (1, 2))
-    return one + (iterations - 1) * (two - one)
-
-
-def levels(model: Model, plan: Plan) -> np.ndarray:
-    """Noise levels that a plan's sampler evaluates, downwards; several evaluations may share one."""
-    grid = plan.sampler.grid(model.schedule)
-    return grid.double().numpy()[: len(grid) if plan.sampler.final else -1]
-
-
-def _at(grid: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Values at other noise levels, linear in their logarithm."""
-    return np.interp(-np.log(grid), -np.log(known), values)
-
-
-def _time(model: Model, plan: Plan, clock: Clock) -> _Timing:
-    """A small run of one member: a few noise levels, from high to low, each solution the start of the next."""
-    stretch = _fullest(model, plan)
-    grid = levels(model, plan)
-    below = getattr(plan.guidance, "below", math.inf)
-    if not (grid <= below).any():
-        below = math.inf
-    grid = grid[grid <= below]
-    chosen = grid[np.unique(np.linspace(0, len(grid) - 1, min(LEVELS, len(grid))).round().astype(int))]
-    most = float(plan.guidance.iterations) if isinstance(plan.guidance, SolverGuidance) else 1.0
-    rate = _speed(model)
-    expected = len(chosen) * _flop(model, plan, stretch, most) / rate
-    if expected > 4 * SECONDS:
-        return _Timing(chosen, np.zeros(len(chosen)), np.full(len(chosen), most), stretch, rate=rate)
-    begin = clock()
-    guided = denoiser(model, plan, stretch, (0,))
-    setup = clock() - begin
-    generator = torch.Generator().manual_seed(0)
-    shape = (1, stretch.length, *model.latent_shape)
-    x, seconds, iterations = torch.zeros(shape, device=model.device), [], []
-    plain = _plain(model, plan, stretch, clock)
-    for sigma in chosen:
-        x_t = x + float(sigma) * torch.randn(shape, generator=generator).to(model.device)
-        begin = clock()
-        with torch.no_grad():
-            x = guided(x_t, torch.tensor(sigma, dtype=torch.float32, device=model.device))
-        _wait(model)
-        seconds.append(clock() - begin)
-        found = getattr(guided, "iterations", [])
-        iterations.append(float(found[-1].double().mean()) if found else 1.0)
-    return _Timing(chosen, np.array(seconds), np.array(iterations), stretch, plain, setup)
-
-
-def _plain(model: Model, plan: Plan, stretch: Stretch, clock: Clock) -> float:
-    """Seconds of the denoiser of one window alone; the first call, which is slower, is not counted."""
-    bare = replace(plan, stencil=None, given=())
-    one = replace(stretch, length=model.spec.window, windows=1, frames=0, reports=0)
-    prior = denoiser(model, bare, one, (0,))
-    x = torch.zeros((1, model.spec.window, *model.latent_shape), device=model.device)
-    seconds = []
-    for _ in range(3):
-        begin = clock()
-        with torch.no_grad():
-            prior(x, torch.ones((), device=model.device))
-        _wait(model)
-        seconds.append(clock() - begin)
-    return min(seconds[1:])
-
-
-def _speed(model: Model) -> float:
-    """Floating-point operations a second of a convolution on the device."""
-    x = torch.ones(1, 128, 64, 64, device=model.device)
-    weight = torch.ones(128, 128, 3, 3, device=model.device)
-    best = 0.0
-    for _ in range(3):
-        begin = time.perf_counter()
-        with Meter() as meter, torch.no_grad():
-            torch.nn.functional.conv2d(x, weight, padding=1)
-        _wait(model)
-        best = max(best, meter.flop / (time.perf_counter() - begin))
-    return best
-
-
-def _wait(model: Model) -> None:
-    """Until the device has done what it was told."""
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-    elif model.device.type == "mps":
-        torch.mps.synchronize()
+        here = guided & bool(stretch.reports)
+        alone, with_reports = (each * float(where.sum()) * stretch.windows for where in (~here, here))
+        operations += alone * prior - with_reports * (one - prior)
+        seconds += alone * known.batched - with_reports * (known.alone - known.batched)
+        if not here.any():
+            continue
+        first, later = zip(*(flop(model, plan, stretch, n) for n in count[here]), strict=True)
+        own = each * sum(later) + first[0] - later[0]
+        operations += own
+        seconds += own / known.rate
+        solved, iterations = solved + each * here.sum(), iterations + each * count[here].sum()
+    return _Totals(windows, windows * steps, solved, iterations, operations, seconds)

@@ -19,6 +19,9 @@ _LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError)
 """What may mean that memory is used up; `is_out_of_memory` tells."""
 
+KERNELS = 50e6
+"""Bytes of a process that come with the first convolutions, products and transforms on a CPU."""
+
 
 def resolve(device: str | None = None) -> torch.device:
     """The device asked for, or the best there is: CUDA, Apple's MPS, the CPU.
@@ -99,6 +102,11 @@ def release(device: torch.device) -> None:
 def free_memory(device: torch.device) -> tuple[int, int] | None:
     """Bytes that are free, and in all; None where nobody tells."""
     return torch.cuda.mem_get_info(device) if device.type == "cuda" else None
+
+
+def kernels(device: torch.device) -> float:
+    """Bytes that a device's code and its scratch space take, beside all tensors; an accelerator counts none of it."""
+    return KERNELS if device.type == "cpu" else 0.0
 
 
 def available(device: torch.device) -> float | None:

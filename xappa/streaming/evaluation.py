@@ -25,6 +25,9 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 SIGMA = 0.5
 _KNOWN: OrderedDict[Hashable, Repeated] = OrderedDict()
 REMEMBERED = 256
+LARGE = 2**30
+"""Bytes of a decoded state's graph above which nothing is done only to be metered."""
+FIELDS = ("flop", "peak", "first")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,33 @@ def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: i
 
 def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Repeated:
     plan = replace(plan, guidance=at_level(plan.guidance, iterations))
+    few = model.states_at_once // members + 1
+    if stretch.frames > few + 1:
+        # More states than are decoded at once: each takes as much as any.
+        parts = [_with_fewer(plan, stretch, count) for count in (few, few + 1)]
+        frames = [fewer.frames for _, fewer in parts]
+        if few <= frames[0] < frames[1]:
+            one, more = (_metered(model, own, fewer, members) for own, fewer in parts)
+            share = (stretch.frames - frames[0]) / (frames[1] - frames[0])
+            grown = {f: getattr(one, f) + share * (getattr(more, f) - getattr(one, f)) for f in ("flop", "first")}
+            return Repeated(peak=one.peak + share * max(more.peak - one.peak, 0.0), **grown)
+    return _metered(model, plan, stretch, members)
+
+
+def _with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]:
+    """The plan with what is observed at the first few times of a stretch."""
+    rows = plan.stencil
+    if rows is None:
+        return plan, stretch
+    last = stretch.start + int(rows.window(stretch.start, stretch.length).frames[count - 1])
+    first_times, last_times = rows.spans()
+    chosen = rows.select(np.flatnonzero((first_times >= stretch.start) & (last_times <= last)))
+    own = replace(plan, stencil=chosen)
+    inside = chosen.window(stretch.start, stretch.length)
+    return own, replace(stretch, frames=len(inside.frames), reports=len(inside))
+
+
+def _metered(model: Model, plan: Plan, stretch: Stretch, members: int) -> Repeated:
     denoise = denoiser(model, plan, stretch, tuple(range(members)))
     shape = (members, stretch.length, *model.latent_shape)
 
@@ -117,7 +147,9 @@ def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: 
     try:
         return repeated(evaluate)
     except RuntimeError:
-        # What it does depends on values: do it.
+        # What it does depends on values: do it, where that is possible.
+        if model.autoencoder.spec.graph_bytes > LARGE:
+            raise
         with Meter() as meter:
             evaluate()
         return Repeated(meter.flop, meter.peak, meter.flop)

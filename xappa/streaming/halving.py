@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,11 +20,14 @@ LOG = logging.getLogger("xappa")
 
 T = TypeVar("T")
 
-_SIZES: dict[Hashable, int] = {}
+Key = tuple[str, str, int]
+"""What a size depends on: a model's digest, a device, the times of a trajectory."""
+
+_SIZES: dict[Key, int] = {}
 _GUARD = threading.Lock()
 
 
-def working_size(key: Hashable) -> int | None:
+def working_size(key: Key) -> int | None:
     """Members that were found to fit, where not all did."""
     return _SIZES.get(key)
 
@@ -68,7 +71,7 @@ class Needs:
         )
 
 
-def in_halves(run: Callable[[slice], T], count: int, key: Hashable, needs: Needs, most: int | None = None) -> list[T]:
+def in_halves(run: Callable[[slice], T], count: int, key: Key, needs: Needs, most: int | None = None) -> list[T]:
     """Run over `count` members, together if they fit; else half of them at a time, and so on.
 
     The size that fits is remembered for the next batch of the same kind.
@@ -80,8 +83,8 @@ def in_halves(run: Callable[[slice], T], count: int, key: Hashable, needs: Needs
     count : int
     most : int, optional
         Members that are tried together, where a budget says so.
-    key : hashable
-        What the size depends on: model, device, times.
+    key : tuple
+        What the size depends on.
     needs : Needs
         For the error.
 
@@ -125,9 +128,9 @@ def _try(run: Callable[[slice], T], rows: slice) -> tuple[list[T], str | None]:
         return [], first_line(error)
 
 
-def _remember(key: Hashable, size: int, reason: str, device: torch.device) -> None:
+def _remember(key: Key, size: int, reason: str, device: torch.device) -> None:
     with _GUARD:
-        first = key not in _SIZES
+        first = not any(told[:2] == key[:2] for told in _SIZES)
         _SIZES[key] = size
     if first:
         LOG.warning(

@@ -11,16 +11,21 @@ import xarray as xr
 from dask._task_spec import Task
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
+from xappa.streaming.cache import Cache
 from xappa.streaming.files import SUFFIX, Local, Remote, packed, unpacked
 from xappa.streaming.stores import Inside
 
 if TYPE_CHECKING:
+    from xappa.streaming.plan import Plan
     from xappa.streaming.sampling import Sampled
 
 SAMPLING = "xappa-sample-"
 """How the keys of sampling tasks begin."""
 
 Files = Local | Remote | Inside
+
+_RECENT: Cache[Sampled] = Cache()
+"""What is being decoded; the rest is in files."""
 
 
 def keeping(ds: xr.Dataset, files: Files) -> xr.Dataset:
@@ -32,45 +37,79 @@ def keeping(ds: xr.Dataset, files: Files) -> xr.Dataset:
     files : Local, Remote or Inside
     """
     made: dict[str, MaterializedLayer] = {}
+    most = _at_once(ds)
     changed = {}
     for name, variable in ds.variables.items():
         if isinstance(variable.data, da.Array):
-            data = _array(variable.data, files, made)
+            data = _array(variable.data, files, made, most)
             changed[name] = xr.Variable(variable.dims, data, variable.attrs, variable.encoding, fastpath=True)
     coords = {name: changed.pop(name) for name in list(changed) if name in ds.coords}
     return ds.assign(changed).assign_coords(coords)
 
 
-def _array(array: da.Array, files: Files, made: dict[str, MaterializedLayer]) -> da.Array:
+def forget() -> None:
+    """Let go of what was being decoded."""
+    _RECENT.clear()
+
+
+def _at_once(ds: xr.Dataset) -> int:
+    """Sampling tasks that are decoded at a time: each batch of members in two segments."""
+    layers = {
+        name: layer
+        for variable in ds.variables.values()
+        if isinstance(variable.data, da.Array)
+        for name, layer in variable.data.dask.layers.items()
+        if str(name).startswith(SAMPLING)
+    }
+    tasks = [task for layer in layers.values() for task in layer.values() if isinstance(task, Task)]
+    return 2 * len({task.args[1] for task in tasks if len(task.args) > 2 and isinstance(task.args[1], tuple)})
+
+
+def _array(array: da.Array, files: Files, made: dict[str, MaterializedLayer], most: int) -> da.Array:
     graph = array.dask
     layers: dict[str, Any] = dict(graph.layers)
     for name in layers:
         if str(name).startswith(SAMPLING):
             if name not in made:
-                made[name] = MaterializedLayer({key: _kept(key, task, files) for key, task in layers[name].items()})
+                made[name] = MaterializedLayer(
+                    {key: _kept(key, task, files, most) for key, task in layers[name].items()}
+                )
             layers[name] = made[name]
     return da.Array(HighLevelGraph(layers, graph.dependencies), array.name, array.chunks, array.dtype, array._meta)
 
 
-def _kept(key: Any, task: Any, files: Files) -> Any:
+def _kept(key: Any, task: Any, files: Files, most: int) -> Any:
     if not isinstance(task, Task) or not str(key).startswith(SAMPLING):
         return task
-    return Task(key, sampled_or_kept, files, str(key), task.func, *task.args, **task.kwargs)
+    return Task(key, sampled_or_kept, files, most, str(key), task.func, *task.args, **task.kwargs)
 
 
-def sampled_or_kept(files: Files, key: str, sample: Callable[..., Sampled], *args: Any, **options: Any) -> Sampled:
-    """What a sampling task gives; from its file, where there is one."""
-    from xappa.streaming.sampling import _CACHE, Sampled
+def sampled_or_kept(
+    files: Files,
+    most: int,
+    key: str,
+    sample: Callable[..., Sampled],
+    plan: Plan,
+    members: tuple[int, ...],
+    token: str,
+    *args: Any,
+    **options: Any,
+) -> Sampled:
+    """What a sampling task gives; from its file, where there is one. The last `most` stay in memory."""
+    from xappa.streaming.sampling import Sampled, is_kept, spill
 
     def make() -> Sampled:
         arrays = _read(files, key + SUFFIX)
         if arrays is not None:
             return Sampled.restored(arrays)
-        found = sample(*args, **options)
+        before = is_kept(token, members)
+        found = sample(plan, members, token, *args, **options)
         files.write(key + SUFFIX, packed(found.stored()))
+        if not before:
+            spill(token, members)
         return found
 
-    return _CACHE.get(f"kept-{key}", make)
+    return _RECENT.get(f"{files}-{key}", make, most=most)
 
 
 def _read(files: Files, name: str) -> Mapping[str, Any] | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask._task_spec import List, Task, TaskRef
 from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 
 from xappa.models.state import StateSpec
 from xappa.operators.rows import Rows
@@ -45,7 +48,7 @@ class Run:
     fields : dask array (member, time, channel, latitude, longitude)
         Physical units, on the model's grid, at the times that were asked for.
     sampled : tuple of (members, Delayed)
-        What the run learned of itself (a `Sampled`), a batch of members each; latents are those of the first segment.
+        What the run learned of itself (a `Sampled`), a batch of members each; with latents only where there is one segment.
     evaluations : int
         Calls of the denoiser a member.
     variables : tuple of str
@@ -153,20 +156,25 @@ def _sampling(
     previous, cutter = "", Cutter(plan)
     for k, segment in enumerate(segments):
         part, kept = cutter.part(segment, previous)
-        held = [states[i] if len(frames) == states[i].shape[1] else states[i][:, list(frames)] for i, frames in kept]
+        held = [
+            dask.delayed(states[i] if len(frames) == states[i].shape[1] else states[i][:, list(frames)])
+            for i, frames in kept
+        ]
         reading = None if readings is None else readings(segment)
         parts.append((part, reading))
         previous = dask.base.tokenize(part.latents_token(), None if reading is None else reading.key)
         for tasks, batch in zip(found, batches, strict=True):
-            given: list = list(held)
+            given = list(held)
             if segment.known:
-                given.append(dask.delayed(_known, pure=True)(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
+                given.append(_known(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
             token = dask.base.tokenize(previous, batch)
             tasks.append(
-                dask.delayed(_sample, pure=True)(
-                    part, batch, token, progress, evaluations, given, reading, dask_key_name=f"xappa-sample-{token}"
+                _layer(
+                    f"xappa-sample-{token}", _sample, part, batch, token, progress, evaluations,
+                    List(*(TaskRef(state.key) for state in given)), None if reading is None else TaskRef(reading.key),
+                    needs=[*given, *([] if reading is None else [reading])],
                 )
-            )
+            )  # fmt: skip
     return found, parts
 
 
@@ -211,13 +219,29 @@ def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan:
     return decode(replace(plan, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
 
 
-def _known(sampled: Sampled, first: int, count: int) -> np.ndarray:
+def _known(task: Delayed, first: int, count: int) -> Delayed:
     """States of a segment that the next is held to."""
+    name = f"xappa-known-{dask.base.tokenize(task.key, first, count)}"
+    return _layer(name, _stretch, TaskRef(task.key), first, count, needs=[task])
+
+
+def _layer(name: str, function: Callable, *args: object, needs: Sequence[Any]) -> Delayed:
+    """A task in a layer of its own.
+
+    `dask.delayed` would write all tasks that it needs into one layer, and the graph of a chain would grow with its
+    square.
+    """
+    graph: dict[Key, Any] = {name: Task(name, function, *args)}
+    return Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=needs))
+
+
+def _stretch(sampled: Sampled, first: int, count: int) -> np.ndarray:
     return sampled.latents[:, first : first + count]
 
 
 def _learned(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
-    """What was learned in all segments of a batch."""
-    from xappa.streaming.learned import joined
+    """What was learned in all segments of a batch; their latents are let go one by one."""
+    from xappa.streaming.learned import joined, light
 
-    return dask.delayed(joined, pure=True)(list(tasks), variables)
+    parts = [_layer(f"xappa-learned-{task.key}", light, TaskRef(task.key), needs=[task]) for task in tasks]
+    return dask.delayed(joined, pure=True)(parts, variables)

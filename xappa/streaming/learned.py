@@ -16,13 +16,20 @@ WORST = ("residual", "iterations")
 MEANS = ("departure_mean", "chi_squared")
 
 
+def light(sampled: Sampled) -> Sampled:
+    """The same without latents."""
+    from xappa.streaming.sampling import Sampled
+
+    return Sampled(sampled.members, np.array(sampled.latents[:, :0]), sampled.diagnostics)
+
+
 def joined(parts: Sequence[Sampled], variables: Sequence[str]) -> Sampled:
-    """The first segment's latents with the diagnostics of all.
+    """The diagnostics of all segments.
 
     Parameters
     ----------
     parts : sequence of Sampled
-        Segments of one batch.
+        Segments of one batch, `light`.
     variables : sequence of str
         Observed quantities, in the order of the result.
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+T = TypeVar("T")
 
 COMPLEX = 4
 """Real products in a complex one."""
@@ -128,3 +130,9 @@ def repeated(function: Callable[[], Any]) -> Repeated:
         first = meter.flop
         function()
     return Repeated(meter.flop - first, meter.peak, first)
+
+
+def for_real(function: Callable[[], T]) -> T:
+    """Do what depends on values that exist, while something else is `measured`."""
+    with unset_fake_temporarily():
+        return function()

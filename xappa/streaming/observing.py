@@ -19,6 +19,7 @@ from xappa.operators.reading_frames import FrameReadings
 from xappa.operators.reading_functions import make_reading
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
+from xappa.streaming.meter import for_real
 
 
 def observe_latents(
@@ -33,7 +34,7 @@ def observe_latents(
     frames = torch.as_tensor(reading.frames, device=model.device)
     seen = times[np.asarray(reading.frames)]
 
-    by_time = cache(lambda: FrameReadings(reading).to(model.device))
+    by_time = cache(lambda: for_real(lambda: FrameReadings(reading).to(model.device)))
 
     def operator(latents: Tensor) -> Tensor:
         if not isinstance(reading, Reading) or latents.shape[0] * len(frames) <= model.states_at_once:

@@ -104,7 +104,24 @@ def sample(
     SamplingError
         If numbers are not finite.
     """
-    return _CACHE.get(f"{token}-{members}", lambda: _sample(plan, members, progress, states), Sampled.restored)
+    return _CACHE.get(_key(token, members), lambda: _sample(plan, members, progress, states), Sampled.restored)
+
+
+def is_kept(token: str, members: tuple[int, ...]) -> bool:
+    """Whether latents that were sampled under this token are in memory."""
+    return _key(token, members) in _CACHE
+
+
+def spill(token: str, members: tuple[int, ...]) -> None:
+    """Send latents that were sampled under this token from memory to disk."""
+    _CACHE.spill(_key(token, members))
+
+
+def _key(token: str, members: tuple[int, ...]) -> str:
+    """Files outlast this version of the package, whose latents they are."""
+    from xappa import __version__
+
+    return f"{token}-{members}-{__version__}"
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ import zarr
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.diagnostics import diagnostics
 from xappa.streaming.encoding import Encoding, encodings, layout, steps_of
-from xappa.streaming.kept import keeping
+from xappa.streaming.kept import forget, keeping
 from xappa.streaming.progress import counting
 from xappa.streaming.regions import Grid, Region, Writer, open_arrays, written
 from xappa.streaming.stores import Place, place_of, read_key, renew, write_key
@@ -104,7 +104,10 @@ def to_zarr(
     owner = dask.base.tokenize(bare, sorted(map(str, sizes.items())), repr(encoding))
     place = place_of(store, dict(storage_options or {}))
     with place.held():
-        _write(_Job(bare, place, Grid(bare, sizes), how, owner), overwrite, progress)
+        try:
+            _write(_Job(bare, place, Grid(bare, sizes), how, owner), overwrite, progress)
+        finally:
+            forget()
     return Path(place.folder) if place.folder is not None else store
 
 

@@ -86,7 +86,8 @@ def quality_control(
     """
     chosen = choose_quality(quality)
     reports = check(read_observations(obs, unknown=own_names(error)))
-    if chosen.background is None and chosen.buddies is None and chosen.model_height is None:
+    of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
+    if all(option is None for option in of_model):
         controlled = control(with_errors(reports, error or DEFAULT_ERRORS), chosen)
     else:
         prior = load(model)

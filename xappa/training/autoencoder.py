@@ -139,6 +139,16 @@ def error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np
 
 
 @torch.no_grad()
+def error_fields(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
+    """decode(encode(x)) - x in units of the scale: (sample, channel, lat, lon); 0 where a channel does not exist."""
+    parts = []
+    for part in np.array_split(index, max(1, len(index) // 16)):
+        x = torch.from_numpy(record.anomalies[part].astype("f4"))
+        parts.append((network.decode(network.encode(x)) - x).numpy())
+    return np.concatenate(parts) * record.statistics["mask"].astype("f4")
+
+
+@torch.no_grad()
 def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, count: int = 400) -> Tangent:
     """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
     train = record.members(0)

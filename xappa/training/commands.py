@@ -17,6 +17,7 @@ from xappa.diffusion.gaussian import GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
+from xappa.models.reconstruction import error_spectra
 from xappa.training import autoencoder, card, data, denoiser, encode, local, prior
 from xappa.training.config import Recipe
 
@@ -94,6 +95,7 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     corrected = denoiser.restore(recipe, made.latents.shape[1:], made.prior, work, cpu)
     schedule = Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max)
     error = autoencoder.error_map(made.autoencoder, record, record.members(1)[::6])
+    correlations = error_spectra(autoencoder.error_fields(made.autoencoder, record, record.members(1)[::24]))
     about = card.measure(recipe, record, made.latents, made.autoencoder, corrected, work / "nature")
     write_model(
         out,
@@ -103,7 +105,7 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
         tangent=autoencoder.fit_tangent(made.autoencoder, made.raw, record),
         denoiser=corrected,
         schedule=schedule,
-        statistics={**record.statistics, **made.latent_statistics, "error": error},
+        statistics={**record.statistics, **made.latent_statistics, **correlations, "error": error},
         about=about,
     )
     (out / "README.md").write_text(card.render(recipe, about, out, scores.read_text() if scores else ""))

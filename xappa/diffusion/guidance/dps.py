@@ -15,6 +15,10 @@ observations, which is what their errors explain,
    \hat x_y = \hat x - \kappa \, \nabla_{x_t} f, \qquad
    \kappa = \frac{\max(0, f - M / 2)}{\nabla_{\hat x} f \cdot \nabla_{x_t} f}.
 
+Where the denominator is not positive, observations have no say: a network's Jacobian need not be symmetric, and is
+hardly that of any estimate where :math:`\sigma` is large. Where both gradients are nearly orthogonal, it is bounded
+below.
+
 References
 ----------
 .. [1] Chung et al., Diffusion posterior sampling for general noisy inverse problems, 2023,
@@ -39,6 +43,8 @@ from xappa.diffusion.guidance.base import (
     Observation,
     whitened_observation,
 )
+
+LEAST_COSINE = 0.05
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,13 @@ class DPSDenoiser(GuidedDenoiser):
             return x_hat - self.options.zeta * direction
         (steepest,) = torch.autograd.grad(misfit.sum(), x_hat, retain_graph=True)
         (direction,) = torch.autograd.grad(x_hat, x_t, steepest)
-        slope = (steepest * direction).flatten(1).sum(1)
-        length = (reach - residual.shape[-1] / 2).clamp(min=0) / slope.clamp(min=TINY)
-        return x_hat - length.to(x_hat).view(-1, *[1] * (x_hat.ndim - 1)) * direction
+        # of length 1: where sigma is large, the derivative of a denoiser may be too small for single precision
+        size, steepest_size = (v.double().flatten(1).norm(dim=1).clamp(min=TINY) for v in (direction, steepest))
+        unit = (direction.double() / size.view(-1, *[1] * (x_hat.ndim - 1))).to(x_hat)
+        slope = (steepest.double() * unit.double()).flatten(1).sum(1)
+        excess = (reach - residual.shape[-1] / 2).double().clamp(min=0)
+        length = torch.where(slope > 0, excess / slope.clamp(min=LEAST_COSINE * steepest_size), 0.0)
+        return x_hat - length.to(x_hat).view(-1, *[1] * (x_hat.ndim - 1)) * unit
 
     def misfit(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Misfit (B,) of residuals (B, M), and the part of it that a fit can take away, without a graph."""

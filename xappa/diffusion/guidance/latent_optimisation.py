@@ -45,9 +45,11 @@ Optimiser = Callable[[list[Tensor]], torch.optim.Optimizer]
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     name.lower(): kind
     for name, kind in vars(torch.optim).items()
-    if isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+    if isinstance(kind, type)
+    and issubclass(kind, torch.optim.Optimizer)
+    and name not in ("Optimizer", "Muon", "SparseAdam")  # these two are for matrices, and for sparse gradients
 }
-"""Names that choose an inner optimiser: all of torch.optim, in lower case."""
+"""Names that choose an inner optimiser: those of torch.optim that take any tensor, in lower case."""
 ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd"}
 """Those that treat every number by itself, so that the members of a batch can share one."""
 

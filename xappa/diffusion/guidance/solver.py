@@ -8,8 +8,9 @@ If :math:`p(x \mid x_t)` has mean :math:`\hat x` and covariance :math:`C`, and A
 With a Huber norm (see `huber`) :math:`R` becomes :math:`R W^{-1}`, with weights that depend on the solution. The system
 is solved as :math:`(R + W A C A^T) \, g = W (y - A(\hat x))`, in which a gross error is no larger than any other.
 
-Few iterations see the largest eigenvalues only. In units of the errors these belong to the most precise observations; in
-units of the deviation :math:`s_i` that errors and prior have together, most of them are near 1,
+Few iterations see the largest eigenvalues only. In units of the errors these belong to the most precise observations,
+and the others are left unsolved even where the residual is small; in units of the deviation :math:`s_i` that errors and
+prior have together, most eigenvalues are near 1,
 
 .. math:: s_i^2 = R_{ii} + \frac{\sigma^2}{1 + \sigma^2} \, (A A^T)_{ii}, \qquad
    (A A^T)_{ii} = \mathbb{E} \, (A z)_i^2, \quad z \sim \mathcal{N}(0, I).

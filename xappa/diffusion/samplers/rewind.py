@@ -35,7 +35,8 @@ class Rewind(Sampler):
     depth : int, default 16
         Levels k that a step goes down, fewer where fewer are left.
     jump : bool, default True
-        Go down in one step; otherwise level by level.
+        Go down in one step, which is of first order and loses the more spread the deeper it goes; otherwise level by
+        level.
     final : bool, default False
     spacing : {"schedule", "log"}, default "schedule"
         See `Sampler`.

@@ -133,7 +133,16 @@ def _expected(name: str) -> str:
 
 
 QUALITY: dict[str, Quality] = {
-    "none": Quality(**dict.fromkeys(_OPTIONAL)),
+    "none": Quality(
+        background=None,
+        buddies=None,
+        near_duplicates=None,
+        track=None,
+        station_height=None,
+        model_height=None,
+        sea_level_pressure=None,
+        station_pressure=None,
+    ),
     "standard": Quality(),
     "strict": Quality(4.0, 3.0, near_distance=5.0, station_height=50.0, model_height=800.0, sea_level_pressure=750.0),
 }

@@ -62,7 +62,7 @@ def check_places(
     ----------
     .. [1] WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter 3, section 3.7.2.
     .. [2] Mohr (2004), Problems with the mean sea level pressure field over the western United States, Mon. Wea. Rev.
-       132, 1952-1965.
+       132, 1952.
     """
     misplaced = np.zeros(obs.sizes["obs"], bool)
     if quality.track is not None:

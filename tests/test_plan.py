@@ -1,0 +1,163 @@
+"""What a run will cost, before it runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xappa
+from tests.benchmarks.full_plan import (
+    EVALUATIONS,
+    HOURS,
+    ITERATIONS,
+    REFERENCE,
+    STATIC,
+    STEPS,
+    WINDOW,
+    Parts,
+    large_model,
+    windows_of,
+)
+from tests.benchmarks.random_models import random_model
+from xappa.diffusion.guidance import MMPS, JacobianFree
+from xappa.diffusion.samplers import LMS
+from xappa.errors import OptionError
+from xappa.operators.stencil import Stencil
+from xappa.streaming.evaluation import stretches, work
+from xappa.streaming.meter import Meter
+from xappa.streaming.plan import Plan
+
+ERROR = {"2m_temperature": 1.0}
+COLD = {"tolerance": None, "warm_start": False}
+
+
+@pytest.fixture
+def ds(tiny_model) -> xr.Dataset:
+    return xappa.template("2001-03-13T00", "2001-03-13T18", model=tiny_model)
+
+
+@pytest.fixture
+def obs() -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    times = np.datetime64("2001-03-13T00", "ns") + np.timedelta64(6, "h") * rng.integers(0, 4, 30)
+    return xr.Dataset(
+        {"2m_temperature": ("obs", 285 + rng.standard_normal(30), {"units": "K"})},
+        {
+            "time": ("obs", times),
+            "latitude": ("obs", rng.uniform(-60, 60, 30)),
+            "longitude": ("obs", rng.uniform(0, 360, 30)),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    "guidance",
+    [MMPS.official(), JacobianFree(iterations=2, tolerance=None, below=50.0)],
+    ids=["cold", "warm, below a level"],
+)
+def test_counts_are_those_of_the_run(tiny_model, ds, obs, guidance):
+    options = {"model": tiny_model, "guidance": guidance, "sampler": LMS(steps=3), "seed": 0}
+    cost = ds.appa.plan(obs, error=ERROR, **options)
+    assert (cost.task, cost.members, cost.times, cost.windows, cost.evaluations) == ("assimilate", 1, 4, 1, 3)
+    assert cost.iterations == guidance.iterations
+    result = ds.appa.assimilate(obs, error=ERROR, **options)
+    with Meter() as meter:
+        result.compute(scheduler="synchronous")
+    assert cost.flop == meter.flop
+    assert float(xappa.diagnostics(result)["evaluations"]) == cost.evaluations
+    assert cost.result_bytes == sum(v.nbytes for v in result.data_vars.values())
+    assert cost.chunks == sum(v.data.npartitions for v in result.data_vars.values())
+    assert cost.tasks == len(result.__dask_graph__())
+    assert 0 < cost.memory < 1e9
+    assert 0 < cost.seconds < 1000
+
+
+def test_counts_of_several_members_are_those_of_the_run(tiny_model, ds):
+    cost = ds.appa.plan(model=tiny_model, members=3, steps=5, seed=0)
+    assert (cost.task, cost.evaluations, cost.iterations) == ("sample", 15, 0)
+    with Meter() as meter:
+        ds.appa.sample(model=tiny_model, members=3, steps=5, seed=0).compute(scheduler="synchronous")
+    assert meter.flop == cost.flop
+
+
+def test_nothing_is_sampled(tiny_model, ds, obs, monkeypatch):
+    from xappa.streaming import sampling
+
+    monkeypatch.setattr(sampling, "sample", None)
+    monkeypatch.setattr(sampling, "_sample", None)
+    assert ds.appa.plan(obs, model=tiny_model, error=ERROR, steps=2).evaluations == 2
+
+
+def test_more_work_costs_more(tiny_model, ds, obs):
+    plans = {
+        name: ds.appa.plan(obs, model=tiny_model, error=ERROR, guidance=JacobianFree(**COLD, **more), **other)
+        for name, more, other in (
+            ("little", {"iterations": 2}, {"steps": 2}),
+            ("steps", {"iterations": 2}, {"steps": 4}),
+            ("iterations", {"iterations": 4}, {"steps": 2}),
+            ("members", {"iterations": 2}, {"steps": 2, "members": 2}),
+        )
+    }
+    little = plans.pop("little")
+    assert all(plan.flop > little.flop for plan in plans.values())
+    assert plans["members"].flop == pytest.approx(2 * little.flop, rel=0.01)
+    assert little.sampling_flop < plans["steps"].sampling_flop < 2 * little.sampling_flop
+
+
+def test_a_forecast_counts_its_pieces(tiny_model, ds):
+    start = ds.map(lambda v: v.fillna(280.0))
+    cost = start.appa.plan(lead="48h", model=tiny_model, steps=2)
+    assert cost.task == "forecast"
+    assert cost.times == 8
+    assert cost.windows > 1
+
+
+def test_it_is_shown_as_a_table(tiny_model, ds):
+    cost = ds.appa.plan(model=tiny_model, steps=2)
+    for line in ("evaluations", "FLOP", "memory", "time", "chunks, tasks", "tiny"):
+        assert line in repr(cost)
+    assert cost._repr_html_().startswith("<table><caption>xappa plan of sample</caption><tr><th")
+    assert cost._repr_html_().count("<tr>") == len(repr(cost).splitlines()) - 1 == len(cost.rows())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"task": "guess"}, "expected 'assimilate'"),
+        ({"task": "filter"}, "observations"),
+        ({"task": "forecast"}, "lead"),
+    ],
+)
+def test_what_a_task_lacks_is_said(tiny_model, ds, options, expected):
+    with pytest.raises(OptionError, match=expected):
+        ds.appa.plan(model=tiny_model, **options)
+
+
+def test_derivatives_at_official_size_are_counted_as_the_arithmetic_says():
+    """What extrapolates the cost of official models, at toy size: decoded one by one, each derivative anew."""
+    model = random_model("toy").within(1)
+    times = np.datetime64("2021-03-21", "h") + np.arange(model.spec.window)
+    k = np.arange(model.spec.window)
+    one, zero = np.ones(len(k)), np.zeros(len(k))
+    stencil = Stencil(
+        k[:, None], 0 * k[:, None], 0 * k[:, None], one[:, None], zero, zero, one, k, 0 * k, ("value",)
+    )  # fmt: skip
+    parts = Parts.of(model)
+    plan = Plan("toy", model.digest, None, times, stencil, MMPS(tolerance=0.2), LMS(), "symmetrical", 0)
+    (stretch,) = stretches(model, plan)
+    found = work(model, plan, stretch, 1, 2)
+    assert found.flop == pytest.approx(parts.moment_matching(1, len(times), 2, 1), rel=0.01)
+    assert found.first == pytest.approx(parts.moment_matching(1, len(times), 2), rel=0.01)
+
+
+def test_the_reference_at_official_size():
+    parts = Parts.of(large_model())
+    one = parts.moment_matching(1, WINDOW, ITERATIONS)
+    assert one == pytest.approx(REFERENCE["evaluation"], rel=0.01)
+    for span in ("72 h", "a week"):
+        assert EVALUATIONS * windows_of(HOURS[span]) * one == pytest.approx(REFERENCE[span], rel=0.01)
+    # With a prior and a tangent, as the embedded model has them, and its standard settings.
+    for span in HOURS:
+        n = windows_of(HOURS[span])
+        assert STEPS * parts.static_prior(n, WINDOW * n, STATIC) < EVALUATIONS * n * one / 40
