@@ -80,7 +80,7 @@ def test_results_agree_whatever_the_budget(tiny_model, members):
     least = need(model.within(1), plan, stretch, 1)
     most = need(model, plan, stretch, members)
     divisions, found = [], []
-    for memory in (1.01 * least, (least + most) / 2, 2.5 * most):
+    for memory in (least + 0.05 * (most - least), (least + most) / 2, 2.5 * most):
         own = replace(plan, memory=memory)
         divisions.append(divide(model, own, members))
         found.append(sample(own, tuple(range(members)), f"budget-{memory}").latents)

@@ -74,7 +74,7 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
     budget = budget_of(plan, model)
     plan = pieces(model, plan)[0][0]
     fullest = max(stretches(model, plan), key=lambda s: (s.frames, s.reports))
-    rough = weights(model) + bound(model, plan, fullest, members)
+    rough = weights(model) + kernels(model.device) + bound(model, plan, fullest, members)
     if budget is None or rough < SURE * budget:
         return Division(members, model.kept, float("nan"))
     kept = model.kept
@@ -82,7 +82,9 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
         one = need(model.within(kept), plan, fullest, 1)
         if one <= budget or kept <= model.autoencoder.spec.graph_bytes:
             break
-        kept = max(kept // 2, model.autoencoder.spec.graph_bytes)
+        kept = max(
+            min(kept, fullest.frames * model.autoencoder.spec.graph_bytes) // 2, model.autoencoder.spec.graph_bytes
+        )
     if one > budget:
         if plan.memory is None:
             return Division(1, kept, one)

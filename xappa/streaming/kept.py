@@ -54,33 +54,35 @@ def forget() -> None:
 
 def _at_once(ds: xr.Dataset) -> int:
     """Sampling tasks that are decoded at a time: each batch of members in two segments."""
-    layers = {
-        name: layer
+    batches = {
+        task.args[1]
         for variable in ds.variables.values()
         if isinstance(variable.data, da.Array)
-        for name, layer in variable.data.dask.layers.items()
-        if str(name).startswith(SAMPLING)
+        for layer in variable.data.dask.layers.values()
+        for task in _sampling(layer).values()
     }
-    tasks = [task for layer in layers.values() for task in layer.values() if isinstance(task, Task)]
-    return 2 * len({task.args[1] for task in tasks if len(task.args) > 2 and isinstance(task.args[1], tuple)})
+    return max(2 * len(batches), 1)
+
+
+def _sampling(layer: Any) -> dict[Any, Task]:
+    """Sampling tasks of a layer. Dask writes those that a delayed function needs into one layer with it."""
+    if not layer.is_materialized():
+        return {}
+    return {key: task for key, task in layer.items() if isinstance(task, Task) and str(key).startswith(SAMPLING)}
 
 
 def _array(array: da.Array, files: Files, made: dict[str, MaterializedLayer], most: int) -> da.Array:
     graph = array.dask
     layers: dict[str, Any] = dict(graph.layers)
-    for name in layers:
-        if str(name).startswith(SAMPLING):
-            if name not in made:
-                made[name] = MaterializedLayer(
-                    {key: _kept(key, task, files, most) for key, task in layers[name].items()}
-                )
-            layers[name] = made[name]
+    for name, layer in graph.layers.items():
+        if name not in made and (found := _sampling(layer)):
+            wrapped = {key: _kept(key, task, files, most) for key, task in found.items()}
+            made[name] = MaterializedLayer({**layer, **wrapped})
+        layers[name] = made.get(name, layer)
     return da.Array(HighLevelGraph(layers, graph.dependencies), array.name, array.chunks, array.dtype, array._meta)
 
 
-def _kept(key: Any, task: Any, files: Files, most: int) -> Any:
-    if not isinstance(task, Task) or not str(key).startswith(SAMPLING):
-        return task
+def _kept(key: Any, task: Task, files: Files, most: int) -> Task:
     return Task(key, sampled_or_kept, files, most, str(key), task.func, *task.args, **task.kwargs)
 
 

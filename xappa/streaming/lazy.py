@@ -48,7 +48,7 @@ class Run:
     fields : dask array (member, time, channel, latitude, longitude)
         Physical units, on the model's grid, at the times that were asked for.
     sampled : tuple of (members, Delayed)
-        What the run learned of itself (a `Sampled`), a batch of members each; with latents only where there is one segment.
+        What the run learned of itself (a `Sampled`), a batch of members each; with latents where there is one segment.
     evaluations : int
         Calls of the denoiser a member.
     variables : tuple of str

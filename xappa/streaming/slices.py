@@ -76,6 +76,11 @@ class Slices(Layer):
     def _of(self, key: Any) -> tuple[tuple[int, int], tuple[Piece, ...]]:
         return self.rows[key[1]], self.chunks[key[2]]
 
+    @property
+    def has_legacy_tasks(self) -> bool:
+        """Whether some tasks are tuples. Dask would write all of them out to see."""
+        return False
+
     def is_materialized(self) -> bool:
         """Whether the tasks are written out: never."""
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import logging
 import os
@@ -38,6 +39,8 @@ BEGUN = "begun"
 """File beside a store that is not known by its attributes yet."""
 BEST = 8.0
 """Compression that no fields reach."""
+GRAPH = 64
+"""Regions whose tasks are written out together."""
 AT_ONCE, MOST = 512e6, 4
 """Bytes, and number, of the regions that are computed at once by the threads of this process."""
 
@@ -213,32 +216,38 @@ def _stream(job: _Job, progress: bool | None) -> None:
 def _computed(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region]) -> Iterator[tuple[int, int]]:
     """Compute and write regions; yields numbers of regions done, and their bytes."""
     client = current_client()
+    tasks = _tasks(job, source, writer, left)
     at_once = int(np.clip(AT_ONCE // max(_region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
     if client is None:
         for first in range(0, len(left), at_once):
-            some = left[first : first + at_once]
-            yield len(some), sum(dask.compute(*[_task(job, source, writer, region) for region in some]))
+            some = list(itertools.islice(tasks, at_once))
+            yield len(some), sum(dask.compute(*some))
         return
     from distributed import as_completed
 
     most = max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
-    waiting = iter(left[most:])
     with connected(client):
-        running = as_completed(client.compute([_task(job, source, writer, region) for region in left[:most]]))
+        running = as_completed(client.compute(list(itertools.islice(tasks, most))))
         for future in running:
             size = future.result()
-            for region in waiting:
-                running.add(client.compute(_task(job, source, writer, region)))
-                break
+            for task in itertools.islice(tasks, 1):
+                running.add(client.compute(task))
             yield 1, size
 
 
-def _task(job: _Job, source: xr.Dataset, writer: Writer, region: Region) -> Any:
-    names = job.grid.names(region)
-    part = source[names].isel({dim: index for dim, index in region.items()}, missing_dims="ignore")
-    values = {name: part[name].variable.data for name in names}
-    own = {dim: index for dim, index in region.items()}
-    return dask.delayed(writer, pure=False)(own, values)
+def _tasks(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region]) -> Iterator[Any]:
+    """Tasks that write regions. Dask goes through a graph whenever some of it is computed: through that of a few."""
+    for first in range(0, len(left), GRAPH):
+        some = left[first : first + GRAPH]
+        dims = some[0].keys()
+        bounds = {dim: slice(min(r[dim].start for r in some), max(r[dim].stop for r in some)) for dim in dims}
+        (block,) = dask.optimize(source.isel(bounds))
+        for region in some:
+            inside = {dim: slice(p.start - bounds[dim].start, p.stop - bounds[dim].start) for dim, p in region.items()}
+            names = job.grid.names(region)
+            part = block[names].isel(inside, missing_dims="ignore")
+            values = {name: part[name].variable.data for name in names}
+            yield dask.delayed(writer, pure=False)(dict(region), values)
 
 
 def _finish(job: _Job) -> None:

@@ -38,12 +38,15 @@ EFFORTS: dict[str, Effort] = {
     "preview": Effort(
         "jacobian-free",
         "dpm",
-        {"iterations": 6, "tolerance": 0.2},
+        {"iterations": 6, "tolerance": 0.2, "probes": 16},
         {"steps": 6},
         without_prior_options={"iterations": 2, "tolerance": 0.2},
     ),
     "standard": Effort(
-        "jacobian-free", "dpm", {"tolerance": 0.2}, without_prior_options={"iterations": 4, "tolerance": 0.2}
+        "jacobian-free",
+        "dpm",
+        {"tolerance": 0.2, "probes": 16},
+        without_prior_options={"iterations": 4, "tolerance": 0.2},
     ),
     # The schedule of Appa's assimilation: 32 x (1 + 2) evaluations, two cold iterations each.
     "reference": Effort("mmps", "pc", _REFERENCE, without_prior_options=_REFERENCE),
