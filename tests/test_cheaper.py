@@ -18,8 +18,8 @@ from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
 from xappa.models.dates import date_tensor
 from xappa.models.directory import read_model
-from xappa.operators.reading import Reading
-from xappa.operators.reading_frames import FrameReadings
+from xappa.operators.readings.frames import FrameReadings
+from xappa.operators.readings.linear import Reading
 from xappa.operators.stencil import Stencil
 from xappa.streaming.observing import observe_latents
 from xappa.streaming.sampling import sample

@@ -17,7 +17,7 @@ from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import OPERATORS, Interpolate, Stencil, interpolate
 from xappa.operators.interpolate import standard_height
-from xappa.operators.reading import Reading
+from xappa.operators.readings.linear import Reading
 from xappa.operators.stencil import compact
 
 LEVELS = (300, 500, 850)

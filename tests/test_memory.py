@@ -78,9 +78,10 @@ def test_results_agree_whatever_the_budget(tiny_model, members):
     model, plan = read_model(tiny_model), observed(tiny_model)
     (stretch,) = stretches(model, plan)
     least = need(model.within(1), plan, stretch, 1)
+    second = need(model.within(1), plan, stretch, 2)
     most = need(model, plan, stretch, members)
     divisions, found = [], []
-    for memory in (least + 0.05 * (most - least), (least + most) / 2, 2.5 * most):
+    for memory in ((least + second) / 2, (least + most) / 2, 2.5 * most):
         own = replace(plan, memory=memory)
         divisions.append(divide(model, own, members))
         found.append(sample(own, tuple(range(members)), f"budget-{memory}").latents)

@@ -42,7 +42,7 @@ from xappa.operators.columns import integral
 from xappa.operators.footprint import away
 from xappa.operators.heights import standard_height
 from xappa.operators.nearest import unit_vectors
-from xappa.operators.reading_functions import make_reading
+from xappa.operators.readings.functions import make_reading
 from xappa.testing.operators import check_operator
 
 LEVELS = (300, 500, 700, 850, 1000)

@@ -17,7 +17,7 @@ from xappa.errors import OperatorError
 from xappa.observations.flags import Flag
 from xappa.operators import Footprint, Interpolate, Maximum, Minimum, Nearest, PerSource, Rows, split_windows
 from xappa.operators.extremes import missed, states_within
-from xappa.operators.reading_functions import make_reading
+from xappa.operators.readings.functions import make_reading
 from xappa.operators.sources import choose_operator
 from xappa.testing.operators import check_operator
 

@@ -31,7 +31,7 @@ from xappa.diffusion.samplers import DPM, LMS
 from xappa.models.dates import date_tensor
 from xappa.models.directory import read_model
 from xappa.models.model import Model
-from xappa.operators.reading import Reading
+from xappa.operators.readings.linear import Reading
 from xappa.operators.stencil import Stencil
 from xappa.streaming.observing import observe_latents
 from xappa.streaming.plan import Plan, overlap

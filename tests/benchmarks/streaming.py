@@ -70,7 +70,9 @@ def draw() -> None:
     def drawn(plan: Any, members: tuple[int, ...], *rest: Any) -> sampling.Sampled:
         shape = (len(members), len(plan.times), *sampling.model_of(plan).latent_shape)
         latents = np.random.default_rng(0).standard_normal(shape, "f4")
-        return sampling.Sampled(members, latents, {"sigma": np.zeros(plan.sampler.evaluations), "seconds": np.array(0.0)})
+        return sampling.Sampled(
+            members, latents, {"sigma": np.zeros(plan.sampler.evaluations), "seconds": np.array(0.0)}
+        )
 
     sampling._sample = drawn
 
@@ -182,7 +184,7 @@ def call(model: str) -> dict[str, float]:
 
 
 def workers(count: str) -> dict[str, float]:
-    """Two batches of two members of eight days on so many worker processes."""
+    """Two batches of two members of three days on so many worker processes."""
     import dask
     from distributed import Client, LocalCluster
 
@@ -196,9 +198,9 @@ def workers(count: str) -> dict[str, float]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        client.compute(analysis(2, chunks={"member": 2})).result()  # packages and networks are loaded
+        client.compute(analysis(1, chunks={"member": 2})).result()  # packages and networks are loaded
         own, before = time.process_time(), sum(client.run(used).values())
-        found = written(analysis(8, chunks={"member": 2}))
+        found = written(analysis(3, chunks={"member": 2}))
         spent = sum(client.run(used).values()) - before
         own = time.process_time() - own
     return {"workers_cpu_s": spent, "client_and_scheduler_cpu_s": own, "elapsed_s": found["elapsed_s"]}

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xappa.errors import OperatorError
 from xappa.models.state import StateSpec
-from xappa.operators.duck import TensorArray
+from xappa.operators.duck.array import TensorArray
 from xappa.operators.plausible import plausible
 from xappa.operators.results import matched, named, units_map
 from xappa.operators.tokens import name_of

@@ -17,7 +17,7 @@ from xappa.grids.matching import output_columns, output_rows
 from xappa.labels.outward import to_dataset
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear
-from xappa.operators.duck import TensorArray
+from xappa.operators.duck.array import TensorArray
 from xappa.operators.results import named
 from xappa.operators.tokens import name_of, token
 

@@ -14,9 +14,9 @@ from xappa.diffusion.guidance import ErrorCovariance, Linearised, Observation
 from xappa.diffusion.guidance.linearised import Linear, LinearMap, Product
 from xappa.models.model import Model
 from xappa.operators.correlated import error_covariance
-from xappa.operators.reading import Reading
-from xappa.operators.reading_frames import FrameReadings
-from xappa.operators.reading_functions import make_reading
+from xappa.operators.readings.frames import FrameReadings
+from xappa.operators.readings.functions import make_reading
+from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.streaming.meter import for_real

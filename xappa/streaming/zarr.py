@@ -219,8 +219,7 @@ def _computed(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Regi
     tasks = _tasks(job, source, writer, left)
     at_once = int(np.clip(AT_ONCE // max(_region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
     if client is None:
-        for first in range(0, len(left), at_once):
-            some = list(itertools.islice(tasks, at_once))
+        while some := list(itertools.islice(tasks, at_once)):
             yield len(some), sum(dask.compute(*some))
         return
     from distributed import as_completed

@@ -35,7 +35,7 @@ from xappa.models.state import StateSpec
 from xappa.operators.chain import Chain
 from xappa.operators.columns import Columns
 from xappa.operators.plausible import moments
-from xappa.operators.reading_functions import make_reading
+from xappa.operators.readings.functions import make_reading
 from xappa.operators.results import named
 from xappa.operators.sources import choose_operator
 from xappa.operators.view import State, call

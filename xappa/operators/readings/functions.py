@@ -1,4 +1,4 @@
-r"""Functions of a state on tensors: whitened, not linear, differentiable; the other half of `reading`.
+r"""Functions of a state on tensors: whitened, not linear, differentiable; the other half of `linear`.
 
 With the state :math:`x = c + s \odot \zeta` and reports :math:`y = S f(x) + b + \varepsilon`, where S reads fields off
 what the function makes, the reading is :math:`A(\zeta) = \sigma^{-1} S f(c + s \odot \zeta)`, compared with
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from xappa.errors import OperatorError
-from xappa.operators.reading import Reading
-from xappa.operators.reading_extremes import Extreme, extreme
+from xappa.operators.readings.extremes import Extreme, extreme
+from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import name_of

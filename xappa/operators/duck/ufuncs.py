@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xappa.errors import OperatorError
-from xappa.operators.duck import TensorArray, as_tensor, has_holes, reference
+from xappa.operators.duck.array import TensorArray, as_tensor, has_holes, reference
 
 SMOOTH: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,

@@ -119,12 +119,12 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
         return repr(self)[:max_width]
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        from xappa.operators.duck_ufuncs import apply
+        from xappa.operators.duck.ufuncs import apply
 
         return apply(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
-        from xappa.operators.duck_functions import apply
+        from xappa.operators.duck.functions import apply
 
         return apply(function, args, kwargs)
 
@@ -147,7 +147,7 @@ class TensorArray(np.lib.mixins.NDArrayOperatorsMixin):
         return bool(self.tensor.detach())
 
     def __getitem__(self, key: Any) -> TensorArray:
-        from xappa.operators.duck_functions import take_items
+        from xappa.operators.duck.functions import take_items
 
         return like(self, take_items(self.tensor, key))
 

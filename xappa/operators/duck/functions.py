@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from xappa.errors import OperatorError
-from xappa.operators import duck_reductions  # noqa: F401  (enters its functions)
-from xappa.operators.duck import ALTERNATIVES, TensorArray, as_tensor, has_holes, lost, reference
-from xappa.operators.duck_table import FUNCTIONS, Axis, axes_of, implements
-from xappa.operators.duck_ufuncs import promoted
+from xappa.operators.duck import reductions  # noqa: F401  (enters its functions)
+from xappa.operators.duck.array import ALTERNATIVES, TensorArray, as_tensor, has_holes, lost, reference
+from xappa.operators.duck.table import FUNCTIONS, Axis, axes_of, implements
+from xappa.operators.duck.ufuncs import promoted
 
 
 def apply(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:

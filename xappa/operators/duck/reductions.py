@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.operators.duck import TensorArray
-from xappa.operators.duck_table import Axis, axes_of, floats, implements, numbers
+from xappa.operators.duck.array import TensorArray
+from xappa.operators.duck.table import Axis, axes_of, floats, implements, numbers
 
 
 def _sum(a: TensorArray, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: Any = False) -> TensorArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from xappa.operators.reading import Reading
+from xappa.operators.readings.linear import Reading
 
 
 class FrameReading(nn.Module):

@@ -1,4 +1,4 @@
-"""The table of numpy's functions that work on tensors; `duck_functions` and `duck_reductions` fill it."""
+"""The table of numpy's functions that work on tensors; `functions` and `reductions` fill it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xappa.operators.duck import TensorArray
+from xappa.operators.duck.array import TensorArray
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 """numpy's names of the functions that work."""

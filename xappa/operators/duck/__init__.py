@@ -1,0 +1,1 @@
+"""Tensors in the clothes of arrays: what lets xarray compute on torch, and keep the gradient."""
