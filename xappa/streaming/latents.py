@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
 import torch
+from dask._task_spec import Task, TaskRef
+from dask.core import flatten
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 
 from xappa.errors import IntegrityError
 from xappa.labels.inward import Assembly
@@ -107,7 +113,12 @@ def sea(fields: Sequence[da.Array], assembly: Assembly, masked: Sequence[str]) -
     first = [
         fields[k][0] if fields[k].ndim == 4 + (assembly.parts[k].levels is not None) else fields[k] for k in chosen
     ]
-    task = dask.delayed(_exists, pure=True)(parts, assembly, *[field[:1] for field in first])
+    needed = [field[:1].rechunk(-1) for field in first]
+    # Not by `dask.delayed`, which would go through the graphs of all states.
+    name = f"xappa-sea-{dask.base.tokenize(parts, assembly, [field.name for field in needed])}"
+    refs = [TaskRef(next(flatten(field.__dask_keys__()))) for field in needed]
+    graph: dict[Key, Any] = {name: Task(name, _exists, parts, assembly, *refs)}
+    task = Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=needed))
     return da.from_delayed(task, assembly.shape[1:], bool)
 
 
