@@ -98,10 +98,12 @@ class AppaAccessor:
             ``"preview"``, ``"standard"`` or ``"reference"``: settings of guidance, sampler and steps, which an explicit
             argument overrides.
         guidance : str or object, optional
-            How the observations bend the denoiser: ``"mmps"``, ``"jacobian-free"``, ``"sda"``, ``"w2c"`` or an object
-            of ``xappa.guidance``, which carries its options, such as ``xappa.guidance.MMPS(iterations=2)``.
+            How the observations bend the denoiser: ``"mmps"``, ``"jacobian-free"``, ``"sda"``, ``"w2c"``, ``"dps"``,
+            ``"repaint"``, ``"latent-optimisation"``, or an object of ``xappa.guidance``, which carries its options, such
+            as ``xappa.guidance.MMPS(iterations=2)``. Default: that of `effort`.
         sampler : str or object, optional
-            ``"lms"``, ``"pc"``, ``"ddim"``, ``"ddpm"``, ``"rewind"`` or an object of ``xappa.samplers``.
+            ``"dpm"``, ``"lms"``, ``"pc"``, ``"ddim"``, ``"ddpm"``, ``"rewind"`` or an object of ``xappa.samplers``.
+            Default: that of `effort`.
         steps : int, optional
             Number of noise levels. More is slower and closer to the exact posterior.
         stitching : str, default "symmetrical"
