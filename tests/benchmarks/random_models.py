@@ -1,4 +1,4 @@
-"""Models of the official kind with random parameters: full size, as the released one is thought to be, and toy size."""
+"""Models of the official kind with random parameters: full size as the released one is thought to be, tiny and toy."""
 
 from __future__ import annotations
 
@@ -33,6 +33,23 @@ SIZES: dict[str, dict[str, dict[str, Any]]] = {
             "hid_blocks": 18,
             "attention_heads": 8,
             "mod_features": 256,
+            "patch_size": (2, 1, 1),
+        },
+    },
+    "tiny": {  # the proportions of the full one, a window of 24 hours included
+        "autoencoder": {
+            "lat_channels": 16,
+            "shape": (49, 96),
+            "resize": 4,
+            "hid_channels": (16, 32, 64),
+            "hid_blocks": (2,) * 3,
+        },
+        "transformer": {
+            "blanket_size": 24,
+            "hid_channels": 128,
+            "hid_blocks": 4,
+            "attention_heads": 4,
+            "mod_features": 64,
             "patch_size": (2, 1, 1),
         },
     },

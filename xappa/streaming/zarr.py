@@ -39,7 +39,7 @@ BEGUN = "begun"
 """File beside a store that is not known by its attributes yet."""
 BEST = 8.0
 """Compression that no fields reach."""
-GRAPH = 64
+GRAPH = 16
 """Regions whose tasks are written out together."""
 AT_ONCE, MOST = 512e6, 4
 """Bytes, and number, of the regions that are computed at once by the threads of this process."""
