@@ -99,8 +99,8 @@ class AppaAccessor:
             argument overrides.
         guidance : str or object, optional
             How the observations bend the denoiser: ``"mmps"``, ``"jacobian-free"``, ``"sda"``, ``"w2c"``, ``"dps"``,
-            ``"repaint"``, ``"latent-optimisation"``, or an object of ``xappa.guidance``, which carries its options, such
-            as ``xappa.guidance.MMPS(iterations=2)``. Default: that of `effort`.
+            ``"repaint"``, ``"latent-optimisation"``, or an object of ``xappa.guidance``, which carries its options,
+            such as ``xappa.guidance.MMPS(iterations=2)``. Default: that of `effort`.
         sampler : str or object, optional
             ``"dpm"``, ``"lms"``, ``"pc"``, ``"ddim"``, ``"ddpm"``, ``"rewind"`` or an object of ``xappa.samplers``.
             Default: that of `effort`.
