@@ -27,6 +27,7 @@ from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
 from xappa.streaming.plan import Plan
 from xappa.streaming.sampling import decode, sample
+from xappa.tasks.planning import choose_guidance, choose_sampler
 from xappa.training.config import read_config
 from xappa.training.data import Record, open_record
 
@@ -110,7 +111,12 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
     done = {tuple(json.loads(line)["key"]) for line in args.out.open()} if args.out.exists() else set()
     train = record.windows(0, record.spec.window)
     solver = {k: v for k in ("iterations", "tolerance") if (v := getattr(args, k)) is not None}
-    methods = {"guidance": GUIDANCE[args.guidance](**solver), "sampler": SAMPLERS[args.sampler](steps=args.steps)}
+    methods = {
+        "guidance": GUIDANCE[args.guidance](**solver) if args.guidance else choose_guidance(None, True, args.effort),
+        "sampler": SAMPLERS[args.sampler](steps=args.steps)
+        if args.sampler
+        else choose_sampler(None, None, args.effort),
+    }
     plan = {
         **methods,
         "stitching": "symmetrical",
@@ -190,8 +196,9 @@ def main() -> None:
     parser.add_argument("--split", choices=list(SPLITS), default="test")
     parser.add_argument("--dates", type=int, default=20)
     parser.add_argument("--members", type=int, default=8)
-    parser.add_argument("--guidance", default="jacobian-free")
-    parser.add_argument("--sampler", default="lms")
+    parser.add_argument("--effort", default="standard")
+    parser.add_argument("--guidance", help="instead of that of --effort, with the options below")
+    parser.add_argument("--sampler", help="instead of that of --effort, with --steps")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--undressed", action="store_true")
     parser.add_argument("--iterations", type=int, default=None, help="of the guidance solver (default: its own)")
