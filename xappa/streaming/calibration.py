@@ -12,6 +12,7 @@ import torch
 
 from xappa.diffusion.guidance import JacobianFree, SolverGuidance
 from xappa.models.model import Model
+from xappa.streaming.devices import wait
 from xappa.streaming.evaluation import Stretch, denoiser, stretches, work
 from xappa.streaming.meter import Meter
 from xappa.streaming.plan import Plan
@@ -157,7 +158,7 @@ def _small_run(
         begin = clock()
         with torch.no_grad():
             x = guided(x_t, torch.tensor(sigma, dtype=torch.float32, device=model.device))
-        _wait(model)
+        wait(model.device)
         seconds += clock() - begin
     found = getattr(guided, "iterations", [])
     return seconds, np.array([float(n.double().mean()) for n in found] or [1.0] * len(known)), setup
@@ -172,7 +173,7 @@ def _unguided(model: Model, plain: Plan, window: Stretch, members: int, clock: C
         begin = clock()
         with torch.no_grad():
             prior(x, torch.ones((), device=model.device))
-        _wait(model)
+        wait(model.device)
         seconds.append(clock() - begin)
     return min(seconds[1:]) / members
 
@@ -188,14 +189,6 @@ def _speed(model: Model) -> float:
         begin = time.perf_counter()
         with torch.no_grad():
             torch.nn.functional.conv2d(x, weight, padding=1)
-        _wait(model)
+        wait(model.device)
         best = max(best, meter.flop / (time.perf_counter() - begin))
     return best
-
-
-def _wait(model: Model) -> None:
-    """Until the device has done what it was told."""
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
-    elif model.device.type == "mps":
-        torch.mps.synchronize()

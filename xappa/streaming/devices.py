@@ -99,6 +99,14 @@ def release(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
+def wait(device: torch.device) -> None:
+    """Until a device has done what it was told."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def free_memory(device: torch.device) -> tuple[int, int] | None:
     """Bytes that are free, and in all; None where nobody tells."""
     return torch.cuda.mem_get_info(device) if device.type == "cuda" else None
