@@ -36,7 +36,7 @@ from xappa.models.evaluations import Evaluations
 from xappa.models.precision import autocast, with_scaled_gradients
 from xappa.models.statewise import statewise
 from xappa.models.transformer import Transformer, TransformerSpec
-from xappa.streaming.latents import Coder
+from xappa.streaming.graph.latents import Coder
 from xappa.testing.networks import autoencoder, transformer
 
 OFFICIAL_TOKENS = (12, 23, 47)

@@ -12,8 +12,8 @@ import pytest
 
 import xappa
 from xappa.streaming.cache import Cache
-from xappa.streaming.files import Shelf, packed, unpacked
 from xappa.streaming.sampling import Sampled
+from xappa.streaming.store.files import Shelf, packed, unpacked
 
 
 @dataclass(frozen=True, eq=False)

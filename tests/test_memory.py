@@ -14,9 +14,9 @@ from xappa.diffusion.guidance import MMPS
 from xappa.diffusion.samplers import LMS
 from xappa.errors import DeviceMemoryError, OptionError
 from xappa.models.directory import read_model
-from xappa.streaming.budget import divide, need
-from xappa.streaming.evaluation import stretches, work
-from xappa.streaming.meter import Meter, measured
+from xappa.streaming.cost.budget import divide, need
+from xappa.streaming.cost.evaluation import stretches, work
+from xappa.streaming.cost.meter import Meter, measured
 from xappa.streaming.sampling import sample
 from xappa.tasks.planning import choose_memory
 
@@ -60,7 +60,7 @@ def test_what_a_graph_keeps_is_counted():
 
 
 def test_metering_predicts_an_evaluation(tiny_model):
-    from xappa.streaming.evaluation import denoiser
+    from xappa.streaming.cost.evaluation import denoiser
 
     model, plan = read_model(tiny_model), observed(tiny_model)
     plan = replace(plan, guidance=replace(plan.guidance, warm_start=False))

@@ -24,8 +24,8 @@ from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
 from xappa.operators.stencil import Stencil
-from xappa.streaming.evaluation import stretches, work
-from xappa.streaming.meter import Meter
+from xappa.streaming.cost.evaluation import stretches, work
+from xappa.streaming.cost.meter import Meter
 from xappa.streaming.plan import Plan
 
 ERROR = {"2m_temperature": 1.0}

@@ -23,7 +23,7 @@ from xappa.errors import OptionError
 from xappa.segments import Chain, Independent, choose_segments
 from xappa.streaming import sampling
 from xappa.streaming.given import context
-from xappa.streaming.segments import Segment, cut, pieces
+from xappa.streaming.graph.segments import Segment, cut, pieces
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 

@@ -21,9 +21,9 @@ from xappa.labels import to_dataset
 from xappa.models.state import StateSpec
 from xappa.segments import Chain, Independent
 from xappa.streaming import sampling
-from xappa.streaming.lazy import build
+from xappa.streaming.graph.lazy import build
+from xappa.streaming.graph.slices import Slices
 from xappa.streaming.plan import Plan
-from xappa.streaming.slices import Slices
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 

@@ -23,9 +23,11 @@ import zarr
 import xappa
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.segments import Chain, Independent
-from xappa.streaming import encoding, sampling, stores
-from xappa.streaming.regions import Writer
-from xappa.streaming.stores import place_of
+from xappa.streaming import sampling
+from xappa.streaming.store import encoding
+from xappa.streaming.store import places as stores
+from xappa.streaming.store.places import place_of
+from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -112,7 +114,7 @@ class TestLayout:
         assert not list(tmp_path.iterdir())
 
     def test_chunks_that_do_not_fit_into_memory(self, tiny_model, tmp_path, monkeypatch) -> None:
-        monkeypatch.setattr("xappa.streaming.zarr._memory", lambda: 1e5)
+        monkeypatch.setattr("xappa.streaming.store.zarr._memory", lambda: 1e5)
         with pytest.raises(OptionError, match=r"time': 20.*use fewer times"):
             xappa.to_zarr(analysis(tiny_model), tmp_path / "a.zarr", chunks={"time": -1})
 

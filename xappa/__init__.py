@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from xappa.observations.thinning import thin as thin
     from xappa.options import get_options as get_options
     from xappa.options import set_options as set_options
-    from xappa.streaming.diagnostics import diagnostics as diagnostics
-    from xappa.streaming.zarr import to_zarr as to_zarr
+    from xappa.streaming.graph.diagnostics import diagnostics as diagnostics
+    from xappa.streaming.store.zarr import to_zarr as to_zarr
     from xappa.tasks.assimilate import assimilate as assimilate
     from xappa.tasks.check import check as check
     from xappa.tasks.cycle import cycle as cycle

@@ -15,8 +15,8 @@ import torch
 from tests.benchmarks.random_models import SIZES, random_model
 from xappa.models.dates import date_tensor
 from xappa.models.model import Model
-from xappa.streaming.evaluation import decoding
-from xappa.streaming.meter import measured
+from xappa.streaming.cost.evaluation import decoding
+from xappa.streaming.cost.meter import measured
 
 REFERENCE = {"evaluation": 932.6e12, "72 h": 447.6e15, "a week": 1164e15}
 """Operations of the reference's schedule, by arithmetic: 64 latent channels and 16 blocks."""

@@ -30,8 +30,8 @@ def measure(memory: str, out: Path) -> None:
 
     import xappa
     from tests.benchmarks.planned import _resident
-    from xappa.streaming.budget import divide, weights
-    from xappa.streaming.diagnostics import run_of
+    from xappa.streaming.cost.budget import divide, weights
+    from xappa.streaming.graph.diagnostics import run_of
     from xappa.streaming.sampling import model_of
 
     torch.set_num_threads(1)

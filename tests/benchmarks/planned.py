@@ -22,7 +22,7 @@ import torch
 import xarray as xr
 
 import xappa
-from xappa.streaming.diagnostics import run_of
+from xappa.streaming.graph.diagnostics import run_of
 
 TOLERANCE = 0.3
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -51,7 +51,7 @@ def planned(name: str) -> xr.Dataset:
 
 def predict(name: str) -> dict[str, float]:
     """What is predicted: seconds (CPU), bytes, steps of the solver an evaluation; and what predicting took."""
-    from xappa.streaming import cost
+    from xappa.streaming.cost import prediction as cost
 
     result = planned(name)
     begin = time.process_time()
@@ -62,7 +62,7 @@ def predict(name: str) -> dict[str, float]:
 
 def measure(name: str) -> dict[str, float]:
     """What is measured: the same."""
-    from xappa.streaming.budget import weights
+    from xappa.streaming.cost.budget import weights
     from xappa.streaming.sampling import model_of
 
     result = planned(name)

@@ -123,7 +123,7 @@ def share(count: str) -> dict[str, float]:
     import dask
 
     from xappa.streaming import sampling
-    from xappa.streaming.regions import Writer
+    from xappa.streaming.store.regions import Writer
 
     spent: dict[str, float] = {}
 

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from xappa.options import get_options
-from xappa.streaming.files import Shelf
+from xappa.streaming.store.files import Shelf
 
 
 class Sized(Protocol):

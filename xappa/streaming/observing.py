@@ -19,7 +19,7 @@ from xappa.operators.readings.functions import make_reading
 from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.streaming.meter import for_real
+from xappa.streaming.cost.meter import for_real
 
 
 def observe_latents(

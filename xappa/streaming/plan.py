@@ -15,7 +15,7 @@ from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import token as token_of
 from xappa.segments import Segments
-from xappa.streaming.workers import Versioned
+from xappa.streaming.graph.workers import Versioned
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from xappa.errors import DeviceMemoryError, IntegrityError
 from xappa.models.model import Model
 from xappa.models.reconstruction import correlated
 from xappa.models.registry import load
-from xappa.streaming.budget import divide
 from xappa.streaming.cache import Cache
+from xappa.streaming.cost.budget import divide
 from xappa.streaming.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock
 from xappa.streaming.given import held, warm_start
 from xappa.streaming.halving import Needs, in_halves

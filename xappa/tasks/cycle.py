@@ -17,7 +17,7 @@ from xappa.errors import DatasetError, ObservationError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import model_times
 from xappa.observations import read_observations
-from xappa.streaming.zarr import to_zarr
+from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.forecast import forecast
 from xappa.tasks.innovations import innovations

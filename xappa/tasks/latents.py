@@ -50,7 +50,7 @@ def encode(
     Dataset
         ``latent`` ([member,] time, latent_y, latent_x, latent_channel), Dask-backed.
     """
-    from xappa.streaming import latents as streaming
+    from xappa.streaming.graph import latents as streaming
 
     if dtype not in DTYPES:
         raise OptionError(f"dtype={dtype!r}: expected one of {', '.join(map(repr, DTYPES))}")
@@ -95,7 +95,7 @@ def decode(
     Dataset
         ([member,] time, [level,] latitude, longitude), Dask-backed.
     """
-    from xappa.streaming import latents as streaming
+    from xappa.streaming.graph import latents as streaming
 
     check_latents(latents)
     address = planning.model_address(str(latents.attrs["xappa_model_address"]) if model is None else model)

@@ -192,8 +192,8 @@ def _lazy(
 
 
 def _cost(name: str, result: xr.Dataset) -> Cost:
-    from xappa.streaming.cost import predict
-    from xappa.streaming.diagnostics import run_of
+    from xappa.streaming.cost.prediction import predict
+    from xappa.streaming.graph.diagnostics import run_of
 
     run = run_of(result)
     found = predict(run)

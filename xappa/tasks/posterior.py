@@ -208,10 +208,10 @@ def run(
         (member, time, level, latitude, longitude).
     """
     from xappa.operators.correlated import correlated_places
-    from xappa.streaming.diagnostics import remember
-    from xappa.streaming.lazy import build
+    from xappa.streaming.graph.diagnostics import remember
+    from xappa.streaming.graph.lazy import build
+    from xappa.streaming.graph.workers import require_workers
     from xappa.streaming.plan import Plan, overlap, padded_times
-    from xappa.streaming.workers import require_workers
 
     require_workers()
     prior, spec, members = task.prior, task.prior.spec, task.members

@@ -23,7 +23,7 @@ from xappa.observations.quality import Quality, check, choose_quality
 from xappa.operators import choose_operator, split_windows
 from xappa.operators.base import Operator
 from xappa.operators.tokens import token
-from xappa.streaming.segments import Segment
+from xappa.streaming.graph.segments import Segment
 from xappa.tasks import planning
 from xappa.tasks.quality import DEFAULT_ERRORS, controlled_by
 

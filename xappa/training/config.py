@@ -92,9 +92,13 @@ class Splits:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How a network is trained: `steps` of `batch` examples, learning rate with warm-up and cosine decay."""
+    """How a network is trained: `steps` of `batch` examples, learning rate with warm-up and cosine decay.
+
+    With `restart`, warm-up and cosine end at that step and begin anew.
+    """
 
     steps: int = 2000
+    restart: int = 0
     batch: int = 8
     rate: float = 1e-3
     warmup: int = 100

@@ -12,9 +12,9 @@ import torch
 
 from xappa.diffusion.guidance import JacobianFree, SolverGuidance
 from xappa.models.model import Model
+from xappa.streaming.cost.evaluation import Stretch, denoiser, stretches, work
+from xappa.streaming.cost.meter import Meter
 from xappa.streaming.devices import wait
-from xappa.streaming.evaluation import Stretch, denoiser, stretches, work
-from xappa.streaming.meter import Meter
 from xappa.streaming.plan import Plan
 
 SECONDS = 2.0

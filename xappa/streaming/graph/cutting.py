@@ -8,8 +8,8 @@ import numpy as np
 
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
+from xappa.streaming.graph.segments import Segment
 from xappa.streaming.plan import Follows, Given, Plan
-from xappa.streaming.segments import Segment
 
 
 class Cutter:

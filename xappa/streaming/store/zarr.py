@@ -20,13 +20,13 @@ import xarray as xr
 import zarr
 
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.streaming.diagnostics import diagnostics
-from xappa.streaming.encoding import Encoding, encodings, layout, steps_of
-from xappa.streaming.kept import forget, keeping
-from xappa.streaming.progress import counting
-from xappa.streaming.regions import Grid, Region, Writer, open_arrays, written
-from xappa.streaming.stores import Place, place_of, read_key, renew, write_key
-from xappa.streaming.workers import connected, current_client, require_workers
+from xappa.streaming.graph.diagnostics import diagnostics
+from xappa.streaming.graph.workers import connected, current_client, require_workers
+from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
+from xappa.streaming.store.kept import forget, keeping
+from xappa.streaming.store.places import Place, place_of, read_key, renew, write_key
+from xappa.streaming.store.progress import counting
+from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

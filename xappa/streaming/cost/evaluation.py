@@ -16,8 +16,8 @@ from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
 from xappa.models.model import Model
 from xappa.operators.tokens import token as token_of
+from xappa.streaming.cost.meter import Meter, Repeated, Work, measured, repeated
 from xappa.streaming.given import context
-from xappa.streaming.meter import Meter, Repeated, Work, measured, repeated
 from xappa.streaming.pieces import Pieces, window_starts
 from xappa.streaming.plan import Follows, Given, Plan
 

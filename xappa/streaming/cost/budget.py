@@ -13,8 +13,8 @@ from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, Solv
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
+from xappa.streaming.cost.evaluation import Stretch, pieces, stretches, work
 from xappa.streaming.devices import available, kernels
-from xappa.streaming.evaluation import Stretch, pieces, stretches, work
 from xappa.streaming.plan import Plan
 
 SHARE = 0.8

@@ -13,8 +13,8 @@ import zarr
 from xarray.conventions import encode_cf_variable
 from zarr.abc.store import Store
 
-from xappa.streaming.encoding import Encoding, steps_of
-from xappa.streaming.stores import keys_below
+from xappa.streaming.store.encoding import Encoding, steps_of
+from xappa.streaming.store.places import keys_below
 
 Region = dict[Hashable, slice]
 

@@ -21,7 +21,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from xappa.errors import MissingDependency, StoreError
-from xappa.streaming.files import Local, Remote
+from xappa.streaming.store.files import Local, Remote
 
 BESIDE = ".xappa"
 """Added to a store's name: the folder of what is kept until the store is complete."""

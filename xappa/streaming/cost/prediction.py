@@ -10,11 +10,11 @@ import numpy as np
 from dask.delayed import Delayed
 
 from xappa.models.model import Model
-from xappa.streaming.budget import divide, need, weights
-from xappa.streaming.calibration import Calibration, Clock, bare, calibrate, flop, fullest, levels
+from xappa.streaming.cost.budget import divide, need, weights
+from xappa.streaming.cost.calibration import Calibration, Clock, bare, calibrate, flop, fullest, levels
+from xappa.streaming.cost.evaluation import decoding, pieces, stretches, work
 from xappa.streaming.devices import lock
-from xappa.streaming.evaluation import decoding, pieces, stretches, work
-from xappa.streaming.lazy import Run
+from xappa.streaming.graph.lazy import Run
 from xappa.streaming.plan import Plan
 from xappa.streaming.sampling import decode, model_of
 

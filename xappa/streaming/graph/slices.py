@@ -12,7 +12,7 @@ from dask._task_spec import List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
 
-from xappa.streaming.segments import Piece
+from xappa.streaming.graph.segments import Piece
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed

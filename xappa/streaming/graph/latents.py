@@ -22,8 +22,8 @@ from xappa.labels.taking import taken
 from xappa.models.model import Model
 from xappa.models.registry import load
 from xappa.streaming.devices import lock
-from xappa.streaming.retry import tried_twice
-from xappa.streaming.workers import Versioned
+from xappa.streaming.graph.retry import tried_twice
+from xappa.streaming.graph.workers import Versioned
 from xappa.vocabulary import VARIABLES
 
 Array = np.ndarray

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError
-from xappa.streaming.lazy import Run
+from xappa.streaming.graph.lazy import Run
 
 if TYPE_CHECKING:
     from xappa.streaming.sampling import Sampled

@@ -12,8 +12,8 @@ from dask._task_spec import Task
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from xappa.streaming.cache import Cache
-from xappa.streaming.files import SUFFIX, Local, Remote, packed, unpacked
-from xappa.streaming.stores import Inside
+from xappa.streaming.store.files import SUFFIX, Local, Remote, packed, unpacked
+from xappa.streaming.store.places import Inside
 
 if TYPE_CHECKING:
     from xappa.streaming.plan import Plan
