@@ -276,7 +276,7 @@ def test_a_calibrated_gaussian_and_its_members_score_alike(rng: np.random.Genera
     truth = mean + deviation * rng.standard_normal(shape)
     members = mean + deviation * rng.standard_normal((10, *shape))
     gauss = summary([channel_scores(mean, truth, latitude, variance=deviation**2)])
-    sample = summary([channel_scores(members, truth, latitude)], members=10)
+    sample = summary([channel_scores(members, truth, latitude)])
     assert gauss["spread_skill"] == pytest.approx(1, abs=0.03) and sample["spread_skill"] == pytest.approx(1, abs=0.03)
     assert sample["crps"] == pytest.approx(gauss["crps"], rel=0.03)
     assert sample["rmse"] == pytest.approx(gauss["rmse"] * np.sqrt(1.1), rel=0.03)

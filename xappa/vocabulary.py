@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PAIR = "antithetic_pair"
+"""Coordinate along members: two with the same number were drawn with opposite noise."""
+
 
 @dataclass(frozen=True)
 class Variable:

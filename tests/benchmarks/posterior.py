@@ -202,7 +202,7 @@ def table(file: Path) -> str:
         name, kind, windows, start, members = row["key"]
         found.setdefault((kind, windows, members), {}).setdefault(name, {})[start] = row
     lines = [f"{'network':9}{'windows':9}{'variant':34}dates  CPU s  faster  solver  RMSE   CRPS   SSR    (reference)"]
-    for (kind, windows, members), by_name in sorted(found.items()):
+    for (kind, windows, _), by_name in sorted(found.items()):
         cost = by_name.pop("reference-cost", {})
         base = by_name.get("reference", {})
         slow = np.mean([row["seconds"] for row in cost.values()]) if cost else np.nan
@@ -216,8 +216,8 @@ def table(file: Path) -> str:
                 lines.append(f"{kind:9}{windows:<9}{text:34}{len(cost):5}  {faster:5.1f}  {slow / faster:6.1f}")
         for name, dates in by_name.items():
             shared = sorted(set(dates) & set(base)) or sorted(dates)
-            own = _scores([dates[d] for d in shared], members)
-            ref = _scores([base[d] for d in shared], members) if set(shared) <= set(base) else own
+            own = _scores([dates[d] for d in shared])
+            ref = _scores([base[d] for d in shared]) if set(shared) <= set(base) else own
             seconds = np.mean([dates[d]["seconds"] for d in shared])
             solver = np.mean([dates[d]["iterations"] for d in shared])
             lines.append(
@@ -228,8 +228,8 @@ def table(file: Path) -> str:
     return "\n".join(lines)
 
 
-def _scores(results: list[dict], members: int) -> dict[str, float]:
-    return summary([{k: np.array(v) for k, v in row["scores"].items()} for row in results], members)
+def _scores(results: list[dict]) -> dict[str, float]:
+    return summary([{k: np.array(v) for k, v in row["scores"].items()} for row in results])
 
 
 def main() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import xarray as xr
 from scipy.special import ndtr
 
-from xappa.verification.scores import fair_crps
+from xappa.verification import scores
+from xappa.vocabulary import PAIR
 
 Scores = dict[str, np.ndarray]
 
@@ -20,6 +22,7 @@ def channel_scores(
     variance: np.ndarray | None = None,
     mask: np.ndarray | None = None,
     factor: np.ndarray | None = None,
+    pairs: Sequence[int] | None = None,
 ) -> Scores:
     """Scores of one window, area-weighted, of its last time apart from the others.
 
@@ -38,29 +41,42 @@ def channel_scores(
         Multiplies forecast and truth: from standardised anomalies, ``scale / deviation`` gives those divided by one
         deviation a channel, and ``scale`` the physical units.
 
+    pairs : sequence of int, optional
+        A number a member: two with the same were drawn with opposite noise.
+
     Returns
     -------
     dict of array (channel,)
-        ``mse``, ``var`` (divisor M - 1) and ``crps`` (fair for members, in closed form for a Gaussian) of all times
-        but the last, and ``mse_last``, ``var_last``, ``crps_last``.
+        ``mse``, ``var`` (of independent members), ``expected`` (what ``mse`` is if members are calibrated) and ``crps``
+        (fair for members, in closed form for a Gaussian) of all times but the last, and each with ``_last``.
     """
     factor = np.ones(truth.shape[1:]) if factor is None else np.asarray(factor, float)
     weight = np.cos(np.deg2rad(latitude))[:, None] * (np.ones(truth.shape[1:], bool) if mask is None else mask)
-    out: dict[str, list[np.ndarray]] = {"mse": [], "var": [], "crps": []}
+    out: dict[str, list[np.ndarray]] = {"mse": [], "var": [], "expected": [], "crps": []}
     for t in range(len(truth)):
         actual = truth[t] * factor
         if variance is None:
-            error = np.moveaxis(forecast[:, t] * factor - actual, 0, -1).astype("f8")
-            spread = error.var(-1, ddof=1) if error.shape[-1] > 1 else np.zeros(actual.shape)
-            parts = (error.mean(-1) ** 2, spread, fair_crps(error))
+            parts = _of_members((forecast[:, t] * factor - actual).astype("f8"), pairs)
         else:
             error, spread = forecast[t] * factor - actual, variance[t] * factor**2
-            parts = (error**2, spread, gaussian_crps(error, np.sqrt(spread)))
+            parts = (error**2, spread, spread, gaussian_crps(error, np.sqrt(spread)))
         valid = weight * np.isfinite(parts[0])
         for name, part in zip(out, parts, strict=True):
             out[name].append(np.where(valid > 0, part * valid, 0).sum((1, 2)) / valid.sum((1, 2)))
     first = {name: np.mean(rows[:-1] if len(rows) > 1 else rows, 0) for name, rows in out.items()}
     return first | {f"{name}_last": rows[-1] for name, rows in out.items()}
+
+
+def _of_members(error: np.ndarray, pairs: Sequence[int] | None) -> tuple[np.ndarray, ...]:
+    """Square of the mean error, variance, expected square and CRPS of errors (member, ...), each (...)."""
+    field = xr.DataArray(error, dims=["member", *(f"d{k}" for k in range(error.ndim - 1))])
+    if pairs is not None:
+        field = field.assign_coords({PAIR: ("member", list(pairs))})
+    square = field.mean("member") ** 2
+    if len(error) == 1:
+        return square.values, 0 * square.values, 0 * square.values, abs(error[0])
+    found = scores.spread(field, ()) ** 2, scores.expected(field, ()) ** 2, scores.crps(field, 0 * field[0], ())
+    return tuple(part.values for part in (square, *found))
 
 
 def gaussian_crps(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -76,19 +92,16 @@ def gaussian_crps(error: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     return np.where(deviation > 0, score, np.abs(error))
 
 
-def summary(windows: Sequence[Scores], members: int | None = None, last: bool = False) -> dict[str, float]:
+def summary(windows: Sequence[Scores], last: bool = False) -> dict[str, float]:
     """RMSE, spread-skill and CRPS of all channels over windows.
 
     Parameters
     ----------
     windows : sequence of dict
         From `channel_scores`.
-    members : int, optional
-        Number of members; None for a Gaussian, whose spread needs no correction.
     last : bool, default False
         Of the last time instead of those before.
     """
-    names = [f"{name}_last" if last else name for name in ("mse", "var", "crps")]
-    mse, var, crps = (np.mean([window[name] for window in windows]) for name in names)
-    finite = 1.0 if members is None else (members + 1) / members
-    return {"rmse": float(np.sqrt(mse)), "spread_skill": float(np.sqrt(finite * var / mse)), "crps": float(crps)}
+    names = [f"{name}_last" if last else name for name in ("mse", "expected", "crps")]
+    mse, expected, crps = (np.mean([window[name] for window in windows]) for name in names)
+    return {"rmse": float(np.sqrt(mse)), "spread_skill": float(np.sqrt(expected / mse)), "crps": float(crps)}

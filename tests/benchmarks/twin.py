@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,7 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
         if args.sampler
         else choose_sampler(None, None, args.effort),
     }
+    methods["sampler"] = replace(methods["sampler"], antithetic=args.antithetic)
     plan = {
         **methods,
         "stitching": "symmetrical",
@@ -159,12 +161,15 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
                             mask=mask,
                         )
                     result["seconds"] = time.process_time() - begin
-                scores = channel_scores(forecast, truth, latitude, variance=variance, mask=mask, factor=factor)
+                pairs = [k // 2 for k in range(args.members)] if args.antithetic and label == args.label else None
+                scores = channel_scores(
+                    forecast, truth, latitude, variance=variance, mask=mask, factor=factor, pairs=pairs
+                )
                 result["scores"] = {name: np.asarray(value).tolist() for name, value in scores.items()}
                 yield result
 
 
-def table(file: Path, spec_channels: list, deviation: np.ndarray, members: int) -> str:
+def table(file: Path, spec_channels: list, deviation: np.ndarray) -> str:
     """Summary of a file of results: RMSE, spread–skill, CRPS of all channels, then RMSE of key variables."""
     groups: dict[tuple, list[dict]] = {}
     for line in file.open():
@@ -173,8 +178,7 @@ def table(file: Path, spec_channels: list, deviation: np.ndarray, members: int) 
     lines = [f"{'network':8}{'split':12}{'method':22}dates   RMSE    SSR   CRPS  last   CPU s  " + "  ".join(KEY)]
     for (kind, split, label), found in sorted(groups.items()):
         scores = [{k: np.array(v) for k, v in row["scores"].items()} for row in found]
-        size = None if label.startswith(("enoi", "climatology")) else members
-        total, last = summary(scores, size), summary(scores, size, last=True)
+        total, last = summary(scores), summary(scores, last=True)
         mse = np.mean([s["mse"] for s in scores], 0)
         each = [np.sqrt(mse[spec_channels.index(c)]) * deviation[spec_channels.index(c)] for c in KEY.values()]
         lines.append(
@@ -200,6 +204,7 @@ def main() -> None:
     parser.add_argument("--guidance", help="instead of that of --effort, with the options below")
     parser.add_argument("--sampler", help="instead of that of --effort, with --steps")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--antithetic", action="store_true", help="members in pairs of opposite noise")
     parser.add_argument("--undressed", action="store_true")
     parser.add_argument("--iterations", type=int, default=None, help="of the guidance solver (default: its own)")
     parser.add_argument("--tolerance", type=float, default=None, help="of the guidance solver (default: its own)")
@@ -212,7 +217,7 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
         print(row["key"], f"{row['seconds']:.1f} s", flush=True)
     record = open_record(read_config(args.config), args.work / "data")
-    print(table(args.out, list(record.spec.channels), record.statistics["deviation"], args.members))
+    print(table(args.out, list(record.spec.channels), record.statistics["deviation"]))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,13 @@ WORD = 1 << 64
 
 
 def member_noise(
-    seed: int, members: Iterable[int], times: Iterable[int], shape: Sequence[int], draw: int = 0
+    seed: int,
+    members: Iterable[int],
+    times: Iterable[int],
+    shape: Sequence[int],
+    draw: int = 0,
+    *,
+    antithetic: bool = False,
 ) -> Tensor:
     """Standard normal noise, a pure function of (seed, member, time, draw).
 
@@ -40,6 +46,8 @@ def member_noise(
         Shape of one member at one time.
     draw : int, default 0
         Number of the draw; negative ones are draws too, which no sampler makes.
+    antithetic : bool, default False
+        Members 2k and 2k + 1 have opposite noise: that of member 2k, and its negative.
 
     Returns
     -------
@@ -57,11 +65,14 @@ def member_noise(
         raise OptionError(f"Noise of {', '.join(wrong)}; expected from 0 to 2**64 - 1")
     noise = np.empty((len(members), len(times), *shape), dtype=np.float32)
     for i, member in enumerate(members):
+        opposite = antithetic and member % 2 == 1
         for j, time in enumerate(times):
-            key = np.array([seed, member], dtype=np.uint64)
+            key = np.array([seed, member - opposite], dtype=np.uint64)
             counter = np.array([0, 0, draw % WORD, time % WORD], dtype=np.uint64)
             generator = np.random.Generator(np.random.Philox(key=key, counter=counter))
             noise[i, j] = generator.standard_normal(tuple(shape), dtype=np.float32)
+        if opposite:
+            noise[i] *= -1
     return torch.from_numpy(noise)
 
 
@@ -76,17 +87,20 @@ class Noise:
         See `member_noise`.
     shape : sequence of int
         Shape of one member at one time.
+    antithetic : bool, default False
+        See `member_noise`.
     """
 
     seed: int
     members: Sequence[int]
     times: Sequence[int] | np.ndarray
     shape: Sequence[int]
+    antithetic: bool = False
 
     def start(self) -> Tensor:
         """Draw 0, which the sampler's start is made of: (member, time, *shape)."""
-        return member_noise(self.seed, self.members, self.times, self.shape)
+        return self(-1)
 
     def __call__(self, k: int) -> Tensor:
         """The sampler's k-th draw, from 0: (member, time, *shape). It is draw k + 1, so that none equals the start."""
-        return member_noise(self.seed, self.members, self.times, self.shape, k + 1)
+        return member_noise(self.seed, self.members, self.times, self.shape, k + 1, antithetic=self.antithetic)

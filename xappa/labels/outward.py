@@ -19,6 +19,7 @@ from xappa.labels.taking import Array, Fields, taken
 from xappa.labels.units import conversion, inverse, refuse_units
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear
+from xappa.vocabulary import PAIR
 
 AXES: dict[str, dict[str, str]] = {
     "member": {"standard_name": "realization", "long_name": "ensemble member", "units": "1"},
@@ -93,6 +94,13 @@ def to_dataset(
         for axis, values in coordinates.items()
     }
     return xr.Dataset(variables, coords, {"Conventions": "CF-1.11", **(attrs or {})})
+
+
+def with_pairs(ds: xr.Dataset, layout: Layout | None = None) -> xr.Dataset:
+    """A result whose members 2k and 2k + 1 were drawn with opposite noise, with the coordinate that says so."""
+    dim = (layout.member if layout else None) or "member"
+    attrs = {"long_name": "pair of members that were drawn with opposite noise", "units": "1"}
+    return ds.assign_coords({PAIR: (dim, ds[dim].values // 2, attrs)})
 
 
 def _written(layout: Layout | None, wanted: Wanted) -> dict[str, Notation]:

@@ -68,7 +68,7 @@ class Pieces:
         hours = plan.times[first:last].astype("datetime64[h]").astype("i8")
         # A later piece sees times of the one before again, and must not see their noise again.
         seed = plan.seed if not self.guided else _derived(plan.seed, len(self.guided))
-        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape)
+        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self._antithetic)
         white = noise.start().to(model.device)
         if start is None:
             schedule: Callable[[Tensor], Tensor] = model.schedule
@@ -120,7 +120,9 @@ class Pieces:
         hours = times.astype("datetime64[h]").astype("i8").tolist()
 
         def perturbing(k: int) -> Tensor:
-            return member_noise(plan.seed, self.members, hours, model.latent_shape, STATES + k).to(model.device)
+            draw, opposite = STATES + k, self._antithetic
+            drawn = member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
+            return drawn.to(model.device)
 
         found = [part.observation(start, length, perturbing) for part in known]
         inside = None if plan.stencil is None or not observed else plan.stencil.window(start, length)
@@ -134,14 +136,18 @@ class Pieces:
         plan = self.plan
         if plan.stencil is None:
             raise ValueError("no reports")
-        size = 1 + int(np.max(plan.stencil.observation))
+        shape = (len(plan.stencil.names), 1 + int(np.max(plan.stencil.observation)))
         codes = np.array([plan.stencil.names.index(name) for name in rows.names], int)[rows.variable]
 
         def noise(k: int) -> Tensor:
-            drawn = member_noise(plan.seed, self.members, [0], (len(plan.stencil.names), size), REPORTS + k)  # type: ignore[union-attr]
+            drawn = member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self._antithetic)
             return drawn[:, 0, codes, rows.observation].to(self.model.device)
 
         return noise
+
+    @property
+    def _antithetic(self) -> bool:
+        return getattr(self.plan.sampler, "antithetic", False)
 
     @cached_property
     def _evaluations(self) -> Evaluations:

@@ -187,7 +187,8 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
         fields = torch.cat([torch.cat(row, 1) for row in rows])
     if plan.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")
-        noise = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING)
+        opposite = getattr(plan.sampler, "antithetic", False)
+        noise = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING, antithetic=opposite)
         fields = fields + torch.from_numpy(correlated(noise.numpy(), model.statistics) * model.error)
     values = model.physical(fields.numpy(), times)
     if plan.clip:

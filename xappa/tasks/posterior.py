@@ -15,7 +15,7 @@ from xappa.background import Fields
 from xappa.errors import choose
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
-from xappa.labels import Wanted, surface_height, to_dataset, wanted
+from xappa.labels import Wanted, surface_height, to_dataset, wanted, with_pairs
 from xappa.models.registry import load
 from xappa.observations import read_observations
 from xappa.observations.errors_table import with_errors
@@ -262,6 +262,8 @@ def run(
     attrs |= {} if streamed is None else streamed.provenance()
     kept = trajectory[selection]
     result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs)
+    if getattr(plan.sampler, "antithetic", False):
+        result = with_pairs(result, task.layout)
     return GRIDS[task.grid](result, task.ds)
 
 

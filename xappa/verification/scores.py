@@ -7,13 +7,15 @@ alike in every score of one comparison.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import itertools
+from collections.abc import Callable, Hashable, Iterable
 
 import numpy as np
 import xarray as xr
 from scipy.special import ndtr
 
 from xappa.errors import DatasetError
+from xappa.vocabulary import PAIR
 
 Dims = Hashable | Iterable[Hashable] | None
 
@@ -126,10 +128,12 @@ def spread(
     weights: xr.DataArray | None = None,
     member: str = "member",
 ) -> xr.DataArray:
-    """Root of the mean ensemble variance (divisor M - 1); missing for a single member, which has none."""
-    if forecast.sizes.get(member, 1) < 2:
-        return mean(_centre(_double(forecast), member), dim, weights) * np.nan
-    return mean(_double(forecast).var(member, ddof=1, skipna=False), dim, weights) ** 0.5
+    """Root of the mean ensemble variance; missing for a single member, which has none.
+
+    The variance is half the mean square of the differences of two members, which is the usual one, with divisor
+    M - 1. Members of an antithetic pair are not independent of each other: their difference is left out.
+    """
+    return mean(_variance(_double(forecast), member), dim, weights) ** 0.5
 
 
 def spread_skill(
@@ -140,25 +144,42 @@ def spread_skill(
     weights: xr.DataArray | None = None,
     member: str = "member",
 ) -> xr.DataArray:
-    """Spread-skill ratio ``sqrt((M + 1) / M) spread / rmse``: 1 if calibrated, below 1 if overconfident.
+    """Spread-skill ratio, `expected` over rmse: 1 if calibrated, below 1 if overconfident.
 
-    Where truth and members are exchangeable, ``E (mean - truth)^2 = (M + 1) / M E spread^2``. Spread and error are
-    averaged over the same points. Missing for a single member, whose spread is unknown. Parameters as in `rmse`.
+    Expected and true error are averaged over the same points. Missing for a single member, whose spread is unknown.
+    Parameters as in `rmse`.
+    """
+    forecast, truth = _pair(forecast, truth, member)
+    known = forecast.where(truth.notnull())
+    error = rmse(forecast, truth, dim, weights=weights, member=member)
+    return expected(known, dim, weights=weights, member=member) / error
+
+
+def expected(
+    forecast: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: str = "member",
+) -> xr.DataArray:
+    """Root mean square error that the mean of a calibrated ensemble of this size has; missing for a single member.
+
+    Where truth and members are exchangeable, ``E (mean - truth)^2 = (M + 1) / M E spread^2``. Where members are in
+    antithetic pairs, their mean has less noise, by the covariance of both in a pair.
 
     References
     ----------
     Fortin et al. (2014), Why should ensemble spread match the RMSE of the ensemble mean?, J. Hydrometeor. 15,
     https://doi.org/10.1175/JHM-D-14-0008.1
     """
-    forecast, truth = _pair(forecast, truth, member)
-    known = forecast.where(truth.notnull())
-    error = rmse(forecast, truth, dim, weights=weights, member=member)
-    return finite_factor(forecast.sizes.get(member, 1)) * spread(known, dim, weights=weights, member=member) / error
-
-
-def finite_factor(members: int) -> float:
-    """``sqrt((M + 1) / M)``: error of the mean of M members over their spread, if they are calibrated."""
-    return float(np.sqrt((members + 1) / members))
+    forecast = _double(forecast)
+    members, pairs = forecast.sizes.get(member, 1), _pairs(forecast, member)
+    variance = _variance(forecast, member)
+    square = (members + 1) / members * variance
+    if pairs:
+        covariance = pairs * variance - _apart(forecast, member, np.square) / 2
+        square = square + 2 * covariance / members**2
+    return mean(square, dim, weights) ** 0.5
 
 
 def crps(
@@ -173,7 +194,8 @@ def crps(
 
     ``mean_i |x_i - y| - sum_ij |x_i - x_j| / (2 M (M - 1))``, whose expectation is that of an ensemble without limit.
     The double sum is ``2 sum_k (2 k - M - 1) x_(k)`` over the sorted members. For a single member the second term
-    does not exist, and the score is the mean absolute error. Parameters as in `rmse`.
+    does not exist, and the score is the mean absolute error. Members of an antithetic pair are not independent of each
+    other: their difference is left out of the sum and of the number of its terms. Parameters as in `rmse`.
 
     References
     ----------
@@ -185,9 +207,14 @@ def crps(
         return mean(abs(error), dim, weights)
     if error.chunks is not None:
         error = error.chunk({member: -1})
+    members, pairs = error.sizes[member], _pairs(error, member)
     point = xr.apply_ufunc(
         fair_crps, error, input_core_dims=[[member]], dask="parallelized", output_dtypes=[error.dtype], keep_attrs=False
     )
+    if pairs:
+        distance = abs(error).mean(member, skipna=False) - point
+        fewer = (distance * members * (members - 1) - _apart(error, member, np.abs)) / _independent(members, pairs)
+        point = point + distance - fewer
     return mean(point, dim, weights)
 
 
@@ -216,12 +243,14 @@ def crps_dressed(
     if members < 2:
         return crps(forecast, truth, dim, weights=weights, member=member)
     point = _absolute(forecast - truth, deviation).mean(member, skipna=False)
+    dependent = set(zip(*_partners(forecast, member), strict=True))
     states = [forecast.isel({member: k}, drop=True) for k in range(members)]
-    for i in range(members):
-        for j in range(i):
-            apart = _absolute(states[i] - states[j], np.sqrt(2) * deviation)
-            point = point - apart / (members * (members - 1))
-    return mean(point, dim, weights)
+    apart = [
+        _absolute(states[i] - states[j], np.sqrt(2) * deviation)
+        for i, j in itertools.combinations(range(members), 2)
+        if (i, j) not in dependent
+    ]
+    return mean(point - sum(apart) / _independent(members, len(dependent)), dim, weights)
 
 
 def _absolute(middle: xr.DataArray, deviation: xr.DataArray) -> xr.DataArray:
@@ -238,6 +267,45 @@ def fair_crps(error: np.ndarray) -> np.ndarray:
     rank = 2 * np.arange(1, members + 1, dtype=error.dtype) - members - 1
     # The score is the same for x - y and 0 as for x and y, and sums of small numbers round less.
     return np.abs(error).mean(-1) - np.sort(error, axis=-1) @ rank / (members * (members - 1))
+
+
+def _variance(forecast: xr.DataArray, member: str) -> xr.DataArray:
+    """Half the mean square difference of two members that are independent of each other."""
+    members, pairs = forecast.sizes.get(member, 1), _pairs(forecast, member)
+    if members < 2:
+        return _centre(forecast, member) * np.nan
+    squares = members * (members - 1) * forecast.var(member, ddof=1, skipna=False)
+    return (squares - _apart(forecast, member, np.square) if pairs else squares) / _independent(members, pairs)
+
+
+def _partners(forecast: xr.DataArray, member: str) -> tuple[list[int], list[int]]:
+    """Positions of members whose noise is opposite, the first of each pair and the second."""
+    if member not in forecast.dims or PAIR not in forecast.coords:
+        return [], []
+    last: dict[int, int] = {}
+    found: list[tuple[int, int]] = []
+    for position, pair in enumerate(forecast[PAIR].values.tolist()):
+        if pair in last:
+            found.append((last[pair], position))
+        last[pair] = position
+    return [a for a, _ in found], [b for _, b in found]
+
+
+def _pairs(forecast: xr.DataArray, member: str) -> int:
+    return len(_partners(forecast, member)[0])
+
+
+def _apart(forecast: xr.DataArray, member: str, size: Callable[[xr.DataArray], xr.DataArray]) -> xr.DataArray:
+    """Sum over pairs of the size of their difference."""
+    first, second = (
+        forecast.isel({member: k}).drop_vars([member, PAIR], errors="ignore") for k in _partners(forecast, member)
+    )
+    return size(first - second).sum(member, skipna=False)
+
+
+def _independent(members: int, pairs: int) -> float:
+    """Number of ordered choices of two members that are independent of each other; NaN if there is none."""
+    return members * (members - 1) - 2 * pairs or np.nan
 
 
 def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: str) -> tuple[xr.DataArray, xr.DataArray]:

@@ -26,8 +26,7 @@ def _error(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
 
 def _expected(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
     """What the error of a calibrated ensemble's mean would be, against reports with errors of their own."""
-    factor = scores.finite_factor(forecast.sizes.get("member", 1))
-    variance = (factor * scores.spread(forecast)) ** 2 + _error(forecast, pair) ** 2
+    variance = scores.expected(forecast) ** 2 + _error(forecast, pair) ** 2
     for deviation in pair.unresolved.values():
         variance = variance + scores.mean(deviation**2)
     return variance**0.5

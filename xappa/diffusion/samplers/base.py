@@ -56,11 +56,20 @@ class Sampler(ABC):
     spacing : {"schedule", "log"}
         Where the noise levels between the first and the last lie: at even steps of the schedule's time, or of
         ln sigma. Default "schedule", the official behaviour.
+    antithetic : bool
+        Members 2k and 2k + 1 are drawn with opposite noise. Each is a sample as before, and much of the noise cancels
+        in the mean of both; but they are not independent of each other. Default False.
+
+    References
+    ----------
+    Hammersley and Morton (1956), A new Monte Carlo technique: antithetic variates, Math. Proc. Camb. Phil. Soc. 52,
+    https://doi.org/10.1017/S0305004100031455
     """
 
     steps: int = 64
     final: bool = field(default=False, kw_only=True)
     spacing: str = field(default="schedule", kw_only=True)
+    antithetic: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if problems := self.problems():

@@ -34,6 +34,7 @@ class DDIM(Sampler):
     steps : int, default 64
     final : bool, default False
     spacing : {"schedule", "log"}, default "schedule"
+    antithetic : bool, default False
         See `Sampler`.
     """
 

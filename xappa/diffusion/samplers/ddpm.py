@@ -30,6 +30,7 @@ class DDPM(Sampler):
     steps : int, default 64
     final : bool, default False
     spacing : {"schedule", "log"}, default "schedule"
+    antithetic : bool, default False
         See `Sampler`.
     """
 

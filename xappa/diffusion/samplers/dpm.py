@@ -35,6 +35,7 @@ class DPM(Sampler):
     ----------
     steps : int, default 12
     final : bool, default False
+    antithetic : bool, default False
         See `Sampler`.
     spacing : {"schedule", "log"}, default "log"
         See `Sampler`. The extrapolation is in the logarithm of sigma, and does best where steps are even in it.

@@ -35,6 +35,7 @@ class LMS(Sampler):
         Derivatives that are remembered; 1 is `DDIM`.
     final : bool, default False
     spacing : {"schedule", "log"}, default "schedule"
+    antithetic : bool, default False
         See `Sampler`.
     """
 

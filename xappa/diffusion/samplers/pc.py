@@ -37,6 +37,7 @@ class PC(Sampler):
         Their size.
     final : bool, default False
     spacing : {"schedule", "log"}, default "schedule"
+    antithetic : bool, default False
         See `Sampler`.
     """
 

@@ -39,6 +39,7 @@ class Rewind(Sampler):
         level.
     final : bool, default False
     spacing : {"schedule", "log"}, default "schedule"
+    antithetic : bool, default False
         See `Sampler`.
     """
 
