@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from xappa.errors import IntegrityError, ModelError
 from xappa.models.climatology import Climatology, annual_basis, diurnal_basis
 from xappa.models.directory import read_model
 from xappa.training import autoencoder, data, loop, prior
-from xappa.training.config import Recipe, read_config
+from xappa.training.config import Optimisation, Recipe, read_config
 from xappa.training.loop import averaged_weights
 
 
@@ -99,6 +100,39 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
     again = averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
     for key, value in averaged_weights(work / "autoencoder.pt", recipe.autoencoder.training).items():
         assert torch.equal(value, again[key]), key
+
+
+def test_the_learning_rate_begins_anew_where_it_is_told_to() -> None:
+    once = Optimisation(steps=40, rate=1.0, warmup=4)
+    twice = Optimisation(steps=100, restart=40, rate=1.0, warmup=4)
+    first = [loop.learning_rate(once, step) for step in range(40)]
+    assert first[0] == pytest.approx(0.25, abs=0.01) and first[-1] < 0.01
+    assert [loop.learning_rate(twice, step) for step in range(40)] == first
+    again = [loop.learning_rate(twice, step) for step in range(40, 100)]
+    alone = Optimisation(steps=60, rate=1.0, warmup=4)
+    assert again == [loop.learning_rate(alone, step) for step in range(60)]
+
+
+def test_a_training_that_has_ended_is_made_longer(recipe: Recipe, tmp_path: Path) -> None:
+    longer = replace(recipe.denoiser.training, steps=recipe.denoiser.training.steps + 3)
+    longer = replace(longer, restart=recipe.denoiser.training.steps)
+    checkpoint = tmp_path / "network.pt"
+
+    def train(config: Optimisation) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        network = torch.nn.Linear(3, 1)
+
+        def loss(step: int, generator: torch.Generator) -> torch.Tensor:
+            return (network(torch.randn(8, 3, generator=generator)) - 1).square().mean()
+
+        loop.fit(network, loss, config, checkpoint, seed=0)
+        return averaged_weights(checkpoint, config)
+
+    train(recipe.denoiser.training)
+    found = train(longer)
+    checkpoint.unlink()
+    expected = train(longer)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_the_model_directory_is_read_back(work: Path, recipe: Recipe) -> None:
