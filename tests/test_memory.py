@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -118,3 +121,27 @@ def test_amounts_of_memory(text, expected):
 def test_no_amount_of_memory(wrong):
     with pytest.raises(OptionError, match="memory="):
         choose_memory(wrong)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has malloc_trim")
+def test_memory_that_was_freed_goes_back_to_the_system() -> None:
+    code = """
+from pathlib import Path
+from xappa.streaming.devices import trim
+
+def resident():
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1e3
+
+blocks = [bytes(2000) for _ in range(60_000)]
+last = bytes(2000)  # holds the end of the heap in its place
+before = resident()
+del blocks
+freed = resident()
+trim()
+print(before - freed, freed - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    unasked, asked = map(float, done.stdout.split())
+    assert unasked < 20
+    assert asked > 80

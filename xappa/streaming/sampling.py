@@ -16,7 +16,7 @@ from xappa.models.reconstruction import correlated
 from xappa.models.registry import load
 from xappa.streaming.cache import Cache
 from xappa.streaming.cost.budget import divide
-from xappa.streaming.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock
+from xappa.streaming.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock, trim
 from xappa.streaming.given import held, warm_start
 from xappa.streaming.halving import Needs, in_halves
 from xappa.streaming.learned import side_by_side
@@ -142,6 +142,7 @@ def _sample(
     with lock(model.device):
         key = (model.digest, str(model.device), len(plan.times))
         parts = in_halves(some, len(members), key, Needs(model, plan), division.members)
+    trim()
     return parts[0] if len(parts) == 1 else side_by_side(parts)
 
 
