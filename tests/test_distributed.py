@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 import threading
@@ -20,6 +21,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from tqdm import tqdm
 
 import xappa
 from tests.faulty import Faulty
@@ -148,8 +150,39 @@ def test_a_worker_that_is_killed_while_a_store_is_written(client, analyse, expec
         xappa.to_zarr(faulty, tmp_path / "a.zarr", progress=True)
     struck(tmp_path)
     same(xr.open_zarr(tmp_path / "a.zarr").compute(scheduler="synchronous"), expected)
-    assert "writing a.zarr: 100%" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "writing a.zarr: 100%" in shown
+    assert re.search(r"tasks in hand: .*sampling \d/\d", shown)
     client.wait_for_workers(2, timeout=60)
+
+
+def test_regions_of_one_batch_on_two_workers_are_sampled_once(client, analyse, tmp_path) -> None:
+    def count(folder: str | None) -> None:
+        import uuid
+
+        from xappa.streaming import sampling
+
+        own = getattr(sampling, "_own_sample", sampling._sample)
+        sampling._own_sample, sampling._sample = own, own
+        sampling._CACHE.clear()
+
+        def counted(*args):
+            Path(folder, uuid.uuid4().hex).touch()
+            time.sleep(1)  # the other worker could begin as well
+            return own(*args)
+
+        if folder is not None:
+            sampling._sample = counted
+
+    (tmp_path / "calls").mkdir()
+    client.wait_for_workers(2, timeout=60)
+    client.run(count, str(tmp_path / "calls"))
+    try:
+        with client.as_current():
+            xappa.to_zarr(analyse(seed=5), tmp_path / "a.zarr", chunks={"time": 1}, progress=False)
+    finally:
+        client.run(count, None)
+    assert len(list((tmp_path / "calls").iterdir())) == 2, "two batches"
 
 
 def test_a_task_that_raises_once(client, analyse, expected, tmp_path) -> None:
@@ -206,7 +239,7 @@ def test_a_store_is_finished_after_its_client_was_closed(client, analyse, expect
     def write() -> None:
         try:
             with own.as_current():
-                xappa.to_zarr(faulty, store, progress=False)
+                xappa.to_zarr(faulty, store, progress=True)
         except BaseException as error:  # noqa: BLE001 (CancelledError is none of Exception)
             errors.append(error)
 
@@ -218,6 +251,7 @@ def test_a_store_is_finished_after_its_client_was_closed(client, analyse, expect
     assert not writing.is_alive()
     assert isinstance(errors[0], ClusterError), errors
     assert "the same call goes on" in str(errors[0])
+    assert not [bar for bar in tqdm._instances if not bar.disable], "no bar is left hanging"
     (tmp_path / "go").touch()
     with client.as_current():
         xappa.to_zarr(faulty, store, progress=False)

@@ -70,6 +70,16 @@ def test_unknown_variables_are_counted_and_all_of_them_refused():
         read_observations(frame().rename(columns={"t2m": "temprature"}))
 
 
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_rows_without_a_variable_are_counted(missing):
+    table = frame(4).rename(columns={"t2m": "observation"}).assign(variable=[T, missing, "nonsense", "nonsense"])
+    obs = read_observations(table)
+    assert obs.sizes["obs"] == 1
+    unknown = json.loads(obs.attrs["unknown_variables"])
+    assert unknown["nonsense"] == 2
+    assert sum(unknown.values()) == 3
+
+
 def test_two_names_of_one_quantity():
     with pytest.raises(ObservationError, match=r"2m_temperature \(t2m, tas\).*rename="):
         read_observations(frame(tas=281.0))

@@ -290,6 +290,28 @@ class TestWindows:
         assert len(calls) == 7, "midnight to 03 UTC, and five windows of six hours and one of three"
         assert (expected[f"{T}_flag"] == Flag.BACKGROUND_CHECK).sum() == 20
 
+    @pytest.mark.parametrize("fields", [False, True])
+    def test_flags_do_not_depend_on_what_is_judged_together(self, tiny_model, monkeypatch, rng, fields):
+        """All windows, or one after the other; with mean states of all times, or of two at a time."""
+        size = 300
+        time = np.sort(rng.integers(0, 24 * 3600, size)) * np.timedelta64(1, "s") + np.datetime64("2001-03-13", "us")
+        places = {"lat": rng.uniform(40, 48, size), "lon": rng.uniform(0, 8, size)}
+        station = np.where(rng.random(size) < 0.2, "", [f"s{i % 90}" for i in range(size)])
+        obs = reports(**{T: rng.normal(280.0, 4.0, size)}, time=time, station=station, **places)
+        obs = with_errors(obs, {T: 1.0})
+        obs[f"{T}_error"][::7] = np.nan
+        background = None
+        if fields:
+            ds = xappa.template("2001-03-13T00", "2001-03-14T00", model=tiny_model)
+            background = ds.appa.sample(model=tiny_model, members=3, steps=2, seed=0)[[T]].compute()
+        quality = Quality(background=3.0, buddies=2.0)
+        together = xappa.quality_control(obs, quality, model=tiny_model, background=background)
+        monkeypatch.setattr("xappa.observations.quality.windows.AT_ONCE", 1)
+        monkeypatch.setattr("xappa.tasks.quality.STATES_BYTES", 1)
+        alone = xappa.quality_control(obs, quality, model=tiny_model, background=background)
+        xr.testing.assert_identical(together, alone)
+        assert {Flag.GOOD, Flag.BACKGROUND_CHECK, Flag.BUDDY_CHECK} <= set(flagged(together))
+
     def test_reports_without_a_time_keep_their_flag(self, obs):
         obs = obs.assign_coords(time=obs.time.where(np.arange(600) % 100 != 5))
         for form in (obs, obs.chunk(obs=50)):

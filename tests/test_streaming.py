@@ -115,6 +115,16 @@ class TestGraphs:
         dense = ds.appa.assimilate(many, quality="none", **options)["temperature"].data.dask
         assert len(dict(dense)) == count(chunks=1)
 
+    def test_sampling_keeps_its_key_where_one_chunk_alone_needs_it(self, tiny_model) -> None:
+        """Or two computes at the same time, on two workers, would be two samplings for the scheduler."""
+        found = analysis(tiny_model, chunks={"member": 3})[["2m_temperature"]]
+        keys = []
+        for member in (0, 1):
+            (one,) = dask.optimize(found.isel(member=[member], time=[0]))
+            keys.append({key for key in one.__dask_graph__() if str(key).startswith("xappa-sample-")})
+        assert len(keys[0]) == 1
+        assert keys[0] == keys[1]
+
     def test_chunks_that_cannot_be_honoured(self, tiny_model) -> None:
         with pytest.raises(xappa.errors.OptionError, match="'latitude' cannot be split"):
             analysis(tiny_model, chunks={"latitude": 4})

@@ -6,10 +6,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -19,6 +21,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from tqdm import tqdm
 
 import xappa
 from xappa.errors import DatasetError, OptionError, StoreError
@@ -27,6 +30,7 @@ from xappa.streaming import sampling
 from xappa.streaming.store import encoding
 from xappa.streaming.store import places as stores
 from xappa.streaming.store.places import place_of
+from xappa.streaming.store.progress import watched
 from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -418,6 +422,78 @@ class TestElsewhere:
         (tmp_path / "a.zarr" / "temperature" / "c" / "1" / "0" / "0" / "0" / "0").unlink()
         xappa.to_zarr(analysis(tiny_model), tmp_path / "a.zarr", chunks={"time": 4})
         assert contents(tmp_path / "a.zarr") == contents(finished)
+
+
+class TestTasksInHand:
+    """The second line, with a distributed client."""
+
+    @pytest.fixture
+    def client(self):
+        distributed = pytest.importorskip(
+            "distributed", reason="distributed is not installed: pip install 'xappa[distributed]'"
+        )
+        with (
+            distributed.LocalCluster(
+                n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=0
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+
+    @pytest.fixture
+    def listening(self, client, monkeypatch) -> list:
+        """What has listened to the scheduler; sampling waits until it has drawn."""
+        from xappa.streaming.store import in_hand
+
+        drawn, made, begun = threading.Event(), [], in_hand._Progress.__init__
+        draw, sampled = in_hand.InHand.draw, sampling._sample
+        monkeypatch.setattr(in_hand._Progress, "__init__", lambda self, *a: made.append(self) or begun(self, *a))
+        monkeypatch.setattr(in_hand.InHand, "draw", lambda self, *counts: draw(self, *counts) or drawn.set())
+        monkeypatch.setattr(sampling, "_sample", lambda *args: drawn.wait(60) and sampled(*args))
+        sampling._CACHE.clear()
+        return made
+
+    def test_it_is_shown_and_leaves_nothing_behind(self, client, listening, tiny_model, tmp_path, capsys) -> None:
+        found = analysis(tiny_model, last="2001-03-13T18")
+        threads = {thread.name for thread in threading.enumerate()}
+        xappa.to_zarr(found, tmp_path / "a.zarr", chunks={"time": 1}, progress=True)
+        shown = capsys.readouterr().err
+        assert re.search(r"writing a.zarr: 100%.* 12/12 \[", shown)
+        assert re.search(r"writing a.zarr: +[1-9]\d?%.*<\d\d:\d\d", shown), "the time left"
+        assert re.search(r"tasks in hand: .*/\d+ \[00:0\d, sampling 0/\d, decoding 0/\d\]", shown)
+        self._require_nothing_left(client, listening)
+        more = {thread.name for thread in threading.enumerate()} - threads
+        assert not [name for name in more if "progress" in name.lower() or "tqdm" in name.lower()]
+
+    def test_it_goes_when_a_task_fails(self, client, listening, tiny_model, tmp_path, monkeypatch) -> None:
+        def fail(*args):
+            raise ValueError("a region that cannot be written")
+
+        monkeypatch.setattr(Writer, "__call__", fail)
+        with pytest.raises(ValueError, match="cannot be written"):
+            xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18"), tmp_path / "a.zarr", progress=True)
+        self._require_nothing_left(client, listening)
+
+    def _require_nothing_left(self, client, listening) -> None:
+        assert listening
+        assert all(progress.comm.closed() for progress in listening)
+        assert not [bar for bar in tqdm._instances if not bar.disable]
+        end = time.monotonic() + 30
+        while plugins := [name for name in client.cluster.scheduler.plugins if "progress" in name]:
+            assert time.monotonic() < end, plugins
+            time.sleep(0.05)
+
+    def test_it_is_not_shown_unasked(self, client, tiny_model, tmp_path, capsys, monkeypatch) -> None:
+        from xappa.streaming.store import in_hand
+
+        monkeypatch.setattr(in_hand, "InHand", lambda client: pytest.fail("it listens"))
+        xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18"), tmp_path / "a.zarr", progress=False)
+        assert capsys.readouterr().err == ""
+
+    def test_workers_show_no_bars_of_their_own(self, client, monkeypatch) -> None:
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        assert watched()
+        assert not client.submit(watched).result()
 
 
 def test_the_bar_shows_the_time_left(tiny_model, tmp_path, capsys) -> None:

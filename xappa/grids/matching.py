@@ -32,10 +32,18 @@ def positions(
     if not x.size or not y.size:
         return None
     tolerance = 0.01 * np.abs(np.diff(np.sort(y))).min() if y.size > 1 else 1e-3
-    away = np.abs(x[:, None] - y[None])
+    # The nearest is among a few on either side in a sorted list, which for long axes is far less than all pairs.
+    along, wanted = (y, x) if period is None else (y % period, x % period)
+    order = np.argsort(along, kind="stable")
+    place = np.searchsorted(along[order], wanted)[:, None] + np.arange(-2, 2)
+    place = np.clip(place, 0, y.size - 1) if period is None else place % y.size
+    near = np.sort(order[place], axis=1)
+    away = np.abs(x[:, None] - y[near])
     if period is not None:
         away = np.minimum(away % period, -away % period)
-    return away.argmin(axis=1) if (away.min(axis=1) <= tolerance).all() else None
+    nearest = away.argmin(axis=1)[:, None]
+    found = np.take_along_axis(near, nearest, axis=1)[:, 0]
+    return found if (np.take_along_axis(away, nearest, axis=1) <= tolerance).all() else None
 
 
 def output_rows(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ TIDY: dict[str, tuple[str, ...]] = {
     "units": ("units", "unit"),
 }
 
+NAMELESS = "(no name)"
+"""What rows without a variable's name are counted under."""
+
 
 def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
     """Columns of a tidy table by their role, or None if it is not one."""
@@ -35,54 +38,73 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     """Observations from a tidy table; parameters and errors as in `frames.from_frame`."""
     others = [column for column in frame.columns if column not in roles.values()]
     places, used = columns.coordinates(frame, others, naming)
-    names = frame[roles["variable"]].astype(str)
-    meanings = names.map({name: naming.quantity(name) or naming.own(name) for name in names.unique()})
-    known = meanings.notna().to_numpy()
-    unknown = {str(name): int(count) for name, count in names[~known].value_counts().items()}
-    require_quantities(meanings[known].unique(), unknown)
+    code, names = _coded(frame[roles["variable"]].astype(str))
+    meanings = [naming.quantity(name) or naming.own(name) for name in names]
+    # Names are looked at once, rows by their number; the last is that of rows without a name.
+    known = np.array([*(meaning is not None for meaning in meanings), False])[code]
+    unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
+    unknown |= {NAMELESS: int((code < 0).sum())} if (code < 0).any() else {}
+    quantities = list(dict.fromkeys(meaning for meaning in meanings if meaning is not None))
+    require_quantities(quantities, unknown)
     unknown |= {str(column): int(frame[column].notna().sum()) for column in others if column not in used}
-    rows = pd.DataFrame({name: array[known] for name, array in places.items()})
-    meaning = meanings[known].to_numpy(dtype=object)
-    factor, offset, assumed, own = _units(frame[known], roles, names[known].to_numpy(dtype=object), meaning, naming)
-    report, first = _reports(rows, meaning)
+    if not known.all():
+        frame, code, places = frame[known], code[known], {name: array[known] for name, array in places.items()}
+    factor, offset, assumed, own = _units(frame, roles, code, names, meanings, naming)
+    meaning = np.array([-1 if m is None else quantities.index(m) for m in meanings])[code]
+    report, first = _reports(pd.DataFrame(places), meaning)
+    of_quantity = {name: np.flatnonzero(meaning == k) for k, name in enumerate(quantities)}
     data = {}
     unreadable = {}
     for role in ("observation", "error"):
         if role in roles:
-            given, unreadable[str(roles[role])] = columns.numbers(frame[roles[role]][known])
+            given, unreadable[str(roles[role])] = columns.numbers(frame[roles[role]])
             # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
             converted = given * factor + (offset if role == "observation" else -0.0)
-            data[role] = {
-                name: _spread(converted, report, np.flatnonzero(meaning == name), len(first))
-                for name in dict.fromkeys(meaning)
-            }
+            data[role] = {name: _spread(converted, report, rows, len(first)) for name, rows in of_quantity.items()}
     errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
-    coordinates = {name: array[known][first] for name, array in places.items()}
+    coordinates = {name: array[first] for name, array in places.items()}
     attrs = columns.notes(unknown, unreadable, assumed)
     return build(coordinates, data["observation"], errors, attrs, own=own)
 
 
+def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """Number of each row's value, -1 where it is missing, and the values in order of appearance."""
+    code, values = pd.factorize(column)
+    return code, values.tolist()
+
+
+def _counted(chosen: Sequence[str], names: Sequence[str], code: np.ndarray) -> dict[str, int]:
+    """Rows of some names, the most frequent first."""
+    counts = np.bincount(code[code >= 0], minlength=len(names))
+    found = {name: int(counts[k]) for k, name in enumerate(names) if name in chosen}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
 def _reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number of the report that each row belongs to, and the first row of each report."""
-    place = rows.groupby(list(rows.columns), dropna=False, sort=False).ngroup()
-    again = pd.DataFrame({"place": place, "meaning": meaning}).groupby(["place", "meaning"], sort=False).cumcount()
-    report = pd.DataFrame({"place": place, "again": again}).groupby(["place", "again"], sort=False).ngroup().to_numpy()
-    return report, np.unique(report, return_index=True)[1]
+    report = rows.groupby(list(rows.columns), dropna=False, sort=False).ngroup().to_numpy()
+    value = report * (int(meaning.max(initial=0)) + 1) + meaning
+    if len(pd.unique(value)) < len(value):  # some quantities come again
+        again = pd.Series(value).groupby(value, sort=False).cumcount().to_numpy()
+        report = pd.factorize(report * (int(again.max()) + 1) + again)[0]
+    return report, np.flatnonzero(np.diff(np.maximum.accumulate(report), prepend=-1))
 
 
 def _units(
-    frame: pd.DataFrame, roles: Mapping[str, Hashable], names: np.ndarray, meaning: np.ndarray, naming: Naming
+    frame: pd.DataFrame,
+    roles: Mapping[str, Hashable],
+    code: np.ndarray,
+    names: Sequence[str],
+    meanings: Sequence[str | None],
+    naming: Naming,
 ) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]]]:
     """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
-    given = frame[roles["units"]].to_numpy(dtype=object) if "units" in roles else np.full(len(frame), None)
-    rows = pd.DataFrame({"name": names, "meaning": meaning, "unit": given})
-    unit = rows["unit"].astype("string").str.strip()
-    rows["unit"] = unit.mask(unit == "")
-    kind = rows.groupby(["name", "meaning", "unit"], dropna=False, sort=False).ngroup().to_numpy()
-    kinds = rows.drop_duplicates()
+    unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
+    kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
     units, assumed = [], []
-    for name, quantity, unit in zip(kinds["name"], kinds["meaning"], kinds["unit"], strict=True):
-        found = naming.told_units(name, quantity) or (None if pd.isna(unit) else str(unit))
+    for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
+        quantity = str(meanings[name])
+        found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "") or None
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from xappa.models.model import Model
 
 DEFAULT_ERRORS = "ecmwf-like"
+STATES_BYTES = 64e6
+"""Of the mean states that are held at once when reports are compared with the climate."""
 LEAST_MEMBERS = 3
 """Members from which the spread of a background is taken; fewer say nothing of its error."""
 
@@ -167,6 +169,10 @@ class ModelBackground:
     def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
         """Mean and deviation (N,) by quantity."""
         prior = load(self.address)
+        parts = _in_groups(batch, self.spec.step, _times_at_once(prior, batch.time[:1]))
+        return _joined(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
+
+    def _found(self, prior: Model, batch: Batch) -> dict[str, tuple[Array, Array]]:
         times = _around(batch.time, self.spec.step)
         stencil = _stencil(batch, self.spec, times, prior.surface_height, prior.mask)
         if stencil is None:
@@ -197,7 +203,10 @@ class FieldBackground:
         return ("xappa.FieldBackground", dask.base.tokenize(self.fields, self.climate))
 
     def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
-        """Mean and deviation (N,) by quantity."""
+        """Mean and deviation (N,) by quantity, window by window, so that few fields are in memory."""
+        return _joined(batch, ((rows, self._found(batch.part(rows))) for rows in batch.windows()))
+
+    def _found(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
         layout = self.layout
         spec = spec_of(self.fields, layout, set(batch.value) & set(layout.names.values()) or None)
         times = np.atleast_1d(self.fields[layout.time].values)
@@ -223,6 +232,39 @@ class FieldBackground:
         climate = self.climate(batch)
         found = _by_quantity(batch, stencil, seen.mean(axis=0), np.zeros(len(stencil)))
         return {name: (mean, climate[name][1]) for name, (mean, _) in found.items() if name in climate}
+
+
+def _times_at_once(prior: Model, time: Array) -> float:
+    """Times whose mean states are held together; any number where the mean is the same at all of them."""
+    two = prior.climatology(time.astype("datetime64[s]").repeat(2))
+    return np.inf if two.strides[0] == 0 else STATES_BYTES / two[0].nbytes
+
+
+def _in_groups(batch: Batch, step: np.timedelta64, most: float) -> Iterator[slice]:
+    """Neighbouring windows whose reports lie within so many times, or one window."""
+    first = last = None
+    for rows in batch.windows():
+        if first is None or last is None:
+            first = rows
+        elif (batch.time[rows].max() - batch.time[first].min()) / step + 2 > most:
+            yield slice(first.start, last.stop)
+            first = rows
+        last = rows
+    if first is not None and last is not None:
+        yield slice(first.start, last.stop)
+
+
+def _joined(
+    batch: Batch, parts: Iterable[tuple[slice, Mapping[str, tuple[Array, Array]]]]
+) -> dict[str, tuple[Array, Array]]:
+    """Means and deviations of a batch from those of its parts."""
+    joined: dict[str, tuple[Array, Array]] = {}
+    for rows, found in parts:
+        for name, columns in found.items():
+            whole = joined.setdefault(name, (np.full(len(batch), np.nan), np.full(len(batch), np.nan)))
+            for values, column in zip(whole, columns, strict=True):
+                values[rows] = column
+    return joined
 
 
 def _around(time: Array, step: np.timedelta64) -> Array:

@@ -1,10 +1,11 @@
-"""Reports of one window of time as arrays: what the checks see."""
+"""Reports of some windows of time as arrays: what the checks see."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,9 @@ Array = np.ndarray
 
 EARTH_RADIUS = 6371.0
 """Mean radius, km."""
+
+APART = 16.0
+"""Between neighbouring windows, where reports are sought on the unit sphere: more than any distance there."""
 
 
 @dataclass
@@ -35,6 +39,8 @@ class Batch:
         By quantity.
     pairs : tuple of pairs of str
         Quantities that are components of one vector: one is not used without the other.
+    window : array of int, (N,), optional
+        Number of the window of each, ascending; reports of different windows are not compared. Default: all in one.
     """
 
     time: Array
@@ -49,6 +55,11 @@ class Batch:
     error: dict[str, Array]
     flag: dict[str, Array]
     pairs: tuple[tuple[str, str], ...] = ()
+    window: Array = field(default_factory=lambda: np.zeros(0, int))
+
+    def __post_init__(self) -> None:
+        if not len(self.window):
+            self.window = np.zeros(len(self.time), int)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -60,8 +71,34 @@ class Batch:
 
     @cached_property
     def seconds(self) -> Array:
-        """Time since the first report, s (N,)."""
-        return (self.time - self.time.min()) / np.timedelta64(1, "s")
+        """Time since the first report of its window, s (N,)."""
+        first = self._spread(np.minimum.reduceat(self.time, self._starts))
+        return (self.time - first) / np.timedelta64(1, "s")
+
+    @cached_property
+    def _starts(self) -> Array:
+        """Where windows begin."""
+        return np.concatenate([[0], np.flatnonzero(np.diff(self.window)) + 1])
+
+    def _spread(self, by_window: Array) -> Array:
+        return np.repeat(by_window, np.diff([*self._starts, len(self)]))
+
+    def anywhere(self, mask: Array) -> Array:
+        """Whether a mask holds for any report of each one's window: bool (N,)."""
+        return self._spread(np.logical_or.reduceat(mask, self._starts))
+
+    def windows(self) -> Iterator[slice]:
+        """Where the reports of each window are."""
+        for first, last in zip(self._starts, [*self._starts[1:], len(self)], strict=True):
+            yield slice(int(first), int(last))
+
+    def part(self, rows: slice) -> Batch:
+        """Some of the reports; what is rejected there is rejected here."""
+        columns = ("time", "latitude", "longitude", "altitude", "level", "station", "source", "kind", "window")
+        cut: dict[str, Any] = {name: getattr(self, name)[rows] for name in columns}
+        for name in ("value", "error", "flag"):
+            cut[name] = {quantity: values[rows] for quantity, values in getattr(self, name).items()}
+        return replace(self, **cut)
 
     def good(self, name: str) -> Array:
         """Reports of a quantity that are there and not rejected: bool (N,)."""

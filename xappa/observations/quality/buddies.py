@@ -26,11 +26,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 
 from xappa.observations.flags import Flag
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import EARTH_RADIUS, Array, Batch, chord
+from xappa.observations.quality.batch import APART, EARTH_RADIUS, Array, Batch, chord
 from xappa.observations.quality.options import Quality
 
 NEIGHBOURS = 8
@@ -75,16 +76,13 @@ def comparable(name: str) -> bool:
 
 
 def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, quality: Quality) -> Array:
-    departure, deviation = batch.value[name].copy(), np.zeros(len(batch))
+    departure, deviation = _at_one_height(batch, name), np.zeros(len(batch))
     if found is not None:
         known = np.isfinite(found[0]) & np.isfinite(found[1])
-        if known.any():
-            departure = departure - np.where(known, found[0], np.nan)
-            deviation = np.where(known, found[1], 0.0)
-    elif name == "2m_temperature":
-        departure = departure + LAPSE_RATE * np.nan_to_num(batch.altitude)
-    elif name == "surface_pressure":
-        departure = departure - standard_pressure(batch.altitude)
+        # A background that knows nothing of a window leaves its values to be compared as they are.
+        told = batch.anywhere(known)
+        departure = np.where(told, batch.value[name] - np.where(known, found[0], np.nan), departure)
+        deviation = np.where(told & known, found[1], 0.0)
     usable = batch.good(name) & np.isfinite(departure) & np.isfinite(batch.place).all(axis=1)
     wrong = np.zeros(len(batch), bool)
     level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
@@ -92,6 +90,15 @@ def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, qu
         if len(rows) > quality.least:
             wrong[rows] = _decide(batch, name, rows, departure, deviation, quality)
     return wrong
+
+
+def _at_one_height(batch: Batch, name: str) -> Array:
+    """Values that neighbours have in common, whatever their heights."""
+    if name == "2m_temperature":
+        return batch.value[name] + LAPSE_RATE * np.nan_to_num(batch.altitude)
+    if name == "surface_pressure":
+        return batch.value[name] - standard_pressure(batch.altitude)
+    return batch.value[name].copy()
 
 
 def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
@@ -102,8 +109,7 @@ def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
 
 def _decide(batch: Batch, name: str, rows: Array, departure: Array, deviation: Array, quality: Quality) -> Array:
     """Which of the reports `rows`, all on one level, are contradicted."""
-    error = batch.error[name][rows]
-    error = np.where(np.isfinite(error), error, np.nanmedian(error) if np.isfinite(error).any() else 0.0)
+    error = _filled(batch.error[name][rows], batch.window[rows])
     values = departure[rows], error, deviation[rows]
     around = _Neighbourhood(batch, rows, quality.radius)
     suspect = np.zeros(len(rows), bool)
@@ -114,6 +120,15 @@ def _decide(batch: Batch, name: str, rows: Array, departure: Array, deviation: A
         if not suspect.any():
             break
     return suspect
+
+
+def _filled(error: Array, window: Array) -> Array:
+    """Errors; where they are not known, the median of the window's, or 0 if it has none."""
+    known = np.isfinite(error)
+    if known.all():
+        return error
+    median = pd.Series(np.where(known, error, np.nan)).groupby(window).transform("median").fillna(0.0)
+    return np.where(known, error, median)
 
 
 def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, distance: Array, quality: Quality) -> Array:
@@ -138,31 +153,38 @@ def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, dista
 
 
 class _Neighbourhood:
-    """The nearest reports of other stations, in space and time together."""
+    """The nearest reports of other stations, in space and time together, of the same window."""
 
     def __init__(self, batch: Batch, rows: Array, radius: float) -> None:
         time = batch.seconds[rows] / _SLOT * chord(_DRIFT)
-        self.places, self.station = np.column_stack([batch.place[rows], time]), batch.station[rows]
+        far = APART * batch.window[rows]
+        self.places, self.station = np.column_stack([batch.place[rows], time, far]), batch.station[rows]
         self.pool, self.reach = _pool(batch, rows), chord(radius)
         self.tree = cKDTree(self.places[self.pool])
 
     def __call__(self, block: Array, trusted: Array) -> tuple[Array, Array]:
         """Positions of the neighbours of each report of a block, nearest first, -1 where none, and their distances."""
         most = np.arange(1, min(_CANDIDATES, len(self.pool)) + 1)
-        _, index = self.tree.query(self.places[block], k=most, distance_upper_bound=self.reach)
+        away, index = self.tree.query(self.places[block], k=most, distance_upper_bound=self.reach)
         near = np.append(self.pool, -1)[index]
+        # Of those that are equally far, the first; the tree's own order changes with what else is in it.
+        order = np.lexsort((near, away), axis=1)
+        near = np.take_along_axis(near, order, axis=1)
         own = self.station[block][:, None]
-        other = (near != block[:, None]) & ((self.station[near] != own) | (own < 0)) & trusted[near]
-        near = np.where(other, near, -1)
-        straight = np.linalg.norm(self.places[near, :3] - self.places[block, None, :3], axis=-1)
-        return near, 2 * EARTH_RADIUS * np.arcsin(np.clip(straight / 2, 0, 1))
+        other = (near >= 0) & (near != block[:, None]) & ((self.station[near] != own) | (own < 0)) & trusted[near]
+        near, distance = np.where(other, near, -1), np.full(near.shape, np.nan)
+        row, column = np.nonzero(other)
+        straight = np.linalg.norm(self.places[near[row, column], :3] - self.places[block[row], :3], axis=-1)
+        distance[row, column] = 2 * EARTH_RADIUS * np.arcsin(np.clip(straight / 2, 0, 1))
+        return near, distance
 
 
 def _pool(batch: Batch, rows: Array) -> Array:
-    """Positions in `rows` of those that may be neighbours: of a named station the first report of every hour."""
+    """Positions in `rows` of those that may be neighbours: of a named station the first of every hour of a window."""
     station = batch.station[rows]
     named = np.flatnonzero(station >= 0)
     slot = np.floor(batch.seconds[rows[named]] / _SLOT).astype(int)
-    key = station[named].astype(np.int64) * (int(slot.max(initial=0)) + 1) + slot
+    code = station[named].astype(np.int64) + (int(station.max(initial=0)) + 1) * batch.window[rows[named]]
+    key = code * (int(slot.max(initial=0)) + 1) + slot
     first = named[np.unique(key, return_index=True)[1]]
     return np.sort(np.concatenate([first, np.flatnonzero(station < 0)]))

@@ -59,7 +59,7 @@ def control(
 
 @dataclass(frozen=True)
 class Comparison:
-    """The checks of one window.
+    """The checks of windows.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xappa.observations.flags import Flag
-from xappa.observations.quality.batch import Array, Batch, chord
+from xappa.observations.quality.batch import APART, Array, Batch, chord
 from xappa.observations.quality.options import Quality
 
 _LEVEL = 0.5  # hPa
@@ -44,9 +44,9 @@ def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
     if len(placed) < 2:
         return np.empty(0, int), np.empty(0, int)
     reach = chord(quality.near_distance)
-    # One tree over space and time, so that a station's long series is no crowd.
+    # One tree over space and time, so that a station's long series is no crowd; windows lie far apart.
     time = batch.seconds[placed] / (60 * quality.near_time) * reach
-    tree = cKDTree(np.column_stack([batch.place[placed], time]))
+    tree = cKDTree(np.column_stack([batch.place[placed], time, APART * batch.window[placed]]))
     pairs = placed[tree.query_pairs(reach * (1 + 1e-9), p=np.inf, output_type="ndarray")]
     a, b = pairs.min(axis=1), pairs.max(axis=1)
     other_source = (batch.source[a] != batch.source[b]) & (batch.source[a] >= 0) & (batch.source[b] >= 0)

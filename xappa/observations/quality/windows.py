@@ -21,6 +21,9 @@ KINDS = ("period", "channel")
 
 _COORDINATES = ("latitude", "longitude", "altitude", "level")
 
+AT_ONCE = 200_000
+"""Reports beyond which windows are not judged together."""
+
 
 def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> xr.Dataset:
     """Make a check on the reports of each window.
@@ -44,13 +47,16 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> xr.Data
     order, bounds = _windows(np.asarray(obs["time"].values), window)
     columns = _columns(obs)
     lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
+    pairs = _pairs(obs)
     task = dask.delayed(_judged, pure=True) if lazy else _judged
     check = dask.delayed(check, pure=True) if lazy else check
     parts: list[Any] = []
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-        rows = order[first:last]
+    for first, last in _together(bounds, 0 if lazy else AT_ONCE):
+        rows = order[bounds[first] : bounds[last]]
         pick: Any = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 and _rising(rows) else rows
-        part = task(check, {k: v[pick] for k, v in columns.items()}, _numbers(obs, names, pick), _pairs(obs))
+        number = np.repeat(np.arange(last - first), np.diff(bounds[first : last + 1]))
+        own = {name: values[pick] for name, values in columns.items()} | {"window": number}
+        part = task(check, own, _numbers(obs, names, pick), pairs)
         parts.append(da.from_delayed(part, (len(names), len(rows)), "int8") if lazy else part)
     dated = order[: bounds[-1]]
     return _with_flags(obs, names, dated, parts, lazy)
@@ -65,6 +71,16 @@ def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
     order = np.argsort(number, kind="stable")
     inside = number[order][: len(time) - int(missing.sum())]
     return order, np.concatenate([[0], np.flatnonzero(np.diff(inside)) + 1, [len(inside)]] if len(inside) else [[0]])
+
+
+def _together(bounds: Array, most: int) -> list[tuple[int, int]]:
+    """First and last (not included) of neighbouring windows that have no more than `most` reports, or are one."""
+    found, first, windows = [], 0, len(bounds) - 1
+    while first < windows:
+        last = max(int(np.searchsorted(bounds, bounds[first] + most, side="right")) - 1, first + 1)
+        found.append((first, last))
+        first = last
+    return found
 
 
 def _rising(rows: Array) -> bool:
@@ -113,7 +129,7 @@ def _pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
 def _judged(
     check: Check, columns: dict[str, Array], numbers: dict[str, list[Any]], pairs: tuple[tuple[str, str], ...]
 ) -> Array:
-    """Flags of one window: (quantity, report)."""
+    """Flags of some windows: (quantity, report)."""
     value = {name: np.asarray(column[0], float) for name, column in numbers.items()}
     error = {
         name: np.full(len(value[name]), np.nan) if column[1] is None else np.asarray(column[1], float)

@@ -21,6 +21,7 @@ from xappa.operators.stencil import Stencil
 from xappa.streaming.graph.cutting import Cutter
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.segments import Segment, cut, pieces
+from xappa.streaming.graph.shared import Shared
 from xappa.streaming.graph.slices import slices
 from xappa.streaming.plan import Plan, overlap
 from xappa.streaming.store.progress import bar
@@ -172,7 +173,7 @@ def _sampling(
                 _layer(
                     f"xappa-sample-{token}", _sample, part, batch, token, progress, evaluations,
                     List(*(TaskRef(state.key) for state in given)), None if reading is None else TaskRef(reading.key),
-                    needs=[*given, *([] if reading is None else [reading])],
+                    needs=[*given, *([] if reading is None else [reading])], kind=Shared,
                 )
             )  # fmt: skip
     return found, parts
@@ -225,13 +226,13 @@ def _known(task: Delayed, first: int, count: int) -> Delayed:
     return _layer(name, _stretch, TaskRef(task.key), first, count, needs=[task])
 
 
-def _layer(name: str, function: Callable, *args: object, needs: Sequence[Any]) -> Delayed:
+def _layer(name: str, function: Callable, *args: object, needs: Sequence[Any], kind: type[Task] = Task) -> Delayed:
     """A task in a layer of its own.
 
     `dask.delayed` would write all tasks that it needs into one layer, and the graph of a chain would grow with its
     square.
     """
-    graph: dict[Key, Any] = {name: Task(name, function, *args)}
+    graph: dict[Key, Any] = {name: kind(name, function, *args)}
     return Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=needs))
 
 

@@ -12,6 +12,7 @@ from dask._task_spec import Task
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from xappa.streaming.cache import Cache
+from xappa.streaming.graph.shared import Shared
 from xappa.streaming.store.files import SUFFIX, Local, Remote, packed, unpacked
 from xappa.streaming.store.places import Inside
 
@@ -83,7 +84,7 @@ def _array(array: da.Array, files: Files, made: dict[str, MaterializedLayer], mo
 
 
 def _kept(key: Any, task: Task, files: Files, most: int) -> Task:
-    return Task(key, sampled_or_kept, files, most, str(key), task.func, *task.args, **task.kwargs)
+    return Shared(key, sampled_or_kept, files, most, str(key), task.func, *task.args, **task.kwargs)
 
 
 def sampled_or_kept(

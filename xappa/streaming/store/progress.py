@@ -12,8 +12,20 @@ from xappa.options import get_options
 
 
 def watched() -> bool:
-    """Whether output goes to a terminal or a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    """Whether output goes to a terminal or a notebook, and is not that of a worker, whose client shows what it does."""
+    return (sys.stderr.isatty() or "ipykernel" in sys.modules) and not _on_worker()
+
+
+def _on_worker() -> bool:
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import get_worker
+
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
 
 
 def shown(show: bool | None = None) -> bool:

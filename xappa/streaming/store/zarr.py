@@ -8,7 +8,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from xappa.streaming.graph.workers import connected, current_client, require_wor
 from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
 from xappa.streaming.store.kept import forget, keeping
 from xappa.streaming.store.places import Place, place_of, read_key, renew, write_key
-from xappa.streaming.store.progress import counting
+from xappa.streaming.store.progress import counting, shown
 from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
 
 if TYPE_CHECKING:
@@ -203,9 +204,12 @@ def _stream(job: _Job, progress: bool | None) -> None:
         {name: job.encoding[name] for name in job.ds.data_vars},
     )
     name = job.place.folder.name if job.place.folder is not None else job.place.name
-    with counting(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance:
+    with (
+        counting(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
+        closing(_computed(job, source, writer, left, progress)) as computed,
+    ):
         bytes_before, bytes_done = job.place.free(), 0.0
-        for count, size in _computed(job, source, writer, left):
+        for count, size in computed:
             advance(count)
             renew(job.place)
             if bytes_done == 0:
@@ -213,7 +217,9 @@ def _stream(job: _Job, progress: bool | None) -> None:
             bytes_done += size
 
 
-def _computed(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region]) -> Iterator[tuple[int, int]]:
+def _computed(
+    job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region], progress: bool | None
+) -> Generator[tuple[int, int], None, None]:
     """Compute and write regions; yields numbers of regions done, and their bytes."""
     client = current_client()
     tasks = _tasks(job, source, writer, left)
@@ -224,13 +230,21 @@ def _computed(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Regi
         return
     from distributed import as_completed
 
+    from xappa.streaming.store.in_hand import in_hand
+
     most = max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
-    with connected(client):
-        running = as_completed(client.compute(list(itertools.islice(tasks, most))))
+    with connected(client), in_hand(client, shown(progress)) as hand:
+        first = client.compute(list(itertools.islice(tasks, most)))
+        hand.add(*first)
+        running = as_completed(first)
+        del first  # what is done is let go
         for future in running:
             size = future.result()
+            hand.remove(future)
             for task in itertools.islice(tasks, 1):
-                running.add(client.compute(task))
+                more = client.compute(task)
+                hand.add(more)
+                running.add(more)
             yield 1, size
 
 
