@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -24,11 +27,17 @@ from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
 from xappa.operators.stencil import Stencil
-from xappa.streaming.cost.evaluation import stretches, work
+from xappa.streaming.cost import evaluation
+from xappa.streaming.cost.calibration import Pace
+from xappa.streaming.cost.evaluation import pieces, stretches, with_fewer, work
 from xappa.streaming.cost.meter import Meter
+from xappa.streaming.cost.solving import solver_steps
+from xappa.streaming.graph.diagnostics import run_of
 from xappa.streaming.plan import Plan
+from xappa.streaming.sampling import model_of
 
 ERROR = {"2m_temperature": 1.0}
+METERED_AS_IS = evaluation._metered
 COLD = {"tolerance": None, "warm_start": False}
 
 
@@ -81,6 +90,32 @@ def test_counts_of_several_members_are_those_of_the_run(tiny_model, ds):
     assert meter.flop == cost.flop
 
 
+def test_windows_with_other_numbers_of_reports_are_metered_once(tiny_model, monkeypatch):
+    """The operations are those of the run all the same; what is metered again has other times with reports."""
+    ds = xappa.template("2001-03-13T00", "2001-03-14T06", model=tiny_model)
+    rng = np.random.default_rng(0)
+    hours = np.concatenate([np.arange(6), rng.integers(0, 4, 20)]) * np.timedelta64(6, "h")
+    where = {
+        "latitude": ("obs", rng.uniform(-60, 60, 26)),
+        "longitude": ("obs", rng.uniform(0, 360, 26)),
+        "time": ("obs", np.datetime64("2001-03-13T00", "ns") + hours),
+    }
+    obs = xr.Dataset({"2m_temperature": ("obs", 285 + rng.standard_normal(26), {"units": "K"})}, where)
+    options = {"model": tiny_model, "guidance": JacobianFree(iterations=2, tolerance=None, probes=3), "seed": 0}
+    result = ds.appa.assimilate(obs, error=ERROR, steps=2, **options)
+    ((plan, _),) = run_of(result).parts
+    found = [(s.frames, s.reports) for s in stretches(model_of(plan), plan)]
+    assert len(set(found)) == 2 and len({frames for frames, _ in found}) == 1
+    metered = []
+    monkeypatch.setattr(evaluation, "_metered", lambda *a: metered.append(a) or METERED_AS_IS(*a))
+    monkeypatch.setattr(evaluation, "_KNOWN", OrderedDict())
+    cost = ds.appa.plan(obs, error=ERROR, steps=2, **options)
+    assert len([a for a in metered if a[2].reports]) == 1
+    with Meter() as meter:
+        result.compute(scheduler="synchronous")
+    assert cost.flop == meter.flop
+
+
 def test_nothing_is_sampled(tiny_model, ds, obs, monkeypatch):
     from xappa.streaming import sampling
 
@@ -111,6 +146,45 @@ def test_a_forecast_counts_its_pieces(tiny_model, ds):
     assert cost.task == "forecast"
     assert cost.times == 8
     assert cost.windows > 1
+
+
+@pytest.mark.parametrize("task", ["assimilate", "forecast"])
+def test_steps_to_a_tolerance_are_about_those_of_the_run(task):
+    """Known before from a small problem: reports of two of eight times, the prior's own estimate, states drawn."""
+    truth = xappa.tutorial.nature_run()
+    if task == "forecast":
+        result = truth.isel(time=[0]).appa.forecast("48h", steps=5, seed=0)
+    else:
+        network = xappa.platforms.stations(truth, 230, errors="speedy-twin", seed=0)
+        result = truth.appa.assimilate(truth.appa.observe(network, error="reported", seed=0), seed=0, steps=5)
+    ((plan, _),) = run_of(result).parts
+    model = model_of(plan)
+    unused = Pace(1.0, 1.0, 1.0, 0.0, False)
+    told = [solver_steps(model, piece, unused) for piece, _ in pieces(model, plan)]
+    assert len(told) == {"forecast": 2, "assimilate": 1}[task]
+    found = xappa.diagnostics(result)["iterations"].mean()
+    assert np.mean(told) == pytest.approx(float(found), rel=0.3)
+
+
+def test_fewer_reports_leave_what_is_given(tiny_model, ds, obs):
+    ((plan, _),) = run_of(ds.appa.assimilate(obs, model=tiny_model, error=ERROR, seed=0)).parts
+    model = model_of(plan)
+    (stretch,) = stretches(model, plan)
+    held = 100
+    own, fewer = with_fewer(plan, replace(stretch, reports=stretch.reports + held), 1)
+    assert (fewer.frames, fewer.reports) == (1, len(own.stencil) + held)
+    assert len(own.stencil) == (plan.stencil.time[:, 0] == plan.stencil.time.min()).sum()
+    assert with_fewer(plan, stretch, stretch.frames)[1] == stretch
+
+
+def test_steps_of_a_robust_solver_are_counted_by_system(tiny_model, ds, obs):
+    options = {"model": tiny_model, "guidance": MMPS(iterations=2, tolerance=None, huber=2.5), "steps": 2, "seed": 0}
+    result = ds.appa.assimilate(obs, error=ERROR, **options)
+    with Meter() as meter:
+        result.compute(scheduler="synchronous")
+    cost = ds.appa.plan(obs, error=ERROR, **options)
+    assert cost.flop == meter.flop
+    assert cost.iterations == float(xappa.diagnostics(result)["iterations"].mean()) == 3 * 2
 
 
 def test_it_is_shown_as_a_table(tiny_model, ds):

@@ -4,9 +4,10 @@
 
 MODEL is a model directory and WORK the folder in which ``xappa train`` prepared the nature run. Every analysis appends
 a line to ``--out``; lines that are there are not computed again. Then the table: CPU seconds a member, and scores of
-all variables relative to the reference's. The reference is measured twice: ``reference-cost`` runs a few evaluations of
-its schedule as prescribed (`tests.benchmarks.reference`), of which all take the same time; ``reference`` has the same
-numbers sooner, and is scored. One thread; times are of the processor, so that other programs matter little.
+all variables relative to those of ``--base``, the reference's by default. The reference is measured twice:
+``reference-cost`` runs a few evaluations of its schedule as prescribed (`tests.benchmarks.reference`), of which all
+take the same time; ``reference`` has the same numbers sooner, and is scored. One thread; times are of the processor, so
+that other programs matter little.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,10 @@ class Variant:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def effort(name: str) -> Variant:
-    """A tier of ``effort=``, for a model with a static prior."""
-    return Variant(choose_guidance(None, True, name), choose_sampler(None, None, name))
+def effort(name: str, static_prior: bool = True, **options: Any) -> Variant:
+    """A tier of ``effort=``, with a static prior or without one; `options` replace those of its guidance."""
+    guidance = replace(choose_guidance(None, static_prior, name), **options)
+    return Variant(guidance, choose_sampler(None, None, name))
 
 
 VARIANTS: dict[str, Variant] = {
@@ -87,6 +89,8 @@ VARIANTS: dict[str, Variant] = {
     "bfloat16": Variant(JacobianFree(tolerance=0.2), options={"precision": "bfloat16"}),
     "each time decoded once": Variant(JacobianFree(tolerance=0.2, scope="trajectory")),
     **{name: effort(name) for name in ("preview", "standard")},
+    "preview without a static prior": effort("preview", static_prior=False),
+    "standard, each time decoded once": effort("standard", scope="trajectory"),
 }
 
 
@@ -194,18 +198,22 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
                 yield result
 
 
-def table(file: Path) -> str:
-    """Cost and scores by network and variant, relative to the reference's on the same dates."""
+def table(file: Path, against: str = "reference") -> str:
+    """Cost and scores by network and variant, relative to those of one variant on the same dates.
+
+    How much faster a variant is than the reference's schedule as prescribed, or, where that was not measured, than the
+    one variant.
+    """
     found: dict[tuple, dict[str, dict[int, dict]]] = {}
     for line in file.open():
         row = json.loads(line)
         name, kind, windows, start, members = row["key"]
         found.setdefault((kind, windows, members), {}).setdefault(name, {})[start] = row
-    lines = [f"{'network':9}{'windows':9}{'variant':34}dates  CPU s  faster  solver  RMSE   CRPS   SSR    (reference)"]
+    lines = [f"{'network':9}{'windows':9}{'variant':34}dates  CPU s  faster  solver  RMSE   CRPS   SSR    ({against})"]
     for (kind, windows, _), by_name in sorted(found.items()):
         cost = by_name.pop("reference-cost", {})
-        base = by_name.get("reference", {})
-        slow = np.mean([row["seconds"] for row in cost.values()]) if cost else np.nan
+        base = by_name.get(against, {})
+        slow = np.mean([row["seconds"] for row in (cost or base).values()]) if cost or base else np.nan
         if cost:
             lines.append(f"{kind:9}{windows:<9}{'reference, as prescribed':34}{len(cost):5}  {slow:5.1f}")
             for name, text in (
@@ -247,13 +255,14 @@ def main() -> None:
     parser.add_argument("--dates", type=int, default=2)
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("posterior.jsonl"))
+    parser.add_argument("--base", choices=list(VARIANTS), default="reference", help="what scores are relative to")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for row in rows(args):
         with args.out.open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(row["key"], f"{row['seconds']:.1f} s a member", flush=True)
-    print(table(args.out))
+    print(table(args.out, args.base))
 
 
 if __name__ == "__main__":

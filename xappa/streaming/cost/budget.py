@@ -13,7 +13,7 @@ from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, Solv
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
-from xappa.streaming.cost.evaluation import Stretch, pieces, stretches, work
+from xappa.streaming.cost.evaluation import METERED, Stretch, peak, pieces, stretches
 from xappa.streaming.devices import available, kernels
 from xappa.streaming.plan import Plan
 
@@ -21,8 +21,6 @@ SHARE = 0.8
 """Of what is free, if nobody says how much may be used."""
 SURE = 0.5
 """Of the budget: where a rough bound is below, nothing is metered."""
-METERED = 2
-"""Steps of the solver that are metered; what more of them keep is known."""
 SLACK = 1.25
 """Allocators and kernels need more than the tensors."""
 GRAPH, ALONE = 800, 60
@@ -100,7 +98,7 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
 
 def need(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
     """Bytes that sampling so many members takes at the fullest, with the networks' weights."""
-    made = SLACK * work(model, plan, stretch, members, METERED).peak
+    made = SLACK * peak(model, plan, stretch, members)
     if isinstance(plan.guidance, SolverGuidance):
         made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
     # The trajectory, its derivatives and its noise, as samplers keep them.

@@ -14,20 +14,24 @@ from torch import Tensor
 from xappa.background import WarmStart
 from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
+from xappa.diffusion.guidance.solver import SolvingDenoiser
 from xappa.models.model import Model
+from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import token as token_of
-from xappa.streaming.cost.meter import Meter, Repeated, Work, measured, repeated
+from xappa.streaming.cost.meter import Meter, Repeated, Work, counted, measured, repeated
 from xappa.streaming.given import context
 from xappa.streaming.pieces import Pieces, window_starts
 from xappa.streaming.plan import Follows, Given, Plan
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 SIGMA = 0.5
+METERED = 2
+"""Steps of the solver that are metered; what more of them keep is known."""
 _KNOWN: OrderedDict[Hashable, Repeated] = OrderedDict()
 REMEMBERED = 256
 LARGE = 2**30
 """Bytes of a decoded state's graph above which nothing is done only to be metered."""
-FIELDS = ("flop", "peak", "first")
+ADDITIVE = ("flop", "first", "step")
 
 
 @dataclass(frozen=True)
@@ -94,73 +98,135 @@ def at_level(guidance: Guidance | None, iterations: int) -> Guidance | None:
     return guidance
 
 
-def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Repeated:
+def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: float = 1) -> Repeated:
     """What an evaluation of a stretch takes, for so many members and steps of the solver."""
-    key = (
-        model.digest, model.precision, model.kept, stretch.length, stretch.frames, stretch.reports,
-        token_of(at_level(plan.guidance, iterations)), members,
+    alike = _key(model, plan, stretch, members, ("alike", *_alike(plan, stretch)))
+    if alike not in _KNOWN:
+        _KNOWN[alike] = _remembered(model, plan, stretch, members, True)
+    found = _KNOWN[alike]
+    more = (iterations - 1) * found.step
+    return replace(found, flop=found.flop + more, first=found.first + more)
+
+
+def peak(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
+    """Bytes at the fullest, with `METERED` steps of the solver; found sooner than operations are."""
+    whole = _key(model, plan, stretch, members, (True, stretch.reports)) in _KNOWN
+    return _remembered(model, plan, stretch, members, whole).peak
+
+
+def _key(model: Model, plan: Plan, stretch: Stretch, members: int, about: Hashable) -> Hashable:
+    return (
+        model.digest, model.precision, model.kept, stretch.length, stretch.frames,
+        token_of(at_level(plan.guidance, 1)), members, about,
     )  # fmt: skip
+
+
+def _alike(plan: Plan, stretch: Stretch) -> tuple:
+    """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
+    if not isinstance(plan.stencil, Stencil) or plan.correlation is not None:
+        return (stretch.reports, plan.correlation is not None)
+    return ("linear", stretch.reports - len(plan.stencil.window(stretch.start, stretch.length)))
+
+
+def _remembered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+    key = _key(model, plan, stretch, members, (whole, stretch.reports))
     if key not in _KNOWN:
-        _KNOWN[key] = _work(model, plan, stretch, members, iterations)
+        _KNOWN[key] = _work(model, plan, stretch, members, whole)
         while len(_KNOWN) > REMEMBERED:
             _KNOWN.popitem(last=False)
     return _KNOWN[key]
 
 
-def _work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: int) -> Repeated:
-    plan = replace(plan, guidance=at_level(plan.guidance, iterations))
+def _work(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
     few = model.states_at_once // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
-        parts = [_with_fewer(plan, stretch, count) for count in (few, few + 1)]
+        parts = [with_fewer(plan, stretch, count) for count in (few, few + 1)]
         frames = [fewer.frames for _, fewer in parts]
         if few <= frames[0] < frames[1]:
-            one, more = (_metered(model, own, fewer, members) for own, fewer in parts)
+            one, more = (_metered(model, own, fewer, members, whole) for own, fewer in parts)
             share = (stretch.frames - frames[0]) / (frames[1] - frames[0])
-            grown = {f: getattr(one, f) + share * (getattr(more, f) - getattr(one, f)) for f in ("flop", "first")}
+            grown = {f: getattr(one, f) + share * (getattr(more, f) - getattr(one, f)) for f in ADDITIVE}
             return Repeated(peak=one.peak + share * max(more.peak - one.peak, 0.0), **grown)
-    return _metered(model, plan, stretch, members)
+    return _metered(model, plan, stretch, members, whole)
 
 
-def _with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]:
-    """The plan with what is observed at the first few times of a stretch."""
+def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]:
+    """The plan with what is reported at the first few times of a stretch."""
     rows = plan.stencil
-    if rows is None:
+    if rows is None or not stretch.frames:
         return plan, stretch
-    last = stretch.start + int(rows.window(stretch.start, stretch.length).frames[count - 1])
+    all_of_it = rows.window(stretch.start, stretch.length)
+    last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
     first_times, last_times = rows.spans()
     chosen = rows.select(np.flatnonzero((first_times >= stretch.start) & (last_times <= last)))
     own = replace(plan, stencil=chosen)
     inside = chosen.window(stretch.start, stretch.length)
-    return own, replace(stretch, frames=len(inside.frames), reports=len(inside))
+    reports = stretch.reports - len(all_of_it) + len(inside)
+    return own, replace(stretch, frames=len(inside.frames), reports=reports)
 
 
-def _metered(model: Model, plan: Plan, stretch: Stretch, members: int) -> Repeated:
-    denoise = denoiser(model, plan, stretch, tuple(range(members)))
+def _metered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+    """All of it; or only what one evaluation with `METERED` steps of the solver has at the fullest."""
     shape = (members, stretch.length, *model.latent_shape)
 
-    def evaluate() -> None:
-        x, sigma = torch.randn(shape, device=model.device), torch.tensor(SIGMA)
-        with torch.no_grad():
-            denoise(x, sigma)
+    def functions() -> list[Callable[[], None]]:
+        """The evaluation, and one with another step of the solver, where it has one."""
+        denoise = denoiser(model, plan, stretch, tuple(range(members)), 1 if whole else METERED)
+
+        def evaluate() -> None:
+            x, sigma = torch.randn(shape, device=model.device), torch.tensor(SIGMA)
+            with torch.no_grad():
+                denoise(x, sigma)
+
+        def longer() -> None:
+            steps(denoise, METERED)
+            evaluate()
+
+        return [evaluate, longer] if isinstance(denoise, SolvingDenoiser) else [evaluate]
 
     try:
-        return repeated(evaluate)
+        return repeated(*functions()) if whole else Repeated(0.0, measured(functions()[0]).peak, 0.0)
     except RuntimeError:
         # What it does depends on values: do it, where that is possible.
         if model.autoencoder.spec.graph_bytes > LARGE:
             raise
         with Meter() as meter:
-            evaluate()
-        return Repeated(meter.flop, meter.peak, meter.flop)
+            return counted(meter, *functions())
 
 
-def denoiser(model: Model, plan: Plan, stretch: Stretch, members: tuple[int, ...]) -> Denoise:
-    """The denoiser of a stretch, guided where it is observed."""
-    held = [
-        context(torch.zeros((1, len(given.frames), *model.latent_shape), device=model.device), given.frames)
-        for given in known(plan)
-    ]
+def steps(denoise: Denoise, count: int) -> None:
+    """Let a denoiser's solver make so many steps from now on, where it has one."""
+    if isinstance(denoise, SolvingDenoiser):
+        denoise.options = replace(denoise.options, iterations=count)
+
+
+def denoiser(
+    model: Model,
+    plan: Plan,
+    stretch: Stretch,
+    members: tuple[int, ...],
+    iterations: int | None = None,
+    states: Tensor | None = None,
+) -> Denoise:
+    """The denoiser of a stretch, guided where it is observed.
+
+    Parameters
+    ----------
+    model : Model
+    plan : Plan
+    stretch : Stretch
+    members : tuple of int
+    iterations : int, optional
+        Steps of the solver at every noise level; default what the plan says.
+    states : Tensor, (1, time, h, w, C), optional
+        What stands for the states that are given, at all times of the plan; default zeros.
+    """  # fmt: skip
+    if iterations is not None:
+        plan = replace(plan, guidance=at_level(plan.guidance, iterations))
+    if states is None:
+        states = torch.zeros((1, len(plan.times), *model.latent_shape), device=model.device)
+    held = [context(states[:, list(given.frames)], given.frames) for given in known(plan)]
     last = stretch.start + stretch.length
     part, guided = Pieces(model, plan, members, None).denoiser(stretch.start, last, held, True)
     return guided[0] if len(guided) == 1 else unguarded(part)

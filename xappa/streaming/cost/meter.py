@@ -63,9 +63,12 @@ class Repeated(Work):
         See `Work`; of any but the first time.
     first : float
         Operations of the first time, which prepares what later ones use.
+    step : float
+        Operations of each further step of a solver in it.
     """
 
     first: float
+    step: float = 0.0
 
 
 class Meter(TorchDispatchMode):
@@ -123,13 +126,22 @@ def measured(function: Callable[[], Any]) -> Work:
     return Work(meter.flop, meter.peak)
 
 
-def repeated(function: Callable[[], Any]) -> Repeated:
-    """What doing it again and again would take; see `measured`."""
+def repeated(function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> Repeated:
+    """What doing it again and again would take; `longer` does the same with one more step. See `measured`."""
     with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
-        function()
-        first = meter.flop
-        function()
-    return Repeated(meter.flop - first, meter.peak, first)
+        return counted(meter, function, longer)
+
+
+def counted(meter: Meter, function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> Repeated:
+    """What a meter that is on, and has counted nothing yet, finds of it."""
+    function()
+    first = meter.flop
+    function()
+    later, step = meter.flop - first, 0.0
+    if longer is not None:
+        longer()
+        step = meter.flop - first - 2 * later
+    return Repeated(later, meter.peak, first, step)
 
 
 def for_real(function: Callable[[], T]) -> T:

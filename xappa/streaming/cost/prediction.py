@@ -1,8 +1,7 @@
-"""What a run will take, before it runs: counted from its networks, and timed for two seconds on its device."""
+"""What a run will take, before it runs: counted from its networks, and timed for some seconds on its device."""
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, replace
 
@@ -11,8 +10,9 @@ from dask.delayed import Delayed
 
 from xappa.models.model import Model
 from xappa.streaming.cost.budget import divide, need, weights
-from xappa.streaming.cost.calibration import Calibration, Clock, bare, calibrate, flop, fullest, levels
-from xappa.streaming.cost.evaluation import decoding, pieces, stretches, work
+from xappa.streaming.cost.calibration import Clock, Pace, bare, fullest, pace
+from xappa.streaming.cost.evaluation import decoding, known, pieces, stretches, work
+from xappa.streaming.cost.solving import guided_levels, solver_steps, solves
 from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
 from xappa.streaming.plan import Plan
@@ -68,28 +68,31 @@ def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
     model, members = model_of(plans[0]), len(run.members)
     parts = [piece for plan in plans for piece in pieces(model, plan)]
     with lock(model.device):
-        largest = max((plan for plan, _ in parts), key=lambda plan: _size(model, plan))
+        largest = _example(model, [plan for plan, _ in parts])
         division = divide(model, largest, max(len(batch) for batch, _ in run.sampled))
         model = model.within(division.kept)
         one = decoding(model)
-        known: dict[bool, Calibration] = {}
+        paces: dict[bool, Pace] = {}
+        counts: dict[tuple[bool, int], np.ndarray] = {}
         totals = []
         for plan, count in parts:
-            kind = plan.stencil is None
-            if kind not in known:
-                alike = [other for other, _ in parts if (other.stencil is None) is kind]
-                example = max(alike, key=lambda plan: _size(model, plan))
-                known[kind] = calibrate(model, example, division.members, clock)
-            totals.append((count, _totals(model, plan, known[kind], division.members)))
+            kind = _kind(plan)
+            if kind[0] not in paces:
+                example = _example(model, [other for other, _ in parts if _kind(other)[0] is kind[0]])
+                paces[kind[0]] = pace(model, example, division.members, clock)
+            if kind not in counts:
+                example = _example(model, [other for other, _ in parts if _kind(other) == kind])
+                counts[kind] = solver_steps(model, example, paces[kind[0]])
+            totals.append((count, _totals(model, plan, paces[kind[0]], counts[kind], division.members)))
         memory = need(model, largest, fullest(model, largest), division.members)
-    timed = all(calibration.timed for calibration in known.values())
-    decoded = _decoding_seconds(model, plans[0], clock) if timed else one.flop / known[plans[0].stencil is None].rate
+    timed = all(pace.timed for pace in paces.values())
+    decoded = _decoding_seconds(model, plans[0], clock) if timed else one.flop / paces[_kind(plans[0])[0]].rate
     states = run.fields.shape[0] * run.fields.shape[1]
     # Those with reports are decoded once more, to see how the sampled states fit.
     compared = members * sum(_observed_times(plan) for plan in plans)
     sampling = members * sum(count * t.flop for count, t in totals) + compared * one.flop
     seconds = members * sum(count * t.seconds for count, t in totals) + (states + compared) * decoded
-    seconds += sum(known[plan.stencil is None].setup * count for plan, count in parts) * -(-members // division.members)
+    seconds += sum(paces[_kind(plan)[0]].setup * count for plan, count in parts) * -(-members // division.members)
     solved = sum(count * t.solved for count, t in totals)
     return Prediction(
         windows=sum(count * t.windows for count, t in totals),
@@ -118,6 +121,15 @@ def _size(model: Model, plan: Plan) -> tuple[int, int]:
     return found.frames, found.reports
 
 
+def _kind(plan: Plan) -> tuple[bool, int]:
+    """Plans whose evaluations are as fast, and those in which as many states are given, too."""
+    return plan.stencil is None, sum(len(given.frames) for given in known(plan))
+
+
+def _example(model: Model, plans: list[Plan]) -> Plan:
+    return max(plans, key=lambda plan: _size(model, plan))
+
+
 def _observed_times(plan: Plan) -> int:
     return 0 if plan.stencil is None or not len(plan.stencil) else len(plan.stencil.frames)
 
@@ -144,27 +156,25 @@ class _Totals:
     seconds: float
 
 
-def _totals(model: Model, plan: Plan, known: Calibration, together: int) -> _Totals:
-    grid, steps = levels(model, plan), plan.sampler.evaluations
-    each, count = steps / len(grid), known.iterations_at(levels(model, plan))
-    guided = grid <= getattr(plan.guidance, "below", math.inf)
+def _totals(model: Model, plan: Plan, pace: Pace, count: np.ndarray, together: int) -> _Totals:
+    evaluations, guided = plan.sampler.evaluations, guided_levels(model, plan)
+    each, count = evaluations / len(guided), count[guided]
     plain, window = bare(model, plan)
-    one = work(model, plain, window, 1, 1).flop
+    one = work(model, plain, window, 1).flop
     # What members share, such as the codes of noise levels, is computed once for all of them.
-    prior = work(model, plain, window, together, 1).flop / together
+    prior = work(model, plain, window, together).flop / together
     windows, solved = 0, 0.0
     iterations = operations = seconds = 0.0
     for stretch in stretches(model, plan):
         windows += stretch.windows
-        here = guided & bool(stretch.reports)
-        alone, with_reports = (each * float(where.sum()) * stretch.windows for where in (~here, here))
-        operations += alone * prior - with_reports * (one - prior)
-        seconds += alone * known.batched - with_reports * (known.alone - known.batched)
-        if not here.any():
+        operations += evaluations * stretch.windows * prior
+        seconds += evaluations * stretch.windows * pace.batched
+        if not stretch.reports or not len(count):
             continue
-        first, later = zip(*(flop(model, plan, stretch, n) for n in count[here]), strict=True)
-        own = each * sum(later) + first[0] - later[0]
-        operations += own
-        seconds += own / known.rate
-        solved, iterations = solved + each * here.sum(), iterations + each * count[here].sum()
-    return _Totals(windows, windows * steps, solved, iterations, operations, seconds)
+        found = work(model, plan, stretch, 1)
+        more = found.flop - stretch.windows * one + (count - 1) * found.step
+        added = each * more.sum() + found.first - found.flop
+        operations += added
+        seconds += added / pace.rate
+        solved, iterations = solved + each * len(count), iterations + each * count.sum() * solves(plan)
+    return _Totals(windows, windows * evaluations, solved, iterations, operations, seconds)

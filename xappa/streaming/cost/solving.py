@@ -1,0 +1,141 @@
+"""How many steps a plan's solver makes, noise level by noise level: the same problem with fewer reports.
+
+Where a tolerance ends the solver, its steps depend on the problem. Two things make a cheap one that is like it. The
+static prior's own estimate, which is linear, stands in for the denoiser, and its covariance for that of the denoiser's
+derivative. And only the reports of a few times are read: conjugate gradients, and residuals that are minimal, need a
+number of steps that grows with the root of the condition number at most, and that with the number of reports, as what
+they have in common adds up. States that are given are drawn from the prior, since the run's are states of its climate.
+
+References
+----------
+.. [1] Saad, Iterative methods for sparse linear systems, 2003, section 6.11, https://doi.org/10.1137/1.9780898718003
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa.diffusion.guidance import JacobianFree, Observation, SolverGuidance
+from xappa.diffusion.guidance.jacobian_free import JacobianFreeDenoiser
+from xappa.diffusion.guidance.solver import REWEIGHTED
+from xappa.diffusion.samplers import DPM
+from xappa.models.model import Model
+from xappa.streaming.cost.calibration import Pace, fullest, levels
+from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, known, with_fewer, work
+from xappa.streaming.plan import Plan
+
+TIMES = 2
+"""Whose reports are read."""
+LEVELS = 16
+"""Noise levels that are visited at most, each after its neighbour, whose solution it starts from."""
+STEPS = 8
+"""Steps of the sampler that draws states."""
+SECONDS = 2.0
+"""What solving the problem itself may take, where there is no other."""
+
+
+def guided_levels(model: Model, plan: Plan) -> np.ndarray:
+    """Which of the plan's noise levels are guided."""
+    return levels(model, plan) <= getattr(plan.guidance, "below", math.inf)
+
+
+def solves(plan: Plan) -> int:
+    """Systems that are solved in one evaluation."""
+    return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
+
+
+def solver_steps(model: Model, plan: Plan, pace: Pace) -> np.ndarray:
+    """Steps of the solver in a system, (level,), at each of the plan's noise levels."""
+    stretch, grid, where = fullest(model, plan), levels(model, plan), guided_levels(model, plan)
+    found = np.ones(len(grid))
+    if not isinstance(plan.guidance, SolverGuidance) or not stretch.reports or not where.any():
+        return found
+    found[:] = most = plan.guidance.iterations
+    if plan.guidance.tolerance is None:
+        return found
+    if model.static_prior:
+        own, fewer = with_fewer(plan, stretch, TIMES)
+        grown = (stretch.reports / fewer.reports) ** 0.5
+        found[where] = np.minimum(grown * _visited(model, own, fewer, grid[where], True), most)
+    elif _seconds(model, plan, stretch, pace) * where.sum() <= SECONDS:
+        found[where] = _visited(model, plan, stretch, grid[where], False)
+    return found
+
+
+def _seconds(model: Model, plan: Plan, stretch: Stretch, pace: Pace) -> float:
+    """Of an evaluation in which the solver makes all steps."""
+    return work(model, plan, stretch, 1, plan.guidance.iterations).flop / pace.rate if pace.timed else math.inf
+
+
+def _visited(model: Model, plan: Plan, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
+    """Steps at each level; where there are many, some are visited with their neighbours, and others lie between."""
+    few = np.arange(len(grid))
+    if len(grid) > LEVELS:
+        few = np.unique(np.linspace(0, len(grid) - 1, LEVELS // 2).round().astype(int))
+    visited = np.unique(np.concatenate([few, np.maximum(few - 1, 0)]))
+    found = _solved(model, plan, stretch, grid[visited], static)[np.isin(visited, few)]
+    return np.interp(np.arange(len(grid)), few, found)
+
+
+def _solved(model: Model, plan: Plan, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
+    """Steps of one member's solver at levels, downwards, each solution the start of the next."""
+    guided = (_linear if static else _itself)(model, plan, stretch)
+    # One noise for all levels, as samplers without noise of their own have: solutions then change little.
+    noise = _white(model, stretch.length, 1)
+    x = torch.zeros_like(noise)
+    with torch.no_grad():
+        for sigma in grid:
+            x = guided(x + float(sigma) * noise, torch.tensor(sigma, dtype=torch.float32, device=model.device))
+    found = getattr(guided, "iterations", [])
+    return np.array([float(n.double().mean()) for n in found]) / solves(plan)
+
+
+def _white(model: Model, times: int, seed: int) -> Tensor:
+    shape = (1, times, *model.latent_shape)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.device)
+
+
+def _itself(model: Model, plan: Plan, stretch: Stretch) -> Denoise:
+    """The plan's denoiser; nothing is known of the states that are given but their variance."""
+    return denoiser(model, plan, stretch, (0,), states=_white(model, len(plan.times), 0))
+
+
+def _linear(model: Model, plan: Plan, stretch: Stretch) -> Denoise:
+    """A denoiser with the options of the plan's, whose prior and operator are linear."""
+    options = {field.name: getattr(plan.guidance, field.name) for field in fields(JacobianFree)}
+    plan = replace(plan, guidance=JacobianFree(**options))
+    covariance = cast(JacobianFreeDenoiser, _itself(model, plan, stretch)).covariance
+
+    def linear(x_t: Tensor, sigma: Tensor) -> Tensor:
+        return covariance(x_t, sigma) / sigma**2
+
+    states = None
+    if known(plan):
+        drawn = _drawn(model, _white(model, stretch.length, 0), linear)
+        # The same at all times of the plan, of which the stretch is a part.
+        states = drawn[:, (np.arange(len(plan.times)) - stretch.start) % stretch.length]
+    guided = cast(JacobianFreeDenoiser, denoiser(model, plan, stretch, (0,), states=states))
+    guided.denoiser, guided.observation = linear, _affine(guided.observation, model, stretch)
+    return guided
+
+
+def _affine(observation: Observation, model: Model, stretch: Stretch) -> Observation:
+    """With the map that stands in for the operator's derivative in place of the operator, where there is one."""
+    tangent = observation.tangent
+    if tangent is None:
+        return observation
+    with torch.no_grad():
+        offset = observation.operator(torch.zeros_like(_white(model, stretch.length, 0)))
+    return replace(observation, operator=lambda x: offset + tangent(x))
+
+
+def _drawn(model: Model, white: Tensor, linear: Denoise) -> Tensor:
+    """A sample of the static prior."""
+    start = model.schedule(torch.ones(1)).item() * white
+    return DPM(steps=STEPS)(linear, start, lambda k: white, model.schedule)
