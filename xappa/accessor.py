@@ -440,7 +440,7 @@ class AppaAccessor:
         """What a run will cost: evaluations, FLOP, memory, seconds, chunks and tasks. It is not run.
 
         The networks' arithmetic is counted and their memory metered without doing anything; seconds come from a small
-        run of about two seconds on the device. Reports are read and checked as for the run itself.
+        run of some seconds on the device. Reports are read and checked as for the run itself.
 
         Parameters
         ----------
