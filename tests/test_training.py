@@ -104,18 +104,20 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
 
 def test_the_learning_rate_begins_anew_where_it_is_told_to() -> None:
     once = Optimisation(steps=40, rate=1.0, warmup=4)
-    twice = Optimisation(steps=100, restart=40, rate=1.0, warmup=4)
+    twice = Optimisation(steps=130, restarts=(40, 100), rate=1.0, warmup=4)
     first = [loop.learning_rate(once, step) for step in range(40)]
     assert first[0] == pytest.approx(0.25, abs=0.01) and first[-1] < 0.01
     assert [loop.learning_rate(twice, step) for step in range(40)] == first
     again = [loop.learning_rate(twice, step) for step in range(40, 100)]
     alone = Optimisation(steps=60, rate=1.0, warmup=4)
     assert again == [loop.learning_rate(alone, step) for step in range(60)]
+    assert loop.learning_rate(twice, 100) == pytest.approx(0.25, abs=0.01)
+    assert loop.learning_rate(twice, 129) < 0.01
 
 
 def test_a_training_that_has_ended_is_made_longer(recipe: Recipe, tmp_path: Path) -> None:
     longer = replace(recipe.denoiser.training, steps=recipe.denoiser.training.steps + 3)
-    longer = replace(longer, restart=recipe.denoiser.training.steps)
+    longer = replace(longer, restarts=(recipe.denoiser.training.steps,))
     checkpoint = tmp_path / "network.pt"
 
     def train(config: Optimisation) -> dict[str, torch.Tensor]:

@@ -94,11 +94,11 @@ class Splits:
 class Optimisation:
     """How a network is trained: `steps` of `batch` examples, learning rate with warm-up and cosine decay.
 
-    With `restart`, warm-up and cosine end at that step and begin anew.
+    At each of `restarts`, steps in ascending order, warm-up and cosine have come to their end and begin anew.
     """
 
     steps: int = 2000
-    restart: int = 0
+    restarts: tuple[int, ...] = ()
     batch: int = 8
     rate: float = 1e-3
     warmup: int = 100

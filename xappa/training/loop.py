@@ -21,13 +21,15 @@ def channels_last(network: nn.Module, device: torch.device) -> None:
 
 
 def learning_rate(config: Optimisation, step: int) -> float:
-    """Linear warm-up, then half a cosine down to a thousandth; the same again from step `restart` on, if there is one.
+    """Linear warm-up, then half a cosine down to a thousandth; the same again from each of `restarts` on.
 
     References
     ----------
     Loshchilov and Hutter (2017), SGDR: stochastic gradient descent with warm restarts, arXiv 1608.03983.
     """
-    first, last = (config.restart, config.steps) if step >= config.restart else (0, config.restart)
+    ends = (*config.restarts, config.steps)
+    first = max((end for end in config.restarts if end <= step), default=0)
+    last = min(end for end in ends if end > step)
     warm = min(1.0, (step - first + 1) / max(1, config.warmup))
     return config.rate * warm * (0.5 * (1 + math.cos(math.pi * (step - first) / (last - first))) + 1e-3)
 
