@@ -88,6 +88,16 @@ def test_scores_are_those_of_independent_members(rng, members, correlation):
         assert float(dressed) == pytest.approx(float(independent), abs=0.01)
 
 
+def test_a_truth_that_was_a_member_changes_nothing(rng):
+    ensemble, truth = drawn(rng, 8, 2000, -1.0), xr.DataArray(rng.standard_normal(2000), dims="obs")
+    member = truth.assign_coords({PAIR: 3})
+    deviation = xr.full_like(truth, 0.5)
+    for score in (scores.crps, scores.spread_skill, scores.rmse, scores.bias):
+        assert float(score(ensemble, member)) == float(score(ensemble, truth))
+    dressed = scores.crps_dressed(ensemble, member, deviation)
+    assert float(dressed) == float(scores.crps_dressed(ensemble, truth, deviation))
+
+
 def test_a_single_pair_has_a_mean_and_no_spread(rng):
     one, truth = drawn(rng, 2, 5, -1.0), xr.DataArray(rng.standard_normal(5), dims="obs")
     np.testing.assert_allclose(scores.rmse(one, truth), np.sqrt((truth**2).mean()), atol=1e-12)

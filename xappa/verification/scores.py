@@ -309,7 +309,11 @@ def _independent(members: int, pairs: int) -> float:
 
 
 def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: str) -> tuple[xr.DataArray, xr.DataArray]:
-    """Both in double precision, once their coordinates are known to be equal: arithmetic would drop what is not."""
+    """Both in double precision, once their coordinates are known to be equal: arithmetic would drop what is not.
+
+    A truth that was itself a member brings its own pair, on which arithmetic would drop that of the members.
+    """
+    truth = truth.drop_vars(PAIR, errors="ignore")
     try:
         forecast, truth = xr.align(forecast, truth, join="exact", exclude={member}, copy=False)
     except ValueError as error:
