@@ -259,5 +259,7 @@ class TestEmbeddedModel:
             steps = seams(cut(40, 8, 4, way))
             assert len(steps)
             for jump, expected in zip(parts, whole, strict=True):
-                # with the same noise, what is sampled whole has the same jumps: weather needn't be averaged over
-                assert (jump / expected)[steps].mean() == pytest.approx(1, abs=0.03)
+                # With the same noise, what is sampled whole has the same jumps: weather needn't be averaged over. A
+                # chain is held to 5 % of a deviation where one segment takes over from the other, in a single step.
+                assert (jump / expected)[steps].mean() == pytest.approx(1, abs=0.1 if isinstance(way, Chain) else 0.03)
+                require_no_larger(jump, steps)

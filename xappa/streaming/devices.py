@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import tempfile
 import threading
 from collections import defaultdict
@@ -104,8 +105,10 @@ def release(device: torch.device) -> None:
 def trim() -> None:
     """Give back to the system what was freed in the machine's memory.
 
-    glibc keeps it in pieces, which a long run of tasks makes more and more of; another allocator has no such function.
+    Python lets cycles of objects lie for long where there are many objects, as in a long run's graph, and tensors with
+    them. glibc keeps what is freed in pieces; another allocator has no such function.
     """
+    gc.collect()
     if (function := _malloc_trim()) is not None:
         function(0)
 
