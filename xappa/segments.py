@@ -52,7 +52,7 @@ class Chain:
     """Segments that continue each other: each is held to states of the one before, where their overlap begins.
 
     It takes over in the middle of the rest of the overlap, where the states of both have seen what lies to both sides.
-    The noise is the same in both, so that they agree there; nothing is blended.
+    The noise is the same in both, so that they nearly agree there, and are blended over a few times.
 
     Parameters
     ----------

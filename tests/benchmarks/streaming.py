@@ -1,6 +1,7 @@
 """What streaming takes: peak memory for longer and longer times, Dask's share of the work, the call, and workers.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.streaming days 30 60 120
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.streaming quick 365 730
     OMP_NUM_THREADS=1 python -m tests.benchmarks.streaming drawn 365 730
     OMP_NUM_THREADS=1 python -m tests.benchmarks.streaming share 34
     OMP_NUM_THREADS=1 python -m tests.benchmarks.streaming call path/to/a/model/of/0.25/degrees
@@ -8,10 +9,10 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.streaming workers 1 2
 
 ``days``: the embedded model, ``effort="preview"``, 4 members, 6-hourly reports of 60 stations, written to Zarr.
-``drawn``: the same with latents that are drawn instead of sampled, all else as it is. ``full``: so with 6 states of 2
-members. ``share``: the processor's time outside sampling, decoding and writing. ``call``: until a lazy year of 20
-members is there. ``workers``: two batches of members on clusters of so many processes. Each measurement has a process
-of its own.
+``quick``: the same with one step of the sampler. ``drawn``: the same with latents that are drawn instead of sampled,
+all else as it is. ``full``: so with 6 states of 2 members. ``share``: the processor's time outside sampling, decoding
+and writing. ``call``: until a lazy year of 20 members is there. ``workers``: two batches of members on clusters of so
+many processes. Each measurement has a process of its own.
 """
 
 from __future__ import annotations
@@ -101,6 +102,11 @@ def written(result: xr.Dataset) -> dict[str, float]:
 def days(count: str) -> dict[str, float]:
     """Sample, decode and write."""
     return written(analysis(int(count)))
+
+
+def quick(count: str) -> dict[str, float]:
+    """Sample with one step, decode and write: evaluations as large, and fewer."""
+    return written(analysis(int(count), steps=1))
 
 
 def drawn(count: str) -> dict[str, float]:
@@ -211,7 +217,7 @@ def workers(count: str) -> dict[str, float]:
 
 
 KINDS: dict[str, Callable[[str], dict[str, float]]] = {
-    "days": days, "drawn": drawn, "share": share, "call": call, "full": full, "workers": workers
+    "days": days, "quick": quick, "drawn": drawn, "share": share, "call": call, "full": full, "workers": workers
 }  # fmt: skip
 
 

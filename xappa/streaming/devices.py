@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import tempfile
 import threading
 from collections import defaultdict
@@ -105,10 +104,9 @@ def release(device: torch.device) -> None:
 def trim() -> None:
     """Give back to the system what was freed in the machine's memory.
 
-    Python lets cycles of objects lie for long where there are many objects, as in a long run's graph, and tensors with
-    them. glibc keeps what is freed in pieces; another allocator has no such function.
+    glibc keeps what is freed in pieces, and uses others next time: without this a process grows with each evaluation.
+    Another allocator has no such function.
     """
-    gc.collect()
     if (function := _malloc_trim()) is not None:
         function(0)
 

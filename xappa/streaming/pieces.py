@@ -19,6 +19,7 @@ from xappa.models.evaluations import Evaluations
 from xappa.models.model import Model
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
+from xappa.streaming.devices import trim
 from xappa.streaming.fit import departures, fit, warn_of
 from xappa.streaming.given import Held, context
 from xappa.streaming.guards import Guard
@@ -158,6 +159,7 @@ class Pieces:
         return f"in the window from {np.datetime_as_string(times[0], 'm')} to {np.datetime_as_string(times[-1], 'm')}"
 
     def _advance(self, done: int, total: int) -> None:
+        trim()
         if self.progress is not None:
             before = len(self.guided) * total
             self.progress(before + done, self.plan.evaluations(self.model.spec.window))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,8 @@ def _sample(
     with lock(model.device):
         key = (model.digest, str(model.device), len(plan.times))
         parts = in_halves(some, len(members), key, Needs(model, plan), division.members)
+    # Python lets cycles lie for long where there are many objects, as in a long run's graph, and tensors with them.
+    gc.collect()
     trim()
     return parts[0] if len(parts) == 1 else side_by_side(parts)
 

@@ -12,6 +12,11 @@ from xappa.segments import Chain, Segments
 Array = np.ndarray
 
 
+BLENDED = 0.3
+"""Share of an overlap in which one segment takes over from the other: longer, and it nears the ends of both; shorter, and
+jumps from one time to the next grow with their difference."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """A stretch of a trajectory that is sampled by one task.
@@ -22,14 +27,11 @@ class Segment:
         Its times, the last not included.
     known : int
         Times at its beginning where it is held to the segment before; 0 where it needs none.
-    skipped : int
-        Times at its beginning that are taken from the segment before, where `known`.
     """
 
     start: int
     stop: int
     known: int = 0
-    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,10 @@ def cut(length: int, window: int, stride: int, segments: Segments | None) -> tup
     if segments is None or windows <= segments.windows:
         return (Segment(0, length),)
     found = []
-    # A chain's link takes over in the middle, far from where it is held and from where the one before ends.
-    shared = window + (segments.overlap - 1) * stride
-    held = (window - stride, (window - stride + shared) // 2) if isinstance(segments, Chain) else (0, 0)
+    held = window - stride if isinstance(segments, Chain) else 0
     for first in range(0, windows, segments.windows - segments.overlap):
         last = min(first + segments.windows, windows)
-        found.append(Segment(first * stride, (last - 1) * stride + window, *(held if first else ())))
+        found.append(Segment(first * stride, (last - 1) * stride + window, held if first else 0))
         if last == windows:
             break
     return tuple(found)
@@ -106,11 +106,7 @@ def pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[
 
 
 def _share(segments: Sequence[Segment], k: int, times: Array) -> Array:
-    """Share of a segment in its times; the shares of all segments add up to 1.
-
-    Links of a chain take over at once. Independent segments take turns in the middle third of what they share, far from
-    the ends of both.
-    """
+    """Share of a segment in its times; the shares of all segments add up to 1."""
     share = np.ones(len(times))
     if k:
         share = _beginning(times, segments[k], segments[k - 1].stop)
@@ -120,13 +116,11 @@ def _share(segments: Sequence[Segment], k: int, times: Array) -> Array:
 
 
 def _beginning(times: Array, segment: Segment, last: int) -> Array:
-    """Share of a segment where the one before reaches to before `last`."""
-    if segment.known:
-        return (times >= segment.start + segment.skipped).astype(float)
-    return _ramp(times, segment.start, last)
+    """Share of a segment where the one before reaches to before `last`.
 
-
-def _ramp(times: Array, first: int, last: int) -> Array:
-    """From 0 to 1 in the middle third of the times from `first` to before `last`."""
-    third = (last - first) / 3
-    return np.clip((times + 0.5 - first - third) / third, 0.0, 1.0)
+    It rises from 0 to 1 in the middle of what the two share, far from the end of the one before, and from the beginning
+    of this one or the states that it is held to.
+    """
+    first = segment.start + segment.known
+    length = BLENDED * (last - first)
+    return np.clip((times + 0.5 - (first + last - length) / 2) / length, 0.0, 1.0)
