@@ -14,7 +14,6 @@ import xarray as xr
 import xappa
 from xappa.background import LatentObservation, WarmStart
 from xappa.errors import DatasetError, FitWarning, OptionError, SamplingError
-from xappa.models.reconstruction import correlated, error_spectra
 from xappa.streaming import sampling
 from xappa.streaming.fit import warn_of
 from xappa.tasks.climatology import climatology
@@ -394,57 +393,3 @@ def test_efforts_set_what_is_not_set_explicitly(ds, obs, options) -> None:
     preview = ds.appa.assimilate(obs, effort="preview", sampler="ddim", steps=7, **base).attrs
     assert preview["xappa_sampler"].startswith('DDIM({"steps": 7')
     assert set(EFFORTS) == {"preview", "standard", "reference"}
-
-
-class TestDressing:
-    """The error of the autoencoder on decoded members, and in scores."""
-
-    def test_noise_is_correlated_as_the_error_is(self) -> None:
-        rng = np.random.default_rng(0)
-        white = rng.standard_normal((600, 2, 8, 16)).astype("f4")
-        kernel = (white + np.roll(white, 1, -1)) / np.sqrt(2)
-        residual = np.concatenate([0.3 * kernel[:, :1], white[:, 1:]], 1)
-        spectra = error_spectra(residual)
-        assert {k: v.shape for k, v in spectra.items()} == {"error_zonal": (2, 9), "error_meridional": (2, 8)}
-        made = correlated(rng.standard_normal((800, 2, 8, 16)).astype("f4"), spectra)
-        np.testing.assert_allclose(made.std((0, 3)), 1.0, atol=0.06)
-        neighbours = (made * np.roll(made, 1, -1)).mean((0, 2, 3))
-        np.testing.assert_allclose(neighbours, [0.5, 0.0], atol=0.04)
-        np.testing.assert_array_equal(correlated(white, {}), white)
-
-    def test_training_leaves_the_spectra_with_the_model(self, options) -> None:
-        model = xappa.load(options["model"])
-        channels, height, width = model.spec.shape
-        assert model.statistics["error_zonal"].shape == (channels, width // 2 + 1)
-        assert model.statistics["error_meridional"].shape == (channels, height)
-        white = np.random.default_rng(0).standard_normal((50, *model.spec.shape)).astype("f4")
-        assert not np.allclose(correlated(white, model.statistics), white, atol=0.1)
-
-    def test_fields_are_not_dressed_unless_asked(self, ds, obs, options) -> None:
-        plain = ds.appa.assimilate(obs, **options)
-        with xappa.set_options(dress=True):
-            dressed = ds.appa.assimilate(obs, **options)
-        assert (plain.attrs["xappa_dressed"], dressed.attrs["xappa_dressed"]) == ("False", "True")
-        assert float(np.abs(plain["temperature"] - dressed["temperature"]).max()) > 0.1
-
-    def test_scores_against_reports_count_the_error(self, ds, obs, options) -> None:
-        with xappa.set_options(clip=False):
-            plain = ds.appa.assimilate(obs, **{**options, "members": 6}).compute()
-        metrics = ["rmse", "crps", "spread", "error", "expected"]
-        found = plain.appa.verify(obs, metrics)["2m_temperature"]
-        bare = plain.drop_attrs(deep=False).appa.verify(obs, metrics)["2m_temperature"]
-        model = xappa.load(options["model"])
-        assert float(found.sel(metric="rmse")) == pytest.approx(float(bare.sel(metric="rmse")), abs=1e-2)
-        added = found.sel(metric="expected") ** 2 - bare.sel(metric="expected") ** 2
-        typical = np.square(model.error[0] * model.scale[0])
-        assert typical.min() < float(added) < 1.01 * typical.max()
-
-    def test_crps_of_dressed_members_is_that_of_many_draws(self, rng) -> None:
-        members = xr.DataArray(rng.normal(0, 1, (4, 30)), dims=("member", "obs"))
-        truth, deviation = xr.DataArray(rng.normal(0, 1, 30), dims="obs"), xr.DataArray(np.full(30, 0.7), dims="obs")
-        draws = [float(scores.crps(members + 0.7 * rng.standard_normal(members.shape), truth)) for _ in range(600)]
-        exact = float(scores.crps_dressed(members, truth, deviation))
-        assert exact == pytest.approx(np.mean(draws), abs=4 * np.std(draws) / np.sqrt(600))
-        assert float(scores.crps_dressed(members, truth, 0 * deviation)) == pytest.approx(
-            float(scores.crps(members, truth))
-        )

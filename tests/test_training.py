@@ -102,6 +102,24 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
         assert torch.equal(value, again[key]), key
 
 
+def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(work / "data", tmp_path / "data")
+    shutil.copy(work / "autoencoder.pt", tmp_path)
+    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, decoder=Optimisation(60, warmup=2, rate=2e-3)))
+    record, cpu = data.open_record(longer, work / "data"), torch.device("cpu")
+    with pytest.raises(ModelError, match=r"decoder\.pt does not exist"):
+        autoencoder.restore(longer, record, tmp_path, cpu)
+    before = autoencoder.restore(recipe, record, tmp_path, cpu)
+    autoencoder.train_decoder(longer, record, np.load(work / "latents.npy"), tmp_path, cpu)
+    after = autoencoder.restore(longer, record, tmp_path, cpu)
+    x = torch.from_numpy(record.anomalies[record.members(1)].astype("f4"))
+    with torch.no_grad():
+        assert torch.equal(before.encode(x), after.encode(x))
+    seen = record.members(0)
+    errors = [autoencoder.reconstruction_error(network, record, seen) for network in (before, after)]
+    assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
+
+
 def test_the_learning_rate_begins_anew_where_it_is_told_to() -> None:
     once = Optimisation(steps=40, rate=1.0, warmup=4)
     twice = Optimisation(steps=130, restarts=(40, 100), rate=1.0, warmup=4)

@@ -50,6 +50,11 @@ class Variable:
     height: float | None = None
 
     @property
+    def amount(self) -> bool:
+        """Whether it is a sum over time."""
+        return self.cell_methods.startswith("time: sum")
+
+    @property
     def attrs(self) -> dict[str, str]:
         """CF attributes of a field of this quantity."""
         return {

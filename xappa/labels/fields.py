@@ -47,17 +47,17 @@ def spec_of(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = No
 
 def surface_height(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> Array | None:
     """Height of the surface on the grid of `spec` (latitude, longitude), m; None if `ds` does not have it there."""
-    horizontal = [*ds[layout.latitude].dims, *ds[layout.longitude].dims] if layout.latitude and layout.longitude else []
-    found = [
-        (field, str(key))
-        for name, field in {**ds.coords, **ds.data_vars}.items()
-        if (key := name if name in SURFACE_HEIGHT else field.attrs.get("standard_name")) in SURFACE_HEIGHT
-        and set(horizontal) <= set(field.dims)
-    ]
-    # Grids are compared last, and only where there is a height.
-    if not found or not layout.latitudes or not layout.longitudes or grid_problems(layout, spec):
+    if not layout.latitudes or not layout.longitudes:
+        return None
+    horizontal = [*ds[layout.latitude].dims, *ds[layout.longitude].dims]
+    for name, field in {**ds.coords, **ds.data_vars}.items():
+        key = name if name in SURFACE_HEIGHT else field.attrs.get("standard_name")
+        if key in SURFACE_HEIGHT and set(horizontal) <= set(field.dims):
+            break
+    else:
+        return None
+    if grid_problems(layout, spec):  # the dearest question comes last
         return None
     rows, columns = positions(spec.latitude, layout.latitudes), positions(spec.longitude, layout.longitudes, 360)
-    field, key = found[0]
     values = field.isel({dim: 0 for dim in field.dims if dim not in horizontal}).transpose(*horizontal).values
-    return np.asarray(values, float)[rows][:, columns] * SURFACE_HEIGHT[key]
+    return np.asarray(values, float)[rows][:, columns] * SURFACE_HEIGHT[str(key)]

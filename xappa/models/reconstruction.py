@@ -5,22 +5,30 @@ meridional wavenumber, one of each a channel. Noise with that correlation is
 :math:`F^{-1} \sqrt{s} F w` for white w, in a Fourier basis along longitude and a cosine basis along latitude, with unit
 variance at every point.
 
+It is added to fields, but for amounts: sums over time such as precipitation, for which the error grows with what has
+fallen, and nothing falls where it is dry. Their errors have a gamma distribution whose mean is the decoded amount and
+whose variance is proportional to it; it is that of a sum of a random number of exponential showers, nearly.
+
 References
 ----------
 .. [1] Ahmed, Natarajan and Rao, Discrete cosine transform, 1974, https://doi.org/10.1109/T-C.1974.223784
+.. [2] Wilks, Statistical Methods in the Atmospheric Sciences, 4th ed., 2019, section 4.4.5 (gamma distributions).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import fft
+from scipy.special import gammaincinv, ndtr
 
 Array = np.ndarray
 
 ZONAL, MERIDIONAL = "error_zonal", "error_meridional"
 """Names of the statistics in model directories: (channel, longitude // 2 + 1) and (channel, latitude)."""
+MOST = 6.0
+"""Largest variance of an amount's error over that of its climate: measured, it grows no further where it rains most."""
 
 
 def error_spectra(residuals: Array) -> dict[str, Array]:
@@ -70,3 +78,35 @@ def correlated(white: Array, statistics: Mapping[str, Array]) -> Array:
     basis = fft.dct(np.eye(height), axis=0, norm="ortho")  # (wavenumber, latitude)
     variance = power @ np.square(basis)
     return (noise / np.sqrt(variance)[..., None]).astype(white.dtype)
+
+
+def dressed(values: Array, noise: Array, deviation: Array, mean: Array, amounts: Sequence[int]) -> Array:
+    """Decoded fields with errors of reconstruction.
+
+    Parameters
+    ----------
+    values : array (..., time, channel, latitude, longitude)
+        Physical units; NaN where a channel does not exist.
+    noise : array, like `values`
+        Standard normal at every point.
+    deviation : array (channel, latitude, longitude)
+        Of the error, physical units.
+    mean : array (time, channel, latitude, longitude)
+        Climatological mean.
+    amounts : sequence of int
+        Channels that are sums over time.
+    """
+    out = values + noise * deviation
+    for k in amounts:
+        out[..., k, :, :] = _amount(values[..., k, :, :], noise[..., k, :, :], deviation[k], mean[:, k])
+    return out.astype(values.dtype)
+
+
+def _amount(value: Array, noise: Array, deviation: Array, mean: Array) -> Array:
+    """Amounts with errors, whose quantiles are those of `noise`; what is not above 0, or exact, has none."""
+    variance = np.square(deviation, dtype="f8")
+    random = (np.nan_to_num(value) > 0) & (variance > 0)
+    amount = np.where(random, value, 1.0).astype("f8")
+    share = np.divide(amount, mean, out=np.full_like(amount, MOST), where=mean > 0)
+    scale = np.where(random, variance, 1.0) * np.minimum(share, MOST) / amount
+    return np.where(random, scale * gammaincinv(amount / scale, ndtr(noise.astype("f8"))), value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,9 @@ class _Over(Operator):
             raise OptionError(f"{type(self).__name__}: found hours={self.hours!r}; expected a number above 0")
 
     @property
+    @abstractmethod
     def period(self) -> Period:
         """The same as the geometries take it."""
-        raise NotImplementedError
 
     def __call__(
         self,

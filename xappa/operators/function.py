@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,9 @@ class Physics(Operator):
         """Whether variables may be read that were not observed."""
         return True
 
+    @abstractmethod
     def of(self, state: xr.Dataset) -> Any:
         """Fields that are made of labelled fields: a DataArray or a Dataset."""
-        raise NotImplementedError
 
     def __call__(
         self,

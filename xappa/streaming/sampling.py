@@ -13,7 +13,7 @@ import torch
 from xappa.diffusion.noise import member_noise
 from xappa.errors import DeviceMemoryError, IntegrityError
 from xappa.models.model import Model
-from xappa.models.reconstruction import correlated
+from xappa.models.reconstruction import correlated, dressed
 from xappa.models.registry import load
 from xappa.streaming.cache import Cache
 from xappa.streaming.cost.budget import divide
@@ -176,8 +176,8 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
     """Physical fields (member, time, channel, lat, lon) of latents (member, time, h, w, C) from time `first` on.
 
     Where they are dressed, each member receives noise of the autoencoder's error, without which the ensemble claims to
-    know the small scales that the latents cannot hold. The noise is correlated in space as that error is, where the
-    model knows how (`models.reconstruction`), and white where it does not.
+    know the small scales that the latents cannot hold (`models.reconstruction`). The noise is correlated in space as
+    that error is, where the model knows how, and white where it does not.
     """
     model = model_of(plan)
     times = plan.times[first : first + latents.shape[1]]
@@ -189,16 +189,17 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
             for i in range(z.shape[0])
         ]
         fields = torch.cat([torch.cat(row, 1) for row in rows])
+    values = model.physical(fields.numpy(), times)
+    known = [(i, VARIABLES[name]) for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES]
     if plan.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")
         opposite = getattr(plan.sampler, "antithetic", False)
-        noise = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING, antithetic=opposite)
-        fields = fields + torch.from_numpy(correlated(noise.numpy(), model.statistics) * model.error)
-    values = model.physical(fields.numpy(), times)
+        white = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING, antithetic=opposite)
+        noise, deviation = correlated(white.numpy(), model.statistics), model.error * model.scale
+        amounts = [i for i, variable in known if variable.amount]
+        values = dressed(values, noise, deviation, model.climatology(times), amounts)
     if plan.clip:
-        positive = [
-            i for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES and VARIABLES[name].positive
-        ]
+        positive = [i for i, variable in known if variable.positive]
         values[:, :, positive] = np.maximum(values[:, :, positive], 0)
     return values
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
@@ -98,12 +99,46 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
         total = np.sqrt((error**2).mean())
         return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
 
-    linear = [p for n, p in network.named_parameters() if "_linear" in n]
-    rest = [p for n, p in network.named_parameters() if "_linear" not in n]
-    groups: list[dict] = [{"params": rest}, {"params": linear, "factor": c.linear_rate}]
     out.mkdir(parents=True, exist_ok=True)
+    groups = _groups(network.named_parameters(), c.linear_rate)
     fit(network, loss, c.training, out / "autoencoder.pt", seed=recipe.seed, groups=groups, validate=validate)
     return network
+
+
+def train_decoder(recipe: Recipe, record: Record, latents: np.ndarray, out: Path, device: torch.device) -> None:
+    """Train the decoder further on latents (time, h, w, C) that stay; errors count by each channel's deviation.
+
+    Weights of variables, which keep some from ruling the latents, are taken back: here they make no others worse.
+    """
+    c = recipe.autoencoder
+    network = _trained(recipe, record, out, device)
+    for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
+        parameter.requires_grad_(False)
+    area = area_weights(np.array(record.spec.latitude))
+    units = record.statistics["scale"] / record.statistics["deviation"][:, None, None] * np.sqrt(area)
+    unit = torch.from_numpy((units * record.statistics["mask"]).astype("f4")).to(device)
+    train = torch.from_numpy(record.members(0))
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        index = train[torch.randint(len(train), (c.decoder.batch,), generator=generator)].sort().values.numpy()
+        x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
+        z = torch.from_numpy(latents[index]).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=c.decoder.bfloat16):
+            y = network.decode(z)
+        return ((y.float() - x) * unit).square().mean()
+
+    def validate() -> str:
+        return f"validation error {score(reconstruction_error(network, record, record.members(1)[::30]), record):.4f}"
+
+    groups = _groups(((n, p) for n, p in network.named_parameters() if p.requires_grad), c.linear_rate)
+    fit(network, loss, c.decoder, out / "decoder.pt", seed=recipe.seed, groups=groups, validate=validate)
+
+
+def _groups(parameters: Iterable[tuple[str, nn.Parameter]], linear_rate: float) -> list[dict]:
+    """Parameter groups: the linear maps, which begin where components put them, learn more slowly."""
+    named = list(parameters)
+    linear, rest = ([p for n, p in named if ("_linear" in n) is chosen] for chosen in (True, False))
+    return [{"params": rest}, {"params": linear, "factor": linear_rate}]
 
 
 @torch.no_grad()
@@ -160,7 +195,15 @@ def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, c
 
 
 def restore(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
-    """The trained autoencoder that `train_autoencoder` left."""
+    """The trained autoencoder that `train_autoencoder` and `train_decoder` left."""
+    network = _trained(recipe, record, out, device)
+    if recipe.autoencoder.decoder.steps:
+        network.load_state_dict(averaged_weights(out / "decoder.pt", recipe.autoencoder.decoder))
+    return network
+
+
+def _trained(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
+    """The autoencoder before the decoder went on alone."""
     network = build(recipe, record)
     network.load_state_dict(averaged_weights(out / "autoencoder.pt", recipe.autoencoder.training))
     channels_last(network, device)

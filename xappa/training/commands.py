@@ -64,9 +64,12 @@ def _simulator_environment(folder: Path) -> Path:
 
 
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
-    """Standardise the record and train the autoencoder."""
+    """Standardise the record, train the autoencoder, and its decoder further on the latents of the record."""
     record = data.prepare(recipe, work / "nature", work / "data")
-    autoencoder.train_autoencoder(recipe, record, work, device)
+    network = autoencoder.train_autoencoder(recipe, record, work, device)
+    if recipe.autoencoder.decoder.steps:
+        latents = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
+        autoencoder.train_decoder(recipe, record, latents, work, device)
 
 
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:

@@ -110,7 +110,7 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """Size and training of the autoencoder."""
+    """Size and training of the autoencoder, and how long the decoder goes on alone."""
 
     latent_channels: int = 48
     factor: int = 4
@@ -119,6 +119,7 @@ class Autoencoder:
     bound: float = 5.0
     linear_rate: float = 0.03
     training: Optimisation = field(default_factory=Optimisation)
+    decoder: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def spread(
     weights: xr.DataArray | None = None,
     member: str = "member",
 ) -> xr.DataArray:
-    """Root of the mean ensemble variance; missing for a single member, which has none.
+    """Root of the mean ensemble variance; missing for a single member or a single antithetic pair, which have none.
 
     The variance is half the mean square of the differences of two members, which is the usual one, with divisor
     M - 1. Members of an antithetic pair are not independent of each other: their difference is left out.
@@ -195,7 +195,8 @@ def crps(
     ``mean_i |x_i - y| - sum_ij |x_i - x_j| / (2 M (M - 1))``, whose expectation is that of an ensemble without limit.
     The double sum is ``2 sum_k (2 k - M - 1) x_(k)`` over the sorted members. For a single member the second term
     does not exist, and the score is the mean absolute error. Members of an antithetic pair are not independent of each
-    other: their difference is left out of the sum and of the number of its terms. Parameters as in `rmse`.
+    other: their difference is left out of the sum and of the number of its terms, and a single pair has no score.
+    Parameters as in `rmse`.
 
     References
     ----------
@@ -245,11 +246,12 @@ def crps_dressed(
     point = _absolute(forecast - truth, deviation).mean(member, skipna=False)
     dependent = set(zip(*_partners(forecast, member), strict=True))
     states = [forecast.isel({member: k}, drop=True) for k in range(members)]
-    apart = [
+    # One after the other: all of them together are many times the ensemble.
+    apart = (
         _absolute(states[i] - states[j], np.sqrt(2) * deviation)
         for i, j in itertools.combinations(range(members), 2)
         if (i, j) not in dependent
-    ]
+    )
     return mean(point - sum(apart) / _independent(members, len(dependent)), dim, weights)
 
 
@@ -279,16 +281,21 @@ def _variance(forecast: xr.DataArray, member: str) -> xr.DataArray:
 
 
 def _partners(forecast: xr.DataArray, member: str) -> tuple[list[int], list[int]]:
-    """Positions of members whose noise is opposite, the first of each pair and the second."""
-    if member not in forecast.dims or PAIR not in forecast.coords:
+    """Positions of members whose noise is opposite, the first of each pair and the second.
+
+    Runs that were put together have each its pairs with the same numbers, one run after the other.
+    """
+    if PAIR not in forecast.coords or forecast[PAIR].dims != (member,):
         return [], []
-    last: dict[int, int] = {}
-    found: list[tuple[int, int]] = []
+    alone: dict[int, int] = {}
+    first, second = [], []
     for position, pair in enumerate(forecast[PAIR].values.tolist()):
-        if pair in last:
-            found.append((last[pair], position))
-        last[pair] = position
-    return [a for a, _ in found], [b for _, b in found]
+        if pair in alone:
+            first.append(alone.pop(pair))
+            second.append(position)
+        else:
+            alone[pair] = position
+    return first, second
 
 
 def _pairs(forecast: xr.DataArray, member: str) -> int:

@@ -79,10 +79,10 @@ def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, qu
     departure, deviation = _at_one_height(batch, name), np.zeros(len(batch))
     if found is not None:
         known = np.isfinite(found[0]) & np.isfinite(found[1])
-        # A background that knows nothing of a window leaves its values to be compared as they are.
+        # A window of which a background knows nothing is compared as without it.
         told = batch.anywhere(known)
         departure = np.where(told, batch.value[name] - np.where(known, found[0], np.nan), departure)
-        deviation = np.where(told & known, found[1], 0.0)
+        deviation = np.where(known, found[1], 0.0)
     usable = batch.good(name) & np.isfinite(departure) & np.isfinite(batch.place).all(axis=1)
     wrong = np.zeros(len(batch), bool)
     level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
@@ -98,7 +98,7 @@ def _at_one_height(batch: Batch, name: str) -> Array:
         return batch.value[name] + LAPSE_RATE * np.nan_to_num(batch.altitude)
     if name == "surface_pressure":
         return batch.value[name] - standard_pressure(batch.altitude)
-    return batch.value[name].copy()
+    return batch.value[name]
 
 
 def _split(rows: Array, level: Array, kind: Array) -> list[Array]:

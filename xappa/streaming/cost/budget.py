@@ -13,7 +13,7 @@ from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, Solv
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
-from xappa.streaming.cost.evaluation import METERED, Stretch, peak, pieces, stretches
+from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, pieces
 from xappa.streaming.devices import available, kernels
 from xappa.streaming.plan import Plan
 
@@ -71,17 +71,17 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
     """
     budget = budget_of(plan, model)
     plan = pieces(model, plan)[0][0]
-    fullest = max(stretches(model, plan), key=lambda s: (s.frames, s.reports))
-    rough = weights(model) + kernels(model.device) + bound(model, plan, fullest, members)
+    stretch = fullest(model, plan)
+    rough = weights(model) + kernels(model.device) + bound(model, plan, stretch, members)
     if budget is None or rough < SURE * budget:
         return Division(members, model.kept, float("nan"))
     kept = model.kept
     while True:
-        one = need(model.within(kept), plan, fullest, 1)
+        one = need(model.within(kept), plan, stretch, 1)
         if one <= budget or kept <= model.autoencoder.spec.graph_bytes:
             break
         kept = max(
-            min(kept, fullest.frames * model.autoencoder.spec.graph_bytes) // 2, model.autoencoder.spec.graph_bytes
+            min(kept, stretch.frames * model.autoencoder.spec.graph_bytes) // 2, model.autoencoder.spec.graph_bytes
         )
     if one > budget:
         if plan.memory is None:
@@ -91,7 +91,7 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
             f"{weights(model) / 1e9:.3g} GB of them for the networks. Allow more, or use another guidance or model"
         )
     model = model.within(kept)
-    each = max(need(model, plan, fullest, 2) - one, 1.0) if members > 1 else one
+    each = max(need(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
     together = min(members, 1 + int((budget - one) // each))
     return Division(together, kept, one + (together - 1) * each)
 

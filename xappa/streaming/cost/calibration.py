@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import torch
 
 from xappa.diffusion.guidance import SolverGuidance
 from xappa.models.model import Model
-from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, steps, stretches, work
+from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, steps, work
 from xappa.streaming.cost.meter import Meter
 from xappa.streaming.devices import wait
 from xappa.streaming.plan import Plan
@@ -35,9 +36,10 @@ class Pace:
     Parameters
     ----------
     rate : float
-        Floating-point operations a second of what guidance adds to an evaluation, of one member.
-    alone, batched : float
-        Seconds a member of the unguided denoiser on a window: one member by itself, and a batch.
+        Floating-point operations a second of what guidance adds to an evaluation, of one member; infinite where it
+        adds none.
+    batched : float
+        Seconds a member of the unguided denoiser on a window, in a batch.
     setup : float
         Seconds before the first evaluation.
     timed : bool
@@ -45,15 +47,9 @@ class Pace:
     """
 
     rate: float
-    alone: float
     batched: float
     setup: float
     timed: bool
-
-
-def fullest(model: Model, plan: Plan) -> Stretch:
-    """The stretch of a plan of which most is observed."""
-    return max(stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
 
 
 def bare(model: Model, plan: Plan) -> tuple[Plan, Stretch]:
@@ -67,24 +63,24 @@ def levels(model: Model, plan: Plan) -> np.ndarray:
     return grid.double().numpy()[: len(grid) if plan.sampler.final else -1]
 
 
-def pace(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
+def pace_of(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
     """Time a few evaluations of a plan, of which `together` members would be sampled at once."""
     stretch, speed = fullest(model, plan), _speed(model)
     plain, window = bare(model, plan)
     prior, one = work(model, plain, window, 1).flop, work(model, plan, stretch, 1)
     if max(prior, one.first) > LONGEST * speed:
-        return Pace(speed, prior / speed, prior / speed, 0.0, False)
+        return Pace(speed, prior / speed, 0.0, False)
     alone = _unguided(model, plain, window, 1, clock)
     batched = min(alone, _unguided(model, plain, window, together, clock)) if together > 1 else alone
     if not stretch.reports:
-        return Pace(prior / alone, alone, batched, 0.0, True)
+        return Pace(prior / alone, batched, 0.0, True)
     begin = clock()
     guided = denoiser(model, plan, stretch, (0,), 1)
     setup = clock() - begin
     made, seconds = _guided(model, plan, stretch, guided, clock)
     # What is left of it without the networks of the prior.
     made, own = made - prior * stretch.windows, max(seconds - alone * stretch.windows, LEAST * seconds)
-    return Pace(made / own, alone, batched, setup, True)
+    return Pace(made / own if made > 0 else math.inf, batched, setup, True)
 
 
 def _guided(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:

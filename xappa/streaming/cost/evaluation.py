@@ -74,6 +74,11 @@ def stretches(model: Model, plan: Plan) -> list[Stretch]:
     return found
 
 
+def fullest(model: Model, plan: Plan) -> Stretch:
+    """The stretch of a plan of which most is observed."""
+    return max(stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
+
+
 def known(plan: Plan) -> list[Given]:
     """The given states that are observations of the latents."""
     return [given for given in plan.given if not isinstance(given.use, WarmStart)]
@@ -152,18 +157,20 @@ def _work(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool)
 
 
 def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]:
-    """The plan with what is reported at the first few times of a stretch."""
+    """The plan with what is reported at the first few times of a stretch, or over the first period that ends in it."""
     rows = plan.stencil
     if rows is None or not stretch.frames:
         return plan, stretch
     all_of_it = rows.window(stretch.start, stretch.length)
-    last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
     first_times, last_times = rows.spans()
-    chosen = rows.select(np.flatnonzero((first_times >= stretch.start) & (last_times <= last)))
+    inside = (first_times >= stretch.start) & (last_times < stretch.start + stretch.length)
+    last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
+    last = max(last, int(last_times[inside].min()))
+    chosen = rows.select(np.flatnonzero(inside & (last_times <= last)))
     own = replace(plan, stencil=chosen)
-    inside = chosen.window(stretch.start, stretch.length)
-    reports = stretch.reports - len(all_of_it) + len(inside)
-    return own, replace(stretch, frames=len(inside.frames), reports=reports)
+    fewer = chosen.window(stretch.start, stretch.length)
+    reports = stretch.reports - len(all_of_it) + len(fewer)
+    return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 
 
 def _metered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:

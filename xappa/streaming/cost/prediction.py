@@ -10,8 +10,8 @@ from dask.delayed import Delayed
 
 from xappa.models.model import Model
 from xappa.streaming.cost.budget import divide, need, weights
-from xappa.streaming.cost.calibration import Clock, Pace, bare, fullest, pace
-from xappa.streaming.cost.evaluation import decoding, known, pieces, stretches, work
+from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
+from xappa.streaming.cost.evaluation import decoding, fullest, known, pieces, stretches, work
 from xappa.streaming.cost.solving import guided_levels, solver_steps, solves
 from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
@@ -79,7 +79,7 @@ def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
             kind = _kind(plan)
             if kind[0] not in paces:
                 example = _example(model, [other for other, _ in parts if _kind(other)[0] is kind[0]])
-                paces[kind[0]] = pace(model, example, division.members, clock)
+                paces[kind[0]] = pace_of(model, example, division.members, clock)
             if kind not in counts:
                 example = _example(model, [other for other, _ in parts if _kind(other) == kind])
                 counts[kind] = solver_steps(model, example, paces[kind[0]])

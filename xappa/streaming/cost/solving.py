@@ -26,8 +26,8 @@ from xappa.diffusion.guidance.jacobian_free import JacobianFreeDenoiser
 from xappa.diffusion.guidance.solver import REWEIGHTED
 from xappa.diffusion.samplers import DPM
 from xappa.models.model import Model
-from xappa.streaming.cost.calibration import Pace, fullest, levels
-from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, known, with_fewer, work
+from xappa.streaming.cost.calibration import Pace, levels
+from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, known, with_fewer, work
 from xappa.streaming.plan import Plan
 
 TIMES = 2

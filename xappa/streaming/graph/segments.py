@@ -13,8 +13,8 @@ Array = np.ndarray
 
 
 BLENDED = 0.3
-"""Share of an overlap in which one segment takes over from the other: longer, and it nears the ends of both; shorter, and
-jumps from one time to the next grow with their difference."""
+"""Share of an overlap in which one segment takes over from the other: longer, and it nears the ends of both; shorter,
+and jumps from one time to the next grow with their difference."""
 
 
 @dataclass(frozen=True)
