@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
@@ -54,14 +55,14 @@ def test_the_mean_of_a_pair_is_exact_where_the_denoiser_is_affine(name):
     assert means[1].std() < 1e-4
 
 
-@pytest.mark.parametrize("numbers", [[0, 0, 1, 1], [0, 1, 0, 2], [3, 3, 3], [0, 1, 2]])
+@pytest.mark.parametrize("numbers", [[0, 0, 1, 1], [0, 1, 0, 2], [3, 3, 3], [0, 1, 2], [0, 0, 1, 1, 0, 0]])
 def test_variance_and_crps_leave_out_what_is_not_independent(rng, numbers):
     members = pairs(rng.standard_normal((len(numbers), 9)), numbers)
     truth = xr.DataArray(rng.standard_normal(9), dims="obs")
     taken: set[tuple[int, int]] = set()
-    for i in range(1, len(numbers)):  # neighbours with the same number are the pairs
-        same = [j for j in range(i) if numbers[j] == numbers[i]]
-        taken |= {(same[-1], i), (i, same[-1])} if same else set()
+    for number in set(numbers):  # the first and the second with a number, the third and the fourth, …
+        same = [i for i, other in enumerate(numbers) if other == number]
+        taken |= {pair for a, b in zip(same[::2], same[1::2], strict=False) for pair in ((a, b), (b, a))}
     apart = [abs(members[i] - members[j]) for i, j in permutations(range(len(numbers)), 2) if (i, j) not in taken]
     apart = xr.concat([a.drop_vars(PAIR, errors="ignore") for a in apart], "choice").mean("choice") if apart else np.nan
     squares = [(members[i] - members[j]) ** 2 for i, j in permutations(range(len(numbers)), 2) if (i, j) not in taken]
@@ -103,6 +104,27 @@ def test_a_single_pair_has_a_mean_and_no_spread(rng):
     np.testing.assert_allclose(scores.rmse(one, truth), np.sqrt((truth**2).mean()), atol=1e-12)
     for score in (scores.spread(one), scores.spread_skill(one, truth), scores.crps(one, truth)):
         assert np.isnan(score)
+
+
+def test_a_member_alone_is_a_single_one_whatever_its_pair(rng):
+    ensemble, truth = drawn(rng, 4, 9, -1.0), xr.DataArray(rng.standard_normal(9), dims="obs")
+    one = ensemble.isel(member=[0]).drop_vars(PAIR)
+    scalar = ensemble.isel(member=0).expand_dims("member")
+    assert scalar[PAIR].ndim == 0
+    assert float(scores.crps(scalar, truth)) == float(scores.crps(one, truth))
+    assert np.isnan(scores.spread(scalar))
+
+
+def test_differences_of_members_are_held_one_at_a_time():
+    points, members = 20_000, 24
+    ensemble = xr.DataArray(np.zeros((members, points)), dims=("member", "obs"))
+    truth = xr.DataArray(np.zeros(points), dims="obs")
+    deviation = xr.ones_like(truth)
+    tracemalloc.start()
+    scores.crps_dressed(ensemble, truth, deviation)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10 * ensemble.nbytes  # the 276 differences alone are 11.5 times as much
 
 
 def test_results_say_which_members_are_pairs(tiny_model):

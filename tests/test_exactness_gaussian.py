@@ -37,11 +37,7 @@ EXACT = [
     JacobianFree(SEEN, None, False),
     JacobianFree(2 * SEEN, 1e-6, True, solver="cg"),
 ]
-TWO = [
-    MMPS(2, None, probes=16),
-    MMPS(2, None, probes=16, solver="cg"),
-    JacobianFree(2, None, probes=16),
-]
+TWO = [MMPS(2, None), MMPS(2, None, solver="cg"), JacobianFree(2, None), JacobianFree(2, None, probes=4)]
 
 
 def problem(errors: str, closer: float = 1.0) -> Linear:
@@ -91,12 +87,14 @@ def test_two_iterations_do_in_units_of_errors_and_prior_together(guidance, error
 @pytest.mark.parametrize("errors", ERRORS)
 def test_two_iterations_from_nothing_keep_the_spread(errors):
     """The mean is not exact after two, but within a fifth of a deviation."""
-    error, spread = componentwise(MMPS(2, None, False, probes=16), errors)
+    error, spread = componentwise(MMPS(2, None, False), errors)
     assert 0.85 < spread < 1.05
     assert error < 0.2
 
 
-@pytest.mark.parametrize("guidance", [MMPS(2, None, False), MMPS.official(), MMPS(2, None, True)], ids=repr)
+@pytest.mark.parametrize(
+    "guidance", [MMPS(2, None, False, probes=0), MMPS.official(), MMPS(2, None, True, probes=0)], ids=repr
+)
 @pytest.mark.parametrize("errors", ["equal", "correlated and not"])
 def test_two_iterations_in_other_units_need_errors_that_are_alike(guidance, errors):
     error, spread = componentwise(guidance, errors)
@@ -105,23 +103,23 @@ def test_two_iterations_in_other_units_need_errors_that_are_alike(guidance, erro
 
 def test_units_of_the_error_alone_spread_members_too_far_where_errors_differ():
     """By deviations of 0.03 to 1, with two iterations and with as many as the default tolerance asks for."""
-    assert componentwise(MMPS(2, None, False), "heterogeneous")[1] > 1.5
-    assert componentwise(MMPS(), "heterogeneous")[1] > 1.15
-    assert componentwise(MMPS(probes=16), "heterogeneous")[1] < 1.06
+    assert componentwise(MMPS(2, None, False, probes=0), "heterogeneous")[1] > 1.5
+    assert componentwise(MMPS(probes=0), "heterogeneous")[1] > 1.15
+    assert componentwise(MMPS(), "heterogeneous")[1] < 1.06
 
 
 def test_a_loose_tolerance_is_right_in_these_units_only():
     p = problem("heterogeneous")
     mean, variance = p.posterior()[0], p.posterior()[1].diagonal()
     errors = {}
-    for probes in (0, 16):
+    for probes in (0, 4, 16):
         found = run(LMS(), p.guided(JacobianFree(tolerance=0.2, probes=probes)), draws(SAMPLES, SIZE, 5))
         errors[probes] = ((found.mean(0) - mean) ** 2 / variance).mean().sqrt()
-    assert errors[16] < 0.1 < 0.4 < errors[0]
+    assert max(errors[4], errors[16]) < 0.1 < 0.4 < errors[0]
 
 
 def test_one_iteration_from_nothing_is_not_enough():
-    assert componentwise(MMPS(1, None, False, probes=16), "heterogeneous")[0] > 0.2
+    assert componentwise(MMPS(1, None, False), "heterogeneous")[0] > 0.2
 
 
 @pytest.mark.parametrize("sampler", [LMS(96), DPM(48), DDPM(512), PC(96, 2, 0.1)], ids=repr)

@@ -14,6 +14,7 @@ from tests.benchmarks.full_plan import (
     EVALUATIONS,
     HOURS,
     ITERATIONS,
+    PROBES,
     REFERENCE,
     STATIC,
     STEPS,
@@ -159,7 +160,7 @@ def test_steps_to_a_tolerance_are_about_those_of_the_run(task):
         result = truth.appa.assimilate(truth.appa.observe(network, error="reported", seed=0), seed=0, steps=5)
     ((plan, _),) = run_of(result).parts
     model = model_of(plan)
-    unused = Pace(1.0, 1.0, 1.0, 0.0, False)
+    unused = Pace(1.0, 1.0, 0.0, False)
     told = [solver_steps(model, piece, unused) for piece, _ in pieces(model, plan)]
     assert len(told) == {"forecast": 2, "assimilate": 1}[task]
     found = xappa.diagnostics(result)["iterations"].mean()
@@ -175,6 +176,26 @@ def test_fewer_reports_leave_what_is_given(tiny_model, ds, obs):
     assert (fewer.frames, fewer.reports) == (1, len(own.stencil) + held)
     assert len(own.stencil) == (plan.stencil.time[:, 0] == plan.stencil.time.min()).sum()
     assert with_fewer(plan, stretch, stretch.frames)[1] == stretch
+
+
+def test_reports_over_a_period_longer_than_a_few_times(tiny_model, ds, obs):
+    """Those of the period that ends first stand for all."""
+    ends = np.repeat(np.array(["2001-03-13T12", "2001-03-13T18"], "M8[ns]"), 15)
+    means = obs.assign_coords(time=("obs", ends))
+    options = {"model": tiny_model, "operator": xappa.operators.Average(18.0), "error": ERROR, "seed": 0}
+    ((plan, _),) = run_of(means.pipe(ds.appa.assimilate, **options)).parts
+    (stretch,) = stretches(model_of(plan), plan)
+    assert stretch.frames == 4
+    own, fewer = with_fewer(plan, stretch, 2)
+    assert fewer.frames == 3
+    assert fewer.reports == len(own.stencil) == (plan.stencil.time.max(axis=1) == 2).sum() > 0
+    assert ds.appa.plan(means, **options).iterations > 0
+
+
+def test_guidance_without_arithmetic_of_its_own(tiny_model, ds):
+    start = ds.isel(time=[0]).map(lambda v: v.fillna(280.0))
+    cost = start.appa.plan(lead="6h", model=tiny_model, guidance="repaint", steps=2)
+    assert cost.timed and 0 < cost.seconds < float("inf")
 
 
 def test_steps_of_a_robust_solver_are_counted_by_system(tiny_model, ds, obs):
@@ -218,11 +239,12 @@ def test_derivatives_at_official_size_are_counted_as_the_arithmetic_says():
         k[:, None], 0 * k[:, None], 0 * k[:, None], one[:, None], zero, zero, one, k, 0 * k, ("value",)
     )  # fmt: skip
     parts = Parts.of(model)
-    plan = Plan("toy", model.digest, None, times, stencil, MMPS(tolerance=0.2), LMS(), "symmetrical", 0)
+    plan = Plan("toy", model.digest, None, times, stencil, MMPS(tolerance=0.2, probes=PROBES), LMS(), "symmetrical", 0)
     (stretch,) = stretches(model, plan)
     found = work(model, plan, stretch, 1, 2)
     assert found.flop == pytest.approx(parts.moment_matching(1, len(times), 2, 1), rel=0.01)
-    assert found.first == pytest.approx(parts.moment_matching(1, len(times), 2), rel=0.01)
+    first = parts.moment_matching(1, len(times), 2) + parts.probing(len(times))
+    assert found.first == pytest.approx(first, rel=0.01)
 
 
 def test_the_reference_at_official_size():

@@ -21,20 +21,20 @@ SCHEDULE = Rectified(1e-3, 1e3)
 CONVERGED = JacobianFree(24, 1e-8, False)
 METHODS: dict[str, Guidance] = {
     "`mmps`": MMPS(),
-    "`mmps`, conjugate gradients": MMPS(solver="cg"),
-    "`mmps`, `probes=16`": MMPS(probes=16),
+    "`mmps`, `probes=0`": MMPS(probes=0),
+    "`mmps`, `probes=0`, conjugate gradients": MMPS(solver="cg", probes=0),
     "`mmps`, exact": MMPS(12, 1e-8, False),
-    "`mmps`, 1 warm iteration, `probes=16`": MMPS(1, None, probes=16),
-    "`mmps`, 2 warm iterations, `probes=16`": MMPS(2, None, probes=16),
+    "`mmps`, 1 warm iteration": MMPS(1, None),
     "`mmps`, 2 warm iterations": MMPS(2, None),
-    "`mmps`, 3 cold iterations, `probes=16`": MMPS(3, None, False, probes=16),
-    "`mmps`, 2 cold iterations, `probes=16`": MMPS(2, None, False, probes=16),
-    "`mmps`, 1 cold iteration, `probes=16`": MMPS(1, None, False, probes=16),
+    "`mmps`, 2 warm iterations, `probes=0`": MMPS(2, None, probes=0),
+    "`mmps`, 3 cold iterations": MMPS(3, None, False),
     "`mmps`, 2 cold iterations": MMPS(2, None, False),
-    "`mmps`, 2, not whitened (official)": MMPS.official(),
     "`mmps`, 1 cold iteration": MMPS(1, None, False),
+    "`mmps`, 2 cold iterations, `probes=0`": MMPS(2, None, False, probes=0),
+    "`mmps`, 2, not whitened (official)": MMPS.official(),
+    "`mmps`, 1 cold iteration, `probes=0`": MMPS(1, None, False, probes=0),
     "`jacobian-free`": JacobianFree(),
-    "`jacobian-free`, `probes=16`": JacobianFree(probes=16),
+    "`jacobian-free`, `probes=0`": JacobianFree(probes=0),
     "`sda`": SDA(),
     "`w2c`": W2C(),
     "`dps`": DPS(),
@@ -83,13 +83,14 @@ def few_steps() -> Iterator[str]:
     """As above for the default number of steps, by setting of the solver; in brackets, iterations in all."""
     settings = {
         "to the end": CONVERGED,
-        "1 iteration, `probes=16`": JacobianFree(1, None, probes=16),
-        "2 iterations, `probes=16`": JacobianFree(2, None, probes=16),
+        "1 iteration": JacobianFree(1, None),
         "2 iterations": JacobianFree(2, None),
+        "2 iterations, `probes=0`": JacobianFree(2, None, probes=0),
         "tolerance 0.05": JacobianFree(),
-        "tolerance 0.05, `probes=16`": JacobianFree(probes=16),
+        "tolerance 0.05, `probes=0`": JacobianFree(probes=0),
         "tolerance 0.2": JacobianFree(tolerance=0.2),
-        "tolerance 0.2, `probes=16`": JacobianFree(tolerance=0.2, probes=16),
+        "tolerance 0.2, `probes=4`": JacobianFree(tolerance=0.2, probes=4),
+        "tolerance 0.2, `probes=0`": JacobianFree(tolerance=0.2, probes=0),
     }
 
     def entry(guidance: Guidance, errors: str) -> str:

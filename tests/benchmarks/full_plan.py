@@ -22,7 +22,7 @@ REFERENCE = {"evaluation": 932.6e12, "72 h": 447.6e15, "a week": 1164e15}
 """Operations of the reference's schedule, by arithmetic: 64 latent channels and 16 blocks."""
 EVALUATIONS, ITERATIONS = 96, 2
 WINDOW, SHARED = 24, 12
-STEPS = 12
+STEPS, PROBES = 12, 4
 SOLVER, STATIC = 2.8, 9.5
 """Steps of the solver an evaluation, as measured on the embedded model: of moment matching, and of the static prior."""
 HOURS = {"24 h": 24, "72 h": 72, "a week": 168}
@@ -91,6 +91,10 @@ class Parts:
         denoiser = self.denoise + (products + 1) * self.denoise_back
         return windows * denoiser + states * self.decode * (1 + 2 * (products + 1) + 2 * products)
 
+    def probing(self, states: float) -> float:
+        """The units of reports, once a run: a derivative forwards a probe and one backwards, two decodings each."""
+        return 2 * (PROBES + 1) * states * self.decode
+
     def static_prior(self, windows: float, states: float, iterations: float) -> float:
         """The same where neither network is differentiated: states are decoded once, and the tangent stands in."""
         products = 2 * iterations + 3
@@ -116,7 +120,10 @@ def main() -> None:
             whole = EVALUATIONS * n * one
             mmps = [(f"moment matching, windows of {WINDOW}", WINDOW * n), ("  each time decoded once", hours)]
             mmps += [("  every second time observed", hours / 2), ("  every sixth time observed", hours / 6)]
-            ours = [(label, STEPS * parts.moment_matching(n, states, SOLVER, 1)) for label, states in mmps]
+            ours = [
+                (label, STEPS * parts.moment_matching(n, states, SOLVER, 1) + parts.probing(states))
+                for label, states in mmps
+            ]
             static = [("prior and tangent fitted, windows", WINDOW * n), ("  each time decoded once", hours)]
             ours += [(label, STEPS * parts.static_prior(n, states, STATIC)) for label, states in static]
             print(f"  {span}: reference {whole / 1e15:.1f} PFLOP")

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xappa.diffusion.guidance.covariance import ErrorCovariance
+from xappa.diffusion.guidance.covariance import FactoredCovariance
 
 FLOOR = 0.02
 """Least power of a wavenumber, over the mean of all: errors that were never seen are small, not impossible."""
@@ -27,7 +27,7 @@ SHRINK = 0.05
 """Share of the correlation in time that is taken as noise of the estimate."""
 
 
-class LatentCovariance(ErrorCovariance):
+class LatentCovariance(FactoredCovariance):
     """Covariance of latents (T, h, w, C), flattened.
 
     Parameters

@@ -38,7 +38,7 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     """Observations from a tidy table; parameters and errors as in `frames.from_frame`."""
     others = [column for column in frame.columns if column not in roles.values()]
     places, used = columns.coordinates(frame, others, naming)
-    code, names = _coded(frame[roles["variable"]].astype(str))
+    code, names = _coded(frame[roles["variable"]].astype("string"))
     meanings = [naming.quantity(name) or naming.own(name) for name in names]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]

@@ -9,6 +9,7 @@ import xarray as xr
 from xappa.diffusion.guidance import (
     BlockCovariance,
     ErrorCovariance,
+    FactoredCovariance,
     InflatedCovariance,
     JoinedCovariance,
     SequenceCovariance,
@@ -79,7 +80,7 @@ def correlated_places(obs: xr.Dataset) -> xr.Dataset | None:
 
 def _correlated(
     correlation: Correlation, obs: xr.Dataset, dtype: torch.dtype, device: torch.device | str
-) -> ErrorCovariance:
+) -> FactoredCovariance:
     groups = correlation.groups(obs)
     ones = torch.ones(obs.sizes["obs"], dtype=dtype, device=device)
     if correlation.sequential:

@@ -32,21 +32,21 @@ class Effort:
     without_prior_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-_REFERENCE = {"iterations": 2, "tolerance": None, "warm_start": False, "whiten": False}
+_REFERENCE = {"iterations": 2, "tolerance": None, "warm_start": False, "whiten": False, "probes": 0}
 
 EFFORTS: dict[str, Effort] = {
     "preview": Effort(
         "jacobian-free",
         "dpm",
-        {"iterations": 6, "tolerance": 0.2, "probes": 16},
+        {"iterations": 6, "tolerance": 0.2},
         {"steps": 6},
-        without_prior_options={"iterations": 2, "tolerance": 0.2},
+        without_prior_options={"iterations": 2, "tolerance": 0.2, "probes": 4},
     ),
     "standard": Effort(
         "jacobian-free",
         "dpm",
-        {"tolerance": 0.2, "probes": 16},
-        without_prior_options={"iterations": 4, "tolerance": 0.2},
+        {"tolerance": 0.2},
+        without_prior_options={"iterations": 4, "tolerance": 0.2, "probes": 4},
     ),
     # The schedule of Appa's assimilation: 32 x (1 + 2) evaluations, two cold iterations each.
     "reference": Effort("mmps", "pc", _REFERENCE, without_prior_options=_REFERENCE),

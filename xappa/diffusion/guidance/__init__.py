@@ -4,6 +4,7 @@ from xappa.diffusion.guidance.base import Covariance, Denoise, Guidance, GuidedD
 from xappa.diffusion.guidance.covariance import (
     BlockCovariance,
     ErrorCovariance,
+    FactoredCovariance,
     InflatedCovariance,
     JoinedCovariance,
     SequenceCovariance,
@@ -39,6 +40,7 @@ __all__ = [
     "Covariance",
     "Denoise",
     "ErrorCovariance",
+    "FactoredCovariance",
     "Guidance",
     "GuidedDenoiser",
     "InflatedCovariance",

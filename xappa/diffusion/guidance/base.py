@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from xappa.diffusion.guidance.covariance import ErrorCovariance, InflatedCovariance, Noise, Whitening
+from xappa.diffusion.guidance.covariance import ErrorCovariance, FactoredCovariance, Noise, Whitening
 from xappa.diffusion.guidance.linearised import Diagonal, Linear, Linearised, LinearMap, Product
 from xappa.errors import OptionError
 
@@ -75,11 +75,14 @@ class Observation:
         return replace(self, y=self.y + self.variance.sqrt() * self.noise(0).to(self.y))
 
     def whitened(self) -> Observation:
-        """The same observations in units of their error, so that R = I; exact ones (variance 0) keep their units."""
-        if isinstance(self.variance, InflatedCovariance):
-            return self
-        if isinstance(self.variance, ErrorCovariance):
+        """The same observations in units of their error, so that R = I.
+
+        Exact ones (variance 0) keep their units, and all do where the covariance has no factor.
+        """
+        if isinstance(self.variance, FactoredCovariance):
             return self._changed(Whitening(self.variance), torch.ones_like(self.variance.deviation))
+        if isinstance(self.variance, ErrorCovariance):
+            return self
         exact = self.variance == 0
         deviation = self.variance.sqrt().masked_fill(exact, 1.0)
         return self._changed(Diagonal(1 / deviation), torch.where(exact, 0.0, torch.ones_like(self.variance)))
@@ -207,12 +210,12 @@ def whitened_observation(observation: Observation, name: str) -> Observation:
     OptionError
         If the covariance of the errors has no factor, or an observation is exact.
     """
-    if isinstance(observation.variance, InflatedCovariance):
+    if not isinstance(observation.variance, Tensor | FactoredCovariance):
         raise OptionError(
             f"Guidance {name!r} takes observations in units of their errors, and these are sums of correlated and "
             "independent ones, which have no such units. Use guidance='mmps' or 'jacobian-free'"
         )
-    if not isinstance(observation.variance, ErrorCovariance) and (observation.variance == 0).any():
+    if isinstance(observation.variance, Tensor) and (observation.variance == 0).any():
         raise OptionError(
             f"Guidance {name!r} takes observations in units of their errors, and some have an error of 0. Give them an "
             "error, or use guidance='mmps', 'jacobian-free' or 'repaint'"

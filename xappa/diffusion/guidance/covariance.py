@@ -1,9 +1,9 @@
 r"""Covariances of observation errors that are correlated.
 
-:math:`R = D C D` with deviations D and correlations :math:`C = L L^T`. A covariance offers the products with R, with
-its inverse, and with the factor that whitens: :math:`W = L^{-1} D^{-1}`, so that :math:`W R W^T = I`. All are linear,
-act on the last dimension (leading ones are independent systems) and carry gradients. They cost O(M); products with R
-O(M log M) along sequences, and all O(M s) for blocks of s.
+:math:`R = D C D` with deviations D and correlations :math:`C = L L^T`. A covariance offers the product with R; where L
+is cheap, also those with its inverse and with the factor that whitens: :math:`W = L^{-1} D^{-1}`, so that
+:math:`W R W^T = I`. All are linear, act on the last dimension (leading ones are independent systems) and carry
+gradients. They cost O(M); products with R O(M log M) along sequences, and all O(M s) for blocks of s.
 
 References
 ----------
@@ -44,6 +44,18 @@ class ErrorCovariance(ABC):
         """Diagonal of R, shape (M,)."""
         return self.deviation**2
 
+    @abstractmethod
+    def __matmul__(self, v: Tensor) -> Tensor:
+        """`R v`, for v of shape (..., M)."""
+
+    @abstractmethod
+    def errors(self, noise: Noise) -> Tensor:
+        """Errors with the covariance R, from ``noise(k)``: standard normal numbers (..., M) of the k-th draw."""
+
+
+class FactoredCovariance(ErrorCovariance):
+    """Covariance whose correlations have a factor L that is cheap, as is its inverse; see `ErrorCovariance`."""
+
     def whiten(self, v: Tensor) -> Tensor:
         """`W v`, for v of shape (..., M)."""
         return self.decorrelate(v / self.deviation)
@@ -57,11 +69,11 @@ class ErrorCovariance(ABC):
         return self.whiten_adjoint(self.whiten(v))
 
     def __matmul__(self, v: Tensor) -> Tensor:
-        """`R v`, for v of shape (..., M)."""
+        """`R v`."""
         return self.deviation * self.correlate(self.correlate_adjoint(v * self.deviation))
 
     def errors(self, noise: Noise) -> Tensor:
-        """Errors with the covariance R, from ``noise(k)``: standard normal numbers (..., M) of the k-th draw."""
+        """Errors with the covariance R, which take one draw."""
         return self.deviation * self.correlate(noise(0))
 
     @abstractmethod
@@ -81,7 +93,7 @@ class ErrorCovariance(ABC):
         """`L^-T v`."""
 
 
-class SequenceCovariance(ErrorCovariance):
+class SequenceCovariance(FactoredCovariance):
     r"""Errors along sequences, with correlation :math:`\exp(-|s_i - s_j|)` within each.
 
     In the order of s, an error depends on the one before only: with :math:`\rho_i = \exp(s_{i-1} - s_i)`,
@@ -140,7 +152,7 @@ class SequenceCovariance(ErrorCovariance):
         return b
 
 
-class BlockCovariance(ErrorCovariance):
+class BlockCovariance(FactoredCovariance):
     """Errors in blocks, with any correlations within each; those in no block are independent.
 
     Parameters
@@ -186,18 +198,18 @@ class BlockCovariance(ErrorCovariance):
         return result
 
 
-class JoinedCovariance(ErrorCovariance):
+class JoinedCovariance(FactoredCovariance):
     """Covariances of several groups of errors that are independent of each other; errors in no group are so too.
 
     Parameters
     ----------
     deviation : Tensor, shape (M,)
         Of all errors.
-    parts : sequence of (Tensor of int, shape (m,), ErrorCovariance)
+    parts : sequence of (Tensor of int, shape (m,), FactoredCovariance)
         Indices of each group, and a covariance of which the correlations are taken.
     """
 
-    def __init__(self, deviation: Tensor, parts: Sequence[tuple[Tensor, ErrorCovariance]]) -> None:
+    def __init__(self, deviation: Tensor, parts: Sequence[tuple[Tensor, FactoredCovariance]]) -> None:
         super().__init__(deviation)
         self.parts = list(parts)
 
@@ -231,13 +243,13 @@ class InflatedCovariance(ErrorCovariance):
 
     Parameters
     ----------
-    correlated : ErrorCovariance
+    correlated : FactoredCovariance
         Its correlations C are taken.
     share : Tensor, shape (M,)
         F: the deviation of the correlated part over that of the whole, between 0 and 1.
     """
 
-    def __init__(self, correlated: ErrorCovariance, share: Tensor) -> None:
+    def __init__(self, correlated: FactoredCovariance, share: Tensor) -> None:
         super().__init__(torch.ones_like(share))
         self.correlated, self.share = correlated, share
 
@@ -250,22 +262,16 @@ class InflatedCovariance(ErrorCovariance):
         """Errors with the covariance R, which take two draws."""
         return self.share * self.correlated.correlate(noise(0)) + (1.0 - self.share**2).sqrt() * noise(1)
 
-    def correlate(self, v: Tensor) -> Tensor:
-        """Not known: refused."""
-        raise NotImplementedError("The sum of a correlated and an independent error has no factor here")
-
-    correlate_adjoint = decorrelate = decorrelate_adjoint = correlate
-
 
 class Whitening:
     """The linear map W of a covariance.
 
     Parameters
     ----------
-    covariance : ErrorCovariance
+    covariance : FactoredCovariance
     """
 
-    def __init__(self, covariance: ErrorCovariance) -> None:
+    def __init__(self, covariance: FactoredCovariance) -> None:
         self.covariance = covariance
 
     def forward(self, v: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class JacobianFree(SolverGuidance):
     Parameters
     ----------
     iterations, tolerance, warm_start, whiten, huber, solver, below, scope, probes
-        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 0.
+        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 16.
     """
 
     def wrap(

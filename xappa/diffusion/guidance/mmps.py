@@ -32,7 +32,7 @@ class MMPS(SolverGuidance):
     Parameters
     ----------
     iterations, tolerance, warm_start, whiten, huber, solver, below, scope, probes
-        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 0.
+        See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 16.
     tweedie : bool, default True
         Covariance by Tweedie's formula; otherwise isotropic, ``sigma^2 / (1 + sigma^2)``, in the linear system.
     """
@@ -42,7 +42,7 @@ class MMPS(SolverGuidance):
     @classmethod
     def official(cls) -> MMPS:
         """As in Appa's assimilation: two cold iterations, observations as they are."""
-        return cls(iterations=2, tolerance=None, warm_start=False, whiten=False)
+        return cls(iterations=2, tolerance=None, warm_start=False, whiten=False, probes=0)
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> MMPSDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""

@@ -59,7 +59,7 @@ class SolverGuidance(Guidance):
     warm_start : bool, default True
         Begin with the solution of the last call.
     whiten : bool, default True
-        Measure observations in units of their error, so that the solver does not see the least precise ones only.
+        Without `probes`: measure observations in units of their error.
     huber : float or None, default None
         Threshold, in deviations of an observation's error, beyond which its pull grows no more: 2 to 3 leaves sound
         observations as they are. None: errors are Gaussian throughout. Every call then solves 3 systems instead of 1,
@@ -71,10 +71,11 @@ class SolverGuidance(Guidance):
     solver : {"gmres", "cg"}, default "gmres"
         Generalised minimal residuals, or conjugate gradients: fewer vectors to keep, for systems that are symmetric, as
         is the case for an exact denoiser and Gaussian errors. A network's Jacobian is symmetric only nearly so.
-    probes : int, default 0
-        Above 0: measure observations in units of the deviation that their errors and the prior have together, instead
-        of `whiten`; so many draws estimate it, with one product by the operator's derivative each, once a run. Where
-        errors differ much or are correlated, two iterations then do for many.
+    probes : int, default 16
+        Measure observations in units of the deviation that their errors and the prior have together; so many draws
+        estimate it, with one product by the operator's derivative each, once a run. In any other units the solver sees
+        some observations only, where errors differ much or are correlated: two iterations then do for many. 0: as
+        `whiten` says.
     """
 
     iterations: int = 16
@@ -85,7 +86,7 @@ class SolverGuidance(Guidance):
     solver: str = "gmres"
     below: float = math.inf
     scope: str = "window"
-    probes: int = 0
+    probes: int = 16
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
