@@ -77,3 +77,11 @@ def tiny_work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_model(tiny_work: Path) -> Path:
     """Model directory of the tiny model."""
     return tiny_work / "model"
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Store of an analysis of the tiny model that was written without interruption; tests only read it."""
+    from tests.stores import analysis
+
+    return xappa.to_zarr(analysis(tiny_model), tmp_path_factory.mktemp("store") / "a.zarr", chunks={"time": 4})

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xappa
-from tests.test_operators import SPEC, TIMES, U, V, fields, flags, reports
+from tests.coarse import SPEC, TIMES, U, V, fields, flags, random_states, reports
 from xappa.errors import OperatorError
 from xappa.observations.flags import Flag
 from xappa.operators import Footprint, Interpolate, Maximum, Minimum, Nearest, PerSource, Rows, split_windows
@@ -24,15 +24,12 @@ from xappa.testing.operators import check_operator
 TMAX, TMIN, T = "maximum_2m_temperature", "minimum_2m_temperature", "2m_temperature"
 HOUR = np.timedelta64(3600, "s")
 
+trajectory = pytest.fixture(random_states)
+
 
 def extremes(hours: Any, period: Any, **values: float) -> xr.Dataset:
     coords = {"period": np.asarray(period) * HOUR}
     return reports(15, 30, hours, coords=coords, **(values or {TMAX: 0.0, TMIN: 0.0}))
-
-
-@pytest.fixture
-def trajectory(rng: np.random.Generator) -> np.ndarray:
-    return rng.normal(size=(5, *SPEC.shape)) + 10
 
 
 def test_values(trajectory: np.ndarray) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_operators import SPEC, TIMES, U, reports
+from tests.coarse import SPEC, TIMES, U, reports
 from xappa.errors import ObservationError
 from xappa.operators import Interpolate
 from xappa.operators.points import Points, points_at

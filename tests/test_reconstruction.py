@@ -101,6 +101,14 @@ class TestMembers:
         assert (plain.attrs["xappa_dressed"], noisy.attrs["xappa_dressed"]) == ("False", "True")
         assert float(np.abs(plain["temperature"] - noisy["temperature"]).max()) > 0.1
 
+    def test_noise_of_a_pair_is_opposite_too(self, ds, obs, options) -> None:
+        pairs = {**options, "sampler": xappa.samplers.LMS(antithetic=True)}
+        plain = ds.appa.assimilate(obs, **pairs)["temperature"]
+        with xappa.set_options(dress=True):
+            noisy = ds.appa.assimilate(obs, **pairs)["temperature"]
+        assert float(np.abs(noisy - plain).max()) > 0.1
+        np.testing.assert_allclose(noisy.mean("member"), plain.mean("member"), atol=1e-3)
+
     def test_scores_against_reports_count_the_error(self, ds, obs, options) -> None:
         with xappa.set_options(clip=False):
             plain = ds.appa.assimilate(obs, **{**options, "members": 6}).compute()

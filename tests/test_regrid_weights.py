@@ -16,7 +16,7 @@ from scipy.sparse import coo_matrix
 
 import xappa
 from tests import cdo
-from tests.test_regrid import as_curvilinear, even, on, untied
+from tests.even_grids import as_curvilinear, even, on, untied
 from xappa.errors import DatasetError, MissingDependency, OptionError
 from xappa.grids.regrid import Grid, Weights, polygons, read, weights_between
 from xappa.grids.regrid.build import KEPT, Kept

@@ -69,7 +69,7 @@ class Pieces:
         hours = plan.times[first:last].astype("datetime64[h]").astype("i8")
         # A later piece sees times of the one before again, and must not see their noise again.
         seed = plan.seed if not self.guided else _derived(plan.seed, len(self.guided))
-        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self._antithetic)
+        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self.plan.antithetic)
         white = noise.start().to(model.device)
         if start is None:
             schedule: Callable[[Tensor], Tensor] = model.schedule
@@ -121,7 +121,7 @@ class Pieces:
         hours = times.astype("datetime64[h]").astype("i8").tolist()
 
         def perturbing(k: int) -> Tensor:
-            draw, opposite = STATES + k, self._antithetic
+            draw, opposite = STATES + k, self.plan.antithetic
             drawn = member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
             return drawn.to(model.device)
 
@@ -141,14 +141,10 @@ class Pieces:
         codes = np.array([plan.stencil.names.index(name) for name in rows.names], int)[rows.variable]
 
         def noise(k: int) -> Tensor:
-            drawn = member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self._antithetic)
+            drawn = member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self.plan.antithetic)
             return drawn[:, 0, codes, rows.observation].to(self.model.device)
 
         return noise
-
-    @property
-    def _antithetic(self) -> bool:
-        return getattr(self.plan.sampler, "antithetic", False)
 
     @cached_property
     def _evaluations(self) -> Evaluations:

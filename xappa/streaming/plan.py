@@ -113,6 +113,11 @@ class Plan(Versioned):
     precision: str = "float32"
     memory: float | None = None
 
+    @property
+    def antithetic(self) -> bool:
+        """Whether members are drawn in pairs of opposite noise."""
+        return getattr(self.sampler, "antithetic", False)
+
     def evaluations(self, window: int) -> int:
         """Calls of the sampler's denoiser a member, for a model that sees so many times at once."""
         if self.rolling is None:
@@ -123,8 +128,8 @@ class Plan(Versioned):
     def decoding(self) -> Plan:
         """What decoding needs of it."""
         return replace(
-            self, times=self.times[:0], stencil=None, guidance=None, sampler=None, correlation=None, given=(),
-            rolling=None, segments=None,
+            self, times=self.times[:0], stencil=None, guidance=None, correlation=None, given=(), rolling=None,
+            segments=None,
         )  # fmt: skip
 
     def latents_token(self) -> tuple:

@@ -193,8 +193,8 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
     known = [(i, VARIABLES[name]) for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES]
     if plan.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")
-        opposite = getattr(plan.sampler, "antithetic", False)
-        white = member_noise(plan.seed, members, hours.tolist(), model.spec.shape, DRESSING, antithetic=opposite)
+        shape = model.spec.shape
+        white = member_noise(plan.seed, members, hours.tolist(), shape, DRESSING, antithetic=plan.antithetic)
         noise, deviation = correlated(white.numpy(), model.statistics), model.error * model.scale
         amounts = [i for i, variable in known if variable.amount]
         values = dressed(values, noise, deviation, model.climatology(times), amounts)

@@ -262,7 +262,7 @@ def run(
     attrs |= {} if streamed is None else streamed.provenance()
     kept = trajectory[selection]
     result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs)
-    if getattr(plan.sampler, "antithetic", False):
+    if plan.antithetic:
         result = with_pairs(result, task.layout)
     return GRIDS[task.grid](result, task.ds)
 

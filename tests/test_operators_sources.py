@@ -1,0 +1,44 @@
+"""An operator for each source of reports, and operators that are chosen by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.coarse import SPEC, TIMES, flags, random_states, reports, wind_speed
+from xappa.errors import ObservationError, OptionError
+from xappa.operators import Footprint, Interpolate, choose_operator
+
+trajectory = pytest.fixture(random_states)
+
+
+class TestSources:
+    def obs(self) -> xr.Dataset:
+        source = np.array(["scat", "synop", "scat", "synop"])
+        values = {"10m_wind_speed": [5.0, np.nan, 6.0, np.nan], "2m_temperature": [np.nan, 280.0, np.nan, 281.0]}
+        return reports([0.0, 10.0, 20.0, 30.0], 40.0, coords={"source": source}, **values)
+
+    def test_each_has_its_operator(self, trajectory: np.ndarray) -> None:
+        operator = choose_operator({"scat": Footprint(radius=20) @ wind_speed})
+        rows, seen = operator(self.obs(), SPEC, TIMES)
+        assert sorted(rows.observation.tolist()) == [0, 1, 2, 3]
+        assert flags(seen, "10m_wind_speed") == [0, 0, 0, 0] == flags(seen, "2m_temperature")
+        own = np.argsort(rows.observation)
+        np.testing.assert_array_equal(rows.value[own], [5, 280, 6, 281])
+        plain, _ = Interpolate()(self.obs()[["2m_temperature", "2m_temperature_error"]], SPEC, TIMES)
+        np.testing.assert_allclose(rows.apply(trajectory)[own][[1, 3]], plain.apply(trajectory))
+
+    def test_names_that_are_not_there(self) -> None:
+        with pytest.raises(ObservationError, match="'ship'.*'scat', 'synop'"):
+            choose_operator({"ship": "nearest"})(self.obs(), SPEC, TIMES)
+        with pytest.raises(ObservationError, match="no coordinate 'source'"):
+            choose_operator({"ship": "nearest"})(self.obs().drop_vars("source"), SPEC, TIMES)
+
+    def test_wrong_choices(self) -> None:
+        with pytest.raises(OptionError, match="'footprnt'.*did you mean 'footprint'"):
+            choose_operator("footprnt")
+        with pytest.raises(OptionError, match=r"expected an object: Footprint\(\)"):
+            choose_operator(Footprint)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match="a function of a Dataset"):
+            choose_operator(3)  # type: ignore[arg-type]

@@ -1,0 +1,68 @@
+"""Names of operators: tokens that are the same in every process, pickles, what is printed."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import dask
+import numpy as np
+
+from tests.coarse import wind_speed
+from xappa.operators import OPERATORS, Average, Footprint, Function, choose_operator
+
+
+class TestTokens:
+    CODE = """
+import dask, functools
+def scale(x, by): return x * by
+def make(limit):
+    def function(state): return scale(state["2m_temperature"], 2) - limit
+    return function
+from xappa.operators import Footprint, Function
+print(dask.base.tokenize(Footprint(radius=25) @ make({limit})))
+print(dask.base.tokenize(Function(functools.partial(make(1), 2))))
+"""
+
+    def run(self, limit: float) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", self.CODE.replace("{limit}", str(limit))], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def test_the_same_in_another_process(self) -> None:
+        first = self.run(1.0)
+        assert first == self.run(1.0) and first != self.run(2.0)
+
+    def test_what_changes_them(self) -> None:
+        def token(operator: Any) -> str:
+            return dask.base.tokenize(choose_operator(operator))
+
+        def other(limit: float) -> Callable:
+            return lambda state: state["2m_temperature"] - limit
+
+        assert token(other(1.0)) == token(other(1.0)) != token(other(2.0))
+        assert token(wind_speed) != token(lambda s: wind_speed(s) * 2)
+        assert token(functools.partial(wind_speed, 1)) != token(functools.partial(wind_speed, 2))
+        assert token("nearest") != token("interpolate")
+        assert token(Footprint(radius=25)) != token(Footprint(radius=30))
+        assert token(Footprint(radius=np.array([1.0, 2.0]))) != token(Footprint(radius=np.array([1.0, 3.0])))
+
+    def test_all_can_be_pickled(self) -> None:
+        for operator in [*OPERATORS.values(), Footprint(radius=25) @ wind_speed]:
+            again = pickle.loads(pickle.dumps(operator))
+            assert repr(again) == repr(operator) and dask.base.tokenize(again) == dask.base.tokenize(operator)
+
+    def test_they_print_as_what_they_do(self) -> None:
+        operator = Average(24) @ Footprint(radius=25.0) @ wind_speed
+        assert repr(operator) == "Average(hours=24) @ Footprint(radius=25.0) @ wind_speed"
+        assert str(operator) == (
+            "mean over the 24 hours before, of mean over a circle of 25 km radius, of wind_speed(state) "
+            "(Speed of the 10 m wind)"
+        )
+        assert "lambda s: s" in repr(Function(lambda s: s))

@@ -1,0 +1,102 @@
+"""Stores that `xappa.to_zarr` refuses: of another run or process, without permission, without room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections import namedtuple
+
+import pytest
+import xarray as xr
+
+import xappa
+from tests.stores import analysis, contents, start, until
+from xappa.errors import DatasetError, StoreError
+from xappa.streaming import sampling
+from xappa.streaming.store import places as stores
+from xappa.streaming.store.regions import Writer
+
+pytestmark = pytest.mark.usefixtures("nothing_on_disk")
+
+
+class TestRefused:
+    """Stores that are somebody else's, or cannot be written."""
+
+    def test_another_run(self, tiny_model, tmp_path) -> None:
+        store = xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18"), tmp_path / "a.zarr")
+        before = contents(store)
+        with pytest.raises(DatasetError, match=r"exists; pass overwrite=True.*seed: 0 there, 1 here.*same seed"):
+            xappa.to_zarr(analysis(tiny_model, seed=1, last="2001-03-13T18"), store)
+        with pytest.raises(StoreError, match="another run"):
+            xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18").isel(time=[0]), store)
+        assert contents(store) == before
+        xappa.to_zarr(analysis(tiny_model, seed=1, last="2001-03-13T18"), store, overwrite=True)
+        assert xr.open_zarr(store).attrs["xappa_seed"] == 1
+
+    def test_what_is_no_store(self, tiny_model, tmp_path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "thesis.txt").write_text("all of it")
+        with pytest.raises(StoreError, match="exists; pass overwrite=True"):
+            xappa.to_zarr(analysis(tiny_model), tmp_path / "a")
+        assert (tmp_path / "a" / "thesis.txt").exists()
+
+    def test_two_processes(self, tiny_model, tmp_path) -> None:
+        store = tmp_path / "a.zarr"
+        process = start(tiny_model, store)
+        until(lambda: (store / "zarr.json").exists(), process)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreError, match="is being written by another process"):
+                xappa.to_zarr(analysis(tiny_model), store, chunks={"time": 4})
+        finally:
+            process.send_signal(signal.SIGCONT)
+        assert process.wait(timeout=300) == 0
+
+    def test_no_permission(self, tiny_model, tmp_path, monkeypatch) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setattr(sampling, "_sample", lambda *args: pytest.fail("sampled"))
+        with pytest.raises(StoreError, match="cannot be written"):
+            xappa.to_zarr(analysis(tiny_model), tmp_path / "file" / "a.zarr")
+        (tmp_path / "closed").mkdir()
+        (tmp_path / "closed").chmod(0o500)
+        if os.access(tmp_path / "closed", os.W_OK):  # of the superuser
+            return
+        with pytest.raises(StoreError, match="cannot be written"):
+            xappa.to_zarr(analysis(tiny_model), tmp_path / "closed" / "a.zarr")
+
+    def test_no_room_at_the_start(self, tiny_model, tmp_path, monkeypatch) -> None:
+        self._disk(monkeypatch, [1000])
+        monkeypatch.setattr(sampling, "_sample", lambda *args: pytest.fail("sampled"))
+        with pytest.raises(StoreError, match="even compressed they have no room"):
+            xappa.to_zarr(analysis(tiny_model, seed=5), tmp_path / "a.zarr")
+
+    def test_no_room_for_the_rest(self, tiny_model, finished, tmp_path, monkeypatch) -> None:
+        """The first regions tell how large they are on the disk."""
+        self._disk(monkeypatch, [10_000_000, 10_000_000, 60_000])
+        with pytest.raises(StoreError, match="still to be written"):
+            xappa.to_zarr(analysis(tiny_model), tmp_path / "a.zarr", chunks={"time": 4})
+        monkeypatch.undo()
+        xappa.to_zarr(analysis(tiny_model), tmp_path / "a.zarr", chunks={"time": 4})
+        assert contents(tmp_path / "a.zarr") == contents(finished)
+
+    def test_a_disk_that_fills_up(self, tiny_model, finished, tmp_path, monkeypatch) -> None:
+        count, real = [], Writer.__call__
+
+        def fail(self, region, values):
+            count.append(region)
+            if len(count) > 5:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(self, region, values)
+
+        monkeypatch.setattr(Writer, "__call__", fail)
+        with pytest.raises(StoreError, match="make room, and call again"):
+            xappa.to_zarr(analysis(tiny_model), tmp_path / "a.zarr", chunks={"time": 4})
+        monkeypatch.undo()
+        xappa.to_zarr(analysis(tiny_model), tmp_path / "a.zarr", chunks={"time": 4})
+        assert contents(tmp_path / "a.zarr") == contents(finished)
+
+    def _disk(self, monkeypatch, free: list[int]) -> None:
+        usage = namedtuple("usage", "total used free")
+        left = list(free)
+        monkeypatch.setattr(stores.shutil, "disk_usage", lambda path: usage(0, 0, left.pop(0) if left[1:] else left[0]))
