@@ -30,7 +30,7 @@ from xappa.errors import OptionError
 from xappa.operators.stencil import Stencil
 from xappa.streaming.cost import evaluation
 from xappa.streaming.cost.calibration import Pace
-from xappa.streaming.cost.evaluation import pieces, stretches, with_fewer, work
+from xappa.streaming.cost.evaluation import sampled_at_once, stretches, with_fewer, work
 from xappa.streaming.cost.meter import Meter
 from xappa.streaming.cost.solving import solver_steps
 from xappa.streaming.graph.diagnostics import run_of
@@ -161,7 +161,7 @@ def test_steps_to_a_tolerance_are_about_those_of_the_run(task):
     ((plan, _),) = run_of(result).parts
     model = model_of(plan)
     unused = Pace(1.0, 1.0, 0.0, False)
-    told = [solver_steps(model, piece, unused) for piece, _ in pieces(model, plan)]
+    told = [solver_steps(model, piece, unused) for piece, _ in sampled_at_once(model, plan)]
     assert len(told) == {"forecast": 2, "assimilate": 1}[task]
     found = xappa.diagnostics(result)["iterations"].mean()
     assert np.mean(told) == pytest.approx(float(found), rel=0.3)

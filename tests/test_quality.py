@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import dask
 import numpy as np
@@ -15,10 +16,13 @@ from hypothesis import strategies as st
 import xappa
 from tests.installed import needs
 from xappa.errors import ObservationError, OptionError
+from xappa.models.directory import read_model
+from xappa.models.normalisation import ChannelNormalisation
 from xappa.observations import Flag, flag_counts, read_observations, with_errors
 from xappa.observations.quality import QUALITY, Quality, choose_quality, control
 from xappa.observations.quality.batch import Batch
 from xappa.observations.quality.places import leaps
+from xappa.tasks.quality import ModelBackground
 
 T, P, U, V = "2m_temperature", "mean_sea_level_pressure", "10m_u_component_of_wind", "10m_v_component_of_wind"
 ALONE = QUALITY["none"]
@@ -311,6 +315,32 @@ class TestWindows:
         alone = xappa.quality_control(obs, quality, model=tiny_model, background=background)
         xr.testing.assert_identical(together, alone)
         assert {Flag.GOOD, Flag.BACKGROUND_CHECK, Flag.BUDDY_CHECK} <= set(flagged(together))
+
+    @pytest.mark.parametrize("constant", [False, True])
+    def test_a_mean_that_is_the_same_at_all_times_is_taken_for_all_at_once(self, tiny_model, monkeypatch, constant):
+        """Any other for as many times as fit into memory, here those of one window."""
+        model = read_model(tiny_model)
+        if constant:
+            mean = np.arange(1, len(model.spec.channels) + 1, dtype="f4")
+            model = replace(model, normalisation=ChannelNormalisation(mean, mean, model.spec))
+        days = np.datetime64("2001-03-13", "us") + np.arange(5) * np.timedelta64(1, "D")
+        states = model.climatology(days)
+        assert (states == states[0]).all() == model.normalisation.constant_mean == constant
+
+        made = []
+        read = type(model.normalisation).mean
+        monkeypatch.setattr(type(model.normalisation), "mean", lambda own, at: made.append(len(at)) or read(own, at))
+        monkeypatch.setattr("xappa.tasks.quality.load", lambda address: model)
+        monkeypatch.setattr("xappa.tasks.quality.STATES_BYTES", 1)
+        zero, none = np.zeros(5), np.full(5, -1)
+        batch = Batch(
+            days, zero + 45, zero + 9, zero + np.nan, zero + np.nan, none, none, none,
+            {T: zero + 280}, {T: zero + 1}, {T: np.zeros(5, "i1")}, window=np.arange(5),
+        )  # fmt: skip
+        found, deviation = ModelBackground("", model.digest, model.spec)(batch)[T]
+        assert len(made) == (1 if constant else 5)
+        if constant:
+            assert (found == model.spec.index(T) + 1).all() and (deviation == found).all()
 
     def test_reports_without_a_time_keep_their_flag(self, obs):
         obs = obs.assign_coords(time=obs.time.where(np.arange(600) % 100 != 5))

@@ -89,7 +89,7 @@ VARIANTS: dict[str, Variant] = {
     "bfloat16": Variant(JacobianFree(tolerance=0.2, probes=0), options={"precision": "bfloat16"}),
     "each time decoded once": Variant(JacobianFree(tolerance=0.2, scope="trajectory", probes=0)),
     **{name: effort(name) for name in ("preview", "standard")},
-    "preview without a static prior": effort("preview", static_prior=False),
+    **{f"{name} without a static prior": effort(name, static_prior=False) for name in ("preview", "standard")},
     "standard, each time decoded once": effort("standard", scope="trajectory"),
 }
 

@@ -28,9 +28,12 @@ class Normalisation(ABC):
         True where a channel exists; may be a broadcast view.
     error : array (channel, lat, lon) or None
         Error deviation of the autoencoder, standardised units; None where it was never measured.
+    constant_mean : bool
+        Whether the mean state is the same at all times; `mean` may then be a view, which takes no memory.
     """
 
     kind: ClassVar[str]
+    constant_mean: ClassVar[bool] = False
     scale: np.ndarray
     mask: np.ndarray
     error: np.ndarray | None
@@ -120,6 +123,7 @@ class ChannelNormalisation(Normalisation):
     sea: np.ndarray | None = None
 
     kind = "channel"
+    constant_mean = True
     error = None
 
     def __post_init__(self) -> None:

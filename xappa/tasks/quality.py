@@ -169,7 +169,7 @@ class ModelBackground:
     def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
         """Mean and deviation (N,) by quantity."""
         prior = load(self.address)
-        parts = _in_groups(batch, self.spec.step, _times_at_once(prior, batch.time[:1]))
+        parts = _in_groups(batch, self.spec.step, _times_at_once(prior))
         return _joined(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
 
     def _found(self, prior: Model, batch: Batch) -> dict[str, tuple[Array, Array]]:
@@ -234,10 +234,9 @@ class FieldBackground:
         return {name: (mean, climate[name][1]) for name, (mean, _) in found.items() if name in climate}
 
 
-def _times_at_once(prior: Model, time: Array) -> float:
+def _times_at_once(prior: Model) -> float:
     """Times whose mean states are held together; any number where the mean is the same at all of them."""
-    two = prior.climatology(time.astype("datetime64[s]").repeat(2))
-    return np.inf if two.strides[0] == 0 else STATES_BYTES / two[0].nbytes
+    return np.inf if prior.normalisation.constant_mean else STATES_BYTES / prior.scale.nbytes
 
 
 def _in_groups(batch: Batch, step: np.timedelta64, most: float) -> Iterator[slice]:
