@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from xappa.errors import IntegrityError, ModelError
+from xappa.errors import IntegrityError, ModelError, OptionError
 from xappa.models.climatology import Climatology, annual_basis, diurnal_basis
 from xappa.models.directory import read_model
 from xappa.training import autoencoder, data, loop, prior
@@ -131,6 +131,17 @@ def test_the_learning_rate_begins_anew_where_it_is_told_to() -> None:
     assert again == [loop.learning_rate(alone, step) for step in range(60)]
     assert loop.learning_rate(twice, 100) == pytest.approx(0.25, abs=0.01)
     assert loop.learning_rate(twice, 129) < 0.01
+
+
+@pytest.mark.parametrize("restarts", [(8, 5), (5, 5), (0, 5), (-3,), (5, 10), (12,)])
+def test_restarts_that_would_spoil_the_cosine_are_refused(tmp_path: Path, restarts: tuple[int, ...]) -> None:
+    said = rf"restarts=\[{', '.join(map(str, restarts))}\], steps=10: expected .* ascending .* give more steps"
+    with pytest.raises(OptionError, match=said):
+        Optimisation(steps=10, restarts=restarts)
+    file = tmp_path / "recipe.toml"
+    file.write_text(f"[denoiser.training]\nsteps = 10\nrestarts = {list(restarts)}\n")
+    with pytest.raises(OptionError, match=rf"recipe\.toml: denoiser: training: {said}"):
+        read_config(file)
 
 
 def test_a_training_that_has_ended_is_made_longer(recipe: Recipe, tmp_path: Path) -> None:

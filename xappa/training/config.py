@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -94,7 +95,8 @@ class Splits:
 class Optimisation:
     """How a network is trained: `steps` of `batch` examples, learning rate with warm-up and cosine decay.
 
-    At each of `restarts`, steps in ascending order, warm-up and cosine have come to their end and begin anew.
+    At each of `restarts`, steps in ascending order above 0 and below `steps`, warm-up and cosine have come to their end
+    and begin anew.
     """
 
     steps: int = 2000
@@ -106,6 +108,20 @@ class Optimisation:
     average: float = 0.99
     checkpoint: int = 200
     bfloat16: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the restarts.
+
+        Raises
+        ------
+        OptionError
+            If they are no ascending steps of the training.
+        """
+        if self.restarts and any(after <= before for before, after in pairwise((0, *self.restarts, self.steps))):
+            raise OptionError(
+                f"restarts={list(self.restarts)}, steps={self.steps}: expected restarts in ascending order, all above "
+                "0 and below steps. Sort them, leave out those beyond, or give more steps"
+            )
 
 
 @dataclass(frozen=True)
@@ -181,7 +197,11 @@ def _build(kind: Any, values: Any, where: str) -> Any:
         unknown = sorted(set(values) - set(hints))
         if unknown:
             raise OptionError(f"{where}: unknown keys {unknown}; known: {sorted(hints)}")
-        return kind(**{key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()})  # type: ignore[operator]
+        built = {key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+        try:
+            return kind(**built)  # type: ignore[operator]
+        except OptionError as error:
+            raise OptionError(f"{where}: {error}") from None
     if get_origin(kind) is tuple:
         if not isinstance(values, list):
             raise OptionError(f"{where}: expected a list, found {values!r}")

@@ -13,7 +13,7 @@ from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, Solv
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
-from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, pieces
+from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, sampled_at_once
 from xappa.streaming.devices import available, kernels
 from xappa.streaming.plan import Plan
 
@@ -70,7 +70,7 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
         If a budget that was given is too small for one member and one state.
     """
     budget = budget_of(plan, model)
-    plan = pieces(model, plan)[0][0]
+    plan = sampled_at_once(model, plan)[0][0]
     stretch = fullest(model, plan)
     rough = weights(model) + kernels(model.device) + bound(model, plan, stretch, members)
     if budget is None or rough < SURE * budget:

@@ -84,7 +84,7 @@ def known(plan: Plan) -> list[Given]:
     return [given for given in plan.given if not isinstance(given.use, WarmStart)]
 
 
-def pieces(model: Model, plan: Plan) -> list[tuple[Plan, int]]:
+def sampled_at_once(model: Model, plan: Plan) -> list[tuple[Plan, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
     if plan.rolling is None:
         return [(plan, 1)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from dask.delayed import Delayed
@@ -11,12 +13,16 @@ from dask.delayed import Delayed
 from xappa.models.model import Model
 from xappa.streaming.cost.budget import divide, need, weights
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
-from xappa.streaming.cost.evaluation import decoding, fullest, known, pieces, stretches, work
+from xappa.streaming.cost.evaluation import decoding, fullest, known, sampled_at_once, stretches, work
 from xappa.streaming.cost.solving import guided_levels, solver_steps, solves
 from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
 from xappa.streaming.plan import Plan
 from xappa.streaming.sampling import decode, model_of
+
+Part = tuple[Plan, int]
+"""What is sampled at once, and how often a trajectory has it."""
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -66,43 +72,31 @@ def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
     """
     plans = [_read(plan, reading) for plan, reading in run.parts]
     model, members = model_of(plans[0]), len(run.members)
-    parts = [piece for plan in plans for piece in pieces(model, plan)]
+    parts = [part for plan in plans for part in sampled_at_once(model, plan)]
     with lock(model.device):
-        largest = _example(model, [plan for plan, _ in parts])
+        largest = _fullest_plan(model, [plan for plan, _ in parts])
         division = divide(model, largest, max(len(batch) for batch, _ in run.sampled))
-        model = model.within(division.kept)
-        one = decoding(model)
-        paces: dict[bool, Pace] = {}
-        counts: dict[tuple[bool, int], np.ndarray] = {}
-        totals = []
-        for plan, count in parts:
-            kind = _kind(plan)
-            if kind[0] not in paces:
-                example = _example(model, [other for other, _ in parts if _kind(other)[0] is kind[0]])
-                paces[kind[0]] = pace_of(model, example, division.members, clock)
-            if kind not in counts:
-                example = _example(model, [other for other, _ in parts if _kind(other) == kind])
-                counts[kind] = solver_steps(model, example, paces[kind[0]])
-            totals.append((count, _totals(model, plan, paces[kind[0]], counts[kind], division.members)))
-        memory = need(model, largest, fullest(model, largest), division.members)
+        model, together = model.within(division.kept), division.members
+        state = decoding(model)
+        paces = _paces(model, parts, together, clock)
+        member = _member(model, parts, paces, together)
+        memory = need(model, largest, fullest(model, largest), together)
     timed = all(pace.timed for pace in paces.values())
-    decoded = _decoding_seconds(model, plans[0], clock) if timed else one.flop / paces[_kind(plans[0])[0]].rate
+    decoded = _decoding_seconds(model, plans[0], clock) if timed else state.flop / paces[_reported(plans[0])].rate
     states = run.fields.shape[0] * run.fields.shape[1]
     # Those with reports are decoded once more, to see how the sampled states fit.
     compared = members * sum(_observed_times(plan) for plan in plans)
-    sampling = members * sum(count * t.flop for count, t in totals) + compared * one.flop
-    seconds = members * sum(count * t.seconds for count, t in totals) + (states + compared) * decoded
-    seconds += sum(paces[_kind(plan)[0]].setup * count for plan, count in parts) * -(-members // division.members)
-    solved = sum(count * t.solved for count, t in totals)
+    sampling = members * member.flop + compared * state.flop
+    seconds = members * member.seconds + (states + compared) * decoded + -(-members // together) * member.setup
     return Prediction(
-        windows=sum(count * t.windows for count, t in totals),
-        evaluations=members * sum(count * t.evaluations for count, t in totals),
-        solver=float(sum(count * t.iterations for count, t in totals) / solved) if solved else 0.0,
-        flop=float(sampling + states * one.flop),
+        windows=member.windows,
+        evaluations=members * member.evaluations,
+        solver=float(member.iterations / member.solved) if member.solved else 0.0,
+        flop=float(sampling + states * state.flop),
         sampling_flop=float(sampling),
-        memory=float(max(memory, weights(model) + 2 * one.peak)),
+        memory=float(max(memory, weights(model) + 2 * state.peak)),
         seconds=float(seconds),
-        together=division.members,
+        together=together,
         device=str(model.device),
         timed=timed,
     )
@@ -116,18 +110,51 @@ def _read(plan: Plan, reading: Delayed | None) -> Plan:
     return replace(plan, stencil=stencil if stencil is not None and len(stencil) else None, correlation=places)
 
 
-def _size(model: Model, plan: Plan) -> tuple[int, int]:
-    found = fullest(model, plan)
-    return found.frames, found.reports
+class _Kind(NamedTuple):
+    """What the steps of a plan's solver depend on.
+
+    Parameters
+    ----------
+    reported : bool
+        Whether there are reports.
+    given : int
+        States that are given.
+    """
+
+    reported: bool
+    given: int
 
 
-def _kind(plan: Plan) -> tuple[bool, int]:
-    """Plans whose evaluations are as fast, and those in which as many states are given, too."""
-    return plan.stencil is None, sum(len(given.frames) for given in known(plan))
+def _reported(plan: Plan) -> bool:
+    return plan.stencil is not None
 
 
-def _example(model: Model, plans: list[Plan]) -> Plan:
-    return max(plans, key=lambda plan: _size(model, plan))
+def _kind(plan: Plan) -> _Kind:
+    return _Kind(_reported(plan), sum(len(given.frames) for given in known(plan)))
+
+
+def _paces(model: Model, parts: list[Part], together: int, clock: Clock) -> dict[bool, Pace]:
+    """How fast evaluations are, with reports and without."""
+    return {
+        reported: pace_of(model, example, together, clock)
+        for reported, example in _examples(model, parts, _reported).items()
+    }
+
+
+def _examples(model: Model, parts: list[Part], key: Callable[[Plan], Key]) -> dict[Key, Plan]:
+    """Of the plans that share a key, the one of which most is observed."""
+    groups: dict[Key, list[Plan]] = {}
+    for plan, _ in parts:
+        groups.setdefault(key(plan), []).append(plan)
+    return {name: _fullest_plan(model, plans) for name, plans in groups.items()}
+
+
+def _fullest_plan(model: Model, plans: list[Plan]) -> Plan:
+    def size(plan: Plan) -> tuple[int, int]:
+        stretch = fullest(model, plan)
+        return stretch.frames, stretch.reports
+
+    return max(plans, key=size)
 
 
 def _observed_times(plan: Plan) -> int:
@@ -146,7 +173,18 @@ def _decoding_seconds(model: Model, plan: Plan, clock: Clock) -> float:
 
 @dataclass(frozen=True)
 class _Totals:
-    """Of one member and part of the trajectory."""
+    """Of one member.
+
+    Parameters
+    ----------
+    windows, evaluations : int
+    solved : float
+        Systems of which `iterations` is the sum of the solver's steps, each weighed by the evaluations it stands for.
+    iterations : float
+    flop, seconds : float
+    setup : float
+        Seconds before the first evaluations, which all members that are sampled at once share.
+    """
 
     windows: int
     evaluations: int
@@ -154,11 +192,25 @@ class _Totals:
     iterations: float
     flop: float
     seconds: float
+    setup: float
 
 
-def _totals(model: Model, plan: Plan, pace: Pace, count: np.ndarray, together: int) -> _Totals:
+def _member(model: Model, parts: list[Part], paces: dict[bool, Pace], together: int) -> _Totals:
+    """Of the whole trajectory, which all parts make up."""
+    steps = {
+        kind: solver_steps(model, example, paces[kind.reported])
+        for kind, example in _examples(model, parts, _kind).items()
+    }
+    found = [
+        (count, _totals(model, plan, paces[_reported(plan)], steps[_kind(plan)], together)) for plan, count in parts
+    ]
+    return _Totals(*(sum(count * getattr(totals, f.name) for count, totals in found) for f in fields(_Totals)))
+
+
+def _totals(model: Model, plan: Plan, pace: Pace, steps: np.ndarray, together: int) -> _Totals:
+    """Of one part of the trajectory, whose solver makes so many steps (level,) in a system."""
     evaluations, guided = plan.sampler.evaluations, guided_levels(model, plan)
-    each, count = evaluations / len(guided), count[guided]
+    each, steps = evaluations / len(guided), steps[guided]
     plain, window = bare(model, plan)
     one = work(model, plain, window, 1).flop
     # What members share, such as the codes of noise levels, is computed once for all of them.
@@ -169,12 +221,12 @@ def _totals(model: Model, plan: Plan, pace: Pace, count: np.ndarray, together: i
         windows += stretch.windows
         operations += evaluations * stretch.windows * prior
         seconds += evaluations * stretch.windows * pace.batched
-        if not stretch.reports or not len(count):
+        if not stretch.reports or not len(steps):
             continue
         found = work(model, plan, stretch, 1)
-        more = found.flop - stretch.windows * one + (count - 1) * found.step
+        more = found.flop - stretch.windows * one + (steps - 1) * found.step
         added = each * more.sum() + found.first - found.flop
         operations += added
         seconds += added / pace.rate
-        solved, iterations = solved + each * len(count), iterations + each * count.sum() * solves(plan)
-    return _Totals(windows, windows * evaluations, solved, iterations, operations, seconds)
+        solved, iterations = solved + each * len(steps), iterations + each * steps.sum() * solves(plan)
+    return _Totals(windows, windows * evaluations, solved, iterations, operations, seconds, pace.setup)

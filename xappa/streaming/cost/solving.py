@@ -109,20 +109,20 @@ def _itself(model: Model, plan: Plan, stretch: Stretch) -> Denoise:
 def _linear(model: Model, plan: Plan, stretch: Stretch) -> Denoise:
     """A denoiser with the options of the plan's, whose prior and operator are linear."""
     options = {field.name: getattr(plan.guidance, field.name) for field in fields(JacobianFree)}
-    plan = replace(plan, guidance=JacobianFree(**options))
-    covariance = cast(JacobianFreeDenoiser, _itself(model, plan, stretch)).covariance
+    guidance = JacobianFree(**options)
+    plan = replace(plan, guidance=guidance)
+    itself = cast(JacobianFreeDenoiser, _itself(model, plan, stretch))
+    covariance = itself.covariance
 
     def linear(x_t: Tensor, sigma: Tensor) -> Tensor:
         return covariance(x_t, sigma) / sigma**2
 
-    states = None
     if known(plan):
         drawn = _drawn(model, _white(model, stretch.length, 0), linear)
         # The same at all times of the plan, of which the stretch is a part.
         states = drawn[:, (np.arange(len(plan.times)) - stretch.start) % stretch.length]
-    guided = cast(JacobianFreeDenoiser, denoiser(model, plan, stretch, (0,), states=states))
-    guided.denoiser, guided.observation = linear, _affine(guided.observation, model, stretch)
-    return guided
+        itself = cast(JacobianFreeDenoiser, denoiser(model, plan, stretch, (0,), states=states))
+    return guidance.wrap(linear, _affine(itself.observation, model, stretch), covariance)
 
 
 def _affine(observation: Observation, model: Model, stretch: Stretch) -> Observation:
