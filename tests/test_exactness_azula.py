@@ -135,7 +135,7 @@ def test_solvers(name, iterations):
 @pytest.mark.parametrize("free", [False, True], ids=["mmps", "jacobian-free"])
 def test_moment_matching(free, solver, iterations):
     p, oracle = problem(), denoiser()
-    options = {"tolerance": None, "warm_start": False, "whiten": False, "solver": solver}
+    options = {"tolerance": None, "warm_start": False, "whiten": False, "probes": 0, "solver": solver}
     guided = (JacobianFree if free else MMPS)(iterations, **options).guide(p.denoise, p.observation(), p.covariance)
     given = {"y": p.y, "A": lambda x: x @ p.h.mT, "cov_y": covariances.DiagonalCovariance(p.r), "solver": solver}
     if free:
