@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 import xappa
+from tests.one_day import TIMES, cheap_options, reports, template
 from xappa.background import LatentObservation, WarmStart
 from xappa.errors import DatasetError, FitWarning, OptionError, SamplingError
 from xappa.streaming import sampling
@@ -20,23 +21,9 @@ from xappa.tasks.climatology import climatology
 from xappa.tasks.effort import EFFORTS
 from xappa.verification import scores
 
-TIMES = pd.date_range("2001-03-13", periods=4, freq="6h")
-
-
-@pytest.fixture(scope="module")
-def options(tiny_model) -> dict:
-    return {"model": tiny_model, "members": 2, "seed": 0, "steps": 3}
-
-
-@pytest.fixture(scope="module")
-def ds(tiny_model) -> xr.Dataset:
-    return xappa.template("2001-03-13T00", "2001-03-13T18", model=tiny_model)
-
-
-@pytest.fixture(scope="module")
-def obs() -> pd.DataFrame:
-    rows = {"time": TIMES[[0, 1, 3]], "lat": [10.0, -33.0, 85.0], "lon": [5.0, 359.0, 180.0]}
-    return pd.DataFrame({**rows, "variable": "2m_temperature", "observation": [287.0, 283.0, 284.0], "error": 0.5})
+options = pytest.fixture(scope="module")(cheap_options)
+ds = pytest.fixture(scope="module")(template)
+obs = pytest.fixture(scope="module")(reports)
 
 
 @pytest.fixture(scope="module")
