@@ -95,6 +95,11 @@ def dressed(values: Array, noise: Array, deviation: Array, mean: Array, amounts:
         Climatological mean.
     amounts : sequence of int
         Channels that are sums over time.
+
+    Returns
+    -------
+    array, like `values`
+        Amounts stay 0 or above where they are decoded so.
     """
     out = values + noise * deviation
     for k in amounts:

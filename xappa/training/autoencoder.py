@@ -108,7 +108,8 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
 def train_decoder(recipe: Recipe, record: Record, latents: np.ndarray, out: Path, device: torch.device) -> None:
     """Train the decoder further on latents (time, h, w, C) that stay; errors count by each channel's deviation.
 
-    Weights of variables, which keep some from ruling the latents, are taken back: here they make no others worse.
+    Weights of variables, which keep some from ruling the latents, are taken back: what latents hold no longer depends
+    on it. Channels that had the larger weights may lose a little by it.
     """
     c = recipe.autoencoder
     network = _trained(recipe, record, out, device)
