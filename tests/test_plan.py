@@ -18,6 +18,7 @@ from tests.benchmarks.full_plan import (
     REFERENCE,
     STATIC,
     STEPS,
+    TANGENT,
     WINDOW,
     Parts,
     large_model,
@@ -253,7 +254,8 @@ def test_the_reference_at_official_size():
     assert one == pytest.approx(REFERENCE["evaluation"], rel=0.01)
     for span in ("72 h", "a week"):
         assert EVALUATIONS * windows_of(HOURS[span]) * one == pytest.approx(REFERENCE[span], rel=0.01)
-    # With a prior and a tangent, as the embedded model has them, and its standard settings.
+    # With a tangent, and with a prior as well, as the embedded model has them.
     for span in HOURS:
         n = windows_of(HOURS[span])
+        assert STEPS * parts.with_tangent(n, WINDOW * n, TANGENT) < EVALUATIONS * n * one / 15
         assert STEPS * parts.static_prior(n, WINDOW * n, STATIC) < EVALUATIONS * n * one / 40

@@ -57,12 +57,22 @@ def effort(name: str, static_prior: bool = True, **options: Any) -> Variant:
     return Variant(guidance, choose_sampler(None, None, name))
 
 
+def bare(name: str) -> Variant:
+    """A tier of ``effort=`` for a model that has neither a static prior nor a tangent, as official ones."""
+    return effort(name, static_prior=False, tangent=False)
+
+
+def moment_matching(**options: Any) -> MMPS:
+    """Moment matching that differentiates the decoder, as models without a tangent have to."""
+    return MMPS(probes=0, tangent=False, **options)
+
+
 VARIANTS: dict[str, Variant] = {
     "reference": Variant(reference.GUIDANCE, reference.SAMPLER),
     # one lever alone
     "fewer steps": Variant(reference.GUIDANCE, LMS()),
-    "solver to a tolerance": Variant(MMPS(iterations=4, tolerance=0.2, probes=0), LMS()),
-    "moment matching, 2 warm iterations": Variant(MMPS(iterations=2, probes=0), LMS()),
+    "solver to a tolerance": Variant(moment_matching(iterations=4, tolerance=0.2), LMS()),
+    "moment matching, 2 warm iterations": Variant(moment_matching(iterations=2), LMS()),
     "static prior": Variant(JacobianFree(iterations=2, tolerance=None, warm_start=False, probes=0), LMS()),
     # static prior and tangent, with more of each
     "tolerance 0.05": Variant(JacobianFree(tolerance=0.05, probes=0)),
@@ -82,15 +92,16 @@ VARIANTS: dict[str, Variant] = {
     "DPM-Solver++, 6 steps, 6 iterations, 16 probes": Variant(
         JacobianFree(iterations=6, tolerance=0.2, probes=16), DPM(steps=6)
     ),
-    "moment matching, DPM-Solver++": Variant(MMPS(iterations=2, probes=0), DPM()),
-    "solver to a tolerance, DPM-Solver++": Variant(MMPS(iterations=4, tolerance=0.2, probes=0), DPM()),
+    "moment matching, DPM-Solver++": Variant(moment_matching(iterations=2), DPM()),
+    "solver to a tolerance, DPM-Solver++": Variant(moment_matching(iterations=4, tolerance=0.2), DPM()),
     "8 steps": Variant(JacobianFree(tolerance=0.2, probes=0), LMS(steps=8)),
     "16 steps": Variant(JacobianFree(tolerance=0.2, probes=0), LMS(steps=16)),
     "bfloat16": Variant(JacobianFree(tolerance=0.2, probes=0), options={"precision": "bfloat16"}),
     "each time decoded once": Variant(JacobianFree(tolerance=0.2, scope="trajectory", probes=0)),
     **{name: effort(name) for name in ("preview", "standard")},
-    **{f"{name} without a static prior": effort(name, static_prior=False) for name in ("preview", "standard")},
+    **{f"{name} without a fitted prior": bare(name) for name in ("preview", "standard")},
     "standard, each time decoded once": effort("standard", scope="trajectory"),
+    "standard, decoder differentiated": effort("standard", tangent=False),
 }
 
 

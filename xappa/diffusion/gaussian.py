@@ -158,6 +158,10 @@ class GaussianDenoiser(nn.Module):
             correction = self.residual(x_t * scale, estimate, noise, date)
         return estimate + 0.5 * column * scale * correction.to(estimate.dtype)
 
+    def linear(self) -> GaussianDenoiser:
+        """D_l alone, which is linear in x_t."""
+        return GaussianDenoiser(self.prior, None, self.local)
+
     def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Covariance of x given x_t under the Gaussian: what Jacobian-free guidance needs."""
         return self.prior.covariance(v, sigma)

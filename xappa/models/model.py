@@ -38,7 +38,7 @@ class Model:
     autoencoder : ConvAutoencoder
     denoiser : Module
         ``denoiser(x_t (B, K, h, w, C), sigma, date (K, 4))``; with a method ``covariance(v, sigma)`` where it has a
-        static prior.
+        static prior, and ``linear()``, the part of it that is linear in x_t.
     schedule : Schedule
         Noise levels of the denoiser's training.
     normalisation : Normalisation
@@ -136,6 +136,10 @@ class Model:
     def static_prior(self) -> bool:
         """Whether the denoiser knows a covariance of the latents that guidance can use instead of its Jacobian."""
         return hasattr(self.denoiser, "covariance")
+
+    def linear(self) -> Model:
+        """The same model without what of its denoiser is not linear, where it has a static prior."""
+        return replace(self, denoiser=self.denoiser.linear())  # type: ignore[operator]
 
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times` (datetime64): (time, channel, latitude, longitude), physical units."""

@@ -32,7 +32,9 @@ class Effort:
     without_prior_options: Mapping[str, Any] = field(default_factory=dict)
 
 
-_REFERENCE = {"iterations": 2, "tolerance": None, "warm_start": False, "whiten": False, "probes": 0}
+_REFERENCE = {
+    "iterations": 2, "tolerance": None, "warm_start": False, "whiten": False, "probes": 0, "tangent": False,
+}  # fmt: skip
 
 EFFORTS: dict[str, Effort] = {
     "preview": Effort(
@@ -43,7 +45,7 @@ EFFORTS: dict[str, Effort] = {
         without_prior_options={"iterations": 2, "tolerance": 0.2, "probes": 4},
     ),
     "standard": Effort(
-        "jacobian-free",
+        "mmps",
         "dpm",
         {"tolerance": 0.2},
         without_prior_options={"iterations": 4, "tolerance": 0.2, "probes": 4},

@@ -185,11 +185,11 @@ class GuidedDenoiser(ABC):
         with torch.enable_grad():
             return self.estimate(x_t.detach(), sigma).detach()
 
-    def linearise(self, x_hat: Tensor) -> tuple[LinearMap, Tensor]:
-        """The operator's derivative at x_hat, or the linear map that stands in for it, and A(x_hat)."""
-        if self.observation.linearise is not None:
+    def linearise(self, x_hat: Tensor, tangent: bool = True) -> tuple[LinearMap, Tensor]:
+        """The operator's derivative at x_hat, or the linear map that may stand in for it, and A(x_hat)."""
+        if tangent and self.observation.linearise is not None:
             return self.observation.linearise(x_hat)
-        if self.observation.tangent is None:
+        if not tangent or self.observation.tangent is None:
             a = Linearised(self.observation.operator, x_hat)
             return a, a.value
         if self.tangent is None:

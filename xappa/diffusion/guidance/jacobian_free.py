@@ -71,5 +71,5 @@ class JacobianFreeDenoiser(SolvingDenoiser):
             x_hat = self.denoiser(x_t, sigma)
         a, value = self.linearise(x_hat)
         with torch.no_grad():
-            g = self.solve(a, value, lambda v: self.covariance(v, sigma))
+            g = self.solve(a, x_hat, value, lambda v: self.covariance(v, sigma))
             return x_hat + self.covariance(a.adjoint(g), sigma)

@@ -7,6 +7,9 @@ Tweedie's formulas give the mean :math:`\hat x = D(x_t)` of :math:`p(x \mid x_t)
    \mathbb{E}[x \mid x_t, y] = \hat x + \sigma^2 \left( \frac{\partial \hat x}{\partial x_t} \right)^T A^T g,
    \qquad (R + A C A^T) \, g = y - A(\hat x).
 
+Where a linear map is known that is near the derivative of A and cheaper, it stands in for it; A itself remains what
+observations are compared with.
+
 References
 ----------
 .. [1] Rozet et al., Learning diffusion priors from observations by expectation maximization, 2024,
@@ -21,13 +24,12 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.guidance.base import Covariance, Denoise, Observation
-from xappa.diffusion.guidance.linearised import Linearised
 from xappa.diffusion.guidance.solver import SolverGuidance, SolvingDenoiser
 
 
 @dataclass(frozen=True)
 class MMPS(SolverGuidance):
-    """Moment matching; differentiates denoiser and operator.
+    """Moment matching; differentiates the denoiser, and the operator where nothing stands in for its derivative.
 
     Parameters
     ----------
@@ -35,14 +37,18 @@ class MMPS(SolverGuidance):
         See `SolverGuidance`: 16, 0.05, True, True, None, "gmres", infinity, "window", 16.
     tweedie : bool, default True
         Covariance by Tweedie's formula; otherwise isotropic, ``sigma^2 / (1 + sigma^2)``, in the linear system.
+    tangent : bool, default True
+        Let the model's linear map stand in for its decoder's derivative, where it has one; otherwise the decoder is
+        differentiated.
     """
 
     tweedie: bool = True
+    tangent: bool = True
 
     @classmethod
     def official(cls) -> MMPS:
         """As in Appa's assimilation: two cold iterations, observations as they are."""
-        return cls(iterations=2, tolerance=None, warm_start=False, whiten=False, probes=0)
+        return cls(iterations=2, tolerance=None, warm_start=False, whiten=False, probes=0, tangent=False)
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> MMPSDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
@@ -58,7 +64,7 @@ class MMPSDenoiser(SolvingDenoiser):
         """See `GuidedDenoiser.estimate`."""
         x_t = x_t.requires_grad_()
         x_hat = self.denoiser(x_t, sigma)
-        a = Linearised(self.observation.operator, x_hat)
+        a, value = self.linearise(x_hat.detach(), self.options.tangent)
 
         def tweedie(v: Tensor) -> Tensor:
             return sigma**2 * torch.autograd.grad(x_hat, x_t, v, retain_graph=True)[0]
@@ -66,5 +72,5 @@ class MMPSDenoiser(SolvingDenoiser):
         def isotropic(v: Tensor) -> Tensor:
             return sigma**2 / (1 + sigma**2) * v
 
-        g = self.solve(a, a.value, tweedie if self.options.tweedie else isotropic)
+        g = self.solve(a, x_hat, value, tweedie if self.options.tweedie else isotropic)
         return x_hat + tweedie(a.adjoint(g))

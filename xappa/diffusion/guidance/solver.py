@@ -130,10 +130,10 @@ class SolvingDenoiser(GuidedDenoiser):
         with torch.no_grad():
             return self.denoiser(x_t, sigma)
 
-    def solve(self, a: LinearMap, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
+    def solve(self, a: LinearMap, x_hat: Tensor, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
         """Solution g (B, M) of the system, for the operator around x_hat, A(x_hat), and the product with C."""
         departure = self.observation.y - value.to(self.observation.y)
-        scale = self.scale(a, departure)
+        scale = self.scale(a, x_hat, departure)
 
         def spread(u: Tensor) -> Tensor:
             return a.forward(covariance(a.adjoint(u)))
@@ -146,12 +146,11 @@ class SolvingDenoiser(GuidedDenoiser):
         self.iterations.append(found.iterations.cpu())
         return found.x
 
-    def scale(self, a: LinearMap, departure: Tensor) -> Tensor | None:
-        """Units s (B, M) of the system; None: as they are."""
+    def scale(self, a: LinearMap, like: Tensor, departure: Tensor) -> Tensor | None:
+        """Units s (B, M) of the system, for a map of tensors `like` this one; None: as they are."""
         if not self.options.probes:
             return None
         if self.power is None or self.power.shape != departure.shape:
-            like = a.adjoint(torch.zeros_like(departure))
             draw = torch.Generator().manual_seed(0)
             total = torch.zeros_like(departure)
             for _ in range(self.options.probes):

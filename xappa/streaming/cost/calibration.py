@@ -12,15 +12,17 @@ import torch
 
 from xappa.diffusion.guidance import SolverGuidance
 from xappa.models.model import Model
-from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, steps, work
+from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, with_fewer, without_probes, work
 from xappa.streaming.cost.meter import Meter
 from xappa.streaming.devices import wait
 from xappa.streaming.plan import Plan
 
 LONGEST = 8.0
 """Seconds; where even one evaluation would take longer, none is made."""
+LONG = 1.0
+"""Seconds of an evaluation, above which it is one of fewer times."""
 BRIEF = 0.5
-"""Seconds that an evaluation may take, about, which is made to be timed and nothing else."""
+"""Seconds of an evaluation, about, of which the steps can be chosen."""
 LEAST = 0.05
 """Share of a guided evaluation that guidance takes at least, as clocks see it."""
 CALLS = 4
@@ -68,47 +70,68 @@ def pace_of(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
     stretch, speed = fullest(model, plan), _speed(model)
     plain, window = bare(model, plan)
     prior, one = work(model, plain, window, 1).flop, work(model, plan, stretch, 1)
-    if max(prior, one.first) > LONGEST * speed:
+    if max(prior, one.flop) > LONGEST * speed:
         return Pace(speed, prior / speed, 0.0, False)
     alone = _unguided(model, plain, window, 1, clock)
     batched = min(alone, _unguided(model, plain, window, together, clock)) if together > 1 else alone
     if not stretch.reports:
         return Pace(prior / alone, batched, 0.0, True)
     begin = clock()
-    guided = denoiser(model, plan, stretch, (0,), 1)
+    guided = denoiser(model, plan, stretch, (0,))
     setup = clock() - begin
-    made, seconds = _guided(model, plan, stretch, guided, clock)
+    if isinstance(plan.guidance, SolverGuidance):
+        made, seconds = _solving(model, plan, stretch, speed, clock)
+    else:
+        made, seconds = one.flop, _mean(model, plan, stretch, guided, clock)
     # What is left of it without the networks of the prior.
     made, own = made - prior * stretch.windows, max(seconds - alone * stretch.windows, LEAST * seconds)
     return Pace(made / own if made > 0 else math.inf, batched, setup, True)
 
 
-def _guided(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:
-    """Operations and seconds of an evaluation, the mean of some."""
-    grid, one = levels(model, plan), work(model, plan, stretch, 1)
-    x = torch.randn((1, stretch.length, *model.latent_shape), generator=torch.Generator().manual_seed(0))
+def _solving(model: Model, plan: Plan, stretch: Stretch, speed: float, clock: Clock) -> tuple[float, float]:
+    """Operations and seconds of an evaluation that solves a system in the units that it has, made twice."""
+    one, sigma = work(model, plan, stretch, 1), _middle(model, plan)
+    seconds = one.flop / speed
+    if seconds > LONG:
+        plan, stretch = with_fewer(plan, stretch, max(int(stretch.frames * LONG / seconds), 1))
+    more = max(BRIEF * speed - one.flop, 0.0) / one.step
+    count = int(min(1 + more, plan.guidance.iterations))
+
+    def evaluate() -> None:
+        guided = denoiser(model, plan, stretch, (0,), count)
+        without_probes(guided)
+        _evaluate(model, stretch, guided, sigma)
+
+    with Meter() as meter:  # and all that happens only the first time
+        evaluate()
+    begin = clock()
+    evaluate()
+    return meter.flop, clock() - begin
+
+
+def _mean(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> float:
+    """Seconds of an evaluation, the mean over some noise levels, which they may depend on."""
 
     def timed(sigma: float) -> float:
-        x_t = (sigma * x).to(model.device)
         begin = clock()
-        with torch.no_grad():
-            guided(x_t, torch.tensor(sigma, dtype=torch.float32, device=model.device))
-        wait(model.device)
+        _evaluate(model, stretch, guided, sigma)
         return clock() - begin
 
-    middle = float(grid[len(grid) // 2])
-    seconds = timed(middle)
-    room = BRIEF * one.first / seconds - one.flop
-    if room < 0:
-        return one.first, seconds
-    if isinstance(plan.guidance, SolverGuidance):
-        # The first prepares what others use; with some steps the second is like those of the run.
-        count = int(min(1 + room / one.step, plan.guidance.iterations))
-        steps(guided, count)
-        return work(model, plan, stretch, 1, count).flop, timed(middle)
-    # What others take may depend on the noise level.
+    first, grid = timed(_middle(model, plan)), levels(model, plan)
     some = grid[np.linspace(0, len(grid) - 1, min(CALLS, len(grid))).astype(int)]
-    return one.flop, sum(timed(float(sigma)) for sigma in some) / len(some)
+    return first if first > BRIEF else sum(timed(float(sigma)) for sigma in some) / len(some)
+
+
+def _middle(model: Model, plan: Plan) -> float:
+    grid = levels(model, plan)
+    return float(grid[len(grid) // 2])
+
+
+def _evaluate(model: Model, stretch: Stretch, guided: Denoise, sigma: float) -> None:
+    x = torch.randn((1, stretch.length, *model.latent_shape), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        guided((sigma * x).to(model.device), torch.tensor(sigma, dtype=torch.float32, device=model.device))
+    wait(model.device)
 
 
 def _unguided(model: Model, plain: Plan, window: Stretch, members: int, clock: Clock) -> float:

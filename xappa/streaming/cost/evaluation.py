@@ -14,7 +14,7 @@ from torch import Tensor
 from xappa.background import WarmStart
 from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
-from xappa.diffusion.guidance.solver import SolvingDenoiser
+from xappa.diffusion.guidance.solver import REWEIGHTED, SolvingDenoiser
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import token as token_of
@@ -208,6 +208,12 @@ def steps(denoise: Denoise, count: int) -> None:
         denoise.options = replace(denoise.options, iterations=count)
 
 
+def without_probes(denoise: Denoise) -> None:
+    """Let a denoiser's solver take its system in the units that it has, where there is one."""
+    if isinstance(denoise, SolvingDenoiser):
+        denoise.options = replace(denoise.options, probes=0)
+
+
 def denoiser(
     model: Model,
     plan: Plan,
@@ -245,6 +251,11 @@ def unguarded(denoise: Denoise) -> Denoise:
         parts = [getattr(part, "denoiser", part) for part in denoise.windows]
         return Composition(parts, denoise.window, denoise.overlap, denoise.stitching)
     return getattr(denoise, "denoiser", denoise)
+
+
+def solves(plan: Plan) -> int:
+    """Systems that are solved in one evaluation."""
+    return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
 
 
 def decoding(model: Model) -> Work:

@@ -13,8 +13,8 @@ from dask.delayed import Delayed
 from xappa.models.model import Model
 from xappa.streaming.cost.budget import divide, need, weights
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
-from xappa.streaming.cost.evaluation import decoding, fullest, known, sampled_at_once, stretches, work
-from xappa.streaming.cost.solving import guided_levels, solver_steps, solves
+from xappa.streaming.cost.evaluation import decoding, fullest, known, sampled_at_once, solves, stretches, work
+from xappa.streaming.cost.solving import guided_levels, solver_steps
 from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
 from xappa.streaming.plan import Plan

@@ -1,10 +1,11 @@
 """How many steps a plan's solver makes, noise level by noise level: the same problem with fewer reports.
 
 Where a tolerance ends the solver, its steps depend on the problem. Two things make a cheap one that is like it. The
-static prior's own estimate, which is linear, stands in for the denoiser, and its covariance for that of the denoiser's
-derivative. And only the reports of a few times are read: conjugate gradients, and residuals that are minimal, need a
-number of steps that grows with the root of the condition number at most, and that with the number of reports, as what
-they have in common adds up. States that are given are drawn from the prior, since the run's are states of its climate.
+estimate of the static prior, or for moment matching all of the denoiser that is linear, stands in for the denoiser, and
+its derivative for that of the denoiser. And only the reports of a few times are read: conjugate gradients, and
+residuals that are minimal, need a number of steps that grows with the root of the condition number at most, and that
+with the number of reports, as what they have in common adds up. States that are given are drawn from the prior, since
+the run's are states of its climate.
 
 References
 ----------
@@ -21,13 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.diffusion.guidance import JacobianFree, Observation, SolverGuidance
+from xappa.diffusion.guidance import MMPS, JacobianFree, Observation, SolverGuidance
 from xappa.diffusion.guidance.jacobian_free import JacobianFreeDenoiser
-from xappa.diffusion.guidance.solver import REWEIGHTED
 from xappa.diffusion.samplers import DPM
 from xappa.models.model import Model
 from xappa.streaming.cost.calibration import Pace, levels
-from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, known, with_fewer, work
+from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, known, solves, with_fewer, work
 from xappa.streaming.plan import Plan
 
 TIMES = 2
@@ -43,11 +43,6 @@ SECONDS = 2.0
 def guided_levels(model: Model, plan: Plan) -> np.ndarray:
     """Which of the plan's noise levels are guided."""
     return levels(model, plan) <= getattr(plan.guidance, "below", math.inf)
-
-
-def solves(plan: Plan) -> int:
-    """Systems that are solved in one evaluation."""
-    return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
 
 
 def solver_steps(model: Model, plan: Plan, pace: Pace) -> np.ndarray:
@@ -110,12 +105,18 @@ def _linear(model: Model, plan: Plan, stretch: Stretch) -> Denoise:
     """A denoiser with the options of the plan's, whose prior and operator are linear."""
     options = {field.name: getattr(plan.guidance, field.name) for field in fields(JacobianFree)}
     guidance = JacobianFree(**options)
+    matching = isinstance(plan.guidance, MMPS)
     plan = replace(plan, guidance=guidance)
     itself = cast(JacobianFreeDenoiser, _itself(model, plan, stretch))
-    covariance = itself.covariance
+    if matching:
+        linear = denoiser(model.linear(), replace(plan, stencil=None, given=()), stretch, (0,))
+    else:
 
-    def linear(x_t: Tensor, sigma: Tensor) -> Tensor:
-        return covariance(x_t, sigma) / sigma**2
+        def linear(x_t: Tensor, sigma: Tensor) -> Tensor:
+            return itself.covariance(x_t, sigma) / sigma**2
+
+    def covariance(v: Tensor, sigma: Tensor) -> Tensor:
+        return sigma**2 * linear(v, sigma)
 
     if known(plan):
         drawn = _drawn(model, _white(model, stretch.length, 0), linear)
