@@ -268,7 +268,7 @@ def run(case: str, root: Path, folder: Path, step: int = 1) -> Outcome:
     if step > 1:
         sources = [fewer(file, folder, step) for file in sources]
     return assimilate_reports(
-        sources, chosen.start, chosen.end, members=2, steps=4, withhold_fraction=0.15, seed=0, **options
+        sources, chosen.start, chosen.end, members=2, steps=8, withhold_fraction=0.15, seed=0, **options
     )
 
 

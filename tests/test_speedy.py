@@ -129,7 +129,7 @@ def test_real_reports(shared, tmp_path) -> None:
     file = shared("real/synop-global-20181102/perf_synop.bufr")
     when = "2018-11-02T12"
     outcome = assimilate_reports(
-        [file], when, when, members=2, steps=4, withhold_fraction=0.15, out=tmp_path / "a.zarr"
+        [file], when, when, members=2, steps=8, withhold_fraction=0.15, out=tmp_path / "a.zarr"
     )
     assert outcome.scores is not None
     names = ("2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind", "mean_sea_level_pressure")

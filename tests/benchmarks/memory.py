@@ -39,7 +39,7 @@ def measure(memory: str, out: Path) -> None:
     truth = xappa.tutorial.nature_run()
     network = xappa.platforms.stations(truth, 230, errors="speedy-twin", seed=0)
     reports = truth.appa.observe(network, error="reported", seed=0)
-    guidance = xappa.guidance.MMPS(iterations=2, tolerance=None)
+    guidance = xappa.guidance.MMPS(iterations=2, tolerance=None, tangent=False)
     result = truth.appa.assimilate(reports, members=MEMBERS, seed=0, guidance=guidance, steps=STEPS, memory=memory)
     plan = run_of(result).parts[0][0]
     model = model_of(plan)

@@ -82,7 +82,7 @@ def pace_of(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
     if isinstance(plan.guidance, SolverGuidance):
         made, seconds = _solving(model, plan, stretch, speed, clock)
     else:
-        made, seconds = one.flop, _mean(model, plan, stretch, guided, clock)
+        made, seconds = _mean(model, plan, stretch, guided, clock)
     # What is left of it without the networks of the prior.
     made, own = made - prior * stretch.windows, max(seconds - alone * stretch.windows, LEAST * seconds)
     return Pace(made / own if made > 0 else math.inf, batched, setup, True)
@@ -109,17 +109,20 @@ def _solving(model: Model, plan: Plan, stretch: Stretch, speed: float, clock: Cl
     return meter.flop, clock() - begin
 
 
-def _mean(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> float:
-    """Seconds of an evaluation, the mean over some noise levels, which they may depend on."""
+def _mean(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:
+    """Operations and seconds of an evaluation, the mean over some noise levels, which they may depend on."""
 
     def timed(sigma: float) -> float:
         begin = clock()
         _evaluate(model, stretch, guided, sigma)
         return clock() - begin
 
-    first, grid = timed(_middle(model, plan)), levels(model, plan)
+    one, grid = work(model, plan, stretch, 1), levels(model, plan)
+    first = timed(_middle(model, plan))
+    if first > BRIEF:
+        return one.first, first
     some = grid[np.linspace(0, len(grid) - 1, min(CALLS, len(grid))).astype(int)]
-    return first if first > BRIEF else sum(timed(float(sigma)) for sigma in some) / len(some)
+    return one.flop, sum(timed(float(sigma)) for sigma in some) / len(some)
 
 
 def _middle(model: Model, plan: Plan) -> float:
