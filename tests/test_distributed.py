@@ -40,7 +40,13 @@ T = "2m_temperature"
 @pytest.fixture(scope="module")
 def client() -> Iterator:
     """Two worker processes of one thread each, which are restarted when they die."""
-    config = {"distributed.comm.timeouts.connect": "60s", "distributed.worker.memory.terminate": False}
+    config = {
+        "distributed.comm.timeouts.connect": "60s",
+        "distributed.worker.memory.terminate": False,
+        # So long after a worker was lost its cluster looks whether one of its name is there, and if not, gives the
+        # name up for good: a worker killed by one test and, just then, restarted by another would not come back.
+        "distributed.deploy.lost-worker-timeout": "1h",
+    }
     with (
         dask.config.set(config),
         distributed.LocalCluster(
