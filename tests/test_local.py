@@ -57,6 +57,22 @@ def test_without_weights_nothing_is_corrected() -> None:
     assert not network(x, torch.zeros(2), date).any()
 
 
+def test_matrices_that_are_kept_are_those_of_the_parameters() -> None:
+    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3))
+    torch.nn.init.normal_(local.weights)
+    x, date = torch.randn(2, WINDOW, *SHAPE), torch.tensor([[2001, 7, 1, 0]]).expand(2, WINDOW, 4)
+    before = local(x, torch.zeros(2), date)
+    names = list(local.state_dict())
+    local.settle()
+    assert torch.equal(local(x, torch.zeros(2), date), before)
+    assert list(local.state_dict()) == names, "they are not written"
+    with torch.no_grad():
+        local.weights.mul_(2)
+    assert torch.equal(local(x, torch.zeros(2), date), before), "they are not made again"
+    local.settle()
+    assert not torch.allclose(local(x, torch.zeros(2), date), before)
+
+
 def test_fit_is_the_posterior_mean_where_only_the_variance_differs() -> None:
     # White noise in time whose variance differs from place to place and channel to channel: at noise level 1 the
     # posterior mean is v / (v + 1) x_t, and the prior's own estimate x_t / 2.

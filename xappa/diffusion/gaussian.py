@@ -77,21 +77,23 @@ class GaussianPrior(nn.Module):
         batch, k, (h, w, c) = x.shape[0], self.window, self.shape
         patterns = torch.view_as_complex(self.patterns)
         waves = torch.fft.rfft(x, dim=3, norm="ortho").permute(3, 0, 1, 2, 4).reshape(-1, batch * k, h * c)
-        amplitude = waves @ patterns.conj()
-        rest = waves - amplitude @ patterns.mT
-        amplitude = amplitude.unflatten(1, (batch, k))
+        amplitude = (waves.conj() @ patterns).conj().unflatten(1, (batch, k))  # patterns are larger: no copy of them
         leading = self._joint(amplitude[..., : self.joint], function)
         single = _in_time(amplitude[..., self.joint :], self.single_vectors, self.single_variances, function)
-        amplitude = torch.cat([leading, single], -1).flatten(1, 2)
-        rest = _in_time(rest.unflatten(1, (batch, k)), self.rest_vectors, self.rest_variances, function)
-        waves = amplitude @ patterns.mT + rest.flatten(1, 2)
+
+        def rest(x: Tensor) -> Tensor:
+            return _in_time(x, self.rest_vectors, self.rest_variances, function)
+
+        # What no pattern holds is the waves less their patterns; taken in time, both before the patterns are put back.
+        change = torch.cat([leading, single], -1) - rest(amplitude)
+        waves = rest(waves.unflatten(1, (batch, k))).flatten(1, 2) + change.flatten(1, 2) @ patterns.mT
         waves = waves.reshape(-1, batch, k, h, c).permute(1, 2, 3, 0, 4)
         return torch.fft.irfft(waves, n=w, dim=3, norm="ortho")
 
     def _joint(self, amplitude: Tensor, function: Spectral) -> Tensor:
         """The leading patterns: amplitude (M, B, K, J), eigenvectors over (K J)."""
         vectors = torch.view_as_complex(self.joint_vectors)
-        inner = amplitude.flatten(2) @ vectors.conj()
+        inner = (amplitude.flatten(2).conj() @ vectors).conj()
         inner = inner * function(self.joint_variances[..., None]).mT
         return (inner @ vectors.mT).view_as(amplitude)
 

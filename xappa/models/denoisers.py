@@ -55,6 +55,13 @@ def build(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int
     return BUILDERS[record["kind"]](record, window, latent_shape)
 
 
+def settled(denoiser: nn.Module) -> nn.Module:
+    """The denoiser, whose parameters stay as they are: what follows from them alone is made once."""
+    if isinstance(denoiser, GaussianDenoiser) and isinstance(denoiser.local, LocalCorrection):
+        denoiser.local.settle()
+    return denoiser
+
+
 def _gaussian(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     prior = GaussianPrior(window, latent_shape, record["patterns"], record["joint"])
     local = LocalCorrection(LocalSpec(**tuples(record["local"]))) if "local" in record else None

@@ -25,7 +25,7 @@ from torch import nn
 from xappa.diffusion.schedule import SCHEDULES, Schedule
 from xappa.errors import IntegrityError, ModelError, choose
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.denoisers import build, describe, tuples
+from xappa.models.denoisers import build, describe, settled, tuples
 from xappa.models.latents import LATENTS
 from xappa.models.model import Model
 from xappa.models.normalisation import NORMALISATIONS
@@ -73,7 +73,7 @@ def write_model(
     statistics : dict of arrays
         Those of `Model`, with the ``arrays()`` of both normalisations.
     about : dict
-        Anything worth keeping: origin, splits, seed, scores. Readable under ``Model.scores``.
+        Anything worth keeping: origin, splits, seed, scores. Readable under ``Model.about``.
     normalisation, latents : str
         Kinds of normalisation (`NORMALISATIONS`, `LATENTS`) that the statistics are those of.
     dtype : {"float16", "bfloat16", "float32"}
@@ -161,13 +161,13 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         digest=hashlib.sha256(identity.encode()).hexdigest(),
         spec=spec,
         autoencoder=network("autoencoder", lambda: ConvAutoencoder(ae)),
-        denoiser=network("denoiser", lambda: build(record["denoiser"], spec.window, ae.latent_shape)),
+        denoiser=settled(network("denoiser", lambda: build(record["denoiser"], spec.window, ae.latent_shape))),
         schedule=SCHEDULES[schedule.pop("kind")](**schedule),
         normalisation=normalisation,
         latents=latents,
         tangent=tangent,
         statistics={k: v for k, v in statistics.items() if k not in used},
-        scores=record["about"],
+        about=record["about"],
     )
 
 

@@ -35,6 +35,7 @@ class LocalCorrection(nn.Module):
     """
 
     cosines: Tensor
+    settled: Tensor | None
 
     def __init__(self, spec: LocalSpec) -> None:
         super().__init__()
@@ -44,6 +45,7 @@ class LocalCorrection(nn.Module):
         self.register_buffer("cosines", cosines(k), persistent=False)
         self.weights = nn.Parameter(torch.zeros(k, h * w, spec.rank))
         self.matrices = nn.Parameter(torch.randn(k, spec.rank, c, c) / c)
+        self.register_buffer("settled", None, persistent=False)
         self.gains = nn.Sequential(
             nn.Linear(spec.features + 4, spec.features), nn.SiLU(), nn.Linear(spec.features, 2 * k * c)
         )
@@ -58,10 +60,20 @@ class LocalCorrection(nn.Module):
         code = torch.cat([sine_encoding(c_noise, self.spec.features).to(estimate), season], -1)
         inward, outward = (1 + self.gains(code)).view(batch, 2, k, 1, 1, c).unbind(1)
         modes = torch.einsum("kt,bthwc->bkhwc", self.cosines, estimate) * inward
-        matrices = (self.weights @ self.matrices.flatten(2)).view(k * h * w, c, c)
+        matrices = self._of_places() if self.settled is None else self.settled
         modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, c) @ matrices
         modes = modes.view(k, h, w, batch, c).permute(3, 0, 1, 2, 4) * outward
         return torch.einsum("kt,bkhwc->bthwc", self.cosines, modes)
+
+    def settle(self) -> None:
+        """Keep the matrices of all places, which take longer to make than to use: parameters stay as they are now."""
+        with torch.no_grad():
+            self.settled = self._of_places()
+
+    def _of_places(self) -> Tensor:
+        """M of each cosine and place: (K h w, C, C)."""
+        c = self.spec.shape[2]
+        return (self.weights @ self.matrices.flatten(2)).view(-1, c, c)
 
 
 def cosines(length: int) -> Tensor:
