@@ -1,4 +1,4 @@
-"""How fast a plan's evaluations are on its device: a few of them, timed for about a second."""
+"""How fast a plan's evaluations are on its device: a few of them, timed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from xappa.streaming.plan import Plan
 
 LONGEST = 8.0
 """Seconds; where even one evaluation would take longer, none is made."""
-LONG = 1.0
+LONG = 0.4
 """Seconds of an evaluation, above which it is one of fewer times."""
-BRIEF = 0.5
+BRIEF = 0.25
 """Seconds of an evaluation, about, of which the steps can be chosen."""
 LEAST = 0.05
 """Share of a guided evaluation that guidance takes at least, as clocks see it."""
@@ -39,7 +39,7 @@ class Pace:
     ----------
     rate : float
         Floating-point operations a second of what guidance adds to an evaluation, of one member; infinite where it
-        adds none.
+        adds none; where nothing is observed, of the denoiser, and where nothing was timed, of a convolution.
     batched : float
         Seconds a member of the unguided denoiser on a window, in a batch.
     setup : float

@@ -32,7 +32,7 @@ from xappa.streaming.plan import Plan
 
 TIMES = 2
 """Whose reports are read."""
-LEVELS = 8
+LEVELS = 6
 """Noise levels that are visited at most, each after its neighbour, whose solution it starts from."""
 STEPS = 8
 """Steps of the sampler that draws states."""
