@@ -14,7 +14,9 @@ from xappa.accessor import AppaAccessor
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SIGNATURES = re.findall(r"`ds\.appa\.(\w+)\((.*?)\)`", (ROOT / "docs" / "api.md").read_text())
+API = (ROOT / "docs" / "api.md").read_text()
+SIGNATURES = re.findall(r"`ds\.appa\.(\w+)\((.*?)\)`", API)
+FUNCTIONS = [found for found in re.findall(r"`xappa\.(\w+)\((.*?)\)`", API) if "..." not in found[1]]
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.name)
@@ -28,8 +30,11 @@ def test_code_parses(text):
 
 
 def test_names_are_public(text):
-    modules = {"errors", "options"}
-    assert set(re.findall(r"(?<![./\w-])xappa\.([a-z_]+)\b(?!/)", text)) <= set(xappa.__all__) | modules
+    for dotted in set(re.findall(r"(?<![./\w-])(?<!from )xappa\.([\w.]+\w)\b(?![/-])", text)):
+        found: object = xappa
+        for name in dotted.split("."):
+            assert found is not xappa or name in xappa.__all__, dotted
+            found = getattr(found, name)
     assert set(re.findall(r"\.appa\.([a-z_]+)", text)) <= {name for name in vars(AppaAccessor) if name[0] != "_"}
 
 
@@ -46,6 +51,20 @@ def test_listed_signatures(name, listed):
     assert [(p.name, p.kind, p.default) for p in shown.parameters.values()] == [
         (p.name, p.kind, p.default) for p in real if p.name != "self"
     ]
+
+
+@pytest.mark.parametrize(("name", "listed"), FUNCTIONS, ids=[name for name, _ in FUNCTIONS])
+def test_listed_functions(name, listed):
+    function = getattr(xappa, name)
+    shown = inspect.signature(eval(f"lambda {listed}: None"))
+    assert [(p.name, p.kind, p.default) for p in shown.parameters.values()] == [
+        (p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()
+    ]
+
+
+def test_every_module_is_listed():
+    listed = re.findall(r"`xappa\.(\w+)`", API)
+    assert set(xappa._MODULES) - {"models"} <= set(listed)
 
 
 def test_every_method_is_listed():

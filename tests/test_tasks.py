@@ -14,11 +14,13 @@ import xarray as xr
 import xappa
 from tests.one_day import TIMES, cheap_options, reports, template
 from xappa.background import LatentObservation, WarmStart
+from xappa.diffusion.guidance import MMPS
 from xappa.errors import DatasetError, FitWarning, OptionError, SamplingError
 from xappa.streaming import sampling
 from xappa.streaming.fit import warn_of
 from xappa.tasks.climatology import climatology
 from xappa.tasks.effort import EFFORTS
+from xappa.tasks.planning import choose_guidance
 from xappa.verification import scores
 
 options = pytest.fixture(scope="module")(cheap_options)
@@ -380,3 +382,4 @@ def test_efforts_set_what_is_not_set_explicitly(ds, obs, options) -> None:
     preview = ds.appa.assimilate(obs, effort="preview", sampler="ddim", steps=7, **base).attrs
     assert preview["xappa_sampler"].startswith('DDIM({"steps": 7')
     assert set(EFFORTS) == {"preview", "standard", "reference"}
+    assert choose_guidance(None, True, "reference") == choose_guidance(None, False, "reference") == MMPS.official()

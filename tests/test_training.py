@@ -176,8 +176,8 @@ def test_the_model_directory_is_read_back(work: Path, recipe: Recipe) -> None:
     assert torch.isfinite(model.decode(latents, times)).all()
     assert model.error.shape == model.spec.shape
     card = (work / "model" / "README.md").read_text()
-    assert model.scores["test_period_sha256"] in card
-    assert all(v > 0 for v in model.scores["autoencoder_error"].values())
+    assert model.about["test_period_sha256"] in card
+    assert all(v > 0 for v in model.about["autoencoder_error"].values())
     physical = model.physical(x.numpy(), times)
     assert np.isnan(physical[:, :, model.spec.index("sea_surface_temperature")]).any()
     back = model.standardised(physical, times)

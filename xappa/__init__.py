@@ -14,6 +14,7 @@ from xappa import accessor as _accessor  # noqa: F401  (registers ds.appa)
 
 if TYPE_CHECKING:
     from xappa import background as background
+    from xappa import errors as errors
     from xappa import experimental as experimental
     from xappa import observations as observations
     from xappa import operators as operators
@@ -94,6 +95,7 @@ _FUNCTIONS = {
 
 _MODULES = {
     "background": "xappa.background",
+    "errors": "xappa.errors",
     "experimental": "xappa.experimental",
     "guidance": "xappa.diffusion.guidance",
     "operators": "xappa.operators",
@@ -116,6 +118,7 @@ __all__ = [  # noqa: F822  (resolved by __getattr__)
     "decode",
     "diagnostics",
     "encode",
+    "errors",
     "experimental",
     "fetch",
     "filter",

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from xappa.background import Background
     from xappa.grids.regrid.weights import Weights
     from xappa.labels.region import Region
-    from xappa.observations.errors_table import Deviation
+    from xappa.observations.errors_table import Deviation, Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.segments import Segments
     from xappa.tasks.check import Report
@@ -40,11 +41,11 @@ class AppaAccessor:
 
     def assimilate(
         self,
-        obs: xr.Dataset | pd.DataFrame,
+        obs: Source,
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
         model: str | Path | None = None,
-        error: Mapping[str, float] | float | str | None = None,
+        error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",
@@ -70,7 +71,7 @@ class AppaAccessor:
 
         Parameters
         ----------
-        obs : xarray.Dataset or pandas.DataFrame
+        obs : xarray.Dataset or pandas.DataFrame, or dict or list of these
             Reports: one dimension ``obs``; ``time``, ``latitude`` (degrees north), ``longitude`` (degrees east,
             any convention), where they exist ``level`` (hPa), ``altitude`` (m above sea level) and ``station``;
             one variable a quantity with its ``units``, NaN where not reported. `xappa.read_observations` makes
@@ -100,7 +101,8 @@ class AppaAccessor:
         guidance : str or object, optional
             How the observations bend the denoiser: ``"mmps"``, ``"jacobian-free"``, ``"sda"``, ``"w2c"``, ``"dps"``,
             ``"repaint"``, ``"latent-optimisation"``, or an object of ``xappa.guidance``, which carries its options,
-            such as ``xappa.guidance.MMPS(iterations=2)``. Default: that of `effort`.
+            such as ``xappa.guidance.MMPS(iterations=2)``; a name stands for that method's own defaults, whatever
+            `effort` is. Default: that of `effort`.
         sampler : str or object, optional
             ``"dpm"``, ``"lms"``, ``"pc"``, ``"ddim"``, ``"ddpm"``, ``"rewind"`` or an object of ``xappa.samplers``.
             Default: that of `effort`.
@@ -108,7 +110,7 @@ class AppaAccessor:
             Number of noise levels. More is slower and closer to the exact posterior.
         stitching : str, default "symmetrical"
             How windows are joined where the times are more than one window of the model: ``"symmetrical"``,
-            ``"causal"`` or ``"blended"``.
+            ``"causal"``, ``"blended"`` or ``"average"``.
         segments : str or object, default "independent"
             How a time axis of many windows is split into pieces that are sampled one by one: ``"independent"`` ones
             overlap and are blended, so that December can be had without January; of a ``"chain"`` each continues the
@@ -188,11 +190,11 @@ class AppaAccessor:
 
     def filter(
         self,
-        obs: xr.Dataset | pd.DataFrame,
+        obs: Source,
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
         model: str | Path | None = None,
-        error: Mapping[str, float] | float | str | None = None,
+        error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",
@@ -266,10 +268,10 @@ class AppaAccessor:
         self,
         lead: str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64],
         *,
-        obs: xr.Dataset | pd.DataFrame | None = None,
+        obs: Source | None = None,
         operator: Choice | Mapping[str, Choice] | None = None,
         model: str | Path | None = None,
-        error: Mapping[str, float] | float | str | None = None,
+        error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         mode: str = "autoregressive",
         members: int | Iterable[int] = 1,
@@ -304,7 +306,7 @@ class AppaAccessor:
             ``"autoregressive"``: a window of the model at a time, each given the last states of the one before.
             ``"all-at-once"``: the whole trajectory, all its windows together.
         operator, model, error, background, members, effort, guidance, sampler, steps, stitching, quality, grid, seed, \
-        device, chunks, progress, drop_unknown
+        device, memory, chunks, progress, drop_unknown
             As for `assimilate`; operator, error, background and quality are for `obs`.
 
         Returns
@@ -413,14 +415,14 @@ class AppaAccessor:
 
     def plan(
         self,
-        obs: xr.Dataset | pd.DataFrame | None = None,
+        obs: Source | None = None,
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
         task: str | None = None,
         lead: str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64] | None = None,
         mode: str = "autoregressive",
         model: str | Path | None = None,
-        error: Mapping[str, float] | float | str | None = None,
+        error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",
@@ -517,8 +519,8 @@ class AppaAccessor:
         error : mapping, str or float, optional
             Standard deviation of the Gaussian noise that is added: by variable, a number in the variable's units or a
             text such as ``"1 K"``; or the name of a table; or one deviation, if there is one variable; or
-            ``"reported"``: the deviations that `where` brings. It is correlated where `where` says so. Default: no
-            noise.
+            ``"reported"``: the deviations that `where` brings. It is correlated where `where` says so. Variables that a
+            mapping does not name get no noise. Default: no noise.
         seed : int, optional
             Seed of the noise. Default: drawn now, and kept in the attributes.
 

@@ -131,7 +131,7 @@ class set_options:  # noqa: N801  (used like a function)
     Parameters
     ----------
     **options
-        Any of the fields of `Options`: ``progress``, ``cache_dir``, ``latent_cache``, ``dress``,
+        Any of the fields of `Options`: ``progress``, ``cache_dir``, ``latent_cache``, ``dress``, ``clip``,
         ``default_model``, ``precision``.
 
     Raises

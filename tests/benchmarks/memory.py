@@ -30,7 +30,7 @@ def measure(memory: str, out: Path) -> None:
 
     import xappa
     from tests.benchmarks.planned import _resident
-    from xappa.streaming.cost.budget import divide, weights
+    from xappa.streaming.cost.budget import divide
     from xappa.streaming.graph.diagnostics import run_of
     from xappa.streaming.sampling import model_of
 
@@ -44,7 +44,7 @@ def measure(memory: str, out: Path) -> None:
     plan = run_of(result).parts[0][0]
     model = model_of(plan)
     division = divide(model, plan, MEMBERS)
-    before = _resident() - weights(model)
+    before = _resident() - model.nbytes
     begin = time.process_time()
     sampled = dask.compute(run_of(result).sampled[0][1])[0]
     np.save(out, sampled.latents)

@@ -64,12 +64,11 @@ def predict(name: str) -> dict[str, float]:
 
 def measure(name: str) -> dict[str, float]:
     """What is measured: the same."""
-    from xappa.streaming.cost.budget import weights
     from xappa.streaming.sampling import model_of
 
     result = planned(name)
     model = model_of(run_of(result).parts[0][0])
-    before = _resident() - weights(model)
+    before = _resident() - model.nbytes
     begin = time.process_time()
     result.compute()
     seconds = time.process_time() - begin

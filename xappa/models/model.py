@@ -50,7 +50,7 @@ class Model:
     statistics : dict of arrays
         What else is known of the state, where it is: ``surface_height`` (m) and ``land`` (lat, lon), ``deviation``
         (channel,) in physical units.
-    scores : dict
+    about : dict
         Where the model comes from, and what was measured, for the model card.
     precision : {"float32", "bfloat16", "float16"}
         Of the networks' products, see `models.precision`. The digest does not depend on it.
@@ -68,7 +68,7 @@ class Model:
     latents: LatentNormalisation
     tangent: Tangent | None = None
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
-    scores: dict = field(default_factory=dict)
+    about: dict = field(default_factory=dict)
     precision: str = "float32"
     kept: int = KEPT
 
@@ -113,6 +113,12 @@ class Model:
         return self if precision == self.precision else replace(self, precision=precision)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the networks: their parameters, and the tables that go with them."""
+        networks = [network for network in (self.autoencoder, self.denoiser, self.tangent) if network is not None]
+        return sum(x.nbytes for network in networks for x in (*network.parameters(), *network.buffers()))
+
+    @property
     def scale(self) -> np.ndarray:
         """Physical units a standardised unit: (channel, latitude, longitude)."""
         return self.normalisation.scale
@@ -138,7 +144,7 @@ class Model:
         return hasattr(self.denoiser, "covariance")
 
     def linear(self) -> Model:
-        """The same model without what of its denoiser is not linear, where it has a static prior."""
+        """The same model without what of its denoiser is not linear; only with a `static_prior`."""
         return replace(self, denoiser=self.denoiser.linear())  # type: ignore[operator]
 
     def climatology(self, times: np.ndarray) -> np.ndarray:

@@ -56,17 +56,19 @@ class Needs:
         """Where it is sampled."""
         return self.model.device
 
+    @property
+    def lighter(self) -> str:
+        """Name of a guidance that does not differentiate the denoiser, and that this model has what it needs for."""
+        return "jacobian-free" if self.model.static_prior else "w2c"
+
     def __str__(self) -> str:
         model, times = self.model, len(self.plan.times)
         h, w, c = model.latent_shape
         reports = 0 if self.plan.stencil is None else len(self.plan.stencil)
-        weights = sum(
-            p.numel() * p.element_size() for net in (model.autoencoder, model.denoiser) for p in net.parameters()
-        )
         free = free_memory(model.device)
         room = "" if free is None else f"; {free[0] / 1e9:.2f} of {free[1] / 1e9:.2f} GB are free"
         return (
-            f"{weights / 1e9:.3g} GB of weights, {times} times of latents {h} x {w} x {c} "
+            f"{model.nbytes / 1e9:.3g} GB of weights, {times} times of latents {h} x {w} x {c} "
             f"({4e-9 * times * h * w * c:.3g} GB a copy), {reports} reports{room}"
         )
 
@@ -111,8 +113,8 @@ def in_halves(run: Callable[[slice], T], count: int, key: Key, needs: Needs, mos
         if size == 1:
             raise DeviceMemoryError(
                 f"Not even one member fits on {needs.device}: {full}. It needs {needs}. Use shorter segments "
-                "(segments=xappa.segments.Independent(windows=6)), another device, or guidance='jacobian-free', which "
-                "keeps no graph of the denoiser; ds.appa.plan(...) says what a run needs"
+                "(segments=xappa.segments.Independent(windows=6)), another device, or guidance="
+                f"{needs.lighter!r}, which keeps no graph of the denoiser; ds.appa.plan(...) says what a run needs"
             )
         _remember(key, size // 2, full, needs.device)
     return found

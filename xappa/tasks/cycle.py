@@ -26,9 +26,9 @@ from xappa.tasks.sample import sample
 from xappa.tasks.template import template
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
 Array = np.ndarray
@@ -55,14 +55,14 @@ class Cycled:
 
 def cycle(
     ds: xr.Dataset,
-    obs: xr.Dataset | pd.DataFrame,
+    obs: Source,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
     store: str | Path,
     window: Any = "24h",
     step: Any = None,
     model: str | Path | None = None,
-    error: Mapping[str, float] | float | str | None = None,
+    error: Errors | None = None,
     background: LatentObservation | None = None,
     members: int | Iterable[int] = 8,
     effort: str = "standard",

@@ -32,6 +32,7 @@ class Effort:
     without_prior_options: Mapping[str, Any] = field(default_factory=dict)
 
 
+# `MMPS.official()`, in names and numbers: this module is imported where there is no torch yet.
 _REFERENCE = {
     "iterations": 2, "tolerance": None, "warm_start": False, "whiten": False, "probes": 0, "tangent": False,
 }  # fmt: skip

@@ -15,19 +15,19 @@ from xappa.tasks.backgrounds import given_background
 from xappa.tasks.posterior import Task, read_reports, run
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
 
 def filter(
     ds: xr.Dataset,
-    obs: xr.Dataset | pd.DataFrame,
+    obs: Source,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
     model: str | Path | None = None,
-    error: Mapping[str, float] | float | str | None = None,
+    error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,
     effort: str = "standard",

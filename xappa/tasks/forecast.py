@@ -19,9 +19,10 @@ from xappa.tasks.posterior import Task, read_reports, run
 
 if TYPE_CHECKING:
     import dask.array as da
-    import pandas as pd
 
+    from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.streaming.plan import Given, Rolling
 
@@ -38,10 +39,10 @@ def forecast(
     ds: xr.Dataset,
     lead: Lead,
     *,
-    obs: xr.Dataset | pd.DataFrame | None = None,
+    obs: Source | None = None,
     operator: Choice | Mapping[str, Choice] | None = None,
     model: str | Path | None = None,
-    error: Mapping[str, float] | float | str | None = None,
+    error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     mode: str = "autoregressive",
     members: int | Iterable[int] = 1,

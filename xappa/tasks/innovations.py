@@ -10,25 +10,24 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.errors_table import with_errors
+from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.tasks.observe import observe
 from xappa.tasks.quality import DEFAULT_ERRORS, quality_control
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from xappa.observations.quality import Quality
+    from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
 
 def innovations(
     background: xr.Dataset,
-    obs: xr.Dataset | pd.DataFrame,
+    obs: Source,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    error: Mapping[str, float] | float | str | None = None,
+    error: Errors | None = None,
     quality: str | Quality = "standard",
     model: str | Path | None = None,
 ) -> xr.Dataset:

@@ -16,9 +16,9 @@ from xappa.segments import Segments
 from xappa.tasks.effort import DEFAULT
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.tasks.forecast import Lead
 
@@ -109,14 +109,14 @@ class Cost:
 
 def plan(
     ds: xr.Dataset,
-    obs: xr.Dataset | pd.DataFrame | None = None,
+    obs: Source | None = None,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
     task: str | None = None,
     lead: Lead | None = None,
     mode: str = "autoregressive",
     model: str | Path | None = None,
-    error: Mapping[str, float] | float | str | None = None,
+    error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,
     effort: str = DEFAULT,
@@ -165,7 +165,7 @@ def plan(
 def _lazy(
     name: str,
     ds: xr.Dataset,
-    obs: xr.Dataset | pd.DataFrame | None,
+    obs: Source | None,
     lead: Lead | None,
     mode: str,
     segments: str | Segments,

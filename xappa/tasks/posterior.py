@@ -18,7 +18,7 @@ from xappa.grids.axes import Layout, recognise
 from xappa.labels import Wanted, surface_height, to_dataset, wanted, with_pairs
 from xappa.models.registry import load
 from xappa.observations import read_observations
-from xappa.observations.errors_table import with_errors
+from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
@@ -133,7 +133,7 @@ def read_reports(
     trajectory: Array,
     obs: Any,
     operator: Choice | Mapping[str, Choice] | None,
-    error: Mapping[str, float] | float | str | None,
+    error: Errors | None,
     quality: str | Quality,
     until: np.datetime64 | None = None,
     trusted: str | None = None,

@@ -15,7 +15,7 @@ from xappa.grids.axes import Layout
 from xappa.labels import surface_height
 from xappa.models.registry import load
 from xappa.observations import read_observations
-from xappa.observations.errors_table import with_errors
+from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
@@ -205,7 +205,7 @@ def read_streamed(
     trajectory: Array,
     obs: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None,
-    error: Mapping[str, float] | float | str | None,
+    error: Errors | None,
     quality: str | Quality,
 ) -> Streamed:
     """Observations for a trajectory; only their times, and a few reports, are looked at.

@@ -94,7 +94,7 @@ def read_run(files: RunFiles) -> Model:
         schedule=schedule,
         normalisation=normalisation,
         latents=latents,
-        scores={"origin": origin},
+        about={"origin": origin},
     )
 
 

@@ -53,12 +53,7 @@ def budget_of(plan: Plan, model: Model) -> float | None:
     if plan.memory is not None:
         return plan.memory
     free = available(model.device)
-    return None if free is None else SHARE * free + weights(model)
-
-
-def weights(model: Model) -> float:
-    """Bytes of the networks' parameters."""
-    return sum(p.numel() * p.element_size() for net in (model.autoencoder, model.denoiser) for p in net.parameters())
+    return None if free is None else SHARE * free + model.nbytes
 
 
 def divide(model: Model, plan: Plan, members: int) -> Division:
@@ -72,7 +67,7 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
     budget = budget_of(plan, model)
     plan = sampled_at_once(model, plan)[0][0]
     stretch = fullest(model, plan)
-    rough = weights(model) + kernels(model.device) + bound(model, plan, stretch, members)
+    rough = model.nbytes + kernels(model.device) + bound(model, plan, stretch, members)
     if budget is None or rough < SURE * budget:
         return Division(members, model.kept, float("nan"))
     kept = model.kept
@@ -88,7 +83,8 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
             return Division(1, kept, one)
         raise DeviceMemoryError(
             f"memory={plan.memory / 1e9:.3g} GB is too little for one member: {one / 1e9:.3g} GB are needed, "
-            f"{weights(model) / 1e9:.3g} GB of them for the networks. Allow more, or use another guidance or model"
+            f"{model.nbytes / 1e9:.3g} GB of them for the networks. Allow more, or use a "
+            "guidance that does not differentiate the denoiser (ds.appa.plan says what each needs)"
         )
     model = model.within(kept)
     each = max(need(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
@@ -103,7 +99,7 @@ def need(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
         made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
     # The trajectory, its derivatives and its noise, as samplers keep them.
     h, w, c = model.latent_shape
-    return weights(model) + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * h * w * c
+    return model.nbytes + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * h * w * c
 
 
 def bound(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:

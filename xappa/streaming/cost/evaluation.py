@@ -25,13 +25,16 @@ from xappa.streaming.plan import Follows, Given, Plan
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 SIGMA = 0.5
+"""Noise level of evaluations that are only metered: any does, as long as guidance acts at it."""
 METERED = 2
 """Steps of the solver that are metered; what more of them keep is known."""
-_KNOWN: OrderedDict[Hashable, Repeated] = OrderedDict()
 REMEMBERED = 256
+"""Evaluations whose operations are remembered."""
+_KNOWN: OrderedDict[Hashable, Repeated] = OrderedDict()
 LARGE = 2**30
 """Bytes of a decoded state's graph above which nothing is done only to be metered."""
 ADDITIVE = ("flop", "first", "step")
+"""What grows in proportion to the states that are decoded; the peak does so only beyond those decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Stretch:
     frames : int
         Times whose states are decoded.
     reports : int
-        With the numbers of latent states that are given.
+        Rows of the linear system: reports, and one a number of each latent state that is given.
     """
 
     start: int
@@ -174,7 +177,7 @@ def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]
 
 
 def _metered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
-    """All of it; or only what one evaluation with `METERED` steps of the solver has at the fullest."""
+    """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which takes half the time."""
     shape = (members, stretch.length, *model.latent_shape)
 
     def functions() -> list[Callable[[], None]]:
@@ -234,7 +237,7 @@ def denoiser(
         Steps of the solver at every noise level; default what the plan says.
     states : Tensor, (1, time, h, w, C), optional
         What stands for the states that are given, at all times of the plan; default zeros.
-    """  # fmt: skip
+    """
     if iterations is not None:
         plan = replace(plan, guidance=at_level(plan.guidance, iterations))
     if states is None:

@@ -11,7 +11,7 @@ import numpy as np
 from dask.delayed import Delayed
 
 from xappa.models.model import Model
-from xappa.streaming.cost.budget import divide, need, weights
+from xappa.streaming.cost.budget import divide, need
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
 from xappa.streaming.cost.evaluation import decoding, fullest, known, sampled_at_once, solves, stretches, work
 from xappa.streaming.cost.solving import guided_levels, solver_steps
@@ -91,10 +91,10 @@ def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
     return Prediction(
         windows=member.windows,
         evaluations=members * member.evaluations,
-        solver=float(member.iterations / member.solved) if member.solved else 0.0,
+        solver=float(member.iterations / member.guided) if member.guided else 0.0,
         flop=float(sampling + states * state.flop),
         sampling_flop=float(sampling),
-        memory=float(max(memory, weights(model) + 2 * state.peak)),
+        memory=float(max(memory, model.nbytes + 2 * state.peak)),
         seconds=float(seconds),
         together=together,
         device=str(model.device),
@@ -178,9 +178,10 @@ class _Totals:
     Parameters
     ----------
     windows, evaluations : int
-    solved : float
-        Systems of which `iterations` is the sum of the solver's steps, each weighed by the evaluations it stands for.
+    guided : float
+        Evaluations that reports guide, each noise level weighed by those it stands for.
     iterations : float
+        Steps of the solver in all of them.
     flop, seconds : float
     setup : float
         Seconds before the first evaluations, which all members that are sampled at once share.
@@ -188,7 +189,7 @@ class _Totals:
 
     windows: int
     evaluations: int
-    solved: float
+    guided: float
     iterations: float
     flop: float
     seconds: float
@@ -215,7 +216,7 @@ def _totals(model: Model, plan: Plan, pace: Pace, steps: np.ndarray, together: i
     one = work(model, plain, window, 1).flop
     # What members share, such as the codes of noise levels, is computed once for all of them.
     prior = work(model, plain, window, together).flop / together
-    windows, solved = 0, 0.0
+    windows, guiding = 0, 0.0
     iterations = operations = seconds = 0.0
     for stretch in stretches(model, plan):
         windows += stretch.windows
@@ -228,5 +229,5 @@ def _totals(model: Model, plan: Plan, pace: Pace, steps: np.ndarray, together: i
         added = each * more.sum() + found.first - found.flop
         operations += added
         seconds += added / pace.rate
-        solved, iterations = solved + each * len(steps), iterations + each * steps.sum() * solves(plan)
-    return _Totals(windows, windows * evaluations, solved, iterations, operations, seconds, pace.setup)
+        guiding, iterations = guiding + each * len(steps), iterations + each * steps.sum() * solves(plan)
+    return _Totals(windows, windows * evaluations, guiding, iterations, operations, seconds, pace.setup)
