@@ -1,6 +1,6 @@
 """Draw the figure of docs/real-observations.md from what the benchmark of real reports keeps.
 
-python -m tests.benchmarks.real ../shared/real --out real.json --keep real
+python -m tests.benchmarks.real REPORTS --out real.json --keep real
 python examples/draw_real_observations.py real real.json docs/real-observations.png
 """
 

@@ -12,9 +12,8 @@ import xarray as xr
 
 import xappa
 from tests.installed import needs
-from xappa import tutorial
-from xappa.demo import run_demo
-from xappa.errors import IntegrityError
+from xappa import demo, tutorial
+from xappa.errors import IntegrityError, MissingDependency
 from xappa.models import registry
 from xappa.tasks.reports import assimilate_reports
 
@@ -105,8 +104,15 @@ def test_remote_models_go_through_the_same_check(tmp_path, monkeypatch, tiny_mod
     assert not copied, "what is in the cache is not fetched again"
 
 
+def test_a_demo_without_matplotlib_is_refused_before_anything_is_computed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"pip install 'xappa\[plot\]'"):
+        demo.run_demo(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_demonstration(tmp_path) -> None:
-    text = run_demo(tmp_path, members=2, seed=0)
+    text = demo.run_demo(tmp_path, members=2, seed=0)
     assert "At withheld stations" in text
     assert (tmp_path / "demo.png").stat().st_size > 50_000
     analysis = xr.open_zarr(tmp_path / "analysis.zarr", consolidated=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import xarray as xr
 
 from xappa import tutorial
+from xappa.errors import MissingDependency
 from xappa.streaming import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
@@ -33,7 +35,14 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
     -------
     str
         Tables of scores, as text.
+
+    Raises
+    ------
+    MissingDependency
+        If there is no matplotlib for the figure; before anything is computed.
     """
+    if find_spec("matplotlib") is None:
+        raise MissingDependency("The demo draws a figure, for which matplotlib is needed: pip install 'xappa[plot]'")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     truth = tutorial.nature_run().load()

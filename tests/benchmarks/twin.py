@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=None, help="of the guidance solver (default: its own)")
     parser.add_argument("--tolerance", type=float, default=None, help="of the guidance solver (default: its own)")
     parser.add_argument("--label", default="xappa")
-    parser.add_argument("--lengths", type=float, nargs="+", default=[800.0, 1500.0, 2500.0])
+    parser.add_argument("--lengths", type=float, nargs="+", default=[800.0, 1100.0, 1500.0, 2500.0])
     parser.add_argument("--out", type=Path, default=Path("twin.jsonl"))
     args = parser.parse_args()
     for row in rows(args):
