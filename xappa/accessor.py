@@ -520,7 +520,7 @@ class AppaAccessor:
             Standard deviation of the Gaussian noise that is added: by variable, a number in the variable's units or a
             text such as ``"1 K"``; or the name of a table; or one deviation, if there is one variable; or
             ``"reported"``: the deviations that `where` brings. It is correlated where `where` says so. Variables that a
-            mapping does not name get no noise. Default: no noise.
+            mapping does not name get no noise, with a warning. Default: no noise.
         seed : int, optional
             Seed of the noise. Default: drawn now, and kept in the attributes.
 

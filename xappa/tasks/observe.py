@@ -53,8 +53,8 @@ def observe(
         How fields are read; see `assimilate`.
     error : mapping, str or float, optional
         Standard deviation of the Gaussian noise that is added, as `with_errors` takes it; ``"reported"``: the
-        deviations that `where` brings. The noise is correlated where `where` says so (`with_correlation`). Default: no
-        noise.
+        deviations that `where` brings. The noise is correlated where `where` says so (`with_correlation`). Variables
+        without a deviation get no noise, with a warning. Default: no noise.
     seed : int, optional
         The noise is a function of (seed, variable, position along ``obs``). Default: drawn now, and kept in the attrs.
 
@@ -152,12 +152,14 @@ def _noisy(obs: xr.Dataset, deviations: xr.Dataset, seed: int) -> xr.Dataset:
 def _deviations(network: xr.Dataset, error: Mapping[str, Deviation] | Deviation) -> xr.Dataset:
     """The network with the deviations of the errors that are added."""
     if not (isinstance(error, str) and error == REPORTED):
-        return with_errors(network.drop_vars(_errors(network)), error)
-    if not _errors(network):
+        network = with_errors(network.drop_vars(_errors(network)), error)
+    elif not _errors(network):
         raise OptionError(
             "error='reported', but the network has no errors (variables such as "
             f"{quantities(network)[0]}_error): give them to the generator as errors=, or name a table"
         )
+    if perfect := [name for name in quantities(network) if f"{name}_error" not in network]:
+        warnings.warn(f"error= says nothing of {', '.join(perfect)}: these reports are perfect.", stacklevel=3)
     return network
 
 
