@@ -19,7 +19,7 @@ from xappa.streaming.plan import Plan
 
 LONGEST = 8.0
 """Seconds; where even one evaluation would take longer, none is made."""
-LONG = 0.4
+LONG = 0.6
 """Seconds of an evaluation, above which it is one of fewer times."""
 BRIEF = 0.25
 """Seconds of an evaluation, about, of which the steps can be chosen."""
