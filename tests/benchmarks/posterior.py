@@ -100,6 +100,9 @@ VARIANTS: dict[str, Variant] = {
     "each time decoded once": Variant(JacobianFree(tolerance=0.2, scope="trajectory", probes=0)),
     **{name: effort(name) for name in ("preview", "standard")},
     **{f"{name} without a fitted prior": bare(name) for name in ("preview", "standard")},
+    **{f"standard, tolerance {tolerance}": effort("standard", tolerance=tolerance) for tolerance in (0.05, 0.4)},
+    **{f"standard, {steps} steps": Variant(effort("standard").guidance, DPM(steps=steps)) for steps in (8, 24)},
+    "standard, multistep": Variant(effort("standard").guidance, LMS()),
     "standard, each time decoded once": effort("standard", scope="trajectory"),
     "standard, decoder differentiated": effort("standard", tangent=False),
 }
