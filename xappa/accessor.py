@@ -71,7 +71,7 @@ class AppaAccessor:
 
         Parameters
         ----------
-        obs : xarray.Dataset or pandas.DataFrame, or dict or list of these
+        obs : xarray.Dataset, pandas.DataFrame or path of a file; or a dict or list of these
             Reports: one dimension ``obs``; ``time``, ``latitude`` (degrees north), ``longitude`` (degrees east,
             any convention), where they exist ``level`` (hPa), ``altitude`` (m above sea level) and ``station``;
             one variable a quantity with its ``units``, NaN where not reported. `xappa.read_observations` makes

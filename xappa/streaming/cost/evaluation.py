@@ -177,7 +177,7 @@ def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]
 
 
 def _metered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
-    """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which takes half the time."""
+    """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which is found sooner."""
     shape = (members, stretch.length, *model.latent_shape)
 
     def functions() -> list[Callable[[], None]]:
