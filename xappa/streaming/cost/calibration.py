@@ -14,7 +14,7 @@ from xappa.diffusion.guidance import SolverGuidance
 from xappa.models.model import Model
 from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, with_fewer, without_probes, work
 from xappa.streaming.cost.meter import Meter
-from xappa.streaming.devices import wait
+from xappa.streaming.devices import trim, wait
 from xappa.streaming.plan import Plan
 
 LONGEST = 8.0
@@ -92,21 +92,28 @@ def _solving(model: Model, plan: Plan, stretch: Stretch, speed: float, clock: Cl
     """Operations and seconds of an evaluation that solves a system in the units that it has, made twice."""
     one, sigma = work(model, plan, stretch, 1), _middle(model, plan)
     seconds = one.flop / speed
-    if seconds > LONG:
+    whole = seconds <= LONG
+    if not whole:
         plan, stretch = with_fewer(plan, stretch, max(int(stretch.frames * LONG / seconds), 1))
     more = max(BRIEF * speed - one.flop, 0.0) / one.step
     count = int(min(1 + more, plan.guidance.iterations))
 
-    def evaluate() -> None:
-        guided = denoiser(model, plan, stretch, (0,), count)
+    def evaluate(steps: int) -> None:
+        guided = denoiser(model, plan, stretch, (0,), steps)
         without_probes(guided)
         _evaluate(model, stretch, guided, sigma)
 
-    with Meter() as meter:  # and all that happens only the first time
-        evaluate()
+    # The first one takes longer. Operations are known, unless it is one of fewer times: then it counts them.
+    flop = one.flop + (count - 1) * one.step
+    if whole:
+        evaluate(1)
+    else:
+        with Meter() as meter:
+            evaluate(count)
+        flop = meter.flop
     begin = clock()
-    evaluate()
-    return meter.flop, clock() - begin
+    evaluate(count)
+    return flop, clock() - begin
 
 
 def _mean(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:
@@ -142,13 +149,14 @@ def _unguided(model: Model, plain: Plan, window: Stretch, members: int, clock: C
     prior = denoiser(model, plain, window, tuple(range(members)))
     x = torch.zeros((members, window.length, *model.latent_shape), device=model.device)
     seconds = []
-    for _ in range(3):
+    for _ in range(2):
         begin = clock()
         with torch.no_grad():
             prior(x, torch.ones((), device=model.device))
         wait(model.device)
+        trim()  # as a run does, and memory that was given back is slower the next time
         seconds.append(clock() - begin)
-    return min(seconds[1:]) / members
+    return seconds[-1] / members
 
 
 def _speed(model: Model) -> float:

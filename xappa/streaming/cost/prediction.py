@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 from dask.delayed import Delayed
@@ -13,7 +11,7 @@ from dask.delayed import Delayed
 from xappa.models.model import Model
 from xappa.streaming.cost.budget import divide, need
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
-from xappa.streaming.cost.evaluation import decoding, fullest, known, sampled_at_once, solves, stretches, work
+from xappa.streaming.cost.evaluation import decoding, fullest, sampled_at_once, solves, stretches, work
 from xappa.streaming.cost.solving import guided_levels, solver_steps
 from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
@@ -22,7 +20,6 @@ from xappa.streaming.sampling import decode, model_of
 
 Part = tuple[Plan, int]
 """What is sampled at once, and how often a trajectory has it."""
-Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -110,43 +107,22 @@ def _read(plan: Plan, reading: Delayed | None) -> Plan:
     return replace(plan, stencil=stencil if stencil is not None and len(stencil) else None, correlation=places)
 
 
-class _Kind(NamedTuple):
-    """What the steps of a plan's solver depend on.
-
-    Parameters
-    ----------
-    reported : bool
-        Whether there are reports.
-    given : int
-        States that are given.
-    """
-
-    reported: bool
-    given: int
-
-
 def _reported(plan: Plan) -> bool:
     return plan.stencil is not None
 
 
-def _kind(plan: Plan) -> _Kind:
-    return _Kind(_reported(plan), sum(len(given.frames) for given in known(plan)))
-
-
 def _paces(model: Model, parts: list[Part], together: int, clock: Clock) -> dict[bool, Pace]:
     """How fast evaluations are, with reports and without."""
-    return {
-        reported: pace_of(model, example, together, clock)
-        for reported, example in _examples(model, parts, _reported).items()
-    }
+    examples = _examples(model, parts)
+    return {reported: pace_of(model, example, together, clock) for reported, example in examples.items()}
 
 
-def _examples(model: Model, parts: list[Part], key: Callable[[Plan], Key]) -> dict[Key, Plan]:
-    """Of the plans that share a key, the one of which most is observed."""
-    groups: dict[Key, list[Plan]] = {}
+def _examples(model: Model, parts: list[Part]) -> dict[bool, Plan]:
+    """Of the plans with reports and of those without, the one of which most is observed."""
+    groups: dict[bool, list[Plan]] = {}
     for plan, _ in parts:
-        groups.setdefault(key(plan), []).append(plan)
-    return {name: _fullest_plan(model, plans) for name, plans in groups.items()}
+        groups.setdefault(_reported(plan), []).append(plan)
+    return {reported: _fullest_plan(model, plans) for reported, plans in groups.items()}
 
 
 def _fullest_plan(model: Model, plans: list[Plan]) -> Plan:
@@ -198,12 +174,10 @@ class _Totals:
 
 def _member(model: Model, parts: list[Part], paces: dict[bool, Pace], together: int) -> _Totals:
     """Of the whole trajectory, which all parts make up."""
-    steps = {
-        kind: solver_steps(model, example, paces[kind.reported])
-        for kind, example in _examples(model, parts, _kind).items()
-    }
+    examples = _examples(model, parts)
+    steps = {reported: solver_steps(model, example, paces[reported]) for reported, example in examples.items()}
     found = [
-        (count, _totals(model, plan, paces[_reported(plan)], steps[_kind(plan)], together)) for plan, count in parts
+        (count, _totals(model, plan, paces[_reported(plan)], steps[_reported(plan)], together)) for plan, count in parts
     ]
     return _Totals(*(sum(count * getattr(totals, f.name) for count, totals in found) for f in fields(_Totals)))
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from xappa.diffusion.guidance import MMPS, JacobianFree, Observation, SolverGuidance
 from xappa.diffusion.guidance.jacobian_free import JacobianFreeDenoiser
+from xappa.diffusion.guidance.solver import SolvingDenoiser
 from xappa.diffusion.samplers import DPM
 from xappa.models.model import Model
 from xappa.streaming.cost.calibration import Pace, levels
@@ -80,15 +81,18 @@ def _visited(model: Model, plan: Plan, stretch: Stretch, grid: np.ndarray, stati
 
 def _solved(model: Model, plan: Plan, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
     """Steps of one member's solver at levels, downwards, each solution the start of the next."""
-    guided = (_linear if static else _itself)(model, plan, stretch)
+    guided = cast(SolvingDenoiser, (_linear if static else _itself)(model, plan, stretch))
     # One noise for all levels, as samplers without noise of their own have: solutions then change little.
     noise = _white(model, stretch.length, 1)
     x = torch.zeros_like(noise)
+    found = np.zeros(len(grid))
     with torch.no_grad():
-        for sigma in grid:
+        for level, sigma in enumerate(grid):
             x = guided(x + float(sigma) * noise, torch.tensor(sigma, dtype=torch.float32, device=model.device))
-    found = getattr(guided, "iterations", [])
-    return np.array([float(n.double().mean()) for n in found]) / solves(plan)
+            found[level:] = guided.iterations[-1].double().mean() / solves(plan)
+            if level and found[level] <= 1:
+                break  # those below start from solutions that are nearer still
+    return found
 
 
 def _white(model: Model, times: int, seed: int) -> Tensor:
