@@ -89,7 +89,7 @@ def pace_of(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
 
 
 def _solving(model: Model, plan: Plan, stretch: Stretch, speed: float, clock: Clock) -> tuple[float, float]:
-    """Operations and seconds of an evaluation that solves a system in the units that it has, made twice."""
+    """Operations and seconds of an evaluation that solves a system in the units that it has; one before it warms up."""
     one, sigma = work(model, plan, stretch, 1), _middle(model, plan)
     seconds = one.flop / speed
     whole = seconds <= LONG
