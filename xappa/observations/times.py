@@ -10,6 +10,7 @@ import pandas as pd
 from xappa.errors import ObservationError
 
 _REAL_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
+_ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
 def to_times(values: Any, name: str = "time") -> np.ndarray:
@@ -28,7 +29,7 @@ def to_times(values: Any, name: str = "time") -> np.ndarray:
     ObservationError
         If they are numbers, dates of a calendar that is not the real one, or text of which nothing can be read.
     """
-    series = pd.Series(np.asarray(values) if not isinstance(values, pd.Series) else values)
+    series = pd.Series(values if isinstance(values, pd.Series) else np.asarray(values)).reset_index(drop=True)
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         return _utc(series)
     if pd.api.types.is_numeric_dtype(series.dtype):
@@ -46,13 +47,22 @@ def to_times(values: Any, name: str = "time") -> np.ndarray:
     text = series
     if pd.api.types.infer_dtype(series, skipna=True) != "string":
         text = series.map(lambda value: value.isoformat() if hasattr(value, "isoformat") else value, na_action="ignore")
-    times = pd.to_datetime(text, utc=True, errors="coerce", format="ISO8601")
+    times = _parsed(text)
     if given.any() and times[given].isna().all():
         raise ObservationError(
             f"Column {name!r} cannot be read as times: {series[given].iloc[0]!r}. Expected ISO 8601, such as "
             "'2018-11-02 12:00' (UTC); convert others with pandas.to_datetime(…, format=…)"
         )
     return _utc(times)
+
+
+def _parsed(text: pd.Series) -> pd.Series:
+    """Times, in UTC, of ISO 8601 text; NaT where it is none."""
+    # Texts with and without zone apart: pandas before 3 reads those without in the zone of the one before them.
+    zoned = text.astype("string").str.contains(_ZONE, na=False).to_numpy(bool)
+    parts = (text[kind] for kind in (zoned, ~zoned) if kind.any())
+    times = [pd.to_datetime(part, utc=True, errors="coerce", format="ISO8601") for part in parts]
+    return pd.concat(times).sort_index() if times else pd.to_datetime(text, utc=True)
 
 
 def _utc(series: pd.Series) -> np.ndarray:

@@ -70,4 +70,5 @@ def _utc(name: str, time: Time) -> np.datetime64:
         raise DatasetError(f"{name}={time!r} is no time; expected one such as '2021-03-21T06'")
     if stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    return stamp.to_datetime64().astype("datetime64[s]")
+    # The unit in which files are read: pandas before 3 finds an index of another unit different.
+    return stamp.to_datetime64().astype("datetime64[ns]")
