@@ -122,7 +122,10 @@ def observation(model: Model, cells: tuple[int, int], seed: int = 3) -> Observat
 def compile_blocks(model: Model, backend: str) -> None:
     """Compile the transformer's blocks, in place."""
     # The solver differentiates one graph several times: its buffers must not be given away by the first.
-    torch._functorch.config.donated_buffer = False  # type: ignore[attr-defined]
+    from torch._functorch import config
+
+    if hasattr(config, "donated_buffer"):  # the oldest torch never gives them away
+        config.donated_buffer = False
     for block in model.denoiser.backbone.blocks:  # type: ignore[union-attr]
         block.compile(backend=backend)  # type: ignore[operator]
 
