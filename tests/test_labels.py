@@ -411,3 +411,10 @@ class TestCheck:
     )  # fmt: skip
     def test_nothing_raises(self, ds: xr.Dataset) -> None:
         assert not check(ds, SPEC)
+
+
+@pytest.mark.parametrize("start", ["1600-01-01", "2018-11-01", "2300-01-01"])
+def test_a_template_of_any_year(start):
+    np.testing.assert_array_equal(
+        template(start, start).time.values.astype("datetime64[s]"), [np.datetime64(start, "s")]
+    )

@@ -121,9 +121,9 @@ def observation(model: Model, cells: tuple[int, int], seed: int = 3) -> Observat
 
 def compile_blocks(model: Model, backend: str) -> None:
     """Compile the transformer's blocks, in place."""
-    # The solver differentiates one graph several times: its buffers must not be given away by the first.
     from torch._functorch import config
 
+    # The solver differentiates one graph several times: its buffers must not be given away by the first.
     if hasattr(config, "donated_buffer"):  # the oldest torch never gives them away
         config.donated_buffer = False
     for block in model.denoiser.backbone.blocks:  # type: ignore[union-attr]

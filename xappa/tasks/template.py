@@ -56,6 +56,9 @@ def template(start: Time, end: Time, model: str | Path | StateSpec | None = None
         problems.append(f"end {text(last)} is before start {text(first)}; expected it at or after: exchange them")
     refuse(problems, "No template can be made")
     times = first + np.arange(int((last - first) / spec.step) + 1) * spec.step
+    # The unit in which files are read, for years that it holds: pandas before 3 finds an index of another one different.
+    if np.datetime64("1678") <= first and last < np.datetime64("2262"):
+        times = times.astype("datetime64[ns]")
     shape = (1, len(times), *spec.shape)
     empty = dask.array.full(shape, np.nan, dtype="float32", chunks=(1, spec.window, *spec.shape))
     return to_dataset(empty, spec, times, [0]).isel(member=0, drop=True)
@@ -70,5 +73,4 @@ def _utc(name: str, time: Time) -> np.datetime64:
         raise DatasetError(f"{name}={time!r} is no time; expected one such as '2021-03-21T06'")
     if stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    # The unit in which files are read: pandas before 3 finds an index of another unit different.
-    return stamp.to_datetime64().astype("datetime64[ns]")
+    return stamp.to_datetime64().astype("datetime64[s]")
