@@ -56,7 +56,7 @@ def template(start: Time, end: Time, model: str | Path | StateSpec | None = None
         problems.append(f"end {text(last)} is before start {text(first)}; expected it at or after: exchange them")
     refuse(problems, "No template can be made")
     times = first + np.arange(int((last - first) / spec.step) + 1) * spec.step
-    # The unit in which files are read, for years that it holds: pandas before 3 finds an index of another one different.
+    # The unit in which files are read, in years that it holds: pandas before 3 finds another one different.
     if np.datetime64("1678") <= first and last < np.datetime64("2262"):
         times = times.astype("datetime64[ns]")
     shape = (1, len(times), *spec.shape)
