@@ -97,6 +97,8 @@ def _parse(units: str) -> pint.Unit:
     text = _ALIASES.get(units.strip().casefold(), units.strip())
     # CF writes powers without a sign ("m s-1"), GRIB with two stars ("m s**-1").
     text = re.sub(r"(?<=[A-Za-z])\^?([+-]?\d+)", r"**\1", text)
+    # Products with a dot are CF's too ("m.s-1"); pint before 0.26 alone reads them.
+    text = re.sub(r"(?<=[A-Za-z0-9])\s*[.·⋅]\s*(?=[A-Za-z])", "*", text)
     return _registry().Unit(text)
 
 
