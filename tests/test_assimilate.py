@@ -229,7 +229,7 @@ class TestErrors:
         with pytest.raises(ModelError, match=r"Unknown model 'spedy'.*'speedy'"):
             run(ds, obs, model="spedy")
 
-    @pytest.mark.parametrize("members", [0, [], [1, 1], -1, 1.5, True])
+    @pytest.mark.parametrize("members", [0, [], [1, 1], -1, 1.5, True, "10", [0.5, 1], ["a"], [[1]], 2**70])
     def test_members(self, run, ds, obs, members) -> None:
         with pytest.raises(OptionError, match="members="):
             run(ds, obs, members=members)

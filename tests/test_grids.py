@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -218,6 +219,11 @@ def test_fields_without_time_and_bounds_are_static() -> None:
         (grid(time=days("2020-01-02", "2020-01-02")), ["1 duplicate times", "drop_duplicates"]),
         (grid(time=days("2020-01-02", "NaT")), ["1 missing values"]),
         (grid(time=[0, 1]), ["holds int64; expected datetime64", "xr.decode_cf"]),
+        (grid(time=["2020-01-02"]), ["expected datetime64", "time=pd.to_datetime(ds['time'].values))"]),
+        (
+            grid(time=np.array([pd.Timestamp("2020-01-02", tz="UTC")], object)),
+            ["holds Timestamp; expected datetime64", "pd.to_datetime(ds['time'].values, utc=True).tz_localize(None)"],
+        ),
         (grid(lon=[0.0, 400.0]), ["longitude 'lon' goes from 0 to 400"]),
         (grid(level=[500, 500]), ["level 'level' has duplicates"]),
         (xr.Dataset({"a": (("row", "column"), np.zeros((2, 2)))}), ["no time", "no latitude", "no longitude", "none"]),

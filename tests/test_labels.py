@@ -354,6 +354,7 @@ class TestTemplate:
             ("2021-03-22", "2021-03-21", "end 2021-03-21T00:00 is before start"),
             ("soon", "2021-03-21", "start='soon' is no time"),
             ("2021-03-21", "NaT", "end='NaT' is no time"),
+            (2021, np.int64(2021), "(?s)start=2021 is a number"),
         ],
     )
     def test_what_is_wrong_is_said(self, start: str, end: str, words: str) -> None:

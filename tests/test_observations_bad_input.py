@@ -215,6 +215,17 @@ def test_an_analysis_of_nothing(tiny_model):
         xappa.assimilate(ds, inside.assign(t2m=np.nan), model=tiny_model, seed=0)
     with pytest.raises(ObservationError, match=r"No report lies inside the times.*2024-01-01.*2001-03-13"):
         xappa.assimilate(ds, frame(), model=tiny_model, seed=0)
+    # Those that only the operator rejects, too: the result would be a sample of the prior.
+    unreadable = inside.assign(sp=90000.0, elev=np.nan).drop(columns="t2m")
+    for obs, why in (
+        (inside.assign(t2m=20.0), r"(?s)no usable report at all:\n- 2m_temperature: 4 out_of_range \(K were assumed"),
+        (unreadable, "(?s)no usable report at all.*surface_pressure: 4 no_height"),
+        (inside.assign(lat=np.nan), "2m_temperature: 4 missing_place"),
+    ):
+        with pytest.raises(ObservationError, match=why):
+            xappa.assimilate(ds, obs, model=tiny_model, seed=0)
+    with pytest.raises(ObservationError, match="2m_temperature: 4 outside_times"):
+        xappa.filter(ds.isel(time=[0]), inside.assign(time=inside.time + pd.Timedelta("7h")), model=tiny_model, seed=0)
     some = pd.concat([inside, frame()])
     counts = xappa.diagnostics(xappa.assimilate(ds, some, model=tiny_model, seed=0))["reports"].sel(variable=T)
     assert int(counts.sel(status="outside_times")) == 4

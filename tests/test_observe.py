@@ -254,5 +254,8 @@ def test_what_is_wrong_is_said() -> None:
         observe(truth(), network({"specific_humidity": 1.0}))
     with pytest.raises(ObservationError, match="No report lies inside the times"):
         observe(truth().isel(time=[4]), where.isel(obs=where.time.values < TIMES[3]))
+    nowhere = where.assign_coords(latitude=where.latitude.where(where.obs > 0))
+    with pytest.raises(ObservationError, match="No report lies inside the times"):
+        observe(truth().isel(time=[4]), nowhere.isel(obs=where.time.values < TIMES[3]))
     with pytest.raises(OptionError, match="expected one of 'interpolate'"):
         observe(truth(), where, operator="nearest neighbour")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -47,6 +47,16 @@ def points(dim: str) -> str:
     )
 
 
+def _as_datetime64(name: Hashable, values: np.ndarray) -> str:
+    """How times of another kind become datetime64."""
+    first = values.flat[0]
+    if isinstance(first, str):
+        return f"use ds.assign_coords({name}=pd.to_datetime(ds[{name!r}].values))"
+    if getattr(first, "tzinfo", None) is not None:
+        return f"use ds.assign_coords({name}=pd.to_datetime(ds[{name!r}].values, utc=True).tz_localize(None)), which is UTC"
+    return "use xr.decode_cf(ds), or ds.convert_calendar('standard') for another calendar"
+
+
 def time_problems(time: xr.DataArray) -> list[str]:
     """Times that are empty, not datetime64, missing, not sorted, or there twice."""
     name, values = time.name, np.atleast_1d(time.values)
@@ -54,10 +64,7 @@ def time_problems(time: xr.DataArray) -> list[str]:
         return [f"time {name!r} is empty; expected at least one time"]
     if values.dtype.kind != "M":
         kind = type(values[0]).__name__ if values.dtype == object else str(values.dtype)
-        return [
-            f"time {name!r} holds {kind}; expected datetime64: use xr.decode_cf(ds), "
-            "or ds.convert_calendar('standard') for another calendar"
-        ]
+        return [f"time {name!r} holds {kind}; expected datetime64: {_as_datetime64(name, values)}"]
     problems = []
     if np.isnat(values).any():
         problems.append(f"time {name!r} has {int(np.isnat(values).sum())} missing values; drop them")

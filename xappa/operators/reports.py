@@ -98,20 +98,51 @@ def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, t
     Raises
     ------
     ObservationError
-        Quoting both ranges.
+        Quoting both ranges, or, where no report is good, why not.
     """
     reported = np.zeros(obs.sizes["obs"], bool)
     for name, flag in flags.items():
         reported |= good(flag, np.asarray(obs[name].values, float))
-    outside = np.isin(reason, (Flag.OUTSIDE_TIMES, Flag.MISSING_TIME))
+    outside = reason != Flag.GOOD
     if (reported & ~outside).any():
         return
-    when = np.asarray(obs["time"].values)[reported]
+    when = np.asarray(obs["time"].values)[reported & np.isin(reason, (Flag.OUTSIDE_TIMES, Flag.MISSING_TIME))]
     when = when[~np.isnat(when)]
-    found = f"reports from {_text(when.min())} to {_text(when.max())}" if when.size else "no usable report at all"
+    if not when.size:
+        raise _unusable(obs, flags, reason)
     raise ObservationError(
-        f"No report lies inside the times: found {found}; expected some from {_text(times[0])} to {_text(times[-1])} "
-        f"(or up to {spec.step_hours / 2:g} h outside): choose other times or other observations"
+        f"No report lies inside the times: found reports from {_text(when.min())} to {_text(when.max())}; expected "
+        f"some from {_text(times[0])} to {_text(times[-1])} (or up to {spec.step_hours / 2:g} h outside): choose other "
+        "times or other observations"
+    )
+
+
+def require_used(obs: xr.Dataset) -> None:
+    """Refuse observations of which none is left once they have been read.
+
+    Raises
+    ------
+    ObservationError
+        With the number of reports by reason.
+    """
+    found = {name: flags(obs, name) for name in quantities(obs)}
+    if not any(good(flag, np.asarray(obs[name].values, float)).any() for name, flag in found.items()):
+        raise _unusable(obs, found, np.zeros(obs.sizes["obs"], np.int8))
+
+
+def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> ObservationError:
+    """No report can be used: the number of each quantity's by reason, that of its place where it has none."""
+    assumed, lines = str(obs.attrs.get("units_assumed", "")).split(), []
+    for name, flag in found.items():
+        value = np.isfinite(np.asarray(obs[name].values, float))
+        reasons, counts = np.unique(np.where(flag == Flag.GOOD, place, flag)[value], return_counts=True)
+        listed = [f"{count} {Flag(reason).name.lower()}" for reason, count in zip(reasons, counts, strict=True)]
+        units = obs[name].attrs.get("units")
+        hint = f" ({units} were assumed: units={{{name!r}: ...}} tells others)" if name in assumed else ""
+        lines.append(f"\n- {name}: {', '.join(listed) or 'no value'}{hint}")
+    return ObservationError(
+        f"Found no usable report at all:{''.join(lines)}\nExpected at least one that is not rejected: see in the "
+        "documentation, under Observations, what the reasons mean"
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xappa.streaming.plan import Plan
 
 LARGEST_SEED = 2**63
+LARGEST_MEMBER = 2**31
 
 
 def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
@@ -35,11 +36,14 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
     OptionError
         If there are none, a number is negative, or one comes twice.
     """
-    if isinstance(members, bool) or not isinstance(members, (int, np.integer, Iterable)):
+    given = [members] if isinstance(members, (str, bytes)) or not isinstance(members, Iterable) else list(members)
+    if not all(
+        isinstance(m, (int, np.integer)) and not isinstance(m, bool) and abs(m) <= LARGEST_MEMBER for m in given
+    ):
         raise OptionError(
             f"members={members!r}: expected a number of members, or the member numbers, as in range(8, 16)."
         )
-    numbers = tuple(range(int(members))) if isinstance(members, (int, np.integer)) else tuple(int(m) for m in members)
+    numbers = tuple(map(int, given)) if isinstance(members, Iterable) else tuple(range(int(members)))
     if not numbers:
         raise OptionError(f"members={members!r} asks for no member; expected at least 1.")
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):

@@ -24,6 +24,7 @@ from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
 from xappa.operators import choose_operator, split_windows
+from xappa.operators.reports import require_used
 from xappa.options import get_options
 from xappa.segments import Segments, choose_segments
 from xappa.tasks import planning
@@ -172,6 +173,7 @@ def read_reports(
             flags = np.where(mine, flags_of(before, name), flags_of(reports, name)).astype("int8")
             reports = reports.assign({f"{name}_flag": ("obs", flags, flags_of(reports, name).attrs)})
     stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask, layout=task.layout)
+    require_used(reports)
     require_units(reports, stencil.names)
     return Reports(stencil, reports, repr(interpret))
 

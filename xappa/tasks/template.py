@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from datetime import datetime
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def template(start: Time, end: Time, model: str | Path | StateSpec | None = None
 
 
 def _utc(name: str, time: Time) -> np.datetime64:
+    if isinstance(time, numbers.Number):  # pandas takes it for nanoseconds since 1970
+        raise DatasetError(f"{name}={time!r} is a number; expected a time such as '2021-03-21T06'")
     try:
         stamp = pd.Timestamp(time)
     except (ValueError, TypeError) as error:
