@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import dask
 import numpy as np
@@ -247,9 +248,28 @@ class TestErrors:
         with pytest.raises(OptionError, match=rf"Unknown {option} '{value}'.*'{valid}'"):
             run(ds, obs, **{option: value})
 
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("model", 5),
+            ("effort", None),
+            ("grid", 3.75),
+            ("stitching", None),
+            ("guidance", xappa.guidance.MMPS),
+            ("sampler", xappa.samplers.LMS),
+        ],
+    )
+    def test_other_things_than_names(self, run, ds, obs, option, value) -> None:
+        error = ModelError if option == "model" else OptionError
+        with pytest.raises(error, match=rf"{option}={re.escape(repr(value))}: expected"):
+            run(ds, obs, **{option: value})
+
     def test_steps_and_chunks(self, run, ds, obs) -> None:
         with pytest.raises(OptionError, match="steps=0"):
             run(ds, obs, steps=0)
+        for steps in (2.5, "3"):
+            with pytest.raises(OptionError, match=f"steps={steps!r}, expected a whole number"):
+                run(ds, obs, steps=steps)
         with pytest.raises(OptionError, match="chunks="):
             run(ds, obs, chunks=0)
 

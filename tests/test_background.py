@@ -245,6 +245,10 @@ def test_a_truncated_schedule_starts_where_it_is_told() -> None:
 def test_wrong_options_are_all_named() -> None:
     with pytest.raises(OptionError, match=r"samples=1.*sigma=-1"):
         WarmStart(sigma=-1, samples=1)
+    with pytest.raises(OptionError, match=r"WarmStart: fields='forecast.nc': expected 'ds' or a Dataset"):
+        WarmStart("forecast.nc")
+    with pytest.raises(OptionError, match=r"LatentObservation: fields=5: expected"):
+        LatentObservation(5)
     with pytest.raises(OptionError, match=r"both sigma= and error="):
         WarmStart(sigma=1.0, error=0.5)
     with pytest.raises(OptionError, match=r"covariance='nmcc': expected one of 'auto'.*times='last'"):

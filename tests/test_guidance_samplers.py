@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -324,5 +325,16 @@ def test_wrong_options_are_named_together():
         DPS(0.0)
     with pytest.raises(OptionError, match=r"RePaint: iterations=0.*tolerance=2"):
         RePaint(0, 2.0)
+    with pytest.raises(
+        OptionError, match=r"MMPS: iterations=1.5, expected a whole number; tolerance='x', expected a number or None"
+    ):
+        MMPS(iterations=1.5, tolerance="x")
+    with pytest.raises(OptionError, match=r"DPS: zeta=True, expected a number or None"):
+        DPS(zeta=True)
+    with pytest.raises(OptionError, match=r"LMS: steps='4', expected a whole number; final=1, expected True or False"):
+        SAMPLERS["lms"](steps="4", final=1)
+    with pytest.raises(OptionError, match=r"optimiser=5, expected a name or a function"):
+        LatentOptimisation(optimiser=5)
+    MMPS(iterations=np.int64(3), tolerance=np.float32(0.5)), DPS(zeta=1)
     with pytest.raises(OptionError, match=r"DPM: spacing='linear', expected one of 'schedule', 'log'"):
         SAMPLERS["dpm"](spacing="linear")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -65,7 +66,9 @@ def test_public_functions_exist_and_are_documented(name):
 
 @pytest.mark.parametrize("name", sorted(xappa._MODULES))
 def test_public_modules_exist(name):
-    assert inspect.ismodule(getattr(xappa, name))
+    module = getattr(xappa, name)
+    assert inspect.ismodule(module)
+    assert importlib.import_module(f"xappa.{name}") is module  # as `from xappa.samplers import DPM` does
 
 
 def test_models_is_a_package_and_a_question():

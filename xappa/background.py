@@ -60,7 +60,7 @@ class WarmStart:
     samples: int = 16
 
     def __post_init__(self) -> None:
-        wrong = [*_samples(self.samples)]
+        wrong = [*_fields(self.fields), *_samples(self.samples)]
         if self.sigma is not None and not _number(self.sigma, 0, np.inf):
             wrong.append(f"sigma={self.sigma!r}: expected a noise level above 0")
         if self.error is not None and not _number(self.error, 0, 1):
@@ -114,7 +114,7 @@ class LatentObservation:
     each: bool = False
 
     def __post_init__(self) -> None:
-        wrong = [*_samples(self.samples)]
+        wrong = [*_fields(self.fields), *_samples(self.samples)]
         if self.covariance not in COVARIANCES:
             wrong.append(f"covariance={self.covariance!r}: expected one of {', '.join(map(repr, COVARIANCES))}")
         if not _number(self.scale, 0, np.inf):
@@ -148,6 +148,12 @@ def choose_background(background: Fields | Background | None) -> Background | No
 def without_fields(background: Background) -> Background:
     """The options alone, which a task carries."""
     return replace(background, fields="ds")
+
+
+def _fields(fields: object) -> list[str]:
+    if isinstance(fields, xr.Dataset) or (isinstance(fields, str) and fields == "ds"):
+        return []
+    return [f"fields={fields!r}: expected 'ds' or a Dataset (a file is opened with xr.open_dataset)"]
 
 
 def _samples(samples: int) -> list[str]:

@@ -83,6 +83,8 @@ def choose(kind: str, name: str, registry: Mapping[str, T]) -> T:
     OptionError
         If `registry` has no such key.
     """
+    if not isinstance(name, str):
+        raise OptionError(f"{kind}={name!r}: expected one of {', '.join(map(repr, registry))}")
     if name not in registry:
         raise OptionError(
             f"Unknown {kind} {name!r}; expected one of {', '.join(map(repr, registry))}{nearest_names(name, registry)}"

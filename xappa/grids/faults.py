@@ -53,7 +53,7 @@ def _as_datetime64(name: Hashable, values: np.ndarray) -> str:
     if isinstance(first, str):
         return f"use ds.assign_coords({name}=pd.to_datetime(ds[{name!r}].values))"
     if getattr(first, "tzinfo", None) is not None:
-        return f"use ds.assign_coords({name}=pd.to_datetime(ds[{name!r}].values, utc=True).tz_localize(None)), which is UTC"
+        return f"use ds.assign_coords({name}=pd.to_datetime(ds[{name!r}].values, utc=True).tz_localize(None)), in UTC"
     return "use xr.decode_cf(ds), or ds.convert_calendar('standard') for another calendar"
 
 

@@ -209,6 +209,8 @@ def load(
 
     place = str(resolve(device))
     name = get_options().default_model if name_or_path is None else name_or_path
+    if not isinstance(name, str | Path):
+        raise ModelError(f"model={name!r}: expected a name that xappa.models() lists, or the path of a model's files")
     precision = precision or get_options().precision
     path = Path(name)
     with _LOADING:

@@ -125,7 +125,7 @@ def choose_guidance(guidance: str | object | None, static_prior: bool = True, ef
         return GUIDANCE[kind](**options)
     if isinstance(guidance, str):
         return choose("guidance", guidance, GUIDANCE)()
-    if not hasattr(guidance, "guide"):
+    if not hasattr(guidance, "guide") or isinstance(guidance, type):
         raise OptionError(f"guidance={guidance!r}: expected one of {sorted(GUIDANCE)} or an object of xappa.guidance.")
     return guidance
 

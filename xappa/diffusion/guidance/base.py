@@ -20,6 +20,7 @@ from torch import Tensor
 
 from xappa.diffusion.guidance.covariance import ErrorCovariance, FactoredCovariance, Noise, Whitening
 from xappa.diffusion.guidance.linearised import Diagonal, Linear, Linearised, LinearMap, Product
+from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -120,6 +121,7 @@ class Guidance(ABC):
     scope: str = "window"
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if problems := self.problems():
             raise OptionError(f"{type(self).__name__}: {'; '.join(problems)}")
 

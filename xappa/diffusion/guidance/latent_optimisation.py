@@ -102,6 +102,8 @@ class LatentOptimisation(Guidance):
             found.append(
                 f"optimiser={self.optimiser!r}, expected one of {', '.join(map(repr, sorted(OPTIMISERS)))}{near}"
             )
+        elif not isinstance(self.optimiser, str) and not callable(self.optimiser):
+            found.append(f"optimiser={self.optimiser!r}, expected a name or a function that makes an optimiser")
         for name in ("learning_rate", "discrepancy", "below"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -72,6 +73,7 @@ class Sampler(ABC):
     antithetic: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        require_numbers(self)
         if problems := self.problems():
             raise OptionError(f"{type(self).__name__}: {'; '.join(problems)}")
 
