@@ -85,6 +85,29 @@ def test_spelling_makes_no_difference(rng: np.random.Generator) -> None:
     assert reverse["2m_temperature"].attrs["units"] == "degC"
 
 
+def test_one_level_is_compared_with_that_level_alone(rng: np.random.Generator) -> None:
+    analysis, truth = state(rng), state(rng)
+    expected = verify(analysis, truth)
+    one, other = analysis.sel(level=500), truth.sel(level=500)
+    for left, right in ((one, truth), (analysis, other), (one, other), (one.assign_coords(level=50000.0), truth)):
+        result = verify(left, right)
+        np.testing.assert_allclose(result["temperature"].values, expected["temperature"].sel(level=[500]).values)
+        np.testing.assert_allclose(result["2m_temperature"], expected["2m_temperature"])
+    beside = verify(analysis, truth, baselines={"one": other})["temperature"]
+    np.testing.assert_allclose(beside.sel(metric="rmse", source="one", level=500), 0)
+    assert list(beside.level.values) == [500]
+    with pytest.raises(DatasetError, match="no level in common: the analysis has 500 to 500, the other 850 to 850"):
+        verify(one, truth.sel(level=850))
+    with pytest.raises(DatasetError, match="no level in common"):
+        verify(one, truth, baselines={"other": truth.sel(level=850)})
+    with pytest.raises(DatasetError, match="the reference has no level for temperature; .*assign_coords"):
+        verify(analysis, other.drop_vars("level"))
+    with pytest.raises(DatasetError, match="the analysis has no level for temperature"):
+        verify(one.drop_vars("level"), truth)
+    nameless = verify(one.drop_vars("level"), other.drop_vars("level"))["temperature"]
+    np.testing.assert_allclose(nameless, expected["temperature"].sel(level=500))
+
+
 def test_scores_are_in_the_units_of_the_dataset(rng: np.random.Generator) -> None:
     def pressure(field: xr.DataArray, factor: float, units: str) -> xr.Dataset:
         return (factor * (field + 720)).assign_attrs(units=units).to_dataset(name="mean_sea_level_pressure")
@@ -263,6 +286,12 @@ def test_reports_on_levels_and_rejected_ones(rng: np.random.Generator) -> None:
     assert float(count.sum()) == 150 and float(result["2m_temperature"].sel(metric="count").max()) == 200
     error = (at_reports(truth, obs)["temperature"] - obs["temperature"]).values[near500]
     np.testing.assert_allclose(result["temperature"].sel(metric="rmse", level=500), np.sqrt(np.mean(error**2)))
+
+
+def test_one_level_at_reports(rng: np.random.Generator) -> None:
+    obs, truth = places(rng), smooth(rng)
+    several, one = verify(truth.sel(level=[500]), obs), verify(truth.sel(level=500), obs)
+    xr.testing.assert_allclose(one, several)
 
 
 def test_baselines_at_reports(rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ PRESSURE = 1e-2  # hPa
 
 
 def canonical(ds: xr.Dataset, layout: Layout) -> xr.Dataset:
-    """A Dataset by the names of the vocabulary: its known variables alone, levels in hPa.
+    """A Dataset by the names of the vocabulary: its known variables alone, along levels in hPa, be it but one.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def canonical(ds: xr.Dataset, layout: Layout) -> xr.Dataset:
         if name not in ds.coords:
             continue
         if ds[name].ndim == 0:
-            ds = ds.expand_dims(name) if axis in ("time", "latitude", "longitude") else ds
+            ds = _along(ds, name, layout) if axis == "level" else ds.expand_dims(name)
         elif ds[name].dims != (name,):
             ds = ds.swap_dims({ds[name].dims[0]: name})
     own = {name: axis for axis, name in spelt.items() if name != axis}
@@ -38,6 +38,12 @@ def canonical(ds: xr.Dataset, layout: Layout) -> xr.Dataset:
     if "level" in ds.dims:
         ds = ds.assign_coords(level=("level", np.array(layout.hectopascals), {"units": "hPa"}))
     return ds.rename({user: known for user, known in layout.names.items() if user != known})
+
+
+def _along(ds: xr.Dataset, level: str, layout: Layout) -> xr.Dataset:
+    """The quantities aloft along their one level, which a selection leaves on those near the surface too."""
+    aloft = [user for user, name in layout.names.items() if VARIABLES[name].upper_air]
+    return ds.drop_vars(level).assign({user: ds[user].expand_dims(level) for user in aloft})
 
 
 def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.Dataset, xr.Dataset]:
@@ -53,7 +59,8 @@ def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.
     Raises
     ------
     DatasetError
-        If they have no variable, time or level in common, or if the analysis has cells that the reference lacks.
+        If they have no variable, time or level in common, if only one of them tells its levels, or if the analysis has
+        cells that the reference lacks.
     """
     common = [str(name) for name in analysis.data_vars if name in reference.data_vars]
     if not common:
@@ -62,7 +69,7 @@ def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.
             "rename variables to their WeatherBench names."
         )
     analysis, reference = analysis[common], reference[common]
-    problems = []
+    problems = _without_levels(reference, analysis, what)
     for axis in ("latitude", "longitude", "time", "level"):
         if axis not in analysis.dims or axis not in reference.dims:
             continue
@@ -117,6 +124,18 @@ def prepare(ds: xr.Dataset) -> tuple[xr.Dataset, Layout]:
     """A gridded Dataset in canonical form and the vocabulary's units, and how it was spelt."""
     layout = recognise(ds)
     return in_known_units(canonical(ds, layout)), layout
+
+
+def _without_levels(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> list[str]:
+    """Quantities aloft of which but one side tells the levels."""
+    problems = []
+    for whose, ds, other in (("the analysis", analysis, reference), (what, reference, analysis)):
+        bare = [name for name in ds.data_vars if "level" in other[name].dims and "level" not in ds[name].dims]
+        if names := [str(name) for name in bare if VARIABLES[str(name)].upper_air]:
+            problems.append(
+                f"{whose} has no level for {', '.join(names)}; expected one in hPa or Pa: use .assign_coords(level=...)"
+            )
+    return problems
 
 
 def _names(ds: xr.Dataset) -> str:
