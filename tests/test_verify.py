@@ -108,6 +108,19 @@ def test_one_level_is_compared_with_that_level_alone(rng: np.random.Generator) -
     np.testing.assert_allclose(nameless, expected["temperature"].sel(level=500))
 
 
+def test_a_field_is_the_variable_of_its_name(rng: np.random.Generator) -> None:
+    analysis, truth = state(rng, 3), state(rng)
+    baseline = truth["2m_temperature"] + 1.0
+    expected = verify(analysis, truth[["2m_temperature"]], baselines={"warm": baseline.to_dataset()})
+    xr.testing.assert_identical(verify(analysis, truth["2m_temperature"], baselines={"warm": baseline}), expected)
+    renamed = verify(analysis, truth["2m_temperature"].rename("t2m"), baselines={"warm": baseline})
+    xr.testing.assert_identical(renamed, expected)
+    with pytest.raises(DatasetError, match="The reference is a DataArray without a name; .*rename"):
+        verify(analysis, truth["2m_temperature"].rename(None))
+    with pytest.raises(DatasetError, match="The baseline 'warm' is a DataArray without a name"):
+        verify(analysis, truth, baselines={"warm": baseline.rename(None)})
+
+
 def test_scores_are_in_the_units_of_the_dataset(rng: np.random.Generator) -> None:
     def pressure(field: xr.DataArray, factor: float, units: str) -> xr.Dataset:
         return (factor * (field + 720)).assign_attrs(units=units).to_dataset(name="mean_sea_level_pressure")
@@ -303,6 +316,8 @@ def test_baselines_at_reports(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(result.sel(metric="count"), 180)
     np.testing.assert_allclose(result.sel(metric="bias", source="neighbours"), 3.0)
     shift = result.sel(metric="bias", source="climatology") - result.sel(metric="bias", source="analysis")
+    named = verify(truth, obs["2m_temperature"], baselines={"neighbours": along["2m_temperature"]})["2m_temperature"]
+    np.testing.assert_allclose(named.sel(metric="bias", source="neighbours"), 3.0)
     np.testing.assert_allclose(shift, 1.0)  # with the analysis's surface height, as the climatology has none
     with pytest.raises(DatasetError, match="one for each of the 400 reports"):
         verify(truth, obs, baselines={"few": along.isel(obs=slice(3))})

@@ -600,23 +600,24 @@ class AppaAccessor:
 
     def verify(
         self,
-        reference: xr.Dataset | pd.DataFrame,
+        reference: xr.Dataset | xr.DataArray | pd.DataFrame,
         metrics: Sequence[str] | None = None,
-        baselines: Mapping[str, xr.Dataset] | None = None,
+        baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
     ) -> xr.Dataset:
         """How good this Dataset is, against fields or (withheld) observations.
 
         Parameters
         ----------
-        reference : xarray.Dataset or pandas.DataFrame
+        reference : xarray.Dataset, xarray.DataArray or pandas.DataFrame
             Fields on this Dataset's grid (any order of rows, any convention of longitude), or observations, to which
-            this Dataset is brought by ``"interpolate"``. Rejected reports do not count.
+            this Dataset is brought by ``"interpolate"``. Rejected reports do not count. A DataArray is the variable of
+            its name.
         metrics : sequence of str, optional
             Any of ``"rmse"`` (of the mean over members), ``"bias"``, ``"crps"`` (the fair form), ``"spread"`` and
             ``"spread_skill"`` (1 is calibrated, less is overconfident); against reports also ``"error"`` (of the
             reports), ``"expected"`` (the root of spread² + error²: what rmse is if the members are calibrated) and
             ``"count"``. Default: all that apply. Fields are weighted by the cosine of latitude.
-        baselines : mapping of str to xarray.Dataset, optional
+        baselines : mapping of str to xarray.Dataset or xarray.DataArray, optional
             Others, scored beside this Dataset under their names: fields, or, against reports, values at the reports.
 
         Returns
@@ -628,7 +629,7 @@ class AppaAccessor:
         Raises
         ------
         xappa.errors.DatasetError
-            If the two have no variable or no time in common, or are on different grids.
+            If the two have no variable, time or level in common, or are on different grids, or a DataArray has no name.
         xappa.errors.OptionError
             If a metric is unknown, or needs members that are not there.
         xappa.errors.UnitsError

@@ -69,9 +69,9 @@ MEANING = (
 
 def verify(
     ds: xr.Dataset,
-    reference: xr.Dataset | pd.DataFrame,
+    reference: xr.Dataset | xr.DataArray | pd.DataFrame,
     metrics: Sequence[str] | None = None,
-    baselines: Mapping[str, xr.Dataset] | None = None,
+    baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
 ) -> xr.Dataset:
     """Scores against fields or (withheld) reports; the twin of ``ds.appa.verify``.
 
@@ -82,16 +82,17 @@ def verify(
     ----------
     ds : Dataset
         Fields in (time, latitude, longitude), with or without members and levels.
-    reference : Dataset or DataFrame
+    reference : Dataset, DataArray or DataFrame
         Fields on the same grid, in any order of rows and convention of longitude, which are compared at common times
         and levels; or observations, to which `ds` is brought by the operator ``"interpolate"``. Reports on levels are
-        scored at the nearest level (in log-pressure) of `ds`. Rejected reports (flag other than 0) don't count.
+        scored at the nearest level (in log-pressure) of `ds`. Rejected reports (flag other than 0) don't count. A
+        DataArray is the variable of its name.
     metrics : sequence of str, optional
         Any of ``"rmse"``, ``"bias"``, ``"crps"``, ``"spread"``, ``"spread_skill"`` and, against reports, ``"error"``
         (of the reports), ``"expected"`` (sqrt((M + 1) / M spread² + error²), which rmse equals if members are
         calibrated) and ``"count"``; against reports, ``"spread_skill"`` is expected over rmse. Default: all that
         apply; those that ask for a spread don't to a single state, which has none.
-    baselines : mapping of str to Dataset, optional
+    baselines : mapping of str to Dataset or DataArray, optional
         Others to be scored beside, by name: fields, or (against reports) values at the reports, along ``obs``.
 
     Returns
@@ -104,14 +105,18 @@ def verify(
     Raises
     ------
     DatasetError
-        If there is no common variable or time, or the grids differ.
+        If there is no common variable, time or level, the grids differ, or a DataArray has no name.
     OptionError
         If a metric is unknown or does not apply.
     UnitsError
         If units cannot be converted.
     """
     analysis, layout = prepare(ds)
-    others = dict(baselines or {})
+    reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
+    others = {
+        name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
+        for name, other in (baselines or {}).items()
+    }
     if "analysis" in others:
         raise OptionError("Found a baseline called 'analysis', which is the Dataset itself; give it another name.")
     fields = reference if isinstance(reference, xr.Dataset) and "obs" not in reference.dims else None
@@ -128,6 +133,16 @@ def verify(
     for name in pairs:
         result[name] = _in_own_units(result[name], ds[layout.spelling(name)], VARIABLES[name])
     return _spelt(result if others else result.isel(source=0, drop=True), layout)
+
+
+def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
+    """A DataArray as the variable that its name says."""
+    if field.name is None:
+        raise DatasetError(
+            f"{what} is a DataArray without a name; expected the name of a quantity: use .rename('2m_temperature'), "
+            "or give a Dataset."
+        )
+    return field.to_dataset()
 
 
 def _pairs(analysis: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> dict[str, Pair]:
