@@ -206,6 +206,10 @@ class TestUnits:
         with pytest.raises(UnitsError, match=words):
             to_array(ds * factor, only(name))
 
+    def test_a_level_without_values_is_plausible(self) -> None:
+        ds = TRUE[["geopotential"]].drop_attrs()
+        assert np.isnan(to_array(ds.where(ds.level != 50), only("geopotential"))).any()
+
 
 class TestPrecipitation:
     """The period over which it is summed is told by cell methods, bounds, names, GRIB's step type, the step of time."""

@@ -133,6 +133,64 @@ def test_scores_are_in_the_units_of_the_dataset(rng: np.random.Generator) -> Non
     assert (in_hpa.attrs["units"], in_pa.attrs["units"]) == ("hPa", "Pa")
 
 
+def rain(rng: np.random.Generator) -> xr.Dataset:
+    """Precipitation of 6 hours, m."""
+    field = state(rng)["2m_temperature"].rename("total_precipitation_6hr") / 1e5
+    return field.assign_attrs(units="m").to_dataset()
+
+
+def as_rate(ds: xr.Dataset) -> xr.Dataset:
+    rate = (ds["total_precipitation_6hr"] / 21.6).rename("pr")
+    return rate.assign_attrs(units="kg m-2 s-1", cell_methods="time: mean (interval: 6 hours)").to_dataset()
+
+
+def test_numbers_are_read_as_everywhere(rng: np.random.Generator) -> None:
+    analysis, truth = rain(rng), rain(rng)
+    expected = verify(analysis, truth)["total_precipitation_6hr"]
+    np.testing.assert_allclose(verify(analysis, as_rate(truth))["total_precipitation_6hr"], expected)
+    rate = verify(as_rate(analysis), truth)["pr"]
+    np.testing.assert_allclose(rate * 21.6, expected)
+    assert (rate.attrs["units"], rate.attrs["standard_name"]) == ("kg m-2 s-1", "precipitation_flux")
+
+    heights, fields = state(rng)[["temperature"]], state(rng)[["temperature"]]
+    heights, fields = (
+        (ds + xr.DataArray([5300, 1200], dims="level")).rename(temperature="gh") for ds in (heights, fields)
+    )
+    geopotential = (fields.drop_attrs() * 9.80665).rename(gh="geopotential")
+    result = verify(heights.drop_attrs(), geopotential.assign_coords(fields.coords))["gh"]
+    np.testing.assert_allclose(result.sel(metric="rmse"), scores.rmse(heights["gh"], fields["gh"]))
+    assert (result.attrs["units"], result.attrs["standard_name"]) == ("m", "geopotential_height")
+
+
+def test_values_without_units_have_to_be_plausible(rng: np.random.Generator) -> None:
+    truth = state(rng)[["2m_temperature"]]
+    celsius = truth - 273.15
+    celsius["2m_temperature"].attrs = {}
+    with pytest.raises(UnitsError, match="'2m_temperature' has no units, and a median of 6.*expected .* in K"):
+        verify(truth, celsius)
+    with pytest.raises(UnitsError, match="has no units"):
+        verify(celsius, truth)
+    lazy = verify(truth, celsius.chunk(time=1, latitude=9))
+    with pytest.raises(UnitsError, match="has no units"):
+        lazy.compute()
+    kelvin = truth.drop_attrs().assign_coords(truth.coords)
+    xr.testing.assert_allclose(verify(kelvin.chunk(time=1), truth).compute(), verify(truth, truth))
+    metres = state(rng)[["temperature"]].rename(temperature="geopotential") + 5000
+    metres["geopotential"].attrs = {}
+    with pytest.raises(UnitsError, match="at 500 hPa, where it is 526.*such as 'm'"):
+        verify(metres.chunk(level=1), metres).compute()
+
+
+def test_only_what_is_compared_needs_units_that_are_understood(rng: np.random.Generator) -> None:
+    analysis, truth = state(rng), state(rng)
+    odd = rain(rng).assign(tp=rain(rng)["total_precipitation_6hr"].assign_attrs(units="K"))
+    expected = verify(analysis, truth)
+    xr.testing.assert_identical(verify(analysis, xr.merge([truth, odd])), expected)
+    xr.testing.assert_identical(verify(xr.merge([analysis, odd]), truth), expected)
+    with pytest.raises(UnitsError, match="variable 'tp' .total_precipitation.: units 'K'"):
+        verify(odd[["tp"]], odd[["tp"]])
+
+
 def test_baselines_are_scored_at_the_same_points(rng: np.random.Generator) -> None:
     analysis, truth = state(rng, 3), state(rng)
     partial = state(rng)
@@ -305,6 +363,18 @@ def test_one_level_at_reports(rng: np.random.Generator) -> None:
     obs, truth = places(rng), smooth(rng)
     several, one = verify(truth.sel(level=[500]), obs), verify(truth.sel(level=500), obs)
     xr.testing.assert_allclose(one, several)
+
+
+def test_rates_at_reports(rng: np.random.Generator) -> None:
+    obs, fields = places(rng), rain(rng)
+    amounts = (obs["2m_temperature"] * 0 + 0.002).assign_attrs(
+        units="m", standard_name="lwe_thickness_of_precipitation_amount"
+    )
+    obs = obs.drop_vars(list(obs.data_vars)).assign(total_precipitation_6hr=amounts)
+    expected = verify(fields, obs)["total_precipitation_6hr"]
+    rate = verify(as_rate(fields), obs)["pr"]
+    np.testing.assert_allclose(rate.sel(metric=["rmse", "bias"]) * 21.6, expected.sel(metric=["rmse", "bias"]))
+    np.testing.assert_allclose(rate.sel(metric="count"), expected.sel(metric="count"))
 
 
 def test_baselines_at_reports(rng: np.random.Generator) -> None:

@@ -633,7 +633,7 @@ class AppaAccessor:
         xappa.errors.OptionError
             If a metric is unknown, or needs members that are not there.
         xappa.errors.UnitsError
-            If units cannot be converted.
+            If units cannot be converted, or values without units are none of the quantity's.
 
         Examples
         --------

@@ -108,7 +108,7 @@ def assembly(
     UnitsError
         If only units are wrong.
     """
-    maps, unit_problems = unit_maps(ds, spec, layout)
+    maps, unit_problems = unit_maps(layout, spec.variables)
     problems = coverage_problems(ds, spec, layout) + value_problems(ds, spec, layout, members)
     refuse([*problems, *unit_problems] if problems else [])
     refuse_units(unit_problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Hashable, Iterable
 
 import numpy as np
 import xarray as xr
@@ -31,14 +31,14 @@ def check_units(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -
 
 def unit_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> list[str]:
     """Variables whose units cannot be converted to the model's."""
-    return unit_maps(ds, spec, layout)[1]
+    return unit_maps(layout, spec.variables)[1]
 
 
-def unit_maps(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> tuple[dict[str, Linear], list[str]]:
-    """The user's names -> maps to the model's units, and what cannot be converted."""
+def unit_maps(layout: Layout, variables: Collection[Hashable]) -> tuple[dict[str, Linear], list[str]]:
+    """The user's names of `variables` -> maps to the vocabulary's units, and what cannot be converted."""
     maps, problems = {}, []
     for user, name in layout.names.items():
-        if name not in spec.variables:
+        if name not in variables:
             continue
         try:
             maps[user] = conversion(layout.notation.get(user, Notation()), name)
@@ -145,8 +145,11 @@ def implausible(user: str, name: str, values: np.ndarray, levels: Iterable[float
         return [f"{problem}between {known.valid_min:g} and {known.valid_max:g}{mend}"]
     if name == "geopotential":
         for index, level in enumerate(levels):
-            usual, found = STANDARD_GRAVITY * _standard_height(level), np.nanmedian(values[:, index])
-            if level <= 700 and not 0.5 < found / usual < 2:
+            there = np.isfinite(values[:, index])
+            if level > 700 or not there.any():
+                continue
+            usual, found = STANDARD_GRAVITY * _standard_height(level), np.median(values[:, index][there])
+            if not 0.5 < found / usual < 2:
                 return [f"{problem}about {usual:.0f} at {level:g} hPa, where it is {found:.4g}{mend}, such as 'm'"]
     return []
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Hashable
+
 import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError
 from xappa.grids.axes import NAMES, Layout, recognise, text
 from xappa.grids.matching import positions
-from xappa.observations.units import conversions
+from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.vocabulary import VARIABLES
 
 HALF_A_MINUTE = np.timedelta64(30, "s")
@@ -101,29 +103,46 @@ def same(have: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.where(apart[np.arange(len(index)), index] <= 1, index, -1)
 
 
-def in_known_units(ds: xr.Dataset) -> xr.Dataset:
-    """Variables of the vocabulary in its units; those that tell no units are taken to be in them.
+def prepare(ds: xr.Dataset, among: Collection[Hashable]) -> tuple[xr.Dataset, Layout]:
+    """A gridded Dataset in canonical form, and how it was spelt.
+
+    Parameters
+    ----------
+    ds : Dataset
+    among : collection of str
+        WeatherBench names of what it is compared with: these are converted to the vocabulary's units, others are left
+        alone.
 
     Raises
     ------
+    DatasetError
+        Listing every axis that is missing or not usable.
     UnitsError
-        Naming all that cannot be converted.
+        Listing all that cannot be converted, or, once they are computed, values without units that are none of the
+        vocabulary's.
     """
-    found = {str(name): str(field.attrs.get("units", "")) for name, field in ds.data_vars.items()}
-    asked = [(name, units, VARIABLES[name].units) for name, units in found.items() if units]
-    maps = conversions(asked)
-    return ds.assign(
-        {
-            name: maps[name, units].value(ds[name]).assign_attrs({**ds[name].attrs, "units": expected})
-            for name, units, expected in asked
-        }
-    )
-
-
-def prepare(ds: xr.Dataset) -> tuple[xr.Dataset, Layout]:
-    """A gridded Dataset in canonical form and the vocabulary's units, and how it was spelt."""
     layout = recognise(ds)
-    return in_known_units(canonical(ds, layout)), layout
+    maps, problems = unit_maps(layout, among)
+    refuse_units(problems)
+    fields = canonical(ds, layout)
+    for user, forward in maps.items():
+        name = layout.names[user]
+        bare = layout.notation[user].units is None
+        field = _plausible(fields[name], user) if bare else fields[name]
+        fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
+    return fields, layout
+
+
+def _plausible(field: xr.DataArray, user: str) -> xr.DataArray:
+    """A field without units, which is refused where its values say that it has others; block by block if it is lazy."""
+
+    def checked(block: xr.DataArray) -> xr.DataArray:
+        levels = block["level"].values if "level" in block.dims else ()
+        values = block.transpose("level", ..., missing_dims="ignore").values
+        refuse_units(implausible(user, str(field.name), values[None], levels))
+        return block
+
+    return xr.map_blocks(checked, field, template=field)
 
 
 def _without_levels(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> list[str]:

@@ -54,7 +54,7 @@ def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = No
     ObservationError
         If no report lies inside the times.
     """
-    fields, layout = prepare(ds)
+    fields, layout = prepare(ds, obs.data_vars)
     return _read(fields, obs, height if height is not None else height_of(ds, layout))
 
 
@@ -73,7 +73,7 @@ def pairs_at_reports(
         Baselines: fields, or values along ``obs``.
     """
     obs = check(read_observations(reference))
-    fields, layout = prepare(ds)
+    fields, layout = prepare(ds, obs.data_vars)
     height = height_of(ds, layout)
     sources = {"analysis": _read(fields, obs, height)}
     for name, other in others.items():
@@ -174,7 +174,7 @@ def _with_any_error(obs: xr.Dataset, names: list[str]) -> xr.Dataset:
 
 def _baseline(other: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
     """A baseline at the reports; without a surface of its own it has the analysis's, if it is on that grid."""
-    fields, layout = prepare(other)
+    fields, layout = prepare(other, obs.data_vars)
     own = height_of(other, layout)
     if own is None and height is not None:
         rows = positions(layout.latitudes, height["latitude"].values.tolist())

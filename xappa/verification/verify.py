@@ -9,12 +9,13 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError, choose
-from xappa.grids.axes import Layout
-from xappa.observations.units import linear
+from xappa.grids.axes import Layout, recognise
+from xappa.grids.notation import Notation
+from xappa.labels.described import attributes
+from xappa.labels.units import conversion
 from xappa.verification import scores
 from xappa.verification.matching import matched, prepare
 from xappa.verification.pairs import Pair
-from xappa.vocabulary import VARIABLES, Variable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,9 +110,10 @@ def verify(
     OptionError
         If a metric is unknown or does not apply.
     UnitsError
-        If units cannot be converted.
+        If units cannot be converted, or values without units are none of the quantity's, as wherever fields are read;
+        the latter, where `ds` or the reference is lazy, when scores are computed.
     """
-    analysis, layout = prepare(ds)
+    layout = recognise(ds)
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
     others = {
         name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
@@ -120,18 +122,18 @@ def verify(
     if "analysis" in others:
         raise OptionError("Found a baseline called 'analysis', which is the Dataset itself; give it another name.")
     fields = reference if isinstance(reference, xr.Dataset) and "obs" not in reference.dims else None
-    chosen = _metrics(metrics, analysis.sizes.get("member", 1), fields is None)
+    chosen = _metrics(metrics, ds.sizes.get(layout.member, 1), fields is None)
     if fields is None:
         from xappa.verification.reading import pairs_at_reports
 
         pairs = pairs_at_reports(ds, reference, others)
     else:
-        pairs = _pairs(analysis, fields, others)
+        pairs = _pairs(ds, fields, others)
     sources = ["analysis", *others]
     by_quantity = [scored(pair.common(), chosen).reindex(source=sources).rename(name) for name, pair in pairs.items()]
     result = xr.merge(by_quantity, join="outer", compat="override")
     for name in pairs:
-        result[name] = _in_own_units(result[name], ds[layout.spelling(name)], VARIABLES[name])
+        result[name] = _in_own_units(result[name], layout.notation[layout.spelling(name)], name)
     return _spelt(result if others else result.isel(source=0, drop=True), layout)
 
 
@@ -145,8 +147,9 @@ def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
     return field.to_dataset()
 
 
-def _pairs(analysis: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> dict[str, Pair]:
-    truth, analysis = matched(prepare(reference)[0], analysis, "the reference")
+def _pairs(ds: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> dict[str, Pair]:
+    analysis, layout = prepare(ds, recognise(reference).names.values())
+    truth, analysis = matched(prepare(reference, layout.names.values())[0], analysis, "the reference")
     if "member" in truth.dims:
         raise DatasetError(
             f"The reference has {truth.sizes['member']} members; expected one truth: "
@@ -154,7 +157,7 @@ def _pairs(analysis: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.
         )
     sources = {"analysis": analysis}
     for name, other in others.items():
-        field = matched(prepare(other)[0], analysis, f"the baseline {name!r}")[0]
+        field = matched(prepare(other, analysis.data_vars)[0], analysis, f"the baseline {name!r}")[0]
         sources[name] = field
     return {
         str(v): Pair({name: source[v] for name, source in sources.items() if v in source}, truth[v])
@@ -193,15 +196,14 @@ def _metrics(metrics: Sequence[str] | None, members: int, reports: bool) -> tupl
     return asked
 
 
-def _in_own_units(values: xr.DataArray, field: xr.DataArray, variable: Variable) -> xr.DataArray:
-    """Scores, which are all in the vocabulary's units or in none, in those of the user's field."""
-    units = str(field.attrs.get("units", variable.units))
+def _in_own_units(values: xr.DataArray, written: Notation, name: str) -> xr.DataArray:
+    """Scores, which are all in the vocabulary's units or in none, in those in which the user writes the quantity."""
     own = xr.DataArray([m not in DIMENSIONLESS for m in values["metric"].values], dims="metric")
-    factor = linear(units, variable.units).factor if units else 1.0
-    kept = {key: field.attrs.get(key, getattr(variable, key)) for key in ("standard_name", "long_name")}
+    described = {**attributes(name, written), **dict(written.attrs)}
+    kept = {key: described[key] for key in ("units", "standard_name", "long_name")}
     comment = f"in these units, but for {' and '.join(DIMENSIONLESS)}, which have none"
-    attrs = {"units": units or variable.units, **kept, "comment": comment}
-    return (values / xr.where(own, factor, 1.0)).assign_attrs(attrs)
+    scaled = values / xr.where(own, conversion(written, name).factor, 1.0)
+    return scaled.assign_attrs({**kept, "comment": comment})
 
 
 def _spelt(result: xr.Dataset, layout: Layout) -> xr.Dataset:
