@@ -354,6 +354,31 @@ class TestReport:
         report = check(extra, SMALL)
         assert report and not report.of_values and "1 of 14 levels are left out" in report.notes[0]
 
+    def test_levels_in_other_units_come_back_in_them(self) -> None:
+        ds = TRUE[["temperature"]].isel(level=[0, 7])
+        kilopascals = ds.assign_coords(level=("level", ds.level.values / 10, {"units": "kPa"}))
+        assert check(kilopascals, SMALL)
+        layout, spec = recognise(kilopascals), only("temperature")
+        some = wanted(kilopascals, layout, spec)
+        assert some.levels == tuple(ds.level.values)
+        numbers = NUMBERS[None][:, :, list(SMALL.of("temperature"))]
+        out = to_dataset(numbers, spec, TRUE.time.values, [0], layout, some).isel(member=0)
+        np.testing.assert_array_equal(out.level, kilopascals.level)
+        assert out.level.attrs["units"] == "kPa"
+        np.testing.assert_allclose(out["temperature"], kilopascals["temperature"].transpose(*out["temperature"].dims))
+
+    def test_levels_that_are_not_understood_are_no_request_for_all(self) -> None:
+        ds = TRUE[["temperature"]].isel(level=[0, 7])
+        for other in (
+            ds.assign_coords(level=["500", "850"]),
+            ds.assign_coords(level=("level", [1, 2], {"units": "1"})),
+            ds.drop_vars("level"),
+        ):
+            report = check(other, SMALL)
+            assert not report and "'level'" in report.problems[0]
+            with pytest.raises(DatasetError, match="'level'.*hPa or Pa"):
+                recognise(other, need=("time",))
+
     def test_speedy(self) -> None:
         from xappa.tutorial import nature_run
 

@@ -13,7 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from xappa.errors import DatasetError
 from xappa.grids import bracket, corners, recognise
 from xappa.grids.axes import inspect
-from xappa.grids.matching import positions
+from xappa.grids.matching import output_levels, positions
 
 GRIDS = {
     "cells, south first": (np.arange(-88.125, 90, 3.75), np.arange(0, 360, 3.75)),
@@ -177,6 +177,54 @@ def test_levels_without_units_go_by_their_size() -> None:
     assert recognise(grid(plev=[100000.0, 5000])).level_units == "Pa"
     assert recognise(grid(level=[1000, 50])).level_units == "hPa"
     assert recognise(grid(level=("level", [1, 2], {"units": "1"}))).level is None
+
+
+@pytest.mark.parametrize(
+    ("units", "factor"), [("kPa", 10), ("kilopascals", 10), ("bar", 1000), ("mb", 1), ("Pa", 0.01)]
+)
+def test_levels_in_any_units_of_pressure(units: str, factor: float) -> None:
+    for name in ("level", "p"):
+        layout = recognise(grid(**{name: (name, np.array([300, 850.0]) / factor, {"units": units})}))
+        assert layout.level == name and layout.hectopascals == (300, 850)
+        assert output_levels(layout, (850, 300, 7))[1] == pytest.approx((7 / factor, 300 / factor, 850 / factor))
+
+
+def aloft(**coords: object) -> xr.Dataset:
+    """Temperature along the last of the coordinates."""
+    ds = grid(**coords)
+    *_, last = coords
+    return ds.assign(t=(("time", last, "lat", "lon"), np.zeros((2, 2, 2, 2))))
+
+
+def test_levels_that_are_not_understood_are_refused() -> None:
+    sigma = {"standard_name": "atmosphere_sigma_coordinate"}
+    for ds, words in (
+        (aloft(level=("level", [1.0, 2.0], {"units": "1"})), "level 'level' has units '1'; expected hPa or Pa"),
+        (aloft(sigma=("sigma", [0.5, 1.0], sigma)), "level 'sigma' has no units; expected hPa or Pa"),
+        (aloft(height=("height", [10.0, 80.0], {"units": "m", "axis": "Z"})), "level 'height' has units 'm'"),
+        (
+            aloft(lev=["500", "850"]),
+            r"level 'lev' holds str; expected numbers, in hPa or Pa: use ds.assign_coords\(lev=",
+        ),
+        (aloft(lev=np.array(["500", "850"], object)), "level 'lev' holds str"),
+        (aloft(lev=[500, 850]).drop_vars("lev"), "'lev' has no coordinate values; .*in hPa or Pa: .*lev=..."),
+        (aloft(lev=[500, 850]).isel(lev=[]), "level 'lev' is empty"),
+        (aloft(lev=("lev", [1, 2], {"units": "1"})).isel(lev=0), "level 'lev' has units '1'"),
+    ):
+        for need in (("time",), ("time", "latitude", "longitude")):
+            with pytest.raises(DatasetError, match=words) as error:
+                recognise(ds, need=need)
+            assert str(error.value).count("\n- ") == 1
+
+
+def test_other_dimensions_are_the_user_s_own() -> None:
+    for coords in ({"experiment": ["a", "b"]}, {"number": [0, 1]}, {"quantile": [0.1, 0.9]}):
+        assert not inspect(aloft(level=500, **coords))[1]
+    along = aloft(level=[500, 850]).rename_dims(level="lev").rename_vars(level="pressure")
+    assert recognise(along).hectopascals == (500, 850)
+    near = grid(level=("level", [1, 2], {"units": "1"})).assign(t2m=(("time", "lat", "lon"), np.zeros((2, 2, 2))))
+    assert not inspect(near)[1]
+    assert not inspect(aloft(height=2.0, level=[500, 850]))[1]
 
 
 def test_a_scalar_member_is_no_axis() -> None:

@@ -108,6 +108,21 @@ def test_one_level_is_compared_with_that_level_alone(rng: np.random.Generator) -
     np.testing.assert_allclose(nameless, expected["temperature"].sel(level=500))
 
 
+def test_levels_in_other_units(rng: np.random.Generator) -> None:
+    analysis, truth = state(rng), state(rng)
+    expected = verify(analysis, truth)
+    kilopascals = [ds.assign_coords(level=("level", LEVELS / 10, {"units": "kPa"})) for ds in (analysis, truth)]
+    xr.testing.assert_identical(verify(analysis, kilopascals[1]), expected)
+    own = verify(kilopascals[0], truth)
+    np.testing.assert_allclose(own["temperature"], expected["temperature"])
+    np.testing.assert_array_equal(own.level, LEVELS / 10)
+    assert own.level.attrs["units"] == "kPa"
+    model_levels = truth.assign_coords(level=("level", [1, 2], {"units": "1"}))
+    for left, right in ((model_levels, truth), (model_levels, model_levels), (analysis, truth.drop_vars("level"))):
+        with pytest.raises(DatasetError, match="'level' has .*hPa or Pa"):
+            verify(left, right)
+
+
 def test_a_field_is_the_variable_of_its_name(rng: np.random.Generator) -> None:
     analysis, truth = state(rng, 3), state(rng)
     baseline = truth["2m_temperature"] + 1.0

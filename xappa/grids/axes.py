@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import cf_xarray  # noqa: F401  (registers ds.cf)
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError
+from xappa.errors import DatasetError, UnitsError
 from xappa.grids.faults import (
     curvilinear,
     latitude_problems,
     level_problems,
     longitude_problems,
     missing,
+    no_pressure,
     points,
     text,
     time_problems,
@@ -22,6 +23,7 @@ from xappa.grids.faults import (
 from xappa.grids.layout import Layout
 from xappa.grids.naming import static_names, variable_names
 from xappa.grids.notation import notation
+from xappa.vocabulary import VARIABLES
 
 __all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
 
@@ -45,6 +47,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 HECTOPASCAL = {"hpa", "millibar", "millibars", "mbar", "mb", "hectopascal", "hectopascals"}
 PASCAL = {"pa", "pascal", "pascals"}
+PRESSURE = (*HECTOPASCAL, *PASCAL, "bar", "bars")
+"""How units of pressure end (kPa, kilopascal, bar): others are not looked up."""
 
 
 def refuse(problems: Sequence[str], subject: str = "This Dataset cannot be used") -> None:
@@ -104,7 +108,7 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
     names, clashes = variable_names(ds, dims, level, time)
-    problems += clashes
+    problems += clashes + _other_levels(ds, names, level, set(dims.values()))
     static = static_names(ds, dims.get("time"), names)
     layout = Layout(
         **found,
@@ -129,16 +133,50 @@ def _places(ds: xr.Dataset, found: Mapping[str, str | None]) -> str | None:
 
 
 def pressure_units(level: xr.DataArray) -> str | None:
-    """``"hPa"`` or ``"Pa"`` by the units, or by magnitude where there are none; None if not a pressure."""
-    units = str(level.attrs.get("units", "")).strip().lower()
+    """Units of pressure, ``"hPa"`` and ``"Pa"`` by any name; by magnitude where there are none; None if no pressure."""
+    written = str(level.attrs.get("units", "")).strip()
+    units = written.lower()
     if units in HECTOPASCAL:
         return "hPa"
     if units in PASCAL:
         return "Pa"
+    if units.endswith(PRESSURE):
+        return written if _is_pressure(written) else None
     if units or level.dtype.kind not in "iuf" or level.size == 0:
         return None
     # The highest pressure of any atmosphere is 1100 hPa; in Pa no model's lowest level is above 20 hPa.
     return "Pa" if float(level.max()) > 2000 else "hPa"
+
+
+def _is_pressure(units: str) -> bool:
+    from xappa.observations.units import linear
+
+    try:
+        linear(units, "hPa")
+    except UnitsError:
+        return False
+    return True
+
+
+def _other_levels(ds: xr.Dataset, names: Mapping[str, str], level: str | None, known: set[Hashable]) -> list[str]:
+    """Levels of quantities aloft that are such by name or attributes, but are no pressures that can be read.
+
+    Dimensions that nothing marks as levels are the user's own.
+    """
+    marked = [*ds.cf.coordinates.get("vertical", []), *ds.cf.axes.get("Z", [])]
+    candidates = {*NAMES["level"], *_by_attributes(ds, "level")}
+    problems = []
+    for field in (ds[user] for user, name in names.items() if VARIABLES[name].upper_air):
+        for name in map(str, [*NAMES["level"], *marked]):
+            if name not in field.coords:
+                problems += [missing(ds, "level", [name])] if name in set(field.dims) - known else []
+                continue
+            coord = field[name]
+            # A scalar that is not called a level is the height of what is near the surface.
+            along = level is None and name in NAMES["level"] if coord.ndim == 0 else known.isdisjoint(coord.dims)
+            if along and coord.ndim < 2 and (name not in candidates or pressure_units(coord) is None):
+                problems.append(no_pressure(coord))
+    return list(dict.fromkeys(problems))
 
 
 def find(ds: xr.Dataset, axis: str) -> str | None:
@@ -186,7 +224,7 @@ def _by_values(ds: xr.Dataset, axis: str) -> list[str]:
     if axis == "time":
         found = [name for name in coords if ds[name].dtype.kind == "M"]
     elif axis == "level":
-        found = [name for name in coords if str(ds[name].attrs.get("units", "")).lower() in HECTOPASCAL | PASCAL]
+        found = [name for name in coords if ds[name].attrs.get("units") and pressure_units(ds[name]) is not None]
     else:
         found = []
     return found if len(found) == 1 else []

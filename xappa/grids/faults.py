@@ -136,6 +136,23 @@ def level_problems(level: xr.DataArray) -> list[str]:
     return problems
 
 
+def no_pressure(level: xr.DataArray) -> str:
+    """What should be levels is empty, holds no numbers, or has units that are none of pressure."""
+    name, values, units = level.name, np.atleast_1d(level.values), level.attrs.get("units")
+    if values.size == 0:
+        return f"level {name!r} is empty; expected at least one level"
+    if values.dtype.kind not in "iuf":
+        kind = type(values.item(0)).__name__ if values.dtype.kind in "OU" else str(values.dtype)
+        return (
+            f"level {name!r} holds {kind}; expected numbers, in hPa or Pa: "
+            f"use ds.assign_coords({name}=ds[{name!r}].astype(float))"
+        )
+    return (
+        f"level {name!r} has {f'units {units!r}' if units else 'no units'}; expected hPa or Pa: "
+        f"set ds[{name!r}].attrs['units'], or interpolate to levels of pressure"
+    )
+
+
 def text(time: np.datetime64) -> str:
     """A time to the minute."""
     return np.datetime_as_string(time, unit="m")

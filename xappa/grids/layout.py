@@ -23,7 +23,7 @@ class Layout:
     levels : tuple of float
         Pressures as they stand, in `level_units`.
     level_units : str
-        ``"hPa"`` or ``"Pa"``.
+        ``"hPa"`` or ``"Pa"``, or other units of pressure as the user writes them.
     names : mapping
         The user's variable name -> WeatherBench name, for the variables that are known.
     notation : mapping
@@ -66,7 +66,18 @@ class Layout:
     @property
     def hectopascals(self) -> tuple[float, ...]:
         """Pressures of `levels` in hPa."""
-        return tuple(float(np.round(v / 100, 6)) if self.level_units == "Pa" else v for v in self.levels)
+        if self.level_units == "hPa":
+            return self.levels
+        return tuple(float(np.round(v * self.hectopascal, 6)) for v in self.levels)
+
+    @property
+    def hectopascal(self) -> float:
+        """What one of `level_units` is in hPa."""
+        if self.level_units in ("hPa", "Pa"):
+            return 1.0 if self.level_units == "hPa" else 0.01
+        from xappa.observations.units import linear
+
+        return linear(self.level_units, "hPa").factor
 
     def spelling(self, name: str) -> str:
         """The user's name of a WeatherBench name; that name itself where the user has none."""

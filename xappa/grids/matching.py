@@ -80,9 +80,8 @@ def output_levels(layout: Layout | None, levels: Sequence[int]) -> tuple[tuple[i
     if layout is None or not layout.levels:
         return tuple(levels), tuple(levels)
     ordered = tuple(sorted(levels, reverse=layout.level_descending))
-    factor = 100 if layout.level_units == "Pa" else 1
     own = {round(p, 3): value for p, value in zip(layout.hectopascals, layout.levels, strict=True)}
-    return ordered, tuple(own.get(round(level, 3), level * factor) for level in ordered)
+    return ordered, tuple(own.get(round(level, 3), round(level / layout.hectopascal, 9)) for level in ordered)
 
 
 def grid_problems(layout: Layout, spec: StateSpec) -> list[str]:

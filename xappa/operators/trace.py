@@ -206,7 +206,7 @@ def _levels(field: xr.DataArray, state: State) -> tuple[str | None, list[Any], s
         return "channel", [int(n) for n in numbers], "channel"
     if level not in field.dims:
         return None, [None], "level"
-    factor = 0.01 if state.layout is not None and state.layout.level_units == "Pa" else 1.0
+    factor = 1.0 if state.layout is None else state.layout.hectopascal
     return level, [_whole(factor * float(p)) for p in field[level].values], "level"
 
 
