@@ -250,6 +250,14 @@ def test_what_is_wrong_is_said() -> None:
     where = network({"2m_temperature": 1.0})
     with pytest.raises(DatasetError, match="'latitude' has no coordinate values"):
         observe(truth().drop_vars("latitude"), where)
+    height = truth().isel(time=0)["2m_temperature"].drop_vars("time") * 0
+    for ds in (truth(), truth().assign(orography=height.assign_attrs(units="m"))):
+        with pytest.raises(
+            DatasetError, match="'latitude' has no dimension and 'longitude' has no dimension; .*expand"
+        ):
+            observe(ds.sel(latitude=50, longitude=10, method="nearest"), where)
+        with pytest.raises(DatasetError, match="'longitude' has no dimension; expected"):
+            observe(ds.sel(longitude=10, method="nearest"), where)
     with pytest.raises(ObservationError, match="'specific_humidity'.*expected any of 2m_temperature"):
         observe(truth(), network({"specific_humidity": 1.0}))
     with pytest.raises(ObservationError, match="No report lies inside the times"):

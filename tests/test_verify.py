@@ -380,6 +380,14 @@ def test_one_level_at_reports(rng: np.random.Generator) -> None:
     xr.testing.assert_allclose(one, several)
 
 
+def test_one_place_at_reports(rng: np.random.Generator) -> None:
+    obs, truth = places(rng), smooth(rng)
+    there = {"latitude": ("obs", np.full(400, 45.0)), "longitude": ("obs", np.full(400, 20.0))}
+    several = verify(truth.sel(latitude=[45], longitude=[20]), obs.assign_coords(there))
+    assert several["2m_temperature"].sel(metric="count") == 200
+    xr.testing.assert_allclose(verify(truth.sel(latitude=45, longitude=20), obs.assign_coords(there)), several)
+
+
 def test_rates_at_reports(rng: np.random.Generator) -> None:
     obs, fields = places(rng), rain(rng)
     amounts = (obs["2m_temperature"] * 0 + 0.002).assign_attrs(

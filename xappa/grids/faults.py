@@ -57,6 +57,17 @@ def _as_datetime64(name: Hashable, values: np.ndarray) -> str:
     return "use xr.decode_cf(ds), or ds.convert_calendar('standard') for another calendar"
 
 
+def single_place(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
+    """Latitude or longitude is one value without a dimension, as a selection leaves it."""
+    found = [f"{c.name!r} has no dimension" for c in (latitude, longitude) if c.ndim == 0]
+    if not found:
+        return []
+    return [
+        f"{' and '.join(found)}; expected latitudes and longitudes along one dimension each: "
+        f"use ds.expand_dims, or select several, as in ds.sel({latitude.name}=slice(...))"
+    ]
+
+
 def time_problems(time: xr.DataArray) -> list[str]:
     """Times that are empty, not datetime64, missing, not sorted, or there twice."""
     name, values = time.name, np.atleast_1d(time.values)

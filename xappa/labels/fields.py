@@ -60,4 +60,5 @@ def surface_height(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> Array | N
         return None
     rows, columns = positions(spec.latitude, layout.latitudes), positions(spec.longitude, layout.longitudes, 360)
     values = field.isel({dim: 0 for dim in field.dims if dim not in horizontal}).transpose(*horizontal).values
-    return np.asarray(values, float)[rows][:, columns] * SURFACE_HEIGHT[str(key)]
+    values = np.asarray(values, float).reshape(len(layout.latitudes), len(layout.longitudes))
+    return values[rows][:, columns] * SURFACE_HEIGHT[str(key)]

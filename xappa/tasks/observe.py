@@ -11,7 +11,8 @@ import xarray as xr
 
 from xappa.errors import OptionError
 from xappa.grids import tidy
-from xappa.grids.axes import Layout, recognise
+from xappa.grids.axes import Layout, recognise, refuse
+from xappa.grids.faults import single_place
 from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.state import StateSpec
 from xappa.observations import read_observations, with_errors
@@ -77,6 +78,7 @@ def observe(
     network = _network(where, "keep" if interpret.whole_state else own_names(error))
     ds = tidy(ds)
     layout = recognise(ds)
+    refuse(single_place(ds[layout.latitude], ds[layout.longitude]), "Nothing can be read off a single place")
     observed = set(quantities(network))
     alone = observed <= set(layout.names.values()) and not interpret.whole_state
     spec = spec_of(ds, layout, observed if alone else None)
