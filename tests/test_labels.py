@@ -389,6 +389,15 @@ class TestCheck:
         report = check(ds, SPEC)
         assert report.ok and any("outside of which lie 48 of 48" in problem for problem in report.of_values)
 
+    def test_levels_of_reports_are_listed_once_and_not_without_end(self) -> None:
+        levels = np.array([np.nan, 850, *range(1, 31), *range(1, 31), np.nan])
+        coords = {"time": ("obs", np.full(len(levels), TIMES[0])), "level": ("obs", levels, {"units": "hPa"})}
+        reports = xr.Dataset({"temperature": ("obs", levels)}, coords)
+        assert "30 of 31 levels are left out" in check(reports, SPEC).notes[0]
+        assert check(reports, SPEC).notes[0].endswith("10, 11, 12 and 18 more hPa")
+        none = check(reports.where(reports.level != 850, drop=True), SPEC).problems
+        assert any("none of the levels nan, 1, 2" in p and "10, 11 and 19 more hPa; expected" in p for p in none)
+
     def test_what_is_done_is_said(self, fields: np.ndarray) -> None:
         ds = rewritten(to_dataset(fields, SPEC, TIMES, [0, 1]).isel(member=0))
         ds["t2m"] = (ds["t2m"] - 273.15).assign_attrs(units="degC")

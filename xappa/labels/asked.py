@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from xappa.grids.notation import PRECIPITATION
 from xappa.models.state import StateSpec
 
 Array = np.ndarray
+
+MOST = 12
+"""How many levels are listed."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +122,13 @@ def wanted_notes(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
 def level_notes(layout: Layout, spec: StateSpec, variables: tuple[str, ...]) -> list[str]:
     """Which levels are left out because the model has none of `variables` there."""
     possible = {level for name in variables for level in spec.levels_of(name)}
-    extra = [p for p in layout.hectopascals if not any(np.isclose(level, p) for level in possible)]
+    # Of reports, levels come many times, and are missing near the ground.
+    levels = dict.fromkeys(p for p in layout.hectopascals if np.isfinite(p))
+    extra = [p for p in levels if not any(np.isclose(level, p) for level in possible)]
     if not extra or not possible or layout.level is None:
         return []
     return [
-        f"{len(extra)} of {len(layout.levels)} levels are left out, since the model does not have them: "
-        f"{', '.join(f'{p:g}' for p in extra)} hPa"
+        f"{len(extra)} of {len(levels)} levels are left out, since the model does not have them: {_listed(extra)} hPa"
     ]
 
 
@@ -144,10 +149,17 @@ def _wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[Wanted, li
         levels = {level for level in possible if any(np.isclose(level, p) for p in layout.hectopascals)}
         if not levels:
             problems.append(
-                f"the model has none of the levels {', '.join(f'{p:g}' for p in layout.hectopascals)} hPa; expected "
+                f"the model has none of the levels {_listed(layout.hectopascals)} hPa; expected "
                 f"some of {', '.join(f'{p:g}' for p in sorted(possible))} hPa: check the units of {layout.level!r}"
             )
     return Wanted(variables, tuple(sorted(levels))), problems
+
+
+def _listed(levels: Iterable[float]) -> str:
+    """Levels, each once, and no more of them than are read."""
+    shown = list(dict.fromkeys(f"{p:g}" for p in levels))
+    more = f" and {len(shown) - MOST} more" if len(shown) > MOST else ""
+    return ", ".join(shown[:MOST]) + more
 
 
 def _hint(user: str, name: str, layout: Layout, spec: StateSpec) -> str:
