@@ -42,6 +42,21 @@ from xappa.observations.units import Linear, conversions, linear
         ("degrees_north", "degree", 45.0, 45.0),
         ("radian", "degree", np.pi, 180.0),
         ("ft", "m", 1000.0, 304.8),
+        ("Kelvin", "K", 280.0, 280.0),
+        ("kelvins", "K", 280.0, 280.0),
+        ("deg c", "K", 0.0, 273.15),
+        ("degrees_Celsius", "K", 0.0, 273.15),
+        ("degree_Celsius", "K", 0.0, 273.15),
+        ("degree_C", "K", 0.0, 273.15),
+        ("degrees C", "K", 0.0, 273.15),
+        ("degreeC", "K", 0.0, 273.15),
+        ("degrees_F", "K", 32.0, 273.15),
+        ("degrees Fahrenheit", "K", 32.0, 273.15),
+        ("hectoPascal", "Pa", 1013.25, 101325.0),
+        ("hectopascals", "Pa", 1013.25, 101325.0),
+        ("Pascal", "hPa", 85000.0, 850.0),
+        ("degrees true", "degree", 45.0, 45.0),
+        ("degreesT", "degree", 45.0, 45.0),
     ],
 )
 def test_conversions_are_exact(found, expected, given, converted):
@@ -59,6 +74,12 @@ def test_values_in_the_right_units_are_not_even_copied():
     assert linear("K", "K").value(values) is values
 
 
+@pytest.mark.parametrize("direction", ["north", "east", "N", "E"])
+@pytest.mark.parametrize("degree", ["degree", "degrees", "degree_", "degrees_"])
+def test_degrees_of_latitude_and_longitude_as_cf_writes_them(degree, direction):
+    assert linear(f"{degree}{direction}", "degree") == Linear()
+
+
 @given(st.floats(-90.0, 60.0))
 def test_celsius_is_kelvin_with_an_offset(celsius):
     assert linear("degC", "K").value(celsius) == celsius + 273.15
@@ -70,6 +91,11 @@ def test_units_that_do_not_fit_name_variable_units_and_remedy(found):
         conversions([("2m_temperature", found, "K")])
     for part in ("2m_temperature", repr(found), "expected K", "degC", "units={", "rename={"):
         assert part in str(error.value)
+
+
+def test_the_example_of_the_remedy_fits_the_quantity():
+    with pytest.raises(UnitsError, match=r"units=\{'<name>': 'degree'\}"):
+        conversions([("latitude", "degrees_west", "degree"), ("2m_temperature", "Pa", "K")])
 
 
 def test_all_wrong_units_are_told_at_once():

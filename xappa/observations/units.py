@@ -21,37 +21,43 @@ STANDARD_GRAVITY = 9.80665  # m s-2, WMO
 
 COORDINATE_UNITS = {"latitude": "degree", "longitude": "degree", "level": "hPa", "altitude": "m"}
 
-_ALIASES = {
+_ALIASES: dict[str, str] = {
     "c": "degC",
     "°c": "degC",
     "celsius": "degC",
-    "deg c": "degC",
-    "deg_c": "degC",
-    "degrees celsius": "degC",
     "f": "degF",
     "°f": "degF",
     "fahrenheit": "degF",
-    "deg f": "degF",
     "°k": "K",
     "k": "K",
-    "degk": "K",
+    "kelvin": "K",
+    "kelvins": "K",
     "kt": "knot",
     "kts": "knot",
     "mb": "mbar",
     "pa": "Pa",
+    "pascal": "Pa",
     "hpa": "hPa",
+    "hectopascal": "hPa",
+    "hectopascals": "hPa",
     "gpm": "m",
     "mps": "m/s",
     "%": "percent",
     "1": "dimensionless",
     "°": "degree",
     "deg": "degree",
-    "degrees_north": "degree",
-    "degree_north": "degree",
-    "degrees_east": "degree",
-    "degree_east": "degree",
-    "degrees_true": "degree",
-    "degree_true": "degree",
+}
+# "degrees_Celsius", "degreeN", "degrees true": every way in which UDUNITS and CF (sections 4.1, 4.2) write a degree.
+_ALIASES |= {
+    f"{degree}{of}": units
+    for degree in ("deg", "degree", "degrees")
+    for units, names in {
+        "degC": "c celsius",
+        "degF": "f fahrenheit",
+        "K": "k kelvin",
+        "degree": "n north e east t true",
+    }.items()
+    for of in names.split()
 }
 
 _OFFERED = {
@@ -94,7 +100,8 @@ def _registry() -> pint.UnitRegistry:
 
 
 def _parse(units: str) -> pint.Unit:
-    text = _ALIASES.get(units.strip().casefold(), units.strip())
+    # In small letters, without blanks and underscores.
+    text = _ALIASES.get(re.sub(r"[\s_]+", "", units.casefold()), units.strip())
     # CF writes powers without a sign ("m s-1"), GRIB with two stars ("m s**-1").
     text = re.sub(r"(?<=[A-Za-z])\^?([+-]?\d+)", r"**\1", text)
     # Products with a dot are CF's too ("m.s-1"); pint before 0.26 alone reads them.
@@ -162,16 +169,17 @@ def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str
         With the variable, the units found, those expected and what to do.
     """
     maps: dict[tuple[str, str], Linear] = {}
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for name, found, expected in dict.fromkeys(requests):
         try:
             maps[name, found] = linear(found, expected)
         except UnitsError as error:
             offered = _OFFERED.get(expected, expected)
-            problems.append(f"{name}: {error}; expected {expected}, and {offered} are converted")
+            problems[f"{name}: {error}; expected {expected}, and {offered} are converted"] = expected
     if problems:
+        example = next(iter(problems.values()))
         raise UnitsError(
-            f"{'; '.join(problems)}. Give the right units with units={{'<name>': 'degC'}}, or, if it is another "
+            f"{'; '.join(problems)}. Give the right units with units={{'<name>': {example!r}}}, or, if it is another "
             "quantity, say which with rename={'<name>': '<quantity>'}"
         )
     return maps
