@@ -116,6 +116,27 @@ def test_single_time_and_undecoded_time():
     assert (read_observations(ds)["time"] == TIMES[1]).all()
 
 
+@pytest.mark.parametrize("units", ["months since 2018-11-02", "hours since yesterday"])
+def test_times_that_cannot_be_decoded(units):
+    ds = points(t2m=([280.0] * 3,)).drop_vars("time").assign_coords(time=((), 6, {"units": units}))
+    with pytest.raises(ObservationError, match=rf"time cannot be decoded.*{units}.*Expected units such as"):
+        read_observations(ds)
+    ds = points(pr=([1e-3] * 3, {"standard_name": "precipitation_amount", "cell_methods": "time: sum"}))
+    ds["time"].attrs["bounds"] = "ends"
+    ds["ends"] = (("obs", "two"), [[0, 1]] * 3, {"units": units})
+    with pytest.raises(ObservationError, match=rf"ends cannot be decoded.*{units}"):
+        read_observations(ds)
+
+
+@pytest.mark.parametrize("name", [5, ("a", "b")])
+def test_names_that_are_no_text_are_counted_as_unknown_ones_are(name):
+    ds = points(t2m=([280.0] * 3, {"units": "K"})).assign({name: ("obs", [1.0] * 3)})
+    for source in (ds, ds.rename(obs=7), read_observations(ds).assign({name: ("obs", [1.0] * 3)})):
+        obs = read_observations(source)
+        assert json.loads(obs.attrs["unknown_variables"]) == {str(name): 3}
+        assert set(obs.data_vars) == {T, f"{T}_flag"} and name in source
+
+
 def test_lazy_values_stay_lazy():
     attrs = {"units": "degC", "ancillary_variables": "sd"}
     ds = points(

@@ -29,7 +29,7 @@ from xappa.observations.names import (
 )
 from xappa.observations.own import is_own, keepable, own_attrs
 from xappa.observations.periods import to_periods
-from xappa.observations.times import to_times
+from xappa.observations.times import decoded, to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
 
 UNITLESS = ("time", "station", "period", "channel")
@@ -64,7 +64,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     naming = naming or Naming()
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds
-    ds = expand(with_product_names(ds))
+    ds = expand(with_product_names(_with_names(ds)))
     places = find_coordinates(ds, naming)
     bounds = bounds_of(ds, places["time"])
     ancillary = _ancillary(ds)
@@ -89,6 +89,12 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
 
 
+def _with_names(ds: xr.Dataset) -> xr.Dataset:
+    """The same with names that are text, as columns of a table have."""
+    others = {name: str(name) for name in (*ds.variables, *ds.dims) if not isinstance(name, str)}
+    return ds.rename(others) if others else ds
+
+
 def _own(ds: xr.Dataset, name: str, places: Mapping[str, str], naming: Naming) -> str | None:
     """What a variable of no known quantity is called, if it is to be kept."""
     own = naming.own(name) or (name if is_own(ds[name]) else None)
@@ -111,7 +117,7 @@ def _count(variable: xr.DataArray) -> int:
 
 def _decoded(time: xr.DataArray) -> tuple[Any, Any]:
     if " since " in str(time.attrs.get("units", "")) and not np.issubdtype(time.dtype, np.datetime64):
-        time = xr.decode_cf(time.drop_vars(list(time.coords)).to_dataset(name="decoded"))["decoded"]
+        time = decoded(time)
     if np.issubdtype(time.dtype, np.datetime64):
         return time.dims, time.data
     return time.dims, to_times(time.to_numpy().reshape(-1), str(time.name)).reshape(time.shape)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from xappa.observations.names import QUANTITIES
 from xappa.observations.periods import own_period
+from xappa.observations.times import decoded
 
 _OVER_PERIOD = ("sum", "mean", "maximum", "minimum")
 
@@ -64,5 +65,4 @@ def _decoded(bounds: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
         return bounds
     units = {key: time.encoding.get(key, time.attrs.get(key)) for key in ("units", "calendar")}
     attrs = {key: text for key, text in units.items() if text} | dict(bounds.attrs)
-    plain = bounds.drop_vars(list(bounds.coords)).assign_attrs(attrs)
-    return xr.decode_cf(plain.to_dataset(name="bounds"))["bounds"]
+    return decoded(bounds.assign_attrs(attrs))

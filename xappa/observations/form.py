@@ -198,6 +198,7 @@ def is_one_form(ds: xr.Dataset) -> bool:
     names = quantities(ds)
     return (
         set(ds.dims) == {"obs"}
+        and all(isinstance(name, str) for name in ds.variables)
         and bool(names)
         and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
         and np.issubdtype(ds["time"].dtype, np.datetime64)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from xappa.errors import ObservationError
 
@@ -54,6 +55,26 @@ def to_times(values: Any, name: str = "time") -> np.ndarray:
             "'2018-11-02 12:00' (UTC); convert others with pandas.to_datetime(…, format=…)"
         )
     return _utc(times)
+
+
+def decoded(numbers: xr.DataArray) -> xr.DataArray:
+    """Times of a CF variable that was not decoded, by its attributes ``units`` and ``calendar``.
+
+    Raises
+    ------
+    ObservationError
+        If xarray cannot decode them.
+    """
+    plain = numbers.drop_vars(list(numbers.coords)).to_dataset(name="decoded")
+    try:
+        return xr.decode_cf(plain)["decoded"].rename(numbers.name)
+    except ValueError as error:
+        told = {key: numbers.attrs[key] for key in ("units", "calendar") if key in numbers.attrs}
+        raise ObservationError(
+            f"{numbers.name} cannot be decoded as times: found {numbers.to_numpy().flat[0]} with {told}. "
+            "Expected units such as 'hours since 2018-11-02' (seconds, minutes, hours or days) and a calendar of CF; "
+            "correct the attributes, or give times as datetime64"
+        ) from error
 
 
 def _parsed(text: pd.Series) -> pd.Series:
