@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations import read_observations
+from xappa.observations import is_one_form, read_observations
 
 T, U = "2m_temperature", "temperature"
 STATIONS = {"lat": [10.0, 20.0, 30.0], "lon": [1.0, 2.0, 3.0], "alt": [5.0, 6.0, 7.0], "name": ["a", "b", "c"]}
@@ -75,6 +75,23 @@ def test_padding_is_counted_and_no_report_is_taken_for_it():
     obs = read_observations(ds)
     assert obs.sizes["obs"] == 6
     assert obs[f"{T}_flag"].values.tolist().count(2) == 1
+
+
+@pytest.mark.parametrize("dim", ["points", "obs"])
+def test_stacked_fields(dim, tmp_path):
+    pytest.importorskip("netCDF4")
+    fields = xr.Dataset(
+        {T: (("time", "latitude", "longitude"), np.arange(12.0).reshape(2, 2, 3) + 280.0, KELVIN)},
+        {"time": TIMES[:2], "latitude": [10.0, 20.0], "longitude": [1.0, 2.0, 3.0]},
+    )
+    stacked = fields.stack({dim: ("time", "latitude", "longitude")})
+    before = stacked.copy(deep=True)
+    obs = read_observations(stacked)
+    np.testing.assert_array_equal(obs[T], fields[T].values.reshape(-1))
+    np.testing.assert_array_equal(obs["longitude"], [1.0, 2.0, 3.0] * 4)
+    obs.to_netcdf(tmp_path / "obs.nc")
+    xr.testing.assert_identical(stacked, before)
+    assert not is_one_form(stacked) and is_one_form(obs)
 
 
 PLEV = {"standard_name": "air_pressure", "units": "Pa", "positive": "down"}

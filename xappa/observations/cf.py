@@ -62,6 +62,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         If units are unknown or cannot be converted.
     """
     naming = naming or Naming()
+    ds = _unstacked(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds
     ds = expand(with_product_names(_with_names(ds)))
@@ -87,6 +88,12 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
     return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
+
+
+def _unstacked(ds: xr.Dataset) -> xr.Dataset:
+    """The same without MultiIndexes: their levels are coordinates, and no file holds them otherwise."""
+    stacked = [dim for dim in ds.dims if isinstance(ds.xindexes.get(dim), xr.indexes.PandasMultiIndex)]
+    return ds.reset_index(stacked) if stacked else ds
 
 
 def _with_names(ds: xr.Dataset) -> xr.Dataset:

@@ -199,6 +199,7 @@ def is_one_form(ds: xr.Dataset) -> bool:
     return (
         set(ds.dims) == {"obs"}
         and all(isinstance(name, str) for name in ds.variables)
+        and not isinstance(ds.xindexes.get("obs"), xr.indexes.PandasMultiIndex)
         and bool(names)
         and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
         and np.issubdtype(ds["time"].dtype, np.datetime64)
