@@ -96,6 +96,21 @@ def test_named_index_levels_are_columns(wide):
     xr.testing.assert_identical(read_observations(wide.set_index(["station", "time"])), read_observations(wide))
 
 
+def test_an_index_named_like_a_column_counts_once(wide):
+    index = pd.MultiIndex.from_arrays([wide["time"], ["a", "b", "c"]], names=["time", "icao"])
+    for indexed in (wide.set_index(pd.Index(wide["time"], name="time")), wide.set_index(index)):
+        xr.testing.assert_identical(plain(read_observations(indexed)), plain(read_observations(wide)))
+
+
+@pytest.mark.parametrize("name", ["t2m", "lon", "time", "station", "t2m_error", "gust"])
+def test_columns_of_one_name(wide, name):
+    wide["gust"] = 10.0
+    twice = pd.concat([wide, wide[[name]]], axis=1)
+    for table, stations in ((twice, None), (twice.set_index("msl"), None), (twice.drop(columns="lat"), wide)):
+        with pytest.raises(ObservationError, match=f"more than one column named '{name}'.*drop all but one"):
+            read_observations(table, stations=stations)
+
+
 def test_rename_and_units_of_the_caller(wide):
     frame = wide.assign(temp=wide["t2m"] - 273.15, msl=wide["msl"] / 100).drop(columns=["t2m", "t2m_error"])
     obs = read_observations(frame, rename={"temp": T}, units={"temp": "degC", "msl": "hPa"})

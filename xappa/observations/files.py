@@ -14,7 +14,7 @@ from xappa.observations.archives import archive_of, from_isd_lite, from_isd_text
 from xappa.observations.bufr import read_bufr
 from xappa.observations.cf import from_dataset
 from xappa.observations.columns import to_text
-from xappa.observations.frames import from_frame
+from xappa.observations.frames import flat, from_frame
 from xappa.observations.metar import is_metar, read_metar
 from xappa.observations.names import COORDINATES, Naming
 from xappa.observations.stations import with_places
@@ -45,6 +45,7 @@ class Aids:
 
 def read_frame(frame: pd.DataFrame, aids: Aids) -> xr.Dataset:
     """Observations from a table: GHCNh or ISD by its columns, else tidy or wide."""
+    frame = flat(frame)
     archive = None if aids.naming.rename else archive_of(frame)
     if archive is not None:
         return archive(frame)

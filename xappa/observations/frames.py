@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 import xarray as xr
 
@@ -14,6 +16,27 @@ from xappa.observations.tidy import from_tidy, tidy_columns
 from xappa.observations.units import conversions
 
 
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with its named index levels as columns; of a level and a column with one name, the column counts.
+
+    Raises
+    ------
+    ObservationError
+        If several columns have one name.
+    """
+    names = [*map(str, frame.columns)]
+    known = [i for i, level in enumerate(frame.index.names) if level is not None and str(level) in names]
+    frame = frame.reset_index(level=known, drop=True) if known else frame
+    names += [str(level) for level in frame.index.names if level is not None]
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ObservationError(
+            f"The table has more than one column named {', '.join(map(repr, repeated))}. Expected each name once: drop "
+            "all but one, as with frame.loc[:, ~frame.columns.duplicated()], or rename them"
+        )
+    return frame.reset_index(drop=all(level is None for level in frame.index.names))
+
+
 def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
     """Observations from a table.
 
@@ -22,7 +45,7 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
     frame : DataFrame
         Tidy, with the columns time, latitude, longitude, variable and observation (optional: level, altitude, station,
         error, units), or wide, with a column for each quantity (optional: ``<quantity>_error``). The usual spellings
-        are recognised; named index levels count as columns.
+        are recognised; its index is not looked at, see `flat`.
     naming : Naming, optional
         What the caller says about names and units.
 
@@ -40,7 +63,6 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
         If units are unknown or cannot be converted.
     """
     naming = naming or Naming()
-    frame = frame.reset_index(drop=not any(name is not None for name in frame.index.names))
     if frame.empty:
         raise ObservationError(
             f"The table has no rows (columns: {listing(frame.columns)}). Expected at least one report"
