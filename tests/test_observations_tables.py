@@ -237,6 +237,31 @@ def test_rename_to_or_from_nothing(wide):
         read_observations(wide, rename={"tmp2": T})
 
 
+@pytest.mark.parametrize("form", [lambda wide: wide, to_tidy, to_cf])
+def test_units_of_nothing(wide, form):
+    source = form(wide)
+    own = "a" if form is to_cf else "t2m"
+    for name in (own, T, "latitude"):
+        read_observations(source, units={name: "degree" if name == "latitude" else "K"})
+    with pytest.raises(ObservationError, match=r"units names 't2n', 'wind_speed', but the source has "):
+        read_observations(source, units={"t2n": "K", "wind_speed": "kt", own: "K"})
+
+
+def test_all_names_of_nothing_are_told_at_once(wide):
+    with pytest.raises(
+        ObservationError,
+        match=r"^rename names 'tmp2' and units names 'msk', but the source has .*did you mean 't2m'.*'msl'",
+    ):
+        read_observations(wide, rename={"tmp2": T}, units={"msk": "hPa", "t2m": "K"})
+
+
+def test_units_of_what_a_name_is_renamed_to(wide):
+    table = wide.rename(columns={"t2m": "temp"}).assign(temp=[7.0, np.nan, -20.0])
+    for target, key in ((T, T), ("t2m", "t2m"), ("t2m", T), ("t2m", "temp")):
+        obs = read_observations(table, rename={"temp": target}, units={key: "degC"})
+        np.testing.assert_allclose(obs[T], [280.15, np.nan, 253.15])
+
+
 def test_units_of_another_quantity_are_refused(wide):
     with pytest.raises(
         UnitsError, match=r"2m_temperature: units 'hPa' cannot be converted to 'K'; expected K.*rename="

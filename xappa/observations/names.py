@@ -97,6 +97,7 @@ class Naming:
     units: Mapping[str, str] = field(default_factory=dict)
     unknown: str | Collection[str] = "drop"
     _seen: set[str] = field(default_factory=set, repr=False, compare=False)
+    _meant: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.unknown, str) and self.unknown not in ("drop", "keep"):
@@ -125,32 +126,42 @@ class Naming:
 
     def quantity(self, name: str) -> str | None:
         """Quantity that `name` of the source stands for, or None."""
-        self._seen.add(name)
-        return quantity_of(self.rename.get(name, name))
+        return self._noted(name, quantity_of(self.rename.get(name, name)))
 
     def coordinate(self, name: str) -> str | None:
         """Coordinate that `name` of the source stands for, or None."""
+        return self._noted(name, coordinate_of(self.rename.get(name, name)))
+
+    def _noted(self, name: str, meaning: str | None) -> str | None:
         self._seen.add(name)
-        return coordinate_of(self.rename.get(name, name))
+        if meaning is not None:
+            self._meant.add(meaning)
+        return meaning
 
     def told_units(self, name: str, meaning: str) -> str | None:
         """Units that the caller gave for `name` of the source, or for what it means."""
-        return self.units.get(name, self.units.get(meaning))
+        keys = (name, self.rename.get(name, name), meaning)
+        self._meant.update(keys)
+        return next((self.units[key] for key in keys if key in self.units), None)
 
     def require_used(self) -> None:
-        """Complain about names in `rename` that no source had.
+        """Complain about names in `rename` and `units` that no source had.
 
         Raises
         ------
         ObservationError
             If there are any.
         """
-        unused = [name for name in self.rename if name not in self._seen]
-        if unused:
-            hints = "".join(nearest_names(name, self._seen) for name in unused)
-            raise ObservationError(
-                f"rename names {', '.join(map(repr, unused))}, but the source has {listing(self._seen)}{hints}"
-            )
+        known = self._seen | self._meant
+        unused = {
+            "rename": [name for name in self.rename if name not in self._seen],
+            "units": [name for name in self.units if name not in known],
+        }
+        problems = [f"{option} names {', '.join(map(repr, names))}" for option, names in unused.items() if names]
+        if problems:
+            hints = "".join(nearest_names(name, self._seen) for name in dict.fromkeys(sum(unused.values(), [])))
+            found = f"the source has {listing(self._seen)}" if self._seen else "its format tells all names and units"
+            raise ObservationError(f"{' and '.join(problems)}, but {found}{hints}")
 
 
 def listing(names: Iterable[object], most: int = 20) -> str:
