@@ -12,7 +12,7 @@ import xarray as xr
 
 import xappa
 from xappa.errors import ObservationError, OptionError, UnitsError
-from xappa.observations import flag_counts, read_observations
+from xappa.observations import flag_counts, is_one_form, read_observations
 
 T, P = "2m_temperature", "mean_sea_level_pressure"
 DOCS = Path(__file__).parents[1] / "docs" / "observations-errors.md"
@@ -162,6 +162,37 @@ def test_values_that_are_no_numbers():
     obs = read_observations(frame(t2m=["280", "?", "281", None]))
     assert json.loads(obs.attrs["unreadable_values"]) == {T: 1}
     assert reasons(frame(t2m=["280", "?", "281", None])) == {"good": 2}
+
+
+@pytest.mark.parametrize("kind", [object, "string", np.bytes_])
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_values_of_a_dataset_that_are_no_numbers(kind, chunks):
+    table = frame(t2m=["280", "?", "281", ""], lat=["0", "10", "x", "30"], t2m_error=["1", "2", "?", "3"])
+    ds = xr.Dataset.from_dataframe(table.astype(object)).chunk(chunks) if chunks is not None else table.to_xarray()
+    ds = ds.assign({name: ds[name].astype(kind if kind != "string" else str) for name in ("t2m", "lat", "t2m_error")})
+    obs, expected = read_observations(ds), read_observations(table)
+    xr.testing.assert_identical(obs.compute(), expected)
+    assert json.loads(obs.attrs["unreadable_values"]) == {T: 2}
+    np.testing.assert_array_equal(obs["latitude"], [0.0, 10.0, np.nan, 30.0])
+    obs[T] = obs[T].astype(object)
+    assert not is_one_form(obs) and read_observations(obs)[T].dtype == float
+
+
+def test_objects_with_gaps_and_text_along_a_dimension():
+    table = frame(t2m=[280, None, "x", 281.0])
+    xr.testing.assert_identical(read_observations(table.to_xarray()), read_observations(table))
+    ds = xr.Dataset(
+        {"t2m": (("lat", "lon"), np.full((2, 1), 280.0))},
+        {"time": np.datetime64("2024-01-01", "s"), "lat": ["1", "2"], "lon": ["3"]},
+    )
+    np.testing.assert_array_equal(read_observations(ds)["latitude"], [1.0, 2.0])
+
+
+def test_times_in_place_of_numbers():
+    hours = pd.to_timedelta([1, 2, 3, 4], unit="h")
+    ds = frame(t2m=hours, lat=pd.Timestamp("2024-01-01")).to_xarray()
+    with pytest.raises(ObservationError, match=r"lat \(datetime64.*t2m \(timedelta64.*Expected numbers.*rename="):
+        read_observations(ds)
 
 
 def test_two_dimensions_of_reports():

@@ -14,11 +14,12 @@ import pandas as pd
 import xarray as xr
 
 from xappa.observations.cf_layouts import expand
+from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
-from xappa.observations.cf_roles import find_coordinates, meaning_of, with_product_names
+from xappa.observations.cf_roles import error_of, find_coordinates, meaning_of, with_product_names
 from xappa.observations.columns import notes, to_text
 from xappa.observations.flags import flag_attrs
-from xappa.observations.form import build, concat, counted, is_one_form
+from xappa.observations.form import build, concat, is_one_form
 from xappa.observations.names import (
     NEEDED,
     QUANTITIES,
@@ -57,7 +58,8 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     Raises
     ------
     ObservationError
-        If coordinates are missing or ambiguous, no variable is known, or a ragged array does not add up.
+        If coordinates are missing or ambiguous, no variable is known, known ones hold times instead of numbers, or a
+        ragged array does not add up.
     UnitsError
         If units are unknown or cannot be converted.
     """
@@ -80,6 +82,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])}
     require_quantities(known, unknown)
     require_one_each(sources)
+    ds, unreadable = with_numbers(ds, known, places)
     groups: dict[tuple[frozenset[Any], bool], dict[str, str]] = {}
     for meaning, name in known.items():
         over = bounds is not None and is_over_period(meaning, ds[name].attrs)
@@ -87,7 +90,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     obs = concat(
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
-    return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
+    return obs.assign_attrs(notes(unknown, unreadable, []))
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:
@@ -139,7 +142,7 @@ def _flattened(
     shapes = [f"{name} {ds[name].dims}" for name in (*group.values(), *places.values())]
     require_coordinates(usable, shapes)
     sizes = {str(dim): ds.sizes[dim] for dim in dims}
-    related = {name: _error_of(ds, name) for name in group.values()}
+    related = {name: error_of(ds, name) for name in group.values()}
     kept = _not_padding(ds, group, usable, sizes)
     names = {*group.values(), *filter(None, related.values())}
     flat = {name: _rows(_along_obs(ds[name].variable, sizes), kept) for name in names}
@@ -235,14 +238,6 @@ def _units(
             assumed.append(meaning)
         units[meaning] = str(found) if found else _expected(meaning)
     return units, assumed
-
-
-def _error_of(ds: xr.Dataset, name: str) -> str | None:
-    """Variable that holds the error deviations of another, or None."""
-    named = [n for n in ds[name].attrs.get("ancillary_variables", "").split() if n in ds]
-    marked = [n for n in named if str(ds[n].attrs.get("standard_name", "")).endswith("standard_error")]
-    candidates = marked + [n for n in (f"{name}_error",) if n in ds]
-    return next((n for n in candidates if set(ds[n].dims) <= set(ds[name].dims)), None)
 
 
 def _with_own_flags(

@@ -97,6 +97,14 @@ def _other_method(quantity: Variable, methods: str) -> bool:
     return any((f"time: {kind}" in methods) != (f"time: {kind}" in quantity.cell_methods) for kind in _EXTREMES)
 
 
+def error_of(ds: xr.Dataset, name: str) -> str | None:
+    """Variable that holds the error deviations of another, or None."""
+    named = [n for n in ds[name].attrs.get("ancillary_variables", "").split() if n in ds]
+    marked = [n for n in named if str(ds[n].attrs.get("standard_name", "")).endswith("standard_error")]
+    candidates = marked + [n for n in (f"{name}_error",) if n in ds]
+    return next((n for n in candidates if set(ds[n].dims) <= set(ds[name].dims)), None)
+
+
 def with_product_names(ds: xr.Dataset) -> xr.Dataset:
     """Standard names for directions that are told by words, or by a product's manual, instead of by one.
 

@@ -203,6 +203,7 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and bool(names)
         and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
         and np.issubdtype(ds["time"].dtype, np.datetime64)
+        and all(ds[name].dtype.kind in "biuf" for name in (*names, *NEEDED[1:]))
         and all(
             ds[name].attrs.get("units") == QUANTITIES[name].units if name in QUANTITIES else is_own(ds[name])
             for name in names
