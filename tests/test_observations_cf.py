@@ -184,3 +184,87 @@ def test_coordinates_that_do_not_go_with_the_variable():
 def test_a_single_variable_will_do():
     obs = read_observations(points(t2m=([280.0] * 3, {"units": "K"}))["t2m"])
     assert obs[T].values.tolist() == [280.0] * 3
+
+
+def mast(name: str = "x", standard_name: str = "eastward_wind", heights=(200.0, 10.0), **attrs) -> xr.Dataset:
+    """Values 1, 2, ... at the heights of a mast."""
+    values = np.arange(1.0, len(heights) + 1.0) + (280.0 if standard_name == "air_temperature" else 0.0)
+    return xr.Dataset(
+        {name: (("time", "height"), [values] * 3, {"standard_name": standard_name} if standard_name else {})},
+        {
+            "time": TIMES,
+            "lat": 50.0,
+            "lon": 5.0,
+            "height": ("height", list(heights), {"standard_name": "height", "units": "m"} | attrs),
+        },
+    )
+
+
+U10 = "10m_u_component_of_wind"
+
+
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_of_several_heights_that_of_the_quantity_is_read(chunks):
+    ds = mast().assign(x_error=(("time", "height"), [[0.1, 0.2]] * 3))
+    obs = read_observations(ds if chunks is None else ds.chunk(chunks))
+    assert obs.sizes["obs"] == 3 and (obs[U10].chunks is None) == (chunks is None)
+    np.testing.assert_array_equal(obs[U10], 2.0)
+    np.testing.assert_array_equal(obs[f"{U10}_error"], 0.2)
+    np.testing.assert_array_equal(obs[f"{U10}_flag"], 0)
+    assert json.loads(obs.attrs["unknown_variables"]) == {"x": 3}
+    both = mast(heights=(100.0, 10.0, 2.0))
+    obs = read_observations(both.assign(y=mast("y", "air_temperature", (100.0, 10.0, 2.0))["y"]))
+    np.testing.assert_array_equal(obs[U10], 2.0)
+    np.testing.assert_array_equal(obs[T], 283.0)
+
+
+def test_heights_of_other_units_or_without_attributes():
+    for ds in (mast(heights=(0.2, 0.01), units="km"), mast().drop_attrs().assign(x=mast()["x"].variable)):
+        np.testing.assert_array_equal(read_observations(ds)[U10], 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "standard_name", "height"),
+    [
+        ("x", "eastward_wind", 200.0),
+        ("x", "air_temperature", 100.0),
+        ("wind_speed", "", 200.0),
+        ("rh", "relative_humidity", 50.0),
+    ],
+)
+def test_what_is_at_another_height_only_is_left_out(name, standard_name, height):
+    ds = mast(name, standard_name).isel(height=0).assign_coords(height=((), height, {"standard_name": "height"}))
+    with pytest.raises(ObservationError, match=rf"{name} at {height:g} m \(expected .* m for .*rename=\{{'{name}'"):
+        read_observations(ds)
+    obs = read_observations(ds.assign(msl=("time", [1e5] * 3)))
+    assert set(obs.data_vars) == {"mean_sea_level_pressure", "mean_sea_level_pressure_flag"}
+    assert json.loads(obs.attrs["unknown_variables"]) == {name: 3}
+
+
+def test_the_name_and_the_caller_are_worth_more_than_the_height_of_another_variable():
+    ds = mast("u10").isel(height=0)
+    np.testing.assert_array_equal(read_observations(ds)[U10], 1.0)
+    ds = ds.rename(u10="x")
+    np.testing.assert_array_equal(read_observations(ds, rename={"x": U10})[U10], 1.0)
+    obs = read_observations(ds, rename={"height": "altitude"})
+    np.testing.assert_array_equal(obs["altitude"], 200.0)
+    np.testing.assert_array_equal(obs[U10], 1.0)
+    np.testing.assert_array_equal(read_observations(ds, unknown="keep")["x"], 1.0)
+
+
+def test_heights_of_reports():
+    ds = points(x=([280.0, 281.0, 282.0], {"standard_name": "air_temperature", "units": "K"}))
+    ds = ds.assign_coords(z=("obs", [1.5, 30.0, np.nan], {"standard_name": "height", "units": "m"}))
+    obs = read_observations(ds)
+    np.testing.assert_array_equal(obs[T], [280.0, np.nan, 282.0])
+    assert json.loads(obs.attrs["unknown_variables"]) == {"x": 1}
+
+
+@pytest.mark.parametrize("other", ["u100", "100u", "u_80m", "eastward_wind_120m", "u850"])
+def test_names_that_say_another_height(other):
+    wind = {"standard_name": "eastward_wind", "units": "m s-1"}
+    obs = read_observations(points(u10=([1.0] * 3, wind), **{other: ([2.0] * 3, wind)}))
+    np.testing.assert_array_equal(obs[U10], 1.0)
+    assert json.loads(obs.attrs["unknown_variables"]) == {other: 3}
+    with pytest.raises(ObservationError, match=f"{other} at"):
+        read_observations(points(**{other: ([2.0] * 3, wind)}))

@@ -16,7 +16,8 @@ import xarray as xr
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
-from xappa.observations.cf_roles import error_of, find_coordinates, meaning_of, with_product_names
+from xappa.observations.cf_roles import error_of, find_coordinates, is_aloft, meaning_of, with_product_names
+from xappa.observations.cf_vertical import at_own_heights, require_any
 from xappa.observations.columns import notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, is_one_form
@@ -74,12 +75,17 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
     level = ds[places["level"]] if "level" in places else None
     candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
+    meanings = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], level, naming)) is not None}
+    low = {name: meaning for name, meaning in meanings.items() if not is_aloft(ds[name], level)}
+    ds, left_out, elsewhere = at_own_heights(ds, low, places, naming)
     sources: dict[str, list[str]] = {}
     for name in candidates:
-        if (meaning := meaning_of(ds[name], level, naming) or _own(ds, name, places, naming)) is not None:
+        found = meanings.get(name) if name not in elsewhere else None
+        if (meaning := found or _own(ds, name, places, naming)) is not None:
             sources.setdefault(meaning, []).append(name)
     known = {meaning: names[0] for meaning, names in sources.items()}
-    unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])}
+    unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])} | left_out
+    require_any(known, elsewhere)
     require_quantities(known, unknown)
     require_one_each(sources)
     ds, unreadable = with_numbers(ds, known, places)

@@ -62,6 +62,11 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
     return {name: role for name, role in found.items() if name not in bounds}
 
 
+def is_aloft(variable: xr.DataArray, level: xr.DataArray | None) -> bool:
+    """Whether a variable lies along the pressure coordinate of its Dataset."""
+    return level is not None and set(level.dims) <= set(variable.dims)
+
+
 def meaning_of(variable: xr.DataArray, level: xr.DataArray | None, naming: Naming) -> str | None:
     """Quantity that a variable stands for, or None: by what the caller says, exact name, attributes, spelling.
 
@@ -78,8 +83,7 @@ def meaning_of(variable: xr.DataArray, level: xr.DataArray | None, naming: Namin
     spelt = naming.quantity(name)
     if name in naming.rename or name in QUANTITIES:
         return spelt
-    aloft = level is not None and set(level.dims) <= set(variable.dims)
-    return _meaning_by_attrs(variable.attrs, aloft) or spelt
+    return _meaning_by_attrs(variable.attrs, is_aloft(variable, level)) or spelt
 
 
 def _meaning_by_attrs(attrs: Mapping[str, object], aloft: bool) -> str | None:
