@@ -268,3 +268,30 @@ def test_names_that_say_another_height(other):
     assert json.loads(obs.attrs["unknown_variables"]) == {other: 3}
     with pytest.raises(ObservationError, match=f"{other} at"):
         read_observations(points(**{other: ([2.0] * 3, wind)}))
+
+
+HYBRID = "atmosphere_hybrid_sigma_pressure_coordinate"
+
+
+@pytest.mark.parametrize(
+    ("level", "standard_name"), [("lev", HYBRID), ("level", "model_level_number"), ("hybrid", HYBRID), ("lev", "depth")]
+)
+def test_levels_that_are_no_pressures(level, standard_name):
+    temperature = (("time", level), np.full((3, 2), 280.0), {"standard_name": "air_temperature", "units": "K"})
+    attrs = {"standard_name": standard_name, "positive": "down"}
+    ds = xr.Dataset({"t": temperature}, {"time": TIMES, "lat": 50.0, "lon": 5.0, level: (level, [110.0, 120.0], attrs)})
+    for source in (ds, ds.isel({level: 0}), ds.assign(t2m=("time", [280.0] * 3))):
+        with pytest.raises(ObservationError, match=rf"t lies on {level} \({standard_name}\).*'{level}': 'level'"):
+            read_observations(source)
+    assert read_observations(ds, rename={level: "level"})["level"].values.tolist() == [110.0, 120.0] * 3
+    pressure = ((level,), [5e4, 7e4], {"standard_name": "air_pressure", "units": "Pa"})
+    assert read_observations(ds.assign_coords(p=pressure))["level"].values.tolist() == [500.0, 700.0] * 3
+    low = ds.isel({level: 0}).assign(t2m=("time", [280.0] * 3), msl=("time", [1e5] * 3)).drop_vars("t")
+    obs = read_observations(low)
+    assert {T, "mean_sea_level_pressure"} < set(obs.data_vars) and "level" not in obs.coords
+
+
+def test_heights_that_are_called_levels():
+    obs = read_observations(mast().rename(height="lev"))
+    assert "level" not in obs.coords
+    np.testing.assert_array_equal(obs[U10], 2.0)

@@ -17,7 +17,7 @@ from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
 from xappa.observations.cf_roles import error_of, find_coordinates, is_aloft, meaning_of, with_product_names
-from xappa.observations.cf_vertical import at_own_heights, require_any
+from xappa.observations.cf_vertical import at_own_heights, require_any, require_pressures
 from xappa.observations.columns import notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, is_one_form
@@ -59,8 +59,8 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     Raises
     ------
     ObservationError
-        If coordinates are missing or ambiguous, no variable is known, known ones hold times instead of numbers, or a
-        ragged array does not add up.
+        If coordinates are missing or ambiguous, no variable is known, known ones hold times instead of numbers or lie
+        on levels that are no pressures, or a ragged array does not add up.
     UnitsError
         If units are unknown or cannot be converted.
     """
@@ -77,6 +77,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
     meanings = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], level, naming)) is not None}
     low = {name: meaning for name, meaning in meanings.items() if not is_aloft(ds[name], level)}
+    require_pressures(ds, low, places, naming)
     ds, left_out, elsewhere = at_own_heights(ds, low, places, naming)
     sources: dict[str, list[str]] = {}
     for name in candidates:

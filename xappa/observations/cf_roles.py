@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import xarray as xr
 
 from xappa.observations.columns import preferred
-from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, Naming, require_coordinates
+from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, Naming, coordinate_of, require_coordinates
 from xappa.vocabulary import Variable
 
 _HEIGHTS = ("altitude", "surface_altitude", "height_above_mean_sea_level")
@@ -16,6 +16,7 @@ _STATIONS = ("platform_id", "platform_name", "station_wmo_id")
 _WATER = ("precipitation_amount", "lwe_thickness_of_precipitation_amount")
 _EXTREMES = ("maximum", "minimum")
 _TOWARDS = ("oceanographic", "towards", "blowing to", "blows to", "to which")
+_MODEL_LEVELS = ("atmosphere_hybrid", "atmosphere_sigma", "atmosphere_ln_pressure", "atmosphere_sleve", "model_level")
 _HOURS = {"total_precipitation": "1 hour", "total_precipitation_6hr": "6 hour"}
 
 
@@ -32,7 +33,9 @@ def find_coordinates(ds: xr.Dataset, naming: Naming) -> dict[str, str]:
     for name in map(str, ds.variables):
         told = name in naming.rename
         meaning = naming.coordinate(name)
-        meaning = meaning if told else by_attrs.get(name, meaning)
+        if not told:
+            other = meaning == "level" and ds[name].attrs.get("standard_name", "air_pressure") != "air_pressure"
+            meaning = by_attrs.get(name, None if other else meaning)
         if meaning is not None:
             sources.setdefault(meaning, []).append(name)
     for meaning, names in sources.items():
@@ -60,6 +63,14 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
             found[str(name)] = "station"
     bounds = {variable.attrs.get("bounds") for variable in ds.variables.values()}
     return {name: role for name, role in found.items() if name not in bounds}
+
+
+def is_other_level(name: object, attrs: Mapping[str, object]) -> bool:
+    """Whether a variable gives levels that are neither pressures nor heights, whatever it is called."""
+    standard_name = str(attrs.get("standard_name", ""))
+    if standard_name in ("", "air_pressure", "height"):
+        return False
+    return coordinate_of(str(name)) == "level" or standard_name.startswith(_MODEL_LEVELS)
 
 
 def is_aloft(variable: xr.DataArray, level: xr.DataArray | None) -> bool:

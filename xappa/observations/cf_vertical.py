@@ -1,4 +1,4 @@
-"""Where CF variables are in the vertical: near the ground only at their quantity's height.
+"""Where CF variables are in the vertical: near the ground only at their quantity's height, aloft only on pressures.
 
 References
 ----------
@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.cf_roles import error_of
+from xappa.observations.cf_roles import error_of, is_other_level
 from xappa.observations.names import NEEDED, QUANTITIES, Naming, quantity_of
 from xappa.observations.reported import NEAR_GROUND
 from xappa.observations.units import conversions
@@ -41,6 +41,32 @@ def _name_tells(name: str, meaning: str, naming: Naming) -> bool:
 
 def _dims_of_reports(ds: xr.Dataset, places: Mapping[str, str]) -> set[object]:
     return {dim for place in NEEDED for dim in ds[places[place]].dims}
+
+
+def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mapping[str, str], naming: Naming) -> None:
+    """Complain about variables on levels that are no pressures; parameters as in `at_own_heights`.
+
+    Raises
+    ------
+    ObservationError
+        With the levels and their standard names.
+    """
+    dims = _dims_of_reports(ds, places)
+    others = [str(name) for name in ds.variables if name not in naming.rename and is_other_level(name, ds[name].attrs)]
+    wrong = []
+    for name, meaning in meanings.items():
+        vertical = own_height(meaning) is not None or (meaning in QUANTITIES and QUANTITIES[meaning].upper_air)
+        for level in others if vertical else ():
+            along = set(ds[level].dims)
+            if along <= set(ds[name].dims) and not (along <= dims and _name_tells(name, meaning, naming)):
+                wrong.append((name, level, f"{name} lies on {level} ({ds[level].attrs['standard_name']})"))
+    if wrong:
+        name, level, _ = wrong[0]
+        raise ObservationError(
+            f"{'; '.join(text for *_, text in wrong)}. Expected levels of pressure (standard name air_pressure, in hPa "
+            f"or Pa). Interpolate to such levels, give the pressure of each value as a coordinate, or drop {name!r}; "
+            f"if {level!r} is a pressure, say rename={{{level!r}: 'level'}}"
+        )
 
 
 def at_own_heights(
