@@ -87,6 +87,35 @@ class TestLayout:
         with pytest.raises(OptionError, match=r"'t': no such variable; 'temperature': chunks and shards"):
             xappa.to_zarr(found, tmp_path / "b.zarr", encoding={"t": {}, "temperature": {"chunks": (1,)}})
 
+    @pytest.mark.parametrize(
+        ("packing", "missing"),
+        [
+            ({"dtype": "int16"}, -32768), ({"dtype": np.uint16, "add_offset": -300.0}, 65535),
+            ({"dtype": "int16", "_FillValue": -9999}, -9999), ({"dtype": "int16", "missing_value": -9999}, -9999),
+        ],
+    )  # fmt: skip
+    def test_packed_zeros_are_no_missing_values(self, tmp_path, packing, missing) -> None:
+        values = np.linspace(-3, 3, 61)
+        values[7] = np.nan
+        found = xr.Dataset({"u": (("time", "x"), np.tile(values, (2, 1)))}, {"time": np.arange(2).astype("M8[h]")})
+        store = xappa.to_zarr(found, tmp_path / "a.zarr", encoding={"u": {"scale_factor": 0.01} | packing})
+        np.testing.assert_allclose(xr.open_zarr(store)["u"], found["u"], atol=1e-6)
+        assert json.loads((store / "u" / "zarr.json").read_text())["fill_value"] == missing
+        (store / "u" / "c" / "0" / "0").unlink()
+        assert xr.open_zarr(store)["u"].isnull().all(), "what is not written reads as missing"
+
+    @pytest.mark.parametrize(("value", "missing"), [(400.0, {}), (-327.68, {}), (np.nan, {"_FillValue": None})])
+    def test_values_that_do_not_fit_are_not_packed(self, tmp_path, value, missing) -> None:
+        packing = {"u": {"dtype": "int16", "scale_factor": 0.01} | missing}
+        found = xr.Dataset({"u": ("x", [0.0, 327.67, value])})
+        with pytest.raises(OptionError, match=r"1 of 3 values, such as .* int16 holds .*-327.68 to 327.67"):
+            xappa.to_zarr(found, tmp_path / "a.zarr", encoding=packing)
+        with pytest.raises(OptionError, match="instead of _Unsigned"):
+            xappa.to_zarr(found, tmp_path / "a.zarr", encoding={"u": {"_Unsigned": "true"}})
+        wider = {"u": {"dtype": "int32", "scale_factor": 0.01}}
+        store = xappa.to_zarr(found, tmp_path / "a.zarr", encoding=wider, overwrite=True)
+        np.testing.assert_allclose(xr.open_zarr(store)["u"], found["u"])
+
     def test_what_was_computed_from_a_result(self, tiny_model, tmp_path) -> None:
         found = analysis(tiny_model)
         mixed = found[["temperature"]].mean("member").assign(static=found["2m_temperature"].isel(time=0, member=0))

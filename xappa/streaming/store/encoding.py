@@ -70,7 +70,7 @@ def steps_of(ds: xr.Dataset) -> list[Hashable]:
 
 
 def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, Mapping[str, Any]] | None) -> Encoding:
-    """Encodings of a store in Zarr's third format; absent chunks read as missing.
+    """Encodings of a store in Zarr's third format; absent chunks of floats read as missing, packed or not.
 
     Parameters
     ----------
@@ -90,6 +90,7 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
     wrong += [
         f"{name!r}: chunks and shards are set by chunks=" for name, e in own.items() if {"chunks", "shards"} & set(e)
     ]
+    wrong += [f"{name!r}: instead of _Unsigned give an unsigned dtype" for name, e in own.items() if "_Unsigned" in e]
     if wrong:
         raise OptionError(f"encoding= cannot be used: {'; '.join(wrong)}")
     from zarr.codecs import ZstdCodec
@@ -101,12 +102,59 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
         if name in ds.data_vars:
             encoding |= _chunks(variable, sizes, ds)
         if variable.dtype.kind == "f":
-            encoding |= {"fill_value": variable.dtype.type("nan")}
-            encoding |= {"_FillValue": variable.dtype.type("nan") if name in ds.data_vars else None}
+            missing = _missing(variable.dtype, own.get(str(name), {}))
+            encoding |= {"fill_value": missing, "_FillValue": missing if name in ds.data_vars else None}
         if variable.dtype.kind == "M":
             encoding |= _times(variable)
         found[name] = encoding | dict(own.get(str(name), {}))
     return found
+
+
+def _missing(dtype: np.dtype, own: Mapping[str, Any]) -> Any:
+    """What reads as missing: the user's, or NaN; integers have none, and get what is farthest from 0."""
+    for key in ("_FillValue", "missing_value"):
+        if own.get(key) is not None:
+            return own[key]
+    stored = np.dtype(own.get("dtype", dtype))
+    if stored.kind == "i":
+        return int(np.iinfo(stored).min)
+    return int(np.iinfo(stored).max) if stored.kind == "u" else dtype.type("nan")
+
+
+def require_fit(name: Hashable, values: np.ndarray, encoding: Mapping[str, Any]) -> None:
+    """Make sure that integers, into which floats are packed, hold them: they would wrap around, or read as missing.
+
+    Parameters
+    ----------
+    name : str
+        The variable's.
+    values : array
+    encoding : mapping
+        From `encodings`.
+
+    Raises
+    ------
+    OptionError
+        If they do not.
+    """
+    stored = np.dtype(encoding.get("dtype", values.dtype))
+    if values.dtype.kind != "f" or stored.kind not in "iu":
+        return
+    scale, offset, missing = encoding.get("scale_factor", 1), encoding.get("add_offset", 0), encoding["_FillValue"]
+    packed = np.around((values.astype("f8") - offset) / scale)
+    low, high = np.iinfo(stored).min, np.iinfo(stored).max
+    fits = (packed >= low) & (packed <= high)
+    if missing is not None:
+        fits = fits & (packed != missing) | np.isnan(values)
+    if fits.all():
+        return
+    first, last = sorted(end * scale + offset for end in (low, high))
+    raise OptionError(
+        f"encoding={{{name!r}: …}} cannot be used: {np.sum(~fits)} of {values.size} values, such as "
+        f"{values[~fits][0]:.6g}, are not among those that {stored} holds with scale_factor={scale} and "
+        f"add_offset={offset}: {first:.6g} to {last:.6g}, and {missing} before scaling for what is missing. Give "
+        "others, and overwrite=True to replace what was begun."
+    )
 
 
 def _chunks(variable: xr.Variable, sizes: Mapping[Hashable, int], ds: xr.Dataset) -> dict[str, Any]:

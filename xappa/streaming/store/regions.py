@@ -13,7 +13,7 @@ import zarr
 from xarray.conventions import encode_cf_variable
 from zarr.abc.store import Store
 
-from xappa.streaming.store.encoding import Encoding, steps_of
+from xappa.streaming.store.encoding import Encoding, require_fit, steps_of
 from xappa.streaming.store.places import keys_below
 
 Region = dict[Hashable, slice]
@@ -106,9 +106,16 @@ class Writer:
     encoding: Encoding
 
     def __call__(self, region: Region, values: Mapping[Hashable, np.ndarray]) -> int:
-        """Write the variables of a region; returns their bytes."""
+        """Write the variables of a region; returns their bytes.
+
+        Raises
+        ------
+        OptionError
+            If integers do not hold what is packed into them.
+        """
         arrays = open_arrays(self.store, list(values))
         for name, field in values.items():
+            require_fit(name, field, self.encoding[name])
             variable = xr.Variable(self.dims[name], field, self.attrs[name], _cf(self.encoding[name]))
             encoded = encode_cf_variable(variable, name=name)
             arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = encoded.values

@@ -74,7 +74,9 @@ def to_zarr(
         Points of a chunk by dimension, -1 for all; those that are not named keep the default: fields whole, members
         one by one, and as many times as make some 4 MB. Fields of many levels have a chunk a level, in one file.
     encoding : mapping, optional
-        By variable, in xarray's words, such as ``{"2m_temperature": {"dtype": "int16", "scale_factor": 0.01}}``.
+        By variable, in xarray's words, such as ``{"2m_temperature": {"dtype": "int16", "scale_factor": 0.01,
+        "add_offset": 273.15}}``. Of an integer the lowest number (the highest, if unsigned) is for missing values,
+        unless ``_FillValue`` says otherwise.
     overwrite : bool, default False
         Replace what is there, even where it could be continued.
     progress : bool, optional
@@ -93,7 +95,7 @@ def to_zarr(
         If there is another store, which is not replaced unasked; if another process writes it; if it cannot be written,
         or there is no room for it. What was written is continued by the next call.
     OptionError
-        If `chunks` cannot be honoured, or an encoding not be used.
+        If `chunks` cannot be honoured, or an encoding not be used, such as an integer that does not hold the values.
 
     Examples
     --------
