@@ -7,8 +7,10 @@ import os
 import signal
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import xappa
 from tests.stores import analysis, contents, start, until
@@ -40,6 +42,29 @@ class TestRefused:
         with pytest.raises(StoreError, match="exists; pass overwrite=True"):
             xappa.to_zarr(analysis(tiny_model), tmp_path / "a")
         assert (tmp_path / "a" / "thesis.txt").exists()
+
+    @pytest.mark.parametrize("place", ["{}/a.zarr", "memory://refused/a.zarr", zarr.storage.MemoryStore])
+    def test_what_the_result_is_read_from(self, tmp_path, place) -> None:
+        pytest.importorskip("fsspec", reason="fsspec is not installed: pip install fsspec")
+        store = place.format(tmp_path) if isinstance(place, str) else place()
+        first = xr.Dataset({"u": ("x", np.arange(3.0))})
+        xappa.to_zarr(first, store)
+        lazy = xr.open_zarr(store)
+        for result in (lazy + 1, lazy.map_blocks(lambda ds: ds + 1), lazy.assign(v=(lazy["u"] + 1).persist())):
+            with pytest.raises(StoreError, match="cannot be replaced: .* read from it"):
+                xappa.to_zarr(result, store, overwrite=True)
+        xr.testing.assert_equal(xr.open_zarr(store).compute(), first)
+        for result in (lazy.compute() + 1, xr.open_zarr(store, chunks=None).isel(x=[2, 1])):
+            expected = result.copy().compute()
+            xappa.to_zarr(result, store, overwrite=True)
+            xr.testing.assert_equal(xr.open_zarr(store).compute(), expected)
+
+    def test_what_a_background_is_read_from(self, tiny_model, tmp_path) -> None:
+        store = xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18"), tmp_path / "a.zarr")
+        (tmp_path / "link").symlink_to(store)
+        next_one = analysis(tiny_model, last="2001-03-13T18", seed=1, background=xr.open_zarr(store))
+        with pytest.raises(StoreError, match="cannot be replaced"):
+            xappa.to_zarr(next_one, tmp_path / "link", overwrite=True)
 
     def test_two_processes(self, tiny_model, tmp_path) -> None:
         store = tmp_path / "a.zarr"

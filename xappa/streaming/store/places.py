@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore
+from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from xappa.errors import MissingDependency, StoreError
 from xappa.streaming.store.files import Local, Remote
@@ -75,6 +75,18 @@ class Place:
             return None
         there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
         return float(shutil.disk_usage(there).free)
+
+    def holds(self, source: StorePath) -> bool:
+        """Whether something is in this store, however it was opened."""
+        there, path = source.store, source.path
+        root = there.root if isinstance(there, LocalStore) else there.path if isinstance(there, FsspecStore) else ""
+        if self.folder is not None:
+            on_disk = isinstance(there, LocalStore) or "file" in _protocols(there)
+            return on_disk and Path(root, path).resolve().is_relative_to(self.folder.resolve())
+        if isinstance(there, FsspecStore) and isinstance(self.store, FsspecStore):
+            inside = f"{root}/{path}".startswith(f"{self.store.path.rstrip('/')}/")
+            return inside and not _protocols(there).isdisjoint(_protocols(self.store))
+        return str(there) == str(self.store)
 
     def remove(self) -> None:
         """Remove the store and what is beside it, but for what tells that it is being written."""
@@ -152,6 +164,12 @@ def _remote(address: str, options: dict[str, Any]) -> Place:
             "and s3fs, gcsfs or adlfs; or give a store of obstore: zarr.storage.ObjectStore(...)"
         ) from error
     return Place(address, store, Remote(address + BESIDE, tuple(options.items())))
+
+
+def _protocols(store: Store) -> set[str]:
+    """Names of the file system of a store behind fsspec."""
+    found = store.fs.protocol if isinstance(store, FsspecStore) else ()
+    return {found} if isinstance(found, str) else set(found)
 
 
 def read_key(store: Store, key: str) -> bytes | None:

@@ -28,6 +28,7 @@ from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
 from xappa.streaming.store.kept import forget, keeping
 from xappa.streaming.store.places import Place, place_of, read_key, renew, write_key
 from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
+from xappa.streaming.store.sources import sources
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -78,7 +79,8 @@ def to_zarr(
         "add_offset": 273.15}}``. Of an integer the lowest number (the highest, if unsigned) is for missing values,
         unless ``_FillValue`` says otherwise.
     overwrite : bool, default False
-        Replace what is there, even where it could be continued.
+        Replace what is there, even where it could be continued. It is removed first, and refused where the result is
+        still to be read from it.
     progress : bool, optional
         Show a bar with the time left. Default: the option ``progress``.
     storage_options : mapping, optional
@@ -92,8 +94,8 @@ def to_zarr(
     Raises
     ------
     StoreError
-        If there is another store, which is not replaced unasked; if another process writes it; if it cannot be written,
-        or there is no room for it. What was written is continued by the next call.
+        If there is another store, which is not replaced unasked, or is what the result is read from; if another process
+        writes it; if it cannot be written, or there is no room for it. What was written is continued by the next call.
     OptionError
         If `chunks` cannot be honoured, or an encoding not be used, such as an integer that does not hold the values.
 
@@ -133,6 +135,7 @@ def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
             f"{job.place.name} exists; pass overwrite=True to replace it, or choose another name.{_difference(job)}"
         )
     if overwrite and state != "none":
+        _require_apart(job)
         job.place.remove()
         state = "none"
     if state == "complete":
@@ -174,6 +177,15 @@ def _difference(job: _Job) -> str:
     listed = "; ".join(f"{k.removeprefix('xappa_')}: {there.get(k)} there, {job.ds.attrs[k]} here" for k in names)
     mend = " An interrupted run is continued with the same seed." if "xappa_seed" in names else ""
     return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{mend}"
+
+
+def _require_apart(job: _Job) -> None:
+    """A store that is removed cannot be read; what is missing in it would be written as missing."""
+    if any(job.place.holds(source) for source in sources(job.ds)):
+        raise StoreError(
+            f"{job.place.name} cannot be replaced: what is to be written is still to be read from it. Choose another "
+            "name, or load it into memory first, with .load()."
+        )
 
 
 def _begin(job: _Job) -> None:
