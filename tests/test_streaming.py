@@ -240,6 +240,19 @@ class TestWork:
         chained = cost(lambda v: v.isel(time=-1), segments="chain")
         assert chained > last
 
+    @pytest.mark.parametrize("choice", [{"member": [1]}, {"time": [0]}, {"member": 2, "time": slice(-3, None)}])
+    def test_writing_samples_what_is_written_and_no_more(self, tiny_model, calls, tmp_path, choice) -> None:
+        """Not for the diagnostics either."""
+        found = analysis(tiny_model, "2001-03-20T18", chunks={"member": 1})[["2m_temperature"]].isel(choice)
+        found.compute()
+        expected = dict(calls)
+        sampling._CACHE.clear()
+        store = xappa.to_zarr(found, tmp_path / "a.zarr")
+        assert calls == {name: 2 * count for name, count in expected.items()}
+        learned = xr.open_zarr(store, group="diagnostics")
+        np.testing.assert_array_equal(learned["member"], np.atleast_1d(found["member"]))
+        assert np.isfinite(learned["seconds"]).all()
+
     def test_chunks_do_not_change_bits(self, tiny_model) -> None:
         one, four = (analysis(tiny_model, "2001-03-16T18", chunks=n).compute() for n in (1, 4))
         xr.testing.assert_identical(one, four.assign_attrs(one.attrs))
@@ -270,6 +283,49 @@ class TestWork:
         options |= {"segments": SHORT, "chunks": 2}
         part = gaps.appa.assimilate(reports(), **options)["2m_temperature"]
         np.testing.assert_array_equal(part, whole.isel(time=[0, 7, 15]))
+
+
+class TestDiagnostics:
+    """Of which run they are."""
+
+    def test_of_a_selection(self, tiny_model, calls) -> None:
+        found = analysis(tiny_model, chunks={"member": 1})
+        every = xappa.diagnostics(found).compute()
+        done = calls["denoised"]
+        sampling._CACHE.clear()
+        some = xappa.diagnostics(found.isel(member=[2, 0])).compute()
+        assert calls["denoised"] == done * 5 / 3
+        xr.testing.assert_allclose(some.drop_vars("seconds"), every.drop_vars("seconds").isel(member=[0, 2]))
+        mean = xappa.diagnostics(found.mean("member", keep_attrs=True))
+        assert mean["member"].values.tolist() == [0, 1, 2]
+
+    @pytest.mark.parametrize("in_memory", [False, True])
+    def test_runs_that_were_put_together_have_none(self, tiny_model, tmp_path, caplog, in_memory) -> None:
+        def run(**options) -> xr.Dataset:
+            found = analysis(tiny_model, **options)[["2m_temperature"]].isel(time=slice(-1, None))
+            return found.compute() if in_memory else found
+
+        later = {"obs": reports().assign(time=TIMES[0] + pd.Timedelta("1D"))}
+        together = {
+            "the members 1,": xr.concat([run(members=[k]) for k in (0, 1)], "member"),
+            "times from before": xr.concat(
+                [analysis(tiny_model)[["2m_temperature"]], run(last="2001-03-14T18", **later)], "time"
+            ),
+        }
+        if not in_memory:
+            together["fields that other runs sampled"] = xr.concat([run(seed=k) for k in (0, 1)], "member")
+        for k, (reason, found) in enumerate(together.items()):
+            with pytest.raises(xappa.errors.DatasetError, match=f"{reason}.* call xappa.diagnostics on its result"):
+                xappa.diagnostics(found)
+            store = xappa.to_zarr(found, tmp_path / f"{k}.zarr")
+            assert f"{k}.zarr holds no diagnostics" in caplog.text
+            assert not (store / "diagnostics").exists()
+            xr.testing.assert_equal(xr.open_zarr(store).compute(), found.compute())
+
+    def test_means_are_of_their_run(self, tiny_model) -> None:
+        found = analysis(tiny_model, "2001-03-14T18").isel(time=slice(1, None))
+        days = found.resample(time="D").mean(keep_attrs=True)
+        assert xappa.diagnostics(days)["member"].values.tolist() == [0, 1, 2]
 
 
 PROGRAM = """

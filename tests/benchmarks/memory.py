@@ -46,7 +46,7 @@ def measure(memory: str, out: Path) -> None:
     division = divide(model, plan, MEMBERS)
     before = _resident() - model.nbytes
     begin = time.process_time()
-    sampled = dask.compute(run_of(result).sampled[0][1])[0]
+    sampled = dask.compute(run_of(result).sampled[0][1][0])[0]
     np.save(out, sampled.latents)
     seconds = time.process_time() - begin
     peak = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

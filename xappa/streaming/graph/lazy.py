@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -33,6 +33,8 @@ MEMBERS_AT_ONCE = 8
 """Members that share the evaluations of the networks, unless the user says otherwise."""
 TIMES_AT_ONCE = 1
 """Times of a chunk, unless the user says otherwise."""
+SAMPLING = "xappa-sample-"
+"""How the keys of sampling tasks begin."""
 
 Readings = Callable[[Segment], Delayed]
 """Segment of the plan's times -> (stencil of its reports, places of correlated ones, …), made where it is needed."""
@@ -48,27 +50,42 @@ class Run:
         The same for the same plan and members, in any process.
     fields : dask array (member, time, channel, latitude, longitude)
         Physical units, on the model's grid, at the times that were asked for.
-    sampled : tuple of (members, Delayed)
-        What the run learned of itself (a `Sampled`), a batch of members each; with latents where there is one segment.
+    sampled : tuple of (members, tuple of Delayed)
+        Sampling tasks, which give a `Sampled`: of a batch of members each, one a segment.
     evaluations : int
         Calls of the denoiser a member.
     variables : tuple of str
         Observed quantities.
     parts : tuple of (Plan, Delayed or None)
         Plans of the segments, and their readings where these are made on demand.
+    times : array of datetime64, (time,)
+        Of the fields.
     """
 
     token: str
     fields: da.Array
-    sampled: tuple[tuple[tuple[int, ...], Delayed], ...]
+    sampled: tuple[tuple[tuple[int, ...], tuple[Delayed, ...]], ...]
     evaluations: int
     variables: tuple[str, ...] = ()
     parts: tuple[tuple[Plan, Delayed | None], ...] = ()
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0, "M8[s]"))
 
     @property
     def members(self) -> tuple[int, ...]:
         """Member numbers."""
         return tuple(member for batch, _ in self.sampled for member in batch)
+
+    def learned(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
+        """What the run learned of itself (a `Sampled`), a batch of members each; with latents where it is one segment.
+
+        Parameters
+        ----------
+        only : container of str, optional
+            Keys of the sampling tasks that are heard; default all. Batches without any are left out.
+        """
+        heard = [(batch, [t for t in tasks if only is None or t.key in only]) for batch, tasks in self.sampled]
+        joining = len(self.parts) > 1 or any(reading is not None for _, reading in self.parts)
+        return [(batch, _learned(tasks, self.variables) if joining else tasks[0]) for batch, tasks in heard if tasks]
 
 
 def build(
@@ -128,12 +145,9 @@ def build(
     latents = slices(name, rows, places, [len(part) for part in parts], sampled, shape)
     fields = _decoded(plan, members, chosen, per_chunk, latents, spec)
     observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
-    joining = len(segments) > 1 or readings is not None
-    known = tuple(
-        (own, _learned(tasks, observed) if joining else tasks[0]) for own, tasks in zip(batches, sampled, strict=True)
-    )
     token = dask.base.tokenize(keys, members, chosen, plan.decoding())
-    return Run(token, fields, known, plan.evaluations(spec.window), observed, tuple(plans))
+    by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
+    return Run(token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen])
 
 
 def _latent_shape(plan: Plan) -> tuple[int, int, int]:
@@ -171,7 +185,7 @@ def _sampling(
             token = dask.base.tokenize(previous, batch)
             tasks.append(
                 _layer(
-                    f"xappa-sample-{token}", _sample, part, batch, token, progress, evaluations,
+                    f"{SAMPLING}{token}", _sample, part, batch, token, progress, evaluations,
                     List(*(TaskRef(state.key) for state in given)), None if reading is None else TaskRef(reading.key),
                     needs=[*given, *([] if reading is None else [reading])], kind=Shared,
                 )

@@ -12,6 +12,7 @@ from dask._task_spec import Task
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from xappa.streaming.cache import Cache
+from xappa.streaming.graph.lazy import SAMPLING
 from xappa.streaming.graph.shared import Shared
 from xappa.streaming.store.files import SUFFIX, Local, Remote, packed, unpacked
 from xappa.streaming.store.places import Inside
@@ -19,9 +20,6 @@ from xappa.streaming.store.places import Inside
 if TYPE_CHECKING:
     from xappa.streaming.plan import Plan
     from xappa.streaming.sampling import Sampled
-
-SAMPLING = "xappa-sample-"
-"""How the keys of sampling tasks begin."""
 
 Files = Local | Remote | Inside
 

@@ -21,10 +21,11 @@ import xarray as xr
 import zarr
 
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.streaming.graph.diagnostics import diagnostics
+from xappa.streaming.graph.diagnostics import learned
 from xappa.streaming.graph.workers import connected, current_client, require_workers
 from xappa.streaming.progress import counting, shown
 from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
+from xappa.streaming.store.files import SUFFIX
 from xappa.streaming.store.kept import forget, keeping
 from xappa.streaming.store.places import Place, place_of, read_key, renew, write_key
 from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
@@ -63,6 +64,10 @@ def to_zarr(
     yet reads as missing. If the process ends, for whatever reason, the same call goes on where it was: latents that
     were sampled are kept beside the store until it is complete, and the finished store has the same bits as one that
     was never interrupted.
+
+    The diagnostics are those of the members and segments of time that were sampled for it; of fields in memory, which
+    need no sampling, those of their members over all times. What is put together from several runs has none, which is
+    logged.
 
     Parameters
     ----------
@@ -281,12 +286,14 @@ def _finish(job: _Job) -> None:
     store = job.place.store
     if "xappa_run" in job.ds.attrs:
         try:
-            learned = diagnostics(job.ds)
-        except DatasetError as error:  # of another session
+            # What the fields were computed from is beside the store; nothing else is sampled.
+            sampled = {name.removesuffix(SUFFIX) for name in job.place.beside.names()}
+            found = learned(job.ds, sampled)
+        except DatasetError as error:  # of another session, or of several runs
             LOG.warning("%s holds no diagnostics: %s", job.place.name, error)
         else:
-            learned = keeping(learned, job.place.beside).compute()
-            learned.to_zarr(store, group="diagnostics", mode="w", zarr_format=3, consolidated=False)
+            found = keeping(found, job.place.beside).compute()
+            found.to_zarr(store, group="diagnostics", mode="w", zarr_format=3, consolidated=False)
     with warnings.catch_warnings():
         # Readers that do not know consolidated metadata pass over them.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
