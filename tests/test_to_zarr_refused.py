@@ -14,7 +14,7 @@ import zarr
 
 import xappa
 from tests.stores import analysis, contents, start, until
-from xappa.errors import DatasetError, StoreError
+from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming import sampling
 from xappa.streaming.store import places as stores
 from xappa.streaming.store.regions import Writer
@@ -65,6 +65,37 @@ class TestRefused:
         next_one = analysis(tiny_model, last="2001-03-13T18", seed=1, background=xr.open_zarr(store))
         with pytest.raises(StoreError, match="cannot be replaced"):
             xappa.to_zarr(next_one, tmp_path / "link", overwrite=True)
+
+    @pytest.mark.parametrize(
+        ("change", "options", "error", "message"),
+        [
+            (lambda ds: ds["u"], {}, DatasetError, r"Found a DataArray; expected a Dataset.* analysis\[\['u'\]\]"),
+            (lambda ds: ds.to_array().values, {}, DatasetError, "Found ndarray; expected a Dataset"),
+            (lambda ds: ds.isel(time=slice(0, 0)), {}, DatasetError, "nothing to write: 'time' has no points"),
+            (lambda ds: ds.assign_attrs(a={1}), {}, DatasetError, "cannot be stored: .*set"),
+            (None, {"store": None}, StoreError, "store=None: expected a folder"),
+            (None, {"store": 5}, StoreError, "store=5: expected"),
+            (None, {"store": {}}, StoreError, "expected a folder"),
+            (None, {"store": b"x"}, StoreError, "expected a folder"),
+            (None, {"store": ""}, StoreError, "expected a folder"),
+            (None, {"chunks": 4}, OptionError, "chunks=4 cannot be honoured: expected .* by dimension"),
+            (None, {"chunks": "auto"}, OptionError, "chunks='auto' cannot be honoured"),
+            (None, {"encoding": {"u": {"foo": 1}}}, OptionError, "cannot be used: .*foo"),
+            (None, {"encoding": {"u": {"dtype": "nope"}}}, OptionError, "'u': 'nope' is no dtype"),
+            (None, {"encoding": {"u": {"dtype": "int8", "_FillValue": 1000}}}, OptionError, "cannot be used: .*1000"),
+            (None, {"encoding": {"u": "int16"}}, OptionError, "expected one mapping a variable"),
+            (None, {"encoding": "int16"}, OptionError, "expected one mapping a variable"),
+        ],
+    )
+    def test_wrong_arguments_begin_nothing(self, tmp_path, change, options, error, message) -> None:
+        ds = xr.Dataset({"u": ("time", np.arange(3.0))}, {"time": np.arange(3).astype("M8[h]")})
+        kept = xappa.to_zarr(ds, tmp_path / "a.zarr")
+        for store in ("a.zarr", "b.zarr"):
+            arguments = {"store": tmp_path / store, "overwrite": True} | options
+            with pytest.raises(error, match=message):
+                xappa.to_zarr(change(ds) if change else ds, **arguments)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+        xr.testing.assert_equal(xr.open_zarr(kept).compute(), ds)
 
     def test_two_processes(self, tiny_model, tmp_path) -> None:
         store = tmp_path / "a.zarr"

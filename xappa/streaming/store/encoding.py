@@ -36,6 +36,10 @@ def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hash
     OptionError
         If they cannot be honoured: all reasons.
     """
+    if chunks is not None and not isinstance(chunks, Mapping):
+        raise OptionError(
+            f"chunks={chunks!r} cannot be honoured: expected numbers of points by dimension, such as {{'time': 4}}"
+        )
     asked = dict(chunks or {})
     wrong = [f"{name!r} is no dimension" for name in asked if name not in ds.dims]
     wrong += [
@@ -85,12 +89,18 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
     OptionError
         If one is for a variable that there is not, or sets what `layout` decides.
     """
-    own = own or {}
+    own = {} if own is None else own
+    if not isinstance(own, Mapping) or not all(isinstance(e, Mapping) for e in own.values()):
+        raise OptionError(
+            f"encoding={own!r} cannot be used: expected one mapping a variable, such as "
+            '{"2m_temperature": {"dtype": "int16", "scale_factor": 0.01, "add_offset": 273.15}}'
+        )
     wrong = [f"{name!r}: no such variable" for name in own if name not in ds.variables]
     wrong += [
         f"{name!r}: chunks and shards are set by chunks=" for name, e in own.items() if {"chunks", "shards"} & set(e)
     ]
     wrong += [f"{name!r}: instead of _Unsigned give an unsigned dtype" for name, e in own.items() if "_Unsigned" in e]
+    wrong += [f"{name!r}: {e['dtype']!r} is no dtype" for name, e in own.items() if not _is_dtype(e.get("dtype", "f4"))]
     if wrong:
         raise OptionError(f"encoding= cannot be used: {'; '.join(wrong)}")
     from zarr.codecs import ZstdCodec
@@ -108,6 +118,14 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
             encoding |= _times(variable)
         found[name] = encoding | dict(own.get(str(name), {}))
     return found
+
+
+def _is_dtype(name: Any) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
 
 
 def _missing(dtype: np.dtype, own: Mapping[str, Any]) -> Any:

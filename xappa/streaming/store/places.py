@@ -142,6 +142,8 @@ def place_of(store: str | os.PathLike[str] | Store, options: dict[str, Any] | No
 
     Raises
     ------
+    StoreError
+        If it is something else.
     MissingDependency
         If fsspec, or what it needs for an address, is not installed.
     """
@@ -149,7 +151,9 @@ def place_of(store: str | os.PathLike[str] | Store, options: dict[str, Any] | No
         store = store.root
     if isinstance(store, Store):
         return Place(str(store), store, Inside(store))
-    text = os.fspath(store)
+    if not isinstance(store, str | os.PathLike) or not str(store):
+        raise StoreError(f"store={store!r}: expected a folder, an address such as 's3://bucket/a.zarr' or a zarr Store")
+    text = str(os.fspath(store))
     if "://" in text and not text.startswith("file://"):
         return _remote(text.rstrip("/"), options or {})
     folder = Path(text.removeprefix("file://")).expanduser().absolute()

@@ -98,6 +98,8 @@ def to_zarr(
 
     Raises
     ------
+    DatasetError
+        If `result` is no Dataset, has a dimension without points, or something that Zarr cannot store.
     StoreError
         If there is another store, which is not replaced unasked, or is what the result is read from; if another process
         writes it; if it cannot be written, or there is no room for it. What was written is continued by the next call.
@@ -108,6 +110,7 @@ def to_zarr(
     --------
     >>> xappa.to_zarr(analysis, "analysis.zarr")  # doctest: +SKIP
     """
+    _require_fields(result)
     sizes = layout(result, chunks)
     how = encodings(result, sizes, encoding)
     _require_memory(result, sizes)
@@ -116,6 +119,7 @@ def to_zarr(
     bare.attrs = {key: value for key, value in bare.attrs.items() if key not in (OWNER, UNFINISHED)}
     owner = dask.base.tokenize(bare, sorted(map(str, sizes.items())), repr(encoding))
     place = place_of(store, dict(storage_options or {}))
+    _require_storable(bare, how, encoding)
     with place.held():
         try:
             _write(_Job(bare, place, Grid(bare, sizes), how, owner), overwrite, progress)
@@ -196,17 +200,19 @@ def _require_apart(job: _Job) -> None:
 def _begin(job: _Job) -> None:
     """Coordinates, and variables without a chunk."""
     job.place.beside.write(BEGUN, job.owner.encode())
+    _write_empty(job.ds.assign_attrs({OWNER: job.owner, UNFINISHED: "begun"}), job.place.store, job.encoding)
+    _set_attrs(job.place, {UNFINISHED: "regions are still to come"})
+
+
+def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
     empty = {
         name: (v.dims, da.zeros(v.shape, chunks=-1, dtype=v.dtype, name=f"xappa-empty-{name}"), v.attrs)
-        for name, v in job.ds.data_vars.items()
+        for name, v in ds.data_vars.items()
     }
-    template = xr.Dataset(empty, {name: v.variable.load() for name, v in job.ds.coords.items()}, job.ds.attrs)
-    template.attrs |= {OWNER: job.owner, UNFINISHED: "begun"}
+    template = xr.Dataset(empty, {name: v.variable.load() for name, v in ds.coords.items()}, ds.attrs)
     template.to_zarr(
-        job.place.store, mode="w", compute=False, zarr_format=3, consolidated=False, encoding=job.encoding,
-        safe_chunks=False,
-    )  # fmt: skip
-    _set_attrs(job.place, {UNFINISHED: "regions are still to come"})
+        store, mode="w", compute=False, zarr_format=3, consolidated=False, encoding=encoding, safe_chunks=False
+    )
 
 
 def _stream(job: _Job, progress: bool | None) -> None:
@@ -312,6 +318,31 @@ def _set_attrs(place: Place, attrs: Mapping[str, str | None]) -> None:
 
 def _key(region: Region) -> tuple[tuple[Hashable, int], ...]:
     return tuple((dim, part.start) for dim, part in region.items())
+
+
+def _require_fields(result: xr.Dataset) -> None:
+    if isinstance(result, xr.DataArray):
+        raise DatasetError(
+            f"Found a DataArray; expected a Dataset, which has the attributes of the run as well: "
+            f"analysis[[{result.name or '2m_temperature'!r}]]"
+        )
+    if not isinstance(result, xr.Dataset):
+        raise DatasetError(f"Found {type(result).__name__}; expected a Dataset, such as ds.appa.assimilate returns")
+    if empty := [str(name) for name, size in result.sizes.items() if size == 0]:
+        raise DatasetError(
+            f"There is nothing to write: {', '.join(map(repr, empty))} has no points; expected one or more of each "
+            "dimension. Look at what was selected."
+        )
+
+
+def _require_storable(ds: xr.Dataset, how: Encoding, own: Mapping[str, Mapping[str, Any]] | None) -> None:
+    """What cannot be stored is found in memory, before anything is begun, or replaced."""
+    try:
+        _write_empty(ds, zarr.storage.MemoryStore(), how)
+    except (TypeError, ValueError, OverflowError, NotImplementedError) as error:
+        if not own:
+            raise DatasetError(f"This Dataset cannot be stored: {error}. Leave that out, or change it.") from error
+        raise OptionError(f"encoding={own!r} cannot be used: {error}") from error
 
 
 def _region_bytes(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> float:
