@@ -106,6 +106,8 @@ def test_counts_are_lazy_and_right(assimilate, read, reports) -> None:
     learned = xappa.diagnostics(lazy)
     assert not chunks
     assert "xappa_reports" not in lazy.attrs
+    with pytest.raises(ObservationError, match=r"xappa\.diagnostics\(analysis\)\[\"reports\"\] has the counts"):
+        lazy.appa.summary()
     counts, expected = learned["reports"].compute(), xappa.diagnostics(assimilate(reports))["reports"]
     for name in reports.data_vars:
         for status in ("good", "out_of_range"):

@@ -646,7 +646,8 @@ class AppaAccessor:
     def summary(self) -> pd.DataFrame:
         """How many reports there are, by variable and by what became of them.
 
-        On observations (from `xappa.read_observations`, `xappa.quality_control`, …) and on an analysis alike.
+        On observations (from `xappa.read_observations`, `xappa.quality_control`, …) and on an analysis alike, but for
+        an analysis of reports that Dask reads, whose counts are in `xappa.diagnostics`.
 
         Returns
         -------
@@ -656,7 +657,7 @@ class AppaAccessor:
         Raises
         ------
         xappa.errors.ObservationError
-            If this Dataset is neither.
+            If this Dataset is neither, or an analysis of reports that Dask reads.
 
         Examples
         --------

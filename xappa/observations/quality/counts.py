@@ -49,7 +49,8 @@ def summary(ds: xr.Dataset) -> pd.DataFrame:
     Parameters
     ----------
     ds : Dataset
-        Observations as `read_observations` returns them (computed here, where lazy), or an analysis.
+        Observations as `read_observations` returns them (computed here, where lazy), or an analysis. That of reports
+        that Dask reads knows no counts: `xappa.diagnostics` has them.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def summary(ds: xr.Dataset) -> pd.DataFrame:
     Raises
     ------
     ObservationError
-        If `ds` is neither.
+        If `ds` is neither, or an analysis of reports that Dask reads.
 
     Examples
     --------
@@ -72,6 +73,11 @@ def summary(ds: xr.Dataset) -> pd.DataFrame:
     if "obs" in ds.dims:
         table = flag_counts(ds)
         return table.loc[:, (table > 0).any() | (table.columns == "good")]
+    if "xappa_observations" in ds.attrs and COUNTS not in ds.attrs:
+        raise ObservationError(
+            "Found an analysis whose reports Dask reads, so that they are counted only as it is computed; "
+            'xappa.diagnostics(analysis)["reports"] has the counts'
+        )
     if COUNTS not in ds.attrs:
         raise ObservationError(
             f"Found a Dataset with the dimensions ({', '.join(map(str, ds.dims))}) and no attribute {COUNTS!r}; "
