@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,12 +115,7 @@ def verify(
     """
     layout = recognise(ds)
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
-    others = {
-        name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
-        for name, other in (baselines or {}).items()
-    }
-    if "analysis" in others:
-        raise OptionError("Found a baseline called 'analysis', which is the Dataset itself; give it another name.")
+    others = _baselines(baselines)
     fields = reference if isinstance(reference, xr.Dataset) and "obs" not in reference.dims else None
     chosen = _metrics(metrics, ds.sizes.get(layout.member, 1), fields is None)
     if fields is None:
@@ -135,6 +130,23 @@ def verify(
     for name in pairs:
         result[name] = _in_own_units(result[name], layout.notation[layout.spelling(name)], name)
     return _spelt(result if others else result.isel(source=0, drop=True), layout)
+
+
+def _baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dict[str, xr.Dataset]:
+    """The others by their names, as Datasets."""
+    given = {} if baselines is None else baselines
+    if not isinstance(given, Mapping) or isinstance(given, xr.Dataset):
+        raise OptionError(
+            f"baselines is a {type(given).__name__}; expected Datasets by name: baselines={{'name': ...}}"
+        )
+    if "analysis" in given:
+        raise OptionError("Found a baseline called 'analysis', which is the Dataset itself; give it another name.")
+    if wrong := [name for name, other in given.items() if not isinstance(other, xr.Dataset | xr.DataArray)]:
+        raise OptionError(f"Baselines that are no Dataset: {', '.join(map(repr, wrong))}; expected fields or values")
+    return {
+        name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
+        for name, other in given.items()
+    }
 
 
 def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
@@ -184,7 +196,7 @@ def _metrics(metrics: Sequence[str] | None, members: int, reports: bool) -> tupl
     missing |= {name: "reports as reference" for name in OF_REPORTS if not reports}
     if metrics is None:
         return tuple(name for name in METRICS if name not in missing)
-    asked = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    asked = tuple(metrics) if isinstance(metrics, Iterable) and not isinstance(metrics, str) else (metrics,)
     for name in asked:
         choose("metric", name, METRICS)
     wrong = [f"{name!r} needs {missing[name]}" for name in asked if name in missing]
