@@ -95,6 +95,17 @@ class TestFunctions:
         np.testing.assert_allclose(found[1:], [series[1] - series[0], series[4] - series[3]], rtol=1e-5)
         assert np.isnan(found[0])
 
+    def test_the_times_are_those_of_the_coordinate(self, trajectory: np.ndarray) -> None:
+        series = trajectory[:, 0, 6, 2]
+        for function, expected in (
+            (lambda s: s["2m_temperature"].isel(time=slice(None, None, -1)), series[[0, 1, 4]]),
+            (lambda s: s["2m_temperature"].sortby("time", ascending=False), series[[0, 1, 4]]),
+            (lambda s: s["2m_temperature"].isel(time=[4, 1, 3]), [np.nan, series[1], series[4]]),
+        ):
+            rows, _ = choose_operator(function)(reports(15, 30, [0.0, 6.0, 24.0], observed=0.0), SPEC, TIMES)
+            found = rows.at(rows.frames).apply(trajectory[rows.frames])
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
     def test_composition(self, trajectory: np.ndarray) -> None:
         def components(state: xr.Dataset) -> xr.Dataset:
             return xr.Dataset({"a": state[U], "b": state[V]})

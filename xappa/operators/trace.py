@@ -160,6 +160,11 @@ def _require_shape(field: xr.DataArray, key: str, state: State, times: Array, na
         raise OperatorError(
             f"{name} returned {shape} without the times that they are for; keep the coordinate {axes[0]!r}"
         )
+    if known is not None and known.dtype.kind != "M":
+        raise OperatorError(
+            f"{name} returned {shape} with the coordinate {axes[0]!r} of {known.dtype}; expected the times that the "
+            "fields are for (datetime64): keep those of the state, or drop the coordinate"
+        )
 
 
 def _require_gradient(field: xr.DataArray, key: str, name: str) -> None:

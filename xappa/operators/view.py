@@ -187,11 +187,18 @@ def placed(field: xr.DataArray, state: State, times: Array, derived: StateSpec, 
     order = [time, *([axis] if axis else []), latitude, longitude]
     tensor = field.transpose(*order).data.tensor
     tensor = tensor if axis else tensor[:, None]
-    if tensor.shape[0] == len(times):
+    if time not in field.coords or np.array_equal(field[time].values, times):
         return tensor
-    position = np.searchsorted(field[time].values, times)
-    position = np.clip(position, 0, max(tensor.shape[0] - 1, 0))
-    there = torch.as_tensor(field[time].values[position] == times, device=tensor.device)
+    return _at_times(tensor, field[time].values, times)
+
+
+def _at_times(tensor: Tensor, own: Array, times: Array) -> Tensor:
+    """What a tensor over the times `own`, in any order, has at `times`; NaN where it has nothing."""
+    if not len(own):
+        return tensor.new_full((len(times), *tensor.shape[1:]), torch.nan)
+    order = np.argsort(own, kind="stable")
+    position = order[np.minimum(np.searchsorted(own, times, sorter=order), len(own) - 1)]
+    there = torch.as_tensor(own[position] == times, device=tensor.device)
     whole = tensor[torch.as_tensor(position, device=tensor.device)]
     return torch.where(there[:, None, None, None], whole, torch.full_like(whole, torch.nan))
 
