@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,41 @@ class TestFunctions:
         series = trajectory[:, 0, 6, 2]
         np.testing.assert_allclose(found[1:], [series[1] - series[0], series[4] - series[3]], rtol=1e-5)
         assert np.isnan(found[0])
+
+    @pytest.mark.parametrize(
+        ("function", "expected"),
+        [
+            (lambda u: u - u.shift(time=2).fillna(u), lambda x: [0, 0, x[2] - x[0], x[3] - x[1], x[4] - x[2]]),
+            (lambda u: u - u.shift(time=4).fillna(1.0), lambda x: [*(x[:4] - 1), x[4] - x[0]]),
+            (lambda u: u + u.shift(time=2, fill_value=3.0), lambda x: [*(x[:2] + 3), *(x[2:] + x[:3])]),
+            (lambda u: u - u.shift(time=-2).fillna(u), lambda x: [*(x[:3] - x[2:]), 0, 0]),
+            (lambda u: u.assign_coords(time=u.time + np.timedelta64(6, "h")), lambda x: [np.nan, *x[:4]]),
+            (lambda u: u.assign_coords(time=u.time - np.timedelta64(6, "h")), lambda x: [*x[1:], np.nan]),
+            (lambda u: u.shift(time=2), lambda x: [np.nan, np.nan, *x[:3]]),
+            (lambda u: u.rolling(time=3).mean(), lambda x: [np.nan, np.nan, *((x[:3] + x[1:4] + x[2:]) / 3)]),
+        ],
+    )
+    def test_times_further_away(self, function: Callable, expected: Callable, trajectory: np.ndarray) -> None:
+        obs = reports(15, 30, [0.0, 6.0, 12.0, 18.0, 24.0], observed=0.0)
+        rows, _ = choose_operator(lambda s: function(s[U]))(obs, SPEC, TIMES)
+        assert not rows.parts[0].view.local
+        np.testing.assert_allclose(rows.apply(trajectory), expected(trajectory[:, 1, 6, 2]), rtol=1e-5, atol=1e-5)
+        # Those of one report come out the same, though it reads only one time itself.
+        one, _ = choose_operator(lambda s: function(s[U]))(obs.isel(obs=[3]), SPEC, TIMES)
+        assert one.frames.tolist() == [0, 1, 2, 3, 4]
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda u: u - u.mean("longitude"),
+            lambda u: u.where(u.time.dt.hour == 12),
+            lambda u: u.sel(time=slice("2021-03-21T12", None)),
+            lambda u: np.exp(u / 10).isel(latitude=slice(None, None, -1)),
+        ],
+    )
+    def test_functions_of_each_time_alone(self, function: Callable) -> None:
+        rows, _ = choose_operator(lambda s: function(s[U]))(reports(15, 30, 12.0, observed=0.0), SPEC, TIMES)
+        assert rows.parts[0].view.local and rows.frames.tolist() == [2]
 
     def test_the_times_are_those_of_the_coordinate(self, trajectory: np.ndarray) -> None:
         series = trajectory[:, 0, 6, 2]

@@ -27,7 +27,10 @@ WRONG: list[tuple[Callable, str]] = [
     (lambda s: 1 / 0, "failed on a state: ZeroDivisionError"),
     (lambda s: s[[U, V]], "No variable that .* returned was observed"),
     (lambda s: s["2m_temperature"].isel(latitude=slice(2)).drop_vars("latitude"), "no coordinate that says where"),
-    (lambda s: s["2m_temperature"].assign_coords(time=np.arange(s.sizes["time"])), "'time' of int64; expected the times"),
+    (
+        lambda s: s["2m_temperature"].assign_coords(time=np.arange(s.sizes["time"])),
+        "'time' of int64; expected the times",
+    ),
 ]
 
 

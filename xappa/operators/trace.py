@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from xappa.errors import OperatorError
 from xappa.models.state import StateSpec
 from xappa.operators.duck.array import TensorArray
-from xappa.operators.plausible import plausible
+from xappa.operators.plausible import LARGEST, plausible
 from xappa.operators.results import matched, named, units_map
 from xappa.operators.tokens import name_of
 from xappa.operators.view import MissingVariable, Output, State, View, call, placed
@@ -67,14 +68,14 @@ def trace(
     """
     name = name_of(function)
     try:
-        local, result, used = _tried(function, state, times)
+        result, states, used = _tried(function, state, times)
     except MissingVariable as error:
         if state.layout is None:
             raise
         # A function written for the model's own names serves every Dataset.
         state = State(state.spec, None, state.mask, state.surface_height)
         try:
-            local, result, used = _tried(function, state, times)
+            result, states, used = _tried(function, state, times)
         except MissingVariable:
             raise error from None
     fields = named(result, name)
@@ -96,49 +97,56 @@ def trace(
         outputs.append(Output(None if single else key, target, map_units, axis))
     spec = state.spec
     derived = StateSpec(tuple(channels), latitude, longitude, spec.step_hours, spec.window)
-    view = View(function, state, tuple(outputs), derived, local)
-    return Traced(view, _mask(chosen, outputs, view, used, name), by)
+    view = View(function, state, tuple(outputs), derived, local=False)
+    mask = _mask(chosen, outputs, view, used, name)
+    return Traced(replace(view, local=_local(view, result, states, used)), mask, by)
 
 
-def _tried(function: Callable[[xr.Dataset], Any], state: State, times: Array) -> tuple[bool, Any, Array]:
-    """Whether the function looks at each time alone, its result, and the times that it was given."""
-    few = times[:2]
-    fields = plausible(state.spec, len(times)).clone(memory_format=torch.preserve_format).requires_grad_()
+def _tried(function: Callable[[xr.Dataset], Any], state: State, times: Array) -> tuple[Any, Tensor, Array]:
+    """The result of a function, and the states and the times that it was given.
+
+    These are all times, but no more than a window's or than `LARGEST` numbers: a function must look no further back in
+    them than it ever will, if it is to be seen.
+    """
+    affordable = LARGEST // int(np.prod(state.spec.shape))
+    few = times[: max(state.spec.window, affordable, 2)]
+    fields = plausible(state.spec, len(few)).requires_grad_()
     try:
-        both = call(function, state.dataset(fields[: len(few)], few))
+        return call(function, state.dataset(fields, few)), fields, few
     except MissingVariable:
         raise
     except OperatorError:
         if len(few) == len(times):
             raise
-        return False, call(function, state.dataset(fields, times)), times
-    if len(few) == 1:
-        return True, both, few
-    try:
-        one = call(function, state.dataset(fields[1:2], few[1:]))
-        if _same_at(both, one, state, few):
-            return True, both, few
-    except OperatorError:
-        pass
-    return False, call(function, state.dataset(fields, times)), times
+    fields = plausible(state.spec, len(times)).requires_grad_()
+    return call(function, state.dataset(fields, times)), fields, times
 
 
-def _same_at(both: Any, one: Any, state: State, times: Array) -> bool:
-    """Whether the last of two times has the same fields without the first."""
-    time = state.axis("time")
-    whole, part = named(both, ""), named(one, "")
-    if set(whole) != set(part):
-        return False
-    for key, field in whole.items():
-        other = part[key]
-        if time not in field.dims or time not in other.dims or field.sizes[time] != 2 or other.sizes[time] != 1:
-            return False
-        a, b = field.isel({time: 1}).data, other.isel({time: 0}).data
-        if not (isinstance(a, TensorArray) and isinstance(b, TensorArray)) or a.shape != b.shape:
-            return False
-        if not torch.allclose(a.tensor, b.tensor, rtol=1e-4, equal_nan=True):
-            return False
+def _local(view: View, result: Any, fields: Tensor, times: Array) -> bool:
+    """Whether the first and the last time have the same fields without the others.
+
+    The last one differs if the function looks back, by however many times, and the first one if it looks ahead.
+    """
+    if len(times) == 1:
+        return True
+    with torch.no_grad():
+        whole = view.placed(result, times)
+        for k in (0, len(times) - 1):
+            try:
+                alone = view(fields[k : k + 1], times[k : k + 1])
+            except Exception:  # what cannot be made of one time looks at several
+                return False
+            if not _same(whole[k : k + 1], alone):
+                return False
     return True
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether fields (T, channel, latitude, longitude) are equal, but for rounding at the size of each channel."""
+    if a.shape != b.shape:
+        return False
+    size = torch.where(torch.isfinite(a), a.abs(), 0).amax(dim=(2, 3), keepdim=True)
+    return bool((((a - b).abs() <= 1e-5 * size) | (a == b) | (a.isnan() & b.isnan())).all())
 
 
 def _require_shape(field: xr.DataArray, key: str, state: State, times: Array, name: str) -> None:

@@ -133,10 +133,14 @@ class View:
         Tensor, (T, derived channel, latitude, longitude)
             Units of the observations; NaN at times that the function leaves out.
         """
-        result = named(call(self.function, self.state.dataset(fields, times)), name_of(self.function))
+        return self.placed(call(self.function, self.state.dataset(fields, times)), times)
+
+    def placed(self, result: Any, times: Array) -> Tensor:
+        """Fields, as from a call, out of what the function returned."""
+        fields = named(result, name_of(self.function))
         blocks = []
         for output in self.outputs:
-            field = next(iter(result.values())) if output.key is None else result[output.key]
+            field = next(iter(fields.values())) if output.key is None else fields[output.key]
             blocks.append(output.units.value(placed(field, self.state, times, self.derived, output.axis)))
         return torch.cat(blocks, dim=1)
 

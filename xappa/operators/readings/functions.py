@@ -100,7 +100,8 @@ class Gathered(torch.nn.Module):
         raise OperatorError(
             f"{self.name} returned no finite number for {wrong} of {len(found)} reports. Fields of a model are not "
             "bounded: humidity may be slightly below 0. Look for roots, logarithms and divisions, and put "
-            ".clip(min=...) before them"
+            ".clip(min=...) before them; a function that looks at other times has none before the first one of a "
+            "window: give a fill_value, or leave out these reports"
         )
 
     @torch.no_grad()
