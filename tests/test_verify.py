@@ -422,6 +422,11 @@ def test_baselines_at_reports(rng: np.random.Generator) -> None:
         verify(truth, obs, baselines={"few": along.isel(obs=slice(3))})
 
 
+def test_one_member_at_reports(rng: np.random.Generator) -> None:
+    obs, truth = places(rng), smooth(rng)
+    xr.testing.assert_identical(verify(truth.assign_coords(member=3), obs), verify(truth, obs))
+
+
 def test_an_unknown_surface_is_told(rng: np.random.Generator) -> None:
     with pytest.warns(UserWarning, match="height of the model's surface is not known"):
         verify(smooth(rng).drop_vars("surface_altitude"), places(rng))

@@ -134,7 +134,7 @@ def _read(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> x
     for name in common:
         part = stencil.select(stencil.variable == stencil.names.index(name)) if name in stencil.names else None
         result[name] = _apply(part, fields[name], spec.of(name)[0], obs.sizes["obs"])
-    if "member" in fields.coords:
+    if "member" in fields.dims:
         result["member"] = fields["member"]
     return xr.Dataset(result, dict(obs.coords))
 
