@@ -246,6 +246,19 @@ def test_any_operator() -> None:
     assert np.isfinite(near).all() and not np.allclose(near, plain, atol=0.1)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_function_that_no_report_can_be_read_from(members: int) -> None:
+    def tropics(state: xr.Dataset) -> xr.DataArray:
+        return state["2m_temperature"].where(abs(state.latitude) < 30)
+
+    where = build(
+        {"time": TIMES[[1, 2]], "latitude": [60.0, -70.0], "longitude": [0.0, 9.0]}, {"2m_temperature": [1.0, 1.0]}
+    )
+    obs = observe(truth(members), where, operator=tropics)
+    assert obs["2m_temperature"].isnull().all() and obs["2m_temperature"].sizes["obs"] == 2
+    assert (obs["2m_temperature_flag"] == Flag.MASKED).all()
+
+
 def test_what_is_wrong_is_said() -> None:
     where = network({"2m_temperature": 1.0})
     with pytest.raises(DatasetError, match="'latitude' has no coordinate values"):

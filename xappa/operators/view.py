@@ -147,6 +147,8 @@ class View:
     def fields(self, trajectory: Array, times: Array) -> Array:
         """The same for numbers (..., T, channel, latitude, longitude), without gradients."""
         lead = trajectory.shape[:-4]
+        if not len(times):  # of reports none of which can be read
+            return np.empty((*lead, 0, *self.derived.shape), trajectory.dtype)
         flat = trajectory.reshape(-1, *trajectory.shape[-4:])
         with torch.no_grad():
             made = [self(torch.from_numpy(np.array(member)), times).numpy() for member in flat]
