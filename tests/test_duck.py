@@ -197,6 +197,13 @@ class TestCalculus:
         ds = xr.Dataset({"z": ("level", np.log([1000.0, 500.0]))}, {"level": [1000.0, 500.0]})
         assert float(operators.interp(ds.z, {"level": 700.0}, method="log")) == pytest.approx(math.log(700))
 
+    @pytest.mark.parametrize("levels", [[300.0, 500.0, 850.0], [850.0, 500.0, 300.0]])
+    def test_nearest(self, levels: list[float]) -> None:
+        wanted = [300.0, 399.0, 400.0, 401.0, 675.0, 850.0]
+        found = operators.interp(self.ds.t.sel(level=levels), {"level": wanted}, method="nearest")
+        expected = self.ds.t.sel(level=levels).interp(level=wanted, method="nearest")
+        xr.testing.assert_allclose(found, expected.transpose(*found.dims))
+
     def test_unknown(self) -> None:
         with pytest.raises(OperatorError, match="'height'.*expected a one-dimensional"):
             operators.interp(self.ds, {"height": 2.0})

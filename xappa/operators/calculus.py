@@ -29,7 +29,8 @@ def interp(
         New values of one-dimensional coordinates: numbers, sequences, or DataArrays, which interpolate point by point
         along the dimensions that they share.
     method : {"linear", "log", "nearest"}, default "linear"
-        ``"log"`` is linear in the logarithm of the coordinate, as is usual for pressure.
+        ``"log"`` is linear in the logarithm of the coordinate, as is usual for pressure; ``"nearest"`` takes,
+        half-way, what stands at the smaller value of the coordinate.
 
     Returns
     -------
@@ -120,7 +121,8 @@ def _around(nodes: xr.DataArray, target: xr.DataArray, method: str) -> tuple[lis
     order = np.argsort(x)
     pair, share = bracket(x[order], y.ravel())
     if method == "nearest":
-        share = np.round(share)
+        upper = share[:, 1] > 0.5  # half-way it is the lower one, as in xarray
+        share = np.stack([~upper, upper], axis=1).astype(float)
     target = target.drop_vars(list(target.coords))
     position = [target.copy(data=order[pair[:, side]].reshape(y.shape)) for side in (0, 1)]
     weight = [target.copy(data=share[:, side].reshape(y.shape)) for side in (0, 1)]
