@@ -53,6 +53,45 @@ print(dask.base.tokenize(Function(functools.partial(make(1), 2))))
         assert token(Footprint(radius=25)) != token(Footprint(radius=30))
         assert token(Footprint(radius=np.array([1.0, 2.0]))) != token(Footprint(radius=np.array([1.0, 3.0])))
 
+    COMPILED = """
+import functools, operator
+from numpy import mean
+import dask
+from xappa.operators import Function
+@functools.lru_cache
+def coefficient(): return {factor}
+class Scaled:
+    __slots__ = ("by", "__hidden")
+    def __init__(self, by, hidden): self.by, self.__hidden = by, hidden
+    def __call__(self, state): return state["2m_temperature"] * self.by * self.__hidden
+table = {1: {factor}}.get
+for function in (
+    lambda s: s["2m_temperature"] * coefficient(),
+    coefficient,
+    lambda s: s["2m_temperature"] * mean([1.0, {factor}]),
+    operator.itemgetter("2m_temperature", {factor}),
+    operator.methodcaller("get", "2m_temperature", {factor}),
+    Scaled({factor}, 1.0),
+    Scaled(1.0, {factor}),
+    lambda s: s["2m_temperature"] * table(1),
+    functools.partial(mean, axis={factor}),
+):
+    print(dask.base.tokenize(Function(function)))
+"""
+
+    def test_callables_without_code(self) -> None:
+        def tokens(factor: float) -> list[str]:
+            code = self.COMPILED.replace("{factor}", str(factor))
+            return subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            ).stdout.split()
+
+        first, again, other = tokens(1.5), tokens(1.5), tokens(2.5)
+        assert first == again and len({*first, *other}) == 18
+
+    def test_numpys_functions_by_name(self) -> None:
+        assert len({dask.base.tokenize(Function(f)) for f in (np.mean, np.median, np.linalg.norm, np.sqrt, abs)}) == 5
+
     def test_all_can_be_pickled(self) -> None:
         for operator in [*OPERATORS.values(), Footprint(radius=25) @ wind_speed]:
             again = pickle.loads(pickle.dumps(operator))

@@ -10,6 +10,16 @@ from typing import Any
 
 import numpy as np
 
+_COMPILED = (
+    types.BuiltinFunctionType,
+    types.MethodWrapperType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    np.ufunc,
+    type(np.mean),
+)
+"""Functions that have a name and no code to look at; numpy's own, which other arrays may take over, too."""
+
 
 def token(value: Any) -> str:
     """Deterministic token of an option: functions by what they do, everything else by Dask's rules."""
@@ -45,8 +55,9 @@ def _normal(value: Any, seen: tuple[int, ...]) -> Any:
         return "method", _normal(value.__func__, seen), _normal(value.__self__, seen)
     if isinstance(value, types.FunctionType):
         return _of_function(value, seen)
-    if isinstance(value, types.BuiltinFunctionType | np.ufunc):
-        return "builtin", getattr(value, "__module__", ""), value.__name__
+    if isinstance(value, _COMPILED):
+        owner = _normal(getattr(value, "__self__", None), seen)
+        return "builtin", getattr(value, "__module__", ""), getattr(value, "__qualname__", value.__name__), owner
     if isinstance(value, types.ModuleType):
         return "module", value.__name__
     if isinstance(value, dict):
@@ -54,7 +65,17 @@ def _normal(value: Any, seen: tuple[int, ...]) -> Any:
     if isinstance(value, tuple | list):
         return [_normal(part, seen) for part in value]
     if callable(value) and not hasattr(value, "__dask_tokenize__") and not isinstance(value, type):
-        return type(value).__qualname__, _normal(type(value).__call__, seen), _normal(dict(vars(value)), seen)
+        return _of_callable(value, seen)
+    return value
+
+
+def _of_callable(value: Any, seen: tuple[int, ...]) -> Any:
+    kind = type(value)
+    if not isinstance(kind.__call__, types.WrapperDescriptorType):
+        return kind.__qualname__, _normal(kind.__call__, seen), _normal(object.__getstate__(value), seen)
+    # Compiled, such as what functools.lru_cache makes of a function, and operator.itemgetter.
+    if hasattr(value, "__wrapped__"):
+        return kind.__qualname__, _normal(value.__wrapped__, seen)
     return value
 
 
