@@ -167,6 +167,8 @@ def test_the_correlation_is_kept():
         ({"kind": "gaussian"}, "kind='gaussian'"),
         ({"along": "channel", "scale": -1.0}, "(?s)along='channel'.*scale=-1"),
         ({"strength": 1.0}, "strength=1.0"),
+        ({"along": "time", "scale": "12h"}, "scale='12h', expected a number above 0"),
+        ({"scale": np.timedelta64(12, "h"), "strength": "half"}, "(?s)scale=.*12.*strength='half', expected a number"),
     ],
 )
 def test_wrong_options_are_named_together(options, match):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.coarse import SPEC, TIMES, flags, random_states, reports, wind_speed
+from xappa.errors import OptionError
 from xappa.observations.flags import Flag
-from xappa.operators import Accumulate, Average, Interpolate, Nearest, split_windows
+from xappa.operators import Accumulate, Average, Interpolate, Maximum, Minimum, Nearest, split_windows
 
 trajectory = pytest.fixture(random_states)
 
@@ -49,3 +51,9 @@ class TestPeriods:
         stencil, seen = Interpolate()(obs, SPEC, TIMES)
         kept, seen = split_windows(stencil, seen, length=6, window=4, stride=2)
         assert len(kept) == 1 and flags(seen, "total_precipitation_6hr") == [0, Flag.PERIOD_NOT_REPRESENTABLE]
+
+    @pytest.mark.parametrize("operator", [Average, Accumulate, Maximum, Minimum])
+    @pytest.mark.parametrize("hours", ["12h", np.timedelta64(12, "h"), pd.Timedelta("12h"), True, np.inf, -6, 0])
+    def test_periods_are_numbers_of_hours(self, operator: type, hours: object) -> None:
+        with pytest.raises(OptionError, match=r"found hours=.*expected a number of hours above 0, such as .*\(12\)"):
+            operator(hours)

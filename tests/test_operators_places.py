@@ -125,3 +125,13 @@ class TestFootprint:
             Footprint(radius="fov")(obs, SPEC, TIMES)
         with pytest.raises(OptionError, match="both radius and axes"):
             Footprint(radius=1.0, axes=(1.0, 2.0))
+        for axes in ((30,), 30.0, (1.0, 2.0, 3.0)):
+            with pytest.raises(OptionError, match=r"found axes=.*expected two semi-axes"):
+                Footprint(axes=axes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("geometry", [Interpolate, Nearest, Footprint, Grid])
+@pytest.mark.parametrize("rate", ["x", True, float("nan")])
+def test_lapse_rates_are_numbers(geometry: type, rate: object) -> None:
+    with pytest.raises(OptionError, match=r"lapse_rate=.*expected a number, K/m"):
+        geometry(lapse_rate=rate)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 T = TypeVar("T")
 
@@ -90,3 +92,10 @@ def choose(kind: str, name: str, registry: Mapping[str, T]) -> T:
             f"Unknown {kind} {name!r}; expected one of {', '.join(map(repr, registry))}{nearest_names(name, registry)}"
         )
     return registry[name]
+
+
+def is_number(value: Any) -> bool:
+    """Whether an option is one finite number, which numpy takes its lengths of time for too."""
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(np.isfinite(value))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import OptionError, nearest_names
+from xappa.errors import OptionError, is_number, nearest_names
 from xappa.observations.form import quantities
 
 Array = np.ndarray
@@ -59,10 +59,10 @@ class Correlation:
             problems.append(f"kind={self.kind!r}, expected 'exponential' or 'uniform'")
         if self.along not in _ALONG:
             problems.append(f"along={self.along!r}, expected one of {', '.join(map(repr, _ALONG))}")
-        if not self.scale > 0:
-            problems.append(f"scale={self.scale}, expected a number above 0")
-        if not 0 <= self.strength < 1:
-            problems.append(f"strength={self.strength}, expected at least 0 and less than 1")
+        if not is_number(self.scale) or self.scale <= 0:
+            problems.append(f"scale={self.scale!r}, expected a number above 0 in the units of `along`")
+        if not is_number(self.strength) or not 0 <= self.strength < 1:
+            problems.append(f"strength={self.strength!r}, expected a number of at least 0 and less than 1")
         if problems:
             raise OptionError(f"Correlation: {'; '.join(problems)}")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError, OperatorError, OptionError
+from xappa.errors import ObservationError, OperatorError, OptionError, is_number
 from xappa.grids.matching import positions
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -49,8 +49,11 @@ class _Over(Operator):
     hours: float
 
     def __post_init__(self) -> None:
-        if not self.hours > 0:
-            raise OptionError(f"{type(self).__name__}: found hours={self.hours!r}; expected a number above 0")
+        if not is_number(self.hours) or self.hours <= 0:
+            raise OptionError(
+                f"{type(self).__name__}: found hours={self.hours!r}; expected a number of hours above 0, such as "
+                f"{type(self).__name__}(12)"
+            )
 
     @property
     @abstractmethod

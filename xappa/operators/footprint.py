@@ -69,6 +69,11 @@ class Footprint(Geometry):
         super().__post_init__()
         if self.radius is not None and self.axes is not None:
             raise OptionError("Footprint: found both radius and axes; expected one of them: a circle, or an ellipse")
+        if self.axes is not None and not (isinstance(self.axes, tuple | list) and len(self.axes) == 2):
+            raise OptionError(
+                f"Footprint: found axes={self.axes!r}; expected two semi-axes, along and across, such as (30, 15), or "
+                "radius= for a circle"
+            )
 
     def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
         """All grid points that the nodes of a field of view are read from."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError, OptionError
+from xappa.errors import ObservationError, OptionError, is_number
 from xappa.grids.bilinear import Corners, bracket, corners
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -53,6 +53,8 @@ class Geometry(Operator):
     extrapolate: str = "refuse"
 
     def __post_init__(self) -> None:
+        if self.lapse_rate is not None and not is_number(self.lapse_rate):
+            raise OptionError(f"lapse_rate={self.lapse_rate!r}: expected a number, K/m, such as {LAPSE_RATE}, or None")
         if self.extrapolate not in EXTRAPOLATIONS:
             raise OptionError(
                 f"extrapolate={self.extrapolate!r}: expected one of {', '.join(map(repr, EXTRAPOLATIONS))}"
