@@ -7,7 +7,8 @@ import pytest
 import xarray as xr
 
 from tests.coarse import SPEC, TIMES, flags, random_states, reports, wind_speed
-from xappa.errors import ObservationError, OptionError
+from xappa.errors import NoReportsError, ObservationError, OptionError
+from xappa.observations.flags import Flag
 from xappa.operators import Footprint, Interpolate, choose_operator
 
 trajectory = pytest.fixture(random_states)
@@ -28,6 +29,16 @@ class TestSources:
         np.testing.assert_array_equal(rows.value[own], [5, 280, 6, 281])
         plain, _ = Interpolate()(self.obs()[["2m_temperature", "2m_temperature_error"]], SPEC, TIMES)
         np.testing.assert_allclose(rows.apply(trajectory)[own][[1, 3]], plain.apply(trajectory))
+
+    def test_a_source_that_reports_at_other_times_is_left_out(self) -> None:
+        obs, away = self.obs(), np.array([True, False, True, False])
+        obs = obs.assign_coords(time=obs["time"] + away * np.timedelta64(9, "D"))
+        operator = choose_operator({"scat": Footprint(radius=20) @ wind_speed})
+        rows, seen = operator(obs, SPEC, TIMES)
+        assert rows.observation.tolist() == [1, 3]
+        assert flags(seen, "10m_wind_speed") == [Flag.OUTSIDE_TIMES, 0, Flag.OUTSIDE_TIMES, 0]
+        with pytest.raises(NoReportsError, match="No report lies inside the times"):
+            operator(obs.assign_coords(time=obs["time"] + np.timedelta64(9, "D")), SPEC, TIMES)
 
     def test_names_that_are_not_there(self) -> None:
         with pytest.raises(ObservationError, match="'ship'.*'scat', 'synop'"):

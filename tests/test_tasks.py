@@ -15,7 +15,7 @@ import xappa
 from tests.one_day import TIMES, cheap_options, reports, template
 from xappa.background import LatentObservation, WarmStart
 from xappa.diffusion.guidance import MMPS
-from xappa.errors import DatasetError, FitWarning, OptionError, SamplingError
+from xappa.errors import DatasetError, FitWarning, NoReportsError, ObservationError, OptionError, SamplingError
 from xappa.streaming import sampling
 from xappa.streaming.fit import warn_of
 from xappa.tasks.climatology import climatology
@@ -249,6 +249,50 @@ def test_cycling_goes_on_where_it_stopped(tiny_model, obs, options, tmp_path, mo
     ):
         with pytest.raises(OptionError, match=message):
             xappa.cycle(days, reports, **{**arguments, **wrong, "store": tmp_path / "other"})
+
+
+@pytest.fixture
+def cycle(tiny_model, obs, tmp_path):
+    """Cycling over 24 hours in steps of 12, as cheap as can be."""
+    days = xappa.template("2001-03-13T00", "2001-03-13T18", model=tiny_model)
+    cheap = {"members": 1, "steps": 1, "effort": "preview", "quality": "none", "window": "12h"}
+    cheap |= {"model": tiny_model, "background": LatentObservation(covariance="autoencoder"), "store": tmp_path / "c"}
+
+    def call(reports=obs, operator=None, ds=days, **others):
+        return xappa.cycle(ds, reports, operator, **{**cheap, **others})
+
+    return call
+
+
+def test_a_cycle_refuses_what_an_analysis_refuses(cycle, ds, obs, options, tmp_path) -> None:
+    rain = obs.assign(variable="total_precipitation_6hr", observation=0.001, error=np.nan)
+    reports = pd.concat([obs, rain])
+    old = obs.assign(time=obs["time"] - pd.Timedelta("365D"))
+    frozen = obs.assign(observation=20.0)
+    for wrong, operator, message in (
+        (reports, None, "Errors of observations are missing"),
+        (obs, {"a": "interpolate"}, "no coordinate 'source'"),
+        (old, None, "No report lies inside the times"),
+        (frozen, None, "3 out_of_range"),
+    ):
+        with pytest.raises(ObservationError, match=message):
+            ds.appa.assimilate(wrong, operator, **options)
+        with pytest.raises(ObservationError, match=message):
+            cycle(wrong, operator)
+        assert not (tmp_path / "c").exists()
+    with pytest.raises(NoReportsError, match=r"No window of the cycle.*2001-03-13T00:00 to 2001-03-13T06:00"):
+        cycle(old)
+
+
+def test_a_window_without_reports_has_its_forecast(cycle, obs, tmp_path) -> None:
+    # Of two sources one reports in the first window only.
+    sources = {"early": obs.iloc[:1], "late": obs.iloc[1:]}
+    both = cycle(sources, {"early": "nearest"})
+    assert list(both.innovations["count"].values.ravel()) == [1.0]
+    early = cycle(obs.iloc[:1], store=tmp_path / "early")
+    assert np.isfinite(early.analysis["2m_temperature"]).all() and not early.innovations.sizes["step"]
+    late = cycle(obs.iloc[2:], store=tmp_path / "late")
+    assert np.isfinite(late.analysis["2m_temperature"]).all() and late.innovations.sizes["step"] == 1
 
 
 def test_the_embedded_model_forecasts_better_than_climatology() -> None:

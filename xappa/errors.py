@@ -23,6 +23,10 @@ class ObservationError(XappaError):
     """Observations that cannot be read at all (bad single reports are counted, never raised)."""
 
 
+class NoReportsError(ObservationError):
+    """Observations of which none can be used: none lies inside the times, or all of them are rejected."""
+
+
 class UnitsError(XappaError):
     """Units that are unknown, or that cannot be converted."""
 

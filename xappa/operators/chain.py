@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError, OperatorError, OptionError, is_number
+from xappa.errors import NoReportsError, OperatorError, OptionError, is_number
 from xappa.grids.matching import positions
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -202,7 +202,7 @@ class Chain(Operator):
             return self.geometry.read(obs, spec, times, surface_height, mask=mask, period=self.period)
         candidates = _candidates(obs)
         if not candidates:
-            raise ObservationError(
+            raise NoReportsError(
                 f"No usable report: all of {obs.sizes['obs']} are missing or rejected already; their flags say why"
             )
         if len(self.physics) == 1 and isinstance(self.physics[0], Columns):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError, nearest_names
+from xappa.errors import NoReportsError, ObservationError, nearest_names
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
 from xappa.observations.form import quantities
@@ -97,7 +97,7 @@ def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, t
 
     Raises
     ------
-    ObservationError
+    NoReportsError
         Quoting both ranges, or, where no report is good, why not.
     """
     reported = np.zeros(obs.sizes["obs"], bool)
@@ -110,7 +110,7 @@ def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, t
     when = when[~np.isnat(when)]
     if not when.size:
         raise _unusable(obs, flags, reason)
-    raise ObservationError(
+    raise NoReportsError(
         f"No report lies inside the times: found reports from {_text(when.min())} to {_text(when.max())}; expected "
         f"some from {_text(times[0])} to {_text(times[-1])} (or up to {spec.step_hours / 2:g} h outside): choose other "
         "times or other observations"
@@ -122,7 +122,7 @@ def require_used(obs: xr.Dataset) -> None:
 
     Raises
     ------
-    ObservationError
+    NoReportsError
         With the number of reports by reason.
     """
     found = {name: flags(obs, name) for name in quantities(obs)}
@@ -130,7 +130,7 @@ def require_used(obs: xr.Dataset) -> None:
         raise _unusable(obs, found, np.zeros(obs.sizes["obs"], np.int8))
 
 
-def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> ObservationError:
+def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> NoReportsError:
     """No report can be used: the number of each quantity's by reason, that of its place where it has none."""
     assumed, lines = str(obs.attrs.get("units_assumed", "")).split(), []
     for name, flag in found.items():
@@ -140,7 +140,7 @@ def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> Obse
         units = obs[name].attrs.get("units")
         hint = f" ({units} were assumed: units={{{name!r}: ...}} tells others)" if name in assumed else ""
         lines.append(f"\n- {name}: {', '.join(listed) or 'no value'}{hint}")
-    return ObservationError(
+    return NoReportsError(
         f"Found no usable report at all:{''.join(lines)}\nExpected at least one that is not rejected: see in the "
         "documentation, under Observations, what the reasons mean"
     )

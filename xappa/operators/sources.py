@@ -120,6 +120,8 @@ class PerSource(Operator):
         ------
         ObservationError
             If the observations do not tell their source, or have none of one that is named.
+        NoReportsError
+            If no report of any source lies inside the times.
         """
         reports.require_form(obs)
         obs = obs.compute()
@@ -136,10 +138,15 @@ class PerSource(Operator):
                 f"{', '.join(map(repr, sorted(set(source))))}"
             )
         found, attrs = [], dict(obs.attrs)
-        flags = {name: reports.flags(obs, name) for name in quantities(obs)}
+        before = {name: reports.flags(obs, name) for name in quantities(obs)}
+        flags = {name: flag.copy() for name, flag in before.items()}
+        reason = _outside(np.asarray(obs["time"].values), times, spec)
+        for name, flag in flags.items():
+            reports.reject(flag, np.asarray(obs[name].values, float), reason != Flag.GOOD, reason)
+        timely = reports.with_flags(obs, flags)
         for key in dict.fromkeys(source):
             rows = np.flatnonzero(source == key)
-            part = obs.isel(obs=rows)
+            part = timely.isel(obs=rows)
             if not _any_good(part):
                 continue
             operator = self.operators.get(key, OPERATORS[DEFAULT])
@@ -148,6 +155,8 @@ class PerSource(Operator):
             attrs |= seen.attrs
             for name, flag in flags.items():
                 flag[rows] = reports.flags(seen, name)
+        if not found:
+            reports.require_inside(obs, before, reason, times, spec)
         return joined(found, times), reports.with_flags(obs, flags).assign_attrs(attrs)
 
 
@@ -180,6 +189,13 @@ def split_windows(
         flag[rows.observation[split & (rows.variable == code)]] = Flag.PERIOD_NOT_REPRESENTABLE
         flags[name] = flag
     return rows.select(~split), reports.with_flags(obs, flags)
+
+
+def _outside(when: Array, times: Array, spec: StateSpec) -> Array:
+    """Flags of reports by their times alone."""
+    half = np.timedelta64(1800 * spec.step_hours, "s")
+    outside = (when < times[0] - half) | (when > times[-1] + half)
+    return np.where(outside, Flag.OUTSIDE_TIMES, Flag.GOOD).astype(np.int8)
 
 
 def _any_good(obs: xr.Dataset) -> bool:

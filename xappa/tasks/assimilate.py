@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
 from xappa.background import Background
@@ -69,10 +70,26 @@ def assimilate(
         drop_unknown, segments, memory=memory,
     )  # fmt: skip
     trajectory, selection = model_times(task.ds, task.prior.spec, task.layout)
-    reports: Reports | Streamed
-    if is_streamed(obs):
-        reports = read_streamed(task, trajectory, obs, operator, error, quality)
-    else:
-        reports = read_reports(task, trajectory, obs, operator, error, quality)
+    reports = read(task, trajectory, obs, operator, error, quality)
     given = given_background(task, background, trajectory)
     return run(task, trajectory, selection, reports=reports, given=given)
+
+
+def read(
+    task: Task,
+    trajectory: np.ndarray,
+    obs: Source,
+    operator: Choice | Mapping[str, Choice] | None,
+    error: Errors | None,
+    quality: str | Quality,
+) -> Reports | Streamed:
+    """Observations for a trajectory: read now, or where Dask has them, by each task.
+
+    Raises
+    ------
+    NoReportsError
+        If none of them can be used.
+    """
+    if is_streamed(obs):
+        return read_streamed(task, trajectory, obs, operator, error, quality)
+    return read_reports(task, trajectory, obs, operator, error, quality)

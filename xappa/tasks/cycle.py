@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,12 @@ import numpy as np
 import xarray as xr
 
 from xappa.background import LatentObservation, timedelta
-from xappa.errors import DatasetError, ObservationError, OptionError
+from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import model_times
 from xappa.observations import read_observations
 from xappa.streaming.store.zarr import to_zarr
-from xappa.tasks.assimilate import assimilate
+from xappa.tasks.assimilate import assimilate, read
 from xappa.tasks.forecast import forecast
 from xappa.tasks.innovations import innovations
 from xappa.tasks.posterior import Task
@@ -80,7 +80,8 @@ def cycle(
     The analysis of the window that ends at T has as background, at its first time, the forecast of the analysis that
     ended where the window begins. With ``step`` less than `window`, analyses are made more often than windows are long;
     the forecasts then reach back over several steps, so that no report is used twice in what one analysis knows. The
-    first windows, before which there is no analysis, have no background.
+    first windows, before which there is no analysis, have no background. A window without a usable report has the
+    forecast as its analysis; before there is one, free samples.
 
     Runs at once, a step at a time; each is written to `store` whole or not at all. A call with the same arguments goes
     on where the last one stopped.
@@ -113,6 +114,8 @@ def cycle(
     ------
     OptionError
         If window, step and the model's step do not fit, or `store` holds a cycle of other arguments.
+    ObservationError
+        If the observations cannot be used, as of `assimilate`, or no window has a usable report.
 
     Examples
     --------
@@ -133,19 +136,24 @@ def cycle(
         "model": model, "members": task.members, "effort": effort, "guidance": guidance, "sampler": sampler,
         "steps": steps, "device": device, "progress": progress,
     }  # fmt: skip
-    observing = {"operator": operator, "error": error, "quality": quality}
+    observing: dict[str, Any] = {"operator": operator, "error": error, "quality": quality}
     about = {
         "model": task.prior.digest, "members": list(task.members), "seed": task.seed, "window": length,  # type: ignore[arg-type]
         "step": stride, "options": dask.base.tokenize(repr(task.guidance), repr(task.sampler), repr(use), repr(error),
         repr(quality), repr(operator), repr(task.asked)), "observations": dask.base.tokenize(reports),
         "first": text(trajectory[0]),
     }  # fmt: skip
-    folder = _opened(Path(store), about)
+    windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
+    folder = Path(store)
+    if not _begun(folder, about):
+        covered = [trajectory[first:end] for first, end in windows]
+        spec, when = task.prior.spec, reports["time"].values
+        _require_reports(covered, spec.step, when, lambda window: read(task, window, reports, **observing))
+        _begin(folder, about)
     whole = template(trajectory[0], trajectory[-1], model)
-    for number, end in enumerate(_ends(len(trajectory), stride)):
+    for number, (first, end) in enumerate(windows):
         if _complete(folder, number):
             continue
-        first = max(0, end - length)
         times = whole.isel(time=slice(first, end))
         past = None
         if end - length >= stride:
@@ -154,7 +162,37 @@ def cycle(
             past = forecast(before, ahead, **shared, seed=_seed(task, number, FORECAST))  # type: ignore[arg-type]
             past = past.compute()
         _make(folder, number, times, reports, past, use, shared, observing, _seed(task, number, ANALYSIS))
-    return _read(folder, len(trajectory) // stride, stride, task)
+    return _read(folder, len(windows), stride, task)
+
+
+def _require_reports(windows: Sequence[Array], step: np.timedelta64, when: Array, read: Callable[[Array], Any]) -> None:
+    """Refuse observations that no window can use, and what is wrong with all of them, before anything is sampled.
+
+    Parameters
+    ----------
+    windows : sequence of array of datetime64
+        Times of each.
+    step : timedelta64
+        Of the model.
+    when : array of datetime64, (obs,)
+        Times of the reports.
+    read : callable
+        Reads the reports of a window.
+
+    Raises
+    ------
+    NoReportsError
+        Quoting what is said of the first window that has any report.
+    """
+    reported = [window for window in windows if ((when > window[0] - step) & (when < window[-1] + step)).any()]
+    reasons = []
+    for window in reported or windows[:1]:
+        try:
+            read(window)
+            return
+        except NoReportsError as error:
+            reasons.append(f"of that from {text(window[0])} to {text(window[-1])}: {error}")
+    raise NoReportsError(f"No window of the cycle has a usable report; {reasons[0]}")
 
 
 def _make(
@@ -172,8 +210,8 @@ def _make(
     background = None if past is None else replace(use, fields=past)
     try:
         analysis = assimilate(times, reports, background=background, seed=seed, **observing, **shared)
-    except ObservationError:
-        # No report in this window: the step is its forecast.
+    except NoReportsError:
+        # The step is its forecast.
         found = xr.Dataset()
         analysis = sample(times, seed=seed, **_free(shared)) if past is None else past
     else:
@@ -214,10 +252,6 @@ def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> 
     return int(length / model_step), int(stride / model_step)
 
 
-def _ends(times: int, stride: int) -> Iterator[int]:
-    return iter(range(stride, times + 1, stride))
-
-
 def _seed(task: Task, number: int, kind: int) -> int:
     """Noise of a forecast and of the analysis that it is the background of must not be the same."""
     entropy = np.random.SeedSequence([int(task.seed or 0), number, kind])
@@ -232,8 +266,8 @@ def _complete(folder: Path, number: int) -> bool:
     return _name(folder, number).exists()
 
 
-def _opened(folder: Path, about: dict[str, Any]) -> Path:
-    """The folder, if it is new or holds the same cycle."""
+def _begun(folder: Path, about: dict[str, Any]) -> bool:
+    """Whether the folder holds this cycle; otherwise it must be new."""
     plan = folder / PLAN
     if plan.exists():
         found = json.loads(plan.read_text())
@@ -243,14 +277,18 @@ def _opened(folder: Path, about: dict[str, Any]) -> Path:
                 f"{folder} holds a cycle with other {', '.join(differing)}; expected the same arguments, or another "
                 "store"
             )
-        return folder
+        return True
     if folder.exists() and any(folder.iterdir()):
         raise OptionError(f"{folder} is there and holds no cycle; expected a new or empty folder")
+    return False
+
+
+def _begin(folder: Path, about: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    plan = folder / PLAN
     part = plan.with_suffix(".part")
     part.write_text(json.dumps(about, indent=1))
     part.replace(plan)
-    return folder
 
 
 def _read(folder: Path, count: int, stride: int, task: Task) -> Cycled:

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa.errors import NoReportsError
 from xappa.grids.axes import Layout
 from xappa.labels import surface_height
 from xappa.models.registry import load
@@ -214,7 +215,7 @@ def read_streamed(
     ------
     xappa.errors.XappaError
         What would be raised for all of them: unknown variables, units, missing errors, options.
-    ObservationError
+    NoReportsError
         If no report lies in the times.
     """
     own = surface_height(task.ds, task.prior.spec, task.layout)
@@ -238,11 +239,9 @@ def _validated(
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
     inside = (spans[:, 0] <= trajectory[-1] + step) & (spans[:, 1] >= trajectory[0] - step)
     if not inside.any():
-        from xappa.errors import ObservationError
-
         known = spans[~np.isnat(spans[:, 0])]
         found = f"reports from {known.min()} to {known.max()}" if len(known) else "no usable report at all"
-        raise ObservationError(
+        raise NoReportsError(
             f"No report lies inside the times: found {found}; expected some from {trajectory[0]} to {trajectory[-1]}: "
             "choose other times or other observations"
         )
