@@ -16,6 +16,7 @@ from tests.one_day import TIMES, cheap_options, reports, template
 from xappa.background import LatentObservation, WarmStart
 from xappa.diffusion.guidance import MMPS
 from xappa.errors import DatasetError, FitWarning, NoReportsError, ObservationError, OptionError, SamplingError
+from xappa.operators import Footprint
 from xappa.streaming import sampling
 from xappa.streaming.fit import warn_of
 from xappa.tasks.climatology import climatology
@@ -282,6 +283,32 @@ def test_a_cycle_refuses_what_an_analysis_refuses(cycle, ds, obs, options, tmp_p
         assert not (tmp_path / "c").exists()
     with pytest.raises(NoReportsError, match=r"No window of the cycle.*2001-03-13T00:00 to 2001-03-13T06:00"):
         cycle(old)
+
+
+def test_a_store_belongs_to_what_functions_and_tables_say(cycle, obs) -> None:
+    def function(added: float):
+        return lambda state: state["2m_temperature"] + added
+
+    heights = pd.DataFrame({"station": [f"s{k}" for k in range(9)], "altitude": 0.0})
+    error = {"2m_temperature": 0.5}
+
+    def call(added: float = 0.0, radius: float = 800.0, altitude: float = 0.0, **others):
+        operator = Footprint(radius=np.full(3, radius)) @ function(added)
+        quality = xappa.Quality(background=None, buddies=None, stations=heights.assign(altitude=altitude))
+        return cycle(operator=operator, quality=quality, **{"error": error, **others})
+
+    first = call()
+    xr.testing.assert_identical(call().analysis, first.analysis)
+    for named, other in (
+        ("operator", {"added": 30.0}),
+        ("operator", {"radius": 900.0}),
+        ("quality", {"altitude": 50.0}),
+        ("error", {"error": {"2m_temperature": 0.6}}),
+    ):
+        with pytest.raises(OptionError, match=f"a cycle with other {named};"):
+            call(**other)
+    with xappa.set_options(clip=False), pytest.raises(OptionError, match="a cycle with other options;"):
+        call()
 
 
 def test_a_window_without_reports_has_its_forecast(cycle, obs, tmp_path) -> None:

@@ -12,13 +12,17 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.background import LatentObservation, timedelta
+from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import model_times
 from xappa.observations import read_observations
+from xappa.observations.quality import choose_quality
+from xappa.operators import choose_operator
+from xappa.operators.tokens import token
+from xappa.options import get_options
 from xappa.streaming.store.zarr import to_zarr
-from xappa.tasks.assimilate import assimilate, read
+from xappa.tasks.assimilate import DEFAULT_ERRORS, assimilate, read
 from xappa.tasks.forecast import forecast
 from xappa.tasks.innovations import innovations
 from xappa.tasks.posterior import Task
@@ -84,7 +88,7 @@ def cycle(
     forecast as its analysis; before there is one, free samples.
 
     Runs at once, a step at a time; each is written to `store` whole or not at all. A call with the same arguments goes
-    on where the last one stopped.
+    on where the last one stopped, in another process too; functions are the same if they do the same.
 
     Parameters
     ----------
@@ -139,8 +143,9 @@ def cycle(
     observing: dict[str, Any] = {"operator": operator, "error": error, "quality": quality}
     about = {
         "model": task.prior.digest, "members": list(task.members), "seed": task.seed, "window": length,  # type: ignore[arg-type]
-        "step": stride, "options": dask.base.tokenize(repr(task.guidance), repr(task.sampler), repr(use), repr(error),
-        repr(quality), repr(operator), repr(task.asked)), "observations": dask.base.tokenize(reports),
+        "step": stride, "variables": list(task.asked.variables), "options": _options(task, use),
+        "operator": token(choose_operator(operator)), "error": token(DEFAULT_ERRORS if error is None else error),
+        "quality": token(choose_quality(quality)), "observations": dask.base.tokenize(reports),
         "first": text(trajectory[0]),
     }  # fmt: skip
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
@@ -250,6 +255,13 @@ def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> 
     if problems:
         raise OptionError("; ".join(problems))
     return int(length / model_step), int(stride / model_step)
+
+
+def _options(task: Task, use: LatentObservation) -> str:
+    """Token of how states are sampled and decoded, with what the session's options have to do with it."""
+    session = get_options()
+    decoding = [session.dress, session.clip, task.prior.precision]
+    return token([task.guidance, task.sampler, without_fields(use), *decoding])
 
 
 def _seed(task: Task, number: int, kind: int) -> int:
