@@ -285,6 +285,44 @@ def test_a_cycle_refuses_what_an_analysis_refuses(cycle, ds, obs, options, tmp_p
         cycle(old)
 
 
+def test_innovations_know_the_heights_of_stations_and_surface(cycle, ds, obs, tmp_path) -> None:
+    def mean(altitude: float, surface: float | None = None) -> float:
+        height = (("latitude", "longitude"), np.full((8, 16), surface))
+        fields = ds if surface is None else ds.assign_coords(orography=height)
+        # In the second window; before it heights play no part, so that the background is the same.
+        late = obs["time"] == obs["time"].max()
+        reports = obs.assign(elev=np.where(late, altitude, np.nan))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "The height of the model's surface")
+            found = cycle(reports, ds=fields, store=tmp_path / f"{altitude}-{surface}")
+        return float(found.innovations["mean"].squeeze())
+
+    at_sea = mean(0.0)
+    assert mean(1000.0) - at_sea == pytest.approx(6.5, abs=1e-3)
+    assert mean(1000.0, surface=1000.0) == pytest.approx(at_sea, abs=1e-3)
+
+
+def test_operators_of_a_cycle_see_the_dataset(cycle, ds, obs) -> None:
+    own = ds[["2m_temperature"]].rename({"2m_temperature": "t2m", "latitude": "lat"})
+    own["t2m"] = own["t2m"].assign_attrs(units="degC")
+    seen = set()
+
+    def index(state: xr.Dataset) -> xr.DataArray:
+        seen.add((state["t2m"].attrs["units"], *state["t2m"].dims[-2:]))
+        return (state["t2m"] / 10).rename("index").assign_attrs(units="1")
+
+    reports = xr.Dataset(
+        {"index": ("obs", [1.0, 1.1, 1.2], {"units": "1"})},
+        {
+            name: ("obs", obs[column].values)
+            for name, column in (("time", "time"), ("latitude", "lat"), ("longitude", "lon"))
+        },
+    )
+    found = cycle(reports, index, ds=own, error={"index": 0.1})
+    assert seen == {("degC", "lat", "longitude")}
+    assert list(found.innovations["variable"].values) == ["index"]
+
+
 def test_a_store_belongs_to_what_functions_and_tables_say(cycle, obs) -> None:
     def function(added: float):
         return lambda state: state["2m_temperature"] + added

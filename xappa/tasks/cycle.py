@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,18 +16,20 @@ import xarray as xr
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
-from xappa.labels import model_times
+from xappa.labels import model_times, surface_height
 from xappa.observations import read_observations
+from xappa.observations.own import own_names
 from xappa.observations.quality import choose_quality
 from xappa.operators import choose_operator
 from xappa.operators.tokens import token
 from xappa.options import get_options
 from xappa.streaming.store.zarr import to_zarr
-from xappa.tasks.assimilate import DEFAULT_ERRORS, assimilate, read
+from xappa.tasks.assimilate import DEFAULT_ERRORS, read
+from xappa.tasks.backgrounds import given_background
 from xappa.tasks.forecast import forecast
 from xappa.tasks.innovations import innovations
-from xappa.tasks.posterior import Task
-from xappa.tasks.sample import sample
+from xappa.tasks.posterior import Reports, Task, run
+from xappa.tasks.streamed import Streamed, is_streamed
 from xappa.tasks.template import template
 
 if TYPE_CHECKING:
@@ -50,7 +53,8 @@ class Cycled:
         (member, time, [level,] latitude, longitude): of each step the times that it is the first to reach; lazy, from
         the store.
     innovations : Dataset
-        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.innovations`.
+        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.innovations`. The background
+        is read as the analysis is, by the same operator and with the same height of the surface.
     """
 
     analysis: xr.Dataset
@@ -93,7 +97,8 @@ def cycle(
     Parameters
     ----------
     ds : Dataset
-        Its times, a whole number of steps, are cycled over; its variables are kept. Its values are not used.
+        Its times, a whole number of steps, are cycled over; its variables are kept. Its values are not used, but for
+        the height of its surface. As in `assimilate`, operators are given its names and units.
     obs : Dataset, DataFrame, or a list or dict of these
     operator, model, error, effort, guidance, sampler, steps, quality, device, progress, drop_unknown
         See `xappa.accessor.AppaAccessor.assimilate`.
@@ -132,41 +137,49 @@ def cycle(
     task = Task(
         ds, model, members, effort, guidance, sampler, steps, seed=seed, device=device, drop_unknown=drop_unknown
     )
-    trajectory, _ = model_times(task.ds, task.prior.spec, task.layout)
-    length, stride = _lengths(window, step, task.prior.spec.step, len(trajectory))
-    reports = read_observations(obs)
+    spec = task.prior.spec
+    trajectory, _ = model_times(task.ds, spec, task.layout)
+    length, stride = _lengths(window, step, spec.step, len(trajectory))
+    unknown = "keep" if choose_operator(operator).whole_state else own_names(error)
+    obs = obs if is_streamed(obs) else read_observations(obs, unknown=unknown).compute()
     use = background or LatentObservation()
-    shared = {
+    shared: dict[str, Any] = {
         "model": model, "members": task.members, "effort": effort, "guidance": guidance, "sampler": sampler,
         "steps": steps, "device": device, "progress": progress,
     }  # fmt: skip
-    observing: dict[str, Any] = {"operator": operator, "error": error, "quality": quality}
     about = {
         "model": task.prior.digest, "members": list(task.members), "seed": task.seed, "window": length,  # type: ignore[arg-type]
-        "step": stride, "variables": list(task.asked.variables), "options": _options(task, use),
+        "step": stride, "Dataset": token([task.asked, repr(task.layout), surface_height(task.ds, spec, task.layout)]),
+        "options": _options(task, use),
         "operator": token(choose_operator(operator)), "error": token(DEFAULT_ERRORS if error is None else error),
-        "quality": token(choose_quality(quality)), "observations": dask.base.tokenize(reports),
+        "quality": token(choose_quality(quality)), "observations": dask.base.tokenize(obs),
         "first": text(trajectory[0]),
     }  # fmt: skip
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
     folder = Path(store)
+
+    def reports_of(times: Array) -> Reports | Streamed:
+        # The user's own Dataset says what operators see, and how high the surface is.
+        return read(task, times, obs, operator, error, quality)
+
     if not _begun(folder, about):
         covered = [trajectory[first:end] for first, end in windows]
-        spec, when = task.prior.spec, reports["time"].values
-        _require_reports(covered, spec.step, when, lambda window: read(task, window, reports, **observing))
+        _require_reports(covered, spec.step, np.asarray(obs["time"].values).astype("M8[s]"), reports_of)
         _begin(folder, about)
     whole = template(trajectory[0], trajectory[-1], model)
     for number, (first, end) in enumerate(windows):
         if _complete(folder, number):
             continue
-        times = whole.isel(time=slice(first, end))
-        past = None
+        past = reports = None
         if end - length >= stride:
             before = xr.open_zarr(_name(folder, (end - length) // stride - 1), consolidated=False)
-            ahead = [f"{k * task.prior.spec.step_hours}h" for k in range(1, length + 1)]
+            ahead = [f"{k * spec.step_hours}h" for k in range(1, length + 1)]
             past = forecast(before, ahead, **shared, seed=_seed(task, number, FORECAST))  # type: ignore[arg-type]
             past = past.compute()
-        _make(folder, number, times, reports, past, use, shared, observing, _seed(task, number, ANALYSIS))
+        with contextlib.suppress(NoReportsError):
+            reports = reports_of(trajectory[first:end])
+        part = Task(whole.isel(time=slice(first, end)), **shared, seed=_seed(task, number, ANALYSIS))
+        _write(folder, number, *_analysed(part, reports, past, use))
     return _read(folder, len(windows), stride, task)
 
 
@@ -200,27 +213,24 @@ def _require_reports(windows: Sequence[Array], step: np.timedelta64, when: Array
     raise NoReportsError(f"No window of the cycle has a usable report; {reasons[0]}")
 
 
-def _make(
-    folder: Path,
-    number: int,
-    times: xr.Dataset,
-    reports: xr.Dataset,
-    past: xr.Dataset | None,
-    use: LatentObservation,
-    shared: dict[str, Any],
-    observing: dict[str, Any],
-    seed: int,
-) -> None:
-    """One step: the innovations of its background, then the analysis, which is written last."""
-    background = None if past is None else replace(use, fields=past)
-    try:
-        analysis = assimilate(times, reports, background=background, seed=seed, **observing, **shared)
-    except NoReportsError:
-        # The step is its forecast.
-        found = xr.Dataset()
-        analysis = sample(times, seed=seed, **_free(shared)) if past is None else past
-    else:
-        found = xr.Dataset() if past is None else innovations(past, reports, model=shared["model"], **observing)
+def _analysed(
+    window: Task, reports: Reports | Streamed | None, past: xr.Dataset | None, use: LatentObservation
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """The analysis of a window, lazy, and the innovations of its background."""
+    trajectory, selection = model_times(window.ds, window.prior.spec, window.layout)
+    if reports is None:
+        analysis = run(window, trajectory, selection, title="Free samples") if past is None else past
+        return analysis, xr.Dataset()
+    given = given_background(window, None if past is None else replace(use, fields=past), trajectory)
+    analysis = run(window, trajectory, selection, reports=reports, given=given)
+    reading = None if past is None else reports.stencil
+    if past is None or reading is None:
+        return analysis, xr.Dataset()
+    return analysis, innovations(past, reading, window.prior.spec)
+
+
+def _write(folder: Path, number: int, analysis: xr.Dataset, found: xr.Dataset) -> None:
+    """One step: its innovations, then its analysis, which makes it whole."""
     part = folder / f"{_name(folder, number).stem}.innovations.part"
     found.to_netcdf(part)
     part.replace(part.with_suffix(".nc"))
@@ -228,10 +238,6 @@ def _make(
     unfinished = folder / f"unfinished-{number:05d}.zarr"
     to_zarr(analysis, unfinished, overwrite=True)
     unfinished.replace(_name(folder, number))
-
-
-def _free(shared: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in shared.items() if name != "guidance"}
 
 
 def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> tuple[int, int]:

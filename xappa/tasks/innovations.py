@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError
-from xappa.observations.errors_table import Errors, with_errors
-from xappa.observations.flags import Flag, flags_of
-from xappa.observations.form import quantities
-from xappa.tasks.observe import observe
-from xappa.tasks.quality import DEFAULT_ERRORS, quality_control
+from xappa.labels import to_array
+from xappa.models.state import StateSpec
 
 if TYPE_CHECKING:
-    from xappa.observations.quality import Quality
-    from xappa.observations.read import Source
-    from xappa.operators.sources import Choice
+    from xappa.operators import Rows, Stencil
 
 
-def innovations(
-    background: xr.Dataset,
-    obs: Source,
-    operator: Choice | Mapping[str, Choice] | None = None,
-    *,
-    error: Errors | None = None,
-    quality: str | Quality = "standard",
-    model: str | Path | None = None,
-) -> xr.Dataset:
+def innovations(background: xr.Dataset, reading: Stencil | Rows, spec: StateSpec) -> xr.Dataset:
     """Statistics of observation minus background, by quantity.
 
     Parameters
     ----------
     background : Dataset
-        Fields, with or without members.
-    obs : Dataset or DataFrame
-    operator, error, quality, model
-        As for `assimilate`.
+        Members of states of the model, at the times that `reading` indexes.
+    reading : Stencil or Rows
+        Reports, and how they are read off a trajectory: as the analysis reads them.
+    spec : StateSpec
+        Of the model.
 
     Returns
     -------
@@ -49,26 +34,18 @@ def innovations(
         the reports' errors; ``chi_squared``, mean of (observation minus mean)² over (M + 1) / M spread² + error², which
         is 1 if both are right.
     """
-    table = DEFAULT_ERRORS if error is None else error
-    reports = with_errors(quality_control(obs, quality, model=model, error=table), table)
     rows: dict[str, list[float]] = {
         name: [] for name in ("count", "mean", "deviation", "spread", "error", "chi_squared")
     }
-    names = []
-    try:
-        seen = observe(background, reports, operator or "interpolate")
-    except ObservationError:
-        return xr.Dataset()
-    for name in quantities(reports):
-        if name not in seen:
+    names, frames = [], reading.frames
+    fields, here = background.isel(time=frames), reading.at(frames)
+    members = range(background.sizes["member"])
+    values = np.stack([here.apply(to_array(fields.isel(member=k), spec)) for k in members])
+    for code, name in enumerate(reading.names):
+        used = (reading.variable == code) & np.isfinite(values).all(0)
+        if not used.any():
             continue
-        values = np.asarray(seen[name].values, float)
-        values = values[None] if values.ndim == 1 else values
-        good = (np.asarray(flags_of(reports, name)) == Flag.GOOD) & np.isfinite(values).all(0)
-        good &= np.isfinite(np.asarray(reports[name].values, float))
-        if not good.any():
-            continue
-        _append(rows, values[:, good], reports[name].values[good], reports[f"{name}_error"].values[good])
+        _append(rows, values[:, used], reading.value[used], reading.error[used])
         names.append(name)
     about = {name: ("variable", np.array(column)) for name, column in rows.items()}
     return xr.Dataset(about, {"variable": np.array(names, object)})

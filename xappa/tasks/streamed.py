@@ -161,6 +161,11 @@ class Streamed:
         """What the operator does."""
         return repr(self.recipe.operator)
 
+    @property
+    def stencil(self) -> Stencil | Rows | None:
+        """How all reports are read off the trajectory; they are read now. None if none can be used."""
+        return self.recipe([self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
+
     def provenance(self) -> dict[str, str]:
         """Attributes that say which observations these are; how many are used, only the run knows."""
         return {"xappa_operator": self.operator, "xappa_observations": dask.base.tokenize(self.obs)}
