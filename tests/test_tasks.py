@@ -15,7 +15,15 @@ import xappa
 from tests.one_day import TIMES, cheap_options, reports, template
 from xappa.background import LatentObservation, WarmStart
 from xappa.diffusion.guidance import MMPS
-from xappa.errors import DatasetError, FitWarning, NoReportsError, ObservationError, OptionError, SamplingError
+from xappa.errors import (
+    DatasetError,
+    FitWarning,
+    NoReportsError,
+    ObservationError,
+    OptionError,
+    SamplingError,
+    UnitsError,
+)
 from xappa.operators import Footprint
 from xappa.streaming import sampling
 from xappa.streaming.fit import warn_of
@@ -302,8 +310,9 @@ def test_innovations_know_the_heights_of_stations_and_surface(cycle, ds, obs, tm
     assert mean(1000.0, surface=1000.0) == pytest.approx(at_sea, abs=1e-3)
 
 
-def test_operators_of_a_cycle_see_the_dataset(cycle, ds, obs) -> None:
-    own = ds[["2m_temperature"]].rename({"2m_temperature": "t2m", "latitude": "lat"})
+def test_a_cycle_is_written_as_the_dataset_and_shows_it_so(cycle, ds, obs, tmp_path) -> None:
+    own = ds[["temperature", "2m_temperature"]].sel(level=[500]).isel(latitude=slice(None, None, -1))
+    own = own.rename({"2m_temperature": "t2m", "latitude": "lat"})
     own["t2m"] = own["t2m"].assign_attrs(units="degC")
     seen = set()
 
@@ -311,16 +320,29 @@ def test_operators_of_a_cycle_see_the_dataset(cycle, ds, obs) -> None:
         seen.add((state["t2m"].attrs["units"], *state["t2m"].dims[-2:]))
         return (state["t2m"] / 10).rename("index").assign_attrs(units="1")
 
-    reports = xr.Dataset(
-        {"index": ("obs", [1.0, 1.1, 1.2], {"units": "1"})},
-        {
-            name: ("obs", obs[column].values)
-            for name, column in (("time", "time"), ("latitude", "lat"), ("longitude", "lon"))
-        },
-    )
+    coords = {
+        name: ("obs", obs[column]) for name, column in (("time", "time"), ("latitude", "lat"), ("longitude", "lon"))
+    }
+    reports = xr.Dataset({"index": ("obs", [1.0, 1.1, 1.2], {"units": "1"})}, coords)
     found = cycle(reports, index, ds=own, error={"index": 0.1})
     assert seen == {("degC", "lat", "longitude")}
     assert list(found.innovations["variable"].values) == ["index"]
+    plain = cycle(ds=own, store=tmp_path / "own").analysis
+    assert list(plain.data_vars) == ["temperature", "t2m"] and plain["t2m"].attrs["units"] == "degC"
+    expected = cycle(store=tmp_path / "plain").analysis.sel(level=[500]).isel(latitude=slice(None, None, -1))
+    np.testing.assert_allclose(plain["t2m"] + 273.15, expected["2m_temperature"], rtol=1e-6)
+    np.testing.assert_array_equal(plain["temperature"], expected["temperature"])
+    np.testing.assert_array_equal(plain["lat"], expected["latitude"])
+    with pytest.raises(UnitsError, match="'t2m'"):
+        cycle(ds=own.assign(t2m=own["t2m"].assign_attrs(units="m")), store=tmp_path / "other")
+
+
+def test_a_cycle_of_streamed_reports(cycle, obs, tmp_path) -> None:
+    eager = xappa.read_observations(obs)
+    lazy = cycle(eager.chunk(obs=2), store=tmp_path / "lazy")
+    expected = cycle(eager, store=tmp_path / "eager")
+    xr.testing.assert_allclose(lazy.innovations, expected.innovations)
+    xr.testing.assert_allclose(lazy.analysis, expected.analysis)
 
 
 def test_a_store_belongs_to_what_functions_and_tables_say(cycle, obs) -> None:

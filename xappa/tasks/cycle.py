@@ -16,7 +16,7 @@ import xarray as xr
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
-from xappa.labels import model_times, surface_height
+from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
 from xappa.observations import read_observations
 from xappa.observations.own import own_names
 from xappa.observations.quality import choose_quality
@@ -31,6 +31,7 @@ from xappa.tasks.innovations import innovations
 from xappa.tasks.posterior import Reports, Task, run
 from xappa.tasks.streamed import Streamed, is_streamed
 from xappa.tasks.template import template
+from xappa.vocabulary import PAIR
 
 if TYPE_CHECKING:
     from xappa.observations.errors_table import Errors
@@ -50,8 +51,9 @@ class Cycled:
     Parameters
     ----------
     analysis : Dataset
-        (member, time, [level,] latitude, longitude): of each step the times that it is the first to reach; lazy, from
-        the store.
+        (member, time, [level,] latitude, longitude), written as the Dataset that was cycled over: of each step the
+        times that it is the first to reach; lazy, from the store, which holds all of the model's variables under its
+        own names.
     innovations : Dataset
         By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.innovations`. The background
         is read as the analysis is, by the same operator and with the same height of the surface.
@@ -97,8 +99,9 @@ def cycle(
     Parameters
     ----------
     ds : Dataset
-        Its times, a whole number of steps, are cycled over; its variables are kept. Its values are not used, but for
-        the height of its surface. As in `assimilate`, operators are given its names and units.
+        Its times, a whole number of steps, are cycled over; its variables and levels are kept, in its names, units and
+        order. Its values are not used, but for the height of its surface. As in `assimilate`, operators are given its
+        names and units.
     obs : Dataset, DataFrame, or a list or dict of these
     operator, model, error, effort, guidance, sampler, steps, quality, device, progress, drop_unknown
         See `xappa.accessor.AppaAccessor.assimilate`.
@@ -138,6 +141,7 @@ def cycle(
         ds, model, members, effort, guidance, sampler, steps, seed=seed, device=device, drop_unknown=drop_unknown
     )
     spec = task.prior.spec
+    check_units(task.ds, spec, task.layout)
     trajectory, _ = model_times(task.ds, spec, task.layout)
     length, stride = _lengths(window, step, spec.step, len(trajectory))
     unknown = "keep" if choose_operator(operator).whole_state else own_names(error)
@@ -321,8 +325,7 @@ def _read(folder: Path, count: int, stride: int, task: Task) -> Cycled:
             found.append(statistics)
             ends.append(step["time"].values[-1])
     analysis = xr.concat(parts, "time", join="exact", coords="minimal", compat="override", data_vars="minimal")
-    attrs = {"title": "Cycled analysis sampled by xappa", "xappa_model": task.prior.name, "xappa_seed": task.seed}
-    analysis = _as_asked(analysis.assign_attrs(attrs), task)
+    analysis = _as_asked(analysis, task)
     if not found:
         return Cycled(analysis, xr.Dataset(coords={"step": np.array([], "M8[s]")}))
     joined = xr.concat(found, "step", join="outer", coords="minimal", compat="override")
@@ -330,8 +333,20 @@ def _read(folder: Path, count: int, stride: int, task: Task) -> Cycled:
 
 
 def _as_asked(analysis: xr.Dataset, task: Task) -> xr.Dataset:
-    """The variables that were asked for."""
-    lacking = [name for name in task.asked.variables if name not in analysis]
+    """The variables and levels that were asked for, as the user's Dataset is written; lazy."""
+    spec, asked = task.prior.spec, task.asked
+    lacking = [name for name in asked.variables if name not in analysis]
     if lacking:
         raise DatasetError(f"The store lacks {lacking}; expected what cycling writes: use another store")
-    return analysis[list(task.asked.variables)]
+    attrs = {"title": "Cycled analysis sampled by xappa", "xappa_model": task.prior.name, "xappa_seed": task.seed}
+    times, members, parts = analysis["time"].values, analysis["member"].values, []
+    # One by one, so that only what is computed is read.
+    for name in asked.variables:
+        levels = spec.levels_of(name)
+        field = analysis[name].sel(level=list(levels)) if levels else analysis[name].expand_dims("level")
+        alone = replace(spec, channels=tuple(channel for channel in spec.channels if channel[0] == name))
+        states = field.transpose("member", "time", "level", "latitude", "longitude").data
+        wanted = Wanted((name,), asked.levels)
+        parts.append(to_dataset(states, alone, times, members, task.layout, wanted, attrs))
+    result = xr.merge(parts, join="exact", compat="override", combine_attrs="override")
+    return with_pairs(result, task.layout) if PAIR in analysis.coords else result
