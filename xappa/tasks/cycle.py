@@ -207,14 +207,14 @@ def _require_reports(windows: Sequence[Array], step: np.timedelta64, when: Array
         Quoting what is said of the first window that has any report.
     """
     reported = [window for window in windows if ((when > window[0] - step) & (when < window[-1] + step)).any()]
-    reasons = []
+    reason = ""
     for window in reported or windows[:1]:
         try:
             read(window)
             return
         except NoReportsError as error:
-            reasons.append(f"of that from {text(window[0])} to {text(window[-1])}: {error}")
-    raise NoReportsError(f"No window of the cycle has a usable report; {reasons[0]}")
+            reason = reason or f"from {text(window[0])} to {text(window[-1])}: {error}"
+    raise NoReportsError(f"No window of the cycle has a usable report. The first, {reason}")
 
 
 def _analysed(
