@@ -138,7 +138,7 @@ def _require_one_run(result: xr.Dataset, run: Run) -> None:
         found.append(f"the members {', '.join(map(str, others))}")
     if _beyond(result, run):
         found.append(f"times from before {run.times[0]} or after {run.times[-1]}")
-    if not found and _sampling(result.__dask_graph__()) - _sampling(run.fields.dask):
+    if not found and sampling_keys(result.__dask_graph__()) - sampling_keys(run.fields.dask):
         found.append("fields that other runs sampled")
     if found:
         raise DatasetError(
@@ -167,7 +167,7 @@ def _labels(result: xr.Dataset, name: str, standard_name: str) -> list[xr.DataAr
     return [v for key, v in result.coords.items() if key == name or v.attrs.get("standard_name") == standard_name]
 
 
-def _sampling(graph: HighLevelGraph | None) -> set[str]:
+def sampling_keys(graph: HighLevelGraph | None) -> set[str]:
     """Keys of the sampling tasks in a graph, needed or not."""
     layers = [] if graph is None else [layer for layer in graph.layers.values() if layer.is_materialized()]
     return {key for layer in layers for key in layer if isinstance(key, str) and key.startswith(SAMPLING)}

@@ -151,12 +151,6 @@ class Remote:
         system.makedirs(root, exist_ok=True)
         system.pipe_file(f"{root}/{name}", content)
 
-    def names(self) -> set[str]:
-        """Names of the files."""
-        system, root = self._system()
-        system.invalidate_cache()  # workers have put some there
-        return {path.rpartition("/")[2] for path in system.find(root)}
-
     def remove(self) -> None:
         """Remove the folder."""
         system, root = self._system()
@@ -186,10 +180,6 @@ class Local:
         """Put a file, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_file(self.folder / name, content)
-
-    def names(self) -> set[str]:
-        """Names of the files."""
-        return {path.name for path in self.folder.glob("*")}
 
     def remove(self) -> None:
         """Remove the folder."""

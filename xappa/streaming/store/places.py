@@ -44,10 +44,6 @@ class Inside:
         """Put a file."""
         write_key(self.store, f"{BESIDE}/{name}", content)
 
-    def names(self) -> set[str]:
-        """Names of the files."""
-        return {key.removeprefix(f"{BESIDE}/") for key in keys_below(self.store, f"{BESIDE}/")}
-
     def remove(self) -> None:
         """Remove all of them."""
         sync(self.store.delete_dir(BESIDE))

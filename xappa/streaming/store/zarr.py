@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,10 @@ import xarray as xr
 import zarr
 
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.streaming.graph.diagnostics import learned
+from xappa.streaming.graph.diagnostics import learned, sampling_keys
 from xappa.streaming.graph.workers import connected, current_client, require_workers
 from xappa.streaming.progress import counting, shown
 from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
-from xappa.streaming.store.files import SUFFIX
 from xappa.streaming.store.kept import forget, keeping
 from xappa.streaming.store.places import Place, place_of, read_key, renew, write_key
 from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
@@ -154,8 +153,7 @@ def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
         if state in ("none", "begun"):
             _require_room(job)
             _begin(job)
-        _stream(job, progress)
-        _finish(job)
+        _finish(job, _stream(job, progress))
 
 
 def _state(job: _Job) -> str:
@@ -215,12 +213,15 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
     )
 
 
-def _stream(job: _Job, progress: bool | None) -> None:
+def _stream(job: _Job, progress: bool | None) -> set[str]:
+    """Write what is left; returns the keys of the sampling tasks that all of it needs."""
     arrays = open_arrays(job.place.store, list(job.ds.data_vars))
-    done = {_key(region) for region in written(job.place.store, arrays, job.grid)}
-    left = [region for region in job.grid if _key(region) not in done]
+    done = written(job.place.store, arrays, job.grid)
+    sampled = {key for _, _, block in _blocks(job.ds, done) for key in sampling_keys(block.__dask_graph__())}
+    there = {_key(region) for region in done}
+    left = [region for region in job.grid if _key(region) not in there]
     if not left:
-        return
+        return sampled
     source = keeping(job.ds, job.place.beside)
     writer = Writer(
         job.place.store,
@@ -231,7 +232,7 @@ def _stream(job: _Job, progress: bool | None) -> None:
     name = job.place.folder.name if job.place.folder is not None else job.place.name
     with (
         counting(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
-        closing(_computed(job, source, writer, left, progress)) as computed,
+        closing(_computed(job, _tasks(job, source, writer, left, sampled), progress)) as computed,
     ):
         bytes_before, bytes_done = job.place.free(), 0.0
         for count, size in computed:
@@ -240,14 +241,12 @@ def _stream(job: _Job, progress: bool | None) -> None:
             if bytes_done == 0:
                 _require_rest(job, bytes_before, size, count, len(left))
             bytes_done += size
+    return sampled
 
 
-def _computed(
-    job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region], progress: bool | None
-) -> Generator[tuple[int, int], None, None]:
+def _computed(job: _Job, tasks: Iterator[Any], progress: bool | None) -> Generator[tuple[int, int], None, None]:
     """Compute and write regions; yields numbers of regions done, and their bytes."""
     client = current_client()
-    tasks = _tasks(job, source, writer, left)
     at_once = int(np.clip(AT_ONCE // max(_region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
     if client is None:
         while some := list(itertools.islice(tasks, at_once)):
@@ -273,13 +272,10 @@ def _computed(
             yield 1, size
 
 
-def _tasks(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region]) -> Iterator[Any]:
-    """Tasks that write regions. Dask goes through a graph whenever some of it is computed: through that of a few."""
-    for first in range(0, len(left), GRAPH):
-        some = left[first : first + GRAPH]
-        dims = some[0].keys()
-        bounds = {dim: slice(min(r[dim].start for r in some), max(r[dim].stop for r in some)) for dim in dims}
-        (block,) = dask.optimize(source.isel(bounds))
+def _tasks(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region], sampled: set[str]) -> Iterator[Any]:
+    """Tasks that write regions; keys of the sampling tasks that they need are added to `sampled`."""
+    for some, bounds, block in _blocks(source, left):
+        sampled |= sampling_keys(block.__dask_graph__())
         for region in some:
             inside = {dim: slice(p.start - bounds[dim].start, p.stop - bounds[dim].start) for dim, p in region.items()}
             names = job.grid.names(region)
@@ -288,12 +284,23 @@ def _tasks(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region]
             yield dask.delayed(writer, pure=False)(dict(region), values)
 
 
-def _finish(job: _Job) -> None:
+def _blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequence[Region], Region, xr.Dataset]]:
+    """A few regions each, their bounds, and the fields within these with no other tasks than theirs.
+
+    Dask goes through a graph whenever some of it is computed: through that of a few.
+    """
+    for first in range(0, len(regions), GRAPH):
+        some = regions[first : first + GRAPH]
+        dims = some[0].keys()
+        bounds = {dim: slice(min(r[dim].start for r in some), max(r[dim].stop for r in some)) for dim in dims}
+        (block,) = dask.optimize(ds.isel(bounds))
+        yield some, bounds, block
+
+
+def _finish(job: _Job, sampled: Collection[str]) -> None:
     store = job.place.store
     if "xappa_run" in job.ds.attrs:
         try:
-            # What the fields were computed from is beside the store; nothing else is sampled.
-            sampled = {name.removesuffix(SUFFIX) for name in job.place.beside.names()}
             found = learned(job.ds, sampled)
         except DatasetError as error:  # of another session, or of several runs
             LOG.warning("%s holds no diagnostics: %s", job.place.name, error)
