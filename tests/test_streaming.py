@@ -253,6 +253,13 @@ class TestWork:
         np.testing.assert_array_equal(learned["member"], np.atleast_1d(found["member"]))
         assert np.isfinite(learned["seconds"]).all()
 
+    def test_writing_a_forecast_of_what_is_not_computed_yet(self, tiny_model, tmp_path) -> None:
+        states = analysis(tiny_model, chunks={"member": 1}).isel(time=slice(2))
+        ahead = states.appa.forecast("12h", model=tiny_model, members=3, steps=2, seed=0)
+        store = xappa.to_zarr(ahead, tmp_path / "a.zarr")
+        xr.testing.assert_equal(xr.open_zarr(store).compute(), ahead.compute())
+        assert xr.open_zarr(store, group="diagnostics").sizes["member"] == 3
+
     def test_chunks_do_not_change_bits(self, tiny_model) -> None:
         one, four = (analysis(tiny_model, "2001-03-16T18", chunks=n).compute() for n in (1, 4))
         xr.testing.assert_identical(one, four.assign_attrs(one.attrs))

@@ -64,10 +64,13 @@ def _at_once(ds: xr.Dataset) -> int:
 
 
 def _sampling(layer: Any) -> dict[Any, Task]:
-    """Sampling tasks of a layer. Dask writes those that a delayed function needs into one layer with it."""
+    """Sampling tasks of a layer. Dask writes those that a delayed function needs into one layer with it.
+
+    Around those of a forecast's states it puts tasks of its own, under names that begin alike.
+    """
     if not layer.is_materialized():
         return {}
-    return {key: task for key, task in layer.items() if isinstance(task, Task) and str(key).startswith(SAMPLING)}
+    return {key: task for key, task in layer.items() if isinstance(task, Shared) and str(key).startswith(SAMPLING)}
 
 
 def _array(array: da.Array, files: Files, made: dict[str, MaterializedLayer], most: int) -> da.Array:
