@@ -88,7 +88,7 @@ class TestRefused:
         ],
     )
     def test_wrong_arguments_begin_nothing(self, tmp_path, change, options, error, message) -> None:
-        ds = xr.Dataset({"u": ("time", np.arange(3.0))}, {"time": np.arange(3).astype("M8[h]")})
+        ds = xr.Dataset({"u": ("time", np.arange(3.0))}, {"time": np.arange(3).astype("M8[h]").astype("M8[ns]")})
         kept = xappa.to_zarr(ds, tmp_path / "a.zarr")
         for store in ("a.zarr", "b.zarr"):
             arguments = {"store": tmp_path / store, "overwrite": True} | options
