@@ -101,6 +101,7 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
     ]
     wrong += [f"{name!r}: instead of _Unsigned give an unsigned dtype" for name, e in own.items() if "_Unsigned" in e]
     wrong += [f"{name!r}: {e['dtype']!r} is no dtype" for name, e in own.items() if not _is_dtype(e.get("dtype", "f4"))]
+    wrong += [text for name, e in own.items() if _is_dtype(e.get("dtype", "f4")) for text in _unheld(name, e)]
     if wrong:
         raise OptionError(f"encoding= cannot be used: {'; '.join(wrong)}")
     from zarr.codecs import ZstdCodec
@@ -126,6 +127,22 @@ def _is_dtype(name: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _unheld(name: str, own: Mapping[str, Any]) -> list[str]:
+    """Numbers for what is missing that an integer does not hold: some releases of numpy wrap them around."""
+    stored = np.dtype(own.get("dtype", "f4"))
+    if stored.kind not in "iu":
+        return []
+    low, high = np.iinfo(stored).min, np.iinfo(stored).max
+    given = {key: own[key] for key in ("_FillValue", "missing_value") if own.get(key) is not None}
+    return [
+        f"{name!r}: {key}={value!r} is no number from {low} to {high}, which {stored} holds"
+        for key, value in given.items()
+        if not isinstance(value, int | float | np.integer | np.floating)
+        or value != np.clip(value, low, high)
+        or value % 1
+    ]
 
 
 def _missing(dtype: np.dtype, own: Mapping[str, Any]) -> Any:
