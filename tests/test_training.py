@@ -13,7 +13,7 @@ import torch
 from xappa.errors import IntegrityError, ModelError, OptionError
 from xappa.models.climatology import Climatology, annual_basis, diurnal_basis
 from xappa.models.directory import read_model
-from xappa.training import autoencoder, data, loop, prior
+from xappa.training import autoencoder, data, encode, loop, prior
 from xappa.training.config import Optimisation, Recipe, read_config
 from xappa.training.loop import averaged_weights
 
@@ -110,7 +110,7 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path) -
     with pytest.raises(ModelError, match=r"decoder\.pt does not exist"):
         autoencoder.restore(longer, record, tmp_path, cpu)
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
-    autoencoder.train_decoder(longer, record, np.load(work / "latents.npy"), tmp_path, cpu)
+    autoencoder.train_decoder(longer, record, tmp_path, cpu)
     after = autoencoder.restore(longer, record, tmp_path, cpu)
     x = torch.from_numpy(record.anomalies[record.members(1)].astype("f4"))
     with torch.no_grad():
@@ -118,6 +118,57 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path) -
     seen = record.members(0)
     errors = [autoencoder.reconstruction_error(network, record, seen) for network in (before, after)]
     assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
+
+
+def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(work / "data", tmp_path / "data")
+    shutil.copy(work / "autoencoder.pt", tmp_path)
+    record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
+    before = autoencoder.restore(recipe, record, tmp_path, cpu)
+    seen, t2m = record.members(0), record.spec.index("2m_temperature", None)
+    first = autoencoder.reconstruction_error(before, record, seen)
+    errors = {}
+    for factor in (1.0, 30.0):
+        stages = replace(
+            recipe.autoencoder,
+            together=Optimisation(60, warmup=2, rate=2e-3),
+            emphasis=(("2m_temperature", factor),),
+        )
+        longer = replace(recipe, autoencoder=stages)
+        out = tmp_path / str(factor)
+        shutil.copytree(tmp_path / "data", out / "data")
+        shutil.copy(work / "autoencoder.pt", out)
+        with pytest.raises(ModelError, match=r"together\.pt does not exist"):
+            autoencoder.restore(longer, record, out, cpu)
+        autoencoder.train_together(longer, record, out, cpu)
+        after = autoencoder.restore(longer, record, out, cpu)
+        errors[factor] = autoencoder.reconstruction_error(after, record, seen)
+        x = torch.from_numpy(record.anomalies[:2].astype("f4"))
+        with torch.no_grad():
+            assert not torch.equal(before.encode(x), after.encode(x))
+    assert autoencoder.score(errors[1.0], record) < 0.99 * autoencoder.score(first, record)
+    assert errors[30.0][t2m] < 0.97 * errors[1.0][t2m]
+
+
+def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
+    work: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
+        (shutil.copytree if (work / name).is_dir() else shutil.copy)(work / name, tmp_path / name)
+    record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
+    encode.encode_record(autoencoder.restore(recipe, record, tmp_path, cpu), record, tmp_path)
+    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, together=Optimisation(2, warmup=1)))
+    autoencoder.train_together(longer, record, tmp_path, cpu)
+    with pytest.raises(ModelError, match=r"latents\.npy holds latents of another encoder.*denoiser\.pt"):
+        encode.encode_record(autoencoder.restore(longer, record, tmp_path, cpu), record, tmp_path)
+
+
+def test_emphasis_on_what_the_state_does_not_have_is_refused(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    record = data.open_record(recipe, work / "data")
+    stages = replace(recipe.autoencoder, together=Optimisation(2), emphasis=(("snow_depth", 2.0),))
+    shutil.copy(work / "autoencoder.pt", tmp_path)
+    with pytest.raises(OptionError, match=r"emphasis on 'snow_depth'.*2m_temperature"):
+        autoencoder.train_together(replace(recipe, autoencoder=stages), record, tmp_path, torch.device("cpu"))
 
 
 def test_the_learning_rate_begins_anew_where_it_is_told_to() -> None:

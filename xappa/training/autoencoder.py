@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from xappa.errors import OptionError
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.models.tangent import Tangent
-from xappa.training.config import Recipe
+from xappa.training.config import Optimisation, Recipe
 from xappa.training.data import Record
 from xappa.training.loop import averaged_weights, channels_last, fit
 from xappa.training.regression import smooth
@@ -105,34 +106,51 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
     return network
 
 
-def train_decoder(recipe: Recipe, record: Record, latents: np.ndarray, out: Path, device: torch.device) -> None:
-    """Train the decoder further on latents (time, h, w, C) that stay; errors count by each channel's deviation.
+def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
+    """Train the decoder further; encoder and latents stay as they are.
 
-    Weights of variables, which keep some from ruling the latents, are taken back: what latents hold no longer depends
-    on it. Channels that had the larger weights may lose a little by it.
+    Errors count by each channel's deviation. Weights of variables, which keep some from ruling the latents, are taken
+    back: what latents hold no longer depends on it. Channels that had the larger weights may lose a little by it.
     """
-    c = recipe.autoencoder
-    network = _trained(recipe, record, out, device)
+    network = restore(recipe, record, out, device, until="decoder")
     for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
         parameter.requires_grad_(False)
+    _go_on(recipe, record, network, "decoder", out)
+
+
+def train_together(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
+    """Train encoder and decoder further, errors counted by each channel's deviation, times `emphasis`."""
+    _go_on(recipe, record, restore(recipe, record, out, device, until="together"), "together", out)
+
+
+def _go_on(recipe: Recipe, record: Record, network: ConvAutoencoder, stage: str, out: Path) -> None:
+    """Train what of the network is not frozen, errors counted by each channel's deviation; checkpoints under `out`."""
+    config: Optimisation = getattr(recipe.autoencoder, stage)
+    device = next(network.parameters()).device
     area = area_weights(np.array(record.spec.latitude))
     units = record.statistics["scale"] / record.statistics["deviation"][:, None, None] * np.sqrt(area)
+    if stage == "together":
+        for name, factor in recipe.autoencoder.emphasis:
+            rows = [k for k, (variable, _) in enumerate(record.spec.channels) if variable == name]
+            if not rows:
+                known = sorted({variable for variable, _ in record.spec.channels})
+                raise OptionError(f"[autoencoder] emphasis on {name!r}: the state has no such variable; it has {known}")
+            units[rows] *= np.sqrt(factor)
     unit = torch.from_numpy((units * record.statistics["mask"]).astype("f4")).to(device)
     train = torch.from_numpy(record.members(0))
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        index = train[torch.randint(len(train), (c.decoder.batch,), generator=generator)].sort().values.numpy()
+        index = train[torch.randint(len(train), (config.batch,), generator=generator)].sort().values.numpy()
         x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
-        z = torch.from_numpy(latents[index]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=c.decoder.bfloat16):
-            y = network.decode(z)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            y = network.decode(network.encode(x.contiguous(memory_format=torch.channels_last)))
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:
         return f"validation error {score(reconstruction_error(network, record, record.members(1)[::30]), record):.4f}"
 
-    groups = _groups(((n, p) for n, p in network.named_parameters() if p.requires_grad), c.linear_rate)
-    fit(network, loss, c.decoder, out / "decoder.pt", seed=recipe.seed, groups=groups, validate=validate)
+    groups = _groups(((n, p) for n, p in network.named_parameters() if p.requires_grad), recipe.autoencoder.linear_rate)
+    fit(network, loss, config, out / f"{stage}.pt", seed=recipe.seed, groups=groups, validate=validate)
 
 
 def _groups(parameters: Iterable[tuple[str, nn.Parameter]], linear_rate: float) -> list[dict]:
@@ -195,17 +213,14 @@ def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, c
     return tangent
 
 
-def restore(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
-    """The trained autoencoder that `train_autoencoder` and `train_decoder` left."""
-    network = _trained(recipe, record, out, device)
-    if recipe.autoencoder.decoder.steps:
-        network.load_state_dict(averaged_weights(out / "decoder.pt", recipe.autoencoder.decoder))
-    return network
-
-
-def _trained(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
-    """The autoencoder before the decoder went on alone."""
+def restore(
+    recipe: Recipe, record: Record, out: Path, device: torch.device, until: str | None = None
+) -> ConvAutoencoder:
+    """The autoencoder that the last of the recipe's stages left, or the last before `until`."""
+    stages = {"autoencoder": "training", "decoder": "decoder", "together": "together"}
+    before = list(stages)[: list(stages).index(until)] if until else list(stages)
+    file = [name for name in before if name == "autoencoder" or getattr(recipe.autoencoder, stages[name]).steps][-1]
     network = build(recipe, record)
-    network.load_state_dict(averaged_weights(out / "autoencoder.pt", recipe.autoencoder.training))
+    network.load_state_dict(averaged_weights(out / f"{file}.pt", getattr(recipe.autoencoder, stages[file])))
     channels_last(network, device)
     return network.eval()

@@ -64,12 +64,13 @@ def _simulator_environment(folder: Path) -> Path:
 
 
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
-    """Standardise the record, train the autoencoder, and its decoder further on the latents of the record."""
+    """Standardise the record, train the autoencoder, then its decoder alone, then both together."""
     record = data.prepare(recipe, work / "nature", work / "data")
-    network = autoencoder.train_autoencoder(recipe, record, work, device)
+    autoencoder.train_autoencoder(recipe, record, work, device)
     if recipe.autoencoder.decoder.steps:
-        latents = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
-        autoencoder.train_decoder(recipe, record, latents, work, device)
+        autoencoder.train_decoder(recipe, record, work, device)
+    if recipe.autoencoder.together.steps:
+        autoencoder.train_together(recipe, record, work, device)
 
 
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:

@@ -126,7 +126,11 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """Size and training of the autoencoder, and how long the decoder goes on alone."""
+    """Size and training of the autoencoder: `training`, then `decoder` alone, then both `together`.
+
+    After `training`, errors count by each channel's deviation; `emphasis` (variable, factor) makes squared errors of
+    some variables count more while both go on together.
+    """
 
     latent_channels: int = 48
     factor: int = 4
@@ -136,6 +140,8 @@ class Autoencoder:
     linear_rate: float = 0.03
     training: Optimisation = field(default_factory=Optimisation)
     decoder: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    together: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    emphasis: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -10,10 +11,19 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from xappa.errors import ModelError
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.climatology import season_basis
 from xappa.training.data import Record
 from xappa.training.regression import smooth
+
+MADE_OF_LATENTS = (
+    "standardised.npy",
+    "latent-statistics.safetensors",
+    "prior.safetensors",
+    "local.safetensors",
+    "denoiser.pt",
+)
 
 
 def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -23,8 +33,20 @@ def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def encode_record(network: ConvAutoencoder, record: Record, out: Path, bfloat16: bool = False) -> np.ndarray:
-    """Latents of the whole record, not standardised: float32 (time, h, w, C), memory-mapped, made once."""
-    file = out / "latents.npy"
+    """Latents of the whole record, not standardised: float32 (time, h, w, C), memory-mapped, made once.
+
+    Raises
+    ------
+    ModelError
+        If there are latents of another encoder.
+    """
+    file, mark = out / "latents.npy", out / "latents.sha256"
+    digest = _digest(network)
+    if file.exists() and (not mark.exists() or mark.read_text() != digest):
+        raise ModelError(
+            f"{file} holds latents of another encoder than the one trained here: remove it and what came of it "
+            f"({', '.join(MADE_OF_LATENTS)}), then encode again."
+        )
     if not file.exists():
         device = next(network.parameters()).device
         part = out / "latents.part.npy"
@@ -36,8 +58,18 @@ def encode_record(network: ConvAutoencoder, record: Record, out: Path, bfloat16:
                 z = network.encode(x.contiguous(memory_format=torch.channels_last))
             latents[index] = z.float().cpu().numpy()
         latents.flush()
+        mark.write_text(digest)
         os.replace(part, file)
     return np.load(file, mmap_mode="r")
+
+
+def _digest(network: ConvAutoencoder) -> str:
+    """What tells encoders apart."""
+    found = hashlib.sha256()
+    for part in (network.encoder, network.encoder_linear):
+        for name, value in part.state_dict().items():
+            found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
