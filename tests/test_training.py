@@ -163,12 +163,11 @@ def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
         encode.encode_record(autoencoder.restore(longer, record, tmp_path, cpu), record, tmp_path)
 
 
-def test_emphasis_on_what_the_state_does_not_have_is_refused(work: Path, recipe: Recipe, tmp_path: Path) -> None:
-    record = data.open_record(recipe, work / "data")
-    stages = replace(recipe.autoencoder, together=Optimisation(2), emphasis=(("snow_depth", 2.0),))
-    shutil.copy(work / "autoencoder.pt", tmp_path)
-    with pytest.raises(OptionError, match=r"emphasis on 'snow_depth'.*2m_temperature"):
-        autoencoder.train_together(replace(recipe, autoencoder=stages), record, tmp_path, torch.device("cpu"))
+def test_emphasis_on_what_the_state_does_not_have_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('[state]\nsurface = ["2m_temperature"]\n[autoencoder]\nemphasis = [["snow_depth", 2.0]]\n')
+    with pytest.raises(OptionError, match=r"recipe\.toml: autoencoder: emphasis on \['snow_depth'\].*2m_temperature"):
+        read_config(file)
 
 
 def test_the_learning_rate_begins_anew_where_it_is_told_to() -> None:

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from xappa.errors import OptionError
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.models.tangent import Tangent
 from xappa.training.config import Optimisation, Recipe
 from xappa.training.data import Record
 from xappa.training.loop import averaged_weights, channels_last, fit
 from xappa.training.regression import smooth
+
+STAGES = {"training": "autoencoder.pt", "decoder": "decoder.pt", "together": "together.pt"}
+"""Stages of the recipe, in order, and their checkpoints."""
 
 
 def area_weights(latitude: np.ndarray) -> np.ndarray:
@@ -76,8 +78,8 @@ def build(recipe: Recipe, record: Record) -> ConvAutoencoder:
     return network
 
 
-def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.device) -> ConvAutoencoder:
-    """Train (or go on training) the autoencoder; checkpoints under `out`."""
+def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
+    """Train (or go on training) the autoencoder, errors counted in units of the scale; checkpoints under `out`."""
     torch.manual_seed(recipe.seed)
     c = recipe.autoencoder
     network = build(recipe, record)
@@ -85,25 +87,7 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
     kept = torch.from_numpy(components[:, : c.latent_channels].astype("f4"))
     network.set_linear(kept, torch.from_numpy(np.sqrt(variances[: c.latent_channels]).astype("f4")))
     channels_last(network, device)
-    weight = torch.from_numpy(area_weights(np.array(record.spec.latitude))).to(device)
-    train = torch.from_numpy(record.members(0))
-
-    def loss(step: int, generator: torch.Generator) -> Tensor:
-        index = train[torch.randint(len(train), (c.training.batch,), generator=generator)].sort().values.numpy()
-        x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=c.training.bfloat16):
-            y = network.decode(network.encode(x.contiguous(memory_format=torch.channels_last)))
-        return ((y.float() - x).square() * weight).mean()
-
-    def validate() -> str:
-        error = reconstruction_error(network, record, record.members(1)[::30])
-        total = np.sqrt((error**2).mean())
-        return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
-
-    out.mkdir(parents=True, exist_ok=True)
-    groups = _groups(network.named_parameters(), c.linear_rate)
-    fit(network, loss, c.training, out / "autoencoder.pt", seed=recipe.seed, groups=groups, validate=validate)
-    return network
+    _fit(recipe, record, network, "training", np.ones((record.spec.shape[0], 1, 1)), out)
 
 
 def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
@@ -112,31 +96,31 @@ def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.devic
     Errors count by each channel's deviation. Weights of variables, which keep some from ruling the latents, are taken
     back: what latents hold no longer depends on it. Channels that had the larger weights may lose a little by it.
     """
-    network = restore(recipe, record, out, device, until="decoder")
+    network = restore(recipe, record, out, device, before="decoder")
     for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
         parameter.requires_grad_(False)
-    _go_on(recipe, record, network, "decoder", out)
+    _fit(recipe, record, network, "decoder", _by_deviation(record), out)
 
 
 def train_together(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
-    """Train encoder and decoder further, errors counted by each channel's deviation, times `emphasis`."""
-    _go_on(recipe, record, restore(recipe, record, out, device, until="together"), "together", out)
+    """Train encoder and decoder further, errors counted by each channel's deviation, squares times `emphasis`."""
+    network = restore(recipe, record, out, device, before="together")
+    emphasis = dict(recipe.autoencoder.emphasis)
+    factors = np.array([emphasis.get(name, 1.0) for name, _ in record.spec.channels])
+    _fit(recipe, record, network, "together", _by_deviation(record) * np.sqrt(factors)[:, None, None], out)
 
 
-def _go_on(recipe: Recipe, record: Record, network: ConvAutoencoder, stage: str, out: Path) -> None:
-    """Train what of the network is not frozen, errors counted by each channel's deviation; checkpoints under `out`."""
+def _by_deviation(record: Record) -> np.ndarray:
+    """The scale in units of each channel's one deviation, 0 where a channel does not exist: (channel, lat, lon)."""
+    return record.statistics["scale"] / record.statistics["deviation"][:, None, None] * record.statistics["mask"]
+
+
+def _fit(recipe: Recipe, record: Record, network: ConvAutoencoder, stage: str, units: np.ndarray, out: Path) -> None:
+    """Train what of the network is not frozen for one stage, standardised errors times `units`, weighted by area."""
     config: Optimisation = getattr(recipe.autoencoder, stage)
     device = next(network.parameters()).device
     area = area_weights(np.array(record.spec.latitude))
-    units = record.statistics["scale"] / record.statistics["deviation"][:, None, None] * np.sqrt(area)
-    if stage == "together":
-        for name, factor in recipe.autoencoder.emphasis:
-            rows = [k for k, (variable, _) in enumerate(record.spec.channels) if variable == name]
-            if not rows:
-                known = sorted({variable for variable, _ in record.spec.channels})
-                raise OptionError(f"[autoencoder] emphasis on {name!r}: the state has no such variable; it has {known}")
-            units[rows] *= np.sqrt(factor)
-    unit = torch.from_numpy((units * record.statistics["mask"]).astype("f4")).to(device)
+    unit = torch.from_numpy((units * np.sqrt(area)).astype("f4")).to(device)
     train = torch.from_numpy(record.members(0))
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -147,10 +131,13 @@ def _go_on(recipe: Recipe, record: Record, network: ConvAutoencoder, stage: str,
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:
-        return f"validation error {score(reconstruction_error(network, record, record.members(1)[::30]), record):.4f}"
+        error = reconstruction_error(network, record, record.members(1)[::30])
+        total = np.sqrt((error**2).mean())
+        return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
 
+    out.mkdir(parents=True, exist_ok=True)
     groups = _groups(((n, p) for n, p in network.named_parameters() if p.requires_grad), recipe.autoencoder.linear_rate)
-    fit(network, loss, config, out / f"{stage}.pt", seed=recipe.seed, groups=groups, validate=validate)
+    fit(network, loss, config, out / STAGES[stage], seed=recipe.seed, groups=groups, validate=validate)
 
 
 def _groups(parameters: Iterable[tuple[str, nn.Parameter]], linear_rate: float) -> list[dict]:
@@ -214,13 +201,13 @@ def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, c
 
 
 def restore(
-    recipe: Recipe, record: Record, out: Path, device: torch.device, until: str | None = None
+    recipe: Recipe, record: Record, out: Path, device: torch.device, before: str | None = None
 ) -> ConvAutoencoder:
-    """The autoencoder that the last of the recipe's stages left, or the last before `until`."""
-    stages = {"autoencoder": "training", "decoder": "decoder", "together": "together"}
-    before = list(stages)[: list(stages).index(until)] if until else list(stages)
-    file = [name for name in before if name == "autoencoder" or getattr(recipe.autoencoder, stages[name]).steps][-1]
+    """The autoencoder that the last of the recipe's stages left, or the last that comes before one of them."""
+    c = recipe.autoencoder
+    done = list(STAGES)[: list(STAGES).index(before)] if before else list(STAGES)
+    last = next(stage for stage in reversed(done) if stage == "training" or getattr(c, stage).steps)
     network = build(recipe, record)
-    network.load_state_dict(averaged_weights(out / f"{file}.pt", getattr(recipe.autoencoder, stages[file])))
+    network.load_state_dict(averaged_weights(out / STAGES[last], getattr(c, last)))
     channels_last(network, device)
     return network.eval()

@@ -189,6 +189,20 @@ class Recipe:
     local: Local = field(default_factory=Local)
     denoiser: Denoiser = field(default_factory=Denoiser)
 
+    def __post_init__(self) -> None:
+        """Check names that one part takes from another.
+
+        Raises
+        ------
+        OptionError
+            If emphasis is on a variable that the state does not have.
+        """
+        known = {*self.state.surface, *(name for name, _ in self.state.upper_air)}
+        if unknown := [name for name, _ in self.autoencoder.emphasis if name not in known]:
+            raise OptionError(
+                f"autoencoder: emphasis on {unknown}: the state has no such variables; it has {sorted(known)}"
+            )
+
 
 def read_config(path: str | Path) -> Recipe:
     """Read a recipe from TOML; unknown keys are an error that names them."""

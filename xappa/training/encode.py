@@ -24,6 +24,7 @@ MADE_OF_LATENTS = (
     "local.safetensors",
     "denoiser.pt",
 )
+"""Files of a working folder that are worth nothing once its latents are others."""
 
 
 def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
