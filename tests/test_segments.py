@@ -252,7 +252,8 @@ class TestEmbeddedModel:
         ds = xappa.template("2001-03-13T00", "2001-03-22T18", model="speedy")
         found = {}
         for way in (Independent(64), Independent(6, 3), Chain(6)):
-            result = ds.appa.sample(members=1, effort="preview", segments=way, seed=1, device="cpu")
+            # Four members' weather: that of one has larger jumps at these steps by chance, seams or none.
+            result = ds.appa.sample(members=4, effort="preview", segments=way, seed=1, device="cpu")
             fields = result[["temperature", "u_component_of_wind"]].sel(level=[500], method="nearest")
             found[way] = [jumps(field) for field in dask.compute(fields, scheduler="synchronous")[0].values()]
         whole = found.pop(Independent(64))
@@ -260,6 +261,6 @@ class TestEmbeddedModel:
             steps = seams(cut(40, 8, 4, way))
             assert len(steps)
             for jump, expected in zip(parts, whole, strict=True):
-                # With the same noise, what is sampled whole has the same jumps: weather needn't be averaged over, as it
-                # would be against other steps. (The steps of `Chain` have larger jumps in what is sampled whole, too.)
+                # with the same noise, what is sampled whole has the same jumps: weather needn't be averaged over
                 assert (jump / expected)[steps].mean() == pytest.approx(1, abs=0.03)
+                require_no_larger(jump, steps)
