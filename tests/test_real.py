@@ -295,15 +295,17 @@ def test_stations(shared, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_soundings(shared, tmp_path) -> None:
-    outcome = run("TEMP", shared("real"), tmp_path, 2, members=8)
+@pytest.mark.parametrize(("step", "members"), [(1, 2), (2, 8)])
+def test_soundings(shared, tmp_path, step: int, members: int) -> None:
+    outcome = run("TEMP", shared("real"), tmp_path, step, members)
     names = ("temperature", "u_component_of_wind", "v_component_of_wind", "geopotential", "specific_humidity")
     for name in names:
         ratio = rmse(outcome, name, "analysis") / rmse(outcome, name, "climatology")
         ratio = ratio.where(outcome.scores[name].sel(metric="count", source="analysis") > 20, drop=True)
         assert ratio.sizes["level"] >= 4
-        # Half of the soundings are not enough for the humidity of every level, and two members not for their mean.
-        assert float(ratio.mean() if name == "specific_humidity" else ratio.max()) < 1, name
+        # Half of the soundings are not enough for the humidity of every level.
+        some = step > 1 and name == "specific_humidity"
+        assert float(ratio.mean() if some else ratio.max()) < 1, name
 
 
 @pytest.mark.slow
