@@ -304,8 +304,8 @@ def test_soundings(shared, tmp_path, step: int, members: int) -> None:
         ratio = ratio.where(outcome.scores[name].sel(metric="count", source="analysis") > 20, drop=True)
         assert ratio.sizes["level"] >= 4
         # Half of the soundings are not enough for the humidity of every level.
-        some = step > 1 and name == "specific_humidity"
-        assert float(ratio.mean() if some else ratio.max()) < 1, name
+        compared = ratio.mean() if step > 1 and name == "specific_humidity" else ratio.max()
+        assert float(compared) < 1, name
 
 
 @pytest.mark.slow
