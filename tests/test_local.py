@@ -10,10 +10,11 @@ import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.models.denoisers import build, describe
-from xappa.models.local import LocalCorrection, LocalSpec, cosines
+from xappa.models.local import LocalCorrection, LocalSpec, cosines, with_neighbours
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training import data
 from xappa.training.config import Local, read_config
+from xappa.training.importance import LatentImportance
 from xappa.training.local import fit_local
 from xappa.training.prior import restore
 
@@ -37,11 +38,11 @@ def white(variance: float = 1.0) -> GaussianPrior:
 class Record:
     """The part of a record that fitting reads."""
 
-    def __init__(self, times: int) -> None:
-        self.times = times
+    def __init__(self, count: int) -> None:
+        self.times = np.datetime64("2001-01-01T00:00:00") + 6 * np.arange(count).astype("timedelta64[h]")
 
     def windows(self, split: int, length: int) -> np.ndarray:
-        return np.arange(self.times - length + 1)
+        return np.arange(len(self.times) - length + 1)
 
 
 def test_cosines_are_orthonormal() -> None:
@@ -80,7 +81,7 @@ def test_fit_is_the_posterior_mean_where_only_the_variance_differs() -> None:
     variance = rng.uniform(0.2, 4.0, SHAPE)
     latents = (rng.standard_normal((20_000, *SHAPE)) * np.sqrt(variance)).astype("f4")
     config = Local(rank=12, ridge=1e-6, every=3)
-    local = fit_local(config, white(), latents, Record(len(latents)), seed=0)  # type: ignore[arg-type]
+    local = fit_local(config, GaussianDenoiser(white(), None), latents, Record(len(latents)), seed=0)  # type: ignore[arg-type]
     denoiser = GaussianDenoiser(white(), None, local)
     x_t = torch.randn(5, WINDOW, *SHAPE)
     date = torch.tensor([[2001, 7, 1, 0]]).expand(WINDOW, 4)
@@ -90,6 +91,76 @@ def test_fit_is_the_posterior_mean_where_only_the_variance_differs() -> None:
     assert (found - expected).abs().max() < 0.1
     assert (found - expected).square().mean() < 1e-3
     assert (0.5 * x_t - expected).square().mean() > 1e-2
+
+
+def test_neighbours_lie_across_the_pole_and_round_the_earth() -> None:
+    x = torch.arange(12.0).view(3, 4, 1)  # row * 4 + column
+    here, south, north, west, east = with_neighbours(x).unbind(-1)
+    assert torch.equal(here, x[..., 0])
+    assert south.tolist() == [[2, 3, 0, 1], [0, 1, 2, 3], [4, 5, 6, 7]]
+    assert north.tolist() == [[4, 5, 6, 7], [8, 9, 10, 11], [10, 11, 8, 9]]
+    assert west[0].tolist() == [3, 0, 1, 2] and east[0].tolist() == [1, 2, 3, 0]
+
+
+def test_fit_is_the_posterior_mean_where_neighbours_belong_together_in_pairs() -> None:
+    # Columns 0 and 1, 2 and 3 share what they hold: the posterior mean at noise level 1 is that of each pair by itself.
+    rng = np.random.default_rng(1)
+    latents = rng.standard_normal((20_000, *SHAPE)).astype("f4")
+    latents[:, :, 1::2] = 0.8 * latents[:, :, ::2] + 0.6 * latents[:, :, 1::2]
+    pair = np.array([[1.0, 0.8], [0.8, 1.0]])
+    gain = torch.from_numpy((pair @ np.linalg.inv(pair + np.eye(2))).astype("f4"))
+    x_t = torch.randn(5, WINDOW, *SHAPE)
+    expected = torch.einsum("ij,bthpjc->bthpic", gain, x_t.unflatten(3, (2, 2))).flatten(3, 4)
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(WINDOW, 4)
+
+    def error(neighbours: bool) -> float:
+        config = Local(rank=12, ridge=1e-6, every=3, neighbours=neighbours)
+        record = Record(len(latents))
+        local = fit_local(config, GaussianDenoiser(white(), None), latents, record, seed=0)  # type: ignore[arg-type]
+        with torch.no_grad():
+            return float((GaussianDenoiser(white(), None, local)(x_t, torch.tensor(1.0), date) - expected).abs().max())
+
+    assert error(neighbours=True) < 0.1
+    assert error(neighbours=False) > 0.5
+
+
+def test_only_the_slowest_cosines_are_corrected() -> None:
+    torch.manual_seed(0)
+    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3, modes=2, neighbours=True))
+    torch.nn.init.normal_(local.weights)
+    x, date = torch.randn(2, WINDOW, *SHAPE), torch.tensor([[2001, 7, 1, 0]]).expand(2, WINDOW, 4)
+    with torch.no_grad():
+        parts = torch.einsum("kt,bthwc->kbhwc", cosines(WINDOW), local(x, torch.zeros(2), date))
+    assert parts[:2].abs().min() > 0 and parts[2:].abs().max() < 1e-5
+
+
+def test_truncation_spares_what_matters() -> None:
+    # Two channels whose variance differs from place to place, each in its own way; one shared matrix is enough for one.
+    rng = np.random.default_rng(0)
+    variance = rng.uniform(0.2, 4.0, SHAPE)
+    latents = (rng.standard_normal((20_000, *SHAPE)) * np.sqrt(variance)).astype("f4")
+    x_t = torch.randn(20, WINDOW, *SHAPE)
+    expected = torch.from_numpy((variance / (variance + 1)).astype("f4")) * x_t
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(WINDOW, 4)
+
+    def errors(*channels: float) -> list[float]:
+        matters = LatentImportance(torch.ones(SHAPE[0]), torch.tensor(channels))
+        config = Local(rank=1, ridge=1e-6, every=3)
+        local = fit_local(
+            config,
+            GaussianDenoiser(white(), None),
+            latents,
+            Record(len(latents)),  # type: ignore[arg-type]
+            seed=0,
+            importance=matters,
+        )
+        with torch.no_grad():
+            found = GaussianDenoiser(white(), None, local)(x_t, torch.tensor(1.0), date)
+        return (found - expected).square().mean((0, 1, 2, 3)).tolist()
+
+    first, second = errors(1.99, 0.01), errors(0.01, 1.99)
+    assert first[0] < 2e-3 < 1e-2 < first[1]
+    assert second[1] < 2e-3 < 1e-2 < second[0]
 
 
 def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
@@ -105,7 +176,7 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
 
     def error(rank: int) -> float:
         config = Local(rank=rank, ridge=0.05, every=1)
-        local = fit_local(config, prior, latents, record, seed=1) if rank else None
+        local = fit_local(config, GaussianDenoiser(prior, None), latents, record, seed=1) if rank else None
         with torch.no_grad():
             return float((GaussianDenoiser(prior, None, local)(x_t, torch.tensor(1.0), date) - x).square().mean())
 
@@ -114,7 +185,7 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
 
 def test_a_described_denoiser_is_built_again() -> None:
     torch.manual_seed(0)
-    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3))
+    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3, modes=3, neighbours=True))
     with torch.no_grad():
         local.weights.normal_()
         local.gains[2].weight.normal_()  # type: ignore[union-attr,operator]

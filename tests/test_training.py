@@ -41,6 +41,18 @@ def test_anomalies_are_centred_and_scaled_on_the_training_period(work: Path, rec
     assert not train[:, sea, ~record.statistics["mask"][sea].astype(bool)].any()
 
 
+def test_climatology_may_be_of_other_periods_than_are_trained_on(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    periods = (("2000-01-01", "2000-05-10"),)
+    named = replace(recipe, splits=replace(recipe.splits, climatology=periods))
+    alone = replace(recipe, splits=replace(recipe.splits, train=periods))
+    all_years, first_year = (data.prepare(r, work / "nature", tmp_path / n) for r, n in ((named, "a"), (alone, "b")))
+    for name, values in first_year.statistics.items():
+        np.testing.assert_array_equal(all_years.statistics[name], values)
+    assert len(all_years.members(0)) > len(first_year.members(0))
+    before = data.open_record(recipe, work / "data").statistics["annual"]
+    assert not np.array_equal(all_years.statistics["annual"], before)
+
+
 def test_climatology_recovers_a_known_cycle() -> None:
     times = np.arange("2000-01-01", "2002-01-01", 6, "datetime64[h]").astype("datetime64[s]")
     annual = np.zeros((1, 5, 1, 1), "f4")

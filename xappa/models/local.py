@@ -14,20 +14,48 @@ from xappa.models.embedding import sine_encoding
 
 @dataclass(frozen=True)
 class LocalSpec:
-    """Size of the correction: window K, latent shape (h, w, C), number of shared matrices, features of the gains."""
+    """Size of the correction.
+
+    Parameters
+    ----------
+    window : int
+        Times K.
+    shape : tuple of int
+        Of the latents, (h, w, C).
+    rank : int, default 96
+        Matrices that all places share.
+    features : int, default 64
+        Of the gains.
+    modes : int, default 0
+        Cosines in time, from the slowest, that are corrected; 0: all K.
+    neighbours : bool, default False
+        Whether a place is corrected by its four neighbours too.
+    """
 
     window: int
     shape: tuple[int, int, int]
     rank: int = 96
     features: int = 64
+    modes: int = 0
+    neighbours: bool = False
+
+    @property
+    def cosines(self) -> int:
+        """How many cosines are corrected."""
+        return self.modes or self.window
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers a place is corrected by, for each cosine."""
+        return self.shape[2] * (5 if self.neighbours else 1)
 
 
 class LocalCorrection(nn.Module):
-    """What a zonally homogeneous Gaussian misses at each place: M(place) times its estimate there.
+    """What a zonally homogeneous Gaussian misses at each place: M(place) times its estimate there and beside it.
 
-    In time, windows are taken apart into cosines. For each, M is a matrix between the channels of one place, which is
-    a weighted sum of `rank` matrices that all places share. Gains, which depend on the noise level and the season,
-    scale what goes in and what comes out.
+    In time, windows are taken apart into cosines. For each, M is a matrix from the channels of one place (and of its
+    neighbours) to those of the place, which is a weighted sum of `rank` matrices that all places share. Gains, which
+    depend on the noise level and the season, scale what goes in and what comes out.
 
     Parameters
     ----------
@@ -41,10 +69,10 @@ class LocalCorrection(nn.Module):
         super().__init__()
         self.spec = spec
         h, w, c = spec.shape
-        k = spec.window
-        self.register_buffer("cosines", cosines(k), persistent=False)
+        k = spec.cosines
+        self.register_buffer("cosines", cosines(spec.window)[:k], persistent=False)
         self.weights = nn.Parameter(torch.zeros(k, h * w, spec.rank))
-        self.matrices = nn.Parameter(torch.randn(k, spec.rank, c, c) / c)
+        self.matrices = nn.Parameter(torch.randn(k, spec.rank, spec.inputs, c) / c)
         self.register_buffer("settled", None, persistent=False)
         self.gains = nn.Sequential(
             nn.Linear(spec.features + 4, spec.features), nn.SiLU(), nn.Linear(spec.features, 2 * k * c)
@@ -54,14 +82,17 @@ class LocalCorrection(nn.Module):
 
     def forward(self, estimate: Tensor, c_noise: Tensor, date: Tensor) -> Tensor:
         """Correction of windows (B, K, h, w, C); c_noise (B,), date (B, K, 4) of which the first time counts."""
-        batch, k, h, w, c = estimate.shape
+        batch, _, h, w, c = estimate.shape
+        k = self.spec.cosines
         first = date[:, 0]
         season = torch.cat([year_progress(first), local_time(first, 0.0)], -1).to(estimate)
         code = torch.cat([sine_encoding(c_noise, self.spec.features).to(estimate), season], -1)
         inward, outward = (1 + self.gains(code)).view(batch, 2, k, 1, 1, c).unbind(1)
         modes = torch.einsum("kt,bthwc->bkhwc", self.cosines, estimate) * inward
+        if self.spec.neighbours:
+            modes = with_neighbours(modes)
         matrices = self._of_places() if self.settled is None else self.settled
-        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, c) @ matrices
+        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, -1) @ matrices
         modes = modes.view(k, h, w, batch, c).permute(3, 0, 1, 2, 4) * outward
         return torch.einsum("kt,bkhwc->bthwc", self.cosines, modes)
 
@@ -71,9 +102,20 @@ class LocalCorrection(nn.Module):
             self.settled = self._of_places()
 
     def _of_places(self) -> Tensor:
-        """M of each cosine and place: (K h w, C, C)."""
-        c = self.spec.shape[2]
-        return (self.weights @ self.matrices.flatten(2)).view(-1, c, c)
+        """M of each cosine and place: (cosine h w, inputs, C)."""
+        return (self.weights @ self.matrices.flatten(2)).view(-1, self.spec.inputs, self.spec.shape[2])
+
+
+def with_neighbours(x: Tensor) -> Tensor:
+    """Channels of each place, then of the one to its south, north, west and east: (..., h, w, C) to (..., h, w, 5 C).
+
+    Beside the first and the last row lies, across the pole, the same row on the opposite meridian.
+    """
+    rows, columns = x.shape[-3:-1]
+    over = x.roll(columns // 2, -2)
+    before = torch.cat([over[..., :1, :, :], x[..., : rows - 1, :, :]], -3)
+    after = torch.cat([x[..., 1:, :, :], over[..., -1:, :, :]], -3)
+    return torch.cat([x, before, after, x.roll(1, -2), x.roll(-1, -2)], -1)
 
 
 def cosines(length: int) -> Tensor:

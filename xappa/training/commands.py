@@ -18,7 +18,7 @@ from xappa.diffusion.schedule import Rectified
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
 from xappa.models.reconstruction import error_spectra
-from xappa.training import autoencoder, card, data, denoiser, encode, local, prior
+from xappa.training import autoencoder, card, data, denoiser, encode, importance, local, prior
 from xappa.training.config import Recipe
 
 SIMULATOR = "jcm==3.0.0"
@@ -76,8 +76,9 @@ def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Encode the record, estimate the Gaussian prior, train the network that corrects it."""
     made = _made(recipe, work, device)
-    corrected = local.restore(recipe, made.prior, made.latents, made.record, work)
-    denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, corrected, work, device)
+    matters = importance.restore(made.autoencoder, made.raw, made.latent_statistics, made.record, recipe.seed, work)
+    corrected = local.restore(recipe, made.prior, made.latents, made.record, work, matters)
+    denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, corrected, matters, work, device)
 
 
 def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:

@@ -84,11 +84,15 @@ class State:
 
 @dataclass(frozen=True)
 class Splits:
-    """Periods, each (after this day, up to this day). What lies in none is a gap."""
+    """Periods, each (after this day, up to this day). What lies in none is a gap.
+
+    Climatology and deviations come from the periods of `climatology`, which are those of `train` unless given.
+    """
 
     train: tuple[tuple[str, str], ...] = ()
     validation: tuple[tuple[str, str], ...] = ()
     test: tuple[tuple[str, str], ...] = ()
+    climatology: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,26 @@ class Prior:
 
 @dataclass(frozen=True)
 class Local:
-    """The correction of the Gaussian at every place: shared matrices, ridge, and every how many windows are used."""
+    """The correction of the Gaussian at every place.
+
+    Parameters
+    ----------
+    rank : int
+        Matrices that all places share.
+    modes : int
+        Cosines in time, from the slowest, that are corrected; 0: all.
+    neighbours : bool
+        Whether a place is corrected by its four neighbours too.
+    ridge : float
+        Of the mean power of the estimates.
+    every : int
+        One window of so many is used.
+    """
 
     rank: int = 96
-    ridge: float = 0.02
+    modes: int = 0
+    neighbours: bool = False
+    ridge: float = 0.1
     every: int = 2
 
 

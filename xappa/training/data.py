@@ -90,9 +90,16 @@ def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
 def _split(recipe: Recipe, times: np.ndarray) -> np.ndarray:
     split = np.full(len(times), -1, "i1")
     for code, periods in enumerate((recipe.splits.train, recipe.splits.validation, recipe.splits.test)):
-        for start, end in periods:
-            split[(times > np.datetime64(start)) & (times <= np.datetime64(end))] = code
+        split[_within(periods, times)] = code
     return split
+
+
+def _within(periods: tuple[tuple[str, str], ...], times: np.ndarray) -> np.ndarray:
+    """Which times lie in one of the periods."""
+    inside = np.zeros(len(times), bool)
+    for start, end in periods:
+        inside |= (times > np.datetime64(start)) & (times <= np.datetime64(end))
+    return inside
 
 
 def basis(times: np.ndarray) -> np.ndarray:
@@ -103,9 +110,9 @@ def basis(times: np.ndarray) -> np.ndarray:
 def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     """Write the anomalies and their statistics under `out`; done once, then opened.
 
-    Climatology and deviations come from the training period alone. The deviation at a grid point is smoothed and
-    drawn halfway (geometrically) towards the channel's own, so that land and sea differ but the tropics, which are
-    quiet, don't rule the loss.
+    Climatology and deviations come from the training period alone, or from the periods that the recipe names. The
+    deviation at a grid point is smoothed and drawn halfway (geometrically) towards the channel's own, so that land and
+    sea differ but the tropics, which are quiet, don't rule the loss.
     """
     if (out / "record.json").exists():
         return open_record(recipe, out)
@@ -120,6 +127,7 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     times = np.empty(shape[0], "datetime64[s]")
     run = np.empty(shape[0], "i4")
     size = int(np.prod(spec.shape))
+    reference = recipe.splits.climatology or recipe.splits.train
     fit = Regression(size, ANNUAL + DIURNAL)
     for k, (number, file) in enumerate(tqdm(files, desc="climatology", unit="file")):
         rows = slice(k * per_file, (k + 1) * per_file)
@@ -127,8 +135,8 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
             raw[rows] = stack(dataset, spec)
             times[rows] = dataset.time.values.astype("datetime64[s]")
         run[rows] = number
-        train = _split(recipe, times[rows]) == 0
-        fit.add(basis(times[rows])[train], np.nan_to_num(raw[rows][train].reshape(train.sum(), size)))
+        usual = _within(reference, times[rows])
+        fit.add(basis(times[rows])[usual], np.nan_to_num(raw[rows][usual].reshape(usual.sum(), size)))
     split = _split(recipe, times)
     mask = ~np.isnan(raw[0])
     coefficients = fit.solve().reshape(-1, *spec.shape).astype("f4")
@@ -138,11 +146,12 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
 
     area = np.cos(np.deg2rad(spec.latitude))[:, None]
     square = np.zeros(spec.shape)
-    chunks = np.array_split(np.flatnonzero(split == 0), 200)
+    usual = _within(reference, times)
+    chunks = np.array_split(np.flatnonzero(usual), 200)
     for part in tqdm(chunks, desc="deviation", unit="chunk"):
         value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
         square += (np.nan_to_num(value) ** 2).sum(0)
-    square /= (split == 0).sum()
+    square /= usual.sum()
     weight = mask * area
     variance = (square * weight).sum((1, 2)) / weight.sum((1, 2))
     local = np.where(mask, square, variance[:, None, None])

@@ -15,22 +15,29 @@ from xappa.models.local import LocalCorrection
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training.config import Recipe
 from xappa.training.data import Record
+from xappa.training.importance import LatentImportance
 from xappa.training.local import local_spec
 from xappa.training.loop import averaged_weights, channels_last, fit
 
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which validation is reported
 
 
-def denoising_loss(denoiser: GaussianDenoiser, x: Tensor, noise: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
+def denoising_loss(
+    denoiser: GaussianDenoiser, x: Tensor, noise: Tensor, sigma: Tensor, date: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Mean square error of the denoised window, times 1 + 1/sigma^2, so that knowing nothing costs 1: (B,).
+
+    `weights` of the squared errors (h, 1, C) have mean 1 (default: all alike).
 
     References
     ----------
     Karras et al. (2022), Elucidating the design space of diffusion-based generative models, arXiv 2206.00364.
     """
     column = sigma[:, None, None, None, None]
-    error = (denoiser(x + column * noise, sigma, date) - x).square().mean((1, 2, 3, 4))
-    return error * (1 + sigma**-2)
+    error = (denoiser(x + column * noise, sigma, date) - x).square()
+    if weights is not None:
+        error = error * weights
+    return error.mean((1, 2, 3, 4)) * (1 + sigma**-2)
 
 
 def windows(latents: np.ndarray, dates: Tensor, first: np.ndarray, length: int) -> tuple[Tensor, Tensor]:
@@ -45,10 +52,14 @@ def train_denoiser(
     latents: np.ndarray,
     prior: GaussianPrior,
     local: LocalCorrection,
+    importance: LatentImportance,
     out: Path,
     device: torch.device,
 ) -> GaussianDenoiser:
-    """Train (or go on training) the network and, gently, the fitted local correction; checkpoints under `out`."""
+    """Train (or go on training) the network and, gently, the fitted local correction; checkpoints under `out`.
+
+    Errors count as they do in the state: a network that is too small for everything learns that first.
+    """
     torch.manual_seed(recipe.seed)
     c = recipe.denoiser
     corrections = _corrections(recipe, latents.shape[1:], local)
@@ -56,6 +67,7 @@ def train_denoiser(
     denoiser.to(device)
     channels_last(corrections["residual"], device)
     schedule = Rectified(c.sigma_min, c.sigma_max)
+    weights = importance.weights.to(device)
     dates = date_tensor(record.times)
     train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
 
@@ -66,7 +78,8 @@ def train_denoiser(
         t = (torch.rand(1, generator=generator) + torch.arange(c.training.batch) / c.training.batch) % 1
         noise = torch.randn(x.shape, generator=generator)
         sigma = schedule(t).flatten()
-        return denoising_loss(denoiser, x.to(device), noise.to(device), sigma.to(device), date.to(device)).mean()
+        x, noise, sigma, date = (part.to(device) for part in (x, noise, sigma, date))
+        return denoising_loss(denoiser, x, noise, sigma, date, weights).mean()
 
     def validate() -> str:
         ours = validation_loss(denoiser, latents, dates, validation, c.window, device)

@@ -20,6 +20,7 @@ from xappa.training.regression import smooth
 MADE_OF_LATENTS = (
     "standardised.npy",
     "latent-statistics.safetensors",
+    "importance.safetensors",
     "prior.safetensors",
     "local.safetensors",
     "denoiser.pt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,62 +12,98 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.diffusion.gaussian import GaussianPrior
-from xappa.models.local import LocalCorrection, LocalSpec, cosines
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
+from xappa.models.dates import date_tensor
+from xappa.models.local import LocalCorrection, LocalSpec, with_neighbours
 from xappa.training.config import Local, Recipe
 from xappa.training.data import Record
+from xappa.training.importance import LatentImportance
 
 
 @torch.no_grad()
-def fit_local(config: Local, prior: GaussianPrior, latents: np.ndarray, record: Record, seed: int) -> LocalCorrection:
-    """Ridge regression of the Gaussian's error on its estimate, by place and mode in time, at noise level 1.
+def fit_local(
+    config: Local,
+    denoiser: GaussianDenoiser,
+    latents: np.ndarray,
+    record: Record,
+    seed: int,
+    importance: LatentImportance | None = None,
+) -> LocalCorrection:
+    """Ridge regression of a denoiser's error on the Gaussian's estimate, by place and cosine in time, at noise level 1.
 
     Parameters
     ----------
     config : Local
-    prior : GaussianPrior
+    denoiser : GaussianDenoiser
+        Without a local correction: the Gaussian alone, or with a network.
     latents : array (time, h, w, C), float32
         Standardised.
     record : Record
         Gives the training windows.
     seed : int
         Of the noise.
+    importance : LatentImportance, optional
+        Of errors, where the matrices are truncated to `config.rank` (default: all alike).
     """
+    prior = denoiser.prior
     window, shape = prior.window, prior.shape
     h, w, c = shape
     network = LocalCorrection(local_spec(config, window, shape))
-    rank = network.spec.rank
+    spec = network.spec
+    importance = importance or LatentImportance.uniform(shape)
+    # What errors are multiplied by before they are truncated.
+    rows = importance.rows.sqrt().repeat_interleave(w)[:, None].double()
+    channels = importance.channels.sqrt().double()
     starts = record.windows(0, window)[:: config.every]
+    dates = date_tensor(record.times)
     generator = torch.Generator().manual_seed(seed)
-    gram = torch.zeros(window * h * w, c, c, dtype=torch.float64)
-    cross = torch.zeros_like(gram)
-    for part in tqdm(np.array_split(starts, max(1, len(starts) // 16)), desc="local", unit="batch"):
-        x = torch.from_numpy(latents[part[:, None] + np.arange(window)])
-        estimate = prior.denoise(x + torch.randn(x.shape, generator=generator), torch.ones(()))
-        a, b = (_by_place(v) for v in (estimate, x - estimate))
+    gram = torch.zeros(spec.cosines * h * w, spec.inputs, spec.inputs)
+    cross = torch.zeros(spec.cosines * h * w, spec.inputs, c)
+    level = torch.ones(())
+    for part in tqdm(np.array_split(starts, max(1, len(starts) // 32)), desc="local", unit="batch"):
+        index = part[:, None] + np.arange(window)
+        x = torch.from_numpy(latents[index])
+        x_t = x + torch.randn(x.shape, generator=generator)
+        error = x - denoiser(x_t, level, dates[torch.from_numpy(index)])
+        estimate = torch.einsum("kt,bthwc->bkhwc", network.cosines, prior.denoise(x_t, level))
+        a = _by_place(with_neighbours(estimate) if spec.neighbours else estimate)
+        b = _by_place(torch.einsum("kt,bthwc->bkhwc", network.cosines, error))
         gram += a.mT @ a
         cross += a.mT @ b
-    ridge = config.ridge * len(starts) * torch.eye(c, dtype=torch.float64)
-    matrices = torch.linalg.solve(gram + ridge, cross).reshape(window, h * w, c * c)
-    # At noise level 1 the denoiser multiplies the correction by sigma / (2 sqrt(sigma^2 + 1)).
-    matrices *= 2 * 2**0.5
-    for k, mean in enumerate(gram.view(window, h * w, c, c).mean(1)):
-        # Truncated where it matters least: in the norm that the mean power of the estimates gives.
-        root = torch.linalg.cholesky(mean + ridge / (h * w))
-        weighted = (root.mT @ matrices[k].view(-1, c, c)).flatten(1)
-        u, s, v = (part[..., :rank] for part in _svd(weighted))
+    for k, (square, product) in enumerate(zip(gram.split(h * w), cross.split(h * w), strict=True)):
+        mean = square.mean(0, dtype=torch.float64)
+        # Relative to the power of the estimates, which falls with the frequency.
+        ridge = config.ridge * mean.diagonal().mean() * torch.eye(spec.inputs, dtype=torch.float64)
+        matrices = torch.stack(
+            [torch.linalg.solve(g.double() + ridge, x.double()) for g, x in zip(square, product, strict=True)]
+        )
+        # At noise level 1 the denoiser multiplies the correction by sigma / (2 sqrt(sigma^2 + 1)).
+        matrices *= 2 * 2**0.5
+        # Truncated where it matters least: in the norm of the mean power of the estimates, and the errors' importance.
+        root = torch.linalg.cholesky(mean + ridge * 1e-2)
+        weighted = rows * ((root.mT @ matrices) * channels).flatten(1)
+        u, s, v = (part[..., : spec.rank] for part in _svd(weighted))
         size = s.sqrt()
-        network.weights[k] = (u * size).float()
-        shared = torch.linalg.solve_triangular(root.mT, (v * size).mT.reshape(-1, c, c), upper=True)
-        network.matrices[k] = shared.float()
+        network.weights[k] = (u * size / rows).float()
+        shared = (v * size).mT.reshape(-1, spec.inputs, c) / channels
+        network.matrices[k] = torch.linalg.solve_triangular(root.mT, shared, upper=True).float()
     return network
 
 
-def restore(recipe: Recipe, prior: GaussianPrior, latents: np.ndarray, record: Record, out: Path) -> LocalCorrection:
+def restore(
+    recipe: Recipe,
+    prior: GaussianPrior,
+    latents: np.ndarray,
+    record: Record,
+    out: Path,
+    importance: LatentImportance | None = None,
+) -> LocalCorrection:
     """The correction as fitted, once, and kept in ``out/local.safetensors``; training goes on from it."""
     file = out / "local.safetensors"
     if not file.exists():
-        made = fit_local(recipe.local, prior, latents, record, recipe.seed + 2)
+        made = fit_local(
+            recipe.local, GaussianDenoiser(prior, None), latents, record, recipe.seed + 2, importance=importance
+        )
         save_file(made.state_dict(), out / "local.part")
         os.replace(out / "local.part", file)
     network = LocalCorrection(local_spec(recipe.local, prior.window, prior.shape))
@@ -76,14 +113,14 @@ def restore(recipe: Recipe, prior: GaussianPrior, latents: np.ndarray, record: R
 
 def local_spec(config: Local, window: int, shape: tuple[int, int, int]) -> LocalSpec:
     """Size of the correction; no more shared matrices than there can be independent ones."""
-    h, w, c = shape
-    return LocalSpec(window, shape, min(config.rank, h * w, c * c))
+    h, w, _ = shape
+    whole = LocalSpec(window, shape, modes=config.modes, neighbours=config.neighbours)
+    return dataclasses.replace(whole, rank=min(config.rank, h * w, whole.inputs * shape[2]))
 
 
 def _by_place(x: Tensor) -> Tensor:
-    """Windows (B, K, h, w, C) as (K h w, B, C), with cosines in time."""
-    modes = torch.einsum("kt,bthwc->khwbc", cosines(x.shape[1]), x)
-    return modes.flatten(0, 2).double()
+    """(B, k, h, w, F) to (k h w, B, F)."""
+    return x.permute(1, 2, 3, 0, 4).flatten(0, 2)
 
 
 def _svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,99 @@
+"""How much an error of each latent matters in the state that is decoded from it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from xappa.models.autoencoder import ConvAutoencoder
+from xappa.training.data import Record
+from xappa.training.encode import latent_deviation
+
+STEP = 0.3  # of a latent's deviation
+STATES = 8
+
+
+@dataclass(frozen=True)
+class LatentImportance:
+    """Weights of squared errors of standardised latents, by row and by channel; both have mean 1.
+
+    Parameters
+    ----------
+    rows : Tensor (h,)
+        The area of a row's places.
+    channels : Tensor (C,)
+        The mean squared change of the state, in each variable's deviation, that a change of one deviation makes.
+    """
+
+    rows: Tensor
+    channels: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """Both together: (h, 1, C)."""
+        return self.rows[:, None, None] * self.channels
+
+    @classmethod
+    def uniform(cls, shape: tuple[int, int, int]) -> LatentImportance:
+        """All latents (h, w, C) alike."""
+        return cls(torch.ones(shape[0]), torch.ones(shape[2]))
+
+
+@torch.no_grad()
+def measure(
+    network: ConvAutoencoder, raw: np.ndarray, statistics: dict[str, np.ndarray], record: Record, seed: int
+) -> LatentImportance:
+    """Perturb each channel of some training states, and decode.
+
+    Parameters
+    ----------
+    network : ConvAutoencoder
+    raw : array (time, h, w, C)
+        Latents as encoded.
+    statistics : dict
+        With ``latent_deviation``.
+    record : Record
+    seed : int
+        Of the perturbations, which are white in space.
+    """
+    device = next(network.parameters()).device
+    given = record.statistics
+    ratio = given["mask"] * given["scale"] / given["deviation"][:, None, None]
+    area = np.cos(np.deg2rad(record.spec.latitude))
+    weights = torch.from_numpy((np.square(ratio) * area[:, None] / area.mean()).astype("f4")).to(device)
+    times = record.members(0)
+    channels = torch.zeros(raw.shape[-1], device=device)
+    generator = torch.Generator().manual_seed(seed)
+    for index in times[((np.arange(STATES) + 0.5) * len(times) / STATES).astype(int)]:
+        z = torch.from_numpy(raw[index].astype("f4")).to(device)
+        deviation = latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
+        change = STEP * torch.from_numpy(deviation) * torch.randn(z.shape[:2], generator=generator)[..., None]
+        one = torch.diag_embed(change.to(device)).permute(3, 0, 1, 2)  # of one channel each
+        before = network.decode(z[None])
+        for k, part in enumerate((z + one).split(1)):
+            channels[k] += ((network.decode(part) - before).square() * weights).mean()
+    rows = torch.from_numpy(area.reshape(raw.shape[1], -1).mean(1)).float()
+    return LatentImportance(rows / rows.mean(), (channels / channels.mean()).cpu())
+
+
+def restore(
+    network: ConvAutoencoder,
+    raw: np.ndarray,
+    statistics: dict[str, np.ndarray],
+    record: Record,
+    seed: int,
+    out: Path,
+) -> LatentImportance:
+    """As measured, once, and kept in ``out/importance.safetensors``."""
+    file = out / "importance.safetensors"
+    if not file.exists():
+        found = measure(network, raw, statistics, record, seed)
+        save_file({"rows": found.rows, "channels": found.channels}, out / "importance.part")
+        os.replace(out / "importance.part", file)
+    return LatentImportance(**load_file(file))
