@@ -10,12 +10,13 @@ import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.models.denoisers import build, describe
-from xappa.models.local import LocalCorrection, LocalSpec, cosines, with_neighbours
+from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec, cosines, with_neighbours
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training import data
 from xappa.training.config import Local, read_config
 from xappa.training.importance import LatentImportance
 from xappa.training.local import fit_local
+from xappa.training.local import restore as restore_local
 from xappa.training.prior import restore
 
 SHAPE = (3, 4, 2)
@@ -183,14 +184,37 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
     assert max(error(10_000), error(2)) < 0.995 * error(0)
 
 
-def test_a_described_denoiser_is_built_again() -> None:
+def test_several_are_fitted_to_what_those_before_leave(tiny_work: Path) -> None:
+    recipe = read_config(tiny_work / "recipe.toml")
+    record = data.open_record(recipe, tiny_work / "data")
+    latents = np.load(tiny_work / "standardised.npy")
+    prior = restore(recipe, latents, record, tiny_work)
+    both = restore_local(recipe, prior, latents, record, tiny_work)
+    starts = record.windows(0, recipe.denoiser.window)
+    x = torch.from_numpy(latents[starts[:, None] + np.arange(recipe.denoiser.window)])
+    date = torch.tensor([[2001, 7, 1, 0]]).expand(recipe.denoiser.window, 4)
+    x_t = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+
+    def error(corrections: torch.nn.Module | None) -> float:
+        with torch.no_grad():
+            estimate = GaussianDenoiser(prior, None, corrections)(x_t, torch.tensor(1.0), date)
+        return float((estimate - x).square().mean())
+
+    first, _ = both
+    assert error(both) < 0.995 * error(first) < 0.99 * error(None)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_described_denoiser_is_built_again(several: bool) -> None:
     torch.manual_seed(0)
-    local = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3, modes=3, neighbours=True))
-    with torch.no_grad():
-        local.weights.normal_()
-        local.gains[2].weight.normal_()  # type: ignore[union-attr,operator]
+    specs = LocalSpec(WINDOW, SHAPE, 3), LocalSpec(WINDOW, SHAPE, 2, modes=3, neighbours=True)
+    parts = [LocalCorrection(spec) for spec in specs]
+    for part in parts:
+        torch.nn.init.normal_(part.weights)
+        torch.nn.init.normal_(part.gains[2].weight)  # type: ignore[arg-type]
+    correction = LocalCorrections(parts) if several else parts[1]
     residual = Residual(ResidualSpec(WINDOW, SHAPE, hidden=8, blocks=1, features=8))
-    denoiser = GaussianDenoiser(white(), residual, local)
+    denoiser = GaussianDenoiser(white(), residual, correction)
     again = build(describe(denoiser), WINDOW, SHAPE)
     again.load_state_dict(denoiser.state_dict())
     x, sigma = torch.randn(2, WINDOW, *SHAPE), torch.tensor([0.3, 2.0])

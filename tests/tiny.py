@@ -52,6 +52,13 @@ patterns = 10
 joint = 3
 calibration_bins = 4
 
+[[local]]
+rank = 12
+[[local]]
+rank = 6
+modes = 2
+neighbours = true
+
 [denoiser]
 window = 4
 hidden = 16

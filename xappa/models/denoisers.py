@@ -12,7 +12,7 @@ from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import ModelError
 from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.models.local import LocalCorrection, LocalSpec
+from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.models.transformer import Transformer, TransformerSpec
 
@@ -33,7 +33,7 @@ def describe(denoiser: nn.Module) -> dict[str, Any]:
             "patterns": denoiser.prior.patterns.shape[2],
             "joint": denoiser.prior.joint,
             "residual": dataclasses.asdict(denoiser.residual.spec),  # type: ignore[call-overload]
-            **({"local": dataclasses.asdict(denoiser.local.spec)} if denoiser.local else {}),  # type: ignore[call-overload]
+            **_describe_local(denoiser.local),
         }
     if isinstance(denoiser, Denoiser) and isinstance(denoiser.backbone, Transformer):
         return {"kind": "transformer", "backbone": dataclasses.asdict(denoiser.backbone.spec)}
@@ -57,15 +57,29 @@ def build(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int
 
 def settled(denoiser: nn.Module) -> nn.Module:
     """The denoiser, whose parameters stay as they are: what follows from them alone is made once."""
-    if isinstance(denoiser, GaussianDenoiser) and isinstance(denoiser.local, LocalCorrection):
+    if isinstance(denoiser, GaussianDenoiser) and isinstance(denoiser.local, LocalCorrection | LocalCorrections):
         denoiser.local.settle()
     return denoiser
 
 
 def _gaussian(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     prior = GaussianPrior(window, latent_shape, record["patterns"], record["joint"])
-    local = LocalCorrection(LocalSpec(**tuples(record["local"]))) if "local" in record else None
-    return GaussianDenoiser(prior, Residual(ResidualSpec(**tuples(record["residual"]))), local)
+    return GaussianDenoiser(prior, Residual(ResidualSpec(**tuples(record["residual"]))), _local(record.get("local")))
+
+
+def _describe_local(local: nn.Module | None) -> dict[str, Any]:
+    """One correction by its specification, several by a list of them."""
+    if isinstance(local, LocalCorrection):
+        return {"local": dataclasses.asdict(local.spec)}
+    if isinstance(local, LocalCorrections):
+        return {"local": [dataclasses.asdict(part.spec) for part in local]}  # type: ignore[call-overload,arg-type]
+    return {}
+
+
+def _local(record: dict[str, Any] | list[dict[str, Any]] | None) -> nn.Module | None:
+    if isinstance(record, list):
+        return LocalCorrections(LocalCorrection(LocalSpec(**tuples(spec))) for spec in record)
+    return LocalCorrection(LocalSpec(**tuples(record))) if record else None
 
 
 def _transformer(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:

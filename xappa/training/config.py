@@ -159,7 +159,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Local:
-    """The correction of the Gaussian at every place.
+    """A correction of the Gaussian at every place.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class Recipe:
     splits: Splits = field(default_factory=Splits)
     autoencoder: Autoencoder = field(default_factory=Autoencoder)
     prior: Prior = field(default_factory=Prior)
-    local: Local = field(default_factory=Local)
+    local: tuple[Local, ...] = (Local(),)
     denoiser: Denoiser = field(default_factory=Denoiser)
 
     def __post_init__(self) -> None:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.models.dates import date_tensor
-from xappa.models.local import LocalCorrection
+from xappa.models.local import LocalCorrections
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training.config import Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance
-from xappa.training.local import local_spec
+from xappa.training.local import unfitted
 from xappa.training.loop import averaged_weights, channels_last, fit
 
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)  # noise levels at which validation is reported
@@ -51,12 +51,12 @@ def train_denoiser(
     record: Record,
     latents: np.ndarray,
     prior: GaussianPrior,
-    local: LocalCorrection,
+    local: LocalCorrections,
     importance: LatentImportance,
     out: Path,
     device: torch.device,
 ) -> GaussianDenoiser:
-    """Train (or go on training) the network and, gently, the fitted local correction; checkpoints under `out`.
+    """Train (or go on training) the network and, gently, the fitted local corrections; checkpoints under `out`.
 
     Errors count as they do in the state: a network that is too small for everything learns that first.
     """
@@ -91,8 +91,12 @@ def train_denoiser(
     out.mkdir(parents=True, exist_ok=True)
     groups: list[dict] = [
         {"params": corrections["residual"].parameters()},
-        {"params": list(local.gains.parameters())},
-        {"params": [local.weights, local.matrices], "factor": c.local_rate, "weight_decay": 0.0},
+        {"params": [p for part in local for p in part.gains.parameters()]},
+        {
+            "params": [p for part in local for p in (part.weights, part.matrices)],
+            "factor": c.local_rate,
+            "weight_decay": 0.0,
+        },
     ]
     fit(corrections, loss, c.training, out / "denoiser.pt", seed=recipe.seed + 1, groups=groups, validate=validate)
     return denoiser.eval()
@@ -117,14 +121,13 @@ def restore(
     recipe: Recipe, shape: tuple[int, int, int], prior: GaussianPrior, out: Path, device: torch.device
 ) -> GaussianDenoiser:
     """The trained denoiser that `train_denoiser` left, for latents of `shape` (h, w, C)."""
-    local = LocalCorrection(local_spec(recipe.local, recipe.denoiser.window, shape))
-    corrections = _corrections(recipe, shape, local)
+    corrections = _corrections(recipe, shape, unfitted(recipe, recipe.denoiser.window, shape))
     corrections.load_state_dict(averaged_weights(out / "denoiser.pt", recipe.denoiser.training))
     return GaussianDenoiser(prior, corrections["residual"], corrections["local"]).to(device).eval()
 
 
-def _corrections(recipe: Recipe, shape: tuple[int, ...], local: LocalCorrection) -> nn.ModuleDict:
-    """What is trained: the residual network and the local correction."""
+def _corrections(recipe: Recipe, shape: tuple[int, ...], local: LocalCorrections) -> nn.ModuleDict:
+    """What is trained: the residual network and the local corrections."""
     c = recipe.denoiser
     h, w, channels = shape
     residual = Residual(ResidualSpec(c.window, (h, w, channels), c.hidden, c.blocks))

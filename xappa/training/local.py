@@ -1,4 +1,4 @@
-"""Fit the correction of the Gaussian's estimate at every place, in closed form."""
+"""Fit the corrections of the Gaussian's estimate at every place, in closed form, one after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.models.dates import date_tensor
-from xappa.models.local import LocalCorrection, LocalSpec, with_neighbours
+from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec, with_neighbours
 from xappa.training.config import Local, Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance
@@ -35,7 +35,7 @@ def fit_local(
     ----------
     config : Local
     denoiser : GaussianDenoiser
-        Without a local correction: the Gaussian alone, or with a network.
+        The Gaussian, with corrections that are there already.
     latents : array (time, h, w, C), float32
         Standardised.
     record : Record
@@ -97,22 +97,31 @@ def restore(
     record: Record,
     out: Path,
     importance: LatentImportance | None = None,
-) -> LocalCorrection:
-    """The correction as fitted, once, and kept in ``out/local.safetensors``; training goes on from it."""
+) -> LocalCorrections:
+    """The corrections as fitted, once, and kept in ``out/local.safetensors``; training goes on from them.
+
+    Each is fitted to what those before it leave.
+    """
     file = out / "local.safetensors"
     if not file.exists():
-        made = fit_local(
-            recipe.local, GaussianDenoiser(prior, None), latents, record, recipe.seed + 2, importance=importance
-        )
+        made = LocalCorrections()
+        for k, config in enumerate(recipe.local):
+            denoiser = GaussianDenoiser(prior, None, made if k else None)
+            made.append(fit_local(config, denoiser, latents, record, recipe.seed + 2 + k, importance))
         save_file(made.state_dict(), out / "local.part")
         os.replace(out / "local.part", file)
-    network = LocalCorrection(local_spec(recipe.local, prior.window, prior.shape))
-    network.load_state_dict(load_file(file))
-    return network
+    corrections = unfitted(recipe, prior.window, prior.shape)
+    corrections.load_state_dict(load_file(file))
+    return corrections
+
+
+def unfitted(recipe: Recipe, window: int, shape: tuple[int, int, int]) -> LocalCorrections:
+    """Corrections of the recipe's sizes, that correct nothing."""
+    return LocalCorrections(LocalCorrection(local_spec(config, window, shape)) for config in recipe.local)
 
 
 def local_spec(config: Local, window: int, shape: tuple[int, int, int]) -> LocalSpec:
-    """Size of the correction; no more shared matrices than there can be independent ones."""
+    """Size of a correction; no more shared matrices than there can be independent ones."""
     h, w, _ = shape
     whole = LocalSpec(window, shape, modes=config.modes, neighbours=config.neighbours)
     return dataclasses.replace(whole, rank=min(config.rank, h * w, whole.inputs * shape[2]))
