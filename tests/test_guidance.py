@@ -135,16 +135,19 @@ def test_tolerance_is_met_and_recorded_for_each_member(guidance):
     assert residual.max() <= 0.1 and iterations.max() <= 4
 
 
-def test_moment_matching_solves_with_the_stand_in_and_compares_with_the_operator_itself():
+def test_moment_matching_solves_with_the_stand_in_and_goes_back_by_the_operator_itself():
     problem, x_t, sigma = Gaussian(), states(3), torch.tensor(0.7, dtype=DOUBLE)
     curved = Observation(problem.y, lambda x: (x @ problem.h.mT) ** 3, problem.r)
     stand_in = replace(curved, tangent=problem.observation.operator)
-    found = EXACT.guide(problem.denoise, stand_in)(x_t, sigma)
-    x_hat = problem.denoise(x_t, sigma)
-    as_if = replace(problem.observation, y=problem.y + x_hat @ problem.h.mT - curved.operator(x_hat))
-    torch.testing.assert_close(found, EXACT.guide(problem.denoise, as_if)(x_t, sigma))
+    x_hat, covariance = problem.denoise(x_t, sigma), problem.covariance(problem.unit, sigma)
+    system = problem.h @ covariance @ problem.h.mT + torch.diag(problem.r)
+    g = torch.linalg.solve(system, (problem.y - curved.operator(x_hat)).mT).mT
+    exact = x_hat + (3 * (x_hat @ problem.h.mT) ** 2 * g) @ problem.h @ covariance
+    given = replace(curved, linearise=lambda x: (Linearised(problem.observation.operator, x), curved.operator(x)))
+    for observation in (stand_in, given):
+        torch.testing.assert_close(EXACT.guide(problem.denoise, observation)(x_t, sigma), exact)
     own, told = EXACT.guide(problem.denoise, curved)(x_t, sigma), replace(EXACT, tangent=False)
-    assert not torch.allclose(found, own)
+    assert not torch.allclose(exact, own)
     torch.testing.assert_close(told.guide(problem.denoise, stand_in)(x_t, sigma), own)
 
 

@@ -187,17 +187,27 @@ class GuidedDenoiser(ABC):
         with torch.enable_grad():
             return self.estimate(x_t.detach(), sigma).detach()
 
-    def linearise(self, x_hat: Tensor, tangent: bool = True) -> tuple[LinearMap, Tensor]:
-        """The operator's derivative at x_hat, or the linear map that may stand in for it, and A(x_hat)."""
-        if tangent and self.observation.linearise is not None:
+    def linearise(self, x_hat: Tensor) -> tuple[LinearMap, Tensor]:
+        """The linear map that stands in for the operator's derivative at x_hat, or that itself; and A(x_hat)."""
+        if self.observation.linearise is not None:
             return self.observation.linearise(x_hat)
-        if not tangent or self.observation.tangent is None:
+        if self.observation.tangent is None:
             a = Linearised(self.observation.operator, x_hat)
             return a, a.value
-        if self.tangent is None:
-            self.tangent = Linear(self.observation.tangent, x_hat)
         with torch.no_grad():
-            return self.tangent, self.observation.operator(x_hat)
+            return self.linear(self.observation.tangent, x_hat), self.observation.operator(x_hat)
+
+    def stand_in(self, x_hat: Tensor) -> LinearMap | None:
+        """The linear map that stands in for the operator's derivative at x_hat, where there is one."""
+        if self.observation.linearise is not None:
+            return self.observation.linearise(x_hat)[0]
+        return None if self.observation.tangent is None else self.linear(self.observation.tangent, x_hat)
+
+    def linear(self, tangent: Operator, like: Tensor) -> Linear:
+        """The observations' tangent as a map; made once."""
+        if self.tangent is None:
+            self.tangent = Linear(tangent, like)
+        return self.tangent
 
     @abstractmethod
     def estimate(self, x_t: Tensor, sigma: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ Tweedie's formulas give the mean :math:`\hat x = D(x_t)` of :math:`p(x \mid x_t)
    \mathbb{E}[x \mid x_t, y] = \hat x + \sigma^2 \left( \frac{\partial \hat x}{\partial x_t} \right)^T A^T g,
    \qquad (R + A C A^T) \, g = y - A(\hat x).
 
-Where a linear map is known that is near the derivative of A and cheaper, it stands in for it; A itself remains what
-observations are compared with.
+Where a linear map is known that is near the derivative of A and cheaper, it stands in for it within the linear system,
+which takes many products. Observations are compared with A itself, and its own derivative brings the solution back to
+the state, once a call.
 
 References
 ----------
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.guidance.base import Covariance, Denoise, Observation
+from xappa.diffusion.guidance.linearised import Linearised
 from xappa.diffusion.guidance.solver import SolverGuidance, SolvingDenoiser
 
 
@@ -38,8 +40,8 @@ class MMPS(SolverGuidance):
     tweedie : bool, default True
         Covariance by Tweedie's formula; otherwise isotropic, ``sigma^2 / (1 + sigma^2)``, in the linear system.
     tangent : bool, default True
-        Let the model's linear map stand in for its decoder's derivative, where it has one; otherwise the decoder is
-        differentiated.
+        Let the model's linear map stand in for its decoder's derivative within the linear system, where it has one;
+        otherwise the decoder is differentiated there too.
     """
 
     tweedie: bool = True
@@ -64,7 +66,8 @@ class MMPSDenoiser(SolvingDenoiser):
         """See `GuidedDenoiser.estimate`."""
         x_t = x_t.requires_grad_()
         x_hat = self.denoiser(x_t, sigma)
-        a, value = self.linearise(x_hat.detach(), self.options.tangent)
+        a = Linearised(self.observation.operator, x_hat.detach())
+        near = self.stand_in(a.point.detach()) if self.options.tangent else None
 
         def tweedie(v: Tensor) -> Tensor:
             return sigma**2 * torch.autograd.grad(x_hat, x_t, v, retain_graph=True)[0]
@@ -72,5 +75,5 @@ class MMPSDenoiser(SolvingDenoiser):
         def isotropic(v: Tensor) -> Tensor:
             return sigma**2 / (1 + sigma**2) * v
 
-        g = self.solve(a, x_hat, value, tweedie if self.options.tweedie else isotropic)
+        g = self.solve(near or a, x_hat, a.value, tweedie if self.options.tweedie else isotropic)
         return x_hat + tweedie(a.adjoint(g))
