@@ -124,10 +124,12 @@ def test_official_latent_grid():
         ("zeros", {}),
         ("longitude", {"linear_skip": True, "static_channels": 2}),
         ("circular", {"pixel_shuffle": False, "wrap": True}),
+        ("longitude", {"places": True}),
+        ("zeros", {"places": True, "wrap": True}),
     ],
 )
 def test_decode_jvp_is_adjoint_to_vjp(padding, rest):
-    network = ConvAutoencoder(replace(OURS, padding=padding, **rest)).double()
+    network = differing(ConvAutoencoder(replace(OURS, padding=padding, **rest)).double())
     z, u = torch.randn(2, 2, *network.spec.latent_shape, dtype=torch.float64)
     forward = torch.func.jvp(network.decode, (z,), (u,))[1]
     pull = torch.func.vjp(network.decode, z)[1]
@@ -190,6 +192,38 @@ def test_static_fields_reach_both_parts():
     assert not torch.allclose(network.decode(z), y)
 
 
+def differing(network: ConvAutoencoder) -> ConvAutoencoder:
+    """The network, with factors and offsets that differ from place to place, where it has some."""
+    for name, value in network.decoder.named_parameters():
+        if name.startswith("places"):
+            torch.nn.init.normal_(value, std=0.3)
+    return network
+
+
+def test_places_begin_as_the_identity_and_keep_all_other_names():
+    spec = replace(OURS, places=True)
+    plain, placed = ConvAutoencoder(OURS), ConvAutoencoder(spec)
+    named = placed.state_dict()
+    added = set(named) - set(plain.state_dict())
+    levels, shape = 1 + spec.hid_blocks[-1], (spec.hid_channels[-1], *spec.latent_shape[:2])
+    assert added == {f"decoder.places.{k}.{part}" for k in range(levels) for part in ("factor", "offset")}
+    assert {tuple(named[name].shape) for name in added} == {shape}
+    placed.load_state_dict({**named, **plain.state_dict()})
+    z = torch.randn(2, *spec.latent_shape)
+    torch.testing.assert_close(placed.decode(z), plain.decode(z))
+
+
+def test_an_offset_is_seen_where_it_is():
+    network = ConvAutoencoder(replace(OURS, places=True, shape=(8 * OURS.resize, 16 * OURS.resize)))
+    z = torch.randn(1, 8, 16, OURS.lat_channels)
+    before = network.decode(z)
+    with torch.no_grad():
+        network.decoder.places[-1].offset[:, 2, 3] += 1
+    changed = (network.decode(z) - before).abs().amax((0, 1)) > 1e-6
+    cells = changed.unflatten(1, (16, OURS.resize)).unflatten(0, (8, OURS.resize)).any(-1).any(1)
+    assert cells[2, 3] and not cells[:, 8:14].any(), cells
+
+
 def test_linear_skip_begins_with_small_nonlinear_part():
     torch.manual_seed(1)
     plain = ConvAutoencoder(OURS)
@@ -212,9 +246,13 @@ def test_channel_norm_of_16_bit_is_computed_in_32():
     torch.testing.assert_close(found, ChannelNorm()(x.float()).half())
 
 
-@pytest.mark.parametrize("network", [OURS, replace(OURS, linear_skip=True, static_channels=1)], ids=["plain", "skip"])
+@pytest.mark.parametrize(
+    "network",
+    [OURS, replace(OURS, linear_skip=True, static_channels=1), replace(OURS, places=True)],
+    ids=["plain", "skip", "places"],
+)
 def test_memory_format_and_autocast(network):
-    network = ConvAutoencoder(network)
+    network = differing(ConvAutoencoder(network))
     x = torch.randn(2, 3, *OURS.shape)
     z = network.encode(x)
     y = network.decode(z)

@@ -162,6 +162,24 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
     assert errors[30.0][t2m] < 0.97 * errors[1.0][t2m]
 
 
+def test_the_decoder_learns_places_and_keeps_the_latents(work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
+        (shutil.copytree if (work / name).is_dir() else shutil.copy)(work / name, tmp_path / name)
+    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, places=Optimisation(60, warmup=2, rate=2e-3)))
+    record, cpu = data.open_record(longer, work / "data"), torch.device("cpu")
+    with pytest.raises(ModelError, match=r"places\.pt does not exist"):
+        autoencoder.restore(longer, record, tmp_path, cpu)
+    before = autoencoder.restore(recipe, record, tmp_path, cpu)
+    autoencoder.train_places(longer, record, tmp_path, cpu)
+    after = autoencoder.restore(longer, record, tmp_path, cpu)
+    kept = encode.encode_record(after, record, tmp_path)  # of the same encoder: none is refused, nor made again
+    assert np.array_equal(kept, np.load(work / "latents.npy"))
+    assert all(value.abs().max() > 0 for value in after.decoder.places.parameters())
+    seen = record.members(0)
+    errors = [autoencoder.reconstruction_error(network, record, seen) for network in (before, after)]
+    assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
+
+
 def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
     work: Path, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xappa.errors import ModelError, choose
-from xappa.models.layers import PADDINGS, SATURATIONS, Conv, ResBlock, patchify, unpatchify
+from xappa.models.layers import PADDINGS, SATURATIONS, Conv, PlaceScale, ResBlock, patchify, unpatchify
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class AutoencoderSpec:
         Add a linear map of patches to the encoder and to the decoder (see `ConvAutoencoder.set_linear`).
     static_channels : int
         Constant fields given to the nonlinear parts of both (buffer ``static`` of the network).
+    places : bool
+        Scale and shift what each block of the decoder's coarsest level makes, by learned factors of every place.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class AutoencoderSpec:
     wrap: bool = True
     linear_skip: bool = False
     static_channels: int = 0
+    places: bool = False
 
     def __post_init__(self) -> None:
         """Check that the values fit together."""
@@ -208,7 +211,7 @@ class Decoder(nn.Module):
 
     def __init__(self, spec: AutoencoderSpec):
         super().__init__()
-        self.patch = spec.patch_size
+        self.spec, self.patch = spec, spec.patch_size
         levels = list(zip(spec.hid_channels, spec.hid_blocks, strict=True))[::-1]
         outputs = [channels for channels, _ in levels[1:]] + [spec.in_channels * prod(spec.patch_size)]
         self.ascent = nn.ModuleList()
@@ -224,6 +227,9 @@ class Decoder(nn.Module):
             else:
                 level.append(nn.Sequential(nn.Upsample(scale_factor=2), Conv(channels, after, padding=spec.padding)))
             self.ascent.append(level)
+        if spec.places:
+            (height, width, _), (channels, blocks) = spec.latent_shape, levels[0]
+            self.places = nn.ModuleList(PlaceScale(channels, (height, width)) for _ in range(1 + blocks))
 
     @property
     def last(self) -> Conv:
@@ -232,7 +238,12 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, lat_channels + unshuffled static channels, h, w) to (B, in_channels, H, W)."""
-        for level in self.ascent:
+        coarsest, *finer = self.ascent
+        for k, block in enumerate(cast(nn.Sequential, coarsest)):
+            z = block(z)
+            if self.spec.places and k < len(self.places):
+                z = self.places[k](z)
+        for level in finer:
             z = level(z)
         return unpatchify(z, self.patch)
 

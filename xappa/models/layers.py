@@ -101,6 +101,19 @@ class ResBlock(nn.Module):
         return x + self.ffn(self.norm(x))
 
 
+class PlaceScale(nn.Module):
+    """A factor and an offset for every number of a field: what is different at this place from all others."""
+
+    def __init__(self, channels: int, shape: tuple[int, int]):
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(channels, *shape))
+        self.offset = nn.Parameter(torch.zeros(channels, *shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape; at the beginning, the identity."""
+        return x * (1 + self.factor).to(x.dtype) + self.offset.to(x.dtype)
+
+
 def _softclip(x: Tensor, bound: float) -> Tensor:
     return x / (1 + abs(x) / bound)
 

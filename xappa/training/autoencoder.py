@@ -17,7 +17,7 @@ from xappa.training.data import Record
 from xappa.training.loop import averaged_weights, channels_last, fit
 from xappa.training.regression import smooth
 
-STAGES = {"training": "autoencoder.pt", "decoder": "decoder.pt", "together": "together.pt"}
+STAGES = {"training": "autoencoder.pt", "decoder": "decoder.pt", "together": "together.pt", "places": "places.pt"}
 """Stages of the recipe, in order, and their checkpoints."""
 
 
@@ -56,8 +56,8 @@ def static_fields(record: Record) -> Tensor:
     return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
 
 
-def build(recipe: Recipe, record: Record) -> ConvAutoencoder:
-    """The autoencoder of a recipe, untrained."""
+def build(recipe: Recipe, record: Record, places: bool = False) -> ConvAutoencoder:
+    """The autoencoder of a recipe, untrained; with a scale and a shift at every place, or not yet."""
     c = recipe.autoencoder
     spec = AutoencoderSpec(
         in_channels=record.spec.shape[0],
@@ -72,6 +72,7 @@ def build(recipe: Recipe, record: Record) -> ConvAutoencoder:
         wrap=False,
         linear_skip=True,
         static_channels=2,
+        places=places,
     )
     network = ConvAutoencoder(spec)
     network.static.copy_(static_fields(record))
@@ -97,17 +98,36 @@ def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.devic
     back: what latents hold no longer depends on it. Channels that had the larger weights may lose a little by it.
     """
     network = restore(recipe, record, out, device, before="decoder")
-    for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
-        parameter.requires_grad_(False)
+    _with_its_encoder(network)
     _fit(recipe, record, network, "decoder", _by_deviation(record), out)
 
 
 def train_together(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
     """Train encoder and decoder further, errors counted by each channel's deviation, squares times `emphasis`."""
     network = restore(recipe, record, out, device, before="together")
+    _fit(recipe, record, network, "together", _by_deviation(record) * _emphasis(recipe, record), out)
+
+
+def train_places(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
+    """Train the decoder further, now with a scale and a shift of its own at every place; errors as in `together`."""
+    before = restore(recipe, record, out, device, before="places")
+    network = build(recipe, record, places=True)
+    network.load_state_dict({**network.state_dict(), **before.state_dict()})
+    channels_last(network, device)
+    _with_its_encoder(network)
+    _fit(recipe, record, network, "places", _by_deviation(record) * _emphasis(recipe, record), out)
+
+
+def _with_its_encoder(network: ConvAutoencoder) -> None:
+    """Leave the encoder, and with it the latents, as they are."""
+    for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
+        parameter.requires_grad_(False)
+
+
+def _emphasis(recipe: Recipe, record: Record) -> np.ndarray:
+    """Root of the factors on squared errors: (channel, 1, 1)."""
     emphasis = dict(recipe.autoencoder.emphasis)
-    factors = np.array([emphasis.get(name, 1.0) for name, _ in record.spec.channels])
-    _fit(recipe, record, network, "together", _by_deviation(record) * np.sqrt(factors)[:, None, None], out)
+    return np.sqrt([emphasis.get(name, 1.0) for name, _ in record.spec.channels])[:, None, None]
 
 
 def _by_deviation(record: Record) -> np.ndarray:
@@ -207,7 +227,7 @@ def restore(
     c = recipe.autoencoder
     done = list(STAGES)[: list(STAGES).index(before)] if before else list(STAGES)
     last = next(stage for stage in reversed(done) if stage == "training" or getattr(c, stage).steps)
-    network = build(recipe, record)
+    network = build(recipe, record, places=last == "places")
     network.load_state_dict(averaged_weights(out / STAGES[last], getattr(c, last)))
     channels_last(network, device)
     return network.eval()

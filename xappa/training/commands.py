@@ -64,13 +64,15 @@ def _simulator_environment(folder: Path) -> Path:
 
 
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
-    """Standardise the record, train the autoencoder, then its decoder alone, then both together."""
+    """Standardise the record and train the autoencoder, stage by stage."""
     record = data.prepare(recipe, work / "nature", work / "data")
     autoencoder.train_autoencoder(recipe, record, work, device)
     if recipe.autoencoder.decoder.steps:
         autoencoder.train_decoder(recipe, record, work, device)
     if recipe.autoencoder.together.steps:
         autoencoder.train_together(recipe, record, work, device)
+    if recipe.autoencoder.places.steps:
+        autoencoder.train_places(recipe, record, work, device)
 
 
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:

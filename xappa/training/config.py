@@ -132,8 +132,9 @@ class Optimisation:
 class Autoencoder:
     """Size and training of the autoencoder: `training`, then `decoder` alone, then both `together`.
 
-    After `training`, errors count by each channel's deviation; `emphasis` (variable, factor) makes squared errors of
-    some variables count more while both go on together.
+    In the end `places`: the decoder alone again, with a scale and a shift of its own at every place. After `training`,
+    errors count by each channel's deviation; `emphasis` (variable, factor) makes squared errors of some variables count
+    more from `together` on.
     """
 
     latent_channels: int = 48
@@ -145,6 +146,7 @@ class Autoencoder:
     training: Optimisation = field(default_factory=Optimisation)
     decoder: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
     together: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    places: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
     emphasis: tuple[tuple[str, float], ...] = ()
 
 
