@@ -257,5 +257,5 @@ def test_the_reference_at_official_size():
     # With a tangent, and with a prior as well, as the embedded model has them.
     for span in HOURS:
         n = windows_of(HOURS[span])
-        assert STEPS * parts.with_tangent(n, WINDOW * n, TANGENT) < EVALUATIONS * n * one / 15
+        assert STEPS * parts.with_tangent(n, WINDOW * n, TANGENT) < EVALUATIONS * n * one / 11
         assert STEPS * parts.static_prior(n, WINDOW * n, STATIC) < EVALUATIONS * n * one / 40

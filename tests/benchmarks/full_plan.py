@@ -97,10 +97,13 @@ class Parts:
         return 2 * PROBES * states * self.decode
 
     def with_tangent(self, windows: float, states: float, iterations: float) -> float:
-        """Moment matching, warm, where a linear map stands in for the decoder's derivative: states are decoded once."""
+        """Moment matching, warm, where a linear map stands in for the decoder's derivative within the system.
+
+        The decoder is differentiated once a call: its states are decoded for the comparison, and anew for the way back.
+        """
         products = iterations + 1
         denoiser = self.denoise + (products + 1) * self.denoise_back
-        return windows * denoiser + states * (self.decode + (2 * products + 1) * self.tangent)
+        return windows * denoiser + states * (3 * self.decode + 2 * products * self.tangent)
 
     def static_prior(self, windows: float, states: float, iterations: float) -> float:
         """The same where neither network is differentiated: states are decoded once, and the tangent stands in."""
