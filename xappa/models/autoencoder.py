@@ -211,7 +211,7 @@ class Decoder(nn.Module):
 
     def __init__(self, spec: AutoencoderSpec):
         super().__init__()
-        self.spec, self.patch = spec, spec.patch_size
+        self.spec = spec
         levels = list(zip(spec.hid_channels, spec.hid_blocks, strict=True))[::-1]
         outputs = [channels for channels, _ in levels[1:]] + [spec.in_channels * prod(spec.patch_size)]
         self.ascent = nn.ModuleList()
@@ -245,7 +245,7 @@ class Decoder(nn.Module):
                 z = self.places[k](z)
         for level in finer:
             z = level(z)
-        return unpatchify(z, self.patch)
+        return unpatchify(z, self.spec.patch_size)
 
 
 def _last(levels: nn.ModuleList) -> Conv:
