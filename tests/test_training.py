@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,19 +116,27 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
         assert torch.equal(value, again[key]), key
 
 
-def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path) -> None:
-    shutil.copytree(work / "data", tmp_path / "data")
-    shutil.copy(work / "autoencoder.pt", tmp_path)
-    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, decoder=Optimisation(60, warmup=2, rate=2e-3)))
+@pytest.mark.parametrize(
+    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("places", autoencoder.train_places)]
+)
+def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, stage: str, train: Callable) -> None:
+    for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
+        (shutil.copytree if (work / name).is_dir() else shutil.copy)(work / name, tmp_path / name)
+    stages: dict[str, Any] = {stage: Optimisation(60, warmup=2, rate=2e-3)}
+    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, **stages))
     record, cpu = data.open_record(longer, work / "data"), torch.device("cpu")
-    with pytest.raises(ModelError, match=r"decoder\.pt does not exist"):
+    with pytest.raises(ModelError, match=rf"{stage}\.pt does not exist"):
         autoencoder.restore(longer, record, tmp_path, cpu)
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
-    autoencoder.train_decoder(longer, record, tmp_path, cpu)
+    train(longer, record, tmp_path, cpu)
     after = autoencoder.restore(longer, record, tmp_path, cpu)
     x = torch.from_numpy(record.anomalies[record.members(1)].astype("f4"))
     with torch.no_grad():
         assert torch.equal(before.encode(x), after.encode(x))
+    kept = encode.encode_record(after, record, tmp_path)  # of the same encoder: none is refused, nor made again
+    assert np.array_equal(kept, np.load(work / "latents.npy"))
+    assert all(value.abs().max() > 0 for name, value in after.decoder.named_parameters() if "places" in name)
+    assert after.spec.places is (stage == "places")
     seen = record.members(0)
     errors = [autoencoder.reconstruction_error(network, record, seen) for network in (before, after)]
     assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
@@ -160,24 +170,6 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
             assert not torch.equal(before.encode(x), after.encode(x))
     assert autoencoder.score(errors[1.0], record) < 0.99 * autoencoder.score(first, record)
     assert errors[30.0][t2m] < 0.97 * errors[1.0][t2m]
-
-
-def test_the_decoder_learns_places_and_keeps_the_latents(work: Path, recipe: Recipe, tmp_path: Path) -> None:
-    for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
-        (shutil.copytree if (work / name).is_dir() else shutil.copy)(work / name, tmp_path / name)
-    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, places=Optimisation(60, warmup=2, rate=2e-3)))
-    record, cpu = data.open_record(longer, work / "data"), torch.device("cpu")
-    with pytest.raises(ModelError, match=r"places\.pt does not exist"):
-        autoencoder.restore(longer, record, tmp_path, cpu)
-    before = autoencoder.restore(recipe, record, tmp_path, cpu)
-    autoencoder.train_places(longer, record, tmp_path, cpu)
-    after = autoencoder.restore(longer, record, tmp_path, cpu)
-    kept = encode.encode_record(after, record, tmp_path)  # of the same encoder: none is refused, nor made again
-    assert np.array_equal(kept, np.load(work / "latents.npy"))
-    assert all(value.abs().max() > 0 for value in after.decoder.places.parameters())
-    seen = record.members(0)
-    errors = [autoencoder.reconstruction_error(network, record, seen) for network in (before, after)]
-    assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
 
 
 def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
