@@ -28,6 +28,7 @@ from tests.benchmarks.random_models import random_model
 from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
+from xappa.models.tangent import Tangent
 from xappa.operators.stencil import Stencil
 from xappa.streaming.cost import evaluation
 from xappa.streaming.cost.calibration import Pace
@@ -246,6 +247,9 @@ def test_derivatives_at_official_size_are_counted_as_the_arithmetic_says():
     assert found.flop == pytest.approx(parts.moment_matching(1, len(times), 2, 1), rel=0.01)
     first = parts.moment_matching(1, len(times), 2) + parts.probing(len(times))
     assert found.first == pytest.approx(first, rel=0.01)
+    tangent = Tangent(model.latent_shape[2], model.spec.shape[0], model.autoencoder.spec.resize)
+    near = work(replace(model, tangent=tangent, digest="with a tangent"), plan, stretch, 1, 2)
+    assert near.flop == pytest.approx(parts.with_tangent(1, len(times), 2), rel=0.01)
 
 
 def test_the_reference_at_official_size():
