@@ -69,6 +69,11 @@ batch = 4
 warmup = 4
 checkpoint = 6
 bfloat16 = false
+
+[dated]
+rank = 6
+emphasis = [["2m_temperature", 2.0]]
+steps = 5
 """
 
 LATITUDE = -90 + (np.arange(8) + 0.5) * 22.5

@@ -122,10 +122,11 @@ def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Sp
 
 
 class GaussianDenoiser(nn.Module):
-    """D(x_t) = D_l(x_t) + c F(x_t / sqrt(sigma^2 + 1), D_l(x_t), ln sigma, date), c = sigma / (2 sqrt(sigma^2 + 1)).
+    """D(x_t) = D_l(x_t) + c F(x_t / sqrt(sigma^2 + 1), D_l(x_t), ln sigma, date) + c T(D_g(x_t), date).
 
     D_l = D_g + c L(D_g, ln sigma, date): the Gaussian's posterior mean D_g with a linear correction L that differs
-    from place to place. The network F learns what these leave.
+    from place to place; c = sigma / (2 sqrt(sigma^2 + 1)). The network F learns what these leave, and T, which is
+    linear in D_g and differs with place, season and hour, is fitted to what is left then.
 
     Parameters
     ----------
@@ -134,31 +135,42 @@ class GaussianDenoiser(nn.Module):
         ``residual(x, estimate, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves D_l alone.
     local : Module or None
         ``local(estimate, c_noise, date)``; None leaves D_g alone.
+    dated : Module or None
+        ``dated(estimate, date)``; None leaves out T.
     mixed : bool, optional
         Run the network in bfloat16 where that is exact enough (default False).
     """
 
     def __init__(
-        self, prior: GaussianPrior, residual: nn.Module | None, local: nn.Module | None = None, mixed: bool = False
+        self,
+        prior: GaussianPrior,
+        residual: nn.Module | None,
+        local: nn.Module | None = None,
+        dated: nn.Module | None = None,
+        mixed: bool = False,
     ) -> None:
         super().__init__()
-        self.prior, self.residual, self.local, self.mixed = prior, residual, local, mixed
+        self.prior, self.residual, self.local, self.dated, self.mixed = prior, residual, local, dated, mixed
 
     def forward(self, x_t: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
         """x_t (B, K, h, w, C); sigma () or (B,) or (B, 1); date (K, 4) or (B, K, 4). Returns the estimate of x."""
         sigma = sigma.reshape(-1).expand(x_t.shape[0])
-        estimate = self.prior.denoise(x_t, sigma)
+        alone = estimate = self.prior.denoise(x_t, sigma)
         date = date.expand(x_t.shape[0], -1, -1)
         column = sigma[:, None, None, None, None]
         scale = torch.rsqrt(column**2 + 1)
+        factor = share(column)
         noise = 10 * torch.log(sigma)
         if self.local is not None:
-            estimate = estimate + 0.5 * column * scale * self.local(estimate, noise, date)
-        if self.residual is None:
-            return estimate
-        with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.mixed):
-            correction = self.residual(x_t * scale, estimate, noise, date)
-        return estimate + 0.5 * column * scale * correction.to(estimate.dtype)
+            estimate = estimate + factor * self.local(alone, noise, date)
+        result = estimate
+        if self.residual is not None:
+            with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.mixed):
+                correction = self.residual(x_t * scale, estimate, noise, date)
+            result = result + factor * correction.to(estimate.dtype)
+        if self.dated is not None:
+            result = result + factor * self.dated(alone, date)
+        return result
 
     def linear(self) -> GaussianDenoiser:
         """D_l alone, which is linear in x_t."""
@@ -167,3 +179,8 @@ class GaussianDenoiser(nn.Module):
     def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Covariance of x given x_t under the Gaussian: what Jacobian-free guidance needs."""
         return self.prior.covariance(v, sigma)
+
+
+def share(sigma: Tensor) -> Tensor:
+    """c, by which corrections of the Gaussian's estimate count: half the posterior deviation at P = 1."""
+    return 0.5 * sigma * torch.rsqrt(sigma**2 + 1)

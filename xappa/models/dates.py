@@ -73,6 +73,26 @@ def date_codes(date: Tensor) -> Tensor:
     return torch.cat((year_progress(date).flatten(-2), local_time(date).flatten(-2)), -1)
 
 
+DATE_FUNCTIONS = 6
+"""How many functions `date_basis` has."""
+
+
+def date_basis(date: Tensor) -> Tensor:
+    """One, the year's first harmonic, the day's (UTC) first, and the cosine of its second: what an hour in four needs.
+
+    Parameters
+    ----------
+    date : integer Tensor (..., 4)
+
+    Returns
+    -------
+    Tensor (..., 6), float32
+    """
+    day = local_time(date)
+    sine, cosine = day[..., :1], day[..., 1:]
+    return torch.cat((torch.ones_like(sine), year_progress(date), day, cosine.square() - sine.square()), -1)
+
+
 def _circle(fraction: Tensor) -> Tensor:
     angle = 2 * math.pi * fraction
     return torch.stack((torch.sin(angle), torch.cos(angle)), -1)

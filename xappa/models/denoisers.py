@@ -11,8 +11,9 @@ from torch import nn
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import ModelError
+from xappa.models.dated import DatedCorrection, DatedSpec
 from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec
+from xappa.models.local import Correction, LocalCorrection, LocalCorrections, LocalSpec
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.models.transformer import Transformer, TransformerSpec
 
@@ -34,6 +35,7 @@ def describe(denoiser: nn.Module) -> dict[str, Any]:
             "joint": denoiser.prior.joint,
             "residual": dataclasses.asdict(denoiser.residual.spec),  # type: ignore[call-overload]
             **_describe_local(denoiser.local),
+            **({"dated": dataclasses.asdict(denoiser.dated.spec)} if denoiser.dated else {}),  # type: ignore[call-overload]
         }
     if isinstance(denoiser, Denoiser) and isinstance(denoiser.backbone, Transformer):
         return {"kind": "transformer", "backbone": dataclasses.asdict(denoiser.backbone.spec)}
@@ -57,14 +59,17 @@ def build(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int
 
 def settled(denoiser: nn.Module) -> nn.Module:
     """The denoiser, whose parameters stay as they are: what follows from them alone is made once."""
-    if isinstance(denoiser, GaussianDenoiser) and isinstance(denoiser.local, LocalCorrection | LocalCorrections):
-        denoiser.local.settle()
+    for part in denoiser.modules():
+        if isinstance(part, Correction):
+            part.settle()
     return denoiser
 
 
 def _gaussian(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     prior = GaussianPrior(window, latent_shape, record["patterns"], record["joint"])
-    return GaussianDenoiser(prior, Residual(ResidualSpec(**tuples(record["residual"]))), _local(record.get("local")))
+    residual = Residual(ResidualSpec(**tuples(record["residual"])))
+    dated = DatedCorrection(DatedSpec(**tuples(record["dated"]))) if "dated" in record else None
+    return GaussianDenoiser(prior, residual, _local(record.get("local")), dated)
 
 
 def _describe_local(local: nn.Module | None) -> dict[str, Any]:

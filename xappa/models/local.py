@@ -51,7 +51,29 @@ class LocalSpec:
         return self.shape[2] * (5 if self.neighbours else 1)
 
 
-class LocalCorrection(nn.Module):
+class Correction(nn.Module):
+    """A linear correction by matrices of the places, which follow from parameters of which there are fewer."""
+
+    settled: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("settled", None, persistent=False)
+
+    def matrices_of_places(self) -> Tensor:
+        """The matrices, (places, inputs, C), as they are kept or as the parameters are now."""
+        return self._of_places() if self.settled is None else self.settled
+
+    def settle(self) -> None:
+        """Keep the matrices of all places, which take longer to make than to use: parameters stay as they are now."""
+        with torch.no_grad():
+            self.settled = self._of_places()
+
+    def _of_places(self) -> Tensor:
+        raise NotImplementedError
+
+
+class LocalCorrection(Correction):
     """What a zonally homogeneous Gaussian misses at each place: M(place) times its estimate there and beside it.
 
     In time, windows are taken apart into cosines. For each, M is a matrix from the channels of one place (and of its
@@ -64,7 +86,6 @@ class LocalCorrection(nn.Module):
     """
 
     cosines: Tensor
-    settled: Tensor | None
 
     def __init__(self, spec: LocalSpec) -> None:
         super().__init__()
@@ -74,7 +95,6 @@ class LocalCorrection(nn.Module):
         self.register_buffer("cosines", cosines(spec.window)[:k], persistent=False)
         self.weights = nn.Parameter(torch.zeros(k, h * w, spec.rank))
         self.matrices = nn.Parameter(torch.randn(k, spec.rank, spec.inputs, c) / c)
-        self.register_buffer("settled", None, persistent=False)
         self.gains = nn.Sequential(
             nn.Linear(spec.features + 4, spec.features), nn.SiLU(), nn.Linear(spec.features, 2 * k * c)
         )
@@ -92,15 +112,9 @@ class LocalCorrection(nn.Module):
         modes = torch.einsum("kt,bthwc->bkhwc", self.cosines, estimate) * inward
         if self.spec.neighbours:
             modes = with_neighbours(modes)
-        matrices = self._of_places() if self.settled is None else self.settled
-        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, -1) @ matrices
+        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, -1) @ self.matrices_of_places()
         modes = modes.view(k, h, w, batch, c).permute(3, 0, 1, 2, 4) * outward
         return torch.einsum("kt,bkhwc->bthwc", self.cosines, modes)
-
-    def settle(self) -> None:
-        """Keep the matrices of all places, which take longer to make than to use: parameters stay as they are now."""
-        with torch.no_grad():
-            self.settled = self._of_places()
 
     def _of_places(self) -> Tensor:
         """M of each cosine and place: (cosine h w, inputs, C)."""

@@ -16,7 +16,7 @@ from xappa.training.data import Record
 from xappa.training.denoiser import LEVELS, validation_loss
 from xappa.training.simulate import digest, period
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "correction")
 KEY = (
     ("geopotential", 500),
     ("temperature", 850),
@@ -102,7 +102,8 @@ def render(recipe: Recipe, about: dict, folder: Path, scores: str) -> str:
     scores : str
         Further scores, quoted as they are.
     """
-    split = "; ".join(f"{n} " + ", ".join(f"{a} to {b}" for a, b in about["splits"][n]) for n in SPLITS)
+    periods = {name: ", ".join(f"{a} to {b}" for a, b in found) for name, found in about["splits"].items() if found}
+    split = "; ".join(f"{name} {found}" for name, found in periods.items())
     files = "\n".join(f"- `{f.name}`: {f.stat().st_size / 1e6:.1f} MB" for f in sorted(folder.glob("*.safetensors")))
     errors = "\n".join(f"| {name} | {value:.4g} |" for name, value in about["autoencoder_error"].items())
     losses = "\n".join(

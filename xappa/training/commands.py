@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xappa.diffusion.gaussian import GaussianPrior
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
 from xappa.models.reconstruction import error_spectra
-from xappa.training import autoencoder, card, data, denoiser, encode, importance, local, prior
+from xappa.training import autoencoder, card, data, dated, denoiser, encode, importance, local, prior
 from xappa.training.config import Recipe
+from xappa.training.state_metric import state_metric
 
 SIMULATOR = "jcm==3.0.0"
+DATED_SEED = 100
 
 
 def simulate(
@@ -81,6 +83,7 @@ def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
     matters = importance.restore(made.autoencoder, made.raw, made.latent_statistics, made.record, recipe.seed, work)
     corrected = local.restore(recipe, made.prior, made.latents, made.record, work, matters)
     denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, corrected, matters, work, device)
+    _denoiser(recipe, made, work, device)
 
 
 def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:
@@ -99,7 +102,7 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     cpu = torch.device("cpu")
     made = _made(recipe, work, cpu)
     record = made.record
-    corrected = denoiser.restore(recipe, made.latents.shape[1:], made.prior, work, cpu)
+    corrected = _denoiser(recipe, made, work, cpu)
     schedule = Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max)
     error = autoencoder.error_map(made.autoencoder, record, record.members(1)[::6])
     correlations = error_spectra(autoencoder.error_fields(made.autoencoder, record, record.members(1)[::24]))
@@ -136,3 +139,18 @@ def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
     raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
     latents, statistics = encode.standardise(raw, record, work)
     return _Made(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))
+
+
+def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> GaussianDenoiser:
+    """The denoiser as trained, with the last correction where the recipe has one."""
+    trained = denoiser.restore(recipe, made.latents.shape[1:], made.prior, work, device)
+    if recipe.dated.rank:
+
+        def metric() -> torch.Tensor:
+            statistics, emphasis = made.latent_statistics, recipe.dated.emphasis
+            return state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
+
+        trained.dated = dated.restore(
+            recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
+        )
+    return trained

@@ -87,12 +87,15 @@ class Splits:
     """Periods, each (after this day, up to this day). What lies in none is a gap.
 
     Climatology and deviations come from the periods of `climatology`, which are those of `train` unless given.
+    `correction` is kept for the last correction (`Dated`), which is fitted to what a trained denoiser leaves on years
+    that it has not seen; without it, to what it leaves of `train`.
     """
 
     train: tuple[tuple[str, str], ...] = ()
     validation: tuple[tuple[str, str], ...] = ()
     test: tuple[tuple[str, str], ...] = ()
     climatology: tuple[tuple[str, str], ...] = ()
+    correction: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,31 @@ class Denoiser:
 
 
 @dataclass(frozen=True)
+class Dated:
+    """The last correction, which differs with place, season and hour.
+
+    Parameters
+    ----------
+    rank : int
+        Patterns that all places share; 0: no such correction.
+    emphasis : tuple of (str, float)
+        Factors on squared errors of variables of the state.
+    ridge : float
+        Of the mean power of the regressors.
+    every : int
+        One window of so many is used.
+    steps : int
+        Of the descent.
+    """
+
+    rank: int = 0
+    emphasis: tuple[tuple[str, float], ...] = ()
+    ridge: float = 0.02
+    every: int = 2
+    steps: int = 300
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that makes a model, from simulation to package."""
 
@@ -210,6 +238,7 @@ class Recipe:
     prior: Prior = field(default_factory=Prior)
     local: tuple[Local, ...] = (Local(),)
     denoiser: Denoiser = field(default_factory=Denoiser)
+    dated: Dated = field(default_factory=Dated)
 
     def __post_init__(self) -> None:
         """Check names that one part takes from another.
@@ -220,10 +249,11 @@ class Recipe:
             If emphasis is on a variable that the state does not have.
         """
         known = {*self.state.surface, *(name for name, _ in self.state.upper_air)}
-        if unknown := [name for name, _ in self.autoencoder.emphasis if name not in known]:
-            raise OptionError(
-                f"autoencoder: emphasis on {unknown}: the state has no such variables; it has {sorted(known)}"
-            )
+        for part, emphasis in (("autoencoder", self.autoencoder.emphasis), ("dated", self.dated.emphasis)):
+            if unknown := [name for name, _ in emphasis if name not in known]:
+                raise OptionError(
+                    f"{part}: emphasis on {unknown}: the state has no such variables; it has {sorted(known)}"
+                )
 
 
 def read_config(path: str | Path) -> Recipe:

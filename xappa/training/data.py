@@ -17,6 +17,9 @@ from xappa.models.state import StateSpec
 from xappa.training.config import Recipe
 from xappa.training.regression import Regression, smooth
 
+CORRECTION = 3
+"""The split that is kept for the last correction."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -30,7 +33,7 @@ class Record:
     run : array (time,), int
         Number of the simulation that a time belongs to: windows never join two.
     split : array (time,), int8
-        0 train, 1 validation, 2 test, -1 none (the gaps).
+        0 train, 1 validation, 2 test, `CORRECTION`, -1 none (the gaps).
     statistics : dict
         ``annual`` (channel, 5, lat, lon), ``diurnal`` (n, 9, lat, lon) of the channels
         ``diurnal_channels`` (n,), ``scale`` and ``mask`` (channel, lat, lon), ``deviation`` (channel,),
@@ -89,7 +92,8 @@ def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
 
 def _split(recipe: Recipe, times: np.ndarray) -> np.ndarray:
     split = np.full(len(times), -1, "i1")
-    for code, periods in enumerate((recipe.splits.train, recipe.splits.validation, recipe.splits.test)):
+    splits = recipe.splits
+    for code, periods in enumerate((splits.train, splits.validation, splits.test, splits.correction)):
         split[_within(periods, times)] = code
     return split
 

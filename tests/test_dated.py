@@ -1,0 +1,148 @@
+"""The correction that differs with place, season and hour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.test_local import SHAPE, WINDOW, white
+from xappa.diffusion.gaussian import GaussianDenoiser
+from xappa.errors import OptionError
+from xappa.models.dated import DatedCorrection, DatedSpec, regressors
+from xappa.models.dates import DATE_FUNCTIONS, date_basis, date_tensor
+from xappa.models.denoisers import build, describe, settled
+from xappa.models.residual import Residual, ResidualSpec
+from xappa.training import dated
+from xappa.training.config import Dated, Recipe
+from xappa.training.data import CORRECTION
+
+EYE = torch.eye(SHAPE[2], dtype=torch.float64).expand(SHAPE[0] * SHAPE[1], -1, -1)
+
+
+class Record:
+    """The part of a record that fitting reads: four years, of which the last may be kept for the correction."""
+
+    def __init__(self, kept: bool = False) -> None:
+        self.times = np.datetime64("2001-01-01T00:00:00") + 6 * np.arange(4 * 1461).astype("timedelta64[h]")
+        self.kept = kept
+
+    def windows(self, split: int, length: int) -> np.ndarray:
+        first = np.arange(len(self.times) - length + 1)
+        late = first >= 3 * 1461
+        if split == CORRECTION:
+            return first[late & self.kept]
+        return first[~late] if self.kept else first
+
+
+def test_an_hour_in_four_is_a_sum_of_the_functions() -> None:
+    times = np.datetime64("2001-01-01T00:00:00") + 6 * np.arange(4).astype("timedelta64[h]")
+    basis = date_basis(date_tensor(times))
+    assert basis.shape == (4, DATE_FUNCTIONS)
+    assert torch.linalg.matrix_rank(basis[:, [0, 3, 4, 5]]) == 4
+    spring = date_basis(date_tensor(np.array(["2001-04-02T06"], "datetime64[s]")))[0]
+    torch.testing.assert_close(spring, torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, -1.0]), atol=0.01, rtol=0)
+
+
+def test_regressors_are_where_and_when_they_say() -> None:
+    estimate = torch.randn(2, WINDOW, *SHAPE)
+    date = date_tensor(Record().times[[5, 6, 7, 8]]).expand(2, WINDOW, 4)
+    h, w, c = SHAPE
+    found = regressors(estimate, date).view(h, w, 2, WINDOW, -1, c)
+    basis = date_basis(date)
+    for k in range(DATE_FUNCTIONS):
+        expected = estimate[1, 2, 1, 3] * basis[1, 2, k]
+        torch.testing.assert_close(found[1, 3, 1, 2, k], expected)
+    before, after, south, north, west, east = found[1, 3, 1, 2, DATE_FUNCTIONS:]
+    assert torch.equal(before, estimate[1, 1, 1, 3]) and torch.equal(after, estimate[1, 3, 1, 3])
+    assert torch.equal(south, estimate[1, 2, 0, 3]) and torch.equal(north, estimate[1, 2, 2, 3])
+    assert torch.equal(west, estimate[1, 2, 1, 2]) and torch.equal(east, estimate[1, 2, 1, 0])
+    assert not found[1, 3, 1, 0, DATE_FUNCTIONS].any() and not found[1, 3, 1, -1, DATE_FUNCTIONS + 1].any()
+
+
+def variance(times: np.ndarray) -> np.ndarray:
+    """Variance of latents (time, h, w, C): larger by day than by night, in summer than in winter, here than there."""
+    basis = date_basis(date_tensor(times)).double().numpy()
+    rng = np.random.default_rng(0)
+    gain = 0.5 + 0.1 * np.tensordot(basis[:, 1:5], rng.uniform(-1, 1, (4, *SHAPE)), 1)  # = v / (v + 1)
+    return gain / (1 - gain)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_fit_is_the_posterior_mean_where_variances_differ_with_the_date(
+    kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # White noise: at noise level 1 the posterior mean is v / (v + 1) x_t, and the prior's own estimate x_t / 2.
+    monkeypatch.setattr(dated, "LEVELS", (1.0,))
+    record = Record(kept)
+    rng = np.random.default_rng(1)
+    v = variance(record.times)
+    latents = (rng.standard_normal(v.shape) * np.sqrt(v)).astype("f4")
+    if kept:  # what is fitted is what the years that are kept for it tell, not the others
+        latents[: 3 * 1461] = 0
+    config = Dated(rank=24, ridge=0.003, every=1, steps=200)
+    correction = dated.fit_dated(config, GaussianDenoiser(white(), None), latents, record, EYE, seed=0)  # type: ignore[arg-type]
+    index = np.arange(3 * 1461, 3 * 1461 + 1400)[:, None] + np.arange(WINDOW)
+    date = date_tensor(record.times)[torch.from_numpy(index)]
+    x_t = torch.randn(len(index), WINDOW, *SHAPE)
+    with torch.no_grad():
+        found = GaussianDenoiser(white(), None, dated=correction)(x_t, torch.tensor(1.0), date)
+    expected = torch.from_numpy((v / (v + 1)).astype("f4"))[index] * x_t
+    left = (found - expected).square().mean() / (0.5 * x_t - expected).square().mean()
+    assert left < (0.35 if kept else 0.15)
+
+
+def test_patterns_give_what_the_metric_asks_for() -> None:
+    # One place, two outputs that ask for opposite things, and a rank of one: the one that counts is got right.
+    inputs = 3
+    square = torch.eye(inputs)[None]
+    product = torch.tensor([[[1.0, 0.0], [0.0, 1.2], [0.0, 0.0]]])
+    for counts, row in (((1.0, 1e-3), 0), ((1e-3, 1.0), 1)):
+        metric = torch.diag(torch.tensor(counts, dtype=torch.float64))[None]
+        weights, inward, outward = dated.fit_patterns(dated.Moments(square, product), metric, 1, 1e-6, 200)
+        matrix = (inward.mT * weights) @ outward
+        assert abs(matrix[row, row] - product[0, row, row]) < 0.02
+        assert matrix[1 - row].abs().max() < 0.05
+
+
+def test_enough_patterns_give_the_ridge_regression_of_every_place() -> None:
+    rng = torch.Generator().manual_seed(0)
+    a = torch.randn(4, 50, 3, generator=rng)
+    b = torch.randn(4, 50, 2, generator=rng)
+    found = dated.Moments(a.mT @ a / 50, a.mT @ b / 50)
+    metric = torch.eye(2, dtype=torch.float64).expand(4, 2, 2)
+    weights, inward, outward = dated.fit_patterns(found, metric, 8, 1e-9, 0)
+    matrices = (inward.mT * weights[:, None]) @ outward
+    expected = torch.stack([*map(torch.linalg.solve, found.square, found.product)])
+    torch.testing.assert_close(matrices, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_it_is_described_built_settled_and_kept_as_it_is(tmp_path: Path) -> None:
+    correction = DatedCorrection(DatedSpec(SHAPE, rank=5))
+    torch.nn.init.normal_(correction.weights)
+    denoiser = GaussianDenoiser(white(), Residual(ResidualSpec(WINDOW, SHAPE, 8, 1)), dated=correction)
+    again = build(describe(denoiser), WINDOW, SHAPE)
+    again.load_state_dict(denoiser.state_dict())
+    x, date = torch.randn(2, WINDOW, *SHAPE), date_tensor(Record().times[:WINDOW])
+    expected = denoiser(x, torch.tensor(0.7), date)
+    assert torch.equal(settled(again)(x, torch.tensor(0.7), date), expected)
+    assert again.dated.settled is not None  # type: ignore[union-attr]
+    correction.weights.data.zero_()
+    assert not torch.allclose(denoiser(x, torch.tensor(0.7), date), expected)
+
+
+def test_it_is_fitted_once(tmp_path: Path, rng: np.random.Generator) -> None:
+    record = Record()
+    latents = rng.standard_normal((len(record.times), *SHAPE)).astype("f4")
+    config = Dated(rank=3, every=100, steps=2)
+    arguments = (config, GaussianDenoiser(white(), None), latents, record)
+    first = dated.restore(*arguments, lambda: EYE, 0, tmp_path)  # type: ignore[arg-type]
+    again = dated.restore(*arguments, lambda: pytest.fail("made again"), 0, tmp_path)  # type: ignore[arg-type, return-value]
+    assert torch.equal(first.inward, again.inward) and first.weights.any()
+
+
+def test_emphasis_on_an_unknown_variable_is_an_error() -> None:
+    with pytest.raises(OptionError, match="dated: emphasis on .'snow'."):
+        Recipe(dated=Dated(emphasis=(("snow", 2.0),)))

@@ -1,0 +1,201 @@
+"""Fit the correction that differs with place, season and hour to what the trained denoiser leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from xappa.diffusion.gaussian import GaussianDenoiser, share
+from xappa.models.dated import DatedCorrection, DatedSpec, regressors
+from xappa.models.dates import date_tensor
+from xappa.training.config import Dated
+from xappa.training.data import CORRECTION, Record
+
+LEVELS = (0.5, 1.0, 2.0)
+"""Noise levels of the windows, in turn."""
+BATCH = 16
+RATE = 0.02
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean products over times, place by place: of the regressors with themselves and with what they are to tell.
+
+    Parameters
+    ----------
+    square : Tensor (h * w, inputs, inputs)
+    product : Tensor (h * w, inputs, C)
+    """
+
+    square: Tensor
+    product: Tensor
+
+
+@torch.no_grad()
+def moments(denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, starts: np.ndarray, seed: int) -> Moments:
+    """Moments over windows that begin at `starts`, with the denoiser's error in units in which the correction is added.
+
+    Errors at all noise levels count there as they do in the loss: (1 + sigma^-2) times c^2 is the same at all.
+
+    Parameters
+    ----------
+    denoiser : GaussianDenoiser
+        As trained.
+    latents : array (time, h, w, C), float32
+        Standardised.
+    record : Record
+    starts : int array
+    seed : int
+        Of the noise.
+    """
+    h, w, c = denoiser.prior.shape
+    spec = DatedSpec((h, w, c))
+    device = denoiser.prior.patterns.device
+    square = torch.zeros(h * w, spec.inputs, spec.inputs, device=device)
+    product = torch.zeros(h * w, spec.inputs, c, device=device)
+    dates = date_tensor(record.times)
+    generator = torch.Generator().manual_seed(seed)
+    batches = np.array_split(starts, -(-len(starts) // BATCH))
+    for number, part in enumerate(tqdm(batches, desc="dated", unit="batch")):
+        index = part[:, None] + np.arange(denoiser.prior.window)
+        date = dates[torch.from_numpy(index)].to(device)
+        x = torch.from_numpy(latents[index])
+        sigma = torch.tensor([LEVELS[(number + k) % len(LEVELS)] for k in range(len(part))])
+        column = sigma[:, None, None, None, None]
+        x_t = (x + column * torch.randn(x.shape, generator=generator)).to(device)
+        error = (x.to(device) - denoiser(x_t, sigma.to(device), date)) / share(column).to(device)
+        a = regressors(denoiser.prior.denoise(x_t, sigma.to(device)), date)
+        b = error.permute(2, 3, 0, 1, 4).flatten(2, 3).flatten(0, 1)
+        square.baddbmm_(a.mT, a)
+        product.baddbmm_(a.mT, b)
+    count = len(starts) * denoiser.prior.window
+    return Moments(square / count, product / count)
+
+
+def fit_dated(
+    config: Dated, denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, metric: Tensor, seed: int
+) -> DatedCorrection:
+    """Ridge regression of a denoiser's error on `regressors` of the Gaussian's estimate, by patterns that places share.
+
+    Parameters
+    ----------
+    config : Dated
+    denoiser : GaussianDenoiser
+        As trained.
+    latents : array (time, h, w, C), float32
+        Standardised.
+    record : Record
+        Gives the windows: those of the years that are kept for this, or else those of training.
+    metric : Tensor (h * w, C, C)
+        Of errors, as `state_metric` gives it.
+    seed : int
+        Of the noise.
+    """
+    window = denoiser.prior.window
+    kept = record.windows(CORRECTION, window)
+    starts = (kept if len(kept) else record.windows(0, window))[:: config.every]
+    found = moments(denoiser, latents, record, starts, seed)
+    correction = unfitted(config, denoiser.prior.shape)
+    fitted = fit_patterns(found, metric, correction.spec.rank, config.ridge, config.steps)
+    for parameter, value in zip((correction.weights, correction.inward, correction.outward), fitted, strict=True):
+        parameter.data = value
+    return correction
+
+
+def restore(
+    config: Dated,
+    denoiser: GaussianDenoiser,
+    latents: np.ndarray,
+    record: Record,
+    metric: Callable[[], Tensor],
+    seed: int,
+    out: Path,
+) -> DatedCorrection:
+    """The correction, fitted once and kept in ``out/dated.safetensors``; `metric` is made only for that."""
+    file = out / "dated.safetensors"
+    if not file.exists():
+        made = fit_dated(config, denoiser, latents, record, metric(), seed)
+        save_file({k: v.cpu().contiguous() for k, v in made.state_dict().items()}, out / "dated.part")
+        os.replace(out / "dated.part", file)
+    correction = unfitted(config, denoiser.prior.shape)
+    correction.load_state_dict(load_file(file))
+    return correction.to(denoiser.prior.patterns.device)
+
+
+def unfitted(config: Dated, shape: tuple[int, int, int]) -> DatedCorrection:
+    """A correction of the recipe's size, that corrects nothing; no more patterns than there can be."""
+    h, w, c = shape
+    return DatedCorrection(DatedSpec(shape, min(config.rank, h * w * c)))
+
+
+def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (places, rank), and patterns u (rank, inputs) and v (rank, C), of least error in the metric.
+
+    Ridge regression of each place for itself; its principal components over the places, and theirs in turn, give
+    patterns to begin with. Then weights and patterns descend together on the exact loss, a quadratic form in each
+    place's matrix.
+
+    Parameters
+    ----------
+    found : Moments
+    metric : Tensor (places, C, C)
+        Of errors.
+    rank : int
+        At most what a matrix of all places has.
+    ridge : float
+        Of the mean power of the regressors, once these are made independent of each other.
+    steps : int
+        Of the descent (Adam, learning rate falling along half a cosine).
+    """
+    places, inputs, c = found.product.shape
+    # In these coordinates the mean of the regressors' moments and that of the metrics are the identity.
+    eye = torch.eye(inputs, dtype=torch.float64)
+    mean = found.square.mean(0, dtype=torch.float64).cpu()
+    root = torch.linalg.cholesky(mean + 1e-6 * mean.diagonal().mean() * eye)
+    into = torch.linalg.solve_triangular(root, eye, upper=False).to(found.square)
+    out = torch.linalg.cholesky(metric.double().mean(0).cpu())
+    back = torch.linalg.inv(out)
+    forms = (back @ metric.double().cpu() @ back.mT).to(found.square)
+    square = into @ found.square @ into.mT
+    square.diagonal(dim1=1, dim2=2).add_(ridge)
+    product = into @ found.product @ out.to(found.product)
+
+    size = forms.diagonal(dim1=1, dim2=2).mean(1).sqrt()
+    weights, inward, outward = _first_patterns(torch.stack([*map(torch.linalg.solve, square, product)]), size, rank)
+    parameters = [part.requires_grad_() for part in (weights, inward, outward)]
+    groups = [{"params": [part], "scale": float(part.detach().square().mean().sqrt())} for part in parameters]
+    optimiser = torch.optim.Adam(groups, lr=RATE, betas=(0.9, 0.99))
+    bar = tqdm(range(steps), desc="patterns", unit="step")
+    for step in bar:
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * group["scale"] * 0.5 * (1 + np.cos(np.pi * step / steps))
+        optimiser.zero_grad()
+        matrices = (inward.mT * weights[:, None]) @ outward
+        # The mean over places of the trace of S (M^T G M - 2 M^T X).
+        loss = (((square @ matrices - 2 * product) @ forms) * matrices).sum() / places / c
+        loss.backward()
+        optimiser.step()
+        bar.set_postfix_str(f"loss {loss.item():.5f}", refresh=False)
+    weights, inward, outward = (part.detach() for part in parameters)
+    return weights, inward @ into, outward @ back.to(outward)
+
+
+def _first_patterns(matrices: Tensor, size: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `rank` largest patterns in principal components of matrices (places, inputs, C), which count by `size`."""
+    flat = (matrices * size[:, None, None]).flatten(1)
+    u, s, vh = torch.linalg.svd(flat, full_matrices=False)
+    left, values, right = torch.linalg.svd((s[:, None] * vh).view(-1, *matrices.shape[1:]), full_matrices=False)
+    chosen = values.flatten().topk(min(rank, values.numel())).indices
+    component, k = chosen // values.shape[1], chosen % values.shape[1]
+    # A third root each: a step of the descent is then as large for all three.
+    third = values[component, k].pow(1 / 3)
+    weights = u[:, component] / size[:, None] * third
+    return weights, left[component, :, k] * third[:, None], right[component, k] * third[:, None]

@@ -1,0 +1,74 @@
+"""What an error of the latents at a place does to the state that is decoded from them: one quadratic form a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from xappa.models.autoencoder import ConvAutoencoder
+from xappa.training.data import Record
+from xappa.training.encode import latent_deviation
+
+STEP = 0.3  # of a latent's deviation
+STATES = 48
+
+
+@torch.no_grad()
+def state_metric(
+    network: ConvAutoencoder,
+    raw: np.ndarray,
+    statistics: dict[str, np.ndarray],
+    record: Record,
+    emphasis: Iterable[tuple[str, float]],
+    seed: int,
+) -> Tensor:
+    """Perturb each channel of some training states by the same white signs, decode, and sum products of the changes.
+
+    Parameters
+    ----------
+    network : ConvAutoencoder
+    raw : array (time, h, w, C)
+        Latents as encoded.
+    statistics : dict
+        With ``latent_deviation``.
+    record : Record
+    emphasis : iterable of (str, float)
+        Factors on the squared errors of variables; all count by their channels' deviations and by area.
+    seed : int
+        Of the signs.
+
+    Returns
+    -------
+    Tensor (h * w, C, C), float64
+        S of each place, of mean trace C: ``e S e`` is the state's squared error there for an error e of standardised
+        latents, up to a factor. What neighbours do to a place is counted as its own doing.
+    """
+    device = next(network.parameters()).device
+    given = record.statistics
+    ratio = given["mask"] * given["scale"] / given["deviation"][:, None, None]
+    for name, factor in emphasis:
+        ratio[list(record.spec.of(name))] *= factor**0.5
+    area = np.cos(np.deg2rad(record.spec.latitude))
+    roots = torch.from_numpy((ratio * np.sqrt(area)[:, None]).astype("f4")).to(device)
+    h, w, c = raw.shape[1:]
+    total = torch.zeros(h * w, c, c, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    times = record.members(0)
+    for index in tqdm(
+        times[((np.arange(STATES) + 0.5) * len(times) / STATES).astype(int)], desc="metric", unit="state"
+    ):
+        z = torch.from_numpy(raw[index].astype("f4")).to(device)
+        deviation = latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
+        signs = 2.0 * torch.randint(2, (h, w, 1), generator=generator) - 1
+        change = STEP * torch.from_numpy(deviation) * signs
+        one = torch.diag_embed(change.to(device)).permute(2, 0, 1, 3)  # of one channel each
+        before = network.decode(z[None])
+        fields = torch.cat([(network.decode(part) - before) * roots for part in (z + one).split(8)])
+        blocks = fields.view(c, -1, h, fields.shape[2] // h, w, fields.shape[3] // w).permute(2, 4, 0, 1, 3, 5)
+        blocks = blocks.reshape(h * w, c, -1)
+        total += (blocks @ blocks.mT).double().cpu()
+    return total * (c / total.diagonal(dim1=1, dim2=2).sum(1).mean())
