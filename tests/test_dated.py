@@ -82,7 +82,7 @@ def test_fit_is_the_posterior_mean_where_variances_differ_with_the_date(
     latents = (rng.standard_normal(v.shape) * np.sqrt(v)).astype("f4")
     if kept:  # what is fitted is what the years that are kept for it tell, not the others
         latents[: 3 * 1461] = 0
-    config = Dated(rank=24, ridge=0.003, every=1, steps=200)
+    config = Dated(rank=24, ridge=0.003, pooling=0.0, steps=200)
     correction = dated.fit_dated(config, GaussianDenoiser(white(), None), latents, record, EYE, seed=0)  # type: ignore[arg-type]
     index = np.arange(3 * 1461, 3 * 1461 + 1400)[:, None] + np.arange(WINDOW)
     date = date_tensor(record.times)[torch.from_numpy(index)]
@@ -117,6 +117,15 @@ def test_enough_patterns_give_the_ridge_regression_of_every_place() -> None:
     matrices = (inward.mT * weights[:, None]) @ outward
     expected = torch.stack([*map(torch.linalg.solve, found.square, found.product)])
     torch.testing.assert_close(matrices, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_neighbours_count_with_their_share() -> None:
+    h, w, _ = SHAPE
+    square = torch.arange(float(h * w)).view(-1, 1, 1).expand(-1, 2, 2).contiguous()
+    found = dated.pooled(dated.Moments(square, 3 * square[..., :1]), (h, w), 0.5)
+    # The place at row 1, column 2, number 6: its neighbours are 2, 10, 5 and 7.
+    assert torch.equal(found.square[6], torch.full((2, 2), (6 + 0.5 * (2 + 10 + 5 + 7)) / 3))
+    assert torch.equal(found.product[6], torch.full((2, 1), 3 * (6 + 0.5 * (2 + 10 + 5 + 7)) / 3))
 
 
 def test_it_is_described_built_settled_and_kept_as_it_is(tmp_path: Path) -> None:

@@ -58,7 +58,13 @@ class DatedCorrection(Correction):
 
     def _of_places(self) -> Tensor:
         """M of each place: (h w, inputs, C)."""
-        return (self.inward.mT * self.weights[:, None]) @ self.outward
+        return of_places(self.weights, self.inward, self.outward)
+
+
+def of_places(weights: Tensor, inward: Tensor, outward: Tensor) -> Tensor:
+    """Sums of patterns u v^T: weights (places, rank), u (rank, inputs), v (rank, C) to (places, inputs, C)."""
+    patterns = (inward[:, :, None] * outward[:, None]).flatten(1)
+    return (weights @ patterns).view(-1, inward.shape[1], outward.shape[1])
 
 
 def regressors(estimate: Tensor, date: Tensor) -> Tensor:

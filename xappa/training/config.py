@@ -211,7 +211,9 @@ class Dated:
     emphasis : tuple of (str, float)
         Factors on squared errors of variables of the state.
     ridge : float
-        Of the mean power of the regressors.
+        Of the mean power of the regressors, once they are made independent of each other.
+    pooling : float
+        What the windows of each of the four neighbours of a place count, beside its own: little is known of one place.
     every : int
         One window of so many is used.
     steps : int
@@ -220,8 +222,9 @@ class Dated:
 
     rank: int = 0
     emphasis: tuple[tuple[str, float], ...] = ()
-    ridge: float = 0.02
-    every: int = 2
+    ridge: float = 0.3
+    pooling: float = 0.1
+    every: int = 1
     steps: int = 300
 
 

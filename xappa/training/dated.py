@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianDenoiser, share
-from xappa.models.dated import DatedCorrection, DatedSpec, regressors
+from xappa.models.dated import DatedCorrection, DatedSpec, of_places, regressors
 from xappa.models.dates import date_tensor
+from xappa.models.local import with_neighbours
 from xappa.training.config import Dated
 from xappa.training.data import CORRECTION, Record
 
@@ -102,7 +104,7 @@ def fit_dated(
     window = denoiser.prior.window
     kept = record.windows(CORRECTION, window)
     starts = (kept if len(kept) else record.windows(0, window))[:: config.every]
-    found = moments(denoiser, latents, record, starts, seed)
+    found = pooled(moments(denoiser, latents, record, starts, seed), denoiser.prior.shape[:2], config.pooling)
     correction = unfitted(config, denoiser.prior.shape)
     fitted = fit_patterns(found, metric, correction.spec.rank, config.ridge, config.steps)
     for parameter, value in zip((correction.weights, correction.inward, correction.outward), fitted, strict=True):
@@ -134,6 +136,18 @@ def unfitted(config: Dated, shape: tuple[int, int, int]) -> DatedCorrection:
     """A correction of the recipe's size, that corrects nothing; no more patterns than there can be."""
     h, w, c = shape
     return DatedCorrection(DatedSpec(shape, min(config.rank, h * w * c)))
+
+
+def pooled(found: Moments, grid: tuple[int, int], share: float) -> Moments:
+    """Means of the moments at a place of a grid (h, w) and at its four neighbours, which count `share` each."""
+    if not share:
+        return found
+
+    def mean(x: Tensor) -> Tensor:
+        here, *beside = with_neighbours(x.view(*grid, -1)).chunk(5, -1)
+        return ((here + share * torch.stack(beside).sum(0)) / (1 + 4 * share)).view(x.shape)
+
+    return Moments(mean(found.square), mean(found.product))
 
 
 def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,19 +183,21 @@ def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps:
     product = into @ found.product @ out.to(found.product)
 
     size = forms.diagonal(dim1=1, dim2=2).mean(1).sqrt()
-    weights, inward, outward = _first_patterns(torch.stack([*map(torch.linalg.solve, square, product)]), size, rank)
-    parameters = [part.requires_grad_() for part in (weights, inward, outward)]
+    first = _first_patterns(torch.stack([*map(torch.linalg.solve, square, product)]), size, rank)
+    parameters = [part.requires_grad_() for part in first]
     groups = [{"params": [part], "scale": float(part.detach().square().mean().sqrt())} for part in parameters]
     optimiser = torch.optim.Adam(groups, lr=RATE, betas=(0.9, 0.99))
     bar = tqdm(range(steps), desc="patterns", unit="step")
     for step in bar:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * group["scale"] * 0.5 * (1 + np.cos(np.pi * step / steps))
+            group["lr"] = RATE * group["scale"] * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.zero_grad()
-        matrices = (inward.mT * weights[:, None]) @ outward
-        # The mean over places of the trace of S (M^T G M - 2 M^T X).
-        loss = (((square @ matrices - 2 * product) @ forms) * matrices).sum() / places / c
-        loss.backward()
+        matrices = of_places(*parameters)
+        with torch.no_grad():
+            # Half the gradient of the trace of S (M^T G M - 2 M^T X), which is quadratic in M.
+            slope = (square @ matrices - product) @ forms
+            loss = ((slope - product @ forms) * matrices).sum() / places / c
+        matrices.backward(slope)
         optimiser.step()
         bar.set_postfix_str(f"loss {loss.item():.5f}", refresh=False)
     weights, inward, outward = (part.detach() for part in parameters)
