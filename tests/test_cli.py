@@ -81,13 +81,14 @@ def test_three_times_are_refused(capsys):
     ("words", "name", "options"),
     [
         ("simulate --runs a b --restart r", "simulate", [("a", "b"), Path("r")]),
+        ("adopt --model mine", "adopt", ["mine"]),
         ("autoencoder --device cpu", "train_autoencoder", ["cpu"]),
         ("denoiser --device cpu", "train_denoiser", ["cpu"]),
         ("package --out model --scores s.txt", "package", [Path("model"), Path("s.txt")]),
     ],
 )
 def test_train(calls, words, name, options):
-    calls("xappa.training.commands", "simulate", "train_autoencoder", "train_denoiser", "package")
+    calls("xappa.training.commands", "simulate", "adopt", "train_autoencoder", "train_denoiser", "package")
     assert main(["train", *words.split(), "--work", "here"]) == 0
     ((called, (recipe, *args), _),) = calls.seen
     assert called == name

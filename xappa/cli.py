@@ -15,6 +15,7 @@ from xappa.errors import OptionError, XappaError
 
 TRAIN_STEPS = {
     "simulate": "run the climate model that the networks learn from (in an environment of its own)",
+    "adopt": "begin with a model that is there, to go on from it with other years",
     "autoencoder": "standardise the nature run and train the autoencoder on it",
     "denoiser": "encode the nature run and train the denoiser on windows of it",
     "package": "write the model directory, with its card of measured scores",
@@ -216,7 +217,7 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     parser = commands.add_parser(
         "train",
         help="make a model: simulate, autoencoder, denoiser, package",
-        description="Make a model from a recipe, in four steps. Each resumes where it was stopped.",
+        description="Make a model from a recipe, in four steps, or go on from one. Each resumes where it was stopped.",
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, what in TRAIN_STEPS.items():
@@ -232,6 +233,8 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
         if name == "simulate":
             step.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="runs of the recipe (default: all)")
             step.add_argument("--restart", type=Path, help="restart state of the run's first day, instead of a spin-up")
+        elif name == "adopt":
+            step.add_argument("--model", default="speedy", help="name or folder of the model (default: %(default)s)")
         elif name == "package":
             step.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model directory")
             step.add_argument("--scores", type=Path, metavar="TEXT", help="scores of twin experiments, for the card")
@@ -249,6 +252,8 @@ def _train(args: argparse.Namespace) -> None:
     recipe = read_config(file)
     if args.step == "simulate":
         commands.simulate(file, args.work, tuple(args.runs), args.restart)
+    elif args.step == "adopt":
+        commands.adopt(recipe, args.work, args.model)
     elif args.step == "autoencoder":
         commands.train_autoencoder(recipe, args.work, resolve(args.device))
     elif args.step == "denoiser":

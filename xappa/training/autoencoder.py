@@ -56,12 +56,12 @@ def static_fields(record: Record) -> Tensor:
     return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
 
 
-def build(recipe: Recipe, record: Record, places: bool = False) -> ConvAutoencoder:
-    """The autoencoder of a recipe, untrained; with a scale and a shift at every place, or not yet."""
+def autoencoder_spec(recipe: Recipe, shape: tuple[int, int, int], places: bool = False) -> AutoencoderSpec:
+    """Size of a recipe's autoencoder for states (channel, latitude, longitude)."""
     c = recipe.autoencoder
-    spec = AutoencoderSpec(
-        in_channels=record.spec.shape[0],
-        shape=record.spec.shape[1:],
+    return AutoencoderSpec(
+        in_channels=shape[0],
+        shape=shape[1:],
         resize=c.factor,
         lat_channels=c.latent_channels,
         hid_channels=c.hidden,
@@ -74,7 +74,11 @@ def build(recipe: Recipe, record: Record, places: bool = False) -> ConvAutoencod
         static_channels=2,
         places=places,
     )
-    network = ConvAutoencoder(spec)
+
+
+def build(recipe: Recipe, record: Record, places: bool = False) -> ConvAutoencoder:
+    """The autoencoder of a recipe, untrained; with a scale and a shift at every place, or not yet."""
+    network = ConvAutoencoder(autoencoder_spec(recipe, record.spec.shape, places))
     network.static.copy_(static_fields(record))
     return network
 
@@ -224,10 +228,14 @@ def restore(
     recipe: Recipe, record: Record, out: Path, device: torch.device, before: str | None = None
 ) -> ConvAutoencoder:
     """The autoencoder that the last of the recipe's stages left, or the last that comes before one of them."""
-    c = recipe.autoencoder
-    done = list(STAGES)[: list(STAGES).index(before)] if before else list(STAGES)
-    last = next(stage for stage in reversed(done) if stage == "training" or getattr(c, stage).steps)
+    last = last_stage(recipe, before)
     network = build(recipe, record, places=last == "places")
-    network.load_state_dict(averaged_weights(out / STAGES[last], getattr(c, last)))
+    network.load_state_dict(averaged_weights(out / STAGES[last], getattr(recipe.autoencoder, last)))
     channels_last(network, device)
     return network.eval()
+
+
+def last_stage(recipe: Recipe, before: str | None = None) -> str:
+    """The last stage that a recipe has, or the last that comes before one of them."""
+    done = list(STAGES)[: list(STAGES).index(before)] if before else list(STAGES)
+    return next(stage for stage in reversed(done) if stage == "training" or getattr(recipe.autoencoder, stage).steps)

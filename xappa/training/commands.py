@@ -18,6 +18,8 @@ from xappa.diffusion.schedule import Rectified
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
 from xappa.models.reconstruction import error_spectra
+from xappa.models.registry import load
+from xappa.training import adopt as adopting
 from xappa.training import autoencoder, card, data, dated, denoiser, encode, importance, local, prior
 from xappa.training.config import Recipe
 from xappa.training.state_metric import state_metric
@@ -65,16 +67,24 @@ def _simulator_environment(folder: Path) -> Path:
     return python
 
 
+def adopt(recipe: Recipe, work: Path, model: str) -> None:
+    """Begin `work` with a model that is there, named or by its folder."""
+    adopting.adopt(recipe, load(model, device="cpu"), work)
+
+
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
-    """Standardise the record and train the autoencoder, stage by stage."""
+    """Standardise the record and train the autoencoder, by stages: those before the last that has begun are over."""
     record = data.prepare(recipe, work / "nature", work / "data")
-    autoencoder.train_autoencoder(recipe, record, work, device)
-    if recipe.autoencoder.decoder.steps:
-        autoencoder.train_decoder(recipe, record, work, device)
-    if recipe.autoencoder.together.steps:
-        autoencoder.train_together(recipe, record, work, device)
-    if recipe.autoencoder.places.steps:
-        autoencoder.train_places(recipe, record, work, device)
+    train = {
+        "training": autoencoder.train_autoencoder,
+        "decoder": autoencoder.train_decoder,
+        "together": autoencoder.train_together,
+        "places": autoencoder.train_places,
+    }
+    stages = [stage for stage in train if stage == "training" or getattr(recipe.autoencoder, stage).steps]
+    begun = [k for k, stage in enumerate(stages) if (work / autoencoder.STAGES[stage]).exists()]
+    for stage in stages[max(begun, default=0) :]:
+        train[stage](recipe, record, work, device)
 
 
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:

@@ -12,11 +12,13 @@ import xarray as xr
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from xappa.errors import ModelError
 from xappa.models.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
 from xappa.models.state import StateSpec
 from xappa.training.config import Recipe
 from xappa.training.regression import Regression, smooth
 
+STATISTICS = "statistics.safetensors"
 CORRECTION = 3
 """The split that is kept for the last correction."""
 
@@ -114,9 +116,12 @@ def basis(times: np.ndarray) -> np.ndarray:
 def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     """Write the anomalies and their statistics under `out`; done once, then opened.
 
-    Climatology and deviations come from the training period alone, or from the periods that the recipe names. The
-    deviation at a grid point is smoothed and drawn halfway (geometrically) towards the channel's own, so that land and
-    sea differ but the tropics, which are quiet, don't rule the loss.
+    Statistics that are there already are used as they are.
+
+    Raises
+    ------
+    ModelError
+        If they are of another grid, or of other channels, than the nature run.
     """
     if (out / "record.json").exists():
         return open_record(recipe, out)
@@ -125,23 +130,56 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     with xr.open_dataset(files[0][1]) as first:
         spec = state_spec(recipe, first.latitude.values, first.longitude.values)
         per_file = first.sizes["time"]
-    static = xr.open_dataset(files[0][1].parent / "static.nc").load()
     shape = (len(files) * per_file, *spec.shape)
     raw = np.lib.format.open_memmap(out / "raw.npy", "w+", "f4", shape)
     times = np.empty(shape[0], "datetime64[s]")
     run = np.empty(shape[0], "i4")
-    size = int(np.prod(spec.shape))
-    reference = recipe.splits.climatology or recipe.splits.train
-    fit = Regression(size, ANNUAL + DIURNAL)
-    for k, (number, file) in enumerate(tqdm(files, desc="climatology", unit="file")):
+    for k, (number, file) in enumerate(tqdm(files, desc="read", unit="file")):
         rows = slice(k * per_file, (k + 1) * per_file)
         with xr.open_dataset(file) as dataset:
             raw[rows] = stack(dataset, spec)
             times[rows] = dataset.time.values.astype("datetime64[s]")
         run[rows] = number
-        usual = _within(reference, times[rows])
-        fit.add(basis(times[rows])[usual], np.nan_to_num(raw[rows][usual].reshape(usual.sum(), size)))
-    split = _split(recipe, times)
+    if not (out / STATISTICS).exists():
+        with xr.open_dataset(files[0][1].parent / "static.nc") as static:
+            save_file(_statistics(recipe, spec, raw, times, static), out / "statistics.part")
+        os.replace(out / "statistics.part", out / STATISTICS)
+    statistics = load_file(out / STATISTICS)
+    if statistics["scale"].shape != spec.shape:
+        raise ModelError(
+            f"{out / STATISTICS} is of states {statistics['scale'].shape}, the nature run of {spec.shape} "
+            "(channel, latitude, longitude); prepare into another folder."
+        )
+    coefficients = np.zeros((ANNUAL + DIURNAL, *spec.shape), "f4")
+    coefficients[:ANNUAL] = statistics["annual"].swapaxes(0, 1)
+    coefficients[ANNUAL:, statistics["diurnal_channels"]] = statistics["diurnal"].swapaxes(0, 1)
+    anomalies = np.lib.format.open_memmap(out / "anomalies.npy", "w+", "f2", shape)
+    for part in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
+        value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
+        anomalies[part] = np.nan_to_num(value) / statistics["scale"]
+    anomalies.flush()
+    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=_split(recipe, times))
+    record = {"channels": spec.channels, "latitude": spec.latitude, "longitude": spec.longitude}
+    (out / "record.part").write_text(json.dumps(record))
+    os.replace(out / "record.part", out / "record.json")
+    (out / "raw.npy").unlink()
+    return open_record(recipe, out)
+
+
+def _statistics(
+    recipe: Recipe, spec: StateSpec, raw: np.ndarray, times: np.ndarray, static: xr.Dataset
+) -> dict[str, np.ndarray]:
+    """Climatology and deviations of the training period alone, or of the periods that the recipe names.
+
+    The deviation at a grid point is smoothed and drawn halfway (geometrically) towards the channel's own, so that land
+    and sea differ but the tropics, which are quiet, don't rule the loss.
+    """
+    usual = np.flatnonzero(_within(recipe.splits.climatology or recipe.splits.train, times))
+    chunks = np.array_split(usual, 200)
+    size = int(np.prod(spec.shape))
+    fit = Regression(size, ANNUAL + DIURNAL)
+    for part in tqdm(chunks, desc="climatology", unit="chunk"):
+        fit.add(basis(times[part]), np.nan_to_num(raw[part].reshape(len(part), size)))
     mask = ~np.isnan(raw[0])
     coefficients = fit.solve().reshape(-1, *spec.shape).astype("f4")
     # The daily cycle is kept only where there is one to speak of: it would be the largest part of the statistics.
@@ -150,43 +188,26 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
 
     area = np.cos(np.deg2rad(spec.latitude))[:, None]
     square = np.zeros(spec.shape)
-    usual = _within(reference, times)
-    chunks = np.array_split(np.flatnonzero(usual), 200)
     for part in tqdm(chunks, desc="deviation", unit="chunk"):
         value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
         square += (np.nan_to_num(value) ** 2).sum(0)
-    square /= usual.sum()
+    square /= len(usual)
     weight = mask * area
     variance = (square * weight).sum((1, 2)) / weight.sum((1, 2))
     local = np.where(mask, square, variance[:, None, None])
     scale = np.sqrt(np.sqrt(smooth(local) * variance[:, None, None]))
     for name, factor in recipe.state.weight:
         scale[list(spec.of(name))] /= factor
-
-    anomalies = np.lib.format.open_memmap(out / "anomalies.npy", "w+", "f2", shape)
-    for part in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
-        value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
-        anomalies[part] = np.nan_to_num(value) / scale.astype("f4")
-    anomalies.flush()
-    save_file(
-        {
-            "annual": np.ascontiguousarray(coefficients[:ANNUAL].swapaxes(0, 1)),
-            "diurnal": np.ascontiguousarray(coefficients[ANNUAL:, daily].swapaxes(0, 1)),
-            "diurnal_channels": daily,
-            "scale": scale.astype("f4"),
-            "mask": mask.astype("u1"),
-            "deviation": np.sqrt(variance).astype("f4"),
-            "surface_height": (static.geopotential_at_surface.values / 9.80665).astype("f4"),
-            "land": static.land_sea_mask.values.astype("f4"),
-        },
-        out / "statistics.safetensors",
-    )
-    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=split)
-    record = {"channels": spec.channels, "latitude": spec.latitude, "longitude": spec.longitude}
-    (out / "record.part").write_text(json.dumps(record))
-    os.replace(out / "record.part", out / "record.json")
-    (out / "raw.npy").unlink()
-    return open_record(recipe, out)
+    return {
+        "annual": np.ascontiguousarray(coefficients[:ANNUAL].swapaxes(0, 1)),
+        "diurnal": np.ascontiguousarray(coefficients[ANNUAL:, daily].swapaxes(0, 1)),
+        "diurnal_channels": daily,
+        "scale": scale.astype("f4"),
+        "mask": mask.astype("u1"),
+        "deviation": np.sqrt(variance).astype("f4"),
+        "surface_height": (static.geopotential_at_surface.values / 9.80665).astype("f4"),
+        "land": static.land_sea_mask.values.astype("f4"),
+    }
 
 
 def open_record(recipe: Recipe, out: Path) -> Record:
@@ -201,6 +222,6 @@ def open_record(recipe: Recipe, out: Path) -> Record:
         times=axes["times"].astype("datetime64[s]"),
         run=axes["run"],
         split=axes["split"],
-        statistics=load_file(out / "statistics.safetensors"),
+        statistics=load_file(out / STATISTICS),
         spec=spec,
     )

@@ -126,6 +126,14 @@ def restore(
     return GaussianDenoiser(prior, corrections["residual"], corrections["local"]).to(device).eval()
 
 
+def untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDenoiser:
+    """A denoiser of the recipe's sizes that knows nothing."""
+    window = recipe.denoiser.window
+    corrections = _corrections(recipe, shape, unfitted(recipe, window, shape))
+    prior = GaussianPrior(window, shape, recipe.prior.patterns, recipe.prior.joint)
+    return GaussianDenoiser(prior, corrections["residual"], corrections["local"])
+
+
 def _corrections(recipe: Recipe, shape: tuple[int, ...], local: LocalCorrections) -> nn.ModuleDict:
     """What is trained: the residual network and the local corrections."""
     c = recipe.denoiser

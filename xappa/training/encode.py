@@ -17,9 +17,10 @@ from xappa.models.climatology import season_basis
 from xappa.training.data import Record
 from xappa.training.regression import smooth
 
+LATENT_STATISTICS = "latent-statistics.safetensors"
 MADE_OF_LATENTS = (
     "standardised.npy",
-    "latent-statistics.safetensors",
+    LATENT_STATISTICS,
     "importance.safetensors",
     "prior.safetensors",
     "local.safetensors",
@@ -76,7 +77,7 @@ def _digest(network: ConvAutoencoder) -> str:
 
 
 def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Latents less their mean, over a deviation that varies with place and season.
+    """Latents less their mean, over a deviation that varies with place and season; statistics that are there are used.
 
     Returns
     -------
@@ -84,23 +85,32 @@ def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndar
     statistics : dict
         ``latent_mean`` (h, w, C); ``latent_deviation`` (3, h, w, C), coefficients of the logarithm of the deviation.
     """
-    file = out / "latent-statistics.safetensors"
+    file, made = out / LATENT_STATISTICS, out / "standardised.npy"
     if not file.exists():
-        train = record.members(0)
-        mean = latents[train].mean(0, dtype="f8").astype("f4")
-        months = record.times.astype("datetime64[M]").astype(int) % 12
-        seen = np.unique(months[train])
-        variance = np.stack([np.square(latents[train[months[train] == m]] - mean).mean(0) for m in seen])
-        # Monthly variances, smoothed over neighbouring cells; then one harmonic of the year through their logarithm.
-        variance = smooth(variance.transpose(0, 3, 1, 2), passes=1).transpose(0, 2, 3, 1)
-        middle = np.array([f"2001-{m + 1:02d}-15" for m in seen], "datetime64[s]")
-        log = 0.5 * np.log(np.maximum(variance, 1e-6)).reshape(len(seen), -1)
-        coefficients = np.linalg.lstsq(season_basis(middle), log, rcond=None)[0].reshape(3, *mean.shape).astype("f4")
+        save_file(_latent_statistics(latents, record), out / "latent-statistics.part")
+        os.replace(out / "latent-statistics.part", file)
+    statistics = load_file(file)
+    if not made.exists():
         part = out / "standardised.part.npy"
         values = np.lib.format.open_memmap(part, "w+", "f4", latents.shape)
         for index in np.array_split(np.arange(len(latents)), 200):
-            values[index] = (latents[index] - mean) / latent_deviation(coefficients, record.times[index])
+            deviation = latent_deviation(statistics["latent_deviation"], record.times[index])
+            values[index] = (latents[index] - statistics["latent_mean"]) / deviation
         values.flush()
-        os.replace(part, out / "standardised.npy")
-        save_file({"latent_mean": mean, "latent_deviation": coefficients}, file)
-    return np.load(out / "standardised.npy", mmap_mode="r"), load_file(file)
+        os.replace(part, made)
+    return np.load(made, mmap_mode="r"), statistics
+
+
+def _latent_statistics(latents: np.ndarray, record: Record) -> dict[str, np.ndarray]:
+    """Of the training period."""
+    train = record.members(0)
+    mean = latents[train].mean(0, dtype="f8").astype("f4")
+    months = record.times.astype("datetime64[M]").astype(int) % 12
+    seen = np.unique(months[train])
+    variance = np.stack([np.square(latents[train[months[train] == m]] - mean).mean(0) for m in seen])
+    # Monthly variances, smoothed over neighbouring cells; then one harmonic of the year through their logarithm.
+    variance = smooth(variance.transpose(0, 3, 1, 2), passes=1).transpose(0, 2, 3, 1)
+    middle = np.array([f"2001-{m + 1:02d}-15" for m in seen], "datetime64[s]")
+    log = 0.5 * np.log(np.maximum(variance, 1e-6)).reshape(len(seen), -1)
+    coefficients = np.linalg.lstsq(season_basis(middle), log, rcond=None)[0].reshape(3, *mean.shape).astype("f4")
+    return {"latent_mean": mean, "latent_deviation": coefficients}

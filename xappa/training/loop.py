@@ -82,7 +82,8 @@ def fit(
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
         network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
+        if state["optimiser"] is not None:
+            optimiser.load_state_dict(state["optimiser"])
         average, first, running = state["average"], state["step"], state["running"]
         log(f"going on from step {first}")
     begin = time.monotonic()
@@ -121,6 +122,12 @@ def fit(
 
 def _print(line: str) -> None:
     print(line, flush=True)
+
+
+def trained(network: nn.Module, config: Optimisation) -> dict:
+    """The checkpoint of a training that ended with the weights that `network` has."""
+    weights = network.state_dict()
+    return {"network": weights, "average": weights, "optimiser": None, "step": config.steps, "running": None}
 
 
 @torch.no_grad()
