@@ -132,7 +132,7 @@ look easier than reality.
 
 ## Denoiser, denoising loss (1 knows nothing)
 
-| noise level | Gaussian prior alone | corrected at every place and by the network |
+| noise level | Gaussian prior alone | with all corrections |
 |---|---|---|
 {losses}
 {quoted}"""
