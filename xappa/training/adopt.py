@@ -17,7 +17,7 @@ from xappa.models.model import Model
 from xappa.training import autoencoder, denoiser
 from xappa.training.config import Recipe
 from xappa.training.data import STATISTICS
-from xappa.training.encode import LATENT_STATISTICS
+from xappa.training.encode import LATENT_STATISTICS, MADE_OF_LATENTS
 from xappa.training.loop import save_atomically, trained
 
 RECORD = ("annual", "diurnal", "diurnal_channels", "scale", "mask", "deviation", "surface_height", "land")
@@ -51,7 +51,8 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
         or network.residual is None
     ):
         raise ModelError(f"{model.name!r} was not made by these steps: its denoiser is a {type(network).__name__}.")
-    if found := sorted(f.name for f in work.glob("*") if f.is_file()):
+    results = (f"data/{STATISTICS}", *autoencoder.STAGES.values(), "latents.npy", *MADE_OF_LATENTS)
+    if found := [name for name in results if (work / name).exists()]:
         raise ModelError(f"{work} holds results already ({', '.join(found)}); name another folder, or remove them.")
     stage = autoencoder.last_stage(recipe)
     _compare(recipe, model, network, stage)
