@@ -152,6 +152,33 @@ def test_it_is_fitted_once(tmp_path: Path, rng: np.random.Generator) -> None:
     assert torch.equal(first.inward, again.inward) and first.weights.any()
 
 
+def test_sums_that_were_killed_end_with_the_same_bits(
+    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dated, "CHECKPOINT", 2)
+    record = Record()
+    latents = rng.standard_normal((len(record.times), *SHAPE)).astype("f4")
+    starts = record.windows(0, WINDOW)[::60][:80]
+    expected = dated.moments(GaussianDenoiser(white(), None), latents, record, starts, 4)  # type: ignore[arg-type]
+
+    class Killed(GaussianDenoiser):
+        left = 3
+
+        def forward(self, x_t: torch.Tensor, sigma: torch.Tensor, date: torch.Tensor) -> torch.Tensor:
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+            return super().forward(x_t, sigma, date)
+
+    file = tmp_path / "moments.pt"
+    with pytest.raises(KeyboardInterrupt):
+        dated.moments(Killed(white(), None), latents, record, starts, 4, file)  # type: ignore[arg-type]
+    rest = Killed(white(), None)
+    found = dated.moments(rest, latents, record, starts, 4, file)  # type: ignore[arg-type]
+    assert rest.left == 0, "two of the five batches were there already"
+    assert torch.equal(found.square, expected.square) and torch.equal(found.product, expected.product)
+
+
 def test_emphasis_on_an_unknown_variable_is_an_error() -> None:
     with pytest.raises(OptionError, match="dated: emphasis on .'snow'."):
         Recipe(dated=Dated(emphasis=(("snow", 2.0),)))

@@ -20,10 +20,13 @@ from xappa.models.dates import date_tensor
 from xappa.models.local import with_neighbours
 from xappa.training.config import Dated
 from xappa.training.data import CORRECTION, Record
+from xappa.training.loop import save_atomically
 
 LEVELS = (0.5, 1.0, 2.0)
 """Noise levels of the windows, in turn."""
 BATCH = 16
+CHECKPOINT = 200
+MOMENTS = "moments.pt"
 RATE = 0.02
 
 
@@ -42,7 +45,14 @@ class Moments:
 
 
 @torch.no_grad()
-def moments(denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, starts: np.ndarray, seed: int) -> Moments:
+def moments(
+    denoiser: GaussianDenoiser,
+    latents: np.ndarray,
+    record: Record,
+    starts: np.ndarray,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> Moments:
     """Moments over windows that begin at `starts`, with the denoiser's error in units in which the correction is added.
 
     Errors at all noise levels count there as they do in the loss: (1 + sigma^-2) times c^2 is the same at all.
@@ -56,7 +66,9 @@ def moments(denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, sta
     record : Record
     starts : int array
     seed : int
-        Of the noise.
+        Of the noise, with the number of the batch: sums that go on draw what uninterrupted ones would.
+    checkpoint : Path, optional
+        File of the running sums, written every `CHECKPOINT` batches; if there, they go on from it.
     """
     h, w, c = denoiser.prior.shape
     spec = DatedSpec((h, w, c))
@@ -64,9 +76,14 @@ def moments(denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, sta
     square = torch.zeros(h * w, spec.inputs, spec.inputs, device=device)
     product = torch.zeros(h * w, spec.inputs, c, device=device)
     dates = date_tensor(record.times)
-    generator = torch.Generator().manual_seed(seed)
     batches = np.array_split(starts, -(-len(starts) // BATCH))
-    for number, part in enumerate(tqdm(batches, desc="dated", unit="batch")):
+    first = 0
+    if checkpoint is not None and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        square, product, first = state["square"], state["product"], state["batches"]
+    for number in tqdm(range(first, len(batches)), desc="dated", unit="batch", initial=first, total=len(batches)):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        part = batches[number]
         index = part[:, None] + np.arange(denoiser.prior.window)
         date = dates[torch.from_numpy(index)].to(device)
         x = torch.from_numpy(latents[index])
@@ -78,12 +95,20 @@ def moments(denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, sta
         b = error.permute(2, 3, 0, 1, 4).flatten(2, 3).flatten(0, 1)
         square.baddbmm_(a.mT, a)
         product.baddbmm_(a.mT, b)
+        if checkpoint is not None and (number + 1) % CHECKPOINT == 0:
+            save_atomically({"square": square, "product": product, "batches": number + 1}, checkpoint)
     count = len(starts) * denoiser.prior.window
     return Moments(square / count, product / count)
 
 
 def fit_dated(
-    config: Dated, denoiser: GaussianDenoiser, latents: np.ndarray, record: Record, metric: Tensor, seed: int
+    config: Dated,
+    denoiser: GaussianDenoiser,
+    latents: np.ndarray,
+    record: Record,
+    metric: Tensor,
+    seed: int,
+    checkpoint: Path | None = None,
 ) -> DatedCorrection:
     """Ridge regression of a denoiser's error on `regressors` of the Gaussian's estimate, by patterns that places share.
 
@@ -100,11 +125,14 @@ def fit_dated(
         Of errors, as `state_metric` gives it.
     seed : int
         Of the noise.
+    checkpoint : Path, optional
+        Of `moments`.
     """
     window = denoiser.prior.window
     kept = record.windows(CORRECTION, window)
     starts = (kept if len(kept) else record.windows(0, window))[:: config.every]
-    found = pooled(moments(denoiser, latents, record, starts, seed), denoiser.prior.shape[:2], config.pooling)
+    sums = moments(denoiser, latents, record, starts, seed, checkpoint)
+    found = pooled(sums, denoiser.prior.shape[:2], config.pooling)
     correction = unfitted(config, denoiser.prior.shape)
     fitted = fit_patterns(found, metric, correction.spec.rank, config.ridge, config.steps)
     for parameter, value in zip((correction.weights, correction.inward, correction.outward), fitted, strict=True):
@@ -124,9 +152,10 @@ def restore(
     """The correction, fitted once and kept in ``out/dated.safetensors``; `metric` is made only for that."""
     file = out / "dated.safetensors"
     if not file.exists():
-        made = fit_dated(config, denoiser, latents, record, metric(), seed)
+        made = fit_dated(config, denoiser, latents, record, metric(), seed, out / MOMENTS)
         save_file({k: v.cpu().contiguous() for k, v in made.state_dict().items()}, out / "dated.part")
         os.replace(out / "dated.part", file)
+        (out / MOMENTS).unlink(missing_ok=True)
     correction = unfitted(config, denoiser.prior.shape)
     correction.load_state_dict(load_file(file))
     return correction.to(denoiser.prior.patterns.device)

@@ -25,6 +25,7 @@ MADE_OF_LATENTS = (
     "prior.safetensors",
     "local.safetensors",
     "denoiser.pt",
+    "moments.pt",
     "dated.safetensors",
 )
 """Files of a working folder that are worth nothing once its latents are others."""
