@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ class LocalSpec:
         return self.shape[2] * (5 if self.neighbours else 1)
 
 
-class Correction(nn.Module):
+class Correction(nn.Module, ABC):
     """A linear correction by matrices of the places, which follow from parameters of which there are fewer."""
 
     settled: Tensor | None
@@ -69,8 +70,9 @@ class Correction(nn.Module):
         with torch.no_grad():
             self.settled = self._of_places()
 
+    @abstractmethod
     def _of_places(self) -> Tensor:
-        raise NotImplementedError
+        """The matrices as the parameters are now: (places, inputs, C)."""
 
 
 class LocalCorrection(Correction):

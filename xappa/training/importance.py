@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,23 +64,64 @@ def measure(
         Of the perturbations, which are white in space.
     """
     device = next(network.parameters()).device
-    given = record.statistics
-    ratio = given["mask"] * given["scale"] / given["deviation"][:, None, None]
+    ratio = in_deviations(record)
     area = np.cos(np.deg2rad(record.spec.latitude))
     weights = torch.from_numpy((np.square(ratio) * area[:, None] / area.mean()).astype("f4")).to(device)
     times = record.members(0)
     channels = torch.zeros(raw.shape[-1], device=device)
     generator = torch.Generator().manual_seed(seed)
-    for index in times[((np.arange(STATES) + 0.5) * len(times) / STATES).astype(int)]:
-        z = torch.from_numpy(raw[index].astype("f4")).to(device)
-        deviation = latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
-        change = STEP * torch.from_numpy(deviation) * torch.randn(z.shape[:2], generator=generator)[..., None]
-        one = torch.diag_embed(change.to(device)).permute(3, 0, 1, 2)  # of one channel each
-        before = network.decode(z[None])
-        for k, part in enumerate((z + one).split(1)):
-            channels[k] += ((network.decode(part) - before).square() * weights).mean()
+    for index in sample_of(times, STATES):
+        noise = torch.randn((*raw.shape[1:3], 1), generator=generator)
+        for k, part in enumerate(responses(network, raw, statistics, record, index, noise)):
+            channels[k] += (part.square() * weights).mean()
     rows = torch.from_numpy(area.reshape(raw.shape[1], -1).mean(1)).float()
     return LatentImportance(rows / rows.mean(), (channels / channels.mean()).cpu())
+
+
+def in_deviations(record: Record) -> np.ndarray:
+    """What brings errors in units of the scale to those of each channel's deviation: (channel, lat, lon)."""
+    given = record.statistics
+    return given["mask"] * given["scale"] / given["deviation"][:, None, None]
+
+
+def sample_of(times: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the times, evenly spread."""
+    return times[((np.arange(count) + 0.5) * len(times) / count).astype(int)]
+
+
+@torch.no_grad()
+def responses(
+    network: ConvAutoencoder,
+    raw: np.ndarray,
+    statistics: dict[str, np.ndarray],
+    record: Record,
+    index: int,
+    noise: Tensor,
+) -> Iterator[Tensor]:
+    """Changes of a decoded state when its latents change, a channel at a time, by `noise` times `STEP` deviations.
+
+    Parameters
+    ----------
+    network, raw, statistics, record
+        As in `measure`.
+    index : int
+        Of the state.
+    noise : Tensor (h, w, 1)
+        The same for all channels.
+
+    Yields
+    ------
+    Tensor (1, channel, latitude, longitude)
+        In units of the scale, one for each channel of the latents.
+    """
+    device = next(network.parameters()).device
+    z = torch.from_numpy(raw[index].astype("f4")).to(device)
+    deviation = latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
+    change = STEP * torch.from_numpy(deviation) * noise
+    one = torch.diag_embed(change.to(device)).permute(3, 0, 1, 2)
+    before = network.decode(z[None])
+    for part in (z + one).split(1):
+        yield network.decode(part) - before
 
 
 def restore(

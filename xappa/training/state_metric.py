@@ -11,9 +11,8 @@ from tqdm import tqdm
 
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
-from xappa.training.encode import latent_deviation
+from xappa.training.importance import in_deviations, responses, sample_of
 
-STEP = 0.3  # of a latent's deviation
 STATES = 48
 
 
@@ -48,8 +47,7 @@ def state_metric(
         latents, up to a factor. What neighbours do to a place is counted as its own doing.
     """
     device = next(network.parameters()).device
-    given = record.statistics
-    ratio = given["mask"] * given["scale"] / given["deviation"][:, None, None]
+    ratio = in_deviations(record)
     for name, factor in emphasis:
         ratio[list(record.spec.of(name))] *= factor**0.5
     area = np.cos(np.deg2rad(record.spec.latitude))
@@ -57,17 +55,9 @@ def state_metric(
     h, w, c = raw.shape[1:]
     total = torch.zeros(h * w, c, c, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    times = record.members(0)
-    for index in tqdm(
-        times[((np.arange(STATES) + 0.5) * len(times) / STATES).astype(int)], desc="metric", unit="state"
-    ):
-        z = torch.from_numpy(raw[index].astype("f4")).to(device)
-        deviation = latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
+    for index in tqdm(sample_of(record.members(0), STATES), desc="metric", unit="state"):
         signs = 2.0 * torch.randint(2, (h, w, 1), generator=generator) - 1
-        change = STEP * torch.from_numpy(deviation) * signs
-        one = torch.diag_embed(change.to(device)).permute(2, 0, 1, 3)  # of one channel each
-        before = network.decode(z[None])
-        fields = torch.cat([(network.decode(part) - before) * roots for part in (z + one).split(8)])
+        fields = torch.cat([part * roots for part in responses(network, raw, statistics, record, index, signs)])
         blocks = fields.view(c, -1, h, fields.shape[2] // h, w, fields.shape[3] // w).permute(2, 4, 0, 1, 3, 5)
         blocks = blocks.reshape(h * w, c, -1)
         total += (blocks @ blocks.mT).double().cpu()
