@@ -15,7 +15,7 @@ from xappa.models.dated import DatedCorrection, DatedSpec, regressors
 from xappa.models.dates import DATE_FUNCTIONS, date_basis, date_tensor
 from xappa.models.denoisers import build, describe, settled
 from xappa.models.residual import Residual, ResidualSpec
-from xappa.training import dated
+from xappa.training import dated, moments
 from xappa.training.config import Dated, Recipe
 from xappa.training.data import CORRECTION
 
@@ -75,7 +75,7 @@ def test_fit_is_the_posterior_mean_where_variances_differ_with_the_date(
     kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # White noise: at noise level 1 the posterior mean is v / (v + 1) x_t, and the prior's own estimate x_t / 2.
-    monkeypatch.setattr(dated, "LEVELS", (1.0,))
+    monkeypatch.setattr(moments, "LEVELS", (1.0,))
     record = Record(kept)
     rng = np.random.default_rng(1)
     v = variance(record.times)
@@ -101,7 +101,7 @@ def test_patterns_give_what_the_metric_asks_for() -> None:
     product = torch.tensor([[[1.0, 0.0], [0.0, 1.2], [0.0, 0.0]]])
     for counts, row in (((1.0, 1e-3), 0), ((1e-3, 1.0), 1)):
         metric = torch.diag(torch.tensor(counts, dtype=torch.float64))[None]
-        weights, inward, outward = dated.fit_patterns(dated.Moments(square, product), metric, 1, 1e-6, 200)
+        weights, inward, outward = dated.fit_patterns(moments.Moments(square, product), metric, 1, 1e-6, 200)
         matrix = (inward.mT * weights) @ outward
         assert abs(matrix[row, row] - product[0, row, row]) < 0.02
         assert matrix[1 - row].abs().max() < 0.05
@@ -111,7 +111,7 @@ def test_enough_patterns_give_the_ridge_regression_of_every_place() -> None:
     rng = torch.Generator().manual_seed(0)
     a = torch.randn(4, 50, 3, generator=rng)
     b = torch.randn(4, 50, 2, generator=rng)
-    found = dated.Moments(a.mT @ a / 50, a.mT @ b / 50)
+    found = moments.Moments(a.mT @ a / 50, a.mT @ b / 50)
     metric = torch.eye(2, dtype=torch.float64).expand(4, 2, 2)
     weights, inward, outward = dated.fit_patterns(found, metric, 8, 1e-9, 0)
     matrices = (inward.mT * weights[:, None]) @ outward
@@ -122,7 +122,7 @@ def test_enough_patterns_give_the_ridge_regression_of_every_place() -> None:
 def test_neighbours_count_with_their_share() -> None:
     h, w, _ = SHAPE
     square = torch.arange(float(h * w)).view(-1, 1, 1).expand(-1, 2, 2).contiguous()
-    found = dated.pooled(dated.Moments(square, 3 * square[..., :1]), (h, w), 0.5)
+    found = moments.pooled(moments.Moments(square, 3 * square[..., :1]), (h, w), 0.5)
     # The place at row 1, column 2, number 6: its neighbours are 2, 10, 5 and 7.
     assert torch.equal(found.square[6], torch.full((2, 2), (6 + 0.5 * (2 + 10 + 5 + 7)) / 3))
     assert torch.equal(found.product[6], torch.full((2, 1), 3 * (6 + 0.5 * (2 + 10 + 5 + 7)) / 3))
@@ -155,11 +155,11 @@ def test_it_is_fitted_once(tmp_path: Path, rng: np.random.Generator) -> None:
 def test_sums_that_were_killed_end_with_the_same_bits(
     tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dated, "CHECKPOINT", 2)
+    monkeypatch.setattr(moments, "CHECKPOINT", 2)
     record = Record()
     latents = rng.standard_normal((len(record.times), *SHAPE)).astype("f4")
     starts = record.windows(0, WINDOW)[::60][:80]
-    expected = dated.moments(GaussianDenoiser(white(), None), latents, record, starts, 4)  # type: ignore[arg-type]
+    expected = moments.moments(GaussianDenoiser(white(), None), latents, record, starts, 4)  # type: ignore[arg-type]
 
     class Killed(GaussianDenoiser):
         left = 3
@@ -172,9 +172,9 @@ def test_sums_that_were_killed_end_with_the_same_bits(
 
     file = tmp_path / "moments.pt"
     with pytest.raises(KeyboardInterrupt):
-        dated.moments(Killed(white(), None), latents, record, starts, 4, file)  # type: ignore[arg-type]
+        moments.moments(Killed(white(), None), latents, record, starts, 4, file)  # type: ignore[arg-type]
     rest = Killed(white(), None)
-    found = dated.moments(rest, latents, record, starts, 4, file)  # type: ignore[arg-type]
+    found = moments.moments(rest, latents, record, starts, 4, file)  # type: ignore[arg-type]
     assert rest.left == 0, "two of the five batches were there already"
     assert torch.equal(found.square, expected.square) and torch.equal(found.product, expected.product)
 

@@ -40,6 +40,11 @@ class DatedCorrection(Correction):
     Parameters
     ----------
     spec : DatedSpec
+
+    References
+    ----------
+    Kolda and Bader (2009), Tensor decompositions and applications, SIAM Review 51, section 3,
+    https://doi.org/10.1137/07070111X
     """
 
     def __init__(self, spec: DatedSpec) -> None:
