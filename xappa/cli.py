@@ -18,6 +18,7 @@ TRAIN_STEPS = {
     "adopt": "begin with a model that is there, to go on from it with other years",
     "autoencoder": "standardise the nature run and train the autoencoder on it",
     "denoiser": "encode the nature run and train the denoiser on windows of it",
+    "rehearse": "analyse known years with the model as it stands, and train the decoder on what comes of it",
     "package": "write the model directory, with its card of measured scores",
 }
 
@@ -217,7 +218,7 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     parser = commands.add_parser(
         "train",
         help="make a model: simulate, autoencoder, denoiser, package",
-        description="Make a model from a recipe, in four steps, or go on from one. Each resumes where it was stopped.",
+        description="Make a model from a recipe, in steps, or go on from one. Each resumes where it was stopped.",
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, what in TRAIN_STEPS.items():
@@ -258,6 +259,8 @@ def _train(args: argparse.Namespace) -> None:
         commands.train_autoencoder(recipe, args.work, resolve(args.device))
     elif args.step == "denoiser":
         commands.train_denoiser(recipe, args.work, resolve(args.device))
+    elif args.step == "rehearse":
+        commands.rehearse(recipe, args.work, resolve(args.device))
     else:
         commands.package(recipe, args.work, args.out, args.scores)
 

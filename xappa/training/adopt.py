@@ -71,7 +71,9 @@ def _compare(recipe: Recipe, model: Model, network: GaussianDenoiser, stage: str
     """Sizes of the recipe with those of the model."""
     shape = model.autoencoder.spec.latent_shape
     expected = {
-        **dataclasses.asdict(autoencoder.autoencoder_spec(recipe, model.spec.shape, stage == "places")),
+        **dataclasses.asdict(
+            autoencoder.autoencoder_spec(recipe, model.spec.shape, autoencoder.has_places(recipe, stage))
+        ),
         **describe(denoiser.untrained(recipe, shape)),
     }
     found = {**dataclasses.asdict(model.autoencoder.spec), **describe(network)}

@@ -17,7 +17,13 @@ from xappa.training.data import Record
 from xappa.training.loop import averaged_weights, channels_last, fit
 from xappa.training.regression import smooth
 
-STAGES = {"training": "autoencoder.pt", "decoder": "decoder.pt", "together": "together.pt", "places": "places.pt"}
+STAGES = {
+    "training": "autoencoder.pt",
+    "decoder": "decoder.pt",
+    "together": "together.pt",
+    "places": "places.pt",
+    "estimates": "estimates.pt",
+}
 """Stages of the recipe, in order, and their checkpoints."""
 
 
@@ -122,6 +128,25 @@ def train_places(recipe: Recipe, record: Record, out: Path, device: torch.device
     _fit(recipe, record, network, "places", _by_deviation(record) * _emphasis(recipe, record), out)
 
 
+def train_on_estimates(
+    recipe: Recipe, record: Record, estimates: tuple[np.ndarray, np.ndarray], out: Path, device: torch.device
+) -> None:
+    """Train the decoder further, on encoded states and as many that analyses estimated; errors as in `together`.
+
+    Of an estimate, the error is that of the mean of what its members are decoded to.
+
+    Parameters
+    ----------
+    recipe, record, out, device
+        As in the other stages.
+    estimates : (array (state, member, h, w, C), array (state,))
+        Latents of members, and the index in the record of the state that they are estimates of.
+    """
+    network = restore(recipe, record, out, device, before="estimates")
+    _with_its_encoder(network)
+    _fit(recipe, record, network, "estimates", _by_deviation(record) * _emphasis(recipe, record), out, estimates)
+
+
 def _with_its_encoder(network: ConvAutoencoder) -> None:
     """Leave the encoder, and with it the latents, as they are."""
     for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
@@ -139,7 +164,15 @@ def _by_deviation(record: Record) -> np.ndarray:
     return record.statistics["scale"] / record.statistics["deviation"][:, None, None] * record.statistics["mask"]
 
 
-def _fit(recipe: Recipe, record: Record, network: ConvAutoencoder, stage: str, units: np.ndarray, out: Path) -> None:
+def _fit(
+    recipe: Recipe,
+    record: Record,
+    network: ConvAutoencoder,
+    stage: str,
+    units: np.ndarray,
+    out: Path,
+    estimates: tuple[np.ndarray, np.ndarray] | None = None,
+) -> None:
     """Train what of the network is not frozen for one stage, standardised errors times `units`, weighted by area."""
     config: Optimisation = getattr(recipe.autoencoder, stage)
     device = next(network.parameters()).device
@@ -147,11 +180,20 @@ def _fit(recipe: Recipe, record: Record, network: ConvAutoencoder, stage: str, u
     unit = torch.from_numpy((units * np.sqrt(area)).astype("f4")).to(device)
     train = torch.from_numpy(record.members(0))
 
+    def states(index: Tensor) -> Tensor:
+        return torch.from_numpy(record.anomalies[index.numpy()].astype("f4")).to(device)
+
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        index = train[torch.randint(len(train), (config.batch,), generator=generator)].sort().values.numpy()
-        x = torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
+        index = train[torch.randint(len(train), (config.batch,), generator=generator)].sort().values
+        x = states(index)
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
             y = network.decode(network.encode(x.contiguous(memory_format=torch.channels_last)))
+            if estimates is not None:
+                latents, times = estimates
+                some = torch.randint(len(times), (config.batch,), generator=generator).sort().values.numpy()
+                members = torch.from_numpy(latents[some]).to(device)
+                mean = network.decode(members.flatten(0, 1)).unflatten(0, members.shape[:2]).mean(1)
+                x, y = torch.cat([x, states(torch.from_numpy(times[some]))]), torch.cat([y, mean])
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:
@@ -229,10 +271,16 @@ def restore(
 ) -> ConvAutoencoder:
     """The autoencoder that the last of the recipe's stages left, or the last that comes before one of them."""
     last = last_stage(recipe, before)
-    network = build(recipe, record, places=last == "places")
+    network = build(recipe, record, places=has_places(recipe, last))
     network.load_state_dict(averaged_weights(out / STAGES[last], getattr(recipe.autoencoder, last)))
     channels_last(network, device)
     return network.eval()
+
+
+def has_places(recipe: Recipe, stage: str) -> bool:
+    """Whether the network has a scale and a shift at every place after a stage."""
+    stages = list(STAGES)
+    return bool(recipe.autoencoder.places.steps) and stages.index(stage) >= stages.index("places")
 
 
 def last_stage(recipe: Recipe, before: str | None = None) -> str:

@@ -12,11 +12,12 @@ from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.dates import date_tensor
 from xappa.training.autoencoder import reconstruction_error, score
 from xappa.training.config import Recipe
-from xappa.training.data import Record
+from xappa.training.data import CORRECTION, Record
 from xappa.training.denoiser import LEVELS, validation_loss
 from xappa.training.simulate import digest, period
 
 SPLITS = ("train", "validation", "test", "correction")
+"""Names of the splits, by their numbers."""
 KEY = (
     ("geopotential", 500),
     ("temperature", 850),
@@ -64,7 +65,7 @@ def measure(
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "splits": {name: [list(p) for p in getattr(recipe.splits, name)] for name in SPLITS},
+        "splits": splits(recipe),
         "times": {name: int((record.split == code).sum()) for code, name in enumerate(SPLITS)},
         "test_period_sha256": digest(period(nature / run, start, end)),
         "autoencoder_error": {
@@ -76,6 +77,14 @@ def measure(
         "denoising_loss": {
             f"{level:g}": {"gaussian": g, "network": n} for level, g, n in zip(LEVELS, *losses, strict=True)
         },
+    }
+
+
+def splits(recipe: Recipe) -> dict[str, list[list[str]]]:
+    """Periods of each split."""
+    kept = [[run.start, run.end] for run in recipe.simulation.runs if run.name in recipe.splits.correction]
+    return {name: [list(p) for p in getattr(recipe.splits, name)] for name in SPLITS[:CORRECTION]} | {
+        "correction": kept
     }
 
 

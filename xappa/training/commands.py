@@ -15,12 +15,13 @@ import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
+from xappa.errors import OptionError
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
 from xappa.models.reconstruction import error_spectra
 from xappa.models.registry import load
 from xappa.training import adopt as adopting
-from xappa.training import autoencoder, card, data, dated, denoiser, encode, importance, local, prior
+from xappa.training import autoencoder, card, data, dated, denoiser, encode, importance, local, prior, rehearsal
 from xappa.training.config import Recipe
 from xappa.training.state_metric import state_metric
 
@@ -96,6 +97,21 @@ def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
     _denoiser(recipe, made, work, device)
 
 
+def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
+    """Analyse years that are known, with the model as it stands, and train the decoder on what comes of it."""
+    if not recipe.rehearsal.count:
+        raise OptionError(
+            "the recipe rehearses nothing: give a count in [rehearsal] and steps in [autoencoder.estimates]"
+        )
+    folder = work / rehearsal.FOLDER
+    made = _made(recipe, work, torch.device("cpu"))
+    if not (folder / "model" / "model.json").exists():
+        _write(recipe, made, made.autoencoder, work, folder / "model")
+    rehearsal.rehearse(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
+    found = rehearsal.estimates(folder, made.record, made.latent_statistics)
+    autoencoder.train_on_estimates(recipe, made.record, found, work, device)
+
+
 def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:
     """Write the model directory and its card.
 
@@ -111,23 +127,8 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     """
     cpu = torch.device("cpu")
     made = _made(recipe, work, cpu)
-    record = made.record
-    corrected = _denoiser(recipe, made, work, cpu)
-    schedule = Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max)
-    error = autoencoder.error_map(made.autoencoder, record, record.members(1)[::6])
-    correlations = error_spectra(autoencoder.error_fields(made.autoencoder, record, record.members(1)[::24]))
-    about = card.measure(recipe, record, made.latents, made.autoencoder, corrected, work / "nature")
-    write_model(
-        out,
-        name=recipe.name,
-        spec=record.spec,
-        autoencoder=made.autoencoder,
-        tangent=autoencoder.fit_tangent(made.autoencoder, made.raw, record),
-        denoiser=corrected,
-        schedule=schedule,
-        statistics={**record.statistics, **made.latent_statistics, **correlations, "error": error},
-        about=about,
-    )
+    network = autoencoder.restore(recipe, made.record, work, cpu)
+    about = _write(recipe, made, network, work, out)
     (out / "README.md").write_text(card.render(recipe, about, out, scores.read_text() if scores else ""))
 
 
@@ -145,7 +146,7 @@ class _Made:
 
 def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
     record = data.open_record(recipe, work / "data")
-    network = autoencoder.restore(recipe, record, work, device)
+    network = autoencoder.restore(recipe, record, work, device, before="estimates")
     raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
     latents, statistics = encode.standardise(raw, record, work)
     return _Made(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))
@@ -164,3 +165,24 @@ def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> 
             recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
         )
     return trained
+
+
+def _write(recipe: Recipe, made: _Made, network: ConvAutoencoder, work: Path, out: Path) -> dict:
+    """The model directory, with that decoder; returns what was measured."""
+    record, cpu = made.record, torch.device("cpu")
+    corrected = _denoiser(recipe, made, work, cpu)
+    error = autoencoder.error_map(network, record, record.members(1)[::6])
+    correlations = error_spectra(autoencoder.error_fields(network, record, record.members(1)[::24]))
+    about = card.measure(recipe, record, made.latents, network, corrected, work / "nature")
+    write_model(
+        out,
+        name=recipe.name,
+        spec=record.spec,
+        autoencoder=network,
+        tangent=autoencoder.fit_tangent(network, made.raw, record),
+        denoiser=corrected,
+        schedule=Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max),
+        statistics={**record.statistics, **made.latent_statistics, **correlations, "error": error},
+        about=about,
+    )
+    return about

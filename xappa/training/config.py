@@ -87,15 +87,16 @@ class Splits:
     """Periods, each (after this day, up to this day). What lies in none is a gap.
 
     Climatology and deviations come from the periods of `climatology`, which are those of `train` unless given.
-    `correction` is kept for the last correction (`Dated`), which is fitted to what a trained denoiser leaves on years
-    that it has not seen; without it, to what it leaves of `train`.
+    `correction` names runs that nothing but the last steps sees, whatever their years: the last correction (`Dated`) is
+    fitted to what a trained denoiser leaves of them, and the decoder rehearses on them (`Rehearsal`). Without it, both
+    take `train`.
     """
 
     train: tuple[tuple[str, str], ...] = ()
     validation: tuple[tuple[str, str], ...] = ()
     test: tuple[tuple[str, str], ...] = ()
     climatology: tuple[tuple[str, str], ...] = ()
-    correction: tuple[tuple[str, str], ...] = ()
+    correction: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ class Autoencoder:
 
     In the end `places`: the decoder alone again, with a scale and a shift of its own at every place. After `training`,
     errors count by each channel's deviation; `emphasis` (variable, factor) makes squared errors of some variables count
-    more from `together` on.
+    more from `together` on. When all else is trained, `estimates`: the decoder once more, on `batch` encoded
+    states and as many that analyses estimated (`Rehearsal`).
     """
 
     latent_channels: int = 48
@@ -150,6 +152,7 @@ class Autoencoder:
     decoder: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
     together: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
     places: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    estimates: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
     emphasis: tuple[tuple[str, float], ...] = ()
 
 
@@ -229,6 +232,34 @@ class Dated:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """Analyses by networks drawn at random, from which the decoder learns what estimates look like.
+
+    Parameters
+    ----------
+    count : int
+        Of analyses; 0: none.
+    scattered : float
+        Share of the networks whose values lie anywhere; the others are of columns.
+    share : (float, float)
+        Least and largest share of all values of a window that such a network reports.
+    columns : (float, float)
+        Least and largest share of all columns that the others report.
+    observed : float
+        Share of the channels that columns report.
+    error : (float, float)
+        Least and largest error deviation, in each channel's deviation.
+    """
+
+    count: int = 0
+    scattered: float = 0.6
+    share: tuple[float, float] = (0.004, 0.025)
+    columns: tuple[float, float] = (0.022, 0.13)
+    observed: float = 0.8
+    error: tuple[float, float] = (0.05, 0.3)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that makes a model, from simulation to package."""
 
@@ -242,6 +273,7 @@ class Recipe:
     local: tuple[Local, ...] = (Local(),)
     denoiser: Denoiser = field(default_factory=Denoiser)
     dated: Dated = field(default_factory=Dated)
+    rehearsal: Rehearsal = field(default_factory=Rehearsal)
 
     def __post_init__(self) -> None:
         """Check names that one part takes from another.
@@ -249,7 +281,8 @@ class Recipe:
         Raises
         ------
         OptionError
-            If emphasis is on a variable that the state does not have.
+            If emphasis is on a variable that the state does not have, or of analyses and learning from them only one is
+            asked for, or the runs that are kept for the last correction are not simulated.
         """
         known = {*self.state.surface, *(name for name, _ in self.state.upper_air)}
         for part, emphasis in (("autoencoder", self.autoencoder.emphasis), ("dated", self.dated.emphasis)):
@@ -257,6 +290,14 @@ class Recipe:
                 raise OptionError(
                     f"{part}: emphasis on {unknown}: the state has no such variables; it has {sorted(known)}"
                 )
+        runs = [run.name for run in self.simulation.runs]
+        if missing := sorted({*self.splits.correction} - {*runs}):
+            raise OptionError(f"splits.correction: no runs {missing}; the recipe simulates {runs}")
+        if bool(self.autoencoder.estimates.steps) != bool(self.rehearsal.count):
+            raise OptionError(
+                f"autoencoder.estimates.steps={self.autoencoder.estimates.steps}, rehearsal.count="
+                f"{self.rehearsal.count}: the decoder learns from what is rehearsed; give both, or neither"
+            )
 
 
 def read_config(path: str | Path) -> Recipe:

@@ -92,12 +92,18 @@ def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
     return found
 
 
-def _split(recipe: Recipe, times: np.ndarray) -> np.ndarray:
+def _split(recipe: Recipe, times: np.ndarray, run: np.ndarray) -> np.ndarray:
     split = np.full(len(times), -1, "i1")
     splits = recipe.splits
-    for code, periods in enumerate((splits.train, splits.validation, splits.test, splits.correction)):
+    for code, periods in enumerate((splits.train, splits.validation, splits.test)):
         split[_within(periods, times)] = code
+    split[_of_runs(recipe, splits.correction, run)] = CORRECTION
     return split
+
+
+def _of_runs(recipe: Recipe, names: tuple[str, ...], run: np.ndarray) -> np.ndarray:
+    """Which times are of one of the named runs."""
+    return np.isin(run, [k for k, one in enumerate(recipe.simulation.runs) if one.name in names])
 
 
 def _within(periods: tuple[tuple[str, str], ...], times: np.ndarray) -> np.ndarray:
@@ -142,7 +148,7 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
         run[rows] = number
     if not (out / STATISTICS).exists():
         with xr.open_dataset(files[0][1].parent / "static.nc") as static:
-            save_file(_statistics(recipe, spec, raw, times, static), out / "statistics.part")
+            save_file(_statistics(recipe, spec, raw, times, run, static), out / "statistics.part")
         os.replace(out / "statistics.part", out / STATISTICS)
     statistics = load_file(out / STATISTICS)
     if statistics["scale"].shape != spec.shape:
@@ -158,7 +164,7 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
         value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
         anomalies[part] = np.nan_to_num(value) / statistics["scale"]
     anomalies.flush()
-    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=_split(recipe, times))
+    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=_split(recipe, times, run))
     record = {"channels": spec.channels, "latitude": spec.latitude, "longitude": spec.longitude}
     (out / "record.part").write_text(json.dumps(record))
     os.replace(out / "record.part", out / "record.json")
@@ -167,14 +173,15 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
 
 
 def _statistics(
-    recipe: Recipe, spec: StateSpec, raw: np.ndarray, times: np.ndarray, static: xr.Dataset
+    recipe: Recipe, spec: StateSpec, raw: np.ndarray, times: np.ndarray, run: np.ndarray, static: xr.Dataset
 ) -> dict[str, np.ndarray]:
     """Climatology and deviations of the training period alone, or of the periods that the recipe names.
 
     The deviation at a grid point is smoothed and drawn halfway (geometrically) towards the channel's own, so that land
     and sea differ but the tropics, which are quiet, don't rule the loss.
     """
-    usual = np.flatnonzero(_within(recipe.splits.climatology or recipe.splits.train, times))
+    usual = _within(recipe.splits.climatology or recipe.splits.train, times)
+    usual = np.flatnonzero(usual & ~_of_runs(recipe, recipe.splits.correction, run))
     chunks = np.array_split(usual, 200)
     size = int(np.prod(spec.shape))
     fit = Regression(size, ANNUAL + DIURNAL)

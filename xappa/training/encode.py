@@ -27,8 +27,9 @@ MADE_OF_LATENTS = (
     "denoiser.pt",
     "moments.pt",
     "dated.safetensors",
+    "rehearsal",
 )
-"""Files of a working folder that are worth nothing once its latents are others."""
+"""What in a working folder is worth nothing once its latents are others."""
 
 
 def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -1,0 +1,145 @@
+"""Analyses of known years by networks drawn at random, and a decoder that learns from them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+
+from xappa.errors import ModelError, OptionError
+from xappa.models.directory import read_model
+from xappa.training import autoencoder, commands, data, rehearsal
+from xappa.training.config import Optimisation, Recipe, Rehearsal, read_config
+
+CPU = torch.device("cpu")
+DENSE = Rehearsal(count=6, share=(0.1, 0.3), columns=(0.1, 0.3))
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_work: Path) -> Recipe:
+    made = read_config(tiny_work / "recipe.toml")
+    learning = Optimisation(60, warmup=2, rate=2e-3, batch=6, bfloat16=False)
+    return replace(made, autoencoder=replace(made.autoencoder, estimates=learning), rehearsal=DENSE)
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tiny_work: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("rehearsed") / "work"
+    shutil.copytree(tiny_work, work)
+    commands.rehearse(recipe, work, CPU)
+    return work
+
+
+@pytest.fixture(scope="module")
+def found(rehearsed: Path, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    record = data.open_record(recipe, rehearsed / "data")
+    statistics = load_file(rehearsed / "latent-statistics.safetensors")
+    return rehearsal.estimates(rehearsed / rehearsal.FOLDER, record, statistics)
+
+
+@given(seed=st.integers(0, 10_000), scattered=st.sampled_from([0.0, 1.0]))
+def test_networks_report_what_there_is_once(tiny_work: Path, recipe: Recipe, seed: int, scattered: float) -> None:
+    record = data.open_record(recipe, tiny_work / "data")
+    channels, height, width = record.spec.shape
+    time, channel, cell, error = rehearsal.draw(
+        replace(DENSE, scattered=scattered), record, np.random.default_rng(seed)
+    )
+    assert record.statistics["mask"].reshape(channels, -1)[channel, cell].all()
+    assert len(time) and time.max() < record.spec.window and cell.max() < height * width
+    assert len({*zip(time, channel, cell, strict=True)}) == len(time)
+    share = error / record.statistics["deviation"][channel]
+    assert np.ptp(share) < 1e-6 and 0.05 <= share[0] <= 0.3
+    if not scattered:
+        at_sea = record.statistics["mask"].reshape(channels, -1).all(0)
+        profiles = {tuple(channel[(time == t) & (cell == c)]) for t in set(time) for c in set(cell) if at_sea[c]}
+        assert len(profiles) <= 1
+
+
+def test_estimates_are_of_the_states_that_they_are_said_to_be(
+    rehearsed: Path, recipe: Recipe, found: tuple[np.ndarray, np.ndarray]
+) -> None:
+    latents, index = found
+    record = data.open_record(recipe, rehearsed / "data")
+    assert latents.shape == (6 * 4, 2, *read_model(rehearsed / "model").latent_shape) and len(index) == 6 * 4
+    assert (record.split[index] == 0).all() and len(np.unique(index)) > 12
+    true = np.load(rehearsed / "latents.npy")
+    near = np.square(latents.mean(1) - true[index]).mean()
+    for shift in (-2, 2):
+        assert near < 0.8 * np.square(latents.mean(1) - true[index + shift]).mean()
+    assert near < 0.8 * np.square(true[index] - true[index].mean(0)).mean()
+
+
+def test_the_decoder_learns_from_them_and_the_encoder_stays(
+    rehearsed: Path, recipe: Recipe, found: tuple[np.ndarray, np.ndarray]
+) -> None:
+    latents, index = found
+    record = data.open_record(recipe, rehearsed / "data")
+    before = autoencoder.restore(recipe, record, rehearsed, CPU, before="estimates")
+    after = autoencoder.restore(recipe, record, rehearsed, CPU)
+    truth = torch.from_numpy(record.anomalies[index].astype("f4"))
+    with torch.no_grad():
+        assert torch.equal(before.encode(truth), after.encode(truth))
+        errors = [
+            (network.decode(torch.from_numpy(latents).flatten(0, 1)).unflatten(0, (-1, 2)).mean(1) - truth)
+            .square()
+            .mean()
+            for network in (before, after)
+        ]
+    assert errors[1] < 0.99 * errors[0]
+
+
+def test_what_was_rehearsed_is_not_rehearsed_again(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
+    folder = rehearsed / rehearsal.FOLDER
+    record = data.open_record(recipe, rehearsed / "data")
+    kept = sorted(folder.glob("*.safetensors"))
+    shutil.copytree(folder, tmp_path / "r")
+    (tmp_path / "r" / kept[2].name).unlink()
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
+    rehearsal.rehearse(recipe.rehearsal, record, folder / "model", tmp_path / "r", recipe.seed, "cpu")
+    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
+    assert {name: after[name] for name in before} == before
+    assert (tmp_path / "r" / kept[2].name).read_bytes() == kept[2].read_bytes()
+
+
+def test_the_package_has_the_decoder_that_rehearsed(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
+    commands.package(recipe, rehearsed, tmp_path / "model")
+    record = data.open_record(recipe, rehearsed / "data")
+    x = torch.from_numpy(record.anomalies[:3].astype("f4"))
+    with torch.no_grad():
+        z = read_model(rehearsed / "model").autoencoder.encode(x)
+        packed, old = (read_model(folder / "model").autoencoder.decode(z) for folder in (tmp_path, rehearsed))
+        expected = autoencoder.restore(recipe, record, rehearsed, CPU).decode(z)
+    assert torch.allclose(packed, expected, atol=0.02) and not torch.allclose(old, expected, atol=0.02)
+
+
+def test_a_package_waits_for_the_rehearsal(tiny_work: Path, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(tiny_work, tmp_path / "work")
+    with pytest.raises(ModelError, match=r"estimates\.pt does not exist"):
+        commands.package(recipe, tmp_path / "work", tmp_path / "model")
+
+
+def test_a_recipe_without_rehearsals_says_so(tiny_work: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"give a count in \[rehearsal\] and steps in \[autoencoder.estimates\]"):
+        commands.rehearse(read_config(tiny_work / "recipe.toml"), tmp_path, CPU)
+
+
+@pytest.mark.parametrize("text", ["[rehearsal]\ncount = 3\n", "[autoencoder.estimates]\nsteps = 3\n"])
+def test_rehearsals_and_learning_from_them_come_together(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(OptionError, match=r"recipe\.toml: .*the decoder learns from what is rehearsed; give both"):
+        read_config(file)
+
+
+def test_runs_kept_for_the_correction_must_be_there(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('[splits]\ncorrection = ["e"]\n')
+    with pytest.raises(OptionError, match=r"recipe\.toml: splits.correction: no runs \['e'\]"):
+        read_config(file)
