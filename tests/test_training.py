@@ -282,6 +282,22 @@ def test_a_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
         read_config(tmp_path / "recipe.toml")
 
 
+def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, work: Path, recipe: Recipe) -> None:
+    from xappa.models.tangent import Tangent
+
+    record = data.open_record(recipe, work / "data")
+    latents = np.load(work / "latents.npy")
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(Tangent, "fit", lambda self, z, fields: seen.append(z))
+    network = autoencoder.restore(recipe, record, work, torch.device("cpu"))
+    train = record.members(0)
+    autoencoder.fit_tangent(network, latents, record, seed=0, count=len(train) // 4)
+    chosen = np.array([np.flatnonzero((latents[train] == z.numpy()).all((1, 2, 3)))[0] for z in seen[0]])
+    assert len(np.unique(chosen)) == len(train) // 4
+    hours = record.times[train[chosen]].astype("datetime64[h]").astype(int) % 24
+    assert (np.bincount(hours, minlength=24)[::6] > len(chosen) / 8).all()
+
+
 def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
     from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
     from xappa.models.tangent import Tangent

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from xappa.models.layers import Conv
 
+STATES = 100  # at a time: their neighbourhoods take nine times the memory
+
 
 class Tangent(nn.Module):
     """A 3 x 3 convolution on the latent grid that gives all pixels of a cell at once.
@@ -35,13 +37,16 @@ class Tangent(nn.Module):
     @torch.no_grad()
     def fit(self, latents: Tensor, fields: Tensor) -> None:
         """Least squares: latents (B, h, w, C), fields (B, channel, H, W); their means are taken out first."""
-        x, y = latents - latents.mean(0), fields - fields.mean(0)
-        columns = F.pad(F.pad(x.permute(0, 3, 1, 2), (1, 1, 0, 0), mode="circular"), (0, 0, 1, 1))
-        rows = F.unfold(columns, 3).mT.flatten(0, 1).double()
-        target = F.pixel_unshuffle(y, self.factor).flatten(2).mT.flatten(0, 1).double()
-        gram = rows.mT @ rows
-        ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
-        weight = torch.linalg.solve(gram + ridge, rows.mT @ target)
+        x_mean, y_mean = latents.mean(0), fields.mean(0)
+        inputs, outputs = 9 * latents.shape[-1], fields.shape[1] * self.factor**2
+        gram, product = (torch.zeros(inputs, n, dtype=torch.float64) for n in (inputs, outputs))
+        for x, y in zip(latents.split(STATES), fields.split(STATES), strict=True):
+            columns = F.pad((x - x_mean).permute(0, 3, 1, 2), (1, 1, 0, 0), mode="circular")
+            rows = F.unfold(F.pad(columns, (0, 0, 1, 1)), 3).mT.flatten(0, 1).double()
+            gram += rows.mT @ rows
+            product += rows.mT @ F.pixel_unshuffle(y - y_mean, self.factor).flatten(2).mT.flatten(0, 1).double()
+        ridge = 1e-6 * gram.diagonal().mean() * torch.eye(inputs, dtype=gram.dtype)
+        weight = torch.linalg.solve(gram + ridge, product)
         self.cells.weight.copy_(weight.mT.reshape(self.cells.weight.shape))
 
     @torch.no_grad()

@@ -256,10 +256,12 @@ def error_fields(network: ConvAutoencoder, record: Record, index: np.ndarray) ->
 
 
 @torch.no_grad()
-def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, count: int = 400) -> Tangent:
+def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, seed: int, count: int = 1200) -> Tangent:
     """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
     train = record.members(0)
-    z = torch.from_numpy(latents[train[:: max(1, len(train) // count)]])
+    # At random: at a regular distance all might be of the same hour of the day.
+    index = np.random.default_rng(seed).permutation(train)[:count]
+    z = torch.from_numpy(latents[np.sort(index)])
     fields = torch.cat([network.decode(part) for part in z.split(16)])
     tangent = Tangent(network.spec.lat_channels, network.spec.in_channels, network.spec.resize)
     tangent.fit(z, fields)

@@ -179,7 +179,7 @@ def _write(recipe: Recipe, made: _Made, network: ConvAutoencoder, work: Path, ou
         name=recipe.name,
         spec=record.spec,
         autoencoder=network,
-        tangent=autoencoder.fit_tangent(network, made.raw, record),
+        tangent=autoencoder.fit_tangent(network, made.raw, record, recipe.seed),
         denoiser=corrected,
         schedule=Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max),
         statistics={**record.statistics, **made.latent_statistics, **correlations, "error": error},

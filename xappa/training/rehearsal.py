@@ -7,7 +7,6 @@ wrong in ways that hang together; from pairs of such estimates and the truth it 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,9 +35,8 @@ def rehearse(
     out: Path,
     seed: int,
     device: str | None = None,
-    numbers: Iterable[int] | None = None,
 ) -> None:
-    """Analyse one window for each of `numbers`, and keep the estimate; those that are there are not analysed again.
+    """Analyse windows, and keep the estimates; those that are there are not analysed again.
 
     Parameters
     ----------
@@ -53,21 +51,19 @@ def rehearse(
         Of windows, networks, their errors and the members' noise.
     device : str, optional
         As `xappa.load` takes it.
-    numbers : iterable of int, optional
-        Default: all that `config` asks for. Processes can share them.
     """
     out.mkdir(parents=True, exist_ok=True)
     window = record.spec.window
     kept = record.windows(CORRECTION, window)
     starts = kept if len(kept) else record.windows(0, window)
-    for number in tqdm(range(config.count) if numbers is None else numbers, desc="rehearse", unit="analysis"):
+    for number in tqdm(range(config.count), desc="rehearse", unit="analysis"):
         file = out / f"{number:05d}.safetensors"
         if file.exists():
             continue
         rng = np.random.default_rng([seed, number])
         first = int(starts[int(((number + 0.5) * GOLDEN) % 1 * len(starts))])
         estimate = _analyse(config, record, str(model), first, rng, device)
-        part = file.with_suffix(f".{os.getpid()}.part")
+        part = file.with_suffix(".part")
         save_file({"latents": estimate.astype("f2"), "first": np.array(first)}, part)
         os.replace(part, file)
 
