@@ -108,6 +108,26 @@ def test_what_was_rehearsed_is_not_rehearsed_again(rehearsed: Path, recipe: Reci
     assert (tmp_path / "r" / kept[2].name).read_bytes() == kept[2].read_bytes()
 
 
+def test_analyses_by_another_model_are_not_learned_from(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(rehearsed / rehearsal.FOLDER, tmp_path / "r")
+    (tmp_path / "r" / "model.sha256").write_text("of another")
+    record = data.open_record(recipe, rehearsed / "data")
+    with pytest.raises(ModelError, match="holds analyses by another model than .*model now is: remove it"):
+        rehearsal.rehearse(recipe.rehearsal, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu")
+
+
+def test_an_adopted_model_rehearses_anew(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(rehearsed / "nature", tmp_path / "nature")
+    commands.adopt(recipe, tmp_path, str(rehearsed / "model"))
+    commands.train_autoencoder(recipe, tmp_path, CPU)
+    record = data.open_record(recipe, tmp_path / "data")
+    adopted = autoencoder.restore(recipe, record, tmp_path, CPU, before="estimates")
+    for name, value in read_model(rehearsed / "model").autoencoder.state_dict().items():
+        assert torch.equal(adopted.state_dict()[name], value), name
+    with pytest.raises(ModelError, match=r"estimates\.pt does not exist"):
+        autoencoder.restore(recipe, record, tmp_path, CPU)
+
+
 def test_the_package_has_the_decoder_that_rehearsed(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
     commands.package(recipe, rehearsed, tmp_path / "model")
     record = data.open_record(recipe, rehearsed / "data")
@@ -136,6 +156,15 @@ def test_rehearsals_and_learning_from_them_come_together(tmp_path: Path, text: s
     file.write_text(text)
     with pytest.raises(OptionError, match=r"recipe\.toml: .*the decoder learns from what is rehearsed; give both"):
         read_config(file)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"share": (0.3, 0.1)}, {"share": (0.0, 0.1)}, {"columns": (0.1, 1.5)}, {"error": (-1.0, 1.0)}, {"observed": 1.1}],
+)
+def test_networks_that_cannot_be_drawn_are_refused(values: dict) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(values))}=.*expected"):
+        Rehearsal(**values)
 
 
 def test_runs_kept_for_the_correction_must_be_there(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
 
     What is an anomaly, and a standardised latent, stays what it is for the model. The years are those of the recipe. A
     training has come to its end: the recipe's `steps` may be raised afterwards, with `restarts` where they stood. The
-    correction that is fitted last is left out, and fitted anew.
+    correction that is fitted last is left out, and fitted anew; the decoder rehearses again.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
     results = (f"data/{STATISTICS}", *autoencoder.STAGES.values(), "latents.npy", *MADE_OF_LATENTS)
     if found := [name for name in results if (work / name).exists()]:
         raise ModelError(f"{work} holds results already ({', '.join(found)}); name another folder, or remove them.")
-    stage = autoencoder.last_stage(recipe)
+    stage = autoencoder.last_stage(recipe, before="estimates")
     _compare(recipe, model, network, stage)
     arrays = {**model.statistics, **model.normalisation.arrays()}
     (work / "data").mkdir(parents=True, exist_ok=True)
@@ -69,11 +69,9 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
 
 def _compare(recipe: Recipe, model: Model, network: GaussianDenoiser, stage: str) -> None:
     """Sizes of the recipe with those of the model."""
-    shape = model.autoencoder.spec.latent_shape
+    shape, places = model.autoencoder.spec.latent_shape, autoencoder.has_places(recipe, stage)
     expected = {
-        **dataclasses.asdict(
-            autoencoder.autoencoder_spec(recipe, model.spec.shape, autoencoder.has_places(recipe, stage))
-        ),
+        **dataclasses.asdict(autoencoder.autoencoder_spec(recipe, model.spec.shape, places)),
         **describe(denoiser.untrained(recipe, shape)),
     }
     found = {**dataclasses.asdict(model.autoencoder.spec), **describe(network)}

@@ -105,8 +105,7 @@ def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
         )
     folder = work / rehearsal.FOLDER
     made = _made(recipe, work, torch.device("cpu"))
-    if not (folder / "model" / "model.json").exists():
-        _write(recipe, made, made.autoencoder, work, folder / "model")
+    _write(recipe, made, made.autoencoder, work, folder / "model")
     rehearsal.rehearse(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
     found = rehearsal.estimates(folder, made.record, made.latent_statistics)
     autoencoder.train_on_estimates(recipe, made.record, found, work, device)

@@ -258,6 +258,23 @@ class Rehearsal:
     observed: float = 0.8
     error: tuple[float, float] = (0.05, 0.3)
 
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises
+        ------
+        OptionError
+            If shares are not between 0 and 1, or the least of something exceeds the largest.
+        """
+        for name in ("share", "columns", "error"):
+            least, largest = getattr(self, name)
+            if not 0 < least <= largest or (name != "error" and largest > 1):
+                expected = "two positive numbers" if name == "error" else "two shares, above 0 and up to 1"
+                raise OptionError(f"{name}={[least, largest]}: expected {expected}, the least first")
+        for name in ("scattered", "observed"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise OptionError(f"{name}={getattr(self, name)}: expected a share between 0 and 1")
+
 
 @dataclass(frozen=True)
 class Recipe:

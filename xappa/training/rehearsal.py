@@ -15,6 +15,7 @@ from dask.base import tokenize
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from xappa.errors import ModelError
 from xappa.models.registry import load
 from xappa.operators.stencil import Stencil
 from xappa.streaming.plan import Plan
@@ -28,14 +29,7 @@ FOLDER = "rehearsal"
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread evenly over the years, however many there are
 
 
-def rehearse(
-    config: Rehearsal,
-    record: Record,
-    model: Path,
-    out: Path,
-    seed: int,
-    device: str | None = None,
-) -> None:
+def rehearse(config: Rehearsal, record: Record, model: Path, out: Path, seed: int, device: str | None = None) -> None:
     """Analyse windows, and keep the estimates; those that are there are not analysed again.
 
     Parameters
@@ -51,8 +45,17 @@ def rehearse(
         Of windows, networks, their errors and the members' noise.
     device : str, optional
         As `xappa.load` takes it.
+
+    Raises
+    ------
+    ModelError
+        If there are estimates of another model.
     """
     out.mkdir(parents=True, exist_ok=True)
+    mark, digest = out / "model.sha256", load(str(model), device=device).digest
+    if mark.exists() and mark.read_text() != digest:
+        raise ModelError(f"{out} holds analyses by another model than {model} now is: remove it, then rehearse again.")
+    mark.write_text(digest)
     window = record.spec.window
     kept = record.windows(CORRECTION, window)
     starts = kept if len(kept) else record.windows(0, window)
