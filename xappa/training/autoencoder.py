@@ -180,12 +180,12 @@ def _fit(
     unit = torch.from_numpy((units * np.sqrt(area)).astype("f4")).to(device)
     train = torch.from_numpy(record.members(0))
 
-    def states(index: Tensor) -> Tensor:
-        return torch.from_numpy(record.anomalies[index.numpy()].astype("f4")).to(device)
+    def states(index: np.ndarray) -> Tensor:
+        return torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         index = train[torch.randint(len(train), (config.batch,), generator=generator)].sort().values
-        x = states(index)
+        x = states(index.numpy())
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
             y = network.decode(network.encode(x.contiguous(memory_format=torch.channels_last)))
             if estimates is not None:
@@ -193,7 +193,7 @@ def _fit(
                 some = torch.randint(len(times), (config.batch,), generator=generator).sort().values.numpy()
                 members = torch.from_numpy(latents[some]).to(device)
                 mean = network.decode(members.flatten(0, 1)).unflatten(0, members.shape[:2]).mean(1)
-                x, y = torch.cat([x, states(torch.from_numpy(times[some]))]), torch.cat([y, mean])
+                x, y = torch.cat([x, states(times[some])]), torch.cat([y, mean])
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:

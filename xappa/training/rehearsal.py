@@ -130,7 +130,7 @@ def _analyse(
 def draw(
     config: Rehearsal, record: Record, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A network: time, channel and cell of each value, and its error's deviation, in the channel's units.
+    """A network: time, channel and cell of each value, and its error's deviation, in the channel's units; each (M,).
 
     Either values scattered over time, channels and sphere, or columns of most channels at every or every other time.
     """
