@@ -13,7 +13,8 @@ from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.errors import OptionError
 from xappa.models.dated import DatedCorrection, DatedSpec, regressors
 from xappa.models.dates import DATE_FUNCTIONS, date_basis, date_tensor
-from xappa.models.denoisers import build, describe, settled
+from xappa.models.denoisers import build, describe
+from xappa.models.local import settled
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training import dated, moments
 from xappa.training.config import Dated, Recipe
@@ -92,31 +93,6 @@ def test_fit_is_the_posterior_mean_where_variances_differ_with_the_date(
     expected = torch.from_numpy((v / (v + 1)).astype("f4"))[index] * x_t
     left = (found - expected).square().mean() / (0.5 * x_t - expected).square().mean()
     assert left < (0.35 if kept else 0.15)
-
-
-def test_patterns_give_what_the_metric_asks_for() -> None:
-    # One place, two outputs that ask for opposite things, and a rank of one: the one that counts is got right.
-    inputs = 3
-    square = torch.eye(inputs)[None]
-    product = torch.tensor([[[1.0, 0.0], [0.0, 1.2], [0.0, 0.0]]])
-    for counts, row in (((1.0, 1e-3), 0), ((1e-3, 1.0), 1)):
-        metric = torch.diag(torch.tensor(counts, dtype=torch.float64))[None]
-        weights, inward, outward = dated.fit_patterns(moments.Moments(square, product), metric, 1, 1e-6, 200)
-        matrix = (inward.mT * weights) @ outward
-        assert abs(matrix[row, row] - product[0, row, row]) < 0.02
-        assert matrix[1 - row].abs().max() < 0.05
-
-
-def test_enough_patterns_give_the_ridge_regression_of_every_place() -> None:
-    rng = torch.Generator().manual_seed(0)
-    a = torch.randn(4, 50, 3, generator=rng)
-    b = torch.randn(4, 50, 2, generator=rng)
-    found = moments.Moments(a.mT @ a / 50, a.mT @ b / 50)
-    metric = torch.eye(2, dtype=torch.float64).expand(4, 2, 2)
-    weights, inward, outward = dated.fit_patterns(found, metric, 8, 1e-9, 0)
-    matrices = (inward.mT * weights[:, None]) @ outward
-    expected = torch.stack([*map(torch.linalg.solve, found.square, found.product)])
-    torch.testing.assert_close(matrices, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_neighbours_count_with_their_share() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from xappa.errors import ModelError, choose
 from xappa.models.layers import PADDINGS, SATURATIONS, Conv, PlaceScale, ResBlock, patchify, unpatchify
+from xappa.models.remainder import Remainder
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,10 @@ class AutoencoderSpec:
         Constant fields given to the nonlinear parts of both (buffer ``static`` of the network).
     places : bool
         Scale and shift what each block of the decoder's coarsest level makes, by learned factors of every place.
+    remainder_channels : tuple of int
+        Channels of which a linear map, another one at every cell, tells what the decoder leaves (see `Remainder`).
+    remainder_rank : int
+        Patterns of these maps.
 
     Raises
     ------
@@ -80,6 +85,8 @@ class AutoencoderSpec:
     linear_skip: bool = False
     static_channels: int = 0
     places: bool = False
+    remainder_channels: tuple[int, ...] = ()
+    remainder_rank: int = 0
 
     def __post_init__(self) -> None:
         """Check that the values fit together."""
@@ -92,6 +99,8 @@ class AutoencoderSpec:
                 f"hid_channels has {len(self.hid_channels)} levels and hid_blocks {len(self.hid_blocks)};"
                 " expected one entry a level in both"
             )
+        if self.remainder_channels and (self.wrap or len(set(self.stride)) > 1):
+            problems.append("remainder_channels need wrap=False and square cells")
         if any(n % s for n, s in zip(self.padded_shape, self.stride, strict=True)):
             problems.append(
                 f"shape {self.padded_shape} is not divisible by patch_size times 2^(levels - 1) = {self.stride};"
@@ -266,6 +275,7 @@ class ConvAutoencoder(nn.Module):
     """
 
     static: Tensor
+    corrected: Tensor
 
     def __init__(self, spec: AutoencoderSpec):
         super().__init__()
@@ -281,6 +291,10 @@ class ConvAutoencoder(nn.Module):
             with torch.no_grad():
                 for value in (*self.encoder.last.parameters(), *self.decoder.last.parameters()):
                     value.mul_(0.1)
+        if spec.remainder_channels:
+            count, rank = len(spec.remainder_channels), spec.remainder_rank
+            self.remainder = Remainder(spec.latent_shape, spec.stride[0], count, rank)
+            self.register_buffer("corrected", torch.tensor(spec.remainder_channels), persistent=False)
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents (B, h, w, C) of standardised states (B, in_channels, H, W)."""
@@ -292,7 +306,10 @@ class ConvAutoencoder(nn.Module):
         x = self.decoder(self._with_static(z, self._cells))
         if self.spec.linear_skip:
             x = x + self.decoder_linear(z)
-        return self.unpad(x)
+        x = self.unpad(x)
+        if self.spec.remainder_channels:
+            x = x.index_add(1, self.corrected, self.remainder(z).to(x.dtype))
+        return x
 
     def latent(self, x: Tensor) -> Tensor:
         """Latents (B, C, h, w) of padded states, before saturation."""

@@ -13,7 +13,7 @@ from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import ModelError
 from xappa.models.dated import DatedCorrection, DatedSpec
 from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.models.local import Correction, LocalCorrection, LocalCorrections, LocalSpec
+from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.models.transformer import Transformer, TransformerSpec
 
@@ -55,14 +55,6 @@ def build(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int
     if record["kind"] not in BUILDERS:
         raise ModelError(f"Unknown kind of denoiser {record['kind']!r}; expected one of {', '.join(BUILDERS)}.")
     return BUILDERS[record["kind"]](record, window, latent_shape)
-
-
-def settled(denoiser: nn.Module) -> nn.Module:
-    """The denoiser, whose parameters stay as they are: what follows from them alone is made once."""
-    for part in denoiser.modules():
-        if isinstance(part, Correction):
-            part.settle()
-    return denoiser
 
 
 def _gaussian(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:

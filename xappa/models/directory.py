@@ -25,8 +25,10 @@ from torch import nn
 from xappa.diffusion.schedule import SCHEDULES, Schedule
 from xappa.errors import IntegrityError, ModelError, choose
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.denoisers import build, describe, settled, tuples
+from xappa.models.denoisers import build, describe, tuples
+from xappa.models.half_spectra import packed, unpacked
 from xappa.models.latents import LATENTS
+from xappa.models.local import settled
 from xappa.models.model import Model
 from xappa.models.normalisation import NORMALISATIONS
 from xappa.models.state import StateSpec
@@ -106,7 +108,7 @@ def write_model(
     hashes: dict[str, str] = {}
     for part, network in networks.items():
         if network is not None:
-            tensors = {k: _stored(v, kind, f"{part}: {k}") for k, v in network.state_dict().items()}
+            tensors = {k: _stored(v, kind, f"{part}: {k}") for k, v in packed(network.state_dict()).items()}
             hashes |= _written(out / f"{part}.safetensors", partial(write_tensors, tensors))
     arrays = {k: np.asarray(v, order="C") for k, v in statistics.items()}
     hashes |= _written(out / "statistics.safetensors", partial(save_arrays, arrays))
@@ -144,7 +146,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
 
     def network(part: str, make: Callable[[], nn.Module]) -> Any:
         file = folder / f"{part}.safetensors"
-        return load_network(make, load_file(file), str(file))
+        return load_network(make, unpacked(load_file(file)), str(file))
 
     spec, ae = _state(record["state"]), AutoencoderSpec(**tuples(record["autoencoder"]))
     tangent = None
@@ -160,7 +162,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         name=record["name"],
         digest=hashlib.sha256(identity.encode()).hexdigest(),
         spec=spec,
-        autoencoder=network("autoencoder", lambda: ConvAutoencoder(ae)),
+        autoencoder=settled(network("autoencoder", lambda: ConvAutoencoder(ae))),
         denoiser=settled(network("denoiser", lambda: build(record["denoiser"], spec.window, ae.latent_shape))),
         schedule=SCHEDULES[schedule.pop("kind")](**schedule),
         normalisation=normalisation,

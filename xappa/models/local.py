@@ -6,12 +6,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from xappa.models.dates import local_time, year_progress
 from xappa.models.embedding import sine_encoding
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,14 @@ class Correction(nn.Module, ABC):
     @abstractmethod
     def _of_places(self) -> Tensor:
         """The matrices as the parameters are now: (places, inputs, C)."""
+
+
+def settled(network: Network) -> Network:
+    """The network, whose parameters stay as they are: what follows from them alone is made once."""
+    for part in network.modules():
+        if isinstance(part, Correction):
+            part.settle()
+    return network
 
 
 class LocalCorrection(Correction):

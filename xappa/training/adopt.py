@@ -19,6 +19,7 @@ from xappa.training.config import Recipe
 from xappa.training.data import STATISTICS
 from xappa.training.encode import LATENT_STATISTICS, MADE_OF_LATENTS
 from xappa.training.loop import save_atomically, trained
+from xappa.training.remainder import without
 
 RECORD = ("annual", "diurnal", "diurnal_channels", "scale", "mask", "deviation", "surface_height", "land")
 """Statistics of states."""
@@ -29,7 +30,8 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
 
     What is an anomaly, and a standardised latent, stays what it is for the model. The years are those of the recipe. A
     training has come to its end: the recipe's `steps` may be raised afterwards, with `restarts` where they stood. The
-    correction that is fitted last is left out, and fitted anew; the decoder rehearses again.
+    correction that is fitted last and the decoder's remainder are left out, and fitted anew; the decoder rehearses
+    again.
 
     Parameters
     ----------
@@ -60,7 +62,8 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
     (work / "data").mkdir(parents=True, exist_ok=True)
     save_file({name: arrays[name] for name in RECORD}, work / "data" / STATISTICS)
     save_file(model.latents.arrays(), work / LATENT_STATISTICS)
-    save_atomically(trained(model.autoencoder, getattr(recipe.autoencoder, stage)), work / autoencoder.STAGES[stage])
+    bare = without(model.autoencoder)
+    save_atomically(trained(bare, getattr(recipe.autoencoder, stage)), work / autoencoder.STAGES[stage])
     save_tensors(network.prior.state_dict(), work / "prior.safetensors")
     save_tensors(network.local.state_dict(), work / "local.safetensors")
     both = nn.ModuleDict({"residual": network.residual, "local": network.local})
@@ -71,10 +74,10 @@ def _compare(recipe: Recipe, model: Model, network: GaussianDenoiser, stage: str
     """Sizes of the recipe with those of the model."""
     shape, places = model.autoencoder.spec.latent_shape, autoencoder.has_places(recipe, stage)
     expected = {
-        **dataclasses.asdict(autoencoder.autoencoder_spec(recipe, model.spec.shape, places)),
+        **dataclasses.asdict(autoencoder.autoencoder_spec(recipe, model.spec, places)),
         **describe(denoiser.untrained(recipe, shape)),
     }
-    found = {**dataclasses.asdict(model.autoencoder.spec), **describe(network)}
+    found = {**dataclasses.asdict(without(model.autoencoder).spec), **describe(network)}
     found.pop("dated", None)
     if wrong := [
         f"{k}: {found[k]} in the model, {expected[k]} in the recipe" for k in found if found[k] != expected[k]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.models.state import StateSpec
 from xappa.models.tangent import Tangent
 from xappa.training.config import Optimisation, Recipe
 from xappa.training.data import Record
@@ -62,12 +63,14 @@ def static_fields(record: Record) -> Tensor:
     return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
 
 
-def autoencoder_spec(recipe: Recipe, shape: tuple[int, int, int], places: bool = False) -> AutoencoderSpec:
-    """Size of a recipe's autoencoder for states (channel, latitude, longitude)."""
+def autoencoder_spec(
+    recipe: Recipe, state: StateSpec, places: bool = False, remainder: bool = False
+) -> AutoencoderSpec:
+    """Size of a recipe's autoencoder; with a scale and a shift at every place and a remainder, or not yet."""
     c = recipe.autoencoder
     return AutoencoderSpec(
-        in_channels=shape[0],
-        shape=shape[1:],
+        in_channels=state.shape[0],
+        shape=state.shape[1:],
         resize=c.factor,
         lat_channels=c.latent_channels,
         hid_channels=c.hidden,
@@ -79,12 +82,14 @@ def autoencoder_spec(recipe: Recipe, shape: tuple[int, int, int], places: bool =
         linear_skip=True,
         static_channels=2,
         places=places,
+        remainder_channels=recipe.remainder.of(state) if remainder else (),
+        remainder_rank=recipe.remainder.rank if remainder else 0,
     )
 
 
-def build(recipe: Recipe, record: Record, places: bool = False) -> ConvAutoencoder:
-    """The autoencoder of a recipe, untrained; with a scale and a shift at every place, or not yet."""
-    network = ConvAutoencoder(autoencoder_spec(recipe, record.spec.shape, places))
+def build(recipe: Recipe, record: Record, places: bool = False, remainder: bool = False) -> ConvAutoencoder:
+    """The autoencoder of a recipe, untrained; with a scale and a shift at every place, and a remainder, or not yet."""
+    network = ConvAutoencoder(autoencoder_spec(recipe, record.spec, places, remainder))
     network.static.copy_(static_fields(record))
     return network
 
@@ -109,13 +114,13 @@ def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.devic
     """
     network = restore(recipe, record, out, device, before="decoder")
     _with_its_encoder(network)
-    _fit(recipe, record, network, "decoder", _by_deviation(record), out)
+    _fit(recipe, record, network, "decoder", by_deviation(record), out)
 
 
 def train_together(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
     """Train encoder and decoder further, errors counted by each channel's deviation, squares times `emphasis`."""
     network = restore(recipe, record, out, device, before="together")
-    _fit(recipe, record, network, "together", _by_deviation(record) * _emphasis(recipe, record), out)
+    _fit(recipe, record, network, "together", by_deviation(record) * _emphasis(recipe, record), out)
 
 
 def train_places(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
@@ -125,7 +130,7 @@ def train_places(recipe: Recipe, record: Record, out: Path, device: torch.device
     network.load_state_dict({**network.state_dict(), **before.state_dict()})
     channels_last(network, device)
     _with_its_encoder(network)
-    _fit(recipe, record, network, "places", _by_deviation(record) * _emphasis(recipe, record), out)
+    _fit(recipe, record, network, "places", by_deviation(record) * _emphasis(recipe, record), out)
 
 
 def train_on_estimates(
@@ -144,7 +149,7 @@ def train_on_estimates(
     """
     network = restore(recipe, record, out, device, before="estimates")
     _with_its_encoder(network)
-    _fit(recipe, record, network, "estimates", _by_deviation(record) * _emphasis(recipe, record), out, estimates)
+    _fit(recipe, record, network, "estimates", by_deviation(record) * _emphasis(recipe, record), out, estimates)
 
 
 def _with_its_encoder(network: ConvAutoencoder) -> None:
@@ -159,7 +164,7 @@ def _emphasis(recipe: Recipe, record: Record) -> np.ndarray:
     return np.sqrt([emphasis.get(name, 1.0) for name, _ in record.spec.channels])[:, None, None]
 
 
-def _by_deviation(record: Record) -> np.ndarray:
+def by_deviation(record: Record) -> np.ndarray:
     """The scale in units of each channel's one deviation, 0 where a channel does not exist: (channel, lat, lon)."""
     return record.statistics["scale"] / record.statistics["deviation"][:, None, None] * record.statistics["mask"]
 

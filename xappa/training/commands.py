@@ -21,7 +21,19 @@ from xappa.models.directory import write_model
 from xappa.models.reconstruction import error_spectra
 from xappa.models.registry import load
 from xappa.training import adopt as adopting
-from xappa.training import autoencoder, card, data, dated, denoiser, encode, importance, local, prior, rehearsal
+from xappa.training import (
+    autoencoder,
+    card,
+    data,
+    dated,
+    denoiser,
+    encode,
+    importance,
+    local,
+    prior,
+    rehearsal,
+    remainder,
+)
 from xappa.training.config import Recipe
 from xappa.training.state_metric import state_metric
 
@@ -107,8 +119,7 @@ def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
     made = _made(recipe, work, torch.device("cpu"))
     _write(recipe, made, made.autoencoder, work, folder / "model")
     rehearsal.rehearse(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
-    found = rehearsal.estimates(folder, made.record, made.latent_statistics)
-    autoencoder.train_on_estimates(recipe, made.record, found, work, device)
+    autoencoder.train_on_estimates(recipe, made.record, _estimates(made, work), work, device)
 
 
 def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:
@@ -127,6 +138,9 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     cpu = torch.device("cpu")
     made = _made(recipe, work, cpu)
     network = autoencoder.restore(recipe, made.record, work, cpu)
+    if recipe.remainder.rank:
+        found = _estimates(made, work) if recipe.rehearsal.count else None
+        network = remainder.restore(recipe, network, made.raw, made.record, found, work)
     about = _write(recipe, made, network, work, out)
     (out / "README.md").write_text(card.render(recipe, about, out, scores.read_text() if scores else ""))
 
@@ -149,6 +163,11 @@ def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
     raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
     latents, statistics = encode.standardise(raw, record, work)
     return _Made(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))
+
+
+def _estimates(made: _Made, work: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What rehearsals made of states."""
+    return rehearsal.estimates(work / rehearsal.FOLDER, made.record, made.latent_statistics)
 
 
 def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> GaussianDenoiser:

@@ -277,6 +277,38 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
+class Remainder:
+    """What the decoder leaves of some channels, told linearly from the latents, at every place in its own way.
+
+    Parameters
+    ----------
+    channels : tuple of (str, int)
+        Variable and level (hPa; 0 at the surface).
+    rank : int
+        Patterns that all places share; 0: nothing is added.
+    estimates : float
+        What a state that an analysis estimated (`Rehearsal`) counts, beside one that was encoded.
+    ridge : float
+        Of the mean power of the regressors, once they are made independent of each other.
+    pooling : float
+        What the states of each of the four neighbours of a place count, beside its own.
+    steps : int
+        Of the descent.
+    """
+
+    channels: tuple[tuple[str, int], ...] = ()
+    rank: int = 0
+    estimates: float = 0.5
+    ridge: float = 0.05
+    pooling: float = 0.0
+    steps: int = 100
+
+    def of(self, spec: StateSpec) -> tuple[int, ...]:
+        """Indices of the channels in a state."""
+        return tuple(spec.index(name, level or None) for name, level in self.channels)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that makes a model, from simulation to package."""
 
@@ -291,6 +323,7 @@ class Recipe:
     denoiser: Denoiser = field(default_factory=Denoiser)
     dated: Dated = field(default_factory=Dated)
     rehearsal: Rehearsal = field(default_factory=Rehearsal)
+    remainder: Remainder = field(default_factory=Remainder)
 
     def __post_init__(self) -> None:
         """Check names that one part takes from another.
@@ -298,8 +331,8 @@ class Recipe:
         Raises
         ------
         OptionError
-            If emphasis is on a variable that the state does not have, or of analyses and learning from them only one is
-            asked for, or the runs that are kept for the last correction are not simulated.
+            If emphasis or a remainder is of a variable that the state does not have, or of analyses and learning from
+            them only one is asked for, or the runs that are kept for the last correction are not simulated.
         """
         known = {*self.state.surface, *(name for name, _ in self.state.upper_air)}
         for part, emphasis in (("autoencoder", self.autoencoder.emphasis), ("dated", self.dated.emphasis)):
@@ -310,6 +343,17 @@ class Recipe:
         runs = [run.name for run in self.simulation.runs]
         if missing := sorted({*self.splits.correction} - {*runs}):
             raise OptionError(f"splits.correction: no runs {missing}; the recipe simulates {runs}")
+        of_state = {*((name, 0) for name in self.state.surface)}
+        of_state |= {(name, level) for name, levels in self.state.upper_air for level in levels}
+        if absent := [channel for channel in self.remainder.channels if channel not in of_state]:
+            raise OptionError(
+                f"remainder.channels: {absent}: the state has no such channels; it has {sorted(of_state)}"
+            )
+        if bool(self.remainder.rank) != bool(self.remainder.channels):
+            raise OptionError(
+                f"remainder.rank={self.remainder.rank}, remainder.channels={list(self.remainder.channels)}: "
+                "give both, or neither"
+            )
         if bool(self.autoencoder.estimates.steps) != bool(self.rehearsal.count):
             raise OptionError(
                 f"autoencoder.estimates.steps={self.autoencoder.estimates.steps}, rehearsal.count="

@@ -27,6 +27,7 @@ MADE_OF_LATENTS = (
     "denoiser.pt",
     "moments.pt",
     "dated.safetensors",
+    "remainder.safetensors",
     "rehearsal",
 )
 """What in a working folder is worth nothing once its latents are others."""

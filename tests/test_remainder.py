@@ -1,0 +1,295 @@
+"""What a decoder leaves, told linearly at every place from the latents around."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from xappa.errors import ModelError, OptionError
+from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.models.directory import read_model
+from xappa.models.local import settled
+from xappa.models.remainder import Remainder, surroundings
+from xappa.training import autoencoder, commands, remainder
+from xappa.training.config import Optimisation, Recipe, Rehearsal, State, read_config
+from xappa.training.config import Remainder as Config
+from xappa.training.data import CORRECTION
+
+CPU = torch.device("cpu")
+SPEC = AutoencoderSpec(
+    in_channels=3,
+    lat_channels=2,
+    shape=(8, 16),
+    resize=4,
+    hid_channels=(4, 6),
+    hid_blocks=(1, 1),
+    patch_size=(2, 2),
+    padding="longitude",
+    wrap=False,
+    linear_skip=True,
+    static_channels=2,
+    places=True,
+    remainder_channels=(2, 0),
+    remainder_rank=5,
+)
+
+
+def random_network() -> ConvAutoencoder:
+    torch.manual_seed(1)
+    network = ConvAutoencoder(SPEC)
+    with torch.no_grad():
+        network.remainder.weights.normal_()
+    return network.eval()
+
+
+def test_a_cell_is_told_by_itself_and_those_around_it() -> None:
+    torch.manual_seed(0)
+    network = Remainder((3, 4, 2), 2, 2, 5)
+    torch.nn.init.normal_(network.weights)
+    z = torch.randn(2, 2, 3, 4)
+    found = network(z)
+    assert found.shape == (2, 2, 6, 8)
+    for row in range(3):
+        for column in range(4):
+            matrix = torch.einsum("r,ri,ro->io", network.weights[4 * row + column], network.inward, network.outward)
+            for member in range(2):
+                around = torch.zeros(2, 3, 3)
+                for i in range(3):
+                    for j in range(3):
+                        if 0 <= row + i - 1 < 3:
+                            around[:, i, j] = z[member, :, row + i - 1, (column + j - 1) % 4]
+                told = torch.cat([torch.ones(1), around.flatten()]) @ matrix
+                cell = found[member, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+                torch.testing.assert_close(cell, told.view(2, 2, 2), rtol=1e-4, atol=1e-5)
+
+
+def test_only_its_channels_change() -> None:
+    whole = random_network()
+    z = torch.randn(3, *SPEC.latent_shape)
+    with torch.no_grad():
+        change = whole.decode(z) - remainder.without(whole).decode(z)
+        told = whole.remainder(z.permute(0, 3, 1, 2))
+    torch.testing.assert_close(change[:, [2, 0]], told, rtol=1e-4, atol=1e-5)
+    assert not change[:, 1].any() and told.abs().min() > 0
+
+
+def test_untrained_it_adds_nothing() -> None:
+    torch.manual_seed(0)
+    network = ConvAutoencoder(SPEC)
+    z = torch.randn(2, *SPEC.latent_shape)
+    torch.testing.assert_close(network.decode(z), remainder.without(network).decode(z), rtol=0, atol=0)
+
+
+def test_its_derivatives_are_each_others_adjoints() -> None:
+    network = random_network().double().requires_grad_(False)
+    z, v = torch.randn(2, 2, *SPEC.latent_shape, dtype=torch.float64).unbind(0)
+    value, forward = torch.func.jvp(network.decode, (z,), (v,))
+    u = torch.randn_like(value)
+    (backward,) = torch.func.vjp(network.decode, z)[1](u)
+    assert float((forward * u).sum()) == pytest.approx(float((v * backward).sum()), rel=1e-10)
+
+
+def test_settled_it_is_the_same() -> None:
+    network, z = random_network(), torch.randn(2, *SPEC.latent_shape)
+    with torch.no_grad():
+        expected = network.decode(z)
+        assert torch.equal(settled(network).decode(z), expected)
+    assert network.remainder.settled is not None and "remainder.settled" not in network.state_dict()
+
+
+@pytest.mark.parametrize("values", [{"wrap": True}, {"patch_size": (2, 1)}])
+def test_cells_must_be_squares_of_the_state(values: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match="remainder_channels need wrap=False and square cells"):
+        replace(SPEC, **values)
+
+
+class Record:
+    """States that a decoder gives, and what a known matrix of every cell adds to two of their channels."""
+
+    def __init__(self, network: ConvAutoencoder, kept: bool) -> None:
+        rng = torch.Generator().manual_seed(2)
+        self.latents = torch.randn(400, *SPEC.latent_shape, generator=rng)
+        cells = SPEC.latent_shape[0] * SPEC.latent_shape[1]
+        self.matrices = torch.randn(cells, 1 + 9 * 2, 2 * 16, generator=rng)
+        with torch.no_grad():
+            bare = remainder.without(network)
+            fields = bare.decode(self.latents)
+            told = surroundings(self.latents.permute(0, 3, 1, 2)) @ self.matrices
+            fields[:, [2, 0]] += torch.nn.functional.pixel_shuffle(told.permute(1, 2, 0).unflatten(2, (2, 4)), 4)
+        self.anomalies = fields.numpy()
+        self.kept = kept
+        self.spec = SimpleNamespace(latitude=np.linspace(-78.75, 78.75, 8))
+        self.statistics = {
+            "scale": np.ones((3, 8, 16), "f4"),
+            "deviation": np.ones(3, "f4"),
+            "mask": np.ones((3, 8, 16), "u1"),
+        }
+        if kept:  # the others are of another world
+            self.anomalies[200:] += 100
+
+    def members(self, split: int) -> np.ndarray:
+        if split == CORRECTION:
+            return np.arange(200) if self.kept else np.arange(0)
+        return np.arange(400)
+
+
+RECIPE = Recipe(
+    state=State(surface=("2m_temperature",)),
+    remainder=Config(channels=(("2m_temperature", 0),), rank=64, ridge=1e-7, steps=0),
+)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_it_finds_what_is_linear(kept: bool) -> None:
+    network = ConvAutoencoder(replace(SPEC, remainder_rank=8 * 32)).eval()
+    record: Any = Record(network, kept)
+    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, rank=8 * 32))
+    fitted = remainder.fit_remainder(recipe, network, record.latents.numpy(), record)
+    there = surroundings(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
+    torch.testing.assert_close(fitted.matrices_of_places()[there], record.matrices[there], rtol=0.02, atol=0.02)
+    with torch.no_grad():
+        left = torch.from_numpy(record.anomalies[:200]) - network.decode(record.latents[:200])
+    assert left.square().mean() < 1e-3
+
+
+def test_estimates_count_as_they_are_told_to() -> None:
+    """Pairs of members whose mean is the encoded state itself: all they can change is how much each state counts."""
+    network = random_network()
+    with torch.no_grad():
+        network.remainder.weights.zero_()
+    record: Any = Record(network, False)
+    latents = record.latents.numpy()
+    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, rank=5, steps=20, estimates=0.0))
+    some = np.arange(0, 400, 4)
+    shifted = np.stack([latents[some], latents[some]], 1) + 3
+
+    def told(share: float) -> torch.Tensor:
+        counted = replace(recipe, remainder=replace(recipe.remainder, estimates=share))
+        fresh = random_network()
+        with torch.no_grad():
+            fresh.remainder.weights.zero_()
+        return remainder.fit_remainder(counted, fresh, latents, record, (shifted, some)).matrices_of_places()
+
+    fresh = random_network()
+    with torch.no_grad():
+        fresh.remainder.weights.zero_()
+    alone = remainder.fit_remainder(recipe, fresh, latents, record).matrices_of_places()
+    torch.testing.assert_close(told(0.0), alone)
+    assert (told(2.0) - alone).square().mean() > (told(0.1) - alone).square().mean() > 0
+
+
+def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remainder, "BATCH", 50)
+    monkeypatch.setattr(remainder, "CHECKPOINT", 3)
+    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, rank=5, steps=3))
+
+    def fit(checkpoint: Path | None) -> torch.Tensor:
+        network = random_network()
+        with torch.no_grad():
+            network.remainder.weights.zero_()
+        record: Any = Record(network, False)
+        made = remainder.fit_remainder(recipe, network, record.latents.numpy(), record, checkpoint=checkpoint)
+        return made.matrices_of_places()
+
+    whole = fit(None)
+    done: list[int] = []
+    real = remainder._products
+
+    def killed(*arguments: Any) -> Any:
+        done.append(1)
+        if len(done) == 6:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(remainder, "_products", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "sums.pt")
+    assert (tmp_path / "sums.pt").exists()
+    assert torch.equal(fit(tmp_path / "sums.pt"), whole)
+    assert len(done) == 6 + 8 - 3
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_work: Path) -> Recipe:
+    made = read_config(tiny_work / "recipe.toml")
+    told = Config(channels=(("2m_temperature", 0), ("temperature", 850)), rank=12, ridge=0.3, steps=20)
+    learning = Optimisation(4, warmup=2, batch=4, bfloat16=False)
+    return replace(
+        made,
+        autoencoder=replace(made.autoencoder, estimates=learning),
+        rehearsal=Rehearsal(count=2, share=(0.1, 0.3), columns=(0.1, 0.3)),
+        remainder=told,
+    )
+
+
+@pytest.fixture(scope="module")
+def packaged(tiny_work: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("remainder") / "work"
+    shutil.copytree(tiny_work, work)
+    commands.rehearse(recipe, work, CPU)
+    commands.package(recipe, work, work / "whole")
+    return work
+
+
+def test_a_package_tells_what_its_decoder_left(packaged: Path, recipe: Recipe) -> None:
+    made = commands._made(recipe, packaged, CPU)
+    before = autoencoder.restore(recipe, made.record, packaged, CPU)
+    after = read_model(packaged / "whole").autoencoder
+    index = made.record.members(0)
+    truth, z = torch.from_numpy(made.record.anomalies[index].astype("f4")), torch.from_numpy(made.raw[index])
+    with torch.no_grad():
+        errors = [(network.decode(z) - truth).square().mean((0, 2, 3)) for network in (before, after)]
+    told = list(recipe.remainder.of(made.record.spec))
+    rest = [channel for channel in range(len(errors[0])) if channel not in told]
+    assert (errors[1][told] < 0.97 * errors[0][told]).all()
+    torch.testing.assert_close(errors[1][rest], errors[0][rest], rtol=0.02, atol=1e-4)
+
+
+def test_it_is_fitted_once_to_a_decoder(packaged: Path, recipe: Recipe) -> None:
+    made = commands._made(recipe, packaged, CPU)
+    network = autoencoder.restore(recipe, made.record, packaged, CPU)
+    file = packaged / remainder.FILE
+    changed = file.stat().st_mtime_ns
+    arguments = (made.raw, made.record, None, packaged)
+    remainder.restore(recipe, network, *arguments)
+    assert file.stat().st_mtime_ns == changed
+    with torch.no_grad():
+        network.decoder_linear.weight.mul_(1.01)
+    other = remainder.restore(recipe, network, *arguments)
+    assert file.stat().st_mtime_ns != changed and not list(packaged.glob("remainder-*.pt"))
+    smaller = replace(recipe, remainder=replace(recipe.remainder, rank=3))
+    assert other.remainder.weights.shape[1] == 12
+    assert remainder.restore(smaller, network, *arguments).remainder.weights.shape[1] == 3
+
+
+def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(packaged / "nature", tmp_path / "nature")
+    commands.adopt(recipe, tmp_path, str(packaged / "whole"))
+    commands.train_autoencoder(recipe, tmp_path, CPU)
+    made = commands._made(recipe, tmp_path, CPU)
+    expected = remainder.without(read_model(packaged / "whole").autoencoder)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(made.autoencoder.state_dict()[name], value), name
+    assert not (tmp_path / remainder.FILE).exists()
+
+
+@pytest.mark.parametrize("text", ["rank = 3", 'channels = [["2m_temperature", 0]]'])
+def test_channels_and_patterns_come_together(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(f'[state]\nsurface = ["2m_temperature"]\n[remainder]\n{text}\n')
+    with pytest.raises(OptionError, match=r"recipe\.toml: remainder\.rank=.*give both, or neither"):
+        read_config(file)
+
+
+def test_channels_that_the_state_does_not_have_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('[state]\nsurface = ["2m_temperature"]\n[remainder]\nrank = 3\nchannels = [["2m_temprature", 0]]\n')
+    with pytest.raises(OptionError, match=r"remainder\.channels: .*2m_temprature.*the state has no such"):
+        read_config(file)
