@@ -11,10 +11,10 @@ import torch
 from tests.test_local import SHAPE, WINDOW, white
 from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.errors import OptionError
+from xappa.models.corrections import settled
 from xappa.models.dated import DatedCorrection, DatedSpec, regressors
 from xappa.models.dates import DATE_FUNCTIONS, date_basis, date_tensor
 from xappa.models.denoisers import build, describe
-from xappa.models.local import settled
 from xappa.models.residual import Residual, ResidualSpec
 from xappa.training import dated, moments
 from xappa.training.config import Dated, Recipe

@@ -14,8 +14,8 @@ import torch
 
 from xappa.errors import ModelError, OptionError
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.models.corrections import settled
 from xappa.models.directory import read_model
-from xappa.models.local import settled
 from xappa.models.remainder import Remainder, surroundings
 from xappa.training import autoencoder, commands, remainder
 from xappa.training.config import Optimisation, Recipe, Rehearsal, State, read_config

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from xappa.models.corrections import Correction, of_places
 from xappa.models.dates import DATE_FUNCTIONS, date_basis
-from xappa.models.local import Correction, with_neighbours
+from xappa.models.local import with_neighbours
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,6 @@ class DatedCorrection(Correction):
     def _of_places(self) -> Tensor:
         """M of each place: (h w, inputs, C)."""
         return of_places(self.weights, self.inward, self.outward)
-
-
-def of_places(weights: Tensor, inward: Tensor, outward: Tensor) -> Tensor:
-    """Sums of patterns u v^T: weights (places, rank), u (rank, inputs), v (rank, C) to (places, inputs, C)."""
-    patterns = (inward[:, :, None] * outward[:, None]).flatten(1)
-    return (weights @ patterns).view(-1, inward.shape[1], outward.shape[1])
 
 
 def regressors(estimate: Tensor, date: Tensor) -> Tensor:

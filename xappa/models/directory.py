@@ -25,10 +25,10 @@ from torch import nn
 from xappa.diffusion.schedule import SCHEDULES, Schedule
 from xappa.errors import IntegrityError, ModelError, choose
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.models.corrections import settled
 from xappa.models.denoisers import build, describe, tuples
 from xappa.models.half_spectra import packed, unpacked
 from xappa.models.latents import LATENTS
-from xappa.models.local import settled
 from xappa.models.model import Model
 from xappa.models.normalisation import NORMALISATIONS
 from xappa.models.state import StateSpec

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from xappa.models.corrections import Correction
 from xappa.models.dates import local_time, year_progress
 from xappa.models.embedding import sine_encoding
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -53,37 +50,6 @@ class LocalSpec:
     def inputs(self) -> int:
         """How many numbers a place is corrected by, for each cosine."""
         return self.shape[2] * (5 if self.neighbours else 1)
-
-
-class Correction(nn.Module, ABC):
-    """A linear correction by matrices of the places, which follow from parameters of which there are fewer."""
-
-    settled: Tensor | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("settled", None, persistent=False)
-
-    def matrices_of_places(self) -> Tensor:
-        """The matrices, (places, inputs, C), as they are kept or as the parameters are now."""
-        return self._of_places() if self.settled is None else self.settled
-
-    def settle(self) -> None:
-        """Keep the matrices of all places, which take longer to make than to use: parameters stay as they are now."""
-        with torch.no_grad():
-            self.settled = self._of_places()
-
-    @abstractmethod
-    def _of_places(self) -> Tensor:
-        """The matrices as the parameters are now: (places, inputs, C)."""
-
-
-def settled(network: Network) -> Network:
-    """The network, whose parameters stay as they are: what follows from them alone is made once."""
-    for part in network.modules():
-        if isinstance(part, Correction):
-            part.settle()
-    return network
 
 
 class LocalCorrection(Correction):

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xappa.models.dated import of_places
-from xappa.models.local import Correction
+from xappa.models.corrections import Correction, of_places
 
 
 class Remainder(Correction):

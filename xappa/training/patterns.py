@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.models.dated import of_places
+from xappa.models.corrections import of_places
 from xappa.training.moments import Moments
 
 RATE = 0.02
