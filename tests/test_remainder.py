@@ -280,6 +280,14 @@ def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp
     assert not (tmp_path / remainder.FILE).exists()
 
 
+def test_there_are_no_more_patterns_than_can_be_fitted(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
+    many = replace(recipe, remainder=replace(recipe.remainder, rank=10_000, steps=1))
+    made = commands._made(recipe, packaged, CPU)
+    network = autoencoder.restore(recipe, made.record, packaged, CPU)
+    whole = remainder.restore(many, network, made.raw, made.record, None, tmp_path)
+    assert whole.spec.remainder_rank == whole.remainder.weights.shape[1] == 2 * 8 * 16
+
+
 @pytest.mark.parametrize("text", ["rank = 3", 'channels = [["2m_temperature", 0]]'])
 def test_channels_and_patterns_come_together(tmp_path: Path, text: str) -> None:
     file = tmp_path / "recipe.toml"

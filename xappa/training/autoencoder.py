@@ -67,7 +67,7 @@ def autoencoder_spec(
     recipe: Recipe, state: StateSpec, places: bool = False, remainder: bool = False
 ) -> AutoencoderSpec:
     """Size of a recipe's autoencoder; with a scale and a shift at every place and a remainder, or not yet."""
-    c = recipe.autoencoder
+    c, told = recipe.autoencoder, recipe.remainder.of(state) if remainder else ()
     return AutoencoderSpec(
         in_channels=state.shape[0],
         shape=state.shape[1:],
@@ -82,8 +82,8 @@ def autoencoder_spec(
         linear_skip=True,
         static_channels=2,
         places=places,
-        remainder_channels=recipe.remainder.of(state) if remainder else (),
-        remainder_rank=recipe.remainder.rank if remainder else 0,
+        remainder_channels=told,
+        remainder_rank=min(recipe.remainder.rank, len(told) * state.shape[1] * state.shape[2]),  # no more can be fitted
     )
 
 

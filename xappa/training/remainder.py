@@ -54,6 +54,11 @@ def fit_remainder(
         What analyses made of states (see `rehearsal.estimates`), each of which counts `recipe.remainder.estimates`.
     checkpoint : Path, optional
         File of the running sums; if there, they go on from it.
+
+    Returns
+    -------
+    Remainder
+        That of the network, fitted.
     """
     config = recipe.remainder
     kept = record.members(CORRECTION)
