@@ -290,18 +290,15 @@ class Remainder:
         What a state that an analysis estimated (`Rehearsal`) counts, beside one that was encoded.
     ridge : float
         Of the mean power of the regressors, once they are made independent of each other.
-    pooling : float
-        What the states of each of the four neighbours of a place count, beside its own.
     steps : int
         Of the descent.
     """
 
     channels: tuple[tuple[str, int], ...] = ()
     rank: int = 0
-    estimates: float = 0.5
-    ridge: float = 0.05
-    pooling: float = 0.0
-    steps: int = 100
+    estimates: float = 1.0
+    ridge: float = 0.1
+    steps: int = 300
 
     def of(self, spec: StateSpec) -> tuple[int, ...]:
         """Indices of the channels in a state."""

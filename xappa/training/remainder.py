@@ -20,8 +20,8 @@ from xappa.models.remainder import Remainder, surroundings
 from xappa.training import autoencoder
 from xappa.training.config import Recipe
 from xappa.training.data import CORRECTION, Record
-from xappa.training.loop import save_atomically
-from xappa.training.moments import Moments, pooled
+from xappa.training.loop import channels_last, save_atomically
+from xappa.training.moments import Moments
 from xappa.training.patterns import fit_patterns
 
 FILE = "remainder.safetensors"
@@ -81,7 +81,6 @@ def fit_remainder(
         if checkpoint is not None and (number + 1) % CHECKPOINT == 0:
             save_atomically({**sums, "batches": number + 1}, checkpoint)
     found = Moments(sums["square"] / sums["count"], sums["product"] / sums["count"])
-    found = pooled(found, network.spec.latent_shape[:2], config.pooling)
     remainder = network.remainder
     fitted = fit_patterns(found, _metric(network, record), config.rank, config.ridge, config.steps)
     for parameter, value in zip((remainder.weights, remainder.inward, remainder.outward), fitted, strict=True):
@@ -121,7 +120,7 @@ def unfitted(recipe: Recipe, network: ConvAutoencoder, record: Record) -> ConvAu
     """The network, with a remainder of the recipe's size that adds nothing yet."""
     whole = autoencoder.build(recipe, record, network.spec.places, remainder=True)
     whole.load_state_dict({**whole.state_dict(), **network.state_dict()})
-    autoencoder.channels_last(whole, next(network.parameters()).device)
+    channels_last(whole, next(network.parameters()).device)
     return whole
 
 
