@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.test_networks import OURS
 from xappa.errors import ModelError, OptionError
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.corrections import settled
 from xappa.models.directory import read_model
 from xappa.models.remainder import Remainder, surroundings
@@ -23,30 +24,19 @@ from xappa.training.config import Remainder as Config
 from xappa.training.data import CORRECTION
 
 CPU = torch.device("cpu")
-SPEC = AutoencoderSpec(
-    in_channels=3,
-    lat_channels=2,
-    shape=(8, 16),
-    resize=4,
-    hid_channels=(4, 6),
-    hid_blocks=(1, 1),
-    patch_size=(2, 2),
-    padding="longitude",
-    wrap=False,
-    linear_skip=True,
-    static_channels=2,
-    places=True,
-    remainder_channels=(2, 0),
-    remainder_rank=5,
-)
+SPEC = replace(OURS, linear_skip=True, static_channels=2, places=True, remainder_channels=(2, 0), remainder_rank=5)
 
 
-def random_network() -> ConvAutoencoder:
+def a_network(**size: int) -> ConvAutoencoder:
+    """Of one seed, with a remainder that adds nothing."""
     torch.manual_seed(1)
-    network = ConvAutoencoder(SPEC)
-    with torch.no_grad():
-        network.remainder.weights.normal_()
-    return network.eval()
+    return ConvAutoencoder(replace(SPEC, **size)).eval()
+
+
+def a_correcting_network() -> ConvAutoencoder:
+    network = a_network()
+    torch.nn.init.normal_(network.remainder.weights)
+    return network
 
 
 def test_a_cell_is_told_by_itself_and_those_around_it() -> None:
@@ -71,7 +61,7 @@ def test_a_cell_is_told_by_itself_and_those_around_it() -> None:
 
 
 def test_only_its_channels_change() -> None:
-    whole = random_network()
+    whole = a_correcting_network()
     z = torch.randn(3, *SPEC.latent_shape)
     with torch.no_grad():
         change = whole.decode(z) - remainder.without(whole).decode(z)
@@ -81,14 +71,13 @@ def test_only_its_channels_change() -> None:
 
 
 def test_untrained_it_adds_nothing() -> None:
-    torch.manual_seed(0)
-    network = ConvAutoencoder(SPEC)
+    network = a_network()
     z = torch.randn(2, *SPEC.latent_shape)
     torch.testing.assert_close(network.decode(z), remainder.without(network).decode(z), rtol=0, atol=0)
 
 
 def test_its_derivatives_are_each_others_adjoints() -> None:
-    network = random_network().double().requires_grad_(False)
+    network = a_correcting_network().double().requires_grad_(False)
     z, v = torch.randn(2, 2, *SPEC.latent_shape, dtype=torch.float64).unbind(0)
     value, forward = torch.func.jvp(network.decode, (z,), (v,))
     u = torch.randn_like(value)
@@ -97,7 +86,7 @@ def test_its_derivatives_are_each_others_adjoints() -> None:
 
 
 def test_settled_it_is_the_same() -> None:
-    network, z = random_network(), torch.randn(2, *SPEC.latent_shape)
+    network, z = a_correcting_network(), torch.randn(2, *SPEC.latent_shape)
     with torch.no_grad():
         expected = network.decode(z)
         assert torch.equal(settled(network).decode(z), expected)
@@ -116,8 +105,7 @@ class Record:
     def __init__(self, network: ConvAutoencoder, kept: bool) -> None:
         rng = torch.Generator().manual_seed(2)
         self.latents = torch.randn(400, *SPEC.latent_shape, generator=rng)
-        cells = SPEC.latent_shape[0] * SPEC.latent_shape[1]
-        self.matrices = torch.randn(cells, 1 + 9 * 2, 2 * 16, generator=rng)
+        self.matrices = torch.randn(*network.remainder.sizes, generator=rng)
         with torch.no_grad():
             bare = remainder.without(network)
             fields = bare.decode(self.latents)
@@ -142,16 +130,15 @@ class Record:
 
 RECIPE = Recipe(
     state=State(surface=("2m_temperature",)),
-    remainder=Config(channels=(("2m_temperature", 0),), rank=64, ridge=1e-7, steps=0),
+    remainder=Config(channels=(("2m_temperature", 0),), rank=5, ridge=1e-7, steps=0),
 )
 
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_it_finds_what_is_linear(kept: bool) -> None:
-    network = ConvAutoencoder(replace(SPEC, remainder_rank=8 * 32)).eval()
+    network = a_network(remainder_rank=8 * 32)
     record: Any = Record(network, kept)
-    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, rank=8 * 32))
-    fitted = remainder.fit_remainder(recipe, network, record.latents.numpy(), record)
+    fitted = remainder.fit_remainder(RECIPE, network, record.latents.numpy(), record)
     there = surroundings(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
     torch.testing.assert_close(fitted.matrices_of_places()[there], record.matrices[there], rtol=0.02, atol=0.02)
     with torch.no_grad():
@@ -160,27 +147,16 @@ def test_it_finds_what_is_linear(kept: bool) -> None:
 
 
 def test_estimates_count_as_they_are_told_to() -> None:
-    """Pairs of members whose mean is the encoded state itself: all they can change is how much each state counts."""
-    network = random_network()
-    with torch.no_grad():
-        network.remainder.weights.zero_()
-    record: Any = Record(network, False)
+    record: Any = Record(a_network(), False)
     latents = record.latents.numpy()
-    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, rank=5, steps=20, estimates=0.0))
     some = np.arange(0, 400, 4)
-    shifted = np.stack([latents[some], latents[some]], 1) + 3
+    wrong = np.stack([latents[some], latents[some]], 1) + 3
 
-    def told(share: float) -> torch.Tensor:
-        counted = replace(recipe, remainder=replace(recipe.remainder, estimates=share))
-        fresh = random_network()
-        with torch.no_grad():
-            fresh.remainder.weights.zero_()
-        return remainder.fit_remainder(counted, fresh, latents, record, (shifted, some)).matrices_of_places()
+    def told(share: float, estimates: Any = (wrong, some)) -> torch.Tensor:
+        recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=20, estimates=share))
+        return remainder.fit_remainder(recipe, a_network(), latents, record, estimates).matrices_of_places()
 
-    fresh = random_network()
-    with torch.no_grad():
-        fresh.remainder.weights.zero_()
-    alone = remainder.fit_remainder(recipe, fresh, latents, record).matrices_of_places()
+    alone = told(1.0, None)
     torch.testing.assert_close(told(0.0), alone)
     assert (told(2.0) - alone).square().mean() > (told(0.1) - alone).square().mean() > 0
 
@@ -188,12 +164,10 @@ def test_estimates_count_as_they_are_told_to() -> None:
 def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remainder, "BATCH", 50)
     monkeypatch.setattr(remainder, "CHECKPOINT", 3)
-    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, rank=5, steps=3))
+    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=3))
 
     def fit(checkpoint: Path | None) -> torch.Tensor:
-        network = random_network()
-        with torch.no_grad():
-            network.remainder.weights.zero_()
+        network = a_network()
         record: Any = Record(network, False)
         made = remainder.fit_remainder(recipe, network, record.latents.numpy(), record, checkpoint=checkpoint)
         return made.matrices_of_places()

@@ -34,6 +34,38 @@ class Correction(nn.Module, ABC):
         """The matrices as the parameters are now: (places, inputs, C)."""
 
 
+class Patterns(Correction):
+    """M of a place is the sum of `rank` patterns u v^T that all places share, each with a weight at every place.
+
+    To begin with, nothing is corrected.
+
+    Parameters
+    ----------
+    places, inputs, outputs : int
+        Size of the matrices, (places, inputs, outputs).
+    rank : int
+
+    References
+    ----------
+    Kolda and Bader (2009), Tensor decompositions and applications, SIAM Review 51, section 3,
+    https://doi.org/10.1137/07070111X
+    """
+
+    def __init__(self, places: int, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(places, rank))
+        self.inward = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
+        self.outward = nn.Parameter(torch.randn(rank, outputs) / outputs**0.5)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Of the matrices: (places, inputs, outputs)."""
+        return self.weights.shape[0], self.inward.shape[1], self.outward.shape[1]
+
+    def _of_places(self) -> Tensor:
+        return of_places(self.weights, self.inward, self.outward)
+
+
 def settled(network: Network) -> Network:
     """The network, whose parameters stay as they are: what follows from them alone is made once."""
     for part in network.modules():

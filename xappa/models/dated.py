@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from xappa.models.corrections import Correction, of_places
+from xappa.models.corrections import Patterns
 from xappa.models.dates import DATE_FUNCTIONS, date_basis
 from xappa.models.local import with_neighbours
 
@@ -33,38 +33,24 @@ class DatedSpec:
         return self.shape[2] * (DATE_FUNCTIONS + 6)
 
 
-class DatedCorrection(Correction):
+class DatedCorrection(Patterns):
     """M(place) times an estimate there as functions of the date modulate it, before, after and beside it.
-
-    M is the sum of `rank` patterns u v^T that all places share, each with a weight at every place.
 
     Parameters
     ----------
     spec : DatedSpec
-
-    References
-    ----------
-    Kolda and Bader (2009), Tensor decompositions and applications, SIAM Review 51, section 3,
-    https://doi.org/10.1137/07070111X
     """
 
     def __init__(self, spec: DatedSpec) -> None:
-        super().__init__()
-        self.spec = spec
         h, w, c = spec.shape
-        self.weights = nn.Parameter(torch.zeros(h * w, spec.rank))
-        self.inward = nn.Parameter(torch.randn(spec.rank, spec.inputs) / spec.inputs**0.5)
-        self.outward = nn.Parameter(torch.randn(spec.rank, c) / c**0.5)
+        super().__init__(h * w, spec.inputs, c, spec.rank)
+        self.spec = spec
 
     def forward(self, estimate: Tensor, date: Tensor) -> Tensor:
         """Correction of windows (B, K, h, w, C); date (B, K, 4)."""
         batch, k, h, w, c = estimate.shape
         out = regressors(estimate, date) @ self.matrices_of_places()
         return out.view(h, w, batch, k, c).permute(2, 3, 0, 1, 4)
-
-    def _of_places(self) -> Tensor:
-        """M of each place: (h w, inputs, C)."""
-        return of_places(self.weights, self.inward, self.outward)
 
 
 def regressors(estimate: Tensor, date: Tensor) -> Tensor:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from xappa.models.corrections import Correction, of_places
+from xappa.models.corrections import Patterns
 
 
-class Remainder(Correction):
+class Remainder(Patterns):
     """M(cell) times the latents of a cell and of the eight around it, and one: all pixels of the cell at once.
-
-    M is the sum of `rank` patterns u v^T that all cells share, each with a weight at every cell (as in
-    `DatedCorrection`).
 
     Parameters
     ----------
@@ -24,31 +21,18 @@ class Remainder(Correction):
     channels : int
         How many channels of the state are corrected.
     rank : int
-
-    Attributes
-    ----------
-    sizes : (int, int, int)
-        Cells, and what M takes and gives.
+        Patterns.
     """
 
     def __init__(self, shape: tuple[int, int, int], factor: int, channels: int, rank: int) -> None:
-        super().__init__()
         h, w, c = shape
+        super().__init__(h * w, 1 + 9 * c, channels * factor**2, rank)
         self.shape, self.factor = (h, w), factor
-        inputs, outputs = 1 + 9 * c, channels * factor**2
-        self.sizes = (h * w, inputs, outputs)
-        self.weights = nn.Parameter(torch.zeros(h * w, rank))
-        self.inward = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
-        self.outward = nn.Parameter(torch.randn(rank, outputs) / outputs**0.5)
 
     def forward(self, z: Tensor) -> Tensor:
         """Correction (B, channels, H, W) of what latents (B, C, h, w) are decoded to."""
         pixels = surroundings(z) @ self.matrices_of_places().to(z.dtype)
         return F.pixel_shuffle(pixels.permute(1, 2, 0).unflatten(2, self.shape), self.factor)
-
-    def _of_places(self) -> Tensor:
-        """M of each cell: (h w, inputs, outputs)."""
-        return of_places(self.weights, self.inward, self.outward)
 
 
 def surroundings(z: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 from safetensors.numpy import save_file
-from safetensors.torch import save_file as save_tensors
 from torch import nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser
@@ -18,7 +17,7 @@ from xappa.training import autoencoder, denoiser
 from xappa.training.config import Recipe
 from xappa.training.data import STATISTICS
 from xappa.training.encode import LATENT_STATISTICS, MADE_OF_LATENTS
-from xappa.training.loop import save_atomically, trained
+from xappa.training.loop import save_atomically, save_tensors, trained
 from xappa.training.remainder import without
 
 RECORD = ("annual", "diurnal", "diurnal_channels", "scale", "mask", "deviation", "surface_height", "land")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.models.dated import DatedCorrection, DatedSpec
+from xappa.training import patterns
 from xappa.training.config import Dated
 from xappa.training.data import CORRECTION, Record
+from xappa.training.loop import save_tensors
 from xappa.training.moments import moments, pooled
-from xappa.training.patterns import fit_patterns
 
 MOMENTS = "moments.pt"
 
@@ -53,9 +53,7 @@ def fit_dated(
     sums = moments(denoiser, latents, record, starts, seed, checkpoint)
     found = pooled(sums, denoiser.prior.shape[:2], config.pooling)
     correction = unfitted(config, denoiser.prior.shape)
-    fitted = fit_patterns(found, metric, correction.spec.rank, config.ridge, config.steps)
-    for parameter, value in zip((correction.weights, correction.inward, correction.outward), fitted, strict=True):
-        parameter.data = value
+    patterns.fit(correction, found, metric, config.ridge, config.steps)
     return correction
 
 
@@ -72,8 +70,7 @@ def restore(
     file = out / "dated.safetensors"
     if not file.exists():
         made = fit_dated(config, denoiser, latents, record, metric(), seed, out / MOMENTS)
-        save_file({k: v.cpu().contiguous() for k, v in made.state_dict().items()}, out / "dated.part")
-        os.replace(out / "dated.part", file)
+        save_tensors(made.state_dict(), file)
         (out / MOMENTS).unlink(missing_ok=True)
     correction = unfitted(config, denoiser.prior.shape)
     correction.load_state_dict(load_file(file))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
 from xappa.training.encode import latent_deviation
+from xappa.training.loop import save_tensors
 
 STEP = 0.3  # of a latent's deviation
 STATES = 8
@@ -136,6 +136,5 @@ def restore(
     file = out / "importance.safetensors"
     if not file.exists():
         found = measure(network, raw, statistics, record, seed)
-        save_file({"rows": found.rows, "channels": found.channels}, out / "importance.part")
-        os.replace(out / "importance.part", file)
+        save_tensors({"rows": found.rows, "channels": found.channels}, file)
     return LatentImportance(**load_file(file))

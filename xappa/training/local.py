@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec, wit
 from xappa.training.config import Local, Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance
+from xappa.training.loop import save_tensors
 
 
 @torch.no_grad()
@@ -108,8 +108,7 @@ def restore(
         for k, config in enumerate(recipe.local):
             denoiser = GaussianDenoiser(prior, None, made if k else None)
             made.append(fit_local(config, denoiser, latents, record, recipe.seed + 2 + k, importance))
-        save_file(made.state_dict(), out / "local.part")
-        os.replace(out / "local.part", file)
+        save_tensors(made.state_dict(), file)
     corrections = unfitted(recipe, prior.window, prior.shape)
     corrections.load_state_dict(load_file(file))
     return corrections

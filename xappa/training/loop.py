@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from xappa.errors import ModelError
@@ -38,6 +39,13 @@ def save_atomically(state: dict, path: Path) -> None:
     """A checkpoint, complete or as it was before."""
     part = path.with_suffix(".part")
     torch.save(state, part)
+    os.replace(part, path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file, complete or as it was before, with words of its own if they are given."""
+    part = path.with_suffix(".part")
+    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
     os.replace(part, path)
 
 

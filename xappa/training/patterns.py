@@ -8,10 +8,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.models.corrections import of_places
+from xappa.models.corrections import Patterns, of_places
 from xappa.training.moments import Moments
 
 RATE = 0.02
+
+
+def fit(correction: Patterns, found: Moments, metric: Tensor, ridge: float, steps: int) -> None:
+    """Give a correction, in place, the weights and patterns of `fit_patterns`, as many as it has."""
+    fitted = fit_patterns(found, metric, correction.weights.shape[1], ridge, steps)
+    for parameter, value in zip((correction.weights, correction.inward, correction.outward), fitted, strict=True):
+        parameter.data = value
 
 
 def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianPrior
 from xappa.training.config import Prior, Recipe
 from xappa.training.data import Record
+from xappa.training.loop import save_tensors
 
 FLOOR = 1e-5  # of an eigenvalue, where latents have variance 1
 
@@ -76,8 +76,7 @@ def restore(recipe: Recipe, latents: np.ndarray, record: Record, out: Path) -> G
     file = out / "prior.safetensors"
     if not file.exists():
         prior = estimate_prior(recipe.prior, latents, record)
-        save_file(prior.state_dict(), out / "prior.part")
-        os.replace(out / "prior.part", file)
+        save_tensors(prior.state_dict(), file)
     prior = GaussianPrior(record.spec.window, latents.shape[1:], recipe.prior.patterns, recipe.prior.joint)
     prior.load_state_dict(load_file(file))
     return prior

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,18 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.remainder import Remainder, surroundings
-from xappa.training import autoencoder
+from xappa.training import autoencoder, patterns
 from xappa.training.config import Recipe
 from xappa.training.data import CORRECTION, Record
-from xappa.training.loop import channels_last, save_atomically
+from xappa.training.loop import channels_last, save_atomically, save_tensors
 from xappa.training.moments import Moments
-from xappa.training.patterns import fit_patterns
 
 FILE = "remainder.safetensors"
 BATCH = 96
@@ -81,11 +79,8 @@ def fit_remainder(
         if checkpoint is not None and (number + 1) % CHECKPOINT == 0:
             save_atomically({**sums, "batches": number + 1}, checkpoint)
     found = Moments(sums["square"] / sums["count"], sums["product"] / sums["count"])
-    remainder = network.remainder
-    fitted = fit_patterns(found, _metric(network, record), config.rank, config.ridge, config.steps)
-    for parameter, value in zip((remainder.weights, remainder.inward, remainder.outward), fitted, strict=True):
-        parameter.data = value
-    return remainder
+    patterns.fit(network.remainder, found, _metric(network, record), config.ridge, config.steps)
+    return network.remainder
 
 
 def restore(
@@ -101,9 +96,7 @@ def restore(
     if not file.exists() or _mark_of(file) != mark:
         sums = out / f"remainder-{mark[:16]}.pt"
         made = fit_remainder(recipe, whole, latents, record, estimates, sums)
-        tensors = {k: v.cpu().contiguous() for k, v in made.state_dict().items()}
-        save_file(tensors, out / "remainder.part", metadata={"mark": mark})
-        os.replace(out / "remainder.part", file)
+        save_tensors(made.state_dict(), file, {"mark": mark})
         sums.unlink(missing_ok=True)
     whole.remainder.load_state_dict(load_file(file))
     return whole.eval()
