@@ -59,6 +59,18 @@ class FitWarning(UserWarning):
     """An analysis fits its observations worse or better than their errors allow."""
 
 
+class AssumptionWarning(UserWarning):
+    """Something that observations do not say, and that reading had to assume."""
+
+
+class UnitsWarning(AssumptionWarning):
+    """Units that observations do not give, so that those of the vocabulary were assumed."""
+
+
+class RejectionWarning(UserWarning):
+    """All values of a quantity are rejected for one reason, so that a column or its units are probably wrong."""
+
+
 class DeviceMemoryError(XappaError, MemoryError):
     """Not even one member, or one state, fits on the device."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xappa.observations.assumptions import UNITS_ASSUMED
 from xappa.observations.form import counted
 from xappa.observations.names import COORDINATES, NEEDED, Naming, require_coordinates, require_one_each
 from xappa.observations.periods import to_periods
@@ -94,7 +95,7 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
 
 def notes(unknown: Mapping[str, int], unreadable: Mapping[str, int], assumed: Iterable[str]) -> dict[str, str]:
     """Attributes that tell what was left out or assumed."""
-    attrs = {"units_assumed": " ".join(assumed)}
+    attrs = {UNITS_ASSUMED: " ".join(assumed)}
     if unknown:
         attrs["unknown_variables"] = counted(unknown)
     if any(unreadable.values()):

@@ -34,6 +34,9 @@ class Flag(IntEnum):
     NEAR_DUPLICATE = 18
     THINNED = 19
     HIGH_STATION = 20
+    WRONG_HEIGHT = 21
+    PERIOD_UNKNOWN = 22
+    REJECTED_BY_SOURCE = 23
 
 
 def flag_attrs() -> dict[str, Any]:
@@ -76,11 +79,17 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
     if name in obs and isinstance(mask, np.ndarray) and not mask.any():
         return obs
     rejected = obs[variable].notnull() & (flags == Flag.GOOD) & xr.DataArray(mask, dims="obs")
-    new = flags.where(~rejected, np.int8(flag)).astype("int8")
+    return set_flag(obs, variable, flags.where(~rejected, np.int8(flag)))
+
+
+def set_flag(obs: xr.Dataset, variable: str, flags: xr.DataArray) -> xr.Dataset:
+    """`obs` with the flags (integers, dimension ``obs``) of one variable, as they are."""
+    name = f"{variable}_flag"
+    flags = flags.astype("int8").reset_coords(drop=True)
     standard_name = obs[variable].attrs.get("standard_name", variable)
-    new.attrs = flag_attrs() | {"standard_name": f"{standard_name} status_flag"}
+    flags.attrs = flag_attrs() | {"standard_name": f"{standard_name} status_flag"}
     related = obs[variable].attrs.get("ancillary_variables", "").split()
-    obs = obs.assign({name: new.reset_coords(drop=True)})
+    obs = obs.assign({name: flags})
     if name not in related:
         obs[variable] = obs[variable].assign_attrs(ancillary_variables=" ".join([*related, name]))
     return obs

@@ -15,6 +15,8 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, assumptions_of
+from xappa.observations.flags import set_flag
 from xappa.observations.names import NEEDED, QUANTITIES
 from xappa.observations.own import is_own, own_attrs
 from xappa.observations.reported import NEAR_GROUND
@@ -28,6 +30,12 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
     "altitude": {
         "standard_name": "altitude",
         "long_name": "Height of the station above mean sea level",
+        "units": "m",
+        "positive": "up",
+    },
+    "height": {
+        "standard_name": "height",
+        "long_name": "Height of the instrument above the ground",
         "units": "m",
         "positive": "up",
     },
@@ -71,6 +79,7 @@ def build(
     attrs: Mapping[str, Any] | None = None,
     periods: Mapping[str, Any] | None = None,
     own: Mapping[str, Mapping[str, Any]] | None = None,
+    flags: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Observations in the one form, from arrays.
 
@@ -78,7 +87,7 @@ def build(
     ----------
     coordinates : mapping of str to array, shape (obs,)
         ``time`` (datetime64), ``latitude`` (degrees north), ``longitude`` (degrees east); optional ``level`` (hPa),
-        ``altitude`` (m), ``station`` (text), ``period`` (timedelta64) and ``channel``.
+        ``altitude`` (m), ``height`` (m above the ground), ``station`` (text), ``period`` (timedelta64) and ``channel``.
     values : mapping of str to array, shape (obs,)
         Quantities in the units of the vocabulary; NaN where not reported. NumPy or Dask.
     errors : mapping of str to array, shape (obs,), optional
@@ -89,6 +98,8 @@ def build(
         Period of each quantity that is one over a period, where reports have others too. They get rows of their own.
     own : mapping of str to mapping, optional
         Attributes of quantities that the vocabulary does not have, see `own_attrs`.
+    flags : mapping of str to array of int8, shape (obs,), optional
+        Reasons (`Flag`) why values are rejected that their source tells; 0 for good ones.
 
     Returns
     -------
@@ -99,16 +110,14 @@ def build(
     ObservationError
         If there is not one report, or an upper-air quantity comes without any level.
     """
-    errors, own = errors or {}, own or {}
+    columns = {"value": values, "error": errors or {}, "flag": flags or {}}
     if "level" not in coordinates:
-        values, errors = _near_ground(values), _near_ground(errors)
-    parts = [
-        _part_over_period(coordinates, name, values, errors, period, own) for name, period in (periods or {}).items()
-    ]
-    values = {name: array for name, array in values.items() if name not in (periods or {})}
-    if values or not parts:
-        errors = {name: array for name, array in errors.items() if name in values}
-        parts.insert(0, _build(coordinates, values, errors, own))
+        columns = {kind: _near_ground(by_name) for kind, by_name in columns.items()}
+    own, periods = own or {}, periods or {}
+    parts = [_part_over_period(coordinates, name, columns, period, own) for name, period in periods.items()]
+    instant = {kind: {n: a for n, a in by_name.items() if n not in periods} for kind, by_name in columns.items()}
+    if instant["value"] or not parts:
+        parts.insert(0, _build(coordinates, instant, own))
     parts = [part for part in parts if part.sizes["obs"]] or parts[:1]
     if not parts[0].sizes["obs"]:
         raise ObservationError("There is not one report: the source is empty. Expected at least one row")
@@ -122,40 +131,38 @@ def _near_ground(by_name: Mapping[str, Any]) -> dict[str, Any]:
     return {others.get(name, name): array for name, array in by_name.items()}
 
 
+_Columns = Mapping[str, Mapping[str, Any]]
+"""Values, errors and flags ("value", "error", "flag"): arrays by quantity."""
+
+
 def _part_over_period(
-    coordinates: Mapping[str, Any],
-    name: str,
-    values: Mapping[str, Any],
-    errors: Mapping[str, Any],
-    period: Any,
-    own: Mapping[str, Mapping[str, Any]],
+    coordinates: Mapping[str, Any], name: str, columns: _Columns, period: Any, own: Mapping[str, Mapping[str, Any]]
 ) -> xr.Dataset:
     """The reports of one quantity over a period, as far as they can be told without computing."""
-    length = np.broadcast_to(np.asarray(period, "timedelta64[s]"), np.shape(values[name]))
+    values = columns["value"][name]
+    length = np.broadcast_to(np.asarray(period, "timedelta64[s]"), np.shape(values))
     there = ~np.isnat(length)
-    if isinstance(values[name], np.ndarray):
-        there &= ~np.isnan(values[name])
+    if isinstance(values, np.ndarray):
+        there &= ~np.isnan(values)
     rows = np.flatnonzero(there)
     places = {key: np.asarray(array)[rows] for key, array in coordinates.items()} | {"period": length[rows]}
-    return _build(places, {name: values[name][rows]}, {name: errors[name][rows]} if name in errors else {}, own)
+    part = {kind: {name: by_name[name][rows]} if name in by_name else {} for kind, by_name in columns.items()}
+    return _build(places, part, own)
 
 
-def _build(
-    coordinates: Mapping[str, Any],
-    values: Mapping[str, Any],
-    errors: Mapping[str, Any],
-    own: Mapping[str, Mapping[str, Any]],
-) -> xr.Dataset:
-    _require_levels(coordinates, values)
+def _build(coordinates: Mapping[str, Any], columns: _Columns, own: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
+    _require_levels(coordinates, columns["value"])
     obs = xr.Dataset(
-        {name: ("obs", array, quantity_attrs(name, own)) for name, array in values.items()},
+        {name: ("obs", array, quantity_attrs(name, own)) for name, array in columns["value"].items()},
         coords={
             name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates
         },
         attrs={"Conventions": "CF-1.11", "featureType": "point"},
     )
-    for name, array in errors.items():
+    for name, array in columns["error"].items():
         obs = set_error(obs, name, xr.DataArray(array, dims="obs"))
+    for name, array in columns["flag"].items():
+        obs = set_flag(obs, name, xr.DataArray(array, dims="obs"))
     return obs
 
 
@@ -261,9 +268,11 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
             attrs[name] = sum(int(part.attrs.get(name, 0)) for part in parts)
     if all(part.attrs.get("derived") == "off" for part in parts):
         attrs["derived"] = "off"
-    assumed = [name for part in parts for name in part.attrs.get("units_assumed", "").split()]
+    assumed = [name for part in parts for name in part.attrs.get(UNITS_ASSUMED, "").split()]
     if assumed:
-        attrs["units_assumed"] = " ".join(dict.fromkeys(assumed))
+        attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
+    if texts := [text for part in parts for text in assumptions_of(part)]:
+        attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
     for name in ("unknown_variables", "unreadable_values"):
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import convert
+from xappa.observations.assumptions import tell
 from xappa.observations.cf import from_dataset
 from xappa.observations.convert import Derived, settle
 from xappa.observations.derive import derive_wind
@@ -36,6 +37,7 @@ def read_observations(
     stations: Table | Sequence[Table] | None = None,
     date: str | None = None,
     unknown: str | Collection[str] = "drop",
+    strict: bool = False,
 ) -> xr.Dataset:
     """Reports from a file, a table or a Dataset, in the one form, checked.
 
@@ -66,6 +68,9 @@ def read_observations(
         What becomes of variables that are no known quantity: left out and counted, kept as quantities of your own (all
         that are numbers along the reports; for a function as operator), or only those with these names kept. Those
         whose units are told in `units` are kept in any case. Their values stay as they are, in their own units.
+    strict : bool, default False
+        Whether to refuse what would have to be assumed (units that are not given, and whatever else an
+        `AssumptionWarning` tells), instead of warning of it.
 
     Returns
     -------
@@ -79,7 +84,8 @@ def read_observations(
     Raises
     ------
     ObservationError
-        If the source cannot be read as a whole; single bad reports are flagged instead, see `flag_counts`.
+        If the source cannot be read as a whole (single bad reports are flagged instead, see `flag_counts`), or if
+        something had to be assumed and `strict` is true.
     UnitsError
         If units are unknown or cannot be converted.
     OptionError
@@ -106,6 +112,7 @@ def read_observations(
     places = None if stations is None else station_table(stations)
     obs = _read(source, Aids(naming, places, date))
     naming.require_used()
+    tell(obs, source if isinstance(source, xr.Dataset) else None, strict)
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
         obs, derived = convert.derive(derive_wind(obs))
