@@ -19,7 +19,7 @@ from xappa.errors import ObservationError
 FORECAST, NIL, OTHER = "forecast", "nil", "other"
 """Reasons why a piece of a bulletin is no report: TAF and the like, no observation was made, anything else."""
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]+|^\s*NNNN\s*$", re.MULTILINE)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]+|^[ \t]*NNNN[ \t]*$", re.MULTILINE)
 # WMO abbreviated heading: TTAAii CCCC YYGGgg [BBB].
 _HEADING = re.compile(
     r"^[ \t]*(?P<data>[A-Z]{2})[A-Z]{2}\d{0,2}[ \t]+[A-Z][A-Z0-9]{3}[ \t]+(?P<issued>\d{6})(?:[ \t]+[A-Z]{3})?"
@@ -28,7 +28,7 @@ _HEADING = re.compile(
 )
 _FIRST = r"(?:AUTO|COR|CC[A-Z]|RTD|AMD|NIL|CAVOK|(?:\d{3}|VRB|///)(?:P?\d\d|//)|\d{4}\b|\d{6}\s)"
 _START = re.compile(
-    r"\b(?P<kind>(?:(?:METAR|SPECI|TAF|TAFOR|COR|AMD|CC[A-Z]|RTD|AUTO)\s+)*)"
+    r"\b(?P<kind>(?:(?:METAR|SPECI|TAF|TAFOR|COR|AMD|CC[A-Z]|RTD|AUTO)\s+){0,4})"
     r"(?P<station>(?!AUTO|NEXT|FROM|UNTL)[A-Z][A-Z0-9]{3})\s+"
     rf"(?:(?P<time>\d{{6}})(?P<zulu>\s?Z)?|(?P<odd>[\dO/]{{4,8}}Z))(?(zulu)|(?=\s|=|\Z))(?P<like>\s*{_FIRST})?"
 )
