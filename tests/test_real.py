@@ -262,7 +262,8 @@ def fewer(file: Path, folder: Path, step: int) -> Path:
 
 
 def run(case: str, root: Path, folder: Path, step: int = 1, members: int = 2) -> Outcome:
-    needs("metpy" if case == "METAR" else "netCDF4" if case.startswith("ASCAT") else "pdbufr")
+    if case != "METAR":
+        needs("netCDF4" if case.startswith("ASCAT") else "pdbufr")
     chosen = real.CASES[case]
     sources, options = chosen.arguments(root)
     if step > 1:
