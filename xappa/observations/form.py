@@ -54,6 +54,7 @@ _COUNTS = (
     "messages_broken",
     "elements_padding",
     "reports_refused",
+    "reports_suspect",
 )
 
 
@@ -273,7 +274,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in ("unknown_variables", "unreadable_values"):
+    for name in ("unknown_variables", "unreadable_values", "missing_codes"):
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})
