@@ -1,4 +1,4 @@
-"""Columns beside a quantity in a table: its error, xappa's own flags, and the verdict of the source's quality control."""
+"""Columns beside a quantity in a table: xappa's own flags, and the verdict of the source's quality control."""
 
 from __future__ import annotations
 
@@ -106,6 +106,59 @@ def read_verdicts(columns: Mapping[str, pd.Series], known: Mapping[str, str], na
     return result
 
 
+def read_rows(
+    columns: Mapping[str, pd.Series], rows: Mapping[str, np.ndarray], exact: bool, naming: Naming
+) -> Verdicts:
+    """Flags of a tidy table's rows, by quantity: from a column ``flag`` of xappa's own, or one of the source's verdict.
+
+    Parameters
+    ----------
+    columns : mapping of str to Series, shape (n,)
+        Columns that are neither places nor have a role.
+    rows : mapping of str to array of bool, shape (n,)
+        Rows of each quantity.
+    exact : bool
+        Whether all variables have the names that xappa gives them.
+    naming : Naming
+        What the caller says.
+    """
+    result = Verdicts()
+    for name, column in columns.items():
+        if not is_of_all(name) and name != "pressure_quality":
+            continue
+        own = not naming.names_quality(name) and name.casefold() == "flag" and _are_own(column, exact)
+        aloft = name == "pressure_quality"
+        of = [key for key in rows if not aloft or (key in QUANTITIES and QUANTITIES[key].upper_air)]
+        if own:
+            result.used.add(name)
+            for key in of:
+                result.add(key, own_flags(column, name))
+        else:
+            one = Verdicts()
+            judge(one, name, column, ["row"], naming)
+            result.assumed += one.assumed
+            result.used |= one.used
+            for key in of:
+                result.add(key, one.flags.get("row", np.zeros(len(column), "int8")) * rows[key])
+            result.suspect += one.suspect
+    return result
+
+
+def _are_own(column: pd.Series, exact: bool) -> bool:
+    """Whether a column ``flag`` of a tidy table is xappa's: reasons, or codes that no place or time contradicts."""
+    texts = {text.casefold() for text in texts_of(column)[1]} - {""}
+    if texts & set(_REASONS):
+        return texts <= {*_REASONS, *map(str, range(len(Flag)))}
+    # Most reports have a place and a time.
+    most = pd.Series(texts_of(column)[0]).value_counts(normalize=True)
+    first = {
+        text
+        for text, share in zip(texts_of(column)[1], most.sort_index()[lambda s: s.index >= 0], strict=True)
+        if share > 0.5
+    }
+    return exact and bool(texts) and texts <= set(map(str, map(int, Flag))) and not first & {"1", "2"}
+
+
 def judge(result: Verdicts, name: str, column: pd.Series, meanings: Sequence[str], naming: Naming) -> None:
     """Add what a column of the source's quality control says of some quantities."""
     result.used.add(name)
@@ -165,6 +218,11 @@ def scheme_of(name: str, column: pd.Series, naming: Naming) -> tuple[Scheme | No
     words = {text: verdict_in_words(text) for text in found if re.search(r"[A-Za-z]{2}", text)}
     if len(words) == len(found) and None not in words.values():
         return choose_scheme({text: str(verdict) for text, verdict in words.items()}), None
+    if name in ("quality", "pressure_quality") and found <= SCHEMES["ncep"].codes:
+        return SCHEMES["ncep"], (
+            f"Codes of {name!r} are taken for NCEP's quality markers (0 best, 3 suspect, above 3 rejected), as "
+            f"earth2studio has them. Say which they are: source_quality={{{name!r}: {_EXAMPLE}}}"
+        )
     if re.search(r"(?i)qartod", name) and found <= SCHEMES["qartod"].codes:
         return SCHEMES["qartod"], None
     if found <= SCHEMES["madis"].codes and (name.endswith("DD") or found & _MADIS_ONLY):

@@ -22,6 +22,7 @@ COORDINATES: dict[str, tuple[str, ...]] = {
     "level": ("level", "lev", "plev", "pressure_level", "isobaricInhPa"),
     "altitude": (
         "altitude",
+        "station_elev",
         "elev",
         "elevation",
         "alt",

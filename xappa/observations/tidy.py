@@ -10,7 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from xappa.observations import columns
+from xappa.observations.assumptions import with_assumptions
+from xappa.observations.beside import of_vocabulary, own_flags, read_rows
 from xappa.observations.form import build
+from xappa.observations.levels_of_rows import with_levels
+from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
 from xappa.observations.own import own_attrs, require_one_unit
 from xappa.observations.units import Linear, conversions
@@ -25,6 +29,8 @@ TIDY: dict[str, tuple[str, ...]] = {
 NAMELESS = "(no name)"
 """What rows without a variable's name are counted under."""
 
+_BESIDE = ("_error", "_flag")
+
 
 def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
     """Columns of a tidy table by their role, or None if it is not one."""
@@ -35,36 +41,74 @@ def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
 
 
 def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming) -> xr.Dataset:
-    """Observations from a tidy table; parameters and errors as in `frames.from_frame`."""
+    """Observations from a tidy table; parameters and errors as in `frames.from_frame`.
+
+    Rows may also be errors and flags of others, as in a wide table that was melted (``2m_temperature_flag``).
+    """
+    frame = with_levels(frame, roles["variable"], naming)
     others = [column for column in frame.columns if column not in roles.values()]
-    places, used = columns.coordinates(frame, others, naming)
+    found = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
     meanings = [naming.quantity(name) or naming.own(name) for name in names]
+    meanings = [m or _beside(name, meanings, naming) for m, name in zip(meanings, names, strict=True)]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
     unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
     unknown |= {NAMELESS: int((code < 0).sum())} if (code < 0).any() else {}
-    quantities = list(dict.fromkeys(meaning for meaning in meanings if meaning is not None))
+    keys = list(dict.fromkeys(meaning for meaning in meanings if meaning is not None))
+    quantities = [key for key in keys if not key.endswith(_BESIDE)]
     require_quantities(quantities, unknown)
-    unknown |= {str(column): int(frame[column].notna().sum()) for column in others if column not in used}
+    meaning = np.array([-1 if m is None else keys.index(m) for m in meanings])[code]
+    left = {str(column): frame[column] for column in others if column not in found.used}
+    exact = all(name in (*QUANTITIES, *keys) for name in names)
+    verdicts = read_rows(left, {key: meaning == k for k, key in enumerate(keys) if key in quantities}, exact, naming)
+    unknown |= {name: int(column.notna().sum()) for name, column in left.items() if name not in verdicts.used}
     if not known.all():
-        frame, code, places = frame[known], code[known], {name: array[known] for name, array in places.items()}
+        frame, code, meaning = frame[known], code[known], meaning[known]
     factor, offset, assumed, own = _units(frame, roles, code, names, meanings, naming)
-    meaning = np.array([-1 if m is None else quantities.index(m) for m in meanings])[code]
-    report, first = _reports(pd.DataFrame(places), meaning)
-    of_quantity = {name: np.flatnonzero(meaning == k) for k, name in enumerate(quantities)}
-    data = {}
-    unreadable = {}
-    for role in ("observation", "error"):
-        if role in roles:
-            given, unreadable[str(roles[role])] = columns.numbers(frame[roles[role]])
-            # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
-            converted = given * factor + (offset if role == "observation" else -0.0)
-            data[role] = {name: _spread(converted, report, rows, len(first)) for name, rows in of_quantity.items()}
-    errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
-    coordinates = {name: array[first] for name, array in places.items()}
-    attrs = columns.notes(unknown, unreadable, assumed)
-    return build(coordinates, data["observation"], errors, attrs, own=own)
+    report, first = _reports(pd.DataFrame({name: array[known] for name, array in found.arrays.items()}), meaning)
+    rows = {key: np.flatnonzero(meaning == k) for k, key in enumerate(keys)}
+
+    def spread(column: np.ndarray, key: str) -> np.ndarray:
+        return _spread(column, report, rows[key], len(first))
+
+    given, unreadable = columns.numbers(frame[roles["observation"]])
+    # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
+    converted = given * factor + offset
+    codes = dict(found.codes)
+    for key in quantities:
+        converted[rows[key]], codes[key] = without_codes(given[rows[key]], converted[rows[key]], key)
+    values = {key: spread(converted, key) for key in quantities}
+    errors = {key.removesuffix("_error"): spread(converted, key) for key in keys if key.endswith("_error")}
+    bad = {str(roles["observation"]): unreadable}
+    if "error" in roles:
+        deviation, bad[str(roles["error"])] = columns.numbers(frame[roles["error"]])
+        errors |= {key: spread(deviation * factor, key) for key in quantities}
+    flags = {key: spread(flag[known].astype(float), key) for key, flag in verdicts.flags.items()}
+    for key in keys:
+        if key.endswith("_flag"):
+            text = frame[roles["observation"]].iloc[rows[key]]
+            flags[key.removesuffix("_flag")] = np.zeros(len(first))
+            flags[key.removesuffix("_flag")][report[rows[key]]] = own_flags(text, key)
+    attrs = columns.notes(unknown, bad, assumed, codes) | verdicts.attrs({})
+    obs = build(
+        {name: array[known][first] for name, array in found.arrays.items()},
+        values,
+        {name: array for name, array in errors.items() if np.isfinite(array).any()},
+        attrs,
+        own=own,
+        flags={name: np.nan_to_num(array).astype("int8") for name, array in flags.items()},
+    )
+    return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
+
+
+def _beside(name: str, meanings: Sequence[str | None], naming: Naming) -> str | None:
+    """What a row's name ``<name>_error`` or ``<name>_flag`` stands for, if rows of the quantity are there."""
+    for suffix in _BESIDE:
+        base = name.removesuffix(suffix)
+        if base != name and (meaning := naming.quantity(base) or naming.own(base)) in meanings and meaning is not None:
+            return meaning + suffix
+    return None
 
 
 def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
@@ -101,21 +145,24 @@ def _units(
     """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
     unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
-    units, assumed = [], []
+    written = of_vocabulary(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
+    units, assumed, deviations = [], [], []
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
+        deviations.append(quantity.endswith(_BESIDE))
+        quantity = quantity.removesuffix("_error")
         found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "") or None
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))
             continue
-        if found is None and quantity not in assumed:
+        if found is None and quantity not in {*assumed, *written}:
             assumed.append(quantity)
         units.append((quantity, found or QUANTITIES[quantity].units))
     theirs = {q: require_one_unit(q, [u for p, u in units if p == q]) for q, _ in units if q not in QUANTITIES}
     maps = {(quantity, unit): Linear() for quantity, unit in theirs.items()}
     maps |= conversions((q, unit, QUANTITIES[q].units) for q, unit in units if q in QUANTITIES)
     factor = np.array([maps[key].factor for key in units])[kind]
-    offset = np.array([maps[key].offset or -0.0 for key in units])[kind]
+    offset = np.array([-0.0 if d else maps[key].offset or -0.0 for key, d in zip(units, deviations, strict=True)])[kind]
     own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
     return factor, offset, assumed, own
 
