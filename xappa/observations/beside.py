@@ -135,7 +135,7 @@ def read_rows(
                 result.add(key, own_flags(column, name))
         else:
             one = Verdicts()
-            judge(one, name, column, ["row"], naming)
+            judge(one, name, column, ["row"], naming, tidy=True)
             result.assumed += one.assumed
             result.used |= one.used
             for key in of:
@@ -159,10 +159,12 @@ def _are_own(column: pd.Series, exact: bool) -> bool:
     return exact and bool(texts) and texts <= set(map(str, map(int, Flag))) and not first & {"1", "2"}
 
 
-def judge(result: Verdicts, name: str, column: pd.Series, meanings: Sequence[str], naming: Naming) -> None:
+def judge(
+    result: Verdicts, name: str, column: pd.Series, meanings: Sequence[str], naming: Naming, tidy: bool = False
+) -> None:
     """Add what a column of the source's quality control says of some quantities."""
     result.used.add(name)
-    scheme, text = scheme_of(name, column, naming)
+    scheme, text = scheme_of(name, column, naming, tidy)
     if text:
         result.assumed.append(text)
     if scheme is None:
@@ -202,11 +204,12 @@ def own_flags(column: pd.Series, name: str) -> np.ndarray:
     return np.array([*(codes.get(text.casefold(), 0) for text in texts), 0], "int8")[number]
 
 
-def scheme_of(name: str, column: pd.Series, naming: Naming) -> tuple[Scheme | None, str | None]:
+def scheme_of(name: str, column: pd.Series, naming: Naming, tidy: bool = False) -> tuple[Scheme | None, str | None]:
     """Scheme of a column's codes, and what is assumed or not understood.
 
     Told by the caller, by words ("bad"), by the column's name, or by codes that one scheme alone has; numbers from 0 to
-    9 are those of QARTOD and Argo, which agree, as far as they tell the two from a mere yes and no.
+    9 are those of QARTOD and Argo, which agree, as far as they tell the two from a mere yes and no. A column
+    ``quality`` of a tidy table has NCEP's markers, as earth2studio's frames do.
     """
     told = naming.quality_scheme(name)
     if told is not None:
@@ -218,7 +221,7 @@ def scheme_of(name: str, column: pd.Series, naming: Naming) -> tuple[Scheme | No
     words = {text: verdict_in_words(text) for text in found if re.search(r"[A-Za-z]{2}", text)}
     if len(words) == len(found) and None not in words.values():
         return choose_scheme({text: str(verdict) for text, verdict in words.items()}), None
-    if name in ("quality", "pressure_quality") and found <= SCHEMES["ncep"].codes:
+    if tidy and name in ("quality", "pressure_quality") and found <= SCHEMES["ncep"].codes:
         return SCHEMES["ncep"], (
             f"Codes of {name!r} are taken for NCEP's quality markers (0 best, 3 suspect, above 3 rejected), as "
             f"earth2studio has them. Say which they are: source_quality={{{name!r}: {_EXAMPLE}}}"

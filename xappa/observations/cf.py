@@ -21,6 +21,7 @@ from xappa.observations.cf_vertical import at_own_heights, require_any, require_
 from xappa.observations.columns import notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, is_one_form
+from xappa.observations.missing_codes import declared_codes, without_codes
 from xappa.observations.names import (
     NEEDED,
     QUANTITIES,
@@ -72,7 +73,8 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     places = find_coordinates(ds, naming)
     bounds = bounds_of(ds, places["time"])
     ancillary = _ancillary(ds)
-    ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
+    time = ds[places["time"]]
+    ds = ds.assign_coords({places["time"]: _decoded(time, naming.told_units(str(time.name), "time"))})
     level = ds[places["level"]] if "level" in places else None
     candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
     meanings = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], level, naming)) is not None}
@@ -132,7 +134,9 @@ def _count(variable: xr.DataArray) -> int:
     return variable.size if variable.chunks is not None else int(variable.notnull().sum())
 
 
-def _decoded(time: xr.DataArray) -> tuple[Any, Any]:
+def _decoded(time: xr.DataArray, told: str | None) -> tuple[Any, Any]:
+    if told and time.dtype.kind in "iuf":
+        time = time.assign_attrs(units=told)
     if " since " in str(time.attrs.get("units", "")) and not np.issubdtype(time.dtype, np.datetime64):
         time = decoded(time)
     if np.issubdtype(time.dtype, np.datetime64):
@@ -161,14 +165,14 @@ def _flattened(
         if meaning not in QUANTITIES
     }
     maps = conversions((meaning, found, _expected(meaning)) for meaning, found in units.items())
-    coordinates = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
-        for meaning, name in usable.items()
-    }
-    values = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
-        for meaning, name in group.items()
-    }
+    arrays, codes = {}, {}
+    for meaning, name in {**usable, **group}.items():
+        given = flat[name].data
+        arrays[meaning] = maps[meaning, units[meaning]].value(given) if meaning in units else given
+        if given.dtype.kind == "f":
+            declared = declared_codes(ds[name].attrs)
+            arrays[meaning], codes[meaning] = without_codes(given, arrays[meaning], meaning, declared)
+    coordinates, values = ({meaning: arrays[meaning] for meaning in names} for names in (usable, group))
     errors = {}
     for meaning, name in group.items():
         if (error := related[name]) is not None:
@@ -179,7 +183,7 @@ def _flattened(
     lengths: dict[str, np.ndarray] = {}
     if bounds is not None:
         lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
-    attrs = notes({}, {}, [name for name in assumed if name in group])
+    attrs = notes({}, {}, [name for name in assumed if name in group], codes)
     obs = build(coordinates, values, errors, attrs, lengths, own)
     if kept is not None:
         obs.attrs["elements_padding"] = int(kept.size - kept.sum())

@@ -28,11 +28,12 @@ RANGES: dict[str, tuple[float, float]] = {
 ALWAYS: dict[str, tuple[float, ...]] = {"altitude": (-99.0, -99.9, -99.99)}
 """Codes inside the range: there is land at 99 m below the sea, but no station that reports exactly that."""
 
-_NINES = [float(f"{'9' * n}{rest}") for n in range(2, 10) for rest in ("", ".9", ".99", ".999")]
+# Six digits at most, so that none is taken for the round number after it (99999.999 for 100000).
+_NINES = [float(f"{'9' * n}.{'9' * d}") for n in range(2, 7) for d in range(4) if n + d <= 6]
 _INTEGERS = [32767.0, 32768.0, 2147483647.0, 2147483648.0, 65535.0, 4294967295.0]
 _EIGHTS = [7777.0, 8888.0, 88888.0, 99990.0]
 _HUGE = 1e15
-_TOLERANCE = 2e-6  # relative; 32-bit floats hold 999.9 to 1e-7
+_TOLERANCE = 2e-7  # relative; 32-bit floats hold 999.9 to 6e-8
 CODES = np.array(sorted({*_NINES, *_INTEGERS, *_EIGHTS}))
 """Magnitudes of numbers that stand for a missing value, beside all from 1e15 on (1e20, 9.96921e36)."""
 
@@ -41,7 +42,9 @@ def are_codes(values: np.ndarray) -> np.ndarray:
     """Where numbers are such as stand for missing values: bool, same shape."""
     size = np.abs(np.asarray(values, float))
     below = np.maximum(np.searchsorted(CODES, size * (1 + _TOLERANCE), side="right") - 1, 0)
-    return (np.abs(size - CODES[below]) <= _TOLERANCE * size) | ((size >= _HUGE) & np.isfinite(size))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(size - CODES[below]) <= _TOLERANCE * size
+    return (near | (size >= _HUGE)) & np.isfinite(size)
 
 
 def are_missing(given: np.ndarray, values: np.ndarray, name: str, declared: Iterable[float] = ()) -> np.ndarray:

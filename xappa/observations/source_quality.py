@@ -64,7 +64,7 @@ class Scheme:
 
 
 def _scheme(good: str, suspect: str, failed: str, others: str = "good") -> Scheme:
-    return Scheme(*(frozenset(codes.split()) for codes in (good, suspect, failed)), others)
+    return Scheme(frozenset(good.split()), frozenset(suspect.split()), frozenset(failed.split()), others)
 
 
 SCHEMES: dict[str, Scheme] = {

@@ -112,9 +112,13 @@ def find_times(
         return _from_dates(table, dates, rest, spelt, kinds, told)
     found = _from_years(table, rest, spelt)
     if found is None and named:
+        column = table[named[0]]
+        low, high = (str(bound) for bound in (column.min(), column.max()))
+        kind = "numbers" if pd.api.types.is_numeric_dtype(column) else "times of day"
         raise ObservationError(
-            f"Column {named[0]!r} holds times of day ({table[named[0]].iloc[0]!r}), and no column holds dates. Give "
-            "a column 'date', or 'year', 'month' and 'day'"
+            f"Column {named[0]!r} should hold the times of the reports, but holds {kind} ({low} to {high}), and no "
+            "column holds dates. Give a column 'date', or 'year', 'month' and 'day', beside hours; or say what numbers "
+            f"count, as in units={{{named[0]!r}: 'hours since 2018-11-02'}}"
         )
     return found
 
