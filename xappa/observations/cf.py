@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.observations.beside import own_flags
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
@@ -257,10 +258,22 @@ def _with_own_flags(
     """Flags that were set by xappa before, kept."""
     for meaning, name in group.items():
         flag = ds.get(f"{name}_flag")
-        if flag is not None and _is_ours(flag):
-            own = _rows(_along_obs(flag.variable, sizes), kept).astype("int8")
+        if flag is not None and (_is_ours(flag) or (name == meaning and not _is_labelled(flag))):
+            own = _rows(_along_obs(_codes_of(flag), sizes), kept).astype("int8")
             obs[f"{meaning}_flag"] = ("obs", own.data, flag_attrs() | {"standard_name": _status(obs, meaning)})
     return obs
+
+
+def _is_labelled(flag: xr.DataArray) -> bool:
+    return bool({"flag_values", "flag_masks", "flag_meanings"} & set(flag.attrs))
+
+
+def _codes_of(flag: xr.DataArray) -> xr.Variable:
+    """Codes of xappa's own flags; without attributes, as from a table, they are checked, and may be reasons."""
+    if _is_labelled(flag) or flag.chunks is not None:
+        return flag.variable
+    codes = own_flags(pd.Series(flag.to_numpy().reshape(-1)), str(flag.name))
+    return xr.Variable(flag.dims, codes.reshape(flag.shape))
 
 
 def _is_ours(flag: xr.DataArray) -> bool:

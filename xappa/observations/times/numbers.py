@@ -133,6 +133,9 @@ def _fits(low: float, high: float, units: str, name: str) -> str | None:
     if not abs(high * size) < 1e11:
         return None
     first, last = (np.datetime64(epoch, "s") + np.timedelta64(round(n * size), "s") for n in (low, high))
-    if first < _EARLIEST or last > np.datetime64("now") + np.timedelta64(366, "D"):
+    # Reports just after an epoch are a sign that it is another.
+    if first < max(_EARLIEST, np.datetime64(epoch, "s") + np.timedelta64(5 * 365, "D")) or last > np.datetime64(
+        "now"
+    ) + np.timedelta64(366, "D"):
         return None
     return f"units={{{name!r}: {units!r}}} ({str(first)[:16]} to {str(last)[:16]})"

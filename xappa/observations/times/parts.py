@@ -184,7 +184,9 @@ def _from_dates(
     exact = kinds.get(name) == "midnight"
     clock = _clock(table, rest, spelt, exact)
     if clock is None:
-        return Found(days[name], tuple(dates), dates=not exact, assumed=_zones(table, spelt, dates))
+        # A time of ISO 8601 without hours is 00 UTC, as pandas writes it; a date, or digits, need not be.
+        told_time = "time" in spelt[name] and not pd.api.types.is_numeric_dtype(table[name].dtype)
+        return Found(days[name], tuple(dates), not (exact or told_time), _zones(table, spelt, dates))
     seconds, used = clock
     return Found(_joined(days[name], seconds), (*dates, *used), assumed=_zones(table, spelt, [*dates, *used]))
 
