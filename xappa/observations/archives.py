@@ -97,7 +97,7 @@ class _Reports:
 
     def _flagged(self, table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
         """The table with flags beside quantities of which the archive rejects values."""
-        bad = {name: self.bad.get(key or name) for name in table}
+        bad = {name: self.bad.get(key or name) for name in map(str, table)}
         flags = {f"{name}_flag": mask * int(Flag.REJECTED_BY_SOURCE) for name, mask in bad.items() if mask is not None}
         return table.assign(**flags)
 

@@ -49,14 +49,11 @@ class Verdicts:
         old = self.flags.get(meaning, np.zeros(len(flags), "int8"))
         self.flags[meaning] = np.where(old != Flag.GOOD, old, flags).astype("int8")
 
-    def attrs(self, values: Mapping[str, np.ndarray]) -> dict[str, int]:
+    def attrs(self, values: Mapping[str, np.ndarray], flags: Mapping[str, np.ndarray] | None = None) -> dict[str, int]:
         """Attributes that count values which the source rejects, and those that it calls suspect."""
-        rejected = sum(
-            int(((self.flags[name] == Flag.REJECTED_BY_SOURCE) & ~np.isnan(values[name])).sum())
-            for name in self.flags
-            if name in values
-        )
-        counts = {"reports_refused": rejected, "reports_suspect": self.suspect}
+        flags = self.flags if flags is None else flags
+        rejected = [(flags[name] == Flag.REJECTED_BY_SOURCE) & ~np.isnan(values[name]) for name in flags]
+        counts = {"reports_refused": sum(int(mask.sum()) for mask in rejected), "reports_suspect": self.suspect}
         return {name: count for name, count in counts.items() if count}
 
 

@@ -109,4 +109,4 @@ def _with_levels_of_names(frame: pd.DataFrame, variable: Hashable, names: pd.Ser
         return frame
     levels = names.map({name: float(m[2]) for name, m in found.items()})
     plain = names.map({name: m[1] for name, m in found.items()}).fillna(names)
-    return frame.assign(**{str(variable): plain, "level": levels.to_numpy(float, na_value=np.nan)})
+    return frame.assign(**{str(variable): plain}).assign(level=levels.to_numpy(float, na_value=np.nan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,36 @@ def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
     return roles if {"variable", "observation"} <= set(roles) else None
 
 
+@dataclass
+class _Rows:
+    """Rows of a tidy table, and the reports that they are of.
+
+    Parameters
+    ----------
+    meaning : array of int, shape (rows,)
+        Number of each row's key; -1 for rows that are left out.
+    keys : list of str
+        Quantities, and ``<quantity>_error`` and ``<quantity>_flag`` where rows have them.
+    report, first : arrays of int
+        Number of each row's report, and the first row of each report.
+    """
+
+    meaning: np.ndarray
+    keys: list[str]
+    report: np.ndarray
+    first: np.ndarray
+
+    def of(self, key: str) -> np.ndarray:
+        """Rows of a key."""
+        return np.flatnonzero(self.meaning == self.keys.index(key))
+
+    def spread(self, values: np.ndarray, key: str, fill: float = np.nan) -> np.ndarray:
+        """Values of the rows of one key, by report."""
+        rows, result = self.of(key), np.full(len(self.first), fill)
+        result[self.report[rows]] = values[rows]
+        return result
+
+
 def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming) -> xr.Dataset:
     """Observations from a tidy table; parameters and errors as in `frames.from_frame`.
 
@@ -61,45 +92,52 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     meaning = np.array([-1 if m is None else keys.index(m) for m in meanings])[code]
     left = {str(column): frame[column] for column in others if column not in found.used}
     exact = all(name in (*QUANTITIES, *keys) for name in names)
-    verdicts = read_rows(left, {key: meaning == k for k, key in enumerate(keys) if key in quantities}, exact, naming)
+    verdicts = read_rows(left, {key: meaning == keys.index(key) for key in quantities}, exact, naming)
     unknown |= {name: int(column.notna().sum()) for name, column in left.items() if name not in verdicts.used}
     if not known.all():
         frame, code, meaning = frame[known], code[known], meaning[known]
+    places = {name: array[known] for name, array in found.arrays.items()}
+    rows = _Rows(meaning, keys, *_reports(pd.DataFrame(places), meaning))
     factor, offset, assumed, own = _units(frame, roles, code, names, meanings, naming)
-    report, first = _reports(pd.DataFrame({name: array[known] for name, array in found.arrays.items()}), meaning)
-    rows = {key: np.flatnonzero(meaning == k) for k, key in enumerate(keys)}
+    data, codes, bad = _values(frame, roles, rows, factor, offset)
+    flags = {key: rows.spread(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
+    flags |= _flags_of_rows(frame[roles["observation"]], rows)
+    attrs = columns.notes(unknown, bad, assumed, {**found.codes, **codes}) | verdicts.attrs(data["value"], flags)
+    coordinates = {name: array[rows.first] for name, array in places.items()}
+    obs = build(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
+    return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
 
-    def spread(column: np.ndarray, key: str) -> np.ndarray:
-        return _spread(column, report, rows[key], len(first))
 
+def _values(
+    frame: pd.DataFrame, roles: Mapping[str, Hashable], rows: _Rows, factor: np.ndarray, offset: np.ndarray
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, int], dict[str, int]]:
+    """Values and errors by quantity, how many were codes for missing ones, and how many no numbers."""
     given, unreadable = columns.numbers(frame[roles["observation"]])
+    bad = {str(roles["observation"]): unreadable}
     # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
     converted = given * factor + offset
-    codes = dict(found.codes)
+    quantities, codes = [key for key in rows.keys if not key.endswith(_BESIDE)], {}
     for key in quantities:
-        converted[rows[key]], codes[key] = without_codes(given[rows[key]], converted[rows[key]], key)
-    values = {key: spread(converted, key) for key in quantities}
-    errors = {key.removesuffix("_error"): spread(converted, key) for key in keys if key.endswith("_error")}
-    bad = {str(roles["observation"]): unreadable}
+        of = rows.of(key)
+        converted[of], codes[key] = without_codes(given[of], converted[of], key)
+    values = {key: rows.spread(converted, key) for key in quantities}
+    errors = {key.removesuffix("_error"): rows.spread(converted, key) for key in rows.keys if key.endswith("_error")}
     if "error" in roles:
         deviation, bad[str(roles["error"])] = columns.numbers(frame[roles["error"]])
-        errors |= {key: spread(deviation * factor, key) for key in quantities}
-    flags = {key: spread(flag[known].astype(float), key) for key, flag in verdicts.flags.items()}
-    for key in keys:
+        errors |= {key: rows.spread(deviation * factor, key) for key in quantities}
+    errors = {name: array for name, array in errors.items() if np.isfinite(array).any()}
+    return {"value": values, "error": errors}, codes, bad
+
+
+def _flags_of_rows(column: pd.Series, rows: _Rows) -> dict[str, np.ndarray]:
+    """Flags that are rows of their own, by quantity."""
+    flags = {}
+    for key in rows.keys:
         if key.endswith("_flag"):
-            text = frame[roles["observation"]].iloc[rows[key]]
-            flags[key.removesuffix("_flag")] = np.zeros(len(first))
-            flags[key.removesuffix("_flag")][report[rows[key]]] = own_flags(text, key)
-    attrs = columns.notes(unknown, bad, assumed, codes) | verdicts.attrs({})
-    obs = build(
-        {name: array[known][first] for name, array in found.arrays.items()},
-        values,
-        {name: array for name, array in errors.items() if np.isfinite(array).any()},
-        attrs,
-        own=own,
-        flags={name: np.nan_to_num(array).astype("int8") for name, array in flags.items()},
-    )
-    return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
+            of = rows.of(key)
+            flags[key.removesuffix("_flag")] = result = np.zeros(len(rows.first), "int8")
+            result[rows.report[of]] = own_flags(column.iloc[of], key)
+    return flags
 
 
 def _beside(name: str, meanings: Sequence[str | None], naming: Naming) -> str | None:
@@ -146,7 +184,9 @@ def _units(
     unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
     written = of_vocabulary(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
-    units, assumed, deviations = [], [], []
+    units: list[tuple[str, str]] = []
+    assumed: list[str] = []
+    deviations: list[bool] = []
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
         deviations.append(quantity.endswith(_BESIDE))
@@ -165,9 +205,3 @@ def _units(
     offset = np.array([-0.0 if d else maps[key].offset or -0.0 for key, d in zip(units, deviations, strict=True)])[kind]
     own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
     return factor, offset, assumed, own
-
-
-def _spread(values: np.ndarray, report: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
-    result = np.full(size, np.nan)
-    result[report[rows]] = values[rows]
-    return result

@@ -22,8 +22,8 @@ _COUNTS = (
     "hours since 1900-01-01",
     "minutes since 1970-01-01",
 )
-_UNIT = {"seconds": "s", "milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns", "days": "D", "hours": "h"}
-_UNIT |= {"minutes": "m"}
+_SECONDS = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
+_SECONDS |= {"minutes": 60.0, "hours": 3600.0, "days": 86400.0}
 _EARLIEST = np.datetime64("1940-01-01")
 
 
@@ -129,7 +129,7 @@ def advice(numbers: np.ndarray, name: str) -> str:
 def _fits(low: float, high: float, units: str, name: str) -> str | None:
     """How to say `units`, if they make dates of the past of the numbers."""
     word, _, epoch = units.partition(" since ")
-    size = np.timedelta64(1, _UNIT[word]) / np.timedelta64(1, "s")
+    size = _SECONDS[word]
     if not abs(high * size) < 1e11:
         return None
     first, last = (np.datetime64(epoch, "s") + np.timedelta64(round(n * size), "s") for n in (low, high))
