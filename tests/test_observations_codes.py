@@ -71,6 +71,10 @@ class TestMissingCodes:
         np.testing.assert_array_equal(obs["level"], [850.0, np.nan, np.nan])
         assert codes(obs) == {"level": 2}
 
+    def test_in_periods(self):
+        obs = read_observations(table(tp=[0.001, 0.002], period=[6, -9999]).drop(columns="t2m"))
+        np.testing.assert_array_equal(obs["period"], np.array([6, "NaT"], "timedelta64[h]"))
+
     def test_in_tidy_tables(self):
         frame = table(observation=[-9999.0, 281.0]).drop(columns="t2m").assign(variable="t2m")
         obs = read_observations(frame)

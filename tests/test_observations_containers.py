@@ -132,3 +132,10 @@ def test_flags_that_are_none_are_refused(flag, obs):
     table.loc[1, f"{T}_flag"] = flag
     with pytest.raises(ObservationError, match=rf"'{T}_flag'.*{flag}.*source_quality"):
         read_observations(table)
+
+
+def test_flags_that_contradict_the_places_are_of_another_scheme(obs):
+    table = obs.to_dataframe().assign(**{f"{T}_flag": [1, 1, 4]})
+    with pytest.warns(AssumptionWarning, match=f"'{T}_flag'.*QARTOD"):
+        again = read_observations(table)
+    assert again[f"{T}_flag"].values.tolist() == [0, 0, Flag.REJECTED_BY_SOURCE]

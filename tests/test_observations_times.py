@@ -217,6 +217,30 @@ def test_a_time_zone_that_is_not_utc_is_said():
     times(frame.assign(timezone="UTC"))
 
 
+def test_parts_of_a_dataset():
+    places = {"lat": ("obs", [50.0, 51.0, 52.0]), "lon": ("obs", [8.0] * 3)}
+    ds = xr.Dataset({"t2m": ("obs", [280.0] * 3, {"units": "K"}), "hour": ("obs", HOURS)}, places)
+    date = ds.assign(date=("obs", [20181102] * 3))
+    np.testing.assert_array_equal(read_observations(date)["time"], EXPECTED)
+    years = ds.assign(year=("obs", [2018] * 3), month=("obs", [11] * 3), day=("obs", [2] * 3))
+    np.testing.assert_array_equal(read_observations(years)["time"], EXPECTED)
+    with pytest.raises(ObservationError, match="'hour'.*cannot be understood"):
+        read_observations(date.assign(hour=("obs", ["x", "y", "z"])))
+    with pytest.warns(AssumptionWarning, match="without hours"):
+        read_observations(date.drop_vars("hour"))
+    series = xr.Dataset(
+        {"t2m": (("date", "hour"), np.full((2, 3), 280.0), {"units": "K"})},
+        {"date": [20181102, 20181103], "hour": [0, 6, 12], "lat": 50.0, "lon": 8.0},
+    )
+    expected = DAY + np.array([0, 6, 12, 24, 30, 36], "timedelta64[h]")
+    np.testing.assert_array_equal(read_observations(series)["time"], expected)
+
+
+def test_codes_for_missing_times():
+    flags = read_observations(table(time=[2018110212, -9999, 9999999999]))[f"{T}_flag"]
+    assert flags.values.tolist() == [Flag.GOOD, Flag.MISSING_TIME, Flag.MISSING_TIME]
+
+
 def test_times_of_day_without_a_date():
     with pytest.raises(ObservationError, match="no column holds dates"):
         times(table(time=["06:00", "12:00"]))

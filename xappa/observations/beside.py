@@ -71,7 +71,9 @@ def is_of_all(name: str) -> bool:
     return name.casefold() in _WHOLE
 
 
-def read_verdicts(columns: Mapping[str, pd.Series], known: Mapping[str, str], naming: Naming) -> Verdicts:
+def read_verdicts(
+    columns: Mapping[str, pd.Series], known: Mapping[str, str], located: np.ndarray, naming: Naming
+) -> Verdicts:
     """Flags of a wide table's quantities.
 
     Parameters
@@ -80,6 +82,8 @@ def read_verdicts(columns: Mapping[str, pd.Series], known: Mapping[str, str], na
         Columns that are neither places nor quantities.
     known : mapping of str to str
         Name of each quantity's column, by quantity.
+    located : array of bool, shape (n,)
+        Reports with a place and a time.
     naming : Naming
         What the caller says.
 
@@ -93,7 +97,8 @@ def read_verdicts(columns: Mapping[str, pd.Series], known: Mapping[str, str], na
     for name, column in columns.items():
         base = base_of(name)
         meaning = None if base is None else by_name.get(base.casefold(), naming.quantity(base))
-        if meaning in known and not naming.names_quality(name) and _is_own_flag(name, str(meaning), column):
+        own = meaning in known and not naming.names_quality(name) and _is_own_flag(name, str(meaning), column, located)
+        if own:
             result.add(str(meaning), own_flags(column, name))
             result.used.add(name)
         elif meaning in known:
@@ -173,10 +178,13 @@ def judge(
         result.add(meaning, np.where(rejected, Flag.REJECTED_BY_SOURCE, Flag.GOOD))
 
 
-def _is_own_flag(name: str, meaning: str, column: pd.Series) -> bool:
-    """Whether a column is xappa's own: by the quantity's full name, or by its reasons."""
+def _is_own_flag(name: str, meaning: str, column: pd.Series, located: np.ndarray) -> bool:
+    """Whether a column is xappa's own: by the quantity's full name, or by its reasons.
+
+    Most reports cannot lack a place or a time that they have: 1 and 2 are then the "good" of another scheme.
+    """
     if name == f"{meaning}_flag":
-        return True
+        return not np.mean(column.isin([1, 2, "1", "2"]).to_numpy(bool) & located) > 0.5
     texts = {str(value).strip().casefold() for value in column.dropna().unique()}
     return name.casefold().endswith("_flag") and bool(texts) and texts <= set(_REASONS)
 

@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.observations.assumptions import with_assumptions
 from xappa.observations.beside import own_flags
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
 from xappa.observations.cf_roles import error_of, find_coordinates, is_aloft, meaning_of, with_product_names
+from xappa.observations.cf_times import with_times
 from xappa.observations.cf_vertical import at_own_heights, require_any, require_pressures
-from xappa.observations.columns import notes, to_text
+from xappa.observations.columns import Places, notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, is_one_form
 from xappa.observations.missing_codes import declared_codes, without_codes
@@ -70,7 +72,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     ds = _unstacked(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds
-    ds = expand(with_product_names(_with_names(ds)))
+    ds, dates, assumed = with_times(expand(with_product_names(_with_names(ds))), naming)
     places = find_coordinates(ds, naming)
     bounds = bounds_of(ds, places["time"])
     ancillary = _ancillary(ds)
@@ -100,7 +102,8 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     obs = concat(
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
-    return obs.assign_attrs(notes(unknown, unreadable, []))
+    obs = obs.assign_attrs(notes(unknown, unreadable, []))
+    return with_assumptions(obs, Places(dict(obs.coords), set(), dates, assumed).assumptions(known))
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:

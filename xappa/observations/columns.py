@@ -73,6 +73,12 @@ class Places:
     assumed: tuple[str, ...] = ()
     codes: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def located(self) -> np.ndarray:
+        """Reports with a place and a time, and a level if there are any: bool (n,)."""
+        numeric = [self.arrays[name] for name in ("latitude", "longitude", "level") if name in self.arrays]
+        return ~np.isnat(self.arrays["time"]) & np.logical_and.reduce([np.isfinite(array) for array in numeric])
+
     def assumptions(self, quantities: Iterable[str]) -> list[str]:
         """What was assumed, given the quantities of the table: of an instant, a date is not enough."""
         known = [name for name in quantities if name in QUANTITIES]

@@ -90,7 +90,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     rest = {name: series for name, series in others.items() if name not in known.values()}
     names = {meaning: name for meaning, name in known.items() if not meaning.endswith("_error")}
     require_quantities(names, rest)
-    verdicts = read_verdicts(rest, names, naming)
+    verdicts = read_verdicts(rest, names, places.located, naming)
     written = of_vocabulary(others, names)
     arrays, again = columns.of_written(rest if written else {})
     unknown = {n: int(series.notna().sum()) for n, series in rest.items() if n not in verdicts.used | again}

@@ -7,6 +7,9 @@ import numpy as np
 YEARS = (1850, 2100)
 """Years that a calendar form may have."""
 
+CODES = tuple(float("9" * digits) * sign for digits in range(1, 15) for sign in (-1, 1))
+"""Numbers that stand for a missing time; no date has nines only."""
+
 _DIGITS = {7: "YYYYDDD", 8: "YYYYMMDD", 10: "YYYYMMDDHH", 12: "YYYYMMDDHHMM", 14: "YYYYMMDDHHMMSS"}
 _COUNTS = (
     "seconds since 1970-01-01",
@@ -46,7 +49,7 @@ def calendar_times(numbers: np.ndarray) -> tuple[np.ndarray, bool] | None:
     None if they are anything else.
     """
     values = np.asarray(numbers, float)
-    given = np.isfinite(values)
+    given = np.isfinite(values) & ~np.isin(values, CODES)
     whole = np.floor(values[given])
     fraction = values[given] - whole
     if not len(whole) or (whole <= 0).any():
@@ -108,7 +111,7 @@ def clock_seconds(hhmmss: np.ndarray) -> np.ndarray:
 def advice(numbers: np.ndarray, name: str) -> str:
     """What numbers that are no calendar form may count, and how to say so."""
     values = np.asarray(numbers, float)
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(values) & ~np.isin(values, CODES)]
     if not len(values):
         return "Expected times as datetime64, ISO 8601 text or YYYYMMDDHH"
     dates = [number for number in values[:1000] if calendar_times(np.array([number])) is not None]
