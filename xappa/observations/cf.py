@@ -103,7 +103,8 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
     obs = obs.assign_attrs(notes(unknown, unreadable, []))
-    return with_assumptions(obs, Places(dict(obs.coords), set(), dates, assumed).assumptions(known))
+    arrays = {str(name): obs[name].to_numpy() for name in obs.coords}
+    return with_assumptions(obs, Places(arrays, set(), dates, assumed).assumptions(known))
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:

@@ -138,6 +138,13 @@ def _kind(series: pd.Series) -> str:
         return "clock"
     if isinstance(first, datetime.date) and not isinstance(first, datetime.datetime):
         return "dates"
+    # A few tell already what whole times are.
+    if _kind_of_texts(given.head(1000)) == "complete":
+        return "complete"
+    return _kind_of_texts(given)
+
+
+def _kind_of_texts(given: pd.Series) -> str:
     texts = pd.Series(pd.unique(given), dtype=object).map(str)
     numbers = pd.to_numeric(texts, errors="coerce")
     if numbers.notna().all() and len(texts):

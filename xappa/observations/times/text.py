@@ -15,6 +15,7 @@ _ZONE = r"[T ].*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 _DATE = r"^(\d{1,4})[./-](\d{1,2})[./-](\d{1,4})(?:(?:[T,_]|\s)+(.+))?$"
 _NAMED = r"(?i)^(?=.*\b\d{4}\b).*(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 _NO_HOURS = r"^(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{7,8})$|(?i:^\d{1,2}[ -][a-z]{3,9}[ -]\d{4}$)"
+_WHOLE = r"^\d{4}-\d\d-\d\d[T ](?:[01]\d|2[0-3]):[0-5]\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?$"
 _ORDERS = {"day, month, year": (2, 1, 0), "month, day, year": (2, 0, 1), "year, month, day": (0, 1, 2)}
 _PIVOT = 69  # POSIX: years 69 to 99 are of the twentieth century
 
@@ -34,6 +35,8 @@ def parse(texts: pd.Series, name: str) -> pd.Series:
         If the order of day and month is not clear from the column.
     """
     plain = texts.astype("string").str.strip()
+    if plain.str.match(_WHOLE).all():
+        return _zoned_apart(plain)
     plain = plain.str.replace(r"(?i)\s*(?:UTC|GMT)$", "Z", regex=True).str.replace(r"\s+Z$", "Z", regex=True)
     plain = plain.str.replace(r"^(\d{4}-\d\d-\d\d)_", r"\1T", regex=True)
     digits = plain.str.extract(r"^(\d{7,14})(?:\.0*)?(?:Z?)$")[0]
@@ -59,12 +62,16 @@ def _iso(plain: pd.Series) -> pd.Series:
     plain = plain.where(~midnight, plain.str.replace(r"([T ])24", r"\g<1>00", regex=True))
     # A year, or a year and a month, are no time; with times of two digits they would be the first of January.
     plain = plain.where(~plain.str.match(r"^\d{1,6}$|^\d{4}-\d{1,2}$", na=False))
+    joined = _zoned_apart(plain)
+    return joined.where(~midnight, joined + pd.Timedelta(days=1))
+
+
+def _zoned_apart(plain: pd.Series) -> pd.Series:
     # Texts with and without zone apart: pandas before 3 reads those without in the zone of the one before them.
     zoned = plain.str.contains(_ZONE, na=False).to_numpy(bool)
     parts = (plain[kind] for kind in (zoned, ~zoned) if kind.any())
     times = [pd.to_datetime(part, utc=True, errors="coerce", format="ISO8601") for part in parts]
-    joined = pd.concat(times).sort_index() if times else pd.to_datetime(plain, utc=True)
-    return joined.where(~midnight, joined + pd.Timedelta(days=1))
+    return pd.concat(times).sort_index() if times else pd.to_datetime(plain, utc=True)
 
 
 def _ordered(plain: pd.Series, name: str) -> pd.Series:
