@@ -7,11 +7,17 @@ import pandas as pd
 import pytest
 
 from xappa.errors import ObservationError
-from xappa.observations import read_observations
+from xappa.observations import Flag, flag_counts, read_observations
 
 T, TD, P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
 SPEED, DIRECTION, RAIN = "10m_wind_speed", "10m_wind_from_direction", "total_precipitation"
 HOUR = np.timedelta64(3600, "s")
+
+
+def used(obs, name):
+    """Values that the archive does not reject, NaN in place of others."""
+    return obs[name].where(obs[f"{name}_flag"] != Flag.REJECTED_BY_SOURCE)
+
 
 GHCNH = """\
 Station_ID|Station_name|Year|Month|Day|Hour|Minute|Latitude|Longitude|Elevation|temperature|temperature_Measurement_Code\
@@ -29,8 +35,9 @@ def test_ghcnh(tmp_path):
     (tmp_path / "GHCNh_NOM00001001_por.psv").write_text(GHCNH)
     obs = read_observations(tmp_path / "GHCNh_NOM00001001_por.psv")
     instant = obs.isel(obs=np.isnat(obs["period"].values))
-    np.testing.assert_allclose(instant[T], [269.75, np.nan, 270.15])
-    np.testing.assert_allclose(instant[TD], [267.05, np.nan, np.nan])
+    np.testing.assert_allclose(instant[T], [269.75, 318.15, 270.15])  # what is rejected keeps its value
+    np.testing.assert_allclose(used(instant, T), [269.75, np.nan, 270.15])
+    np.testing.assert_allclose(used(instant, TD), [267.05, np.nan, np.nan])
     np.testing.assert_allclose(instant["surface_pressure"], [100120.0, 100130.0, np.nan])
     np.testing.assert_allclose(instant[P], [100240.0, 100250.0, np.nan])
     np.testing.assert_allclose(instant[SPEED], [12.3, np.nan, 3.0])
@@ -60,7 +67,7 @@ def test_ghcnh_by_year_as_parquet(tmp_path):
     )
     frame.to_parquet(tmp_path / "GHCNh.parquet")
     obs = read_observations(tmp_path / "GHCNh.parquet")
-    np.testing.assert_allclose(obs[T].dropna("obs"), [269.75])
+    np.testing.assert_allclose(used(obs, T).dropna("obs"), [269.75])
     np.testing.assert_allclose(obs[RAIN].dropna("obs"), [0.012])
     assert obs.attrs["reports_refused"] == 1
 
@@ -95,10 +102,11 @@ def test_isd_in_full(tmp_path):
         file.write("\n".join(lines) + "\n")
     obs = read_observations(path)
     instant = obs.isel(obs=np.isnat(obs["period"].values))
-    np.testing.assert_allclose(instant[T], [260.35, np.nan, 260.35])
+    np.testing.assert_allclose(instant[T], 260.35)
+    np.testing.assert_allclose(used(instant, T), [260.35, np.nan, 260.35])
     np.testing.assert_allclose(instant[TD], 259.25)
     np.testing.assert_allclose(instant[P], [102680.0, np.nan, 102680.0])
-    np.testing.assert_allclose(instant[SPEED], [7.2, np.nan, 7.2])
+    np.testing.assert_allclose(used(instant, SPEED), [7.2, np.nan, 7.2])
     np.testing.assert_allclose(instant[DIRECTION], [320.0, np.nan, 320.0])
     np.testing.assert_allclose(instant["surface_pressure"].values[0], 100800.0)
     np.testing.assert_allclose(instant["altimeter_setting"].values[0], 102500.0)
@@ -131,7 +139,7 @@ def test_isd_as_csv(tmp_path):
     table.to_csv(tmp_path / "01001099999.csv", index=False)
     obs = read_observations(tmp_path / "01001099999.csv")
     np.testing.assert_allclose(obs[T].dropna("obs"), [269.75])
-    np.testing.assert_allclose(obs[TD].dropna("obs"), [267.05])
+    np.testing.assert_allclose(used(obs, TD).dropna("obs"), [267.05])
     np.testing.assert_allclose(obs[P].dropna("obs"), [100240.0])
     np.testing.assert_allclose(obs[RAIN].dropna("obs"), [0.003])
     assert set(obs["station"].values) == {"01001099999"}
@@ -187,5 +195,16 @@ def test_tables_of_stations_that_are_none(tmp_path):
 def test_an_archive_of_which_nothing_is_accepted():
     frame = pd.read_csv(pd.io.common.StringIO(GHCNH), sep="|").iloc[:1].assign(temperature_Quality_Code="3")
     keep = ["Station_ID", "Year", "Month", "Day", "Hour", "Minute", "Latitude", "Longitude", "Elevation"]
-    with pytest.raises(ObservationError, match="quality control accepts"):
-        read_observations(frame[[*keep, "temperature", "temperature_Quality_Code"]])
+    obs = read_observations(frame[[*keep, "temperature", "temperature_Quality_Code"]])
+    assert flag_counts(obs).loc[T, "rejected_by_source"] == 1
+    with pytest.raises(ObservationError, match="all are missing"):
+        read_observations(frame.assign(temperature=np.nan)[[*keep, "temperature", "temperature_Quality_Code"]])
+
+
+def test_what_is_derived_from_a_rejected_value_is_rejected():
+    frame = pd.read_csv(pd.io.common.StringIO(GHCNH), sep="|").iloc[:1]
+    obs = read_observations(frame.assign(wind_speed_Quality_Code="V", temperature_Quality_Code="3"))
+    instant = obs.isel(obs=np.isnat(obs["period"].values))
+    for name in (T, SPEED, "10m_u_component_of_wind", "10m_v_component_of_wind"):
+        assert np.isfinite(instant[name].values[0])
+        assert instant[f"{name}_flag"].values[0] == Flag.REJECTED_BY_SOURCE

@@ -1,6 +1,7 @@
 """Archives of hourly reports: NOAA's GHCNh and ISD, recognised by their columns or lines, brought into known names.
 
-Values that the archive's own quality control rejects are left out and counted (``reports_refused``).
+Values that the archive's own quality control rejects are kept, flagged ``rejected_by_source``, and counted
+(``reports_refused``).
 
 References
 ----------
@@ -24,10 +25,12 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.flags import Flag
 from xappa.observations.form import concat
 from xappa.observations.frames import from_frame
 from xappa.observations.names import Naming
 from xappa.observations.periods import HOUR
+from xappa.observations.source_quality import SCHEMES, verdicts
 from xappa.observations.stations import with_places
 
 _T, _TD, _P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
@@ -56,9 +59,6 @@ _GHCNH = {
     "wind_direction": _DIRECTION,
 }
 _GHCNH_HOURS = {"precipitation": 1} | {f"precipitation_{h}_hour": h for h in (3, 6, 9, 12, 15, 18, 21, 24)}
-# Codes of the sources that GHCNh took over with their own control; every other letter is a failed test of GHCNh [1]_.
-_GHCNH_GOOD = ("", "0", "1", "4", "5", "A", "U", "P", "I", "M", "R")
-_ISD_BAD = ("2", "3", "6", "7")
 _ISD_LINE = re.compile(r"^\d{4}[0-9A-Z]\w{10}\d{12}.[+-]\d{5}[+-]\d{6}")
 _LITE_LINE = re.compile(r"^\d{4} \d{2} \d{2} \d{2}(\s+-?\d+){8}\s*$")
 
@@ -70,12 +70,12 @@ class _Reports:
     place: Mapping[str, Any]
     values: dict[str, pd.Series] = field(default_factory=dict)
     over: list[tuple[str, pd.Series, np.ndarray]] = field(default_factory=list)
-    refused: int = 0
+    bad: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def keep(self, values: pd.Series, bad: pd.Series) -> pd.Series:
-        """Values that are not bad; those that are, are counted."""
-        self.refused += int((bad & values.notna()).sum())
-        return values.mask(bad)
+    def keep(self, name: str, values: pd.Series, codes: pd.Series, scheme: str) -> pd.Series:
+        """The values of a quantity as they are; which of them the archive rejects is noted."""
+        self.bad[name] = verdicts(codes, SCHEMES[scheme])[0]
+        return values
 
     def to_obs(self) -> xr.Dataset:
         """Observations in the one form."""
@@ -84,16 +84,22 @@ class _Reports:
         instant = instant.loc[:, instant.notna().any()]
         if len(instant.columns):
             rows = instant.notna().any(axis=1)
-            parts.append(_obs(place[rows], instant[rows]))
+            parts.append(_obs(place[rows], self._flagged(instant)[rows]))
         for name, column, period in self.over:
             rows = column.notna().to_numpy() & ~np.isnat(period)
             if rows.any():
                 there = place[rows].assign(period=period[rows])
-                parts.append(_obs(there, pd.DataFrame({name: column.to_numpy()[rows]})))
+                table = self._flagged(pd.DataFrame({name: column.to_numpy()}), str(column.name))
+                parts.append(_obs(there, table[rows]))
         if not parts:
-            raise ObservationError("No report with a value that the archive's own quality control accepts")
-        obs = concat(parts)
-        return obs.assign_attrs(reports_refused=self.refused) if self.refused else obs
+            raise ObservationError("No report with a value: all are missing. Expected at least one")
+        return concat(parts)
+
+    def _flagged(self, table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
+        """The table with flags beside quantities of which the archive rejects values."""
+        bad = {name: self.bad.get(key or name) for name in map(str, table)}
+        flags = {f"{name}_flag": mask * int(Flag.REJECTED_BY_SOURCE) for name, mask in bad.items() if mask is not None}
+        return table.assign(**flags)
 
 
 def _obs(place: pd.DataFrame, values: pd.DataFrame) -> xr.Dataset:
@@ -127,24 +133,22 @@ def from_ghcnh(frame: pd.DataFrame) -> xr.Dataset:
     reports = _Reports(place | {name: column(name) for name in ("latitude", "longitude", "elevation")})
     for name, meaning in _GHCNH.items():
         if name in frame:
-            reports.values[meaning] = _ghcnh_good(frame, name, reports)
+            reports.values[meaning] = _ghcnh_good(frame, name, reports, meaning)
     calm = frame.get("wind_direction_Measurement_Code", pd.Series("", frame.index)).astype(str).str.startswith("V")
     if _DIRECTION in reports.values:
         reports.values[_DIRECTION] = reports.values[_DIRECTION].mask(calm)
     for name, hours in _GHCNH_HOURS.items():
         if name in frame:
             period = np.full(len(frame), hours * HOUR)
-            reports.over.append(("total_precipitation", _ghcnh_good(frame, name, reports), period))
+            amount = _ghcnh_good(frame, name, reports, name).rename(name)
+            reports.over.append(("total_precipitation", amount, period))
     return reports.to_obs()
 
 
-def _ghcnh_good(frame: pd.DataFrame, name: str, reports: _Reports) -> pd.Series:
+def _ghcnh_good(frame: pd.DataFrame, name: str, reports: _Reports, key: str) -> pd.Series:
     values = pd.to_numeric(frame[name], errors="coerce")
     codes = frame.get(f"{name}_Quality_Code")
-    if codes is None:
-        return values
-    text = codes.astype("string").fillna("").str.strip().str.removesuffix(".0")
-    return reports.keep(values, ~text.isin(_GHCNH_GOOD))
+    return values if codes is None else reports.keep(key, values, codes, "ghcnh")
 
 
 def from_isd_csv(frame: pd.DataFrame) -> xr.Dataset:
@@ -206,23 +210,22 @@ def _isd_values(
     reports: _Reports, temperature: list[pd.Series], dewpoint: list[pd.Series], pressure: list[pd.Series], wind: list
 ) -> None:
     for name, (text, quality), missing in ((_T, temperature, 9999), (_TD, dewpoint, 9999), (_P, pressure, 99999)):
-        reports.values[name] = reports.keep(_number(text, 10, missing), quality.isin(_ISD_BAD))
+        reports.values[name] = reports.keep(name, _number(text, 10, missing), quality, "isd")
     direction, direction_quality, kind, speed, speed_quality = wind
-    reports.values[_SPEED] = reports.keep(_number(speed, 10, 9999), speed_quality.isin(_ISD_BAD))
+    reports.values[_SPEED] = reports.keep(_SPEED, _number(speed, 10, 9999), speed_quality, "isd")
     variable = kind == "V"
-    reports.values[_DIRECTION] = reports.keep(_number(direction, 1, 999), direction_quality.isin(_ISD_BAD)).mask(
-        variable
-    )
+    angle = _number(direction, 1, 999).mask(variable)
+    reports.values[_DIRECTION] = reports.keep(_DIRECTION, angle, direction_quality, "isd")
 
 
 def _isd_more(reports: _Reports, rain: list[pd.Series], extreme: list[pd.Series], pressure: list[pd.Series]) -> None:
-    amount = reports.keep(_number(rain[1], 10, 9999), rain[3].isin(_ISD_BAD))
-    reports.over.append(("total_precipitation", amount, _hours(_number(rain[0], 1, 99))))
-    value = reports.keep(_number(extreme[2], 10, 9999), extreme[3].isin(_ISD_BAD))
+    amount = reports.keep("rain", _number(rain[1], 10, 9999), rain[3], "isd")
+    reports.over.append(("total_precipitation", amount.rename("rain"), _hours(_number(rain[0], 1, 99))))
+    value = reports.keep("extreme", _number(extreme[2], 10, 9999), extreme[3], "isd").rename("extreme")
     for code, name in (("M", "maximum_2m_temperature"), ("N", "minimum_2m_temperature")):
         reports.over.append((name, value.where(extreme[1] == code), _hours(_number(extreme[0], 10, 999))))
     for name, (text, quality) in (("altimeter_setting", pressure[:2]), ("surface_pressure", pressure[2:])):
-        reports.values[name] = reports.keep(_number(text, 10, 99999), quality.isin(_ISD_BAD))
+        reports.values[name] = reports.keep(name, _number(text, 10, 99999), quality, "isd")
 
 
 def _number(text: pd.Series, scale: int, missing: int) -> pd.Series:

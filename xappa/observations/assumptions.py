@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterable
 
 import xarray as xr
 
@@ -20,6 +21,13 @@ UNITS_ASSUMED = "units_assumed"
 def with_assumption(obs: xr.Dataset, text: str) -> xr.Dataset:
     """`obs` with one more sentence on what was assumed, and how to say otherwise."""
     return obs.assign_attrs({ASSUMPTIONS: json.dumps(list(dict.fromkeys([*assumptions_of(obs), text])))})
+
+
+def with_assumptions(obs: xr.Dataset, texts: Iterable[str]) -> xr.Dataset:
+    """`obs` with more sentences on what was assumed."""
+    for text in texts:
+        obs = with_assumption(obs, text)
+    return obs
 
 
 def assumptions_of(obs: xr.Dataset) -> list[str]:

@@ -13,14 +13,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.observations.assumptions import with_assumptions
+from xappa.observations.beside import own_flags
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
 from xappa.observations.cf_roles import error_of, find_coordinates, is_aloft, meaning_of, with_product_names
+from xappa.observations.cf_times import with_times
 from xappa.observations.cf_vertical import at_own_heights, require_any, require_pressures
-from xappa.observations.columns import notes, to_text
+from xappa.observations.columns import Places, notes, to_text
 from xappa.observations.flags import flag_attrs
 from xappa.observations.form import build, concat, is_one_form
+from xappa.observations.missing_codes import declared_codes, without_codes
 from xappa.observations.names import (
     NEEDED,
     QUANTITIES,
@@ -68,11 +72,12 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     ds = _unstacked(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds
-    ds = expand(with_product_names(_with_names(ds)))
+    ds, dates, assumed = with_times(expand(with_product_names(_with_names(ds))), naming)
     places = find_coordinates(ds, naming)
     bounds = bounds_of(ds, places["time"])
     ancillary = _ancillary(ds)
-    ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
+    time = ds[places["time"]]
+    ds = ds.assign_coords({places["time"]: _decoded(time, naming.told_units(str(time.name), "time"))})
     level = ds[places["level"]] if "level" in places else None
     candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
     meanings = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], level, naming)) is not None}
@@ -97,7 +102,9 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     obs = concat(
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
-    return obs.assign_attrs(notes(unknown, unreadable, []))
+    obs = obs.assign_attrs(notes(unknown, unreadable, []))
+    arrays = {str(name): obs[name].to_numpy() for name in obs.coords}
+    return with_assumptions(obs, Places(arrays, set(), dates, assumed).assumptions(known))
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:
@@ -132,7 +139,9 @@ def _count(variable: xr.DataArray) -> int:
     return variable.size if variable.chunks is not None else int(variable.notnull().sum())
 
 
-def _decoded(time: xr.DataArray) -> tuple[Any, Any]:
+def _decoded(time: xr.DataArray, told: str | None) -> tuple[Any, Any]:
+    if told and time.dtype.kind in "iuf":
+        time = time.assign_attrs(units=told)
     if " since " in str(time.attrs.get("units", "")) and not np.issubdtype(time.dtype, np.datetime64):
         time = decoded(time)
     if np.issubdtype(time.dtype, np.datetime64):
@@ -161,14 +170,14 @@ def _flattened(
         if meaning not in QUANTITIES
     }
     maps = conversions((meaning, found, _expected(meaning)) for meaning, found in units.items())
-    coordinates = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
-        for meaning, name in usable.items()
-    }
-    values = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
-        for meaning, name in group.items()
-    }
+    arrays, codes = {}, {}
+    for meaning, name in {**usable, **group}.items():
+        given = flat[name].data
+        arrays[meaning] = maps[meaning, units[meaning]].value(given) if meaning in units else given
+        if given.dtype.kind == "f":
+            declared = declared_codes(ds[name].attrs)
+            arrays[meaning], codes[meaning] = without_codes(given, arrays[meaning], meaning, declared)
+    coordinates, values = ({meaning: arrays[meaning] for meaning in names} for names in (usable, group))
     errors = {}
     for meaning, name in group.items():
         if (error := related[name]) is not None:
@@ -179,7 +188,7 @@ def _flattened(
     lengths: dict[str, np.ndarray] = {}
     if bounds is not None:
         lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
-    attrs = notes({}, {}, [name for name in assumed if name in group])
+    attrs = notes({}, {}, [name for name in assumed if name in group], codes)
     obs = build(coordinates, values, errors, attrs, lengths, own)
     if kept is not None:
         obs.attrs["elements_padding"] = int(kept.size - kept.sum())
@@ -253,10 +262,22 @@ def _with_own_flags(
     """Flags that were set by xappa before, kept."""
     for meaning, name in group.items():
         flag = ds.get(f"{name}_flag")
-        if flag is not None and _is_ours(flag):
-            own = _rows(_along_obs(flag.variable, sizes), kept).astype("int8")
+        if flag is not None and (_is_ours(flag) or (name == meaning and not _is_labelled(flag))):
+            own = _rows(_along_obs(_codes_of(flag), sizes), kept).astype("int8")
             obs[f"{meaning}_flag"] = ("obs", own.data, flag_attrs() | {"standard_name": _status(obs, meaning)})
     return obs
+
+
+def _is_labelled(flag: xr.DataArray) -> bool:
+    return bool({"flag_values", "flag_masks", "flag_meanings"} & set(flag.attrs))
+
+
+def _codes_of(flag: xr.DataArray) -> xr.Variable:
+    """Codes of xappa's own flags; without attributes, as from a table, they are checked, and may be reasons."""
+    if _is_labelled(flag) or flag.chunks is not None:
+        return flag.variable
+    codes = own_flags(pd.Series(flag.to_numpy().reshape(-1)), str(flag.name))
+    return xr.Variable(flag.dims, codes.reshape(flag.shape))
 
 
 def _is_ours(flag: xr.DataArray) -> bool:

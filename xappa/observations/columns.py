@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,17 @@ import pandas as pd
 
 from xappa.observations.assumptions import UNITS_ASSUMED
 from xappa.observations.form import counted
-from xappa.observations.names import COORDINATES, NEEDED, Naming, require_coordinates, require_one_each
+from xappa.observations.missing_codes import without_codes
+from xappa.observations.names import (
+    COORDINATES,
+    NEEDED,
+    QUANTITIES,
+    Naming,
+    require_coordinates,
+    require_one_each,
+)
 from xappa.observations.periods import to_periods
-from xappa.observations.times import to_times
+from xappa.observations.times import PARTS, Found, find_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
 
 
@@ -36,10 +45,55 @@ def preferred(sources: Mapping[str, list[str]], naming: Naming) -> dict[str, str
     return {meaning: names[0] for meaning, names in chosen.items()}
 
 
-def coordinates(
-    frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming
-) -> tuple[dict[str, np.ndarray], set[Hashable]]:
-    """Coordinate arrays of a table, and the columns that they came from.
+MISSING_CODES = "missing_codes"
+"""Attribute of observations: how many values were codes for a missing one, by quantity and coordinate (JSON)."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Times and places of the reports of a table.
+
+    Parameters
+    ----------
+    arrays : dict of arrays, shape (n,)
+        By coordinate.
+    used : set
+        Columns that they come from.
+    dates : bool
+        Whether times are dates alone.
+    assumed : tuple of str
+        Sentences on what was assumed.
+    codes : dict of str to int
+        How many values were codes for a missing one, by coordinate.
+    """
+
+    arrays: dict[str, np.ndarray]
+    used: set[Hashable]
+    dates: bool = False
+    assumed: tuple[str, ...] = ()
+    codes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def located(self) -> np.ndarray:
+        """Reports with a place and a time, and a level if there are any: bool (n,)."""
+        numeric = [self.arrays[name] for name in ("latitude", "longitude", "level") if name in self.arrays]
+        return ~np.isnat(self.arrays["time"]) & np.logical_and.reduce([np.isfinite(array) for array in numeric])
+
+    def assumptions(self, quantities: Iterable[str]) -> list[str]:
+        """What was assumed, given the quantities of the table: of an instant, a date is not enough."""
+        known = [name for name in quantities if name in QUANTITIES]
+        instant = [name for name in known if QUANTITIES[name].cell_methods == "time: point"]
+        if not self.dates or "period" in self.arrays or not instant:
+            return list(self.assumed)
+        return [
+            *self.assumed,
+            f"Dates come without hours: {', '.join(instant)} are taken for 00 UTC. Give a column 'hour', or times with "
+            "hours; for values over the day, a column 'period' and the time of its end",
+        ]
+
+
+def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming) -> Places:
+    """Times and places of a table.
 
     Raises
     ------
@@ -51,25 +105,52 @@ def coordinates(
     for name in by_name:
         if (meaning := naming.coordinate(name)) is not None:
             sources.setdefault(meaning, []).append(name)
-    require_coordinates(sources, frame.columns)
+    times = _times(frame, by_name, sources.pop("time", []), sources, naming)
+    require_coordinates([*sources, *(["time"] if times is not None else [])], frame.columns)
+    assert times is not None
     used = {meaning: by_name[name] for meaning, name in preferred(sources, naming).items()}
-    return {meaning: _coordinate(frame[column], meaning, naming) for meaning, column in used.items()}, set(
-        used.values()
-    )
+    arrays = {"time": times.times}
+    codes: dict[str, int] = {}
+    for meaning, column in used.items():
+        arrays[meaning], codes[meaning] = _coordinate(frame[column], meaning, naming)
+    columns_used = {*used.values(), *(by_name[name] for name in times.used)}
+    return Places(arrays, columns_used, times.dates, times.assumed, codes)
 
 
-def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> np.ndarray:
-    if meaning == "time":
-        return to_times(series, str(series.name))
-    if meaning == "station":
-        return to_text(series)
+def of_written(rest: Mapping[str, pd.Series]) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Coordinates that only a table that xappa wrote has under their names, and the columns that they are."""
+    found = {name: _coordinate(rest[name], name, Naming())[0] for name in ("height", "source") if name in rest}
+    return found, set(found)
+
+
+def _times(
+    frame: pd.DataFrame,
+    by_name: Mapping[str, Hashable],
+    named: list[str],
+    sources: Mapping[str, list[str]],
+    naming: Naming,
+) -> Found | None:
+    taken = {name for names in sources.values() for name in names} | set(named)
+    parts = {spelling for spellings in PARTS.values() for spelling in spellings}
+    # "dd" is a day beside a year, and else the direction of the wind.
+    others = [n for n in by_name if n not in taken and (n.casefold() in parts or naming.quantity(n) is None)]
+    units = next((told for name in named if (told := naming.told_units(name, "time"))), None)
+    table = {name: frame[by_name[name]] for name in (*named, *others)}
+    return find_times(table, named, others, naming.rename, units)
+
+
+def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> tuple[np.ndarray, int]:
+    """A coordinate in its units, and how many of its values were codes for a missing one."""
+    if meaning in ("station", "source"):
+        return to_text(series), 0
     if meaning == "period":
-        return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name))
-    if meaning == "channel":
-        return numbers(series)[0]
+        return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name)), 0
+    given = numbers(series)[0]
+    if meaning not in COORDINATE_UNITS:
+        return without_codes(given, given, meaning)
     expected = COORDINATE_UNITS[meaning]
     units = naming.told_units(str(series.name), meaning) or expected
-    return conversions([(meaning, units, expected)])[meaning, units].value(numbers(series)[0])
+    return without_codes(given, conversions([(meaning, units, expected)])[meaning, units].value(given), meaning)
 
 
 def to_text(values: Any) -> np.ndarray:
@@ -93,9 +174,16 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
     return values.to_numpy(dtype=float, na_value=np.nan), int((values.isna() & series.notna()).sum())
 
 
-def notes(unknown: Mapping[str, int], unreadable: Mapping[str, int], assumed: Iterable[str]) -> dict[str, str]:
-    """Attributes that tell what was left out or assumed."""
+def notes(
+    unknown: Mapping[str, int],
+    unreadable: Mapping[str, int],
+    assumed: Iterable[str],
+    codes: Mapping[str, int] | None = None,
+) -> dict[str, str]:
+    """Attributes that tell what was left out or assumed, and how many values were codes for missing ones."""
     attrs = {UNITS_ASSUMED: " ".join(assumed)}
+    if any((codes or {}).values()):
+        attrs[MISSING_CODES] = counted({name: count for name, count in (codes or {}).items() if count})
     if unknown:
         attrs["unknown_variables"] = counted(unknown)
     if any(unreadable.values()):

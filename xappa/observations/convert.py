@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations import formulas
-from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.form import quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
 
@@ -151,6 +151,7 @@ def settle(obs: xr.Dataset, derived: list[Derived]) -> xr.Dataset:
         for source in made.conversion.sources:
             bad = flags_of(obs, source).isin([Flag.OUT_OF_RANGE, Flag.MISSING_PLACE])
             obs = with_flag(obs, target, made.rows & bad, Flag.OUT_OF_RANGE)
+            obs = with_reasons(obs, target, flags_of(obs, source).where(made.rows, np.int8(Flag.GOOD)))
         used = made.rows & (flags_of(obs, target) == Flag.GOOD)
         obs = with_flag(obs, made.conversion.sources[0], used, Flag.UNUSED)
     return obs

@@ -82,6 +82,24 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
     return set_flag(obs, variable, flags.where(~rejected, np.int8(flag)))
 
 
+def with_reasons(obs: xr.Dataset, variable: str, reasons: xr.DataArray) -> xr.Dataset:
+    """Reject reports of one variable for the reasons of what they were derived from.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form; not changed.
+    variable : str
+        Quantity that was derived.
+    reasons : DataArray of int8, dimension ``obs``
+        Flags of a source; those that say nothing of the value (unused, duplicate) are passed over.
+    """
+    flags = flags_of(obs, variable)
+    passed = reasons.isin([Flag.GOOD, Flag.UNUSED, Flag.DUPLICATE])
+    take = obs[variable].notnull() & (flags == Flag.GOOD) & ~passed
+    return set_flag(obs, variable, flags.where(~take, reasons))
+
+
 def set_flag(obs: xr.Dataset, variable: str, flags: xr.DataArray) -> xr.Dataset:
     """`obs` with the flags (integers, dimension ``obs``) of one variable, as they are."""
     name = f"{variable}_flag"

@@ -54,7 +54,9 @@ _COUNTS = (
     "messages_broken",
     "elements_padding",
     "reports_refused",
+    "reports_suspect",
 )
+_COUNTS_BY_NAME = ("unknown_variables", "unreadable_values", "missing_codes", "reports_left_out", "groups_unread")
 
 
 def quantities(obs: xr.Dataset) -> list[str]:
@@ -273,7 +275,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in ("unknown_variables", "unreadable_values", "reports_left_out", "groups_unread"):
+    for name in _COUNTS_BY_NAME:
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})

@@ -9,11 +9,14 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import columns
+from xappa.observations.assumptions import with_assumptions
+from xappa.observations.beside import of_vocabulary, read_verdicts
 from xappa.observations.form import build
+from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
 from xappa.observations.own import own_attrs
 from xappa.observations.tidy import from_tidy, tidy_columns
-from xappa.observations.units import conversions
+from xappa.observations.units import Linear, conversions
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,8 +75,8 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
 
 
 def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
-    coordinates, used = columns.coordinates(frame, frame.columns, naming)
-    others = {str(column): frame[column] for column in frame.columns if column not in used}
+    places = columns.coordinates(frame, frame.columns, naming)
+    others = {str(column): frame[column] for column in frame.columns if column not in places.used}
     sources: dict[str, list[str]] = {}
     for name in others:
         meaning, suffix = naming.quantity(name) or _own(others[name], naming), ""
@@ -84,28 +87,34 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
             sources.setdefault(meaning + suffix, []).append(name)
     require_one_each(sources)
     known = {meaning: names[0] for meaning, names in sources.items() if meaning.removesuffix("_error") in sources}
-    unknown = {name: int(series.notna().sum()) for name, series in others.items() if name not in known.values()}
-    require_quantities(known, unknown)
-    quantities = [meaning for meaning in known if meaning in QUANTITIES]
-    own = [meaning for meaning in known if meaning not in QUANTITIES and not meaning.endswith("_error")]
-    told = {meaning: naming.told_units(known[meaning], meaning) for meaning in quantities}
-    units = {meaning: found or QUANTITIES[meaning].units for meaning, found in told.items()}
-    maps = conversions((meaning, unit, QUANTITIES[meaning].units) for meaning, unit in units.items())
-    values, errors, unreadable = {}, {}, {}
-    for meaning in quantities:
-        convert = maps[meaning, units[meaning]]
-        given, unreadable[meaning] = columns.numbers(others[known[meaning]])
-        values[meaning] = convert.value(given)
+    rest = {name: series for name, series in others.items() if name not in known.values()}
+    names = {meaning: name for meaning, name in known.items() if not meaning.endswith("_error")}
+    require_quantities(names, rest)
+    verdicts = read_verdicts(rest, names, places.located, naming)
+    written = of_vocabulary(others, names)
+    arrays, again = columns.of_written(rest if written else {})
+    unknown = {n: int(series.notna().sum()) for n, series in rest.items() if n not in verdicts.used | again}
+    values, errors, unreadable, codes, assumed = {}, {}, {}, dict(places.codes), []
+    for meaning, name in names.items():
+        told = naming.told_units(name, meaning)
+        convert, assume = _conversion(meaning, told if meaning not in written else told or QUANTITIES[meaning].units)
+        assumed += [meaning] if assume else []
+        given, unreadable[meaning] = columns.numbers(others[name])
+        values[meaning], codes[meaning] = without_codes(given, convert.value(given), meaning)
         if (error := known.get(f"{meaning}_error")) is not None:
             errors[meaning] = convert.deviation(columns.numbers(others[error])[0])
-    for name in own:
-        values[name], unreadable[name] = columns.numbers(others[known[name]])
-        if (error := known.get(f"{name}_error")) is not None:
-            errors[name] = columns.numbers(others[error])[0]
-    assumed = [meaning for meaning, found in told.items() if found is None]
-    notes = columns.notes(unknown, unreadable, assumed)
-    attrs = {name: own_attrs({}, naming.told_units(known[name], name)) for name in own}
-    return build(coordinates, values, errors, notes, own=attrs)
+    attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
+    own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
+    obs = build(places.arrays | arrays, values, errors, attrs, own=own, flags=verdicts.flags)
+    return with_assumptions(obs, [*places.assumptions(values), *verdicts.assumed])
+
+
+def _conversion(meaning: str, told: str | None) -> tuple[Linear, bool]:
+    """Map to the units of the vocabulary, and whether the units found had to be assumed."""
+    if meaning not in QUANTITIES:
+        return Linear(), False
+    expected = QUANTITIES[meaning].units
+    return conversions([(meaning, told or expected, expected)])[meaning, told or expected], told is None
 
 
 def _own(column: pd.Series, naming: Naming) -> str | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from xappa.errors import ObservationError, OptionError, nearest_names
 from xappa.observations.reported import REPORTED, SPELLINGS
+from xappa.observations.times import PARTS
 from xappa.vocabulary import ALIASES, VARIABLES, Variable
 
 QUANTITIES: dict[str, Variable] = VARIABLES | REPORTED
@@ -21,6 +22,7 @@ COORDINATES: dict[str, tuple[str, ...]] = {
     "level": ("level", "lev", "plev", "pressure_level", "isobaricInhPa"),
     "altitude": (
         "altitude",
+        "station_elev",
         "elev",
         "elevation",
         "alt",
@@ -86,6 +88,11 @@ class Naming:
     unknown : {"drop", "keep"} or collection of str
         What becomes of names that are no known quantity: left out, kept as quantities of the user's own, or only these
         kept. Those in `units` are kept as well.
+    suspect : {"keep", "reject"}
+        What becomes of values that the source's own quality control calls suspect.
+    source_quality : str, or mapping of str to str or mapping
+        Scheme of the source's quality codes (`source_quality.SCHEMES`, or codes to verdicts), for all columns or by
+        name.
 
     Raises
     ------
@@ -96,22 +103,30 @@ class Naming:
     rename: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
     unknown: str | Collection[str] = "drop"
+    suspect: str = "keep"
+    source_quality: str | Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set, repr=False, compare=False)
     _meant: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.unknown, str) and self.unknown not in ("drop", "keep"):
             raise OptionError(f"unknown={self.unknown!r}: expected 'drop', 'keep', or the names that are kept")
+        if self.suspect not in ("keep", "reject"):
+            raise OptionError(f"suspect={self.suspect!r}: expected 'keep' or 'reject'")
         known = [*QUANTITIES, *COORDINATES]
         wrong = [
             f"{target!r} (for {source!r}){nearest_names(target, known)}"
             for source, target in self.rename.items()
-            if quantity_of(target) is None and coordinate_of(target) is None and self.own(source) is None
+            if quantity_of(target) is None
+            and coordinate_of(target) is None
+            and target.casefold() not in PARTS
+            and self.own(source) is None
         ]
         if wrong:
             raise OptionError(
                 f"rename gives names that are unknown: {'; '.join(wrong)}. Quantities are {', '.join(QUANTITIES)}; "
-                f"coordinates are {', '.join(COORDINATES)}. For a quantity of your own, which a function gives as "
+                f"coordinates are {', '.join(COORDINATES)}; parts of the time are {', '.join(PARTS)}. For a quantity "
+                "of your own, which a function gives as "
                 "operator, say its units too: units={'<your name>': '1'}"
             )
 
@@ -144,6 +159,15 @@ class Naming:
         self._meant.update(keys)
         return next((self.units[key] for key in keys if key in self.units), None)
 
+    def quality_scheme(self, name: str) -> str | Mapping[str, str] | None:
+        """Scheme that the caller gave for the quality codes of a column or variable, or of all."""
+        self._seen.add(name)
+        return self.source_quality if isinstance(self.source_quality, str) else self.source_quality.get(name)
+
+    def names_quality(self, name: str) -> bool:
+        """Whether the caller gave a scheme for just this name."""
+        return not isinstance(self.source_quality, str) and name in self.source_quality
+
     def require_used(self) -> None:
         """Complain about names in `rename` and `units` that no source had.
 
@@ -156,6 +180,9 @@ class Naming:
         unused = {
             "rename": [name for name in self.rename if name not in self._seen],
             "units": [name for name in self.units if name not in known],
+            "source_quality": []
+            if isinstance(self.source_quality, str)
+            else [n for n in self.source_quality if n not in self._seen],
         }
         problems = [f"{option} names {', '.join(map(repr, names))}" for option, names in unused.items() if names]
         if problems:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xappa.errors import ObservationError
+from xappa.observations.missing_codes import are_codes
 from xappa.observations.names import QUANTITIES
 
 HOUR = np.timedelta64(3600, "s")
@@ -141,5 +142,6 @@ def _from_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
     known = {"second": 1, "sec": 1, "": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": 86400}
     if word not in known:
         raise ObservationError(f"{name} has the units {units!r}; expected seconds, minutes, hours or days")
-    good = np.isfinite(numbers)
+    # Codes for missing ones; 99 hours may be meant.
+    good = np.isfinite(numbers) & ~(are_codes(numbers) & (numbers != 99))
     return np.where(good, np.where(good, numbers * known[word], 0).round().astype("timedelta64[s]"), NONE)

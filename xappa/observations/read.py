@@ -38,6 +38,8 @@ def read_observations(
     date: str | None = None,
     unknown: str | Collection[str] = "drop",
     strict: bool = False,
+    suspect: str = "keep",
+    source_quality: str | Mapping[str, str | Mapping[str, str]] | None = None,
 ) -> xr.Dataset:
     """Reports from a file, a table or a Dataset, in the one form, checked.
 
@@ -71,6 +73,13 @@ def read_observations(
     strict : bool, default False
         Whether to refuse what would have to be assumed (units that are not given, and whatever else an
         `AssumptionWarning` tells), instead of warning of it.
+    suspect : {"keep", "reject"}, default "keep"
+        What becomes of values that the source's own quality control calls suspect; those that it rejects are flagged
+        ``rejected_by_source`` in any case. Values that are kept are counted in the attribute ``reports_suspect``.
+    source_quality : str, or mapping, optional
+        Scheme of the source's quality codes (``t2m_qc``, ``quality_code``), where it cannot be told from them: the name
+        of one (``"qartod"``, ``"argo"``, ``"ncep"``, ``"madis"``, ``"ghcnh"``, ``"isd"``), or codes to verdicts, as in
+        ``{"B": "failed", "D": "suspect"}``; for all columns, or by the column's name.
 
     Returns
     -------
@@ -79,7 +88,7 @@ def read_observations(
         (m), ``station``, ``period`` (of reports over one: see `periods`), ``channel`` and ``source``. For each
         quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units) where known,
         ``<name>_flag`` (see `Flag`). Attributes say what was left out
-        (``unknown_variables``, ``unreadable_values``: JSON of counts). Dask-backed values stay lazy.
+        (``unknown_variables``, ``unreadable_values``, ``missing_codes``: JSON of counts). Dask-backed values stay lazy.
 
     Raises
     ------
@@ -89,7 +98,7 @@ def read_observations(
     UnitsError
         If units are unknown or cannot be converted.
     OptionError
-        If `rename` or `error` does not make sense.
+        If `rename`, `error`, `suspect` or `source_quality` does not make sense.
     MissingDependency
         If the format needs a package that is not installed.
 
@@ -108,7 +117,7 @@ def read_observations(
         unknown = {*unknown, *own_names(error)}
     elif unknown == "drop" and own_names(error):
         unknown = own_names(error)
-    naming = Naming(rename or {}, units or {}, unknown)
+    naming = Naming(rename or {}, units or {}, unknown, suspect, source_quality or {})
     places = None if stations is None else station_table(stations)
     obs = _read(source, Aids(naming, places, date))
     naming.require_used()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,11 @@ import pandas as pd
 import xarray as xr
 
 from xappa.observations import columns
+from xappa.observations.assumptions import with_assumptions
+from xappa.observations.beside import of_vocabulary, own_flags, read_rows
 from xappa.observations.form import build
+from xappa.observations.levels_of_rows import with_levels
+from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
 from xappa.observations.own import own_attrs, require_one_unit
 from xappa.observations.units import Linear, conversions
@@ -25,6 +30,8 @@ TIDY: dict[str, tuple[str, ...]] = {
 NAMELESS = "(no name)"
 """What rows without a variable's name are counted under."""
 
+_BESIDE = ("_error", "_flag")
+
 
 def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
     """Columns of a tidy table by their role, or None if it is not one."""
@@ -34,37 +41,112 @@ def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
     return roles if {"variable", "observation"} <= set(roles) else None
 
 
+@dataclass
+class _Rows:
+    """Rows of a tidy table, and the reports that they are of.
+
+    Parameters
+    ----------
+    meaning : array of int, shape (rows,)
+        Number of each row's key; -1 for rows that are left out.
+    keys : list of str
+        Quantities, and ``<quantity>_error`` and ``<quantity>_flag`` where rows have them.
+    report, first : arrays of int
+        Number of each row's report, and the first row of each report.
+    """
+
+    meaning: np.ndarray
+    keys: list[str]
+    report: np.ndarray
+    first: np.ndarray
+
+    def of(self, key: str) -> np.ndarray:
+        """Rows of a key."""
+        return np.flatnonzero(self.meaning == self.keys.index(key))
+
+    def spread(self, values: np.ndarray, key: str, fill: float = np.nan) -> np.ndarray:
+        """Values of the rows of one key, by report."""
+        rows, result = self.of(key), np.full(len(self.first), fill)
+        result[self.report[rows]] = values[rows]
+        return result
+
+
 def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming) -> xr.Dataset:
-    """Observations from a tidy table; parameters and errors as in `frames.from_frame`."""
+    """Observations from a tidy table; parameters and errors as in `frames.from_frame`.
+
+    Rows may also be errors and flags of others, as in a wide table that was melted (``2m_temperature_flag``).
+    """
+    frame = with_levels(frame, roles["variable"], naming)
     others = [column for column in frame.columns if column not in roles.values()]
-    places, used = columns.coordinates(frame, others, naming)
+    found = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
     meanings = [naming.quantity(name) or naming.own(name) for name in names]
+    meanings = [m or _beside(name, meanings, naming) for m, name in zip(meanings, names, strict=True)]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
     unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
     unknown |= {NAMELESS: int((code < 0).sum())} if (code < 0).any() else {}
-    quantities = list(dict.fromkeys(meaning for meaning in meanings if meaning is not None))
+    keys = list(dict.fromkeys(meaning for meaning in meanings if meaning is not None))
+    quantities = [key for key in keys if not key.endswith(_BESIDE)]
     require_quantities(quantities, unknown)
-    unknown |= {str(column): int(frame[column].notna().sum()) for column in others if column not in used}
+    meaning = np.array([-1 if m is None else keys.index(m) for m in meanings])[code]
+    left = {str(column): frame[column] for column in others if column not in found.used}
+    exact = all(name in (*QUANTITIES, *keys) for name in names)
+    verdicts = read_rows(left, {key: meaning == keys.index(key) for key in quantities}, exact, naming)
+    unknown |= {name: int(column.notna().sum()) for name, column in left.items() if name not in verdicts.used}
     if not known.all():
-        frame, code, places = frame[known], code[known], {name: array[known] for name, array in places.items()}
+        frame, code, meaning = frame[known], code[known], meaning[known]
+    places = {name: array[known] for name, array in found.arrays.items()}
+    rows = _Rows(meaning, keys, *_reports(pd.DataFrame(places), meaning))
     factor, offset, assumed, own = _units(frame, roles, code, names, meanings, naming)
-    meaning = np.array([-1 if m is None else quantities.index(m) for m in meanings])[code]
-    report, first = _reports(pd.DataFrame(places), meaning)
-    of_quantity = {name: np.flatnonzero(meaning == k) for k, name in enumerate(quantities)}
-    data = {}
-    unreadable = {}
-    for role in ("observation", "error"):
-        if role in roles:
-            given, unreadable[str(roles[role])] = columns.numbers(frame[roles[role]])
-            # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
-            converted = given * factor + (offset if role == "observation" else -0.0)
-            data[role] = {name: _spread(converted, report, rows, len(first)) for name, rows in of_quantity.items()}
-    errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
-    coordinates = {name: array[first] for name, array in places.items()}
-    attrs = columns.notes(unknown, unreadable, assumed)
-    return build(coordinates, data["observation"], errors, attrs, own=own)
+    data, codes, bad = _values(frame, roles, rows, factor, offset)
+    flags = {key: rows.spread(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
+    flags |= _flags_of_rows(frame[roles["observation"]], rows)
+    attrs = columns.notes(unknown, bad, assumed, {**found.codes, **codes}) | verdicts.attrs(data["value"], flags)
+    coordinates = {name: array[rows.first] for name, array in places.items()}
+    obs = build(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
+    return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
+
+
+def _values(
+    frame: pd.DataFrame, roles: Mapping[str, Hashable], rows: _Rows, factor: np.ndarray, offset: np.ndarray
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, int], dict[str, int]]:
+    """Values and errors by quantity, how many were codes for missing ones, and how many no numbers."""
+    given, unreadable = columns.numbers(frame[roles["observation"]])
+    bad = {str(roles["observation"]): unreadable}
+    # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
+    converted = given * factor + offset
+    quantities, codes = [key for key in rows.keys if not key.endswith(_BESIDE)], {}
+    for key in quantities:
+        of = rows.of(key)
+        converted[of], codes[key] = without_codes(given[of], converted[of], key)
+    values = {key: rows.spread(converted, key) for key in quantities}
+    errors = {key.removesuffix("_error"): rows.spread(converted, key) for key in rows.keys if key.endswith("_error")}
+    if "error" in roles:
+        deviation, bad[str(roles["error"])] = columns.numbers(frame[roles["error"]])
+        errors |= {key: rows.spread(deviation * factor, key) for key in quantities}
+    errors = {name: array for name, array in errors.items() if np.isfinite(array).any()}
+    return {"value": values, "error": errors}, codes, bad
+
+
+def _flags_of_rows(column: pd.Series, rows: _Rows) -> dict[str, np.ndarray]:
+    """Flags that are rows of their own, by quantity."""
+    flags = {}
+    for key in rows.keys:
+        if key.endswith("_flag"):
+            of = rows.of(key)
+            flags[key.removesuffix("_flag")] = result = np.zeros(len(rows.first), "int8")
+            result[rows.report[of]] = own_flags(column.iloc[of], key)
+    return flags
+
+
+def _beside(name: str, meanings: Sequence[str | None], naming: Naming) -> str | None:
+    """What a row's name ``<name>_error`` or ``<name>_flag`` stands for, if rows of the quantity are there."""
+    for suffix in _BESIDE:
+        base = name.removesuffix(suffix)
+        if base != name and (meaning := naming.quantity(base) or naming.own(base)) in meanings and meaning is not None:
+            return meaning + suffix
+    return None
 
 
 def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
@@ -101,26 +183,25 @@ def _units(
     """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
     unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
-    units, assumed = [], []
+    written = of_vocabulary(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
+    units: list[tuple[str, str]] = []
+    assumed: list[str] = []
+    deviations: list[bool] = []
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
+        deviations.append(quantity.endswith(_BESIDE))
+        quantity = quantity.removesuffix("_error")
         found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "") or None
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))
             continue
-        if found is None and quantity not in assumed:
+        if found is None and quantity not in {*assumed, *written}:
             assumed.append(quantity)
         units.append((quantity, found or QUANTITIES[quantity].units))
     theirs = {q: require_one_unit(q, [u for p, u in units if p == q]) for q, _ in units if q not in QUANTITIES}
     maps = {(quantity, unit): Linear() for quantity, unit in theirs.items()}
     maps |= conversions((q, unit, QUANTITIES[q].units) for q, unit in units if q in QUANTITIES)
     factor = np.array([maps[key].factor for key in units])[kind]
-    offset = np.array([maps[key].offset or -0.0 for key in units])[kind]
+    offset = np.array([-0.0 if d else maps[key].offset or -0.0 for key, d in zip(units, deviations, strict=True)])[kind]
     own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
     return factor, offset, assumed, own
-
-
-def _spread(values: np.ndarray, report: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
-    result = np.full(size, np.nan)
-    result[report[rows]] = values[rows]
-    return result

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.derive import winds_of
-from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.windows import KINDS
@@ -115,7 +115,10 @@ def _outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
-    """One part of a wind out of range rejects the components: 349 m/s can have a small eastward one."""
+    """One part of a wind out of range rejects the components: 349 m/s can have a small eastward one.
+
+    Components that were derived are rejected for what speed and direction are rejected for.
+    """
     for wind in winds_of(obs):
         components = [name for name in wind.components if name in obs]
         parts = components + [name for name in wind.polar if name in obs]
@@ -124,6 +127,9 @@ def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
             wrong = wrong | (flags_of(obs, name) == Flag.OUT_OF_RANGE)
         for name in components:
             obs = with_flag(obs, name, wrong, Flag.OUT_OF_RANGE)
+            if "derived_from" in obs[name].attrs:
+                for source in (part for part in wind.polar if part in obs):
+                    obs = with_reasons(obs, name, flags_of(obs, source))
     return obs
 
 
