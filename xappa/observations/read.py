@@ -11,7 +11,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import convert
-from xappa.observations.assumptions import tell
+from xappa.observations.assumptions import Assumed
 from xappa.observations.cf import from_dataset
 from xappa.observations.convert import Derived, settle
 from xappa.observations.derive import derive_wind
@@ -104,15 +104,33 @@ def read_observations(
     >>> float(obs["2m_temperature"][0])
     280.15
     """
+    obs, assumed = read_quietly(
+        source, rename=rename, units=units, error=error, derive=derive, stations=stations, date=date, unknown=unknown
+    )
+    assumed.tell(strict)
+    return obs
+
+
+def read_quietly(
+    source: Source,
+    *,
+    rename: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    error: Errors | None = None,
+    derive: bool = True,
+    stations: Table | Sequence[Table] | None = None,
+    date: str | None = None,
+    unknown: str | Collection[str] = "drop",
+) -> tuple[xr.Dataset, Assumed]:
+    """As `read_observations`, and what was assumed, for the caller to tell."""
     if not isinstance(unknown, str):
         unknown = {*unknown, *own_names(error)}
     elif unknown == "drop" and own_names(error):
         unknown = own_names(error)
-    naming = Naming(rename or {}, units or {}, unknown)
+    naming, assumed = Naming(rename or {}, units or {}, unknown), Assumed()
     places = None if stations is None else station_table(stations)
-    obs = _read(source, Aids(naming, places, date))
+    obs = _read(source, Aids(naming, places, date), assumed)
     naming.require_used()
-    tell(obs, source if isinstance(source, xr.Dataset) else None, strict)
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
         obs, derived = convert.derive(derive_wind(obs))
@@ -120,22 +138,22 @@ def read_observations(
         obs = obs.assign_attrs(derived="off")
     if error is not None:
         obs = with_errors(obs, error)
-    return settle(check(obs), derived)
+    return settle(check(obs), derived), assumed
 
 
-def _read(source: Source, aids: Aids) -> xr.Dataset:
+def _read(source: Source, aids: Aids, assumed: Assumed) -> xr.Dataset:
     if isinstance(source, str | Path):
-        return read_file(Path(source), aids)
+        return assumed.add(read_file(Path(source), aids))
     if isinstance(source, pd.DataFrame):
-        return read_frame(source, aids)
+        return assumed.add(read_frame(source, aids))
     if isinstance(source, xr.DataArray):
-        return from_dataset(source.to_dataset(name=source.name or "observation"), aids.naming)
+        return assumed.add(from_dataset(source.to_dataset(name=source.name or "observation"), aids.naming))
     if isinstance(source, xr.Dataset):
-        return from_dataset(source, aids.naming)
+        return assumed.add(from_dataset(source, aids.naming), source)
     if isinstance(source, Mapping):
-        parts = [_labelled(_read(part, aids), str(key)) for key, part in source.items()]
+        parts = [_labelled(_read(part, aids, assumed), str(key)) for key, part in source.items()]
     elif isinstance(source, Sequence):
-        parts = [_read(part, aids) for part in source]
+        parts = [_read(part, aids, assumed) for part in source]
     else:
         raise ObservationError(
             f"Observations of the type {type(source).__name__} are not read; expected a path, a pandas DataFrame, "

@@ -18,7 +18,8 @@ from xappa.grids.bilinear import corners
 from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.registry import load
 from xappa.models.state import StateSpec
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.default_errors import with_default_errors
+from xappa.observations.errors_table import Errors
 from xappa.observations.flags import flags_of
 from xappa.observations.form import build, quantities
 from xappa.observations.own import own_names
@@ -33,7 +34,6 @@ from xappa.tasks.planning import model_address
 if TYPE_CHECKING:
     from xappa.models.model import Model
 
-DEFAULT_ERRORS = "ecmwf-like"
 STATES_BYTES = 64e6
 """Of the mean states that are held at once when reports are compared with the climate."""
 LEAST_MEMBERS = 3
@@ -90,12 +90,11 @@ def quality_control(
     reports = check(read_observations(obs, unknown=own_names(error)))
     of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
     if all(option is None for option in of_model):
-        controlled = control(with_errors(reports, error or DEFAULT_ERRORS), chosen)
+        controlled = control(with_default_errors(reports, error), chosen)
     else:
         prior = load(model)
-        controlled = controlled_by(
-            prior, model_address(model), with_errors(reports, error or DEFAULT_ERRORS), chosen, background
-        )
+        known = with_default_errors(reports, error)
+        controlled = controlled_by(prior, model_address(model), known, chosen, background)
     for name in quantities(reports):
         reports = reports.assign({f"{name}_flag": flags_of(controlled, name)})
         reports[name] = reports[name].assign_attrs(_without_error(controlled[name].attrs, name, reports))
