@@ -31,6 +31,7 @@ from xappa.observations.names import (
 )
 from xappa.observations.own import is_own, keepable, own_attrs
 from xappa.observations.periods import to_periods
+from xappa.observations.statements import ATTRIBUTE
 from xappa.observations.times import decoded, to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
 
@@ -97,7 +98,15 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     obs = concat(
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
-    return obs.assign_attrs(notes(unknown, unreadable, []))
+    return _with_correlations(obs, ds, known).assign_attrs(notes(unknown, unreadable, []))
+
+
+def _with_correlations(obs: xr.Dataset, ds: xr.Dataset, known: Mapping[str, str]) -> xr.Dataset:
+    """What was stated of correlated errors before, kept."""
+    for meaning, name in known.items():
+        if ATTRIBUTE in ds[name].attrs:
+            obs[meaning] = obs[meaning].assign_attrs({ATTRIBUTE: ds[name].attrs[ATTRIBUTE]})
+    return obs
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations import statements
 from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, assumptions_of
 from xappa.observations.flags import set_flag
 from xappa.observations.names import NEEDED, QUANTITIES
@@ -223,13 +224,22 @@ def is_one_form(ds: xr.Dataset) -> bool:
 
 
 def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join observations in the one form along ``obs``; what a part lacks is missing there."""
+    """Join observations in the one form along ``obs``; what a part lacks is missing there.
+
+    Where parts differ in what they say of correlated errors, each has a label in ``source``, so that it keeps its own.
+    """
     if len(parts) == 1:
         return parts[0]
     variables: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name in part.data_vars:
             variables[str(name)] = _joined_words(variables.get(str(name), {}), part[name].attrs)
+    correlated = [name for name, attrs in variables.items() if statements.ATTRIBUTE in attrs]
+    if correlated:
+        apart = statements.kept_apart(parts, correlated)
+        for name in correlated:
+            variables[name][statements.ATTRIBUTE] = statements.joined(parts, apart, name)
+        parts = apart
     coordinates = [name for name in COORDINATE_ATTRS if any(name in part.coords for part in parts)]
     data = {name: ("obs", _joined([_values(part, name) for part in parts]), attrs) for name, attrs in variables.items()}
     coords = {

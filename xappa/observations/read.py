@@ -17,10 +17,11 @@ from xappa.observations.convert import Derived, settle
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.files import Aids, read_file, read_frame
-from xappa.observations.form import COORDINATE_ATTRS, concat
+from xappa.observations.form import COORDINATE_ATTRS, concat, quantities
 from xappa.observations.names import Naming
 from xappa.observations.own import in_common_units, own_names
 from xappa.observations.quality import check
+from xappa.observations.statements import as_sources, require_said
 from xappa.observations.stations import Table, station_table
 
 One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
@@ -131,6 +132,7 @@ def read_quietly(
     places = None if stations is None else station_table(stations)
     obs = _read(source, Aids(naming, places, date), assumed)
     naming.require_used()
+    require_said(obs, quantities(obs))
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
         obs, derived = convert.derive(derive_wind(obs))
@@ -153,7 +155,7 @@ def _read(source: Source, aids: Aids, assumed: Assumed) -> xr.Dataset:
     if isinstance(source, Mapping):
         parts = [_labelled(_read(part, aids, assumed), str(key)) for key, part in source.items()]
     elif isinstance(source, Sequence):
-        parts = [_read(part, aids, assumed) for part in source]
+        parts = as_sources([_read(part, aids, assumed) for part in source])
     else:
         raise ObservationError(
             f"Observations of the type {type(source).__name__} are not read; expected a path, a pandas DataFrame, "

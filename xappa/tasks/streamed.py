@@ -23,6 +23,7 @@ from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
 from xappa.observations.read import read_quietly
+from xappa.observations.statements import require_said
 from xappa.operators import choose_operator, split_windows
 from xappa.operators.base import Operator
 from xappa.operators.reports import require_used, used_names
@@ -229,6 +230,7 @@ def read_streamed(
     NoReportsError
         If no report lies in the times, or no error is known of any quantity that can be used.
     """
+    require_said(obs, map(str, obs.data_vars))
     own = surface_height(task.ds, task.prior.spec, task.layout)
     recipe = Recipe(
         planning.model_address(task.model),
