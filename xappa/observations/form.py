@@ -57,6 +57,8 @@ _COUNTS = (
     "reports_refused",
 )
 
+_COUNTS_BY_NAME = ("unknown_variables", "unreadable_values", "reports_not_checked", "reports_checked_by_climatology")
+
 
 def quantities(obs: xr.Dataset) -> list[str]:
     """Names of the observed quantities of `obs`: neither errors nor flags."""
@@ -283,7 +285,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in ("unknown_variables", "unreadable_values"):
+    for name in _COUNTS_BY_NAME:
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})
