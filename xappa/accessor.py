@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from xappa.labels.region import Region
     from xappa.observations.errors_table import Deviation, Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.quality.table import Summary
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.segments import Segments
@@ -38,6 +40,18 @@ class AppaAccessor:
 
     def __init__(self, ds: xr.Dataset) -> None:
         self._obj = ds
+
+    def __repr__(self) -> str:
+        from xappa.observations import is_one_form
+
+        if not is_one_form(self._obj):
+            return f"<xappa on a Dataset of {len(self._obj.data_vars)} variables>"
+        from xappa.observations.quality.counts import heading
+
+        return heading(self._obj)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>{self._obj._repr_html_()}"
 
     def assimilate(
         self,
@@ -643,7 +657,7 @@ class AppaAccessor:
 
         return verify(self._obj, reference, metrics=metrics, baselines=baselines)
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> Summary:
         """How many reports there are, by variable and by what became of them.
 
         On observations (from `xappa.read_observations`, `xappa.quality_control`, …) and on an analysis alike, but for
@@ -651,8 +665,9 @@ class AppaAccessor:
 
         Returns
         -------
-        pandas.DataFrame
-            A row for each variable; the column ``good`` and one for each reason that occurs, such as ``out_of_range``.
+        Summary
+            A pandas.DataFrame: a row for each variable; the column ``good`` and one for each reason that occurs, such
+            as ``out_of_range``. Printed, it shows units, as read and as kept, too, and what was left out.
 
         Raises
         ------

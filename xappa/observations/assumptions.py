@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import xarray as xr
@@ -16,6 +16,18 @@ ASSUMPTIONS = "assumptions"
 
 UNITS_ASSUMED = "units_assumed"
 """Attribute of observations that names quantities whose units were assumed (blanks between)."""
+
+UNITS_READ = "units_read"
+"""Attribute of a quantity with the units that its source told (commas between, where there were several)."""
+
+
+def with_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | None]) -> xr.Dataset:
+    """`obs` with the units that the source told of some quantities; None, or none, where it told nothing."""
+    for name, found in units.items():
+        told = [found] if isinstance(found, str) else list(found or ())
+        if told and name in obs:
+            obs[name].attrs[UNITS_READ] = ", ".join(dict.fromkeys(told))
+    return obs
 
 
 def with_assumption(obs: xr.Dataset, text: str) -> xr.Dataset:

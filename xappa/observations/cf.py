@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.observations.assumptions import with_units_read
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
@@ -190,6 +191,7 @@ def _flattened(
         lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
     attrs = notes({}, {}, [name for name in assumed if name in group])
     obs = build(coordinates, values, errors, attrs, lengths, own)
+    with_units_read(obs, {meaning: units.get(meaning) for meaning in group if meaning not in assumed})
     if kept is not None:
         obs.attrs["elements_padding"] = int(kept.size - kept.sum())
     return _with_own_flags(obs, ds, group, sizes, kept) if not lengths else obs

@@ -16,7 +16,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import statements
-from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, assumptions_of
+from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, UNITS_READ, assumptions_of
 from xappa.observations.flags import set_flag
 from xappa.observations.names import NEEDED, QUANTITIES
 from xappa.observations.own import is_own, own_attrs
@@ -47,7 +47,7 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
 }
 
 _FILL: dict[str, Any] = {"station": "", "source": "", "period": np.timedelta64("NaT", "s")}
-_COUNTS = (
+COUNTS = (
     "reports_read",
     "reports_empty",
     "reports_variable_wind",
@@ -57,7 +57,7 @@ _COUNTS = (
     "reports_refused",
 )
 
-_COUNTS_BY_NAME = ("unknown_variables", "unreadable_values", "reports_not_checked", "reports_checked_by_climatology")
+COUNTS_BY_NAME = ("unknown_variables", "unreadable_values", "reports_not_checked", "reports_checked_by_climatology")
 
 
 def quantities(obs: xr.Dataset) -> list[str]:
@@ -266,16 +266,16 @@ def _joined(arrays: Sequence[Any]) -> Any:
 def _joined_words(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a quantity in two parts: those of the first, lists of names joined."""
     joined = {**other, **first}
-    for key in ("ancillary_variables", "derived_from"):
+    for key, between in (("ancillary_variables", " "), ("derived_from", " "), (UNITS_READ, ", ")):
         if key in joined:
-            words = f"{first.get(key, '')} {other.get(key, '')}".split()
-            joined[key] = " ".join(dict.fromkeys(words))
+            words = [word for attrs in (first, other) for word in str(attrs.get(key, "")).split(between) if word]
+            joined[key] = between.join(dict.fromkeys(words))
     return joined
 
 
 def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
     attrs: dict[str, Any] = {"Conventions": "CF-1.11", "featureType": "point"}
-    for name in _COUNTS:
+    for name in COUNTS:
         if any(name in part.attrs for part in parts):
             attrs[name] = sum(int(part.attrs.get(name, 0)) for part in parts)
     if all(part.attrs.get("derived") == "off" for part in parts):
@@ -285,7 +285,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in _COUNTS_BY_NAME:
+    for name in COUNTS_BY_NAME:
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import columns
+from xappa.observations.assumptions import with_units_read
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
 from xappa.observations.own import own_attrs
@@ -105,7 +106,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     assumed = [meaning for meaning, found in told.items() if found is None]
     notes = columns.notes(unknown, unreadable, assumed)
     attrs = {name: own_attrs({}, naming.told_units(known[name], name)) for name in own}
-    return build(coordinates, values, errors, notes, own=attrs)
+    return with_units_read(build(coordinates, values, errors, notes, own=attrs), told)
 
 
 def _own(column: pd.Series, naming: Naming) -> str | None:

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.observations import columns
+from xappa.observations.assumptions import with_units_read
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
 from xappa.observations.own import own_attrs, require_one_unit
@@ -49,7 +50,7 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     unknown |= {str(column): int(frame[column].notna().sum()) for column in others if column not in used}
     if not known.all():
         frame, code, places = frame[known], code[known], {name: array[known] for name, array in places.items()}
-    factor, offset, assumed, own = _units(frame, roles, code, names, meanings, naming)
+    factor, offset, assumed, own, told = _units(frame, roles, code, names, meanings, naming)
     meaning = np.array([-1 if m is None else quantities.index(m) for m in meanings])[code]
     report, first = _reports(pd.DataFrame(places), meaning)
     of_quantity = {name: np.flatnonzero(meaning == k) for k, name in enumerate(quantities)}
@@ -64,7 +65,7 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
     coordinates = {name: array[first] for name, array in places.items()}
     attrs = columns.notes(unknown, unreadable, assumed)
-    return build(coordinates, data["observation"], errors, attrs, own=own)
+    return with_units_read(build(coordinates, data["observation"], errors, attrs, own=own), told)
 
 
 def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
@@ -97,11 +98,12 @@ def _units(
     names: Sequence[str],
     meanings: Sequence[str | None],
     naming: Naming,
-) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]]]:
-    """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
+) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """Factor and offset of each row, quantities whose units were assumed, attributes of the user's own, told units."""
     unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
     units, assumed = [], []
+    told: dict[str, list[str]] = {}
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
         found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "") or None
@@ -110,6 +112,7 @@ def _units(
             continue
         if found is None and quantity not in assumed:
             assumed.append(quantity)
+        told.setdefault(quantity, []).extend([found] if found else [])
         units.append((quantity, found or QUANTITIES[quantity].units))
     theirs = {q: require_one_unit(q, [u for p, u in units if p == q]) for q, _ in units if q not in QUANTITIES}
     maps = {(quantity, unit): Linear() for quantity, unit in theirs.items()}
@@ -117,7 +120,7 @@ def _units(
     factor = np.array([maps[key].factor for key in units])[kind]
     offset = np.array([maps[key].offset or -0.0 for key in units])[kind]
     own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
-    return factor, offset, assumed, own
+    return factor, offset, assumed, own, told
 
 
 def _spread(values: np.ndarray, report: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from xappa.observations.errors_table import Errors
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.form import concat, quantities
 from xappa.observations.quality import Quality, check
+from xappa.observations.quality.table import Summary
 from xappa.observations.superob import superob
 from xappa.streaming import diagnostics, to_zarr
 from xappa.tasks.assimilate import assimilate
@@ -67,8 +68,8 @@ class Outcome:
 
     def __str__(self) -> str:
         reports = self.counts["reports"]
-        table = reports.isel(status=(reports > 0).any("variable").values).to_dataframe()["reports"].unstack()
-        parts = ["Reports, by what became of them\n" + table.to_string()]
+        table = reports.isel(status=(reports > 0).any("variable").values).to_pandas()
+        parts = [f"Reports, by what became of them\n{Summary.of(table)}"]
         if self.scores is not None:
             parts.append(f"At withheld stations and blocks ({self.withheld} reports)\n" + to_table(self.scores))
         if self.store is not None:
