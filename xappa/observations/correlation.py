@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -149,18 +148,27 @@ def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Ma
             raise OptionError(
                 f"No observed quantity {name!r}; there are {', '.join(names)}{nearest_names(name, names)}"
             )
-        said: dict[str, Any] = {}
-        if isinstance(one, Correlation):
-            said = dict.fromkeys(sources, _options(one, obs))
+        if isinstance(one, Correlation) and len(sources) < 2:
+            stated = text(_options(one, obs), obs.sizes["obs"], by_source=False)
         else:
-            _require_sources(one, sources)
-            whole, before = said_of(obs[name])
-            said = {label: before.get(label, whole) for label in sources}
-            said |= {label: _options(own, obs) for label, own in one.items()}
-        alone = isinstance(one, Correlation) and len(sources) < 2
-        stated = text(_options(one, obs), obs.sizes["obs"], False) if alone else text(said, obs.sizes["obs"], True)
+            stated = text(_by_source(one, obs, name, sources), obs.sizes["obs"], by_source=True)
         obs[name] = obs[name].assign_attrs({ATTRIBUTE: stated})
     return obs
+
+
+def _by_source(
+    one: Correlation | Mapping[str, Correlation], obs: xr.Dataset, name: str, sources: Sequence[str]
+) -> dict[str, Options | None]:
+    """Options of each source."""
+    if isinstance(one, Correlation):
+        return dict.fromkeys(sources, _options(one, obs))
+    wrong = [label for label in one if label not in sources]
+    if wrong:
+        raise OptionError(
+            f"No source {', '.join(map(repr, wrong))} among the observations; there is {', '.join(map(repr, sources))}"
+        )
+    whole, before = said_of(obs[name])
+    return {label: _options(one[label], obs) if label in one else before.get(label, whole) for label in sources}
 
 
 def correlations_of(obs: xr.Dataset, name: str) -> list[tuple[Array, Correlation]]:
@@ -192,11 +200,3 @@ def _options(one: Correlation, obs: xr.Dataset) -> Options:
 
 def _correlation(options: Options) -> Correlation:
     return Correlation(**(options | {"by": tuple(options["by"])}))
-
-
-def _require_sources(names: Iterable[str], sources: Sequence[str]) -> None:
-    wrong = [label for label in names if label not in sources]
-    if wrong:
-        raise OptionError(
-            f"No source {', '.join(map(repr, wrong))} among the observations; there is {', '.join(map(repr, sources))}"
-        )

@@ -11,7 +11,7 @@ a dew point without one, the humidity is taken as 0.7. What nothing is known of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ import xarray as xr
 from xappa.errors import MissingErrorWarning, warn
 from xappa.observations import formulas
 from xappa.observations.convert import CONVERSIONS, fill_errors
-from xappa.observations.errors_table import Deviation, Errors, observation_errors, on_reports, with_errors
+from xappa.observations.errors_table import Errors, observation_errors, on_reports, with_errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities, set_error
 
@@ -66,7 +66,7 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
     return obs
 
 
-def _of_dewpoint(obs: xr.Dataset, humidity: Deviation) -> xr.DataArray:
+def _of_dewpoint(obs: xr.Dataset, humidity: float | Mapping[float, float]) -> xr.DataArray:
     """Error of a dew point that is one of `humidity` in relative humidity, e(Td) / e(T)."""
     dewpoint = obs[_DEWPOINT]
     pressure, step = formulas.saturation_vapour_pressure, 1e-2

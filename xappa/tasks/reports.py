@@ -68,7 +68,7 @@ class Outcome:
 
     def __str__(self) -> str:
         reports = self.counts["reports"]
-        table = reports.isel(status=(reports > 0).any("variable").values).to_pandas()
+        table = reports.isel(status=(reports > 0).any("variable").values).to_dataframe()["reports"].unstack()
         parts = [f"Reports, by what became of them\n{Summary.of(table)}"]
         if self.scores is not None:
             parts.append(f"At withheld stations and blocks ({self.withheld} reports)\n" + to_table(self.scores))
