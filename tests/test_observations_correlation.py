@@ -270,22 +270,38 @@ class TestSources:
         with pytest.raises(OptionError, match="No source 'c'.*'a', 'b'"):
             with_correlation(obs, {T: {"c": SHORT}})
 
-    @pytest.mark.parametrize("other", [LONG, None])
-    def test_what_xarray_joins_is_refused_with_what_to_do(self, other):
-        joined = xr.concat([sounding("x", 0.0, SHORT), sounding("x", 10.0, other)], "obs")
-        with pytest.raises(
-            ObservationError, match=r"stated of 3 reports, and there are 6.*read_observations\(\[a, b\]\)"
-        ):
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_what_xarray_joins_is_refused_with_what_to_do(self, size):
+        parts = [sounding("x", 0.0, SHORT).isel(obs=slice(size)), sounding("x", 10.0, LONG).isel(obs=slice(size))]
+        joined = xr.concat(parts, "obs")
+        with pytest.raises(ObservationError, match=rf"not said of {size} reports.*read_observations\(\[a, b\]\)"):
             read_observations(joined)
         told = with_correlation(joined, {T: SHORT})
         assert [which for _, which in correlations_of(read_observations(told), T)] == [SHORT]
 
+    def test_pieces_that_say_the_same_are_joined_by_xarray_too(self):
+        obs = sounding("x", 0.0, SHORT)
+        joined = read_observations(xr.concat([obs.isel(obs=[0]), obs.isel(obs=[1, 2])], "obs"))
+        assert [(r.tolist(), which) for r, which in correlations_of(joined, T)] == [([0, 1, 2], SHORT)]
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_with_others_of_which_nothing_was_said_xarray_refuses_itself(self, first):
+        parts = [sounding("x", 0.0, SHORT), sounding("x", 10.0)]
+        with pytest.raises(ValueError, match="error_correlation"):
+            xr.concat([parts[first], parts[1 - first]], "obs")
+
+    def test_what_is_stated_of_one_quantity_holds_without_the_other(self):
+        obs = sounding("x", 0.0, SHORT).assign(geopotential=("obs", [1e4, 3e4, 5e4], {"units": "m2 s-2"}))
+        both = with_correlation(obs, {"geopotential": LONG})
+        for name, which in ((T, SHORT), ("geopotential", LONG)):
+            assert [found for _, found in correlations_of(both[[name]], name)] == [which]
+
     def test_sources_of_which_nothing_is_said_are_refused(self):
         obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0, LONG)})
         other = obs.assign_coords(source=("obs", ["a"] * 3 + ["c"] * 3))
-        with pytest.raises(ObservationError, match="of the source 'c'"):
+        with pytest.raises(ObservationError, match="not said of the source 'c'"):
             read_observations(other)
-        with pytest.raises(ObservationError, match="of the source ''"):
+        with pytest.raises(ObservationError, match="not said of the source ''"):
             read_observations(obs.drop_vars("source"))
 
     def test_a_file_keeps_it(self, tmp_path):

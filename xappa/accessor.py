@@ -100,7 +100,8 @@ class AppaAccessor:
         error : mapping of str to float, float, or str, optional
             Standard deviation of the observation error, a variable, in the variable's units; or the name of a
             table (see `xappa.observation_errors`). It is used where the reports bring no error of their own.
-            Default: the general table.
+            Default, and for quantities that it does not name: the general table, and what that implies. Reports of
+            which nothing tells the error are left out, with one warning.
         background : "ds", xarray.Dataset or object, optional
             A first guess: ``"ds"``, the values of this Dataset, or other fields, with all variables and levels of the
             model at one of the times or more, on any global grid, with or without members. It counts as an observation

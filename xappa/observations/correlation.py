@@ -11,7 +11,7 @@ import xarray as xr
 
 from xappa.errors import OptionError, is_number, nearest_names
 from xappa.observations.form import quantities
-from xappa.observations.statements import ATTRIBUTE, Options, require_said, said_of, sources_of, text
+from xappa.observations.statements import ATTRIBUTE, Options, numbered, require_said, said_of, sources_of, text
 
 Array = np.ndarray
 
@@ -134,7 +134,8 @@ def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Ma
     Returns
     -------
     Dataset
-        The same, with the attribute ``error_correlation`` (JSON) on each of these quantities.
+        The same, with the attribute ``error_correlation`` (JSON) on each of these quantities, and a coordinate of that
+        name by which reports are known that something else joins to them.
 
     Raises
     ------
@@ -149,11 +150,11 @@ def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Ma
                 f"No observed quantity {name!r}; there are {', '.join(names)}{nearest_names(name, names)}"
             )
         if isinstance(one, Correlation) and len(sources) < 2:
-            stated = text(_options(one, obs), obs.sizes["obs"], by_source=False)
+            stated = text(_options(one, obs), by_source=False)
         else:
-            stated = text(_by_source(one, obs, name, sources), obs.sizes["obs"], by_source=True)
+            stated = text(_by_source(one, obs, name, sources), by_source=True)
         obs[name] = obs[name].assign_attrs({ATTRIBUTE: stated})
-    return obs
+    return numbered(obs)
 
 
 def _by_source(

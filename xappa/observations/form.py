@@ -247,7 +247,7 @@ def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     coords = {
         name: ("obs", _joined([_values(part, name) for part in parts]), COORDINATE_ATTRS[name]) for name in coordinates
     }
-    return xr.Dataset(data, coords, _joined_attrs(parts))
+    return statements.numbered(xr.Dataset(data, coords, _joined_attrs(parts)))
 
 
 def _values(part: xr.Dataset, name: str) -> Any:

@@ -48,7 +48,8 @@ def read_observations(
         A file (CSV, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, GHCNh, ISD, ISD-Lite), a table (tidy: ``time, lat,
         lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide: one column a
         quantity; or of GHCNh or ISD), or a CF Dataset: points, time series, profiles and trajectories as ragged or
-        multidimensional arrays, swaths, gridded products. Of a dict, the keys become the coordinate ``source``.
+        multidimensional arrays, swaths, gridded products. Of a dict, the keys become the coordinate ``source``; a list
+        gets such labels where a part says something of correlated errors, which holds for its own reports alone.
     rename : mapping of str to str, optional
         What a name in the source means, as in ``{"temp": "2m_temperature"}``. Otherwise CF attributes and common
         spellings tell.
@@ -79,8 +80,9 @@ def read_observations(
         Dimension ``obs``; coordinates ``time, latitude, longitude`` and, where known, ``level`` (hPa), ``altitude``
         (m), ``station``, ``period`` (of reports over one: see `periods`), ``channel`` and ``source``. For each
         quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units) where known,
-        ``<name>_flag`` (see `Flag`). Attributes say what was left out
-        (``unknown_variables``, ``unreadable_values``: JSON of counts). Dask-backed values stay lazy.
+        ``<name>_flag`` (see `Flag`); its attribute ``units_read`` has the units that the source told. Attributes of the
+        Dataset say what was left out (``unknown_variables``, ``unreadable_values``: JSON of counts). Dask-backed values
+        stay lazy.
 
     Raises
     ------

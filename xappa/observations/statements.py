@@ -1,13 +1,15 @@
 """What is said of correlated errors, as attributes: of all reports or source by source, and joined where sources are.
 
 The attribute ``error_correlation`` (JSON) of a quantity holds the options of one `Correlation`, or those of each source
-under ``by_source`` (null: independent). ``reports`` is the number of reports that it was said of: xarray's own `concat`
-keeps the attributes of the first part alone, and that there are more reports shows it.
+under ``by_source`` (null: independent). The coordinate of the same name has the number of the statement that holds for
+a report, ``statement`` in the attribute: xarray's `concat` keeps the attributes of the first part alone, but all
+coordinates, so that reports of which something else was said are known by it.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +19,29 @@ import xarray as xr
 from xappa.errors import ObservationError
 
 ATTRIBUTE = "error_correlation"
-_BY_SOURCE, _REPORTS = "by_source", "reports"
+_BY_SOURCE, _STATEMENT = "by_source", "statement"
+_ABOUT = {"long_name": "Number of the statement on correlated errors that holds for the report"}
 
 Options = dict[str, Any]
 Array = np.ndarray
 
 
-def text(said: Options | Mapping[str, Options | None], reports: int, by_source: bool) -> str:
+def text(said: Options | Mapping[str, Options | None], by_source: bool) -> str:
     """The attribute."""
-    return json.dumps(({_BY_SOURCE: dict(said)} if by_source else dict(said)) | {_REPORTS: reports})
+    return json.dumps({_BY_SOURCE: dict(said)} if by_source else dict(said))
+
+
+def numbered(obs: xr.Dataset) -> xr.Dataset:
+    """Observations of which all reports and attributes have the number of what is said, if anything is."""
+    said = {str(name): obs[name].attrs[ATTRIBUTE] for name in obs.data_vars if ATTRIBUTE in obs[name].attrs}
+    options = {name: {k: v for k, v in json.loads(words).items() if k != _STATEMENT} for name, words in said.items()}
+    obs = obs.drop_vars(ATTRIBUTE, errors="ignore")
+    if not options:
+        return obs
+    number = zlib.crc32(json.dumps(options, sort_keys=True).encode())
+    for name, own in options.items():
+        obs[name] = obs[name].assign_attrs({ATTRIBUTE: json.dumps(own | {_STATEMENT: number})})
+    return obs.assign_coords({ATTRIBUTE: ("obs", np.full(obs.sizes["obs"], number, np.int64), _ABOUT)})
 
 
 def said_of(variable: xr.DataArray) -> tuple[Options | None, dict[str, Options | None]]:
@@ -33,7 +49,7 @@ def said_of(variable: xr.DataArray) -> tuple[Options | None, dict[str, Options |
     if ATTRIBUTE not in variable.attrs:
         return None, {}
     options = json.loads(variable.attrs[ATTRIBUTE])
-    options.pop(_REPORTS, None)
+    options.pop(_STATEMENT, None)
     return (None, options[_BY_SOURCE]) if _BY_SOURCE in options else (options, {})
 
 
@@ -54,16 +70,17 @@ def require_said(obs: xr.Dataset, names: Iterable[str]) -> None:
     for name in names:
         if ATTRIBUTE not in obs[name].attrs:
             continue
-        most = json.loads(obs[name].attrs[ATTRIBUTE]).get(_REPORTS, obs.sizes["obs"])
-        by_source = said_of(obs[name])[1]
+        number, by_source = json.loads(obs[name].attrs[ATTRIBUTE]).get(_STATEMENT), said_of(obs[name])[1]
+        found = obs[ATTRIBUTE].values if ATTRIBUTE in obs.coords and number is not None else np.zeros(0)
         others = sorted(set(sources_of(obs)) - set(by_source)) if by_source else []
-        if obs.sizes["obs"] > most or others:
-            more = f"of the source {', '.join(map(repr, others))}" if others else f"{obs.sizes['obs']} reports"
+        if (found != number).any() or others:
+            which = (
+                f"the source {', '.join(map(repr, others))}" if others else f"{int((found != number).sum())} reports"
+            )
             raise ObservationError(
-                f"{name}: the correlation of errors ({ATTRIBUTE}) was stated of {most} reports"
-                f"{' of ' + ', '.join(map(repr, by_source)) if by_source else ''}, and there are {more}. Join "
-                "observations with xappa.read_observations([a, b]), which keeps what each says of its own "
-                "(xarray.concat keeps the attributes of the first), or state it of all: with_correlation"
+                f"{name}: what is said of correlated errors ({ATTRIBUTE}) is not said of {which}. Join observations "
+                "with xappa.read_observations([a, b]), which keeps what each says of its own (xarray.concat keeps the "
+                "attributes of the first), or state it of all of them: xappa.observations.with_correlation"
             )
 
 
@@ -103,17 +120,16 @@ def kept_apart(parts: Sequence[xr.Dataset], names: Sequence[str]) -> list[xr.Dat
 
 def joined(parts: Sequence[xr.Dataset], apart: Sequence[xr.Dataset], name: str) -> str | None:
     """The attribute of a quantity in `parts` joined, which are labelled as in `apart`; None if nothing is said."""
-    size = sum(part.sizes["obs"] for part in parts)
     own = [part for part in parts if name in part and ATTRIBUTE in part[name].attrs]
     if not own:
         return None
     if all(new is old for new, old in zip(apart, parts, strict=True)):
-        return text(said_of(own[0][name])[0] or {}, size, by_source=False)
+        return text(said_of(own[0][name])[0] or {}, by_source=False)
     said: dict[str, Options | None] = {}
     for old, new in zip(parts, apart, strict=True):
         for before, label in dict.fromkeys(zip(sources_of(old), sources_of(new), strict=True)):
             said[label] = _of_source(old, name, before) if name in old else said.get(label)
-    return text(said, size, by_source=True)
+    return text(said, by_source=True)
 
 
 def _in(part: xr.Dataset, names: Sequence[str]) -> list[str]:
