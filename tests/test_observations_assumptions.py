@@ -123,3 +123,13 @@ class TestReadOnTheUsersBehalf:
             analysis["2m_temperature"].isel(time=0).compute()
         units = [warning for warning in said if warning.category is UnitsWarning]
         assert len(units) == 1 and units[0].filename == __file__
+
+
+def test_a_warning_without_a_line_of_the_users_names_our_own():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from xappa import errors
+
+    with pytest.warns(UserWarning) as said, ThreadPoolExecutor(1) as pool:
+        pool.submit(errors.warn, "in a thread").result()
+    assert str(said[0].message) == "in a thread" and said[0].filename.endswith("thread.py")

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.errors import CheckWarning
+from xappa.errors import CheckWarning, OptionError
 from xappa.observations import Flag, quantities
 from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
 
@@ -177,3 +177,11 @@ def test_joined_observations_add_the_numbers_up(nature, reports):
     both = xappa.observations.concat([checked, checked])
     number = json.loads(checked.attrs[BY_CLIMATOLOGY])[T]
     assert json.loads(both.attrs[BY_CLIMATOLOGY])[T] == 2 * number > 0
+
+
+def test_a_field_with_a_name_is_a_background(nature, reports):
+    of_field, warned = said(reports, nature[T])
+    np.testing.assert_array_equal(of_field[f"{T}_flag"], said(reports, nature)[0][f"{T}_flag"])
+    assert len(warned) == 1 and T not in str(warned[0].message) and P in str(warned[0].message)
+    with pytest.raises(OptionError, match="DataArray without a name.*expected an xarray Dataset"):
+        said(reports, nature[T].rename(None))

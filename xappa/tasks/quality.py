@@ -10,7 +10,7 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.errors import CheckWarning, warn
+from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids.axes import recognise
 from xappa.grids.bilinear import corners
 from xappa.models.registry import load
@@ -37,7 +37,7 @@ def quality_control(
     quality: str | Quality = "standard",
     *,
     model: str | Path | None = None,
-    background: xr.Dataset | None = None,
+    background: xr.Dataset | xr.DataArray | None = None,
     error: Errors | None = None,
 ) -> xr.Dataset:
     """Flag reports that cannot be believed; none is removed, and none stops a run.
@@ -52,7 +52,7 @@ def quality_control(
         ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`.
     model : str or Path, optional
         Model whose climatology and surface reports are compared with. Default: the option ``default_model``.
-    background : Dataset, optional
+    background : Dataset or DataArray, optional
         Fields that reports are compared with instead of the climatology, on any latitude-longitude grid and at any
         times, with or without members. The deviation of its errors is the spread of at least 3 members; otherwise that
         of the model's climate. Members that are missing at a report are left out there. What the background does not
@@ -71,7 +71,7 @@ def quality_control(
     Raises
     ------
     OptionError
-        If there are no checks of that name.
+        If there are no checks of that name, or `background` is no Dataset.
     ObservationError, UnitsError
         If the source cannot be read as a whole.
 
@@ -109,7 +109,7 @@ def controlled_by(
     address: str,
     reports: xr.Dataset,
     quality: Quality,
-    background: xr.Dataset | None = None,
+    background: xr.Dataset | xr.DataArray | None = None,
     surface: Array | None = None,
 ) -> xr.Dataset:
     """Reports checked against a model, and a background where there is one.
@@ -122,7 +122,7 @@ def controlled_by(
     reports : Dataset
         Observations in the one form, checked by themselves, with errors.
     quality : Quality
-    background : Dataset, optional
+    background : Dataset or DataArray, optional
     surface : array of float, (latitude, longitude), optional
         Height of the surface on the model's grid, m. Default: the model's own.
 
@@ -134,7 +134,8 @@ def controlled_by(
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
         lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
-        found = FieldBackground(background, recognise(background), found, told=lazy)
+        fields = _dataset(background)
+        found = FieldBackground(fields, recognise(fields), found, told=lazy)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
     reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]
@@ -143,6 +144,17 @@ def controlled_by(
     if background is not None:
         _warn_not_checked(controlled)
     return controlled
+
+
+def _dataset(background: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    if isinstance(background, xr.Dataset):
+        return background
+    if isinstance(background, xr.DataArray) and background.name is not None:
+        return background.to_dataset()
+    raise OptionError(
+        f"background: found {type(background).__name__}{' without a name' if hasattr(background, 'name') else ''}; "
+        "expected an xarray Dataset, or a DataArray named like its variable"
+    )
 
 
 def _warn_not_checked(obs: xr.Dataset) -> None:
