@@ -218,15 +218,13 @@ class TestRejected:
         assert flags(seen, "temperature") == [Flag.BELOW_SURFACE, 0, 0]
         assert flags(interpolate(obs, SPEC, TIMES)[1], "temperature") == [0, 0, 0]
 
-    def test_errors_are_needed(self) -> None:
+    def test_reports_without_an_error_are_left_out(self) -> None:
         obs = reports(**{"2m_temperature": [0.0, 1.0, 2.0], "sea_surface_temperature": 0.0})
         obs["2m_temperature_error"][:2] = [np.nan, 0.0]
-        with pytest.raises(ObservationError) as error:
-            interpolate(obs.drop_vars("sea_surface_temperature_error"), SPEC, TIMES)
-        for words in ("2m_temperature: found 2 of 3", "sea_surface_temperature: found there are none", "error={"):
-            assert words in str(error.value)
-        obs["2m_temperature"][:2] = np.nan
-        assert len(interpolate(obs, SPEC, TIMES)[0].select(np.array([0]))) == 1
+        stencil, seen = interpolate(obs.drop_vars("sea_surface_temperature_error"), SPEC, TIMES)
+        assert flags(seen, "2m_temperature") == [Flag.NO_ERROR, Flag.NO_ERROR, Flag.GOOD]
+        assert flags(seen, "sea_surface_temperature") == [Flag.NO_ERROR] * 3
+        assert stencil.observation.tolist() == [2]
 
     @pytest.mark.parametrize(
         "obs",

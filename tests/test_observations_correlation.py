@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 
 import xappa
-from xappa.errors import OptionError
+from xappa.errors import ObservationError, OptionError
 from xappa.observations import (
     Correlation,
     concat,
@@ -16,7 +16,8 @@ from xappa.observations import (
     with_correlation,
     with_representativeness,
 )
-from xappa.observations.correlation import correlation_of
+from xappa.observations.correlation import correlations_of
+from xappa.observations.noise import standard_errors
 from xappa.observations.representativeness import representativeness, spacing_of
 from xappa.operators.correlated import error_covariance
 
@@ -156,9 +157,11 @@ def test_independent_errors_need_no_covariance():
 def test_the_correlation_is_kept():
     one = Correlation("exponential", "level", scale=0.5)
     obs = with_correlation(soundings(), {T: one})
-    assert correlation_of(obs, T) == one
-    assert correlation_of(read_observations(obs, error={"t": 1.0}), T) == one
-    assert correlation_of(concat([obs, soundings()]), T) == one
+    assert [which for _, which in correlations_of(obs, T)] == [one]
+    assert [which for _, which in correlations_of(read_observations(obs, error={"t": 1.0}), T)] == [one]
+    pieces = concat([obs.isel(obs=slice(2)), obs.isel(obs=slice(2, None))])
+    assert "source" not in pieces.coords
+    assert [(rows.tolist(), which) for rows, which in correlations_of(pieces, T)] == [(list(range(6)), one)]
 
 
 @pytest.mark.parametrize(
@@ -196,3 +199,147 @@ def test_an_analysis_takes_the_correlation_into_account(tiny_model):
     assert float(abs(independent - correlated).max()) > 1e-3
     with pytest.raises(OptionError, match=r"correlated.*mmps"):
         xappa.assimilate(ds, alike, guidance="sda", **options)[T2].compute()
+
+
+SHORT, LONG = Correlation("exponential", "level", scale=0.2), Correlation("exponential", "level", scale=0.9)
+HOURS = Correlation("exponential", "time", scale=3.0, by=("station",))
+
+
+def sounding(station: str, latitude: float, correlation: Correlation | None = None, **columns) -> xr.Dataset:
+    table = {"time": pd.date_range("2024-01-01", periods=3, freq="h"), "lat": latitude, "lon": 0.0, "station": station}
+    table |= {"level": [850.0, 700.0, 500.0], "t": [280.0, 270.0, 255.0], "t_error": 2.0} | columns
+    obs = read_observations(pd.DataFrame(table), units={"t": "K"})
+    if correlation is not None and correlation is not HOURS:
+        obs = obs.assign_coords(time=("obs", np.repeat(obs["time"].values[:1], 3)))
+    return obs if correlation is None else with_correlation(obs, {T: correlation})
+
+
+def block(obs: xr.Dataset) -> np.ndarray:
+    """Covariance of three reports of one source, from its own statement."""
+    found = rows(obs)
+    return 4.0 * np.eye(3) if found is None else dense(obs, found)
+
+
+class TestSources:
+    """What is said of one source holds for that source, in whatever order they come."""
+
+    @pytest.mark.parametrize("labels", [("a", "b", "c"), None])
+    @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+    @pytest.mark.parametrize("kinds", [(SHORT, LONG, None), (SHORT, HOURS, None), (SHORT, SHORT, HOURS)])
+    def test_each_keeps_its_own(self, labels, order, kinds):
+        # All three have the same station and time, so that nothing but the source keeps them apart.
+        parts = [sounding("x", 10.0 * k, kinds[k]) for k in order]
+        obs = read_observations(parts if labels is None else {labels[k]: p for k, p in zip(order, parts, strict=True)})
+        expected = np.zeros((9, 9))
+        for k, part in enumerate(parts):
+            expected[3 * k : 3 * k + 3, 3 * k : 3 * k + 3] = block(part)
+        np.testing.assert_allclose(dense(obs, rows(obs)), expected, atol=1e-12)
+
+    def test_independent_ones_stay_so_where_another_has_none_of_the_quantity(self):
+        table = {"time": "2024-01-01", "lat": 0.0, "lon": 0.0, "station": "x", "level": [850.0, 700.0, 500.0]}
+        theta = pd.DataFrame(table | {"theta": 300.0, "theta_error": 2.0})
+        obs = read_observations(
+            [sounding("x", 10.0, SHORT), read_observations(theta, units={"theta": "K"}, derive=False)]
+        )
+        obs = read_observations(obs)
+        error = obs[f"{T}_error"].to_numpy()
+        found = error_covariance(obs, (T,), np.zeros(6, int), np.arange(6), error, dtype=torch.float64)
+        np.testing.assert_allclose(dense(obs, found)[3:, 3:], np.diag(error[3:] ** 2))
+
+    def test_joined_again_they_keep_it(self):
+        two = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0, LONG)})
+        three = read_observations([two, sounding("x", 20.0, HOURS)])
+        assert [which for _, which in correlations_of(three, T)] == [SHORT, LONG, HOURS]
+        pieces = concat([two.isel(obs=[0, 3]), two.isel(obs=[1, 2, 4, 5])])
+        assert [which for _, which in correlations_of(pieces, T)] == [SHORT, LONG]
+        clash = concat([two, read_observations({"a": sounding("x", 20.0, HOURS)})])
+        assert dict.fromkeys(clash["source"].values) == dict.fromkeys(["a", "b", "a 2"])
+        assert [which for _, which in correlations_of(clash, T)] == [SHORT, LONG, HOURS]
+
+    def test_stated_by_source(self):
+        obs = read_observations({"a": sounding("x", 0.0), "b": sounding("x", 10.0)})
+        both = with_correlation(obs, {T: SHORT})
+        assert [(r.tolist(), which) for r, which in correlations_of(both, T)] == [
+            ([0, 1, 2], SHORT),
+            ([3, 4, 5], SHORT),
+        ]
+        one = with_correlation(obs, {T: {"b": LONG}})
+        assert [(r.tolist(), which) for r, which in correlations_of(one, T)] == [([3, 4, 5], LONG)]
+        more = with_correlation(one, {T: {"a": SHORT}})
+        assert [which for _, which in correlations_of(more, T)] == [SHORT, LONG]
+        with pytest.raises(OptionError, match="No source 'c'.*'a', 'b'"):
+            with_correlation(obs, {T: {"c": SHORT}})
+
+    @pytest.mark.parametrize("size", [1, 3])
+    def test_what_xarray_joins_is_refused_with_what_to_do(self, size):
+        parts = [sounding("x", 0.0, SHORT).isel(obs=slice(size)), sounding("x", 10.0, LONG).isel(obs=slice(size))]
+        joined = xr.concat(parts, "obs")
+        with pytest.raises(ObservationError, match=rf"not said of {size} reports.*read_observations\(\[a, b\]\)"):
+            read_observations(joined)
+        told = with_correlation(joined, {T: SHORT})
+        assert [which for _, which in correlations_of(read_observations(told), T)] == [SHORT]
+
+    def test_pieces_that_say_the_same_are_joined_by_xarray_too(self):
+        obs = sounding("x", 0.0, SHORT)
+        joined = read_observations(xr.concat([obs.isel(obs=[0]), obs.isel(obs=[1, 2])], "obs"))
+        assert [(r.tolist(), which) for r, which in correlations_of(joined, T)] == [([0, 1, 2], SHORT)]
+
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_with_others_of_which_nothing_was_said_xarray_refuses_itself(self, first):
+        parts = [sounding("x", 0.0, SHORT), sounding("x", 10.0)]
+        with pytest.raises(ValueError, match="error_correlation"):
+            xr.concat([parts[first], parts[1 - first]], "obs")
+
+    def test_what_is_stated_of_one_quantity_holds_without_the_other(self):
+        obs = sounding("x", 0.0, SHORT).assign(geopotential=("obs", [1e4, 3e4, 5e4], {"units": "m2 s-2"}))
+        both = with_correlation(obs, {"geopotential": LONG})
+        for name, which in ((T, SHORT), ("geopotential", LONG)):
+            assert [found for _, found in correlations_of(both[[name]], name)] == [which]
+
+    def test_sources_of_which_nothing_is_said_are_refused(self):
+        obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0, LONG)})
+        other = obs.assign_coords(source=("obs", ["a"] * 3 + ["c"] * 3))
+        with pytest.raises(ObservationError, match="not said of the source 'c'"):
+            read_observations(other)
+        with pytest.raises(ObservationError, match="not said of the source ''"):
+            read_observations(obs.drop_vars("source"))
+
+    def test_a_file_keeps_it(self, tmp_path):
+        obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0)})
+        obs.to_netcdf(tmp_path / "obs.nc")
+        again = read_observations(tmp_path / "obs.nc")
+        assert [(r.tolist(), which) for r, which in correlations_of(again, T)] == [([0, 1, 2], SHORT)]
+
+    def test_it_is_kept_where_a_name_is_told(self):
+        renamed = sounding("x", 0.0, SHORT).rename({T: "temp", f"{T}_error": "temp_error"}).drop_vars(f"{T}_flag")
+        again = read_observations(renamed, rename={"temp": T})
+        assert [which for _, which in correlations_of(again, T)] == [SHORT]
+
+    def test_means_leave_it_out_and_say_so(self):
+        obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0)})
+        means = xappa.superob(obs, 1.0)
+        assert means.attrs["superob_error_correlation"] == "left out, of the reports' temperature"
+        assert not correlations_of(means, T)
+
+    def test_drawn_errors_are_independent_between_sources(self):
+        obs = read_observations({"a": sounding("x", 0.0, LONG), "b": sounding("x", 10.0, LONG)})
+        drawn = standard_errors(obs, T, np.arange(6), (20000, 6), seed=0)
+        found, expected = np.corrcoef(drawn.T), np.zeros((6, 6))
+        expected[:3, :3] = expected[3:, 3:] = block(sounding("x", 0.0, LONG)) / 4.0
+        np.testing.assert_allclose(found, expected, atol=0.03)
+
+    @pytest.mark.parametrize("labelled", [True, False])
+    def test_the_analysis_does_not_depend_on_their_order(self, tiny_model, labelled):
+        ds = xappa.template("2024-01-01", "2024-01-01T18", tiny_model)
+        places = {"level": [850.0, 500.0, 500.0]}
+        parts = {name: sounding("x", 20.0 * k, kind, **places) for k, (name, kind) in enumerate(
+            {"a": SHORT, "b": Correlation("uniform", strength=0.9), "c": None}.items()
+        )}  # fmt: skip
+        options = {"model": tiny_model, "seed": 0, "steps": 3, "quality": "none"}
+        found = []
+        for order in (("a", "b", "c"), ("c", "b", "a")):
+            chosen = {name: parts[name] for name in order}
+            found.append(xappa.assimilate(ds, chosen if labelled else list(chosen.values()), **options)[T].values)
+        np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6 * np.abs(found[0]).max())
+        alone = xappa.assimilate(ds, {name: part.drop_attrs() for name, part in parts.items()}, **options)[T].values
+        assert np.abs(alone - found[0]).max() > 1e-3

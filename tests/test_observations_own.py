@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.errors import ObservationError, OperatorError, OptionError, UnitsError
+from xappa.errors import NoReportsError, ObservationError, OperatorError, OptionError, UnitsError
 from xappa.observations import is_one_form, read_observations
 from xappa.observations.errors_table import with_errors
 from xappa.observations.flags import Flag
@@ -172,7 +172,7 @@ class TestAssimilate:
             self.run(tiny_model, fires(), "interpolate", error="ecmwf-like")
 
     def test_no_error(self, tiny_model: Any) -> None:
-        with pytest.raises(ObservationError, match="fire_index: found there are none.*error={'fire_index': ...}"):
+        with pytest.raises(NoReportsError, match="fire_index: 12 no_error .error={'fire_index': ...}"):
             self.run(tiny_model, fires(), error=None)
         own = fires().assign(fire_index_error=("point", np.full(SIZE, 0.5)))
         assert self.good(self.run(tiny_model, own, error=None)) == SIZE

@@ -58,6 +58,8 @@ def to_cf(wide: pd.DataFrame) -> xr.Dataset:
 
 def plain(obs: xr.Dataset) -> xr.Dataset:
     """Without what tells the sources apart."""
+    for name in obs.data_vars:
+        obs[name].attrs.pop("units_read", None)
     return obs.sortby(["time", "latitude"]).drop_attrs(deep=False)
 
 

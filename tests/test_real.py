@@ -18,7 +18,7 @@ import xappa
 from tests.benchmarks import real
 from tests.installed import needs
 from xappa.cli import main
-from xappa.errors import OptionError
+from xappa.errors import MissingErrorWarning, OptionError
 from xappa.observations.flags import Flag, flags_of
 from xappa.operators import Footprint, Sounder
 from xappa.operators.packing import packed
@@ -107,8 +107,9 @@ def test_quantities_without_a_known_error_are_not_used_and_do_not_stop_a_run() -
             "total_precipitation": [0.001, 0.0],
         }
     )
-    obs = prepared({"table": table})
-    assert set(flags_of(obs, "total_precipitation").values) == {Flag.UNUSED}
+    with pytest.warns(MissingErrorWarning, match=r"errors: total_precipitation \(in m\)"):
+        obs = prepared({"table": table})
+    assert set(flags_of(obs, "total_precipitation").values) == {Flag.NO_ERROR}
     assert set(flags_of(obs, "2m_temperature").values) == {Flag.GOOD}
 
 
@@ -334,3 +335,17 @@ def test_radiances(shared, tmp_path) -> None:
     assert [row["channel"] for row in result["rows"]] == sorted(real.HIRS_CHANNELS)
     for row in result["rows"]:
         assert row["count"] > 200 and abs(row["mean"]) < 40 and row["std"] < 25, row
+
+
+def test_reports_of_stations_are_assimilated_as_they_come(shared) -> None:
+    """Nothing but the file: what no table has an error of is left out, with one warning."""
+    needs("pdbufr")
+    obs = xappa.read_observations(shared("real") / real.CASES["SYNOP"].files[0])
+    ds = xappa.template("2018-11-02T12", "2018-11-02T12")
+    with pytest.warns(MissingErrorWarning, match=r"errors: total_precipitation \(in m\)\. Give them") as said:
+        analysis = ds.appa.assimilate(obs, seed=0, steps=2)
+    assert [warning.category for warning in said].count(MissingErrorWarning) == 1
+    counts = analysis.appa.summary()
+    assert counts.loc["2m_temperature", "good"] > 7000
+    assert counts.loc["total_precipitation", "good"] == 0
+    assert max(map(len, str(counts).splitlines())) <= 80 and max(map(len, repr(obs.appa).splitlines())) <= 80

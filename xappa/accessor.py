@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from xappa.labels.region import Region
     from xappa.observations.errors_table import Deviation, Errors
     from xappa.observations.quality import Quality
+    from xappa.observations.quality.table import Summary
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.segments import Segments
@@ -38,6 +40,18 @@ class AppaAccessor:
 
     def __init__(self, ds: xr.Dataset) -> None:
         self._obj = ds
+
+    def __repr__(self) -> str:
+        from xappa.observations import is_one_form
+
+        if not is_one_form(self._obj):
+            return f"<xappa on a Dataset of {len(self._obj.data_vars)} variables>"
+        from xappa.observations.quality.counts import heading
+
+        return heading(self._obj)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>{self._obj._repr_html_()}"
 
     def assimilate(
         self,
@@ -86,7 +100,8 @@ class AppaAccessor:
         error : mapping of str to float, float, or str, optional
             Standard deviation of the observation error, a variable, in the variable's units; or the name of a
             table (see `xappa.observation_errors`). It is used where the reports bring no error of their own.
-            Default: the general table.
+            Default, and for quantities that it does not name: the general table, and what that implies. Reports of
+            which nothing tells the error are left out, with one warning.
         background : "ds", xarray.Dataset or object, optional
             A first guess: ``"ds"``, the values of this Dataset, or other fields, with all variables and levels of the
             model at one of the times or more, on any global grid, with or without members. It counts as an observation
@@ -643,7 +658,7 @@ class AppaAccessor:
 
         return verify(self._obj, reference, metrics=metrics, baselines=baselines)
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> Summary:
         """How many reports there are, by variable and by what became of them.
 
         On observations (from `xappa.read_observations`, `xappa.quality_control`, …) and on an analysis alike, but for
@@ -651,8 +666,9 @@ class AppaAccessor:
 
         Returns
         -------
-        pandas.DataFrame
-            A row for each variable; the column ``good`` and one for each reason that occurs, such as ``out_of_range``.
+        Summary
+            A pandas.DataFrame: a row for each variable; the column ``good`` and one for each reason that occurs, such
+            as ``out_of_range``. Printed, it shows units, as read and as kept, too, and what was left out.
 
         Raises
         ------

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,6 +74,14 @@ class RejectionWarning(UserWarning):
     """All values of a quantity are rejected for one reason, so that a column or its units are probably wrong."""
 
 
+class MissingErrorWarning(RejectionWarning):
+    """Reports are left out because nothing tells the deviations of their errors."""
+
+
+class CheckWarning(UserWarning):
+    """Reports that could not be compared with the background that was given."""
+
+
 class DeviceMemoryError(XappaError, MemoryError):
     """Not even one member, or one state, fits on the device."""
 
@@ -115,3 +126,17 @@ def is_number(value: Any) -> bool:
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
         return False
     return bool(np.isfinite(value))
+
+
+_BETWEEN = ("xappa", "torch", "dask", "distributed", "xarray", "concurrent", "threading", "contextlib", "functools")
+"""Packages whose frames may lie between a warning and the line of the user that led to it."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the user's own line: the innermost one that is neither of this package nor of those that call it."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN:
+        frame, level = frame.f_back, level + 1
+    # In a thread of Dask there is no such line.
+    warnings.warn(message, category, stacklevel=2 if frame is None else level)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import nearest_names
+from xappa.errors import nearest_names, warn
 from xappa.grids.axes import Layout, recognise, refuse, text
 from xappa.grids.notation import PRECIPITATION
 from xappa.models.state import StateSpec
@@ -105,7 +104,7 @@ def wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec, drop_unknown: bool =
     if not drop_unknown:
         refuse(problems, "The model lacks what this Dataset asks for")
         for note in level_notes(layout, spec, result.variables):
-            warnings.warn(note, stacklevel=3)
+            warn(note)
     return result
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import xarray as xr
 
-from xappa.errors import AssumptionWarning, ObservationError, UnitsWarning
+from xappa.errors import AssumptionWarning, ObservationError, UnitsWarning, warn
 from xappa.observations.names import QUANTITIES
 
 ASSUMPTIONS = "assumptions"
@@ -16,6 +16,18 @@ ASSUMPTIONS = "assumptions"
 
 UNITS_ASSUMED = "units_assumed"
 """Attribute of observations that names quantities whose units were assumed (blanks between)."""
+
+UNITS_READ = "units_read"
+"""Attribute of a quantity with the units that its source told (commas between, where there were several)."""
+
+
+def with_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | None]) -> xr.Dataset:
+    """`obs` with the units that the source told of some quantities; None, or none, where it told nothing."""
+    for name, found in units.items():
+        told = [found] if isinstance(found, str) else list(found or ())
+        if told and name in obs:
+            obs[name].attrs[UNITS_READ] = ", ".join(dict.fromkeys(told))
+    return obs
 
 
 def with_assumption(obs: xr.Dataset, text: str) -> xr.Dataset:
@@ -35,38 +47,59 @@ def assumptions_of(obs: xr.Dataset) -> list[str]:
     return list(json.loads(obs.attrs.get(ASSUMPTIONS, "[]")))
 
 
-def tell(obs: xr.Dataset, before: xr.Dataset | None, strict: bool, stacklevel: int = 3) -> None:
-    """Say what was assumed: one warning for units, one for each other assumption.
+@dataclass
+class Assumed:
+    """What was assumed as one or several sources were read, and was not said before.
 
     Parameters
     ----------
-    obs : Dataset
-        Observations as they were read.
-    before : Dataset or None
-        The source, where it is a Dataset: what it says already is not said again.
-    strict : bool
-        Whether to refuse instead.
-    stacklevel : int, default 3
-        Frames between this function and the line to blame.
-
-    Raises
-    ------
-    ObservationError
-        If `strict` and anything was assumed: all of it.
+    units : list of str
+        Quantities whose units were assumed.
+    texts : list of str
+        Sentences on everything else.
     """
-    known = xr.Dataset() if before is None else before
-    names = _names_without_units(obs)
-    units = [name for name in names if name not in _names_without_units(known)]
-    texts = [text for text in assumptions_of(obs) if text not in assumptions_of(known)]
-    said: list[tuple[str, type[Warning]]] = [(text, AssumptionWarning) for text in texts]
-    if units:
-        assumed = ", ".join(f"{name} ({QUANTITIES[name].units})" for name in units)
-        example = f"units={{{units[0]!r}: {QUANTITIES[units[0]].units!r}}}"
-        said.insert(0, (f"Units are not given, and assumed, of {assumed}. Say them: {example}", UnitsWarning))
-    if said and strict:
-        raise ObservationError(f"strict=True: nothing may be assumed. {'; '.join(text for text, _ in said)}")
-    for text, category in said:
-        warnings.warn(text, category, stacklevel=stacklevel)
+
+    units: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+    def add(self, obs: xr.Dataset, source: object = None) -> xr.Dataset:
+        """Take note of what `obs`, read from `source`, assumes; what the source, a Dataset, says itself is known."""
+        before = source if isinstance(source, xr.Dataset) else xr.Dataset()
+        known = [*_names_without_units(before), *assumptions_of(before)]
+        self.units += [name for name in _names_without_units(obs) if name not in known]
+        self.texts += [text for text in assumptions_of(obs) if text not in known]
+        return obs
+
+    def tell(self, strict: bool = False, told: set[str] | None = None) -> None:
+        """Say what was assumed: one warning for units, one for each other assumption.
+
+        Parameters
+        ----------
+        strict : bool, default False
+            Whether to refuse instead.
+        told : set of str, optional
+            What was said already, and is not said again; what is said now is added.
+
+        Raises
+        ------
+        ObservationError
+            If `strict` and anything was assumed: all of it.
+        """
+        told = set() if told is None else told
+        said = [(text, category) for text, category in self._said() if text not in told]
+        if said and strict:
+            raise ObservationError(f"strict=True: nothing may be assumed. {'; '.join(text for text, _ in said)}")
+        told.update(text for text, _ in said)
+        for text, category in said:
+            warn(text, category)
+
+    def _said(self) -> Iterator[tuple[str, type[Warning]]]:
+        if units := list(dict.fromkeys(self.units)):
+            assumed = ", ".join(f"{name} ({QUANTITIES[name].units})" for name in units)
+            example = f"units={{{units[0]!r}: {QUANTITIES[units[0]].units!r}}}"
+            yield f"Units are not given, and assumed, of {assumed}. Say them: {example}", UnitsWarning
+        for text in dict.fromkeys(self.texts):
+            yield text, AssumptionWarning
 
 
 def _names_without_units(obs: xr.Dataset) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.assumptions import with_assumptions
+from xappa.observations.assumptions import with_assumptions, with_units_read
 from xappa.observations.beside import own_flags
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
@@ -35,6 +35,7 @@ from xappa.observations.names import (
 )
 from xappa.observations.own import is_own, keepable, own_attrs
 from xappa.observations.periods import to_periods
+from xappa.observations.statements import ATTRIBUTE
 from xappa.observations.times import decoded, to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
 
@@ -102,9 +103,17 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     obs = concat(
         [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
     )
-    obs = obs.assign_attrs(notes(unknown, unreadable, []))
+    obs = _with_correlations(obs, ds, known).assign_attrs(notes(unknown, unreadable, []))
     arrays = {str(name): obs[name].to_numpy() for name in obs.coords}
     return with_assumptions(obs, Places(arrays, set(), dates, assumed).assumptions(known))
+
+
+def _with_correlations(obs: xr.Dataset, ds: xr.Dataset, known: Mapping[str, str]) -> xr.Dataset:
+    """What was stated of correlated errors before, kept."""
+    for meaning, name in known.items():
+        if ATTRIBUTE in ds[name].attrs:
+            obs[meaning] = obs[meaning].assign_attrs({ATTRIBUTE: ds[name].attrs[ATTRIBUTE]})
+    return obs
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:
@@ -190,6 +199,7 @@ def _flattened(
         lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
     attrs = notes({}, {}, [name for name in assumed if name in group], codes)
     obs = build(coordinates, values, errors, attrs, lengths, own)
+    with_units_read(obs, {meaning: units.get(meaning) for meaning in group if meaning not in assumed})
     if kept is not None:
         obs.attrs["elements_padding"] = int(kept.size - kept.sum())
     return _with_own_flags(obs, ds, group, sizes, kept) if not lengths else obs

@@ -58,14 +58,17 @@ class Conversion:
         names = [f"{name}_error" for name in self.sources]
         if not all(name in obs for name in names):
             return None
-        values = [obs[name].astype(float) for name in self.sources]
         variance: xr.DataArray | float = 0.0
-        for i, (name, error) in enumerate(zip(self.sources, names, strict=True)):
-            step = _STEPS[QUANTITIES[name].units]
-            beyond, before = ([v + s if j == i else v for j, v in enumerate(values)] for s in (step, -step))
-            slope = (self._of(beyond, obs) - self._of(before, obs)) / (2.0 * step)
-            variance = variance + (slope * obs[error]) ** 2
+        for i, error in enumerate(names):
+            variance = variance + (self.slope(obs, i) * obs[error]) ** 2
         return xr.DataArray(variance) ** 0.5
+
+    def slope(self, obs: xr.Dataset, i: int) -> xr.DataArray:
+        """Derivative of the target by source `i` at every report, in the vocabulary's units."""
+        values = [obs[name].astype(float) for name in self.sources]
+        step = _STEPS[QUANTITIES[self.sources[i]].units]
+        beyond, before = ([v + s if j == i else v for j, v in enumerate(values)] for s in (step, -step))
+        return (self._of(beyond, obs) - self._of(before, obs)) / (2.0 * step)
 
     def _of(self, values: list[xr.DataArray], obs: xr.Dataset) -> xr.DataArray:
         place = [] if self.coordinate is None else [obs[self.coordinate] * (100.0 if self.coordinate == "level" else 1)]

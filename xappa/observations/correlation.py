@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,13 +11,13 @@ import xarray as xr
 
 from xappa.errors import OptionError, is_number, nearest_names
 from xappa.observations.form import quantities
+from xappa.observations.statements import ATTRIBUTE, Options, numbered, require_said, said_of, sources_of, text
 
 Array = np.ndarray
 
 EARTH_RADIUS = 6371.0  # km
 
 _ALONG = ("level", "time", "track", "place")
-_ATTRIBUTE = "error_correlation"
 
 
 @dataclass(frozen=True)
@@ -121,42 +120,84 @@ def great_circle(xyz: Array) -> Array:
     return _arc(np.linalg.norm(xyz[:, None] - xyz, axis=-1))
 
 
-def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation]) -> xr.Dataset:
-    """State how errors are correlated.
+def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Mapping[str, Correlation]]) -> xr.Dataset:
+    """State how errors are correlated. Errors of reports from different sources are independent.
 
     Parameters
     ----------
     obs : Dataset
         Observations in the one form; not changed.
-    correlation : mapping of str to Correlation
-        By quantity.
+    correlation : mapping of str to Correlation, or to a mapping by source
+        By quantity. Of several sources, one holds within each; of sources that a mapping does not name stays what was
+        stated before.
 
     Returns
     -------
     Dataset
-        The same, with the attribute ``error_correlation`` (JSON) on each of these quantities.
+        The same, with the attribute ``error_correlation`` (JSON) on each of these quantities, and a coordinate of that
+        name by which reports are known that something else joins to them.
 
     Raises
     ------
     OptionError
-        If a quantity is not there, or a coordinate that the correlation needs.
+        If a quantity or source is not there, or a coordinate that the correlation needs.
     """
     obs = obs.copy()
-    names = quantities(obs)
+    names, sources = quantities(obs), list(dict.fromkeys(sources_of(obs)))
     for name, one in correlation.items():
         if name not in names:
             raise OptionError(
                 f"No observed quantity {name!r}; there are {', '.join(names)}{nearest_names(name, names)}"
             )
-        one.groups(obs.isel(obs=slice(0)))
-        obs[name] = obs[name].assign_attrs({_ATTRIBUTE: json.dumps(asdict(one))})
-    return obs
+        if isinstance(one, Correlation) and len(sources) < 2:
+            stated = text(_options(one, obs), by_source=False)
+        else:
+            stated = text(_by_source(one, obs, name, sources), by_source=True)
+        obs[name] = obs[name].assign_attrs({ATTRIBUTE: stated})
+    return numbered(obs)
 
 
-def correlation_of(obs: xr.Dataset, name: str) -> Correlation | None:
-    """How the errors of a quantity are correlated; None if they are independent."""
-    text = obs[name].attrs.get(_ATTRIBUTE)
-    if text is None:
-        return None
-    options = json.loads(text)
+def _by_source(
+    one: Correlation | Mapping[str, Correlation], obs: xr.Dataset, name: str, sources: Sequence[str]
+) -> dict[str, Options | None]:
+    """Options of each source."""
+    if isinstance(one, Correlation):
+        return dict.fromkeys(sources, _options(one, obs))
+    wrong = [label for label in one if label not in sources]
+    if wrong:
+        raise OptionError(
+            f"No source {', '.join(map(repr, wrong))} among the observations; there is {', '.join(map(repr, sources))}"
+        )
+    whole, before = said_of(obs[name])
+    return {label: _options(one[label], obs) if label in one else before.get(label, whole) for label in sources}
+
+
+def correlations_of(obs: xr.Dataset, name: str) -> list[tuple[Array, Correlation]]:
+    """How the errors of a quantity are correlated.
+
+    Returns
+    -------
+    list of (array of int, Correlation)
+        Reports whose errors are correlated with each other, and how; those of different entries are independent, and
+        those in none.
+
+    Raises
+    ------
+    ObservationError
+        If there are reports of which nothing was stated.
+    """
+    require_said(obs, [name])
+    whole, by_source = said_of(obs[name])
+    if whole is not None:
+        return [(np.arange(obs.sizes["obs"]), _correlation(whole))]
+    sources = sources_of(obs) if by_source else np.zeros(0, object)
+    return [(np.flatnonzero(sources == label), _correlation(own)) for label, own in by_source.items() if own]
+
+
+def _options(one: Correlation, obs: xr.Dataset) -> Options:
+    one.groups(obs.isel(obs=slice(0)))
+    return asdict(one)
+
+
+def _correlation(options: Options) -> Correlation:
     return Correlation(**(options | {"by": tuple(options["by"])}))

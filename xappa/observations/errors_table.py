@@ -43,8 +43,11 @@ TABLES: dict[str, dict[str, float | dict[float, float]]] = {
         "temperature": dict(zip(_LEVELS, _TEMPERATURE, strict=True)),
         "u_component_of_wind": dict(zip(_LEVELS, _WIND, strict=True)),
         "v_component_of_wind": dict(zip(_LEVELS, _WIND, strict=True)),
+        "wind_speed": dict(zip(_LEVELS, _WIND, strict=True)),
         "geopotential": dict(zip(_LEVELS, _GEOPOTENTIAL, strict=True)),
         "specific_humidity": dict(zip(_HUMIDITY_LEVELS, _HUMIDITY, strict=True)),
+        "relative_humidity": {400: 0.17, 300: 0.28},
+        "2m_relative_humidity": 0.17,
     },
     "speedy-twin": {
         "2m_temperature": 1.0,
@@ -74,8 +77,9 @@ def observation_errors(name: str, *, grid: float | None = None) -> dict[str, flo
     name : str
         ``"ecmwf-like"``: land stations and radiosondes as ECMWF prescribed them in 2002, without representativeness for
         a coarser grid: 2 m temperature 2 K (taken for its extremes too), 10 m wind components 3 m/s, pressure 100 Pa (7
-        gpm, about 80 Pa, rounded up), radiosondes by level (geopotential from gpm, rounded to 1 m2 s-2). Humidity was
-        prescribed as relative humidity, 0.17 (0.28 below 233 K): here times the saturation humidity of the standard
+        gpm, about 80 Pa, rounded up), radiosondes by level (geopotential from gpm, rounded to 1 m2 s-2). A wind speed
+        has the error of the components. Humidity was prescribed as relative humidity, 0.17 (0.28 below 233 K, here from
+        300 hPa upwards; 0.17 is taken at 2 m too): for specific humidity times the saturation humidity of the standard
         atmosphere, rounded.
         ``"speedy-twin"``: what is usual in twin experiments with the SPEEDY model: 1 K, 1 m/s, 1 g/kg, 1 hPa.
     grid : float, optional
@@ -133,7 +137,7 @@ def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
     for name, deviation in _by_quantity(obs, error).items():
         if name not in quantities(obs):
             continue
-        filled = _on_reports(obs, deviation).where(obs[name].notnull())
+        filled = on_reports(obs, deviation).where(obs[name].notnull())
         own = obs.get(f"{name}_error")
         obs = set_error(obs, name, filled if own is None else own.where(own > 0).fillna(filled))
     return _of_derived(obs)
@@ -197,7 +201,8 @@ def _number(deviation: float | str, expected: str) -> float:
     return float(value)
 
 
-def _on_reports(obs: xr.Dataset, deviation: float | Mapping[float, float]) -> xr.DataArray:
+def on_reports(obs: xr.Dataset, deviation: float | Mapping[float, float]) -> xr.DataArray:
+    """A deviation, or one by level (hPa, linear in log-pressure), at each report: shape (obs,)."""
     if isinstance(deviation, Mapping):
         levels = np.array(sorted(deviation))
         values = np.array([deviation[level] for level in levels])

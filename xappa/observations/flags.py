@@ -37,6 +37,7 @@ class Flag(IntEnum):
     WRONG_HEIGHT = 21
     PERIOD_UNKNOWN = 22
     REJECTED_BY_SOURCE = 23
+    NO_ERROR = 24
 
 
 def flag_attrs() -> dict[str, Any]:

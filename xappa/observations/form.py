@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, assumptions_of
+from xappa.observations import statements
+from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, UNITS_READ, assumptions_of
 from xappa.observations.flags import set_flag
 from xappa.observations.names import NEEDED, QUANTITIES
 from xappa.observations.own import is_own, own_attrs
@@ -46,7 +47,7 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
 }
 
 _FILL: dict[str, Any] = {"station": "", "source": "", "period": np.timedelta64("NaT", "s")}
-_COUNTS = (
+COUNTS = (
     "reports_read",
     "reports_empty",
     "reports_variable_wind",
@@ -56,7 +57,16 @@ _COUNTS = (
     "reports_refused",
     "reports_suspect",
 )
-_COUNTS_BY_NAME = ("unknown_variables", "unreadable_values", "missing_codes", "reports_left_out", "groups_unread")
+
+COUNTS_BY_NAME = (
+    "unknown_variables",
+    "unreadable_values",
+    "missing_codes",
+    "reports_left_out",
+    "groups_unread",
+    "reports_not_checked",
+    "reports_checked_by_climatology",
+)
 
 
 def quantities(obs: xr.Dataset) -> list[str]:
@@ -225,19 +235,28 @@ def is_one_form(ds: xr.Dataset) -> bool:
 
 
 def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join observations in the one form along ``obs``; what a part lacks is missing there."""
+    """Join observations in the one form along ``obs``; what a part lacks is missing there.
+
+    Where parts differ in what they say of correlated errors, each has a label in ``source``, so that it keeps its own.
+    """
     if len(parts) == 1:
         return parts[0]
     variables: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name in part.data_vars:
             variables[str(name)] = _joined_words(variables.get(str(name), {}), part[name].attrs)
+    correlated = [name for name, attrs in variables.items() if statements.ATTRIBUTE in attrs]
+    if correlated:
+        apart = statements.kept_apart(parts, correlated)
+        for name in correlated:
+            variables[name][statements.ATTRIBUTE] = statements.joined(parts, apart, name)
+        parts = apart
     coordinates = [name for name in COORDINATE_ATTRS if any(name in part.coords for part in parts)]
     data = {name: ("obs", _joined([_values(part, name) for part in parts]), attrs) for name, attrs in variables.items()}
     coords = {
         name: ("obs", _joined([_values(part, name) for part in parts]), COORDINATE_ATTRS[name]) for name in coordinates
     }
-    return xr.Dataset(data, coords, _joined_attrs(parts))
+    return statements.numbered(xr.Dataset(data, coords, _joined_attrs(parts)))
 
 
 def _values(part: xr.Dataset, name: str) -> Any:
@@ -256,16 +275,16 @@ def _joined(arrays: Sequence[Any]) -> Any:
 def _joined_words(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a quantity in two parts: those of the first, lists of names joined."""
     joined = {**other, **first}
-    for key in ("ancillary_variables", "derived_from"):
+    for key, between in (("ancillary_variables", " "), ("derived_from", " "), (UNITS_READ, ", ")):
         if key in joined:
-            words = f"{first.get(key, '')} {other.get(key, '')}".split()
-            joined[key] = " ".join(dict.fromkeys(words))
+            words = [word for attrs in (first, other) for word in str(attrs.get(key, "")).split(between) if word]
+            joined[key] = between.join(dict.fromkeys(words))
     return joined
 
 
 def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
     attrs: dict[str, Any] = {"Conventions": "CF-1.11", "featureType": "point"}
-    for name in _COUNTS:
+    for name in COUNTS:
         if any(name in part.attrs for part in parts):
             attrs[name] = sum(int(part.attrs.get(name, 0)) for part in parts)
     if all(part.attrs.get("derived") == "off" for part in parts):
@@ -275,7 +294,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in _COUNTS_BY_NAME:
+    for name in COUNTS_BY_NAME:
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import columns
-from xappa.observations.assumptions import with_assumptions
+from xappa.observations.assumptions import with_assumptions, with_units_read
 from xappa.observations.beside import of_vocabulary, read_verdicts
 from xappa.observations.form import build
 from xappa.observations.missing_codes import without_codes
@@ -95,8 +95,9 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     arrays, again = columns.of_written(rest if written else {})
     unknown = {n: int(series.notna().sum()) for n, series in rest.items() if n not in verdicts.used | again}
     values, errors, unreadable, codes, assumed = {}, {}, {}, dict(places.codes), []
+    units: dict[str, str | None] = {}
     for meaning, name in names.items():
-        told = naming.told_units(name, meaning)
+        units[meaning] = told = naming.told_units(name, meaning)
         convert, assume = _conversion(meaning, told if meaning not in written else told or QUANTITIES[meaning].units)
         assumed += [meaning] if assume else []
         given, unreadable[meaning] = columns.numbers(others[name])
@@ -106,6 +107,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
     own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
     obs = build(places.arrays | arrays, values, errors, attrs, own=own, flags=verdicts.flags)
+    with_units_read(obs, units)
     return with_assumptions(obs, [*places.assumptions(values), *verdicts.assumed])
 
 

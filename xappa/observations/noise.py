@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy.linalg import solve_banded
 
-from xappa.observations.correlation import Correlation, correlation_of, great_circle, unit_vectors
+from xappa.observations.correlation import Correlation, correlations_of, great_circle, unit_vectors
 
 Array = np.ndarray
 
@@ -35,9 +35,10 @@ def standard_errors(obs: xr.Dataset, name: str, rows: Array, shape: tuple[int, .
     """
     rng = np.random.default_rng([seed, *name.encode()])
     errors = rng.standard_normal(shape)
-    correlation = correlation_of(obs, name)
-    if correlation is not None and len(rows):
-        errors[..., rows] = _correlated(errors[..., rows], correlation, obs.isel(obs=rows), rng)
+    for members, correlation in correlations_of(obs.isel(obs=rows), name):
+        own = rows[members]
+        if len(own):
+            errors[..., own] = _correlated(errors[..., own], correlation, obs.isel(obs=own), rng)
     return errors
 
 

@@ -11,16 +11,17 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import convert
-from xappa.observations.assumptions import tell
+from xappa.observations.assumptions import Assumed
 from xappa.observations.cf import from_dataset
 from xappa.observations.convert import Derived, settle
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.files import Aids, read_file, read_frame
-from xappa.observations.form import COORDINATE_ATTRS, concat
+from xappa.observations.form import COORDINATE_ATTRS, concat, quantities
 from xappa.observations.names import Naming
 from xappa.observations.own import in_common_units, own_names
 from xappa.observations.quality import check
+from xappa.observations.statements import as_sources, require_said
 from xappa.observations.stations import Table, station_table
 
 One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
@@ -49,7 +50,8 @@ def read_observations(
         A file (CSV, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, GHCNh, ISD, ISD-Lite), a table (tidy: ``time, lat,
         lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide: one column a
         quantity; or of GHCNh or ISD), or a CF Dataset: points, time series, profiles and trajectories as ragged or
-        multidimensional arrays, swaths, gridded products. Of a dict, the keys become the coordinate ``source``.
+        multidimensional arrays, swaths, gridded products. Of a dict, the keys become the coordinate ``source``; a list
+        gets such labels where a part says something of correlated errors, which holds for its own reports alone.
     rename : mapping of str to str, optional
         What a name in the source means, as in ``{"temp": "2m_temperature"}``. Otherwise CF attributes and common
         spellings tell.
@@ -87,8 +89,9 @@ def read_observations(
         Dimension ``obs``; coordinates ``time, latitude, longitude`` and, where known, ``level`` (hPa), ``altitude``
         (m), ``station``, ``period`` (of reports over one: see `periods`), ``channel`` and ``source``. For each
         quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units) where known,
-        ``<name>_flag`` (see `Flag`). Attributes say what was left out
-        (``unknown_variables``, ``unreadable_values``, ``missing_codes``: JSON of counts). Dask-backed values stay lazy.
+        ``<name>_flag`` (see `Flag`); its attribute ``units_read`` has the units that the source told. Attributes of the
+        Dataset say what was left out (``unknown_variables``, ``unreadable_values``, ``missing_codes``: JSON of counts).
+        Dask-backed values stay lazy.
 
     Raises
     ------
@@ -113,15 +116,46 @@ def read_observations(
     >>> float(obs["2m_temperature"][0])
     280.15
     """
+    obs, assumed = read_quietly(
+        source,
+        rename=rename,
+        units=units,
+        error=error,
+        derive=derive,
+        stations=stations,
+        date=date,
+        unknown=unknown,
+        suspect=suspect,
+        source_quality=source_quality,
+    )
+    assumed.tell(strict)
+    return obs
+
+
+def read_quietly(
+    source: Source,
+    *,
+    rename: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    error: Errors | None = None,
+    derive: bool = True,
+    stations: Table | Sequence[Table] | None = None,
+    date: str | None = None,
+    unknown: str | Collection[str] = "drop",
+    suspect: str = "keep",
+    source_quality: str | Mapping[str, str | Mapping[str, str]] | None = None,
+) -> tuple[xr.Dataset, Assumed]:
+    """As `read_observations`, and what was assumed, for the caller to tell."""
     if not isinstance(unknown, str):
         unknown = {*unknown, *own_names(error)}
     elif unknown == "drop" and own_names(error):
         unknown = own_names(error)
     naming = Naming(rename or {}, units or {}, unknown, suspect, source_quality or {})
+    assumed = Assumed()
     places = None if stations is None else station_table(stations)
-    obs = _read(source, Aids(naming, places, date))
+    obs = _read(source, Aids(naming, places, date), assumed)
     naming.require_used()
-    tell(obs, source if isinstance(source, xr.Dataset) else None, strict)
+    require_said(obs, quantities(obs))
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
         obs, derived = convert.derive(derive_wind(obs))
@@ -129,22 +163,22 @@ def read_observations(
         obs = obs.assign_attrs(derived="off")
     if error is not None:
         obs = with_errors(obs, error)
-    return settle(check(obs), derived)
+    return settle(check(obs), derived), assumed
 
 
-def _read(source: Source, aids: Aids) -> xr.Dataset:
+def _read(source: Source, aids: Aids, assumed: Assumed) -> xr.Dataset:
     if isinstance(source, str | Path):
-        return read_file(Path(source), aids)
+        return assumed.add(read_file(Path(source), aids))
     if isinstance(source, pd.DataFrame):
-        return read_frame(source, aids)
+        return assumed.add(read_frame(source, aids))
     if isinstance(source, xr.DataArray):
-        return from_dataset(source.to_dataset(name=source.name or "observation"), aids.naming)
+        return assumed.add(from_dataset(source.to_dataset(name=source.name or "observation"), aids.naming))
     if isinstance(source, xr.Dataset):
-        return from_dataset(source, aids.naming)
+        return assumed.add(from_dataset(source, aids.naming), source)
     if isinstance(source, Mapping):
-        parts = [_labelled(_read(part, aids), str(key)) for key, part in source.items()]
+        parts = [_labelled(_read(part, aids, assumed), str(key)) for key, part in source.items()]
     elif isinstance(source, Sequence):
-        parts = [_read(part, aids) for part in source]
+        parts = as_sources([_read(part, aids, assumed) for part in source])
     else:
         raise ObservationError(
             f"Observations of the type {type(source).__name__} are not read; expected a path, a pandas DataFrame, "

@@ -23,6 +23,7 @@ from xappa.observations.form import build, is_one_form, quantities, quantity_att
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.windows import KINDS
 from xappa.observations.read import Source, read_observations
+from xappa.observations.statements import ATTRIBUTE
 from xappa.observations.targets import Step, cells_of
 
 CORRELATION = 0.25
@@ -73,7 +74,8 @@ def superob(
     Dataset
         Superobs in the one form, in memory. Beside each quantity, ``<name>_error`` and, as coordinates,
         ``<name>_count`` (reports averaged) and ``<name>_spread`` (their standard deviation; missing for one). The
-        attribute ``superob_reports`` counts the reports by quantity and reason (JSON).
+        attribute ``superob_reports`` counts the reports by quantity and reason (JSON). What was stated of correlated
+        errors (`with_correlation`) does not hold for means: it is left out, and ``superob_error_correlation`` says so.
 
     Raises
     ------
@@ -125,6 +127,8 @@ def superob(
         "superob_correlation": json.dumps(shares),
         "superob_step": str(pd.Timedelta(cells.step)),
     }
+    if correlated := [name for name in names if ATTRIBUTE in reports[name].attrs]:
+        attrs["superob_error_correlation"] = f"left out, of the reports' {' '.join(correlated)}"
     return _labelled(sums, reports, known, shares, kinds, cells).assign_attrs(attrs)
 
 

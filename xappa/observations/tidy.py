@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.observations import columns
-from xappa.observations.assumptions import with_assumptions
+from xappa.observations.assumptions import with_assumptions, with_units_read
 from xappa.observations.beside import of_vocabulary, own_flags, read_rows
 from xappa.observations.form import build
 from xappa.observations.levels_of_rows import with_levels
@@ -98,13 +98,14 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
         frame, code, meaning = frame[known], code[known], meaning[known]
     places = {name: array[known] for name, array in found.arrays.items()}
     rows = _Rows(meaning, keys, *_reports(pd.DataFrame(places), meaning))
-    factor, offset, assumed, own = _units(frame, roles, code, names, meanings, naming)
+    factor, offset, assumed, own, told = _units(frame, roles, code, names, meanings, naming)
     data, codes, bad = _values(frame, roles, rows, factor, offset)
     flags = {key: rows.spread(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
     flags |= _flags_of_rows(frame[roles["observation"]], rows)
     attrs = columns.notes(unknown, bad, assumed, {**found.codes, **codes}) | verdicts.attrs(data["value"], flags)
     coordinates = {name: array[rows.first] for name, array in places.items()}
     obs = build(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
+    with_units_read(obs, told)
     return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
 
 
@@ -179,14 +180,15 @@ def _units(
     names: Sequence[str],
     meanings: Sequence[str | None],
     naming: Naming,
-) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]]]:
-    """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
+) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """Factor and offset of each row, quantities whose units were assumed, attributes of the user's own, told units."""
     unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
     written = of_vocabulary(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
     units: list[tuple[str, str]] = []
     assumed: list[str] = []
     deviations: list[bool] = []
+    told: dict[str, list[str]] = {}
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
         deviations.append(quantity.endswith(_BESIDE))
@@ -197,6 +199,7 @@ def _units(
             continue
         if found is None and quantity not in {*assumed, *written}:
             assumed.append(quantity)
+        told.setdefault(quantity, []).extend([found] if found else [])
         units.append((quantity, found or QUANTITIES[quantity].units))
     theirs = {q: require_one_unit(q, [u for p, u in units if p == q]) for q, _ in units if q not in QUANTITIES}
     maps = {(quantity, unit): Linear() for quantity, unit in theirs.items()}
@@ -204,4 +207,4 @@ def _units(
     factor = np.array([maps[key].factor for key in units])[kind]
     offset = np.array([-0.0 if d else maps[key].offset or -0.0 for key, d in zip(units, deviations, strict=True)])[kind]
     own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
-    return factor, offset, assumed, own
+    return factor, offset, assumed, own, told

@@ -15,7 +15,7 @@ from xappa.diffusion.guidance import (
     SequenceCovariance,
 )
 from xappa.diffusion.guidance.covariance import LARGEST_BLOCK
-from xappa.observations.correlation import Correlation, correlation_of, great_circle, unit_vectors
+from xappa.observations.correlation import Correlation, correlations_of, great_circle, unit_vectors
 from xappa.observations.form import quantities
 
 Array = np.ndarray
@@ -56,11 +56,14 @@ def error_covariance(
     """
     parts = []
     for code, name in enumerate(names):
-        correlation = correlation_of(obs, name) if name in obs else None
-        rows = np.flatnonzero(variable == code)
-        if correlation is not None and len(rows) > 1:
-            part = _correlated(correlation, obs.isel(obs=observation[rows]), dtype, device)
-            parts.append((torch.tensor(rows, device=device), part))
+        of_name = np.flatnonzero(variable == code)
+        if name not in obs or not len(of_name):
+            continue
+        for members, correlation in correlations_of(obs.isel(obs=observation[of_name]), name):
+            rows = of_name[members]
+            if len(rows) > 1:
+                part = _correlated(correlation, obs.isel(obs=observation[rows]), dtype, device)
+                parts.append((torch.tensor(rows, device=device), part))
     if not parts:
         return None
     if total is None:
@@ -71,7 +74,7 @@ def error_covariance(
 
 def correlated_places(obs: xr.Dataset) -> xr.Dataset | None:
     """What `error_covariance` needs of observations, without their values; None if all errors are independent."""
-    names = [name for name in quantities(obs) if correlation_of(obs, name) is not None]
+    names = [name for name in quantities(obs) if correlations_of(obs, name)]
     if not names:
         return None
     nothing = np.zeros(obs.sizes["obs"], dtype="int8")

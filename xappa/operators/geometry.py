@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError, OptionError, is_number
+from xappa.errors import OptionError, is_number
 from xappa.grids.bilinear import Corners, bracket, corners
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -84,7 +84,7 @@ class Geometry(Operator):
         Raises
         ------
         ObservationError
-            If no report lies inside the times, no quantity is one of the model's, or an error is missing.
+            If no report lies inside the times, or no quantity is one of the model's.
         """
         return self.read(obs, spec, times, surface_height, mask=mask)
 
@@ -137,10 +137,9 @@ class Geometry(Operator):
             uncorrected += reader.heights.uncorrected
             reader.heights.uncorrected = uncorrected
         reports.require_inside(obs, {name: before[name] for name in known}, reason, times, spec)
-        whole = parts + [part.stencil for part in extremes]
-        problems = [text for name in known for text in _error_problems(obs, name, whole)]
-        if problems:
-            raise ObservationError("Errors of observations are missing:" + "".join(f"\n- {text}" for text in problems))
+        parts = [_with_errors(part, flags) for part in parts]
+        extremes = [replace(part, stencil=_with_errors(part.stencil, flags)) for part in extremes]
+        extremes = [part for part in extremes if len(part.stencil)]
         found = concatenate(parts) if rows is None else linear(parts, times)
         if extremes:
             found = joined([found, Rows(tuple(extremes), times)], times)
@@ -158,9 +157,13 @@ def _represented(name: str, obs: xr.Dataset, spec: StateSpec, period: Period | N
     return any(group.states is not None for group in groups(name, obs, spec, period))
 
 
-def _error_problems(obs: xr.Dataset, name: str, parts: list[Stencil]) -> list[str]:
-    own = [part for part in parts if part.names == (name,)]
-    return reports.error_problems(obs, name, np.concatenate([part.error for part in own])) if own else []
+def _with_errors(part: Stencil, flags: Mapping[str, Array]) -> Stencil:
+    """The reports of one quantity of whose error something is known; the others are flagged."""
+    known = np.isfinite(part.error) & (part.error > 0)
+    if known.all():
+        return part
+    flags[part.names[0]][part.observation[~known]] = Flag.NO_ERROR
+    return part.select(np.flatnonzero(known))
 
 
 def _placed(extremes: list[Part], rows: Array | None) -> list[Part]:

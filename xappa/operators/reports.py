@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -11,6 +12,10 @@ from xappa.errors import NoReportsError, ObservationError, nearest_names
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
 from xappa.observations.form import quantities
+
+if TYPE_CHECKING:
+    from xappa.operators.rows import Rows
+    from xappa.operators.stencil import Stencil
 
 Array = np.ndarray
 
@@ -130,6 +135,12 @@ def require_used(obs: xr.Dataset) -> None:
         raise _unusable(obs, found, np.zeros(obs.sizes["obs"], np.int8))
 
 
+def used_names(rows: Stencil | Rows) -> list[str]:
+    """Quantities of which any report is read."""
+    variable = rows.variable
+    return [name for code, name in enumerate(rows.names) if (variable == code).any()]
+
+
 def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> NoReportsError:
     """No report can be used: the number of each quantity's by reason, that of its place where it has none."""
     assumed, lines = str(obs.attrs.get("units_assumed", "")).split(), []
@@ -139,23 +150,12 @@ def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> NoRe
         listed = [f"{count} {Flag(reason).name.lower()}" for reason, count in zip(reasons, counts, strict=True)]
         units = obs[name].attrs.get("units")
         hint = f" ({units} were assumed: units={{{name!r}: ...}} tells others)" if name in assumed else ""
+        hint += f" (error={{{name!r}: ...}} tells the deviation, {units})" if Flag.NO_ERROR in reasons else ""
         lines.append(f"\n- {name}: {', '.join(listed) or 'no value'}{hint}")
     return NoReportsError(
         f"Found no usable report at all:{''.join(lines)}\nExpected at least one that is not rejected: see in the "
         "documentation, under Observations, what the reasons mean"
     )
-
-
-def error_problems(obs: xr.Dataset, name: str, used: Array) -> list[str]:
-    """What is wrong with the errors of the reports that are used."""
-    wrong = int((~(np.isfinite(used) & (used > 0))).sum())
-    if not wrong:
-        return []
-    found = f"{wrong} of {len(used)} used reports have none above 0" if f"{name}_error" in obs else "there are none"
-    return [
-        f"{name}: found {found}; expected the standard deviation of each report's error, in "
-        f"{obs[name].attrs.get('units', 'its units')}: give error={{{name!r}: ...}}, or a variable {name}_error"
-    ]
 
 
 def _text(time: np.datetime64) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.errors import FitWarning
+from xappa.errors import FitWarning, warn
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 
@@ -98,11 +97,10 @@ def warn_of(statistics: dict, names: Sequence[str]) -> None:
         else "the analysis is nearer to the reports than their errors allow: these, or the model's error of "
         "representation, are smaller than was said"
     )
-    warnings.warn(
+    warn(
         f"Implausible fit: chi-squared an observation is {overall:.2g} ({listed}), expected about 1; {advice}. "
         "xappa.diagnostics(result) has it by variable.",
         FitWarning,
-        stacklevel=2,
     )
 
 

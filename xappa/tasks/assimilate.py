@@ -14,10 +14,7 @@ from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.backgrounds import given_background
 from xappa.tasks.posterior import Reports, Task, read_reports, run
-from xappa.tasks.quality import DEFAULT_ERRORS
 from xappa.tasks.streamed import Streamed, is_streamed, read_streamed
-
-__all__ = ["DEFAULT_ERRORS", "assimilate"]
 
 if TYPE_CHECKING:
     from xappa.observations.errors_table import Errors
@@ -82,8 +79,11 @@ def read(
     operator: Choice | Mapping[str, Choice] | None,
     error: Errors | None,
     quality: str | Quality,
+    told: set[str] | None = None,
 ) -> Reports | Streamed:
     """Observations for a trajectory: read now, or where Dask has them, by each task.
+
+    `told` is what the user was warned of already; what is said now is added.
 
     Raises
     ------
@@ -91,5 +91,5 @@ def read(
         If none of them can be used.
     """
     if is_streamed(obs):
-        return read_streamed(task, trajectory, obs, operator, error, quality)
-    return read_reports(task, trajectory, obs, operator, error, quality)
+        return read_streamed(task, trajectory, obs, operator, error, quality, told)
+    return read_reports(task, trajectory, obs, operator, error, quality, told=told)

@@ -18,13 +18,14 @@ from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
 from xappa.observations import read_observations
+from xappa.observations.default_errors import DEFAULT_ERRORS
 from xappa.observations.own import own_names
 from xappa.observations.quality import choose_quality
 from xappa.operators import choose_operator
 from xappa.operators.tokens import token
 from xappa.options import get_options
 from xappa.streaming.store.zarr import to_zarr
-from xappa.tasks.assimilate import DEFAULT_ERRORS, read
+from xappa.tasks.assimilate import read
 from xappa.tasks.backgrounds import given_background
 from xappa.tasks.forecast import forecast
 from xappa.tasks.innovations import innovations
@@ -162,9 +163,11 @@ def cycle(
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
     folder = Path(store)
 
+    told: set[str] = set()
+
     def reports_of(times: Array) -> Reports | Streamed:
         # The user's own Dataset says what operators see, and how high the surface is.
-        return read(task, times, obs, operator, error, quality)
+        return read(task, times, obs, operator, error, quality, told)
 
     if not _begun(folder, about):
         covered = [trajectory[first:end] for first, end in windows]

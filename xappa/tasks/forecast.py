@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.background import Background, WarmStart, timedelta
-from xappa.errors import DatasetError, OptionError, choose
+from xappa.errors import DatasetError, OptionError, choose, warn
 from xappa.labels import model_times
 from xappa.models.state import StateSpec
 from xappa.tasks.backgrounds import given_background, initial
@@ -163,10 +162,9 @@ def lead_numbers(lead: Lead, spec: StateSpec) -> Array:
     if problems:
         raise OptionError("lead: " + "; ".join(problems))
     if asked.max() > SKILL:
-        warnings.warn(
+        warn(
             f"The longest lead is {asked.max() / np.timedelta64(1, 'D'):g} days; beyond some "
-            f"{SKILL / np.timedelta64(1, 'D'):g} days a forecast is a sample of the model's climate",
-            stacklevel=3,
+            f"{SKILL / np.timedelta64(1, 'D'):g} days a forecast is a sample of the model's climate"
         )
     counts = np.unique((asked / spec.step).astype(int))
     return counts if several else np.arange(1, int(counts[0]) + 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from xappa.errors import OptionError
+from xappa.errors import OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise, refuse
 from xappa.grids.faults import single_place
@@ -161,7 +161,7 @@ def _deviations(network: xr.Dataset, error: Mapping[str, Deviation] | Deviation)
             f"{quantities(network)[0]}_error): give them to the generator as errors=, or name a table"
         )
     if perfect := [name for name in quantities(network) if f"{name}_error" not in network]:
-        warnings.warn(f"error= says nothing of {', '.join(perfect)}: these reports are perfect.", stacklevel=3)
+        warn(f"error= says nothing of {', '.join(perfect)}: these reports are perfect.")
     return network
 
 

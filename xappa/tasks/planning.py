@@ -16,6 +16,7 @@ import xarray as xr
 
 from xappa.errors import OptionError, choose
 from xappa.observations.quality import flag_counts
+from xappa.observations.quality.control import NOT_CHECKED
 from xappa.observations.quality.counts import COUNTS, counts_text
 from xappa.options import get_options
 from xappa.tasks.effort import DEFAULT, EFFORTS
@@ -198,6 +199,13 @@ def counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
         {"variable": table.index.to_numpy(object), "status": table.columns.to_numpy(object)},
     )
     data["reports"].attrs = {"long_name": "Reports used ('good') or rejected, by reason", "units": "1"}
+    if NOT_CHECKED in obs.attrs:
+        counts = json.loads(obs.attrs[NOT_CHECKED])
+        about = {
+            "long_name": "Reports of which the climatology says nothing, so that nothing was checked",
+            "units": "1",
+        }
+        data["not_checked"] = ("variable", [counts.get(name, 0) for name in table.index], about)
     return data
 
 

@@ -17,19 +17,20 @@ from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import Wanted, surface_height, to_dataset, wanted, with_pairs
 from xappa.models.registry import load
-from xappa.observations import read_observations
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.default_errors import warn_without_error, with_default_errors, without_error
+from xappa.observations.errors_table import Errors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
+from xappa.observations.read import read_quietly
 from xappa.operators import choose_operator, split_windows
-from xappa.operators.reports import require_used
+from xappa.operators.reports import require_used, used_names
 from xappa.options import get_options
 from xappa.segments import Segments, choose_segments
 from xappa.tasks import planning
 from xappa.tasks.effort import DEFAULT
-from xappa.tasks.quality import DEFAULT_ERRORS, controlled_by
+from xappa.tasks.quality import controlled_by
 from xappa.tasks.regrid import GRIDS
 from xappa.tasks.streamed import Streamed
 
@@ -138,6 +139,7 @@ def read_reports(
     quality: str | Quality,
     until: np.datetime64 | None = None,
     trusted: str | None = None,
+    told: set[str] | None = None,
 ) -> Reports:
     """Observations, read, checked and brought to a trajectory.
 
@@ -153,11 +155,14 @@ def read_reports(
         Later reports are rejected as outside the times.
     trusted : str, optional
         Source of observations that are not compared with the climatology or each other.
+    told : set of str, optional
+        What the user was warned of already; what is said now is added.
     """
     checks, interpret = choose_quality(quality), choose_operator(operator)
     # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
-    read = read_observations(obs, unknown="keep" if interpret.whole_state else own_names(error))
-    reports = with_errors(check(read), DEFAULT_ERRORS if error is None else error)
+    read, assumed = read_quietly(obs, unknown="keep" if interpret.whole_state else own_names(error))
+    assumed.tell(told=told)
+    reports = with_default_errors(check(read), error)
     if until is not None:
         late = np.asarray(reports["time"].values) > until
         for name in quantities(reports):
@@ -174,7 +179,8 @@ def read_reports(
             reports = reports.assign({f"{name}_flag": ("obs", flags, flags_of(reports, name).attrs)})
     stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask, layout=task.layout)
     require_used(reports)
-    require_units(reports, stencil.names)
+    warn_without_error(reports, without_error(reports), told)
+    require_units(reports, used_names(stencil))
     return Reports(stencil, reports, repr(interpret))
 
 

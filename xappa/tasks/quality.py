@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,32 +10,26 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.errors import ObservationError
-from xappa.grids.axes import Layout, recognise
+from xappa.errors import CheckWarning, OptionError, warn
+from xappa.grids.axes import recognise
 from xappa.grids.bilinear import corners
-from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.registry import load
 from xappa.models.state import StateSpec
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.default_errors import with_default_errors
+from xappa.observations.errors_table import Errors
 from xappa.observations.flags import flags_of
-from xappa.observations.form import build, quantities
+from xappa.observations.form import quantities
 from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
-from xappa.observations.quality.batch import Array, Background, Batch
+from xappa.observations.quality.batch import Array, Background
+from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
 from xappa.observations.quality.places import PRESSURES, REPORTED
 from xappa.observations.read import Source, read_observations
-from xappa.operators.interpolate import interpolate
-from xappa.operators.stencil import Stencil
+from xappa.tasks.compared import FieldBackground, ModelBackground
 from xappa.tasks.planning import model_address
 
 if TYPE_CHECKING:
     from xappa.models.model import Model
-
-DEFAULT_ERRORS = "ecmwf-like"
-STATES_BYTES = 64e6
-"""Of the mean states that are held at once when reports are compared with the climate."""
-LEAST_MEMBERS = 3
-"""Members from which the spread of a background is taken; fewer say nothing of its error."""
 
 
 def quality_control(
@@ -45,7 +37,7 @@ def quality_control(
     quality: str | Quality = "standard",
     *,
     model: str | Path | None = None,
-    background: xr.Dataset | None = None,
+    background: xr.Dataset | xr.DataArray | None = None,
     error: Errors | None = None,
 ) -> xr.Dataset:
     """Flag reports that cannot be believed; none is removed, and none stops a run.
@@ -60,10 +52,13 @@ def quality_control(
         ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`.
     model : str or Path, optional
         Model whose climatology and surface reports are compared with. Default: the option ``default_model``.
-    background : Dataset, optional
+    background : Dataset or DataArray, optional
         Fields that reports are compared with instead of the climatology, on any latitude-longitude grid and at any
         times, with or without members. The deviation of its errors is the spread of at least 3 members; otherwise that
-        of the model's climate.
+        of the model's climate. Members that are missing at a report are left out there. What the background does not
+        tell at all (gaps, other times, places or variables) is compared with the climatology: a `CheckWarning` and the
+        attributes ``reports_checked_by_climatology`` and ``reports_not_checked`` (JSON, by quantity) count it; of lazy
+        reports the warning comes, without numbers, as they are computed.
     error : mapping, str or float, optional
         Error deviations of reports that bring none, as for `assimilate`; they are used for the checks alone.
 
@@ -76,7 +71,7 @@ def quality_control(
     Raises
     ------
     OptionError
-        If there are no checks of that name.
+        If there are no checks of that name, or `background` is no Dataset.
     ObservationError, UnitsError
         If the source cannot be read as a whole.
 
@@ -90,12 +85,13 @@ def quality_control(
     reports = check(read_observations(obs, unknown=own_names(error)))
     of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
     if all(option is None for option in of_model):
-        controlled = control(with_errors(reports, error or DEFAULT_ERRORS), chosen)
+        controlled = control(with_default_errors(reports, error), chosen)
     else:
         prior = load(model)
-        controlled = controlled_by(
-            prior, model_address(model), with_errors(reports, error or DEFAULT_ERRORS), chosen, background
-        )
+        known = with_default_errors(reports, error)
+        controlled = controlled_by(prior, model_address(model), known, chosen, background)
+    counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
+    reports = reports.assign_attrs(counts)
     for name in quantities(reports):
         reports = reports.assign({f"{name}_flag": flags_of(controlled, name)})
         reports[name] = reports[name].assign_attrs(_without_error(controlled[name].attrs, name, reports))
@@ -113,7 +109,7 @@ def controlled_by(
     address: str,
     reports: xr.Dataset,
     quality: Quality,
-    background: xr.Dataset | None = None,
+    background: xr.Dataset | xr.DataArray | None = None,
     surface: Array | None = None,
 ) -> xr.Dataset:
     """Reports checked against a model, and a background where there is one.
@@ -126,7 +122,7 @@ def controlled_by(
     reports : Dataset
         Observations in the one form, checked by themselves, with errors.
     quality : Quality
-    background : Dataset, optional
+    background : Dataset or DataArray, optional
     surface : array of float, (latitude, longitude), optional
         Height of the surface on the model's grid, m. Default: the model's own.
 
@@ -137,174 +133,48 @@ def controlled_by(
     """
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
-        found = FieldBackground(background, recognise(background), found)
+        lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
+        fields = _dataset(background)
+        found = FieldBackground(fields, recognise(fields), found, told=lazy)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
     reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]
     window = max(prior.spec.step, _HOUR)
-    return control(reports, quality, background=found, surface=at_reports, reduced=reduced, window=window)
+    controlled = control(reports, quality, background=found, surface=at_reports, reduced=reduced, window=window)
+    if background is not None:
+        _warn_not_checked(controlled)
+    return controlled
+
+
+def _dataset(background: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    if isinstance(background, xr.Dataset):
+        return background
+    if isinstance(background, xr.DataArray) and background.name is not None:
+        return background.to_dataset()
+    raise OptionError(
+        f"background: found {type(background).__name__}{' without a name' if hasattr(background, 'name') else ''}; "
+        "expected an xarray Dataset, or a DataArray named like its variable"
+    )
+
+
+def _warn_not_checked(obs: xr.Dataset) -> None:
+    """Say, in one warning, which reports could not be compared with the background that was given."""
+    counts = {key: json.loads(obs.attrs.get(key, "{}")) for key in (BY_CLIMATOLOGY, NOT_CHECKED)}
+    listed = {key: ", ".join(f"{name} {n}" for name, n in found.items()) for key, found in counts.items()}
+    said = []
+    if listed[BY_CLIMATOLOGY]:
+        said.append(f"compared with the model's climatology instead: {listed[BY_CLIMATOLOGY]}")
+    if listed[NOT_CHECKED]:
+        said.append(f"with nothing, as its climatology does not tell them either: {listed[NOT_CHECKED]}")
+    if said:
+        warn(
+            "The background says nothing of some reports (it has gaps, or other times, places or variables; numbers "
+            f"of reports by quantity); {'; '.join(said)}",
+            CheckWarning,
+        )
 
 
 _HOUR = np.timedelta64(1, "h")
-
-
-@dataclass(frozen=True)
-class ModelBackground:
-    """The climatology of a model, and its deviation.
-
-    Parameters
-    ----------
-    address, digest : str
-        Which model; it is loaded where it is used.
-    spec : StateSpec
-    """
-
-    address: str
-    digest: str
-    spec: StateSpec
-
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return ("xappa.ModelBackground", self.digest)
-
-    def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
-        """Mean and deviation (N,) by quantity."""
-        prior = load(self.address)
-        parts = _in_groups(batch, self.spec.step, _times_at_once(prior))
-        return _joined(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
-
-    def _found(self, prior: Model, batch: Batch) -> dict[str, tuple[Array, Array]]:
-        times = _around(batch.time, self.spec.step)
-        stencil = _stencil(batch, self.spec, times, prior.surface_height, prior.mask)
-        if stencil is None:
-            return {}
-        # Deviations of neighbouring cells are taken as one, an upper bound of that of their mean.
-        row, column = np.divmod(stencil.cell, self.spec.shape[-1])
-        deviation = (np.abs(stencil.weight) * prior.scale[stencil.channel, row, column]).sum(axis=1)
-        return _by_quantity(batch, stencil, stencil.apply(prior.climatology(times)), deviation)
-
-
-@dataclass(frozen=True)
-class FieldBackground:
-    """Fields with or without members; where they don't say how wrong they are, the climate's deviation.
-
-    Parameters
-    ----------
-    fields : Dataset
-    layout : Layout
-    climate : callable
-        Background that gives deviations.
-    """
-
-    fields: xr.Dataset
-    layout: Layout
-    climate: Background
-
-    def __dask_tokenize__(self) -> tuple[str, str]:
-        return ("xappa.FieldBackground", dask.base.tokenize(self.fields, self.climate))
-
-    def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
-        """Mean and deviation (N,) by quantity, window by window, so that few fields are in memory."""
-        return _joined(batch, ((rows, self._found(batch.part(rows))) for rows in batch.windows()))
-
-    def _found(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
-        layout = self.layout
-        spec = spec_of(self.fields, layout, set(batch.value) & set(layout.names.values()) or None)
-        times = np.atleast_1d(self.fields[layout.time].values)
-        near = _brackets(times, batch.time, spec.step)
-        if not len(near):
-            return {}
-        fields = (
-            self.fields.isel({self.fields[layout.time].dims[0]: near}) if self.fields[layout.time].ndim else self.fields
-        )
-        height = surface_height(self.fields, spec, layout)
-        member = None if layout.member is None else self.fields[layout.member].dims[0]
-        number = 1 if member is None else fields.sizes[member]
-        states = (
-            to_array(fields if member is None else fields.isel({member: [k]}), spec, layout) for k in range(number)
-        )
-        first = next(states)
-        stencil = _stencil(batch, spec, times[near], height, np.isfinite(first).all(axis=0))
-        if stencil is None:
-            return {}
-        seen = np.stack([stencil.apply(np.nan_to_num(state)) for state in (first, *states)])
-        if number >= LEAST_MEMBERS:
-            return _by_quantity(batch, stencil, seen.mean(axis=0), seen.std(axis=0, ddof=1))
-        climate = self.climate(batch)
-        found = _by_quantity(batch, stencil, seen.mean(axis=0), np.zeros(len(stencil)))
-        return {name: (mean, climate[name][1]) for name, (mean, _) in found.items() if name in climate}
-
-
-def _times_at_once(prior: Model) -> float:
-    """Times whose mean states are held together; any number where the mean is the same at all of them."""
-    return np.inf if prior.normalisation.constant_mean else STATES_BYTES / prior.scale.nbytes
-
-
-def _in_groups(batch: Batch, step: np.timedelta64, most: float) -> Iterator[slice]:
-    """Neighbouring windows whose reports lie within so many times, or one window."""
-    first = last = None
-    for rows in batch.windows():
-        if first is None or last is None:
-            first = rows
-        elif (batch.time[rows].max() - batch.time[first].min()) / step + 2 > most:
-            yield slice(first.start, last.stop)
-            first = rows
-        last = rows
-    if first is not None and last is not None:
-        yield slice(first.start, last.stop)
-
-
-def _joined(
-    batch: Batch, parts: Iterable[tuple[slice, Mapping[str, tuple[Array, Array]]]]
-) -> dict[str, tuple[Array, Array]]:
-    """Means and deviations of a batch from those of its parts."""
-    joined: dict[str, tuple[Array, Array]] = {}
-    for rows, found in parts:
-        for name, columns in found.items():
-            whole = joined.setdefault(name, (np.full(len(batch), np.nan), np.full(len(batch), np.nan)))
-            for values, column in zip(whole, columns, strict=True):
-                values[rows] = column
-    return joined
-
-
-def _around(time: Array, step: np.timedelta64) -> Array:
-    """Model times from before the first to after the last report."""
-    length = step / np.timedelta64(1, "s")
-    seconds = time.astype("datetime64[s]").astype(np.int64)
-    first, last = np.floor(seconds.min() / length), np.ceil(seconds.max() / length)
-    return (np.arange(first, last + 1) * length).astype(np.int64).astype("datetime64[s]")
-
-
-def _brackets(times: Array, when: Array, step: np.timedelta64) -> Array:
-    """Positions of the times that lie round the reports."""
-    return np.flatnonzero((times >= when.min() - step) & (times <= when.max() + step))
-
-
-def _stencil(batch: Batch, spec: StateSpec, times: Array, height: Array | None, mask: Array) -> Stencil | None:
-    """How the good reports of a batch are read off fields at `times`; None if none can be."""
-    instant = batch.kind < 0
-    names = [name for name in batch.value if name in spec.variables and (instant & batch.good(name)).any()]
-    if not names:
-        return None
-    coordinates = {"time": batch.time, "latitude": batch.latitude, "longitude": batch.longitude}
-    coordinates |= {"level": batch.level, "altitude": batch.altitude}
-    values = {name: np.where(instant & batch.good(name), 0.0, np.nan) for name in names}
-    network = build(coordinates, values, {name: np.ones(len(batch)) for name in names})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # heights that are not known are the operator's to mention
-        try:
-            return interpolate(network, spec, times, surface_height=height, mask=mask)[0]
-        except ObservationError:  # no report of this window is inside the grid's times
-            return None
-
-
-def _by_quantity(batch: Batch, stencil: Stencil, mean: Array, deviation: Array) -> dict[str, tuple[Array, Array]]:
-    found = {}
-    for code, name in enumerate(stencil.names):
-        rows = np.flatnonzero(stencil.variable == code)
-        columns = np.full((2, len(batch)), np.nan)
-        columns[:, stencil.observation[rows]] = mean[rows], deviation[rows]
-        found[name] = (columns[0], columns[1])
-    return found
 
 
 def _at(obs: xr.Dataset, field: Array, spec: StateSpec) -> Array:

@@ -12,15 +12,17 @@ import xarray as xr
 
 from xappa.errors import OptionError
 from xappa.observations import read_observations
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.default_errors import warn_without_error, with_default_errors, without_error
+from xappa.observations.errors_table import Errors
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.form import concat, quantities
 from xappa.observations.quality import Quality, check
+from xappa.observations.quality.table import Summary
 from xappa.observations.superob import superob
 from xappa.streaming import diagnostics, to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
-from xappa.tasks.quality import DEFAULT_ERRORS, quality_control
+from xappa.tasks.quality import quality_control
 from xappa.tasks.template import template
 from xappa.tasks.withheld import withheld_scores
 from xappa.verification.blocks import of_swaths, withhold_reports
@@ -67,7 +69,7 @@ class Outcome:
     def __str__(self) -> str:
         reports = self.counts["reports"]
         table = reports.isel(status=(reports > 0).any("variable").values).to_dataframe()["reports"].unstack()
-        parts = ["Reports, by what became of them\n" + table.to_string()]
+        parts = [f"Reports, by what became of them\n{Summary.of(table)}"]
         if self.scores is not None:
             parts.append(f"At withheld stations and blocks ({self.withheld} reports)\n" + to_table(self.scores))
         if self.store is not None:
@@ -175,8 +177,9 @@ def prepared(
     if variables is not None:
         reports = _only(reports, variables)
     checked = quality_control(reports, quality, model=model, error=error)
-    known = with_errors(checked, error or DEFAULT_ERRORS)
-    return _averaged(_with_known_errors(known), superobs, model)
+    known = _with_known_errors(with_default_errors(checked, error))
+    warn_without_error(known, without_error(known))
+    return _averaged(known, superobs, model)
 
 
 def _by_name(sources: Sequence[str | Path] | Mapping[str, One]) -> Mapping[str, One]:
@@ -199,11 +202,11 @@ def _only(reports: xr.Dataset, variables: Sequence[str]) -> xr.Dataset:
 
 
 def _with_known_errors(reports: xr.Dataset) -> xr.Dataset:
-    """Quantities of which no error is known are flagged as unused."""
+    """Quantities of which no error is known are flagged."""
     for name in quantities(reports):
         error = reports.get(f"{name}_error")
         if error is None or not bool((error > 0).any()):
-            reports = with_flag(reports, name, np.ones(reports.sizes["obs"], bool), Flag.UNUSED)
+            reports = with_flag(reports, name, np.ones(reports.sizes["obs"], bool), Flag.NO_ERROR)
     return reports
 
 

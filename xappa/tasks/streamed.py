@@ -15,18 +15,22 @@ from xappa.errors import NoReportsError
 from xappa.grids.axes import Layout
 from xappa.labels import surface_height
 from xappa.models.registry import load
-from xappa.observations import read_observations
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.assumptions import Assumed
+from xappa.observations.default_errors import DEFAULT_ERRORS, warn_without_error, with_default_errors, without_error
+from xappa.observations.errors_table import Errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
+from xappa.observations.read import read_quietly
+from xappa.observations.statements import require_said
 from xappa.operators import choose_operator, split_windows
 from xappa.operators.base import Operator
+from xappa.operators.reports import require_used, used_names
 from xappa.operators.tokens import token
 from xappa.streaming.graph.segments import Segment
 from xappa.tasks import planning
-from xappa.tasks.quality import DEFAULT_ERRORS, controlled_by
+from xappa.tasks.quality import controlled_by
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -81,11 +85,11 @@ class Recipe:
         options = (self.error, self.quality, self.layout, self.height)
         return (self.digest, token(self.operator), *(dask.base.tokenize(option) for option in options))
 
-    def read(self, obs: xr.Dataset) -> xr.Dataset:
-        """Reports in the one form, checked, with errors."""
-        unknown = "keep" if self.operator.whole_state else own_names(self.error)
-        reports = with_errors(check(read_observations(obs, unknown=unknown)), self.error)
-        return controlled_by(load(self.address), self.address, reports, self.quality, surface=self.height)
+    def read(self, obs: xr.Dataset) -> tuple[xr.Dataset, Assumed]:
+        """Reports in the one form, checked, with errors; and what was assumed."""
+        read, assumed = read_quietly(obs, unknown="keep" if self.operator.whole_state else own_names(self.error))
+        reports = with_default_errors(check(read), self.error)
+        return controlled_by(load(self.address), self.address, reports, self.quality, surface=self.height), assumed
 
     def rows(self, reports: xr.Dataset, times: Array) -> tuple[Stencil | Rows, xr.Dataset]:
         """How they are read off a trajectory."""
@@ -94,7 +98,7 @@ class Recipe:
         found, reports = self.operator(
             reports, prior.spec, times, surface_height=height, mask=prior.mask, layout=self.layout
         )
-        require_units(reports, found.names)
+        require_units(reports, used_names(found))
         return found, reports
 
     def __call__(self, parts: Sequence[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
@@ -121,7 +125,7 @@ class Recipe:
             return None, None, {}
         half = spec.step / 2
         first, last = times[0] - half * outer[0], times[-1] + half * outer[1]
-        reports = _between(self.read(obs).compute(), first, last)
+        reports = _between(self.read(obs)[0].compute(), first, last)
         if not any(bool((flags_of(reports, n) == Flag.GOOD).any()) for n in quantities(reports)):
             return None, None, _seen(reports)
         found, reports = self.rows(reports, times)
@@ -213,16 +217,20 @@ def read_streamed(
     operator: Choice | Mapping[str, Choice] | None,
     error: Errors | None,
     quality: str | Quality,
+    told: set[str] | None = None,
 ) -> Streamed:
     """Observations for a trajectory; only their times, and a few reports, are looked at.
+
+    `told` is what the user was warned of already; what is said now is added.
 
     Raises
     ------
     xappa.errors.XappaError
-        What would be raised for all of them: unknown variables, units, missing errors, options.
+        What would be raised for all of them: unknown variables, units, options.
     NoReportsError
-        If no report lies in the times.
+        If no report lies in the times, or no error is known of any quantity that can be used.
     """
+    require_said(obs, map(str, obs.data_vars))
     own = surface_height(task.ds, task.prior.spec, task.layout)
     recipe = Recipe(
         planning.model_address(task.model),
@@ -234,12 +242,18 @@ def read_streamed(
         own,
     )
     chunks, spans = _spans(obs)
-    names = _validated(recipe, obs, spans, chunks, trajectory, task.prior.spec.step)
+    names = _validated(recipe, obs, spans, chunks, trajectory, task.prior.spec.step, told)
     return Streamed(obs, recipe, trajectory, names, chunks, spans)
 
 
 def _validated(
-    recipe: Recipe, obs: xr.Dataset, spans: Array, chunks: Array, trajectory: Array, step: np.timedelta64
+    recipe: Recipe,
+    obs: xr.Dataset,
+    spans: Array,
+    chunks: Array,
+    trajectory: Array,
+    step: np.timedelta64,
+    told: set[str] | None,
 ) -> tuple[str, ...]:
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
     inside = (spans[:, 0] <= trajectory[-1] + step) & (spans[:, 1] >= trajectory[0] - step)
@@ -251,14 +265,26 @@ def _validated(
             "choose other times or other observations"
         )
     first = int(chunks[inside.argmax()])
-    few = recipe.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute()).compute()
+    few, assumed = recipe.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute())
+    assumed.tell(told=told)
+    few = few.compute()
     when = few["time"].values[~np.isnat(few["time"].values)]
     good = any(bool((flags_of(few, n) == Flag.GOOD).any()) for n in quantities(few))
     if len(when) and good:
         start = (when.min() - trajectory[0]) // step
         count = int((when.max() - trajectory[0]) // step - start) + 2
-        recipe.rows(few, trajectory[0] + step * (start + np.arange(count)))
+        _, seen = recipe.rows(few, trajectory[0] + step * (start + np.arange(count)))
+        # Of a quantity without any errors, what holds for a few reports holds for all.
+        left = [name for name in without_error(seen) if f"{name}_error" not in seen]
+        if left and not any(_possible(seen, name) for name in quantities(seen)):
+            require_used(seen)
+        warn_without_error(seen, left, told)
     return tuple(quantities(few))
+
+
+def _possible(seen: xr.Dataset, name: str) -> bool:
+    """Whether other reports of a quantity than those that were looked at may be used."""
+    return f"{name}_error" in seen and not bool((flags_of(seen, name) == Flag.UNKNOWN_VARIABLE).any())
 
 
 def _spans(obs: xr.Dataset) -> tuple[Array, Array]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
-from xappa.errors import DownloadError, IntegrityError, ModelError
+from xappa.errors import DownloadError, IntegrityError, ModelError, warn
 from xappa.models.fetching.download import ResumingDownloader
 from xappa.models.fetching.http import Transient, new_session
 from xappa.models.fetching.hub import HUB, Hub, wrong
@@ -103,7 +102,7 @@ def _decide(
         known = pool.named(asked) if revision else None
         if known is None or known[1].missing(known[0]):
             raise
-        warnings.warn(f"{asked!r} is taken as it was when it was fetched: {error}", stacklevel=5)
+        warn(f"{asked!r} is taken as it was when it was fetched: {error}")
         return known
     same = pool.find(commit.revision, choice)
     if same:
@@ -128,9 +127,7 @@ def _complete(folder: Path, lock: Lock, pool: Pool, hub: Hub, progress: bool | N
     staging = folder / STAGING
     for file, found in missing.items():
         if found != "no such file":
-            warnings.warn(
-                f"{folder / file.path}: expected {file.identity}, found {found}. It is fetched again.", stacklevel=5
-            )
+            warn(f"{folder / file.path}: expected {file.identity}, found {found}. It is fetched again.")
     require_space(folder, sum(file.size - _held(staging, file) for file in missing))
     if missing:
         _download(folder, lock, missing, hub, progress)
@@ -210,11 +207,10 @@ def _announce(lock: Lock, folder: Path) -> None:
         if lock.licence
         else "none is stated by the authors as far as we know; ask them"
     )
-    warnings.warn(
+    warn(
         f"Fetching {lock.name}, revision {lock.revision} of {lock.repository}: {megabytes(size)} in "
         f"{len(lock.all_files)} files, into {folder}. Licence of the weights: {licence} "
-        f"({HUB}/datasets/{lock.repository}).",
-        stacklevel=6,
+        f"({HUB}/datasets/{lock.repository})."
     )
 
 
@@ -236,10 +232,9 @@ def _report_upstream(pool: Pool, hub: Hub, lock: Lock) -> None:
     except OSError as error:
         logger.debug("The newest revision is not noted: %s", error)
     if newest != lock.revision:
-        warnings.warn(
+        warn(
             f"{lock.repository} has changed: its newest revision is {newest}. Used is still {lock.revision}; "
-            f"xappa.fetch({lock.name!r}, revision={newest[:12]!r}) takes the new one.",
-            stacklevel=5,
+            f"xappa.fetch({lock.name!r}, revision={newest[:12]!r}) takes the new one."
         )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, warn
 
 SURFACE = (
     "2m_temperature",
@@ -55,10 +54,9 @@ def channels_of(number: int, levels: Sequence[int] = ()) -> Channels:
     order = (small if number < len(small) else large)[:number]
     name, level = order[-1]
     last = name if level is None else f"{name} at {level} hPa"
-    warnings.warn(
+    warn(
         f"The autoencoder has {number} channels; official states have 71 (13 levels) or 191 (37 levels). They are "
-        f"taken to be the first ones of the official order, up to {last}.",
-        stacklevel=2,
+        f"taken to be the first ones of the official order, up to {last}."
     )
     return order
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, warn
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.denoisers import describe
 from xappa.models.directory import sha256
@@ -125,10 +124,9 @@ def _sea(files: RunFiles, spec: StateSpec) -> np.ndarray | None:
     if files.masks is not None:
         return sea_mask(files.masks, spec.latitude, spec.longitude)
     if set(spec.masked) & set(spec.variables):
-        warnings.warn(
+        warn(
             f"No masks (Zarr store with 'sea_surface_temperature_mask') beside {files.statistics}: "
-            f"{', '.join(spec.masked)} will have values over land, which mean nothing.",
-            stacklevel=2,
+            f"{', '.join(spec.masked)} will have values over land, which mean nothing."
         )
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,14 @@ EARTH_RADIUS = 6371.0
 
 APART = 16.0
 """Between neighbouring windows, where reports are sought on the unit sphere: more than any distance there."""
+
+
+class Basis(IntEnum):
+    """What a report was compared with by the background check."""
+
+    BACKGROUND = 0
+    CLIMATOLOGY = 1
+    NOTHING = 2
 
 
 @dataclass
@@ -41,6 +50,11 @@ class Batch:
         Quantities that are components of one vector: one is not used without the other.
     window : array of int, (N,), optional
         Number of the window of each, ascending; reports of different windows are not compared. Default: all in one.
+
+    Attributes
+    ----------
+    basis : dict of arrays of int8, (N,)
+        By quantity, what good reports are compared with (`Basis`); changed in place.
     """
 
     time: Array
@@ -60,6 +74,7 @@ class Batch:
     def __post_init__(self) -> None:
         if not len(self.window):
             self.window = np.zeros(len(self.time), int)
+        self.basis = {name: np.zeros(len(self.time), "int8") for name in self.value}
 
     def __len__(self) -> int:
         return len(self.time)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
+from xappa.observations.form import counted, quantities
 from xappa.observations.quality.background import check_background
-from xappa.observations.quality.batch import Array, Background, Batch
+from xappa.observations.quality.batch import Array, Background, Basis, Batch
 from xappa.observations.quality.buddies import check_buddies
 from xappa.observations.quality.near_duplicates import check_near_duplicates
 from xappa.observations.quality.options import Quality
@@ -17,6 +18,13 @@ from xappa.observations.quality.places import REPORTED, check_places
 from xappa.observations.quality.windows import in_windows
 
 WINDOW = np.timedelta64(6, "h")
+
+NOT_CHECKED = "reports_not_checked"
+"""Attribute of observations: numbers, by quantity (JSON), of good reports that the background check let pass, as there
+was nothing to compare them with."""
+
+BY_CLIMATOLOGY = "reports_checked_by_climatology"
+"""The same, of those that it compared with the climatology, as the background says nothing of them."""
 
 
 def control(
@@ -49,12 +57,26 @@ def control(
     Returns
     -------
     Dataset
-        The same with flags; lazy where the values are.
+        The same with flags; lazy where the values are. The attributes ``reports_not_checked`` and
+        ``reports_checked_by_climatology`` count, by quantity (JSON), what could not be compared with the background,
+        where values are in memory.
     """
     obs = check_places(obs, quality, surface, reduced)
     if not quality.compares:
         return obs
-    return in_windows(obs, Comparison(quality, background), window)
+    obs, basis = in_windows(obs, Comparison(quality, background), window)
+    return obs if background is None or quality.background is None else _counted(obs, basis)
+
+
+def _counted(obs: xr.Dataset, basis: Array | None) -> xr.Dataset:
+    """`obs` with the numbers of reports that were not compared with the background; None: known when it is computed."""
+    if basis is None:
+        return obs
+    names = quantities(obs)
+    for key, code in ((NOT_CHECKED, Basis.NOTHING), (BY_CLIMATOLOGY, Basis.CLIMATOLOGY)):
+        counts = dict(zip(names, (basis == code).sum(axis=1), strict=True))
+        obs = obs.assign_attrs({key: counted({name: n for name, n in counts.items() if n})})
+    return obs
 
 
 @dataclass(frozen=True)
@@ -73,7 +95,27 @@ class Comparison:
     def __call__(self, batch: Batch) -> None:
         """Reject reports of `batch`, in place."""
         found = {} if self.background is None else dict(self.background(batch))
-        if self.quality.background is not None:
+        if self.background is not None and self.quality.background is not None:
+            _note_unknown(batch, found)
             check_background(batch, found, self.quality.background)
-        check_buddies(batch, found, self.quality)
+        check_buddies(batch, _of_one_basis(batch, found), self.quality)
         check_near_duplicates(batch, self.quality)
+
+
+def _note_unknown(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> None:
+    """Note, in place, which good reports there is nothing to compare with."""
+    for name, basis in batch.basis.items():
+        known = np.isfinite(found[name]).all(axis=0) if name in found else np.zeros(len(batch), bool)
+        good = batch.good(name)
+        basis[~good] = Basis.BACKGROUND
+        basis[good & ~known] = Basis.NOTHING
+
+
+def _of_one_basis(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> dict[str, tuple[Array, Array]]:
+    """What neighbours are compared by: in windows of which the background says something, by that alone."""
+    result = {}
+    for name, (mean, deviation) in found.items():
+        other = batch.basis[name] == Basis.CLIMATOLOGY
+        mixed = other & batch.anywhere(np.isfinite(mean) & ~other) if other.any() else other
+        result[name] = (np.where(mixed, np.nan, mean), deviation) if mixed.any() else (mean, deviation)
+    return result

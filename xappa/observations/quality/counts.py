@@ -11,6 +11,7 @@ import xarray as xr
 from xappa.errors import ObservationError
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
+from xappa.observations.quality.table import Summary, about_of, notes_of
 
 COUNTS = "xappa_reports"
 """Attribute of a result that holds the counts (JSON)."""
@@ -43,7 +44,7 @@ def counts_text(table: pd.DataFrame) -> str:
     return json.dumps({str(name): {str(k): int(n) for k, n in row.items() if n} for name, row in rows.items()})
 
 
-def summary(ds: xr.Dataset) -> pd.DataFrame:
+def summary(ds: xr.Dataset) -> Summary:
     """Number of reports by quantity and by what became of them.
 
     Parameters
@@ -54,8 +55,9 @@ def summary(ds: xr.Dataset) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame
-        A row for each quantity; the column ``good`` and one for each reason that occurs.
+    Summary
+        A DataFrame with a row for each quantity; the column ``good`` and one for each reason that occurs. Printed, it
+        shows units, as read and as kept, too, and what was left out, in 80 columns.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def summary(ds: xr.Dataset) -> pd.DataFrame:
     """
     if "obs" in ds.dims:
         table = flag_counts(ds)
-        return table.loc[:, (table > 0).any() | (table.columns == "good")]
+        return Summary.of(table.loc[:, (table > 0).any() | (table.columns == "good")], about_of(ds))
     if "xappa_observations" in ds.attrs and COUNTS not in ds.attrs:
         raise ObservationError(
             "Found an analysis whose reports Dask reads, so that they are counted only as it is computed; "
@@ -84,4 +86,13 @@ def summary(ds: xr.Dataset) -> pd.DataFrame:
             "expected observations (dimension 'obs', from xappa.read_observations) or an analysis of ds.appa.assimilate"
         )
     table = pd.DataFrame.from_dict(json.loads(ds.attrs[COUNTS]), orient="index").fillna(0).astype(int)
-    return table.rename_axis(index="variable", columns="reason")
+    return Summary.of(table.rename_axis(index="variable", columns="reason"))
+
+
+def heading(obs: xr.Dataset) -> str:
+    """The printed summary of observations; of lazy ones, whose reports are not counted here, what they are."""
+    if any(variable.chunks for variable in obs.variables.values()):
+        return f"{obs.sizes['obs']} reports, lazy: obs.appa.summary() counts them\n" + "\n".join(
+            notes_of(about_of(obs))
+        )
+    return str(summary(obs))

@@ -25,7 +25,7 @@ AT_ONCE = 200_000
 """Reports beyond which windows are not judged together."""
 
 
-def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> xr.Dataset:
+def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[xr.Dataset, Array | None]:
     """Make a check on the reports of each window.
 
     Parameters
@@ -39,9 +39,11 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> xr.Data
 
     Returns
     -------
-    Dataset
+    obs : Dataset
         The same with ``<name>_flag`` for every quantity. Coordinates are computed; where a quantity is lazy, so are the
         flags, a chunk a window.
+    basis : array of int8, (quantity, obs), or None
+        What reports with a time were compared with (`Basis`), in the order of the windows; None where it is lazy.
     """
     names = quantities(obs)
     order, bounds = _windows(np.asarray(obs["time"].values), window)
@@ -57,9 +59,10 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> xr.Data
         number = np.repeat(np.arange(last - first), np.diff(bounds[first : last + 1]))
         own = {name: values[pick] for name, values in columns.items()} | {"window": number}
         part = task(check, own, _numbers(obs, names, pick), pairs)
-        parts.append(da.from_delayed(part, (len(names), len(rows)), "int8") if lazy else part)
+        parts.append(da.from_delayed(part, (2, len(names), len(rows)), "int8") if lazy else part)
     dated = order[: bounds[-1]]
-    return _with_flags(obs, names, dated, parts, lazy)
+    basis = None if lazy else np.concatenate([np.zeros((len(names), 0), "int8"), *(part[1] for part in parts)], axis=1)
+    return _with_flags(obs, names, dated, [part[0] for part in parts], lazy), basis
 
 
 def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
@@ -129,15 +132,16 @@ def _pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
 def _judged(
     check: Check, columns: dict[str, Array], numbers: dict[str, list[Any]], pairs: tuple[tuple[str, str], ...]
 ) -> Array:
-    """Flags of some windows: (quantity, report)."""
+    """Flags of some windows, and what was compared with: (2, quantity, report)."""
     value = {name: np.asarray(column[0], float) for name, column in numbers.items()}
     error = {
         name: np.full(len(value[name]), np.nan) if column[1] is None else np.asarray(column[1], float)
         for name, column in numbers.items()
     }
     flag = {name: np.array(column[2], "int8") for name, column in numbers.items()}
-    check(Batch(**columns, value=value, error=error, flag=flag, pairs=pairs))
-    return np.stack(list(flag.values()))
+    batch = Batch(**columns, value=value, error=error, flag=flag, pairs=pairs)
+    check(batch)
+    return np.stack([np.stack(list(flag.values())), np.stack(list(batch.basis.values()))])
 
 
 def _with_flags(obs: xr.Dataset, names: list[str], dated: Array, parts: list[Any], lazy: bool) -> xr.Dataset:
