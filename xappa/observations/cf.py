@@ -6,38 +6,33 @@ flattened along ``obs``, lazily where they are lazy; ragged arrays are expanded 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
+from xappa.errors import RejectionWarning
+from xappa.observations.assumptions import with_assumption
+from xappa.observations.cf_aloft import Aloft, station_pressure
+from xappa.observations.cf_columns import Reader
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
-from xappa.observations.cf_periods import bounds_of, is_over_period, periods_of
-from xappa.observations.cf_roles import error_of, find_coordinates, is_aloft, meaning_of, with_product_names
-from xappa.observations.cf_vertical import at_own_heights, require_any, require_pressures
-from xappa.observations.columns import notes, to_text
-from xappa.observations.flags import flag_attrs
-from xappa.observations.form import build, concat, is_one_form
-from xappa.observations.names import (
-    NEEDED,
-    QUANTITIES,
-    Naming,
-    require_coordinates,
-    require_one_each,
-    require_quantities,
-)
-from xappa.observations.own import is_own, keepable, own_attrs
-from xappa.observations.periods import to_periods
+from xappa.observations.cf_periods import bounds_of, is_climatological
+from xappa.observations.cf_quality import flags_for
+from xappa.observations.cf_roles import find_coordinates, meaning_of, with_product_names
+from xappa.observations.cf_rows import grouped, to_reports
+from xappa.observations.cf_vertical import require_pressures, with_vertical_coordinates
+from xappa.observations.columns import notes
+from xappa.observations.form import STATISTICS, concat, counted, is_one_form
+from xappa.observations.names import NEEDED, Naming, require_one_each, require_quantities
+from xappa.observations.own import is_own, keepable
 from xappa.observations.times import decoded, to_times
-from xappa.observations.units import COORDINATE_UNITS, conversions
-
-UNITLESS = ("time", "station", "period", "channel")
+from xappa.valid_range import within_limits
 
 
-def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
+def from_dataset(ds: xr.Dataset, naming: Naming | None = None, suspect: str = "keep") -> xr.Dataset:
     """Observations from a CF Dataset.
 
     Coordinates and quantities are found by what the caller says, by WeatherBench names, by CF attributes, and then by
@@ -50,17 +45,21 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         Reports along one dimension, or arrays over several (then flattened). One in the one form is returned as it is.
     naming : Naming, optional
         What the caller says about names and units.
+    suspect : {"keep", "reject"}, default "keep"
+        What becomes of values that the source's own quality flags call suspect; those that failed are rejected.
 
     Returns
     -------
     Dataset
-        In the one form, without new flags. Dask-backed values stay lazy.
+        In the one form. Flags tell values at other heights than their quantity's (``wrong_height``), over a period that
+        nothing tells (``period_unknown``), and those that the source rejects (``rejected_by_source``). Dask-backed
+        values stay lazy.
 
     Raises
     ------
     ObservationError
         If coordinates are missing or ambiguous, no variable is known, known ones hold times instead of numbers or lie
-        on levels that are no pressures, or a ragged array does not add up.
+        on levels of a model, or a ragged array does not add up.
     UnitsError
         If units are unknown or cannot be converted.
     """
@@ -70,34 +69,56 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         return ds
     ds = expand(with_product_names(_with_names(ds)))
     places = find_coordinates(ds, naming)
-    bounds = bounds_of(ds, places["time"])
+    bounds, climatology = bounds_of(ds, places["time"]), is_climatological(ds[places["time"]])
     ancillary = _ancillary(ds)
     ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
-    level = ds[places["level"]] if "level" in places else None
-    candidates = [str(name) for name in ds.data_vars if name not in places.values() and name not in ancillary]
-    meanings = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], level, naming)) is not None}
-    low = {name: meaning for name, meaning in meanings.items() if not is_aloft(ds[name], level)}
-    require_pressures(ds, low, places, naming)
-    ds, left_out, elsewhere = at_own_heights(ds, low, places, naming)
-    sources: dict[str, list[str]] = {}
-    for name in candidates:
-        found = meanings.get(name) if name not in elsewhere else None
-        if (meaning := found or _own(ds, name, places, naming)) is not None:
-            sources.setdefault(meaning, []).append(name)
-    known = {meaning: names[0] for meaning, names in sources.items()}
-    unknown = {name: _count(ds[name]) for name in candidates if name not in sum(sources.values(), [])} | left_out
-    require_any(known, elsewhere)
-    require_quantities(known, unknown)
-    require_one_each(sources)
-    ds, unreadable = with_numbers(ds, known, places)
-    groups: dict[tuple[frozenset[Any], bool], dict[str, str]] = {}
-    for meaning, name in known.items():
-        over = bounds is not None and is_over_period(meaning, ds[name].attrs)
-        groups.setdefault((frozenset(ds[name].dims), over), {})[meaning] = name
-    obs = concat(
-        [_flattened(ds, group, places, naming, bounds if over else None) for (_, over), group in groups.items()]
+    ds = with_vertical_coordinates(within_limits(ds, _numeric(ds, places)), places, naming)
+    aloft = Aloft(ds, places, naming)
+    places = places if aloft.level is None else places | {"level": aloft.level}
+    candidates = [str(name) for name in ds.data_vars if name not in places.values()]
+    flags = {flag for name in [*candidates, *places.values()] for flag in flags_for(ds, name)}
+    candidates = [name for name in candidates if name not in ancillary | flags]
+    known = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], aloft.has(ds[name]), naming))}
+    known |= station_pressure(ds[candidates], aloft, known)
+    require_pressures(ds, {n: m for n, m in known.items() if not aloft.has(ds[n])}, places, naming)
+    own = {name: meaning for name in candidates if name not in known and (meaning := _own(ds, name, places, naming))}
+    ds, unreadable = with_numbers(ds, known | own, places)
+    reader = Reader(ds.set_coords(list(places.values())), places, naming, aloft, bounds, suspect, climatology)
+    columns = [column for name, meaning in (known | own).items() for column in reader.read(name, meaning)]
+    used = {column.name for column in columns}
+    unknown = {name: _count(ds[name]) for name in candidates if name not in used and name not in reader.statistics}
+    require_quantities(used, reader.statistics or unknown)
+    groups = grouped(columns)
+    for group in groups:
+        require_one_each({c.meaning: [d.name for d in group if d.meaning == c.meaning] for c in group})
+    parts = [to_reports(ds, group, places, naming) for group in groups]
+    obs = concat(parts).assign_attrs(notes(unknown, unreadable, []))
+    if reader.statistics:
+        obs.attrs[STATISTICS] = counted({name: _count(ds[name]) for name in reader.statistics})
+    for text in reader.assumptions:
+        obs = with_assumption(obs, text)
+    _warn(reader.all_elsewhere())
+    return obs
+
+
+def _warn(elsewhere: Mapping[str, str]) -> None:
+    """Say which quantities are rejected as a whole, and what to do if they are meant all the same."""
+    if not elsewhere:
+        return
+    meaning, text = next(iter(elsewhere.items()))
+    name = text.split(" at ", 1)[0]
+    warnings.warn(
+        f"Not at the height of the quantity: {'; '.join(elsewhere.values())}. All their values are kept, and flagged "
+        f"wrong_height. If the quantity is meant all the same, say rename={{{name!r}: {meaning!r}}}; if a coordinate "
+        "is the height of a station above the sea, rename={'<its name>': 'altitude'}",
+        RejectionWarning,
+        stacklevel=5,
     )
-    return obs.assign_attrs(notes(unknown, unreadable, []))
+
+
+def _numeric(ds: xr.Dataset, places: Mapping[str, str]) -> list[Any]:
+    """Coordinates of numbers, other than time."""
+    return [name for place, name in places.items() if place != "time" and ds[name].dtype.kind in "iuf"]
 
 
 def _unstacked(ds: xr.Dataset) -> xr.Dataset:
@@ -122,7 +143,7 @@ def _own(ds: xr.Dataset, name: str, places: Mapping[str, str], naming: Naming) -
 def _ancillary(ds: xr.Dataset) -> set[str]:
     """Variables that only say something about others: errors, flags, bounds."""
     attrs = [variable.attrs for variable in ds.variables.values()]
-    named = {name for a in attrs for key in ("ancillary_variables", "bounds") for name in a.get(key, "").split()}
+    named = {name for a in attrs for key in ("ancillary_variables", "bounds") for name in str(a.get(key, "")).split()}
     suffixed = {f"{name}{suffix}" for name in ds.variables for suffix in ("_error", "_flag")}
     return named | suffixed
 
@@ -138,132 +159,3 @@ def _decoded(time: xr.DataArray) -> tuple[Any, Any]:
     if np.issubdtype(time.dtype, np.datetime64):
         return time.dims, time.data
     return time.dims, to_times(time.to_numpy().reshape(-1), str(time.name)).reshape(time.shape)
-
-
-def _flattened(
-    ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, str], naming: Naming, bounds: xr.DataArray | None
-) -> xr.Dataset:
-    """Quantities that share dimensions (meaning to name), as reports along ``obs``."""
-    dims = ds[next(iter(group.values()))].dims
-    usable = {meaning: name for meaning, name in places.items() if set(ds[name].dims) <= set(dims)}
-    shapes = [f"{name} {ds[name].dims}" for name in (*group.values(), *places.values())]
-    require_coordinates(usable, shapes)
-    sizes = {str(dim): ds.sizes[dim] for dim in dims}
-    related = {name: error_of(ds, name) for name in group.values()}
-    kept = _not_padding(ds, group, usable, sizes)
-    names = {*group.values(), *filter(None, related.values())}
-    flat = {name: _rows(_along_obs(ds[name].variable, sizes), kept) for name in names}
-    flat |= {name: _place(meaning, ds[name], sizes, kept) for meaning, name in usable.items()}
-    units, assumed = _units(flat, {**usable, **group}, naming)
-    own = {
-        meaning: own_attrs(ds[name].attrs, units.pop(meaning, None))
-        for meaning, name in group.items()
-        if meaning not in QUANTITIES
-    }
-    maps = conversions((meaning, found, _expected(meaning)) for meaning, found in units.items())
-    coordinates = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
-        for meaning, name in usable.items()
-    }
-    values = {
-        meaning: maps[meaning, units[meaning]].value(flat[name].data) if meaning in units else flat[name].data
-        for meaning, name in group.items()
-    }
-    errors = {}
-    for meaning, name in group.items():
-        if (error := related[name]) is not None:
-            expected = str(own[meaning].get("units", "")) if meaning in own else _expected(meaning)
-            found = str(flat[error].attrs.get("units", units.get(meaning, expected)))
-            convert = conversions([(error, found, expected or found)])[error, found]
-            errors[meaning] = convert.deviation(flat[error].data)
-    lengths: dict[str, np.ndarray] = {}
-    if bounds is not None:
-        lengths, coordinates["time"] = periods_of(bounds, group, lambda v: _rows(_along_obs(v, sizes), kept))
-    attrs = notes({}, {}, [name for name in assumed if name in group])
-    obs = build(coordinates, values, errors, attrs, lengths, own)
-    if kept is not None:
-        obs.attrs["elements_padding"] = int(kept.size - kept.sum())
-    return _with_own_flags(obs, ds, group, sizes, kept) if not lengths else obs
-
-
-def _not_padding(
-    ds: xr.Dataset, group: Mapping[str, str], places: Mapping[str, str], sizes: Mapping[str, int]
-) -> np.ndarray | None:
-    """Elements of a multidimensional array that are reports; None if all are.
-
-    CF (section 9.6): where an auxiliary coordinate is missing, everything else is as well, and there is no report.
-    Values that are in memory are looked at, so that a report without a time is not taken for padding.
-    """
-    whole = [name for name in places.values() if set(map(str, ds[name].dims)) == set(sizes) and len(sizes) > 1]
-    if not whole:
-        return None
-    missing = np.logical_and.reduce([pd.isna(_along_obs(ds[name].variable, sizes).to_numpy()) for name in whole])
-    for name in group.values():
-        if ds[name].chunks is None and missing.any():
-            missing &= pd.isna(_along_obs(ds[name].variable, sizes).to_numpy())
-    return None if not missing.any() or missing.all() else ~missing
-
-
-def _rows(variable: xr.Variable, kept: np.ndarray | None) -> xr.Variable:
-    return variable if kept is None else variable[{"obs": np.flatnonzero(kept)}]
-
-
-def _place(meaning: str, variable: xr.DataArray, sizes: Mapping[str, int], kept: np.ndarray | None) -> xr.Variable:
-    """A coordinate along ``obs``, in memory; texts are made before they are repeated."""
-    array = variable.to_numpy()
-    if meaning == "station":
-        array = to_text(array.reshape(-1)).reshape(array.shape)
-    elif meaning == "period":
-        array = to_periods(array.reshape(-1), variable.attrs.get("units")).reshape(array.shape)
-    return _rows(_along_obs(xr.Variable(variable.dims, array, variable.attrs), sizes), kept)
-
-
-def _along_obs(variable: xr.Variable, sizes: Mapping[str, int]) -> xr.Variable:
-    whole = variable.set_dims(sizes).transpose(*sizes)
-    data = whole.data.reshape(-1)
-    return xr.Variable("obs", data.astype(float) if data.dtype.kind in "iub" else data, variable.attrs)
-
-
-def _expected(meaning: str) -> str:
-    return COORDINATE_UNITS[meaning] if meaning in COORDINATE_UNITS else QUANTITIES[meaning].units
-
-
-def _units(
-    flat: Mapping[str, xr.Variable], names: Mapping[str, str], naming: Naming
-) -> tuple[dict[str, str], list[str]]:
-    """Units of each quantity and coordinate that has some, and those for which they are assumed."""
-    units, assumed = {}, []
-    for meaning, name in names.items():
-        if meaning in UNITLESS:
-            continue
-        found = naming.told_units(name, meaning) or flat[name].attrs.get("units")
-        if meaning not in QUANTITIES and meaning not in COORDINATE_UNITS:
-            if found:
-                units[meaning] = str(found)
-            continue
-        if not found:
-            assumed.append(meaning)
-        units[meaning] = str(found) if found else _expected(meaning)
-    return units, assumed
-
-
-def _with_own_flags(
-    obs: xr.Dataset, ds: xr.Dataset, group: Mapping[str, str], sizes: Mapping[str, int], kept: np.ndarray | None
-) -> xr.Dataset:
-    """Flags that were set by xappa before, kept."""
-    for meaning, name in group.items():
-        flag = ds.get(f"{name}_flag")
-        if flag is not None and _is_ours(flag):
-            own = _rows(_along_obs(flag.variable, sizes), kept).astype("int8")
-            obs[f"{meaning}_flag"] = ("obs", own.data, flag_attrs() | {"standard_name": _status(obs, meaning)})
-    return obs
-
-
-def _is_ours(flag: xr.DataArray) -> bool:
-    """Whether the reasons are those of `Flag`, or the first of them (an older version knew fewer)."""
-    meanings, known = str(flag.attrs.get("flag_meanings", "?")).split(), flag_attrs()["flag_meanings"].split()
-    return meanings == known[: len(meanings)]
-
-
-def _status(obs: xr.Dataset, name: str) -> str:
-    return f"{obs[name].attrs.get('standard_name', name)} status_flag"

@@ -45,6 +45,9 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
     "source": {"long_name": "Source of the report"},
 }
 
+STATISTICS = "statistics_left_out"
+"""Attribute of observations that counts values that are no values of their quantity: deviations, ranges (JSON)."""
+
 _FILL: dict[str, Any] = {"station": "", "source": "", "period": np.timedelta64("NaT", "s")}
 _COUNTS = (
     "reports_read",
@@ -273,7 +276,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in ("unknown_variables", "unreadable_values"):
+    for name in ("unknown_variables", "unreadable_values", STATISTICS):
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})
