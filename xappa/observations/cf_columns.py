@@ -97,7 +97,7 @@ class Reader:
             return []
         if not aloft and (height is not None or (meaning in _WINDS and self._aloft.may_move)):
             meaning = near_name(name, meaning, self._naming)
-        parts: list[tuple[dict[str, Any], bool]] = [({}, False)]
+        parts: list[tuple[dict[Hashable, Any], bool]] = [({}, False)]
         if height is not None:
             parts = split(meaning, height, self._dims)
             self._note(name, meaning, height)
@@ -174,15 +174,14 @@ class Reader:
         everywhere = xr.DataArray(True)
         own = self._ds.get(f"{name}_flag")
         flags = _bare(own, part).fillna(0).astype("int8") if own is not None and is_ours(own) else None
-        reasons: list[tuple[xr.DataArray | None, Flag]] = []
+        reasons: list[tuple[xr.DataArray, Flag]] = []
         if aloft:
             reasons.append((everywhere, Flag.WRONG_HEIGHT))
         elif heights is not None:
             reasons.append((is_elsewhere(meaning, heights), Flag.WRONG_HEIGHT))
         if period is not None and not period.known:
             reasons.append((everywhere, Flag.PERIOD_UNKNOWN))
-        for wrong in self._verdicts(name):
-            reasons.append((_bare(wrong, part), Flag.REJECTED_BY_SOURCE))
+        reasons += [(_bare(wrong, part), Flag.REJECTED_BY_SOURCE) for wrong in self._verdicts(name)]
         for wrong, reason in reasons:
             none = xr.DataArray(np.int8(0)) if flags is None else flags
             flags = xr.where((none == 0) & wrong, np.int8(reason), none)

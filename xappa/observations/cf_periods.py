@@ -133,7 +133,7 @@ def _is_definition(variable: xr.DataArray, meaning: str, method: Method, step: n
         return True
     if method.interval != own / np.timedelta64(1, "s"):
         return False
-    return step is None or step <= own or quantity_of(str(variable.name)) == meaning
+    return step is None or bool(step <= own) or quantity_of(str(variable.name)) == meaning
 
 
 def _step(times: npt.NDArray[np.datetime64]) -> np.timedelta64 | None:
@@ -163,7 +163,7 @@ def _cell(
     if step is not None and method.interval is not None and method.interval > step / np.timedelta64(1, "s"):
         return None
     if daily and (abs(_since_midnight(times) - np.array([[0], [43200]], "m8[s]")) <= HALF_HOUR).all(axis=1).any():
-        begin = times.astype("datetime64[D]").astype("datetime64[s]")
+        begin: npt.NDArray[np.datetime64] = times.astype("datetime64[D]").astype("datetime64[s]")
         return begin, begin + DAY, "the UTC day in which their time lies"
     if step is not None and step >= 28 * DAY and _are_months(times):
         months = times.astype("datetime64[M]")
@@ -174,7 +174,8 @@ def _cell(
         )
     if step is not None and step < DAY and method.method == "sum":
         length = step.astype("timedelta64[s]")
-        return times - length, times, f"the {length / np.timedelta64(3600, 's'):g} h before their time"
+        start: npt.NDArray[np.datetime64] = times - length
+        return start, times, f"the {length / np.timedelta64(3600, 's'):g} h before their time"
     return None
 
 

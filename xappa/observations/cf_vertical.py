@@ -12,7 +12,7 @@ CF conventions 1.11, section 4.3 (vertical coordinates), and the standard name t
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -215,7 +215,7 @@ def height_of(ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str]
     return _only(found) or _above_ground(ds, variable, places)
 
 
-def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[dict[str, Any], bool]]:
+def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[dict[Hashable, Any], bool]]:
     """Parts of a variable, as indexers: at the height of its quantity, and (True) elsewhere.
 
     Of several heights along a dimension of their own, the one that is right is selected; the others stay together.
@@ -226,7 +226,7 @@ def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[
     near = np.flatnonzero(~elsewhere)
     if elsewhere.ndim != 1 or set(elsewhere.dims) <= set(dims) or len(near) != 1:
         return [({}, True)]
-    dim = str(elsewhere.dims[0])
+    dim = elsewhere.dims[0]
     return [({dim: int(near[0])}, False), ({dim: np.flatnonzero(elsewhere)}, True)]
 
 

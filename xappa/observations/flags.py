@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -37,6 +38,10 @@ class Flag(IntEnum):
     WRONG_HEIGHT = 21
     PERIOD_UNKNOWN = 22
     REJECTED_BY_SOURCE = 23
+
+
+OF_SOURCE = (Flag.WRONG_HEIGHT, Flag.PERIOD_UNKNOWN, Flag.REJECTED_BY_SOURCE)
+"""Reasons that a source gives, which hold for whatever is derived from a value."""
 
 
 def flag_attrs() -> dict[str, Any]:
@@ -80,6 +85,19 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
         return obs
     rejected = obs[variable].notnull() & (flags == Flag.GOOD) & xr.DataArray(mask, dims="obs")
     return set_flag(obs, variable, flags.where(~rejected, np.int8(flag)))
+
+
+def inherit_flags(
+    obs: xr.Dataset, target: str, sources: Iterable[str], rows: xr.DataArray | npt.NDArray[np.bool_]
+) -> xr.Dataset:
+    """`obs` with the reasons of the source (`OF_SOURCE`) of what a quantity was derived from, at `rows`."""
+    for source in sources:
+        name = f"{source}_flag"
+        if name not in obs:
+            continue
+        for reason in OF_SOURCE:
+            obs = with_flag(obs, target, rows & (obs[name] == reason), reason)
+    return obs
 
 
 def set_flag(obs: xr.Dataset, variable: str, flags: xr.DataArray) -> xr.Dataset:

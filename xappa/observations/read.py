@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import ObservationError
+from xappa.errors import ObservationError, OptionError
 from xappa.observations import convert
 from xappa.observations.assumptions import tell
 from xappa.observations.cf import from_dataset
+from xappa.observations.cf_quality import SUSPECT
 from xappa.observations.convert import Derived, settle
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
@@ -37,6 +38,7 @@ def read_observations(
     stations: Table | Sequence[Table] | None = None,
     date: str | None = None,
     unknown: str | Collection[str] = "drop",
+    suspect: str = "keep",
     strict: bool = False,
 ) -> xr.Dataset:
     """Reports from a file, a table or a Dataset, in the one form, checked.
@@ -68,6 +70,9 @@ def read_observations(
         What becomes of variables that are no known quantity: left out and counted, kept as quantities of your own (all
         that are numbers along the reports; for a function as operator), or only those with these names kept. Those
         whose units are told in `units` are kept in any case. Their values stay as they are, in their own units.
+    suspect : {"keep", "reject"}, default "keep"
+        What becomes of values that the source's own quality control calls suspect. Those that it rejects are flagged
+        ``rejected_by_source`` in any case.
     strict : bool, default False
         Whether to refuse what would have to be assumed (units that are not given, and whatever else an
         `AssumptionWarning` tells), instead of warning of it.
@@ -89,7 +94,7 @@ def read_observations(
     UnitsError
         If units are unknown or cannot be converted.
     OptionError
-        If `rename` or `error` does not make sense.
+        If `rename`, `error` or `suspect` does not make sense.
     MissingDependency
         If the format needs a package that is not installed.
 
@@ -108,9 +113,11 @@ def read_observations(
         unknown = {*unknown, *own_names(error)}
     elif unknown == "drop" and own_names(error):
         unknown = own_names(error)
+    if suspect not in SUSPECT:
+        raise OptionError(f"suspect={suspect!r}: expected {' or '.join(map(repr, SUSPECT))}")
     naming = Naming(rename or {}, units or {}, unknown)
     places = None if stations is None else station_table(stations)
-    obs = _read(source, Aids(naming, places, date))
+    obs = _read(source, Aids(naming, places, date, suspect))
     naming.require_used()
     tell(obs, source if isinstance(source, xr.Dataset) else None, strict)
     derived: list[Derived] = []
@@ -129,9 +136,9 @@ def _read(source: Source, aids: Aids) -> xr.Dataset:
     if isinstance(source, pd.DataFrame):
         return read_frame(source, aids)
     if isinstance(source, xr.DataArray):
-        return from_dataset(source.to_dataset(name=source.name or "observation"), aids.naming)
+        return from_dataset(source.to_dataset(name=source.name or "observation"), aids.naming, aids.suspect)
     if isinstance(source, xr.Dataset):
-        return from_dataset(source, aids.naming)
+        return from_dataset(source, aids.naming, aids.suspect)
     if isinstance(source, Mapping):
         parts = [_labelled(_read(part, aids), str(key)) for key, part in source.items()]
     elif isinstance(source, Sequence):
