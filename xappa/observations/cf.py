@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import RejectionWarning
+from xappa.errors import ObservationError, RejectionWarning
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.cf_aloft import Aloft, station_pressure
 from xappa.observations.cf_columns import Reader
@@ -76,18 +76,23 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None, suspect: str = "k
     aloft = Aloft(ds, places, naming)
     places = places if aloft.level is None else places | {"level": aloft.level}
     candidates = [str(name) for name in ds.data_vars if name not in places.values()]
-    flags = {flag for name in [*candidates, *places.values()] for flag in flags_for(ds, name)}
+    of_places = {flag for place, name in places.items() for flag in flags_for(ds, name, place)}
+    flags = of_places.union(*(flags_for(ds, name) for name in candidates))
     candidates = [name for name in candidates if name not in ancillary | flags]
     known = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], aloft.has(ds[name]), naming))}
     known |= station_pressure(ds[candidates], aloft, known)
     require_pressures(ds, {n: m for n, m in known.items() if not aloft.has(ds[n])}, places, naming)
     own = {name: meaning for name in candidates if name not in known and (meaning := _own(ds, name, places, naming))}
+    # Of what is given twice, the first good value is used.
+    known = dict(sorted(known.items(), key=lambda item: not item[0].casefold().endswith("_adjusted")))
     ds, unreadable = with_numbers(ds, known | own, places)
     reader = Reader(ds.set_coords(list(places.values())), places, naming, aloft, bounds, suspect, climatology)
     columns = [column for name, meaning in (known | own).items() for column in reader.read(name, meaning)]
     used = {column.name for column in columns}
     unknown = {name: _count(ds[name]) for name in candidates if name not in used and name not in reader.statistics}
-    require_quantities(used, reader.statistics or unknown)
+    if not used:
+        _refuse_statistics(reader.statistics)
+    require_quantities(used, unknown)
     groups = grouped(columns)
     for group in groups:
         require_one_each({c.meaning: [d.name for d in group if d.meaning == c.meaning] for c in group})
@@ -97,12 +102,27 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None, suspect: str = "k
         obs.attrs[STATISTICS] = counted({name: _count(ds[name]) for name in reader.statistics})
     for text in reader.assumptions:
         obs = with_assumption(obs, text)
-    _warn(reader.all_elsewhere())
+    _warn(reader.all_elsewhere(), reader.without_period)
     return obs
 
 
-def _warn(elsewhere: Mapping[str, str]) -> None:
+def _refuse_statistics(statistics: Mapping[str, str]) -> None:
+    if statistics:
+        raise ObservationError(
+            f"No values of a known quantity, but statistics: {', '.join(f'{n} ({m})' for n, m in statistics.items())}. "
+            "Expected values of instants (cell_methods 'time: point'), or sums, means or extremes over periods"
+        )
+
+
+def _warn(elsewhere: Mapping[str, str], without_period: Mapping[str, str]) -> None:
     """Say which quantities are rejected as a whole, and what to do if they are meant all the same."""
+    if without_period:
+        warnings.warn(
+            f"Nothing tells the period of {', '.join(f'{n} ({m})' for n, m in without_period.items())}. All their "
+            "values are kept, and flagged period_unknown. Give bounds of time (CF section 7.1); for instants, set the attribute cell_methods to 'time: point'",
+            RejectionWarning,
+            stacklevel=5,
+        )
     if not elsewhere:
         return
     meaning, text = next(iter(elsewhere.items()))

@@ -19,12 +19,10 @@ from xappa.observations.cf_vertical import (
     dims_of_reports,
     height_of,
     is_on_unread_level,
-    name_tells,
-    near_name,
     split,
 )
 from xappa.observations.flags import Flag
-from xappa.observations.heights import is_elsewhere, is_vertical, own_height, range_of
+from xappa.observations.heights import is_elsewhere, is_vertical, name_tells, near_name, own_height, range_of
 from xappa.observations.names import QUANTITIES, Naming
 from xappa.observations.periods import method_of
 from xappa.valid_range import are_lost, is_outside
@@ -59,7 +57,9 @@ class Reader:
     assumptions : list of str
         Sentences on what was assumed.
     elsewhere : dict of str to str
-        Quantities of which all values are at other heights, and where.
+        Quantities of which values are at other heights, and where.
+    without_period : dict of str to str
+        Variables over a period that nothing tells, and their cell methods.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Reader:
         self.statistics: dict[str, str] = {}
         self.assumptions: list[str] = []
         self.elsewhere: dict[str, str] = {}
+        self.without_period: dict[str, str] = {}
 
     def read(self, name: str, meaning: str) -> list[Column]:
         """Columns of a variable: none, if it is no value of its quantity; two, if only a part is at its height."""
@@ -95,7 +96,8 @@ class Reader:
         under_water = variable.attrs.get("standard_name") == SEA_WATER and height is None and not told
         if under_water or (is_vertical(meaning) and not aloft and is_on_unread_level(name, self._naming)):
             return []
-        if not aloft and (height is not None or (meaning in _WINDS and self._aloft.may_move)):
+        on_level = aloft and self._aloft.level is not None
+        if not on_level and (height is not None or (meaning in _WINDS and self._aloft.may_move)):
             meaning = near_name(name, meaning, self._naming)
         parts: list[tuple[dict[Hashable, Any], bool]] = [({}, False)]
         if height is not None:
@@ -140,8 +142,8 @@ class Reader:
         values = self._ds[name].isel(part)
         heights = None if height is None else _bare(height.values, part)
         period = period_of(values, meaning, self._ds[self._places["time"]], self._bounds)
-        if period is not None and period.assumed:
-            self._assume_period(name, values, period)
+        if period is not None:
+            self._note_period(name, meaning, period)
         error = error_of(self._ds, name)
         return Column(
             meaning,
@@ -152,7 +154,7 @@ class Reader:
             heights,
             None if period is None else period.bounds,
             aloft,
-            (*_height_key(heights, self._dims), *_period_key(period)),
+            (*_height_key(heights, self._dims), *_period_key(period), *_water_key(values)),
         )
 
     def _within(self, name: str) -> xr.DataArray:
@@ -207,12 +209,15 @@ class Reader:
         outside = is_outside(self._ds[name])
         return found + ([] if outside is None else [outside])
 
-    def _assume_period(self, name: str, values: xr.DataArray, period: Period) -> None:
-        methods = cell_methods(values.attrs)
-        self._say(
-            f"{name} ({methods}) has no time bounds: its values are taken over {period.assumed}. Say otherwise with "
-            "bounds of time (CF section 7.1)"
-        )
+    def _note_period(self, name: str, meaning: str, period: Period) -> None:
+        methods = cell_methods(self._ds[name].attrs, QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else "")
+        if not period.known:
+            self.without_period[name] = methods
+        if period.assumed:
+            self._say(
+                f"{name} ({methods}) has no time bounds: its values are taken over {period.assumed}. Say otherwise "
+                "with bounds of time (CF section 7.1)"
+            )
 
     def _say(self, *texts: str) -> None:
         self.assumptions += [text for text in texts if text not in self.assumptions]
@@ -235,3 +240,8 @@ def _period_key(period: Period | None) -> tuple[Hashable, ...]:
         return ("instant",)
     bounds = None if period.bounds is None else period.bounds.to_numpy().tobytes()
     return ("period", bounds, period.known)
+
+
+def _water_key(values: xr.DataArray) -> tuple[Hashable, ...]:
+    """Temperatures of the water make reports of their own, beside those of its surface."""
+    return (values.name,) if values.attrs.get("standard_name") == SEA_WATER else ()

@@ -21,7 +21,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.cf_roles import is_other_level
-from xappa.observations.heights import is_elsewhere, near_ground, own_height, range_of
+from xappa.observations.heights import is_elsewhere, is_length, kind_of_name, name_tells, own_height, range_of
 from xappa.observations.names import NEEDED, QUANTITIES, Naming, quantity_of
 from xappa.observations.units import conversions
 
@@ -34,26 +34,7 @@ _KINDS = {
     "sea_water_pressure_due_to_sea_water": "depth",
     "surface_altitude": "ground",
 }
-_NAMES = {
-    **dict.fromkeys(("height", "heightaboveground", "height_above_ground", "sensor_height", "z"), "height"),
-    **dict.fromkeys(("measurement_height", "instrument_height", "anemometer_height"), "height"),
-    **dict.fromkeys(("depth", "sensor_depth", "deph"), "depth"),
-}
 _ATTRIBUTES = (("sensor_height", 1.0), ("instrument_height", 1.0), ("measurement_height", 1.0), ("sensor_depth", -1.0))
-_LENGTHS = (
-    "m",
-    "meter",
-    "metre",
-    "km",
-    "kilometer",
-    "kilometre",
-    "cm",
-    "centimeter",
-    "centimetre",
-    "ft",
-    "feet",
-    "foot",
-)
 _SEA_PRESSURE = 10_055.0  # Pa a metre of sea water: 1025 kg m-3 times 9.81 m s-2
 
 # u_80m, 100m_u_component_of_wind; u100, ws80; 100u
@@ -100,8 +81,8 @@ def vertical_kind(name: str, variable: xr.DataArray) -> str | None:
         return None
     if standard is not None:
         return _KINDS.get(str(standard))
-    kind = _NAMES.get(name.casefold())
-    if kind is None or not _is_length(str(attrs.get("units", "m"))):
+    kind = kind_of_name(name)
+    if kind is None or not is_length(str(attrs.get("units", "m"))):
         return None
     words = f"{attrs.get('long_name', '')} {attrs.get('comment', '')}".casefold()
     if name.casefold() == "z":
@@ -118,14 +99,6 @@ def with_vertical_coordinates(ds: xr.Dataset, places: Mapping[str, str], naming:
     # On levels, z without units or attributes is a geopotential.
     bare = [name for name in found if quantity_of(name) is not None and not _says_length(ds[name])]
     return ds.set_coords([name for name in found if "level" not in places or name not in bare])
-
-
-def name_tells(name: str, meaning: str, naming: Naming) -> bool:
-    """Whether a name says already at which height a quantity is: the caller's, or one such as ``t2m``."""
-    spelt = quantity_of(name) == meaning and (
-        QUANTITIES[meaning].height is not None or meaning == "sea_surface_temperature"
-    )
-    return name in naming.rename or spelt
 
 
 def is_on_unread_level(name: str, naming: Naming) -> bool:
@@ -200,7 +173,7 @@ def height_of(ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str]
     found = [h for coord in _candidates(variable, places.values()) if (h := _read(coord, naming)) is not None]
     own = [h for h in found if not set(h.values.dims) <= dims]
     if own:
-        return _only(own)
+        return _only([h for h in own if ds[h.source].attrs.get("axis") == "Z"]) or _only(own)
     if name_tells(name, meaning, naming):
         return None
     if match := _IN_NAME.search(name):
@@ -211,7 +184,7 @@ def height_of(ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str]
     # Instruments in the air and in the water of one platform have heights and depths of their own.
     both = water or any(str(v.attrs.get("standard_name")).startswith("sea_") for v in ds.data_vars.values())
     found = [h for h in found if h.wet == water or not both]
-    found = found or _of_attributes(variable)
+    found = [h for h in found if ds[h.source].attrs.get("axis") == "Z"] or found or _of_attributes(variable)
     return _only(found) or _above_ground(ds, variable, places)
 
 
@@ -230,11 +203,6 @@ def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[
     return [({dim: int(near[0])}, False), ({dim: np.flatnonzero(elsewhere)}, True)]
 
 
-def near_name(name: str, meaning: str, naming: Naming) -> str:
-    """The quantity near the ground that an upper-air name without levels stands for; what the caller says stays."""
-    return meaning if name in naming.rename else near_ground(meaning)
-
-
 def _candidates(variable: xr.DataArray, places: Iterable[str]) -> list[xr.DataArray]:
     taken = set(places)
     return [c for name, c in variable.coords.items() if name not in taken and vertical_kind(str(name), c)]
@@ -249,7 +217,7 @@ def _read(coord: xr.DataArray, naming: Naming) -> Height | None:
     units = naming.told_units(name, name) or str(coord.attrs.get("units", "m"))
     values = coord.astype(float)
     if kind == "depth":
-        if not _is_length(units):
+        if not is_length(units):
             values = conversions([(name, units, "Pa")])[name, units].value(values) / _SEA_PRESSURE
         else:
             values = conversions([(name, units, "m")])[name, units].value(values)
@@ -291,8 +259,3 @@ def _is_at_position(variable: xr.DataArray) -> bool:
 def _says_length(variable: xr.DataArray) -> bool:
     attrs = variable.attrs
     return "units" in attrs or "positive" in attrs or str(attrs.get("axis", "")) == "Z"
-
-
-def _is_length(units: str) -> bool:
-    """Whether units are a length: not an amount of water nor a geopotential, which convert to metres as well."""
-    return units.strip().casefold().rstrip("s") in _LENGTHS

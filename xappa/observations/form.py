@@ -165,7 +165,7 @@ def _build(coordinates: Mapping[str, Any], columns: _Columns, own: Mapping[str, 
     for name, array in columns["error"].items():
         obs = set_error(obs, name, xr.DataArray(array, dims="obs"))
     for name, array in columns["flag"].items():
-        obs = set_flag(obs, name, xr.DataArray(array, dims="obs"))
+        obs = set_flag(obs, name, xr.DataArray(array, dims="obs").where(obs[name].notnull(), 0))
     return obs
 
 

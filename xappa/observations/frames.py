@@ -12,6 +12,7 @@ from xappa.observations import columns
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
 from xappa.observations.own import own_attrs
+from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
 from xappa.observations.tidy import from_tidy, tidy_columns
 from xappa.observations.units import conversions
 
@@ -73,13 +74,16 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
 
 def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     coordinates, used = columns.coordinates(frame, frame.columns, naming)
+    coordinates, used = with_heights(frame, coordinates, used, naming, frame.columns)
     others = {str(column): frame[column] for column in frame.columns if column not in used}
     sources: dict[str, list[str]] = {}
     for name in others:
         meaning, suffix = naming.quantity(name) or _own(others[name], naming), ""
+        meaning = None if meaning is None else near_ground(meaning, name, coordinates, naming)
         if meaning is None and name.endswith("_error"):
             base = name.removesuffix("_error")
             meaning, suffix = naming.quantity(base) or naming.own(base), "_error"
+            meaning = None if meaning is None else near_ground(meaning, base, coordinates, naming)
         if meaning is not None:
             sources.setdefault(meaning + suffix, []).append(name)
     require_one_each(sources)
@@ -105,7 +109,8 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     assumed = [meaning for meaning, found in told.items() if found is None]
     notes = columns.notes(unknown, unreadable, assumed)
     attrs = {name: own_attrs({}, naming.told_units(known[name], name)) for name in own}
-    return build(coordinates, values, errors, notes, own=attrs)
+    flags = flags_by_height(coordinates, known, naming)
+    return build(coordinates, values, errors, notes, own=attrs, flags=flags)
 
 
 def _own(column: pd.Series, naming: Naming) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from xappa.observations.names import QUANTITIES
+from xappa.observations.names import QUANTITIES, Naming, quantity_of
 from xappa.observations.reported import NEAR_GROUND
 
 TOLERANCE = 0.5
@@ -42,9 +42,49 @@ CLIMB, CLIMB_OF_NAMED = 50.0, 300.0
 WEATHER = 1.25
 """Ratio of pressures at one place that no weather reaches (1085 and 870 hPa are the records of the whole Earth)."""
 
+_NAMES = {
+    **dict.fromkeys(("height", "heightaboveground", "height_above_ground", "sensor_height", "z"), "height"),
+    **dict.fromkeys(("measurement_height", "instrument_height", "anemometer_height"), "height"),
+    **dict.fromkeys(("depth", "sensor_depth", "deph"), "depth"),
+}
+_LENGTHS = (
+    "m",
+    "meter",
+    "metre",
+    "km",
+    "kilometer",
+    "kilometre",
+    "cm",
+    "centimeter",
+    "centimetre",
+    "ft",
+    "feet",
+    "foot",
+)
 _FASTEST, _PAUSE = 400.0, 900.0  # m/s and s between successive reports of one flight or ascent
 
 Array = npt.NDArray[Any]
+
+
+def kind_of_name(name: str) -> str | None:
+    """What a name says that a coordinate is: ``"height"`` above the ground, ``"depth"`` below water, or None."""
+    return _NAMES.get(name.casefold())
+
+
+def is_length(units: str) -> bool:
+    """Whether units are a length: not an amount of water nor a geopotential, which convert to metres as well."""
+    return units.strip().casefold().rstrip("s") in _LENGTHS
+
+
+def name_tells(name: str, meaning: str, naming: Naming) -> bool:
+    """Whether a name says already at which height a quantity is: the caller's, or one such as ``t2m``."""
+    spelt = quantity_of(name) == meaning and QUANTITIES[meaning].height is not None
+    return name in naming.rename or spelt
+
+
+def near_name(name: str, meaning: str, naming: Naming) -> str:
+    """The quantity near the ground that an upper-air name without levels stands for; what the caller says stays."""
+    return meaning if name in naming.rename else near_ground(meaning)
 
 
 def own_height(meaning: str) -> float | None:

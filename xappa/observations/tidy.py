@@ -13,6 +13,7 @@ from xappa.observations import columns
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
 from xappa.observations.own import own_attrs, require_one_unit
+from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
 from xappa.observations.units import Linear, conversions
 
 TIDY: dict[str, tuple[str, ...]] = {
@@ -39,7 +40,9 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     others = [column for column in frame.columns if column not in roles.values()]
     places, used = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
-    meanings = [naming.quantity(name) or naming.own(name) for name in names]
+    places, used = with_heights(frame[others], places, used, naming, names)
+    meant = [naming.quantity(name) or naming.own(name) for name in names]
+    meanings = [m and near_ground(m, name, places, naming) for m, name in zip(meant, names, strict=True)]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
     unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
@@ -64,7 +67,9 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     errors = {name: array for name, array in data.get("error", {}).items() if np.isfinite(array).any()}
     coordinates = {name: array[first] for name, array in places.items()}
     attrs = columns.notes(unknown, unreadable, assumed)
-    return build(coordinates, data["observation"], errors, attrs, own=own)
+    told = {m: name for m, name in zip(meanings, names, strict=True) if m is not None}
+    flags = flags_by_height(coordinates, told, naming)
+    return build(coordinates, data["observation"], errors, attrs, own=own, flags=flags)
 
 
 def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
