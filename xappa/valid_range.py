@@ -11,10 +11,13 @@ CF conventions 1.11, section 2.5.1 (missing data, valid and actual range of data
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import warnings
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 import xarray as xr
+
+from xappa.errors import RejectionWarning
 
 _SMALL_INTEGERS = {np.dtype(kind) for kind in ("i1", "u1", "i2", "u2")}
 _ROUNDING = 1e-6
@@ -65,21 +68,36 @@ def is_outside(variable: xr.DataArray) -> xr.DataArray | None:
     return (bare < limits[0]) | (bare > limits[1])
 
 
-def within_limits(ds: xr.Dataset, names: list[Hashable] | None = None) -> xr.Dataset:
-    """The same with values outside their limits missing; variables without limits are untouched.
+def within_limits(ds: xr.Dataset, names: Iterable[Hashable], warn: bool = False) -> xr.Dataset:
+    """The same with values outside their limits missing, lazily where they are lazy.
 
     Parameters
     ----------
     ds : Dataset
-    names : list, optional
-        Variables to look at; default all that are no coordinates.
+    names : iterable
+        Variables to look at; those without limits are untouched.
+    warn : bool, default False
+        Whether to say how many values are outside (of those in memory), and which limits cannot be looked at.
     """
     masked = {}
-    for name in ds.data_vars if names is None else names:
-        if (wrong := is_outside(ds[name])) is not None:
-            masked[name] = ds[name].where(~wrong).assign_attrs(ds[name].attrs)
-            masked[name].encoding = ds[name].encoding
+    for name in names:
+        if warn and are_lost(ds[name]):
+            _warn(
+                f"{name}: its valid limits are of packed data, and nothing tells how these were packed: not looked at"
+            )
+        if (wrong := is_outside(ds[name])) is None:
+            continue
+        if wrong.chunks is None and not (count := int(wrong.sum())):
+            continue
+        if warn and wrong.chunks is None:
+            _warn(f"{name}: {count} values lie outside its valid limits (valid_range, valid_min, valid_max): missing")
+        masked[name] = ds[name].where(~wrong).assign_attrs(ds[name].attrs)
+        masked[name].encoding = ds[name].encoding
     return ds.assign(masked) if masked else ds
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RejectionWarning, stacklevel=4)
 
 
 def _given(variable: xr.DataArray | xr.Variable) -> np.ndarray | None:

@@ -117,9 +117,10 @@ def _refuse_statistics(statistics: Mapping[str, str]) -> None:
 def _warn(elsewhere: Mapping[str, str], without_period: Mapping[str, str]) -> None:
     """Say which quantities are rejected as a whole, and what to do if they are meant all the same."""
     if without_period:
+        listed = ", ".join(f"{name} ({methods})" for name, methods in without_period.items())
         warnings.warn(
-            f"Nothing tells the period of {', '.join(f'{n} ({m})' for n, m in without_period.items())}. All their "
-            "values are kept, and flagged period_unknown. Give bounds of time (CF section 7.1); for instants, set the attribute cell_methods to 'time: point'",
+            f"Nothing tells the period of {listed}. All their values are kept, and flagged period_unknown. Give bounds "
+            "of time (CF section 7.1); for values of instants, set the attribute cell_methods to 'time: point'",
             RejectionWarning,
             stacklevel=5,
         )

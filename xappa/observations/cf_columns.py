@@ -123,7 +123,7 @@ class Reader:
     def _statistic(self, name: str, meaning: str) -> str | None:
         """Why a variable is no value of its quantity over any period, or None."""
         attrs, time = self._ds[name].attrs, self._ds[self._places["time"]]
-        text = cell_methods(attrs)
+        text = cell_methods(attrs, name=name)
         times = {str(time.name), *map(str, time.dims)}
         if (reason := no_value(text, times)) is not None:
             return reason
@@ -210,7 +210,8 @@ class Reader:
         return found + ([] if outside is None else [outside])
 
     def _note_period(self, name: str, meaning: str, period: Period) -> None:
-        methods = cell_methods(self._ds[name].attrs, QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else "")
+        usual = QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else ""
+        methods = cell_methods(self._ds[name].attrs, usual, name)
         if not period.known:
             self.without_period[name] = methods
         if period.assumed:

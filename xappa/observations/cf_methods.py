@@ -24,6 +24,13 @@ _SECONDS |= {"day": 86400}
 _OF_GRIB = {"avg": "time: mean", "max": "time: maximum", "min": "time: minimum"}
 
 
+_WORDS = {
+    "standard_deviation": r"(?:^|[\W_])(?:std|stdev|stddev|standard[ _]deviation)(?:$|[\W_])",
+    "maximum": r"(?:^|[\W_])(?:t?max|maximum)(?:$|[\W_])",
+    "minimum": r"(?:^|[\W_])(?:t?min|minimum)(?:$|[\W_])",
+}
+
+
 @dataclass(frozen=True)
 class Method:
     """One entry of cell methods.
@@ -52,11 +59,24 @@ class Method:
         return float(found[1]) * _SECONDS[unit] if found and unit in _SECONDS else None
 
 
-def cell_methods(attrs: Mapping[str, Any], usual: str = "") -> str:
-    """Cell methods that attributes tell, by CF or by keys of GRIB; `usual` where they tell nothing."""
+def cell_methods(attrs: Mapping[str, Any], usual: str = "", name: str = "") -> str:
+    """Cell methods that attributes tell: by CF, by keys of GRIB, by words such as "daily maximum"; else `usual`.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of the variable.
+    usual : str
+        Those of the quantity, where nothing tells.
+    name : str
+        Of the variable, which may hold such a word too (``temp_max``).
+    """
     if "cell_methods" in attrs:
         return str(attrs["cell_methods"])
-    return _OF_GRIB.get(str(attrs.get("GRIB_stepType", "")), usual)
+    if (found := _OF_GRIB.get(str(attrs.get("GRIB_stepType", "")))) is not None:
+        return found
+    text = f"{name} {attrs.get('long_name', '')}".casefold()
+    return next((f"time: {method}" for method, word in _WORDS.items() if re.search(word, text)), usual)
 
 
 def parse(text: str) -> list[Method]:

@@ -73,7 +73,7 @@ def period_of(variable: xr.DataArray, meaning: str, time: xr.DataArray, bounds: 
     time lies, nothing tells.
     """
     usual = QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else ""
-    text = cell_methods(variable.attrs, usual)
+    text = cell_methods(variable.attrs, usual, str(variable.name))
     method = over_period(text, {str(time.name), *map(str, time.dims)})
     if method is None:
         return None

@@ -47,7 +47,10 @@ def find_coordinates(ds: xr.Dataset, naming: Naming) -> dict[str, str]:
         told = name in naming.rename
         meaning = naming.coordinate(name)
         if not told:
-            other = meaning == "level" and ds[name].attrs.get("standard_name", "air_pressure") != "air_pressure"
+            attrs = ds[name].attrs
+            other = meaning == "level" and (
+                attrs.get("standard_name", "air_pressure") != "air_pressure" or is_other_level(name, attrs)
+            )
             meaning = by_attrs.get(name, None if other else meaning)
         if meaning is not None:
             sources.setdefault(meaning, []).append(name)
@@ -103,19 +106,21 @@ def meaning_of(variable: xr.DataArray, aloft: bool, naming: Naming) -> str | Non
     name = str(variable.name)
     spelt = naming.quantity(name)
     if name in naming.rename or name in QUANTITIES:
-        return spelt if name in naming.rename else _extreme_of(spelt, variable.attrs)
-    return _meaning_by_attrs(variable.attrs, aloft) or _extreme_of(spelt, variable.attrs)
+        return spelt if name in naming.rename else _extreme_of(spelt, variable)
+    found = _meaning_by_attrs(variable.attrs, cell_methods(variable.attrs, name=name), aloft)
+    by_name = spelt is not None and spelt.endswith(f"um_{found}") and "cell_methods" not in variable.attrs
+    return spelt if by_name else found or _extreme_of(spelt, variable)
 
 
-def _extreme_of(meaning: str | None, attrs: Mapping[str, object]) -> str | None:
+def _extreme_of(meaning: str | None, variable: xr.DataArray) -> str | None:
     """The extreme of a quantity that cell methods tell, where a name does not."""
-    method = over_period(cell_methods(attrs))
+    method = over_period(cell_methods(variable.attrs, name=str(variable.name)))
     extreme = f"{method.method}_{meaning}" if method is not None else ""
     return extreme if extreme in QUANTITIES else meaning
 
 
-def _meaning_by_attrs(attrs: Mapping[str, object], aloft: bool) -> str | None:
-    standard_name, methods = attrs.get("standard_name"), cell_methods(attrs)
+def _meaning_by_attrs(attrs: Mapping[str, object], methods: str, aloft: bool) -> str | None:
+    standard_name = attrs.get("standard_name")
     standard_name = _ALIASES.get(str(standard_name), standard_name)
     if standard_name == SEA_WATER:
         return "sea_surface_temperature"

@@ -30,6 +30,15 @@ def read_netcdf(path: Path, naming: Naming, suspect: str) -> xr.Dataset:
     """
     options = {"engine": "zarr"} if path.name.casefold().endswith(".zarr") else {}
     groups = _opened(path, options)
+    try:
+        return _read(path, groups, naming, suspect)
+    except (OSError, RuntimeError) as error:
+        raise ObservationError(
+            f"{path}: its values cannot be read: {error}. Expected a whole file: fetch or write it again"
+        ) from error
+
+
+def _read(path: Path, groups: Mapping[str, xr.Dataset], naming: Naming, suspect: str) -> xr.Dataset:
     if is_ioda(groups):
         return from_ioda(groups, naming)
     others = {name: group for name, group in groups.items() if name != "/" and group.data_vars}
