@@ -33,10 +33,11 @@ _NEUTRAL = re.compile(
     r"test\w*|qc\w*|quality\w*|control\w*|assess\w*|known|perform\w*|used|applicable|estimate|measure\w*|available)|(bad|fail\w*|error|fault)[-_]?free"
 )
 _FAILED = re.compile(
-    r"fail|bad|err(or|oneous)|wrong|reject|invalid|incorrect|corrupt|unusable|malfunction|broken|spike|stuck|flat_?line|"
-    r"missing|no_?data|absent|saturat|implausible|unrealistic|impossible|out[-_]of[-_]range|"
-    r"(?<!uncertainty)[-_]not[-_]in[-_]range|^not?[-_](good|passed|valid|ok|usable|trusted)|unreliable|offscale"
+    r"fail|bad|err(or|oneous)|wrong|reject|invalid|incorrect|corrupt|unusable|malfunction|broken|missing|no_?data|absent|"
+    r"implausible|unrealistic|impossible|(?<!uncertainty)[-_]not[-_]in[-_]range|unreliable|"
+    r"^not?[-_](good|passed|valid|ok|usable|trusted)"
 )
+_TESTS = re.compile(r"spike|stuck|flat_?line|saturat|out[-_]of[-_]range|offscale")
 _SUSPECT = re.compile(
     r"suspe|suspic|question|doubt|dubious|uncertain(?!ty)|uncertainty[-_]not|indeterminate|inconsistent|high_interest|estimated|interpolat|"
     r"gap[-_]?fill|filled|modelled|modeled|changed|below_detection|in_excess|caution|marginal"
@@ -117,7 +118,7 @@ def kind_of(meaning: str) -> str | None:
     word = meaning.casefold()
     if _NEUTRAL.search(word):
         return "good"
-    for kind, pattern in (("failed", _FAILED), ("suspect", _SUSPECT), ("good", _GOOD)):
+    for kind, pattern in (("failed", _FAILED), ("suspect", _SUSPECT), ("failed", _TESTS), ("good", _GOOD)):
         if pattern.search(word):
             return kind
     return None

@@ -68,10 +68,11 @@ def _opened(path: Path, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     try:
         whole = xr.open_dataset(path, chunks={}, **options)
         try:
-            groups = xr.open_groups(path, chunks={}, **options)
+            names = [str(name) for name in xr.open_groups(path, **options) if name != "/"]
         except (NotImplementedError, ValueError):  # NetCDF-3 has no groups
             return {"/": whole}
-        return {str(name): group for name, group in groups.items()} | {"/": whole}
+        # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
+        return {"/": whole} | {name: xr.open_dataset(path, group=name, chunks={}, **options) for name in names}
     except Exception as error:  # the libraries raise whatever they come across: KeyError, TypeError, RuntimeError
         if isinstance(error, ImportError) or "not be installed" in str(error):
             raise MissingDependency(
