@@ -17,10 +17,10 @@ from xappa.errors import ObservationError, RejectionWarning
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.cf_aloft import Aloft, station_pressure
 from xappa.observations.cf_columns import Reader
+from xappa.observations.cf_flag_names import flags_for
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_climatological
-from xappa.observations.cf_quality import flags_for
 from xappa.observations.cf_roles import find_coordinates, meaning_of, with_product_names
 from xappa.observations.cf_rows import grouped, to_reports
 from xappa.observations.cf_vertical import require_pressures, with_vertical_coordinates

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations.cf_aloft import Aloft
+from xappa.observations.cf_flag_names import flags_for, is_ours
 from xappa.observations.cf_methods import cell_methods, no_value, over_period
-from xappa.observations.cf_periods import Period, period_of
-from xappa.observations.cf_quality import flags_for, is_ours, rejected
+from xappa.observations.cf_periods import Period, period_of, without_length
+from xappa.observations.cf_quality import rejected
 from xappa.observations.cf_roles import SEA_WATER, error_of
 from xappa.observations.cf_rows import Column
 from xappa.observations.cf_vertical import (
@@ -183,6 +184,8 @@ class Reader:
             reasons.append((is_elsewhere(meaning, heights), Flag.WRONG_HEIGHT))
         if period is not None and not period.known:
             reasons.append((everywhere, Flag.PERIOD_UNKNOWN))
+        elif period is not None and period.bounds is not None:
+            reasons.append((_bare(without_length(period.bounds), part), Flag.PERIOD_UNKNOWN))
         reasons += [(_bare(wrong, part), Flag.REJECTED_BY_SOURCE) for wrong in self._verdicts(name)]
         for wrong, reason in reasons:
             none = xr.DataArray(np.int8(0)) if flags is None else flags

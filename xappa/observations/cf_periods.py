@@ -20,6 +20,8 @@ from xappa.observations.periods import own_period
 from xappa.observations.times import decoded
 
 DAY, HALF_HOUR = np.timedelta64(86400, "s"), np.timedelta64(1800, "s")
+NOTHING = np.timedelta64(0, "s")
+"""Length that stands for one that is not known, until reports are made."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,21 @@ def periods_of(
     Returns
     -------
     periods : dict of str to array of timedelta64[s], shape (obs,)
-        Without those whose period is the one that their definition has.
+        Without those whose period is the one that their definition has. `NOTHING` where bounds are missing.
     ends : array of datetime64, shape (obs,)
     """
-    begin, end = (rows(bounds.variable[..., i]).to_numpy() for i in (0, 1))
+    first, second = (rows(bounds.variable[..., i]).to_numpy() for i in (0, 1))
+    # Of times that decrease, bounds do as well.
+    begin, end = np.fmin(first, second), np.fmax(first, second)
     length = (end - begin).astype("timedelta64[s]")
+    length = np.where(np.isnat(first) | np.isnat(second), NOTHING, length)
     return {name: length for name in names if not (own_period(name) == length).all()}, end
+
+
+def without_length(bounds: xr.DataArray) -> xr.DataArray:
+    """Where bounds are missing or enclose nothing, so that no period is known."""
+    first, second = (bounds.isel({bounds.dims[-1]: i}, drop=True) for i in (0, 1))
+    return first.isnull() | second.isnull() | (first == second)
 
 
 def _decoded(bounds: xr.DataArray, time: xr.DataArray) -> xr.DataArray:

@@ -17,34 +17,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.observations.flags import flag_attrs
+from xappa.observations.quality_words import kind_of
 
 SUSPECT = ("keep", "reject")
 """What becomes of values that their source calls suspect."""
-
-_SUFFIXES = ("_qc", "_QC", "_qc_agg", "_qartod_agg", "_quality_flag", "_qcflag", "_quality", "_SEADATANET_QC", "_flag")
-_PREFIXES = ("qc_", "QC_", "flg_", "flag_", "quality_")
-_OF_PLACE = {"latitude": ("POSITION_QC", "position_qc"), "longitude": ("POSITION_QC", "position_qc")}
-_STANDARD = re.compile(r"(quality_flag|status_flag|_quality_flag)$|_test_quality_flag$")
-_AGGREGATE = "aggregate_quality_flag"
-
-_NEUTRAL = re.compile(
-    r"^(no|not|un|none)[-_ ]?(bad|fail\w*|error\w*|suspect\w*|reject\w*|invalid|wrong|applied|checked|eval\w*|"
-    r"test\w*|qc\w*|quality\w*|control\w*|assess\w*|known|perform\w*|used|applicable|estimate|measure\w*|available)|(bad|fail\w*|error|fault)[-_]?free"
-)
-_FAILED = re.compile(
-    r"fail|bad|err(or|oneous)|wrong|reject|invalid|incorrect|corrupt|unusable|malfunction|broken|missing|no_?data|absent|"
-    r"implausible|unrealistic|impossible|(?<!uncertainty)[-_]not[-_]in[-_]range|unreliable|"
-    r"^not?[-_](good|passed|valid|ok|usable|trusted)"
-)
-_TESTS = re.compile(r"spike|stuck|flat_?line|saturat|out[-_]of[-_]range|offscale")
-_SUSPECT = re.compile(
-    r"suspe|suspic|question|doubt|dubious|uncertain(?!ty)|uncertainty[-_]not|indeterminate|inconsistent|high_interest|estimated|interpolat|"
-    r"gap[-_]?fill|filled|modelled|modeled|changed|below_detection|in_excess|caution|marginal"
-)
-_GOOD = re.compile(
-    r"good|pass|^ok|_ok$|valid|correct|nominal|normal|accept|clean|best|optimal|in[-_]range|unknown|^no_"
-)
 
 # Reference table 2 of Argo, which OceanSITES and the IODE centres share; flags not listed say nothing against a value.
 _ARGO_FAILED, _ARGO_SUSPECT = ("3", "4", "9"), ("5", "8")
@@ -113,48 +89,6 @@ def read_flag(flag: xr.DataArray) -> Verdict | None:
     return Verdict(failed, suspect, unclear)
 
 
-def kind_of(meaning: str) -> str | None:
-    """``"good"``, ``"suspect"`` or ``"failed"`` by the words of a meaning; None if they are not understood."""
-    word = meaning.casefold()
-    if _NEUTRAL.search(word):
-        return "good"
-    for kind, pattern in (("failed", _FAILED), ("suspect", _SUSPECT), ("failed", _TESTS), ("good", _GOOD)):
-        if pattern.search(word):
-            return kind
-    return None
-
-
-def flags_for(ds: xr.Dataset, name: str, place: str = "") -> list[str]:
-    """Names of the variables that judge another: by ``ancillary_variables``, by standard name, else by their name.
-
-    Parameters
-    ----------
-    ds : Dataset
-    name : str
-        The variable that is judged.
-    place : str
-        Which coordinate it is, if any.
-    """
-    named = [n for n in str(ds[name].attrs.get("ancillary_variables", "")).split() if n in ds.variables and n != name]
-    found = [n for n in named if _is_flag(ds[n])]
-    if not found:
-        spelt = [f"{name}{s}" for s in _SUFFIXES] + [f"{p}{name}" for p in _PREFIXES]
-        standard = ds[name].attrs.get("standard_name")
-        told = [f"{standard} status_flag", f"{standard} quality_flag"] if standard else []
-        spelt += [str(n) for n in ds.variables if ds[n].attrs.get("standard_name") in told]
-        spelt += _OF_PLACE.get(place, ())
-        found = [n for n in dict.fromkeys(spelt) if n in ds.variables and _could_be_flag(ds[n])]
-    found = [n for n in found if set(ds[n].dims) <= set(ds[name].dims) and not is_ours(ds[n])]
-    # An aggregate has weighed the single tests.
-    return [n for n in found if ds[n].attrs.get("standard_name") == _AGGREGATE] or found
-
-
-def is_ours(flag: xr.DataArray) -> bool:
-    """Whether the reasons are those of `Flag`, or the first of them (an older version knew fewer)."""
-    meanings, known = str(flag.attrs.get("flag_meanings", "?")).split(), flag_attrs()["flag_meanings"].split()
-    return meanings == known[: len(meanings)]
-
-
 def rejected(ds: xr.Dataset, names: Iterable[str], suspect: str) -> tuple[xr.DataArray | None, list[str]]:
     """Where flags reject values, and sentences on flags that cannot be understood.
 
@@ -180,26 +114,6 @@ def rejected(ds: xr.Dataset, names: Iterable[str], suspect: str) -> tuple[xr.Dat
             bad = verdict.failed | verdict.suspect if suspect == "reject" else verdict.failed
             wrong = bad if wrong is None else wrong | bad
     return wrong, texts
-
-
-def _is_flag(variable: xr.DataArray) -> bool:
-    """Whether an ancillary variable is a flag, and no error or number of observations."""
-    attrs = variable.attrs
-    standard = str(attrs.get("standard_name", ""))
-    if standard.endswith(("standard_error", "number_of_observations", "detection_minimum")):
-        return False
-    marked = _STANDARD.search(standard) or "flag_meanings" in attrs or "flag_masks" in attrs
-    named = re.search(r"(^|_)(qc|qcflag|flag|flg|quality)(_|$)", str(variable.name), re.IGNORECASE)
-    return bool(marked or named) and _could_be_flag(variable)
-
-
-def _could_be_flag(variable: xr.DataArray) -> bool:
-    described = any(key.startswith(("flag_", "bit_")) for key in variable.attrs)
-    return variable.dtype.kind in "biuSUOT" or (variable.dtype.kind == "f" and (described or "qc" in _words(variable)))
-
-
-def _words(variable: xr.DataArray) -> str:
-    return f"{variable.name} {variable.attrs.get('standard_name', '')} {variable.attrs.get('long_name', '')}".casefold()
 
 
 def _codes(attribute: Any) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.cf_periods import periods_of
+from xappa.observations.cf_periods import NOTHING, periods_of
 from xappa.observations.columns import notes, to_text
 from xappa.observations.form import build
 from xappa.observations.names import QUANTITIES, Naming, require_coordinates
@@ -102,6 +102,8 @@ def to_reports(ds: xr.Dataset, group: Sequence[Column], places: Mapping[str, str
         lengths, coordinates["time"] = periods_of(bounds, names, lambda v: rows(along_obs(v, sizes), kept))
     attrs = notes({}, {}, [c.meaning for c in group if c.meaning in assumed])
     obs = build(coordinates, values, errors, attrs, lengths, own, flags)
+    if lengths:
+        obs["period"] = obs["period"].where(obs["period"] != NOTHING)
     if kept is not None:
         obs.attrs["elements_padding"] = int(kept.size - kept.sum())
     return obs
