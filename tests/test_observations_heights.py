@@ -204,6 +204,41 @@ def test_instruments_of_buoys_and_ships_are_where_their_height_says():
     np.testing.assert_array_equal(obs["height"], [25.0, 10.2, 25.0])
 
 
+def test_what_is_at_its_height_makes_one_report():
+    ds = xr.Dataset(
+        {
+            "ta": ("time", [285.0] * 3, KELVIN | {"sensor_height": 2.0}),
+            "u": ("time", [5.0] * 3, {"standard_name": "eastward_wind", "units": "m s-1", "long_name": "wind at 10 m"}),
+            "v": (("time", "h"), [[1.0]] * 3, {"standard_name": "northward_wind", "units": "m s-1"}),
+            "ps": ("time", [9.9e4] * 3, {"standard_name": "surface_air_pressure", "units": "Pa"}),
+        },
+        {"time": HOURS, "lat": 50.0, "lon": 8.0, "alt": ((), 150.0, ALTITUDE)},
+    ).assign_coords(h=("h", [10.0], {"standard_name": "height", "units": "m"}))
+    obs = read_observations(ds)
+    assert obs.sizes["obs"] == 3 and values(obs, "mean_sea_level_pressure")
+    assert flags(obs, T) == flags(obs, U10) == flags(obs, "10m_v_component_of_wind") == [0] * 3
+    high = ds.assign(ta=ds["ta"].drop_attrs().assign_attrs(KELVIN, long_name="temperature at 40 m"))
+    assert flags(read_observations(high), T) == [Flag.WRONG_HEIGHT] * 3
+
+
+def test_names_do_not_outweigh_what_is_measured():
+    ds = platform("trajectory", temperature=([290.0, 289.0], WATER), depth=([0.5, 50.0], {"units": "m"}))
+    assert flags(read_observations(ds), SST) == [0, Flag.WRONG_HEIGHT]
+    soil = ({"standard_name": "soil_temperature", "units": "K"},)
+    ds = platform(temperature=([290.0] * 3, *soil), t=([290.0] * 3, *soil), x=([280.0] * 3, KELVIN))
+    obs = read_observations(ds.assign(z=("obs", [9.0] * 3, {"standard_name": "geopotential", "units": "m2 s-2"})))
+    assert json.loads(obs.attrs["unknown_variables"]) == {"temperature": 3, "t": 3, "z": 3}
+    assert values(obs, T) == [280.0] * 3
+
+
+def test_the_height_of_a_station_is_not_that_of_its_instruments():
+    ds = stations().assign(height=("station", [100.0, 3000.0], {"units": "m", "long_name": "Station elevation"}))
+    obs = read_observations(ds)
+    assert values(obs, T) == [280.0] * 6 and json.loads(obs.attrs["unknown_variables"]) == {"height": 2}
+    with pytest.warns(RejectionWarning, match="rename={'<its name>': 'altitude'}"):
+        assert flags(read_observations(ds.assign(height=ds["height"].drop_attrs())), T) == [Flag.WRONG_HEIGHT] * 6
+
+
 def test_a_pressure_high_on_a_mast_is_not_that_of_the_station():
     ds = stations(featureType="timeSeries").assign_coords(h=((), 80.0, {"standard_name": "height", "units": "m"}))
     assert flags(read_observations(ds), "surface_pressure") == [Flag.WRONG_HEIGHT] * 6

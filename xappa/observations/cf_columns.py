@@ -28,6 +28,7 @@ from xappa.observations.names import QUANTITIES, Naming
 from xappa.observations.periods import method_of
 from xappa.valid_range import are_lost, is_outside
 
+_OF_LEVELS = ("geopotential", "geopotential_height")  # without levels those of the ground
 _WINDS = ("wind_speed", "wind_from_direction", "wind_to_direction")
 
 
@@ -95,16 +96,26 @@ class Reader:
             self.elsewhere[meaning] = f"{name} at altitudes without pressures (expected pressures for {meaning})"
             return [self._column(name, meaning, {}, height, aloft=True)]
         under_water = variable.attrs.get("standard_name") == SEA_WATER and height is None and not told
-        if under_water or (is_vertical(meaning) and not aloft and is_on_unread_level(name, self._naming)):
+        of_surface = meaning in _OF_LEVELS and not aloft and not told
+        if under_water or of_surface or (is_vertical(meaning) and not aloft and is_on_unread_level(name, self._naming)):
             return []
-        on_level = aloft and self._aloft.level is not None
-        if not on_level and (height is not None or (meaning in _WINDS and self._aloft.may_move)):
+        if not (aloft and self._aloft.level) and self._is_near(name, meaning, height):
             meaning = near_name(name, meaning, self._naming)
         parts: list[tuple[dict[Hashable, Any], bool]] = [({}, False)]
         if height is not None:
             parts = split(meaning, height, self._dims)
             self._note(name, meaning, height)
-        return [self._column(name, meaning, part, height if far or not part else None) for part, far in parts]
+        # Heights of reports are told; what is at its height otherwise makes one report with the other quantities.
+        of_reports = height is not None and bool(height.values.ndim) and set(height.values.dims) <= self._dims
+        return [self._column(name, meaning, part, height if far or of_reports else None) for part, far in parts]
+
+    def _is_near(self, name: str, meaning: str, height: Height | None) -> bool:
+        """Whether a quantity is to have the name that it has near the ground; winds have two without levels."""
+        if meaning in _WINDS and not self._aloft.may_move:
+            return height is not None and bool(
+                is_elsewhere(near_name(name, meaning, self._naming), height.values).any()
+            )
+        return height is not None or meaning in _WINDS
 
     def _note(self, name: str, meaning: str, height: Height) -> None:
         if not is_elsewhere(meaning, height.values).all():

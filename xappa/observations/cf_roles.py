@@ -26,6 +26,9 @@ _MODEL_LEVELS = ("atmosphere_hybrid", "atmosphere_sigma", "atmosphere_ln_pressur
 _HOURS = {"total_precipitation": "1 hour", "total_precipitation_6hr": "6 hour"}
 
 
+_MEDIA = ("soil", "sea", "water", "ice", "snow", "snowfall", "lake", "river", "canopy", "road")
+_OTHERS = ("potential", "virtual", "bulb", "brightness", "gust", "flux", "tendency", "convective", "error")
+
 SEA_WATER = "sea_water_temperature"
 """Standard name of temperatures that are those of the surface only at a depth of nothing."""
 
@@ -105,11 +108,19 @@ def meaning_of(variable: xr.DataArray, aloft: bool, naming: Naming) -> str | Non
     """
     name = str(variable.name)
     spelt = naming.quantity(name)
+    if spelt is not None and name not in naming.rename and _contradicts(variable.attrs, spelt):
+        spelt, name = None, ""
     if name in naming.rename or name in QUANTITIES:
         return spelt if name in naming.rename else _extreme_of(spelt, variable)
     found = _meaning_by_attrs(variable.attrs, cell_methods(variable.attrs, name=name), aloft)
     by_name = spelt is not None and spelt.endswith(f"um_{found}") and "cell_methods" not in variable.attrs
     return spelt if by_name else found or _extreme_of(spelt, variable)
+
+
+def _contradicts(attrs: Mapping[str, object], meaning: str) -> bool:
+    """Whether a standard name says that a variable is of something else than the quantity that its name means."""
+    words = set(str(attrs.get("standard_name", "")).split("_")) - set(QUANTITIES[meaning].standard_name.split("_"))
+    return bool(words & {*_MEDIA, *_OTHERS}) and not (meaning == "sea_surface_temperature" and "surface" in words)
 
 
 def _extreme_of(meaning: str | None, variable: xr.DataArray) -> str | None:

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.cf_roles import is_other_level
+from xappa.observations.cf_roles import SEA_PRESSURE, is_other_level
 from xappa.observations.heights import is_elsewhere, is_length, kind_of_name, name_tells, own_height, range_of
 from xappa.observations.names import NEEDED, QUANTITIES, Naming, quantity_of
 from xappa.observations.units import conversions
@@ -34,7 +34,13 @@ _KINDS = {
     "sea_water_pressure_due_to_sea_water": "depth",
     "surface_altitude": "ground",
 }
-_ATTRIBUTES = (("sensor_height", 1.0), ("instrument_height", 1.0), ("measurement_height", 1.0), ("sensor_depth", -1.0))
+_ATTRIBUTES = {
+    **dict.fromkeys(("sensor_height", "instrument_height", "measurement_height", "sampling_height", "height"), 1.0),
+    **dict.fromkeys(("sensor_depth", "depth"), -1.0),
+}
+_NUMBER = r"(-?\d+(?:\.\d+)?)\s*(?:m|meters?|metres?)"
+_IN_WORDS = re.compile(rf"\bat {_NUMBER}\b( depth| below)?", re.IGNORECASE)
+_OF_STATION = re.compile(r"station|elevation|sea level|terrain|orograph|topograph|a\.?s\.?l\b")
 _SEA_PRESSURE = 10_055.0  # Pa a metre of sea water: 1025 kg m-3 times 9.81 m s-2
 
 # u_80m, 100m_u_component_of_wind; u100, ws80; 100u
@@ -81,13 +87,15 @@ def vertical_kind(name: str, variable: xr.DataArray) -> str | None:
         return None
     if standard is not None:
         return _KINDS.get(str(standard))
+    if str(attrs.get("units", "")).strip().casefold() in SEA_PRESSURE:
+        return "depth"
     kind = kind_of_name(name)
     if kind is None or not is_length(str(attrs.get("units", "m"))):
         return None
     words = f"{attrs.get('long_name', '')} {attrs.get('comment', '')}".casefold()
+    if _OF_STATION.search(words) or "altitude" in words:
+        return None
     if name.casefold() == "z":
-        if "sea level" in words or "altitude" in words:
-            return None
         return "depth" if attrs.get("positive") == "down" or "depth" in words else "height"
     return kind
 
@@ -195,7 +203,7 @@ def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[
     """
     elsewhere = is_elsewhere(meaning, height.values)
     if not elsewhere.any():
-        return [({}, False)]
+        return [({dim: 0 for dim in elsewhere.dims if dim not in dims and elsewhere.sizes[dim] == 1}, False)]
     near = np.flatnonzero(~elsewhere)
     if elsewhere.ndim != 1 or set(elsewhere.dims) <= set(dims) or len(near) != 1:
         return [({}, True)]
@@ -234,13 +242,15 @@ def _only(found: list[Height]) -> Height | None:
 
 
 def _of_attributes(variable: xr.DataArray) -> list[Height]:
-    """Heights that attributes of the variable give, as numbers or as text with units."""
-    found = []
-    for key, sign in _ATTRIBUTES:
-        match = re.fullmatch(r"\s*(-?[\d.]+)\s*(m|meters?|metres?)?\s*", str(variable.attrs.get(key, "")))
-        if match:
-            found.append(Height(xr.DataArray(sign * float(match[1])), key))
-    return found
+    """Heights that attributes of the variable give, as numbers, as text with units, or in the long name."""
+    for key, sign in _ATTRIBUTES.items():
+        if match := re.fullmatch(rf"\s*(?:{_NUMBER}|(-?[\d.]+))\s*", str(variable.attrs.get(key, ""))):
+            value = sign * float(match[1] or match[2])
+            return [Height(xr.DataArray(value), key, value < 0)]
+    if match := _IN_WORDS.search(str(variable.attrs.get("long_name", ""))):
+        value = -float(match[1]) if match[2] else float(match[1])
+        return [Height(xr.DataArray(value), "long_name", value < 0)]
+    return []
 
 
 def _above_ground(ds: xr.Dataset, variable: xr.DataArray, places: Mapping[str, str]) -> Height | None:
