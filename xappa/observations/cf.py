@@ -72,6 +72,7 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None, suspect: str = "k
     bounds, climatology = bounds_of(ds, places["time"]), is_climatological(ds[places["time"]])
     ancillary = _ancillary(ds)
     ds = ds.assign_coords({places["time"]: _decoded(ds[places["time"]])})
+    ds = ds.assign({name: ds[name].compute() for name in places.values() if ds[name].chunks is not None})
     ds = with_vertical_coordinates(within_limits(ds, _numeric(ds, places)), places, naming)
     aloft = Aloft(ds, places, naming)
     places = places if aloft.level is None else places | {"level": aloft.level}

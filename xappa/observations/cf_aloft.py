@@ -95,8 +95,9 @@ class Aloft:
     def _is_level(self, name: str, heights: list[str], naming: Naming) -> bool:
         """Whether a pressure that is a plain variable says how high the other values are."""
         pressure = self._ds[name]
-        values = _hectopascals(pressure, naming)
-        if values is None or not pressure.ndim or self._feature == "timeseries":
+        if not pressure.ndim or self._feature == "timeseries" or self._is_field(pressure):
+            return False
+        if (values := _hectopascals(pressure, naming)) is None:
             return False
         if set(pressure.dims) - self._dims:
             return self._feature in _PROFILES or bool(heights) or spans_levels(values.reshape(-1), None)
@@ -109,6 +110,12 @@ class Aloft:
         if any(set(self._ds[height].dims) <= set(pressure.dims) for height in _altitudes(self._ds, self._places)):
             return False  # altitudes of stations, at which this is the pressure
         return spans_levels(values.reshape(-1), self._stations(pressure))
+
+    def _is_field(self, variable: xr.DataArray) -> bool:
+        """Whether a variable lies on a grid at the surface, over all times; its values need not be looked at then."""
+        latitude, longitude = (self._ds[self._places[place]].dims for place in ("latitude", "longitude"))
+        grid = latitude != longitude and set(latitude) | set(longitude) <= set(variable.dims)
+        return grid and set(variable.dims) <= self._dims
 
     def _differs_in_profile(self, pressure: xr.DataArray, values: Array) -> bool:
         """Whether values of one time and place differ."""

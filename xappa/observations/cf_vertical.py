@@ -106,7 +106,9 @@ def with_vertical_coordinates(ds: xr.Dataset, places: Mapping[str, str], naming:
     found = [name for name in names if vertical_kind(name, ds[name]) is not None]
     # On levels, z without units or attributes is a geopotential.
     bare = [name for name in found if quantity_of(name) is not None and not _says_length(ds[name])]
-    return ds.set_coords([name for name in found if "level" not in places or name not in bare])
+    ds = ds.set_coords([name for name in found if "level" not in places or name not in bare])
+    lazy = [name for name, c in ds.coords.items() if c.chunks is not None and vertical_kind(str(name), c) is not None]
+    return ds.assign_coords({name: ds[name].compute() for name in lazy})
 
 
 def is_on_unread_level(name: str, naming: Naming) -> bool:

@@ -152,13 +152,14 @@ def leaves_ground(
         return False
     if (altitude[known] > HIGHEST_GROUND).any():
         return True
+    if np.ptp(altitude[known]) <= CLIMB:
+        return False
     named = station is not None and (station.astype(str) != "").any()
     if trajectory:
         return _spread(altitude, station if named and station is not None else np.zeros(len(altitude))) > CLIMB
     if named and station is not None:
         return _spread(altitude, station) > CLIMB_OF_NAMED
-    place = pd.factorize(pd.MultiIndex.from_arrays([np.round(latitude, 3), np.round(longitude, 3)]))[0]
-    if _spread(altitude, place) > CLIMB:
+    if _spread(altitude, _places(latitude, longitude)) > CLIMB:
         return True
     one = _is_one_path(time, latitude, longitude)
     return one and _spread(altitude, np.zeros(len(altitude))) > CLIMB_OF_NAMED
@@ -185,9 +186,15 @@ def falls_with(pressure: Array, altitude: Array) -> bool:
     return bool(ranks[0].corr(ranks[1]) < -0.9)
 
 
+def _places(latitude: Array, longitude: Array) -> Array:
+    """One number a place, to a thousandth of a degree."""
+    rows, columns = (np.round(np.nan_to_num(np.asarray(x, float)) * 1000.0) for x in (latitude, longitude))
+    return (rows * 1e6 + columns).astype("int64")
+
+
 def _spread(values: Array, group: Array) -> float:
     """Largest difference of values within a group."""
-    groups = pd.Series(values).groupby(pd.factorize(group)[0])
+    groups = pd.Series(values).groupby(group if group.dtype.kind == "i" else pd.factorize(group)[0])
     return float((groups.max() - groups.min()).max())
 
 

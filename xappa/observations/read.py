@@ -81,10 +81,10 @@ def read_observations(
     -------
     Dataset
         Dimension ``obs``; coordinates ``time, latitude, longitude`` and, where known, ``level`` (hPa), ``altitude``
-        (m), ``station``, ``period`` (of reports over one: see `periods`), ``channel`` and ``source``. For each
-        quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units) where known,
-        ``<name>_flag`` (see `Flag`). Attributes say what was left out
-        (``unknown_variables``, ``unreadable_values``: JSON of counts). Dask-backed values stay lazy.
+        (m), ``height`` (m above the ground), ``station``, ``period`` (of reports over one: see `periods`), ``channel``
+        and ``source``. For each quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units)
+        where known, ``<name>_flag`` (see `Flag`). Attributes say what was left out (``unknown_variables``,
+        ``unreadable_values``, ``statistics_left_out``: JSON of counts). Dask-backed values stay lazy.
 
     Raises
     ------
