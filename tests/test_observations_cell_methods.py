@@ -129,6 +129,14 @@ def test_amounts(lazy):
     assert periods(read(days(freq="6h"), "time: sum (interval: 6 hours)", "tp06"), RAIN6)[0] == ("2018-11-02T00", 0.0)
 
 
+def test_amounts_of_forecasts_may_be_sums_since_their_start():
+    ds = series(days(freq="h"), None, "tp", {"units": "m"}, [0.001, 0.002, 0.003])
+    for hours, expected in (([1, 2, 3], Flag.PERIOD_UNKNOWN), ([1, 1, 1], 0)):
+        lead = np.array(hours) * np.timedelta64(3600, "s")
+        obs = read_observations(ds.assign_coords(step=("time", lead.astype("m8[ns]"))))
+        assert (obs[f"{RAIN}_flag"] == expected).all()
+
+
 @pytest.mark.parametrize(
     ("methods", "attrs"),
     [

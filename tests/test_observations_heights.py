@@ -96,6 +96,18 @@ def test_an_ascent_without_pressures_is_kept_and_flagged(feature):
     np.testing.assert_array_equal(obs[UPPER], BALLOON["temp"][0])
 
 
+def test_level_flights_are_too_high_for_stations():
+    flight = platform("point", "h", x=([225.0] * 3, KELVIN), alt=([8000.0, 7900.0, 7000.0], ALTITUDE))
+    assert flags(read_observations(flight), UPPER) == [Flag.WRONG_HEIGHT] * 3
+
+
+def test_a_ship_has_heights_and_depths():
+    ship = platform("trajectory", "h", x=([285.0] * 3, KELVIN), y=([286.0] * 3, WATER), d=([3.0, 1.0, 3.0], DEPTH))
+    obs = read_observations(ship.assign(h=("obs", [2.0] * 3, {"standard_name": "height", "units": "m"})))
+    assert flags(obs, T) == [0] * 3 and flags(obs, SST) == [Flag.WRONG_HEIGHT, 0, Flag.WRONG_HEIGHT]
+    np.testing.assert_array_equal(obs["height"].values[obs[SST].notnull()], [-3.0, -1.0, -3.0])
+
+
 def test_geopotential_heights_take_the_place_of_altitudes():
     heights = (ASCENT[0], {"standard_name": "geopotential_height", "units": "m"})
     obs = read_observations(platform("trajectory", **BALLOON, gph=heights))
@@ -158,6 +170,8 @@ def test_the_air_pressure_of_stations_is_that_at_the_ground():
         obs = read_observations(ds)
         assert "level" not in obs.coords and values(obs, T) == [280.0] * 6
         np.testing.assert_array_equal(obs["surface_pressure"], np.ravel(ds["p"]) * 100.0)
+    reduced = stations().assign(p=stations()["p"].assign_attrs(long_name="Sea level pressure"))
+    assert "surface_pressure" not in read_observations(reduced)
     both = stations().assign(ps=(("station", "time"), np.full((2, 3), 9e4), {"standard_name": "surface_air_pressure"}))
     obs = read_observations(both)
     np.testing.assert_array_equal(obs["surface_pressure"], 9e4)

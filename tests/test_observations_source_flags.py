@@ -142,6 +142,13 @@ def test_flags_that_are_not_understood_are_said(ds, match):
         read_observations(ds, strict=True)
 
 
+def test_flags_along_other_dimensions_are_said():
+    ds = flagged([1, 1, 1, 4], **QARTOD)
+    ds["airt_qc"] = (("time", "test"), np.full((4, 2), 4), QARTOD)
+    with pytest.warns(AssumptionWarning, match="airt_qc: it lies along other dimensions than airt"):
+        assert flags(read_observations(ds)) == [0] * 4
+
+
 def test_verdicts_stay_lazy():
     def refuse(block):
         raise AssertionError("computed")

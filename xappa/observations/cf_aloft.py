@@ -10,6 +10,7 @@ CF conventions 1.11, chapter 9 (Discrete Sampling Geometries), section 9.1 (feat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,6 +25,7 @@ from xappa.observations.names import Naming, coordinate_of
 from xappa.observations.units import conversions
 
 _PROFILES = ("profile", "timeseriesprofile", "trajectoryprofile")
+_REDUCED = re.compile(r"sea|slp|msl|reduced|qnh|altimeter")
 _SPELLINGS = ("pressure", "press", "pres", "p", "air_pressure")
 
 
@@ -178,7 +180,9 @@ def station_pressure(ds: xr.Dataset, aloft: Aloft, known: Mapping[str, str]) -> 
     known : mapping of str to str
         Quantities found otherwise: name to quantity.
     """
-    names = [str(n) for n in ds.data_vars if n not in known and ds[n].attrs.get("standard_name") == "air_pressure"]
+    named = [str(n) for n in ds.data_vars if n not in known and ds[n].attrs.get("standard_name") == "air_pressure"]
+    # Some say of a reduced pressure only in words that it is one.
+    names = [n for n in named if not _REDUCED.search(f"{n} {ds[n].attrs.get('long_name', '')}".casefold())]
     if len(names) != 1 or "surface_pressure" in known.values() or aloft.may_move or aloft.has_own_axis(ds[names[0]]):
         return {}
     return {names[0]: "surface_pressure"}

@@ -166,7 +166,7 @@ class Reader:
             heights,
             None if period is None else period.bounds,
             aloft,
-            (*_height_key(heights, self._dims), *_period_key(period), *_water_key(values)),
+            (*_height_key(height, heights, self._dims), *_period_key(period), *_water_key(values)),
         )
 
     def _within(self, name: str) -> xr.DataArray:
@@ -205,23 +205,29 @@ class Reader:
 
     def _verdicts(self, name: str) -> list[xr.DataArray]:
         """Where the source rejects values: by flags, of the variable or of its place, and by valid limits."""
-        found = []
+        dims = set(self._ds[name].dims)
         of_places = [
             flag
             for place, other in self._places.items()
-            if set(self._ds[other].dims) <= set(self._ds[name].dims)
+            if set(self._ds[other].dims) <= dims
             for flag in flags_for(self._ds, other, place)
         ]
-        wrong, texts = rejected(self._ds, [*flags_for(self._ds, name), *of_places], self._suspect)
-        found += [] if wrong is None else [wrong]
+        flags = [*flags_for(self._ds, name), *of_places]
+        wrong, texts = rejected(self._ds, [flag for flag in flags if set(self._ds[flag].dims) <= dims], self._suspect)
         self._say(*texts)
+        self._say(
+            *(
+                f"{flag}: it lies along other dimensions than {name}, and rejects nothing. Drop what it rejects"
+                for flag in flags
+                if not set(self._ds[flag].dims) <= dims
+            )
+        )
         if are_lost(self._ds[name]):
             self._say(
                 f"{name}: its valid limits are of packed data, and nothing tells how these were packed: they are not "
                 "looked at. Drop the attributes, or give them in the units of the values"
             )
-        outside = is_outside(self._ds[name])
-        return found + ([] if outside is None else [outside])
+        return [found for found in (wrong, is_outside(self._ds[name])) if found is not None]
 
     def _note_period(self, name: str, meaning: str, period: Period) -> None:
         usual = QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else ""
@@ -243,10 +249,12 @@ def _bare(variable: xr.DataArray, part: Mapping[Hashable, Any]) -> xr.DataArray:
     return variable.isel(part, missing_dims="ignore").drop_vars(list(variable.coords), errors="ignore")
 
 
-def _height_key(heights: xr.DataArray | None, dims: set[Hashable]) -> tuple[Hashable, ...]:
-    """What distinguishes reports by their heights, but for those of each report."""
-    if heights is None or (heights.ndim and set(heights.dims) <= dims):
+def _height_key(height: Height | None, heights: xr.DataArray | None, dims: set[Hashable]) -> tuple[Hashable, ...]:
+    """What distinguishes reports by their heights, but for those of each report, in the air or in the water."""
+    if height is None or heights is None:
         return ()
+    if heights.ndim and set(heights.dims) <= dims:
+        return ("water",) if height.wet else ()
     return tuple(heights.to_numpy().reshape(-1).tolist())
 
 

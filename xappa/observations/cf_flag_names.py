@@ -41,7 +41,7 @@ def flags_for(ds: xr.Dataset, name: str, place: str = "") -> list[str]:
         spelt += [str(n) for n in ds.variables if ds[n].attrs.get("standard_name") in told]
         spelt += _OF_PLACE.get(place, ())
         found = [n for n in dict.fromkeys(spelt) if n in ds.variables and _could_be_flag(ds[n])]
-    found = [n for n in found if set(ds[n].dims) <= set(ds[name].dims) and not is_ours(ds[n])]
+    found = [n for n in found if not is_ours(ds[n])]
     # An aggregate has weighed the single tests.
     return [n for n in found if ds[n].attrs.get("standard_name") == _AGGREGATE] or found
 

@@ -84,7 +84,7 @@ def period_of(variable: xr.DataArray, meaning: str, time: xr.DataArray, bounds: 
     values = time.to_numpy()
     step = _step(values)
     if _is_definition(variable, meaning, method, step):
-        return Period(None)
+        return Period(None, known=not _is_since_start(variable, meaning))
     found = _cell(values, method, step)
     if found is None:
         return Period(None, known=False)
@@ -145,6 +145,16 @@ def _is_definition(variable: xr.DataArray, meaning: str, method: Method, step: n
     if method.interval != own / np.timedelta64(1, "s"):
         return False
     return step is None or bool(step <= own) or quantity_of(str(variable.name)) == meaning
+
+
+def _is_since_start(variable: xr.DataArray, meaning: str) -> bool:
+    """Whether amounts are of a forecast, so that they may be summed from its start over more than their definition."""
+    for name, step in variable.coords.items():
+        if step.attrs.get("standard_name") == "forecast_period" or name == "step":
+            hours = step.to_numpy()
+            lead = hours.astype("timedelta64[s]") if hours.dtype.kind == "m" else hours * np.timedelta64(3600, "s")
+            return bool((lead != own_period(meaning)).any())
+    return False
 
 
 def _step(times: npt.NDArray[np.datetime64]) -> np.timedelta64 | None:

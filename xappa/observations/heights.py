@@ -33,6 +33,9 @@ HIGHEST_BAROMETER = 20.0
 HIGHEST_GROUND = 9000.0
 """Metres above the sea that no ground exceeds."""
 
+USUAL_GROUND = 5500.0
+"""Metres above the sea that few stations exceed: what is mostly higher flies."""
+
 HIGHEST_STATION = 450.0
 """hPa that no station on the ground reports less of (some 6300 m)."""
 
@@ -150,7 +153,7 @@ def leaves_ground(
     known = np.isfinite(altitude)
     if not known.any():
         return False
-    if (altitude[known] > HIGHEST_GROUND).any():
+    if (altitude[known] > HIGHEST_GROUND).any() or np.median(altitude[known]) > USUAL_GROUND:
         return True
     if np.ptp(altitude[known]) <= CLIMB:
         return False
