@@ -65,7 +65,9 @@ def _is_flag(variable: xr.DataArray) -> bool:
 
 def _could_be_flag(variable: xr.DataArray) -> bool:
     described = any(key.startswith(("flag_", "bit_")) for key in variable.attrs)
-    return variable.dtype.kind in "biuSUOT" or (variable.dtype.kind == "f" and (described or "qc" in _words(variable)))
+    return variable.dtype.kind in "biuSUOT" or (
+        variable.dtype.kind == "f" and (described or re.search("qc|fla?g|quality", _words(variable)) is not None)
+    )
 
 
 def _words(variable: xr.DataArray) -> str:
