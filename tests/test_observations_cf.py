@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xappa.errors import ObservationError, UnitsError
+from xappa.errors import ObservationError, RejectionWarning, UnitsError
 from xappa.observations import Flag, flag_counts, read_observations
 
 T = "2m_temperature"
@@ -201,80 +201,114 @@ def mast(name: str = "x", standard_name: str = "eastward_wind", heights=(200.0, 
 
 
 U10 = "10m_u_component_of_wind"
+WRONG_HEIGHT = Flag.WRONG_HEIGHT.value
+
+
+def good(obs: xr.Dataset, name: str) -> np.ndarray:
+    """Values that would be used."""
+    obs = obs.compute()
+    return obs[name].values[(obs[name].notnull() & (obs[f"{name}_flag"] == 0)).values]
+
+
+def elsewhere(obs: xr.Dataset, name: str) -> dict[float, float]:
+    """Values at other heights than the quantity's, by their height."""
+    obs = obs.compute()
+    rows = (obs[name].notnull() & (obs[f"{name}_flag"] == WRONG_HEIGHT)).values
+    return dict(zip(obs["height"].values[rows].tolist(), obs[name].values[rows].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("chunks", [None, {}])
-def test_of_several_heights_that_of_the_quantity_is_read(chunks):
+def test_of_several_heights_that_of_the_quantity_is_used(chunks):
     ds = mast().assign(x_error=(("time", "height"), [[0.1, 0.2]] * 3))
     obs = read_observations(ds if chunks is None else ds.chunk(chunks))
-    assert obs.sizes["obs"] == 3 and (obs[U10].chunks is None) == (chunks is None)
-    np.testing.assert_array_equal(obs[U10], 2.0)
-    np.testing.assert_array_equal(obs[f"{U10}_error"], 0.2)
-    np.testing.assert_array_equal(obs[f"{U10}_flag"], 0)
-    assert json.loads(obs.attrs["unknown_variables"]) == {"x": 3}
+    assert obs.sizes["obs"] == 6 and (obs[U10].chunks is None) == (chunks is None)
+    np.testing.assert_array_equal(good(obs, U10), 2.0)
+    assert elsewhere(obs, U10) == {200.0: 1.0}
+    np.testing.assert_array_equal(obs[f"{U10}_error"], np.where(obs[U10] == 2.0, 0.2, 0.1))
     both = mast(heights=(100.0, 10.0, 2.0))
-    obs = read_observations(both.assign(y=mast("y", "air_temperature", (100.0, 10.0, 2.0))["y"]))
-    np.testing.assert_array_equal(obs[U10], 2.0)
-    np.testing.assert_array_equal(obs[T], 283.0)
+    obs = read_observations(
+        both.assign(y=mast("y", "air_temperature", (100.0, 10.0, 2.0))["y"], msl=("time", [1e5] * 3))
+    )
+    np.testing.assert_array_equal(good(obs, U10), 2.0)
+    np.testing.assert_array_equal(good(obs, T), 283.0)
+    assert elsewhere(obs, U10) == {100.0: 1.0, 2.0: 3.0} and elsewhere(obs, T) == {100.0: 281.0, 10.0: 282.0}
+    together = obs.isel(obs=(obs["mean_sea_level_pressure"].notnull() & (obs[T] == 283.0) & (obs[U10] == 2.0)).values)
+    assert together.sizes["obs"] == 3  # what is at its height makes one report
 
 
 def test_heights_of_other_units_or_without_attributes():
     for ds in (mast(heights=(0.2, 0.01), units="km"), mast().drop_attrs().assign(x=mast()["x"].variable)):
-        np.testing.assert_array_equal(read_observations(ds)[U10], 2.0)
+        np.testing.assert_array_equal(good(read_observations(ds), U10), 2.0)
 
 
 @pytest.mark.parametrize(
-    ("name", "standard_name", "height"),
+    ("name", "standard_name", "height", "quantity"),
     [
-        ("x", "eastward_wind", 200.0),
-        ("x", "air_temperature", 100.0),
-        ("wind_speed", "", 200.0),
-        ("rh", "relative_humidity", 50.0),
+        ("x", "eastward_wind", 200.0, U10),
+        ("x", "air_temperature", 100.0, T),
+        ("x", "air_temperature", 0.05, T),
+        ("wind_speed", "", 200.0, "10m_wind_speed"),
+        ("rh", "relative_humidity", 50.0, "2m_relative_humidity"),
     ],
 )
-def test_what_is_at_another_height_only_is_left_out(name, standard_name, height):
+def test_what_is_at_another_height_only_is_kept_and_flagged(name, standard_name, height, quantity):
     ds = mast(name, standard_name).isel(height=0).assign_coords(height=((), height, {"standard_name": "height"}))
-    with pytest.raises(ObservationError, match=rf"{name} at {height:g} m \(expected .* m for .*rename=\{{'{name}'"):
-        read_observations(ds)
-    obs = read_observations(ds.assign(msl=("time", [1e5] * 3)))
-    assert set(obs.data_vars) == {"mean_sea_level_pressure", "mean_sea_level_pressure_flag"}
-    assert json.loads(obs.attrs["unknown_variables"]) == {name: 3}
+    with pytest.warns(RejectionWarning, match=rf"{name} at {height:g} m \(expected .* m for .*rename=\{{'{name}'"):
+        obs = read_observations(ds.assign(msl=("time", [1e5] * 3)))
+    assert (obs[f"{quantity}_flag"].values[obs[quantity].notnull()] == WRONG_HEIGHT).all()
+    np.testing.assert_array_equal(obs["height"].values[obs[quantity].notnull()], height)
+    np.testing.assert_array_equal(good(obs, "mean_sea_level_pressure"), 1e5)
+    assert "unknown_variables" not in obs.attrs
+
+
+def test_screens_may_be_lower_than_two_metres():
+    ds = mast("x", "air_temperature").isel(height=0)
+    for height, used in ((1.25, 3), (1.5, 3), (2.0, 3), (1.0, 0), (3.0, 0)):
+        obs = read_observations(ds.assign_coords(height=((), height, {"standard_name": "height"})))
+        assert len(good(obs, T)) == used
 
 
 def test_the_name_and_the_caller_are_worth_more_than_the_height_of_another_variable():
     ds = mast("u10").isel(height=0)
-    np.testing.assert_array_equal(read_observations(ds)[U10], 1.0)
+    np.testing.assert_array_equal(good(read_observations(ds), U10), 1.0)
     ds = ds.rename(u10="x")
-    np.testing.assert_array_equal(read_observations(ds, rename={"x": U10})[U10], 1.0)
+    np.testing.assert_array_equal(good(read_observations(ds, rename={"x": U10}), U10), 1.0)
     obs = read_observations(ds, rename={"height": "altitude"})
     np.testing.assert_array_equal(obs["altitude"], 200.0)
-    np.testing.assert_array_equal(obs[U10], 1.0)
-    np.testing.assert_array_equal(read_observations(ds, unknown="keep")["x"], 1.0)
+    np.testing.assert_array_equal(good(obs, U10), 1.0)
 
 
 def test_heights_of_reports():
     ds = points(x=([280.0, 281.0, 282.0], {"standard_name": "air_temperature", "units": "K"}))
     ds = ds.assign_coords(z=("obs", [1.5, 30.0, np.nan], {"standard_name": "height", "units": "m"}))
     obs = read_observations(ds)
-    np.testing.assert_array_equal(obs[T], [280.0, np.nan, 282.0])
-    assert json.loads(obs.attrs["unknown_variables"]) == {"x": 1}
+    assert obs[f"{T}_flag"].values.tolist() == [0, WRONG_HEIGHT, 0]
+    np.testing.assert_array_equal(obs["height"], [1.5, 30.0, np.nan])
+    np.testing.assert_array_equal(obs[T], [280.0, 281.0, 282.0])
 
 
-@pytest.mark.parametrize("other", ["u100", "100u", "u_80m", "eastward_wind_120m", "u850"])
-def test_names_that_say_another_height(other):
+@pytest.mark.parametrize(
+    ("other", "height"), [("u100", 100.0), ("100u", 100.0), ("u_80m", 80.0), ("eastward_wind_120m", 120.0)]
+)
+def test_names_that_say_another_height(other, height):
     wind = {"standard_name": "eastward_wind", "units": "m s-1"}
     obs = read_observations(points(u10=([1.0] * 3, wind), **{other: ([2.0] * 3, wind)}))
+    np.testing.assert_array_equal(good(obs, U10), 1.0)
+    assert elsewhere(obs, U10) == {height: 2.0}
+
+
+def test_names_that_say_a_level_of_pressure():
+    wind = {"standard_name": "eastward_wind", "units": "m s-1"}
+    obs = read_observations(points(u10=([1.0] * 3, wind), u850=([2.0] * 3, wind)))
     np.testing.assert_array_equal(obs[U10], 1.0)
-    assert json.loads(obs.attrs["unknown_variables"]) == {other: 3}
-    with pytest.raises(ObservationError, match=f"{other} at"):
-        read_observations(points(**{other: ([2.0] * 3, wind)}))
+    assert json.loads(obs.attrs["unknown_variables"]) == {"u850": 3}
 
 
 HYBRID = "atmosphere_hybrid_sigma_pressure_coordinate"
 
 
 @pytest.mark.parametrize(
-    ("level", "standard_name"), [("lev", HYBRID), ("level", "model_level_number"), ("hybrid", HYBRID), ("lev", "depth")]
+    ("level", "standard_name"), [("lev", HYBRID), ("level", "model_level_number"), ("hybrid", HYBRID)]
 )
 def test_levels_that_are_no_pressures(level, standard_name):
     temperature = (("time", level), np.full((3, 2), 280.0), {"standard_name": "air_temperature", "units": "K"})
@@ -294,4 +328,4 @@ def test_levels_that_are_no_pressures(level, standard_name):
 def test_heights_that_are_called_levels():
     obs = read_observations(mast().rename(height="lev"))
     assert "level" not in obs.coords
-    np.testing.assert_array_equal(obs[U10], 2.0)
+    np.testing.assert_array_equal(good(obs, U10), 2.0)

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
+from xappa.observations.cf_quality import verdicts_of
 from xappa.observations.missing_codes import are_codes
-from xappa.observations.source_quality import SCHEMES, verdict_in_words, verdicts, verdicts_of
+from xappa.observations.quality_words import kind_of
+from xappa.observations.source_quality import SCHEMES, verdicts
 
 T, P, RH = "2m_temperature", "mean_sea_level_pressure", "2m_relative_humidity"
 
@@ -173,7 +175,7 @@ class TestVerdicts:
     @pytest.mark.parametrize(
         ("words", "verdict"),
         [
-            ("probably_bad_data", "suspect"),
+            ("probably_bad_data", "failed"),
             ("bad_data_that_are_potentially_correctable", "failed"),
             ("no_qc_performed", "good"),
             ("not_suspect", "good"),
@@ -183,7 +185,7 @@ class TestVerdicts:
         ],
     )
     def test_verdicts_in_words(self, words, verdict):
-        assert verdict_in_words(words) == verdict
+        assert kind_of(words) == verdict
 
     def test_cf_flags_by_value_by_bit_and_both(self):
         def flag(values, **attrs):
@@ -197,7 +199,7 @@ class TestVerdicts:
             (by_value, [0, 0, 1], [0, 1, 0]),
             (bits, [0, 0, 1], [0, 1, 1]),
             (both, [0, 0, 1], [0, 1, 0]),
-            (argo, [0, 0, 1], [0, 1, 0]),
+            (argo, [0, 1, 1], [0, 0, 0]),
         ):
             found = verdicts_of(codes)
             assert found[0].chunks is not None

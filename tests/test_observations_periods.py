@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations import flag_counts, is_one_form, read_observations
+from xappa.observations import Flag, flag_counts, is_one_form, read_observations
 from xappa.observations.periods import States, method_of, states_of, to_periods
 
 RAIN, RAIN6, TMAX, T = "total_precipitation", "total_precipitation_6hr", "maximum_2m_temperature", "2m_temperature"
@@ -41,6 +41,19 @@ def test_time_bounds_and_cell_methods():
     instant = read_observations(with_bounds(12, a=([280.0, 281.0], now)))
     assert "period" not in instant.coords
     np.testing.assert_array_equal(instant["time"], TIMES)
+
+
+def test_bounds_that_are_missing_or_enclose_nothing_tell_no_period():
+    mean = {"standard_name": "air_temperature", "units": "K", "cell_methods": "time: mean"}
+    ds = with_bounds(12, a=([280.0, 281.0], mean))
+    for first in (np.datetime64("NaT"), ds["edges"].values[0, 1]):
+        broken = ds.copy(deep=True)
+        broken["edges"].values[0, 0] = first
+        obs = read_observations(broken)
+        assert obs[f"{T}_flag"].values.tolist() == [Flag.PERIOD_UNKNOWN, 0]
+        np.testing.assert_array_equal(obs["period"], [NAT, 12 * HOUR])
+    turned = ds.assign(edges=ds["edges"].isel(nv=[1, 0]))
+    xr.testing.assert_identical(read_observations(turned), read_observations(ds))
 
 
 def test_the_period_of_the_definition_is_not_told_again():

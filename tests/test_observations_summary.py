@@ -22,7 +22,7 @@ PLACES = {"time": "2024-01-01", "lat": [50.0, 51.0, 52.0], "lon": 4.0}
 
 @pytest.fixture
 def obs() -> xr.Dataset:
-    table = pd.DataFrame(PLACES | {"t2m": [7.0, 8.0, 300.0], "msl": [1013.0] * 3, "d2m": 275.0, "depth": 0.3})
+    table = pd.DataFrame(PLACES | {"t2m": [7.0, 8.0, 300.0], "msl": [1013.0] * 3, "d2m": 275.0, "snow": 0.3})
     return read_observations(table, units={"t2m": "degC", "msl": "hPa"})
 
 
@@ -35,7 +35,7 @@ def test_a_line_says_reports_used_rejected_and_units(obs):
         "mean_sea_level_pressure        3     3         0  hPa -> Pa",
         "2m_dewpoint_temperature        3     3         0  K (assumed)",
         "unknown variables:",
-        "    depth 3",
+        "    snow 3",
     ]
 
 

@@ -16,6 +16,7 @@ from xappa.labels.taking import Array, taken
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear
+from xappa.valid_range import within_limits
 
 __all__ = ["Assembly", "Part", "assembly", "to_array", "value_problems"]
 
@@ -112,6 +113,7 @@ def assembly(
     problems = coverage_problems(ds, spec, layout) + value_problems(ds, spec, layout, members)
     refuse([*problems, *unit_problems] if problems else [])
     refuse_units(unit_problems)
+    ds = within_limits(ds, [layout.spelling(name) for name in spec.variables], warn=True)
     if grid_problems(layout, spec):
         ds, _ = on_model_grid(ds, spec, layout)
         layout = replace(layout, latitudes=_axis(ds, layout.latitude), longitudes=_axis(ds, layout.longitude))

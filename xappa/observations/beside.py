@@ -12,7 +12,8 @@ import pandas as pd
 from xappa.errors import ObservationError, nearest_names
 from xappa.observations.flags import Flag
 from xappa.observations.names import QUANTITIES, Naming
-from xappa.observations.source_quality import SCHEMES, Scheme, choose_scheme, texts_of, verdict_in_words, verdicts
+from xappa.observations.quality_words import kind_of
+from xappa.observations.source_quality import SCHEMES, Scheme, choose_scheme, texts_of, verdicts
 
 _WORDS = "qc|qa|qf|qartod|flags?|quality|quality_(?:code|flag|control)|qc_(?:flag|code|agg)|qcflag"
 _SUFFIX = rf"(?i)[_. ](?:{_WORDS})$"
@@ -223,7 +224,7 @@ def scheme_of(name: str, column: pd.Series, naming: Naming, tidy: bool = False) 
     found = set(texts)
     if not found or found == {"0"}:
         return None, None
-    words = {text: verdict_in_words(text) for text in found if re.search(r"[A-Za-z]{2}", text)}
+    words = {text: kind_of(text) for text in found if re.search(r"[A-Za-z]{2}", text)}
     if len(words) == len(found) and None not in words.values():
         return choose_scheme({text: str(verdict) for text, verdict in words.items()}), None
     if tidy and name in ("quality", "pressure_quality") and found <= SCHEMES["ncep"].codes:
@@ -236,9 +237,10 @@ def scheme_of(name: str, column: pd.Series, naming: Naming, tidy: bool = False) 
     if found <= SCHEMES["madis"].codes and (name.endswith("DD") or found & _MADIS_ONLY):
         return SCHEMES["madis"], None
     if found <= SCHEMES["argo"].codes and found & {"3", "4", "5", "6", "7", "8"}:
-        return SCHEMES["argo"], (
-            f"Codes of {name!r} ({', '.join(sorted(found))}) are taken for those of QARTOD and Argo (1 good, 3 "
-            f"suspect, 4 failed). Say which they are: source_quality={{{name!r}: {_EXAMPLE}}}"
+        likely = "qartod" if found <= SCHEMES["qartod"].codes else "argo"
+        return SCHEMES[likely], (
+            f"Codes of {name!r} ({', '.join(sorted(found))}) are taken for those of {likely.upper()} (1 good, 3 "
+            f"{SCHEMES[likely].verdict('3')}, 4 failed). Say which they are: source_quality={{{name!r}: {_EXAMPLE}}}"
         )
     return None, (
         f"Codes of {name!r} ({', '.join(sorted(found)[:8])}) are of no scheme that is recognised, and reject nothing. "

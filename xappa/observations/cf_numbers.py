@@ -23,8 +23,10 @@ def with_numbers(
     Parameters
     ----------
     ds : Dataset
-    known, places : mapping of str to str
-        Quantities and coordinates: meaning to name.
+    known : mapping of str to str
+        Quantities: name to meaning.
+    places : mapping of str to str
+        Coordinates: meaning to name.
 
     Returns
     -------
@@ -37,12 +39,12 @@ def with_numbers(
     ObservationError
         If one holds times, or anything else that is neither numbers nor text.
     """
-    errors = [error_of(ds, name) for name in known.values()]
+    errors = [error_of(ds, name) for name in known]
     coordinates = [name for meaning, name in places.items() if meaning in (*COORDINATE_UNITS, "channel")]
-    names = [*coordinates, *known.values(), *(name for name in errors if name is not None)]
+    names = [*coordinates, *known, *(name for name in errors if name is not None)]
     _require_numbers(ds, names)
     read = {name: _read(ds[name]) for name in names if ds[name].dtype.kind in _TEXT}
-    unreadable = {meaning: read[name][1] for meaning, name in known.items() if name in read}
+    unreadable = {meaning: read[name][1] for name, meaning in known.items() if name in read}
     return ds.assign({name: variable for name, (variable, _) in read.items()}), unreadable
 
 

@@ -6,11 +6,17 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from xappa.observations.cf_methods import cell_methods, over_period
 from xappa.observations.columns import preferred
 from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, Naming, coordinate_of, require_coordinates
 from xappa.vocabulary import Variable
 
-_HEIGHTS = ("altitude", "surface_altitude", "height_above_mean_sea_level")
+_ALTITUDES = ("altitude", "height_above_mean_sea_level", "height_above_geopotential_datum", "surface_altitude")
+_VERTICAL = ("", "air_pressure", "height", "depth", "sea_water_pressure", *_ALTITUDES)
+_ALIASES = {
+    "air_pressure_at_sea_level": "air_pressure_at_mean_sea_level",
+    "atmosphere_water_vapor_content": "atmosphere_mass_content_of_water_vapor",
+}
 _IDS = ("timeseries_id", "trajectory_id")
 _STATIONS = ("platform_id", "platform_name", "station_wmo_id")
 _WATER = ("precipitation_amount", "lwe_thickness_of_precipitation_amount")
@@ -18,6 +24,16 @@ _EXTREMES = ("maximum", "minimum")
 _TOWARDS = ("oceanographic", "towards", "blowing to", "blows to", "to which")
 _MODEL_LEVELS = ("atmosphere_hybrid", "atmosphere_sigma", "atmosphere_ln_pressure", "atmosphere_sleve", "model_level")
 _HOURS = {"total_precipitation": "1 hour", "total_precipitation_6hr": "6 hour"}
+
+
+_MEDIA = ("soil", "sea", "water", "ice", "snow", "snowfall", "lake", "river", "canopy", "road")
+_OTHERS = ("potential", "virtual", "bulb", "brightness", "gust", "flux", "tendency", "convective", "error")
+
+SEA_WATER = "sea_water_temperature"
+"""Standard name of temperatures that are those of the surface only at a depth of nothing."""
+
+SEA_PRESSURE = ("dbar", "decibar", "decibars")
+"""Units in which no pressure of air is given."""
 
 
 def find_coordinates(ds: xr.Dataset, naming: Naming) -> dict[str, str]:
@@ -34,7 +50,10 @@ def find_coordinates(ds: xr.Dataset, naming: Naming) -> dict[str, str]:
         told = name in naming.rename
         meaning = naming.coordinate(name)
         if not told:
-            other = meaning == "level" and ds[name].attrs.get("standard_name", "air_pressure") != "air_pressure"
+            attrs = ds[name].attrs
+            other = meaning == "level" and (
+                attrs.get("standard_name", "air_pressure") != "air_pressure" or is_other_level(name, attrs)
+            )
             meaning = by_attrs.get(name, None if other else meaning)
         if meaning is not None:
             sources.setdefault(meaning, []).append(name)
@@ -55,7 +74,7 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
     for name, variable in ds.variables.items():
         attrs = variable.attrs
         standard_name = attrs.get("standard_name")
-        if standard_name in _HEIGHTS:
+        if standard_name in _ALTITUDES:
             found[str(name)] = "altitude"
         elif standard_name == "air_pressure" and (name in ds.coords or "positive" in attrs or attrs.get("axis") == "Z"):
             found[str(name)] = "level"
@@ -67,38 +86,55 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
 
 def is_other_level(name: object, attrs: Mapping[str, object]) -> bool:
     """Whether a variable gives levels that are neither pressures nor heights, whatever it is called."""
-    standard_name = str(attrs.get("standard_name", ""))
-    if standard_name in ("", "air_pressure", "height"):
+    standard_name, level = str(attrs.get("standard_name", "")), coordinate_of(str(name)) == "level"
+    if level and str(attrs.get("units", "")).strip().casefold() in SEA_PRESSURE:
+        return True
+    if standard_name in _VERTICAL:
         return False
-    return coordinate_of(str(name)) == "level" or standard_name.startswith(_MODEL_LEVELS)
+    return level or standard_name.startswith(_MODEL_LEVELS)
 
 
-def is_aloft(variable: xr.DataArray, level: xr.DataArray | None) -> bool:
-    """Whether a variable lies along the pressure coordinate of its Dataset."""
-    return level is not None and set(level.dims) <= set(variable.dims)
-
-
-def meaning_of(variable: xr.DataArray, level: xr.DataArray | None, naming: Naming) -> str | None:
+def meaning_of(variable: xr.DataArray, aloft: bool, naming: Naming) -> str | None:
     """Quantity that a variable stands for, or None: by what the caller says, exact name, attributes, spelling.
 
     Parameters
     ----------
     variable : DataArray
         The variable, with its name and attributes.
-    level : DataArray or None
-        Pressure coordinate of the Dataset. A variable along it is an upper-air one; without, it is near the surface.
+    aloft : bool
+        Whether it is of the upper air: along levels, or of a platform that leaves the ground.
     naming : Naming
         What the caller says.
     """
     name = str(variable.name)
     spelt = naming.quantity(name)
+    if spelt is not None and name not in naming.rename and _contradicts(variable.attrs, spelt):
+        spelt, name = None, ""
     if name in naming.rename or name in QUANTITIES:
-        return spelt
-    return _meaning_by_attrs(variable.attrs, is_aloft(variable, level)) or spelt
+        return spelt if name in naming.rename else _extreme_of(spelt, variable)
+    found = _meaning_by_attrs(variable.attrs, cell_methods(variable.attrs, name=name), aloft)
+    by_name = spelt is not None and spelt.endswith(f"um_{found}") and "cell_methods" not in variable.attrs
+    return spelt if by_name else found or _extreme_of(spelt, variable)
 
 
-def _meaning_by_attrs(attrs: Mapping[str, object], aloft: bool) -> str | None:
-    standard_name, methods = attrs.get("standard_name"), str(attrs.get("cell_methods", ""))
+def _contradicts(attrs: Mapping[str, object], meaning: str) -> bool:
+    """Whether a standard name says that a variable is of something else than the quantity that its name means."""
+    words = set(str(attrs.get("standard_name", "")).split("_")) - set(QUANTITIES[meaning].standard_name.split("_"))
+    return bool(words & {*_MEDIA, *_OTHERS}) and not (meaning == "sea_surface_temperature" and "surface" in words)
+
+
+def _extreme_of(meaning: str | None, variable: xr.DataArray) -> str | None:
+    """The extreme of a quantity that cell methods tell, where a name does not."""
+    method = over_period(cell_methods(variable.attrs, name=str(variable.name)))
+    extreme = f"{method.method}_{meaning}" if method is not None else ""
+    return extreme if extreme in QUANTITIES else meaning
+
+
+def _meaning_by_attrs(attrs: Mapping[str, object], methods: str, aloft: bool) -> str | None:
+    standard_name = attrs.get("standard_name")
+    standard_name = _ALIASES.get(str(standard_name), standard_name)
+    if standard_name == SEA_WATER:
+        return "sea_surface_temperature"
     if standard_name in _WATER:
         own = (name for name, hours in _HOURS.items() if f"interval: {hours}" in methods)
         return next(own, "total_precipitation" if "time: sum" in methods else None)
@@ -109,7 +145,10 @@ def _meaning_by_attrs(attrs: Mapping[str, object], aloft: bool) -> str | None:
 
 def _other_method(quantity: Variable, methods: str) -> bool:
     """Whether a quantity is an extreme and the variable is not, or the other way round."""
-    return any((f"time: {kind}" in methods) != (f"time: {kind}" in quantity.cell_methods) for kind in _EXTREMES)
+    found, usual = (over_period(text) for text in (methods, quantity.cell_methods))
+    return any((m is not None and m.method in _EXTREMES) for m in (found, usual)) and (
+        (found.method if found else "") != (usual.method if usual else "")
+    )
 
 
 def error_of(ds: xr.Dataset, name: str) -> str | None:

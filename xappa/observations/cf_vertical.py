@@ -1,65 +1,155 @@
-"""Where CF variables are in the vertical: near the ground only at their quantity's height, aloft only on pressures.
+"""Where CF variables are in the vertical: heights, depths and altitudes of their values.
+
+Near the ground a standard name means a quantity of the vocabulary only at that quantity's height; aloft, and under
+water, values without a pressure are kept and flagged.
 
 References
 ----------
-CF conventions 1.11, section 4.3 (vertical coordinates), and the standard name table: ``height`` is above the surface.
+CF conventions 1.11, section 4.3 (vertical coordinates), and the standard name table: ``height`` is above the surface,
+``depth`` below it, ``altitude`` above the geoid.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.cf_roles import error_of, is_other_level
+from xappa.observations.cf_roles import SEA_PRESSURE, is_other_level
+from xappa.observations.heights import is_elsewhere, is_length, kind_of_name, name_tells, own_height, range_of
 from xappa.observations.names import NEEDED, QUANTITIES, Naming, quantity_of
-from xappa.observations.reported import NEAR_GROUND
 from xappa.observations.units import conversions
 
-TOLERANCE = 0.5
-"""Metres within which a height is that of a quantity."""
+_KINDS = {
+    "height": "height",
+    "height_above_ground": "height",
+    "depth": "depth",
+    "depth_below_surface": "depth",
+    "sea_water_pressure": "depth",
+    "sea_water_pressure_due_to_sea_water": "depth",
+    "surface_altitude": "ground",
+}
+_ATTRIBUTES = {
+    **dict.fromkeys(("sensor_height", "instrument_height", "measurement_height", "sampling_height", "height"), 1.0),
+    **dict.fromkeys(("sensor_depth", "depth"), -1.0),
+}
+_NUMBER = r"(-?\d+(?:\.\d+)?)\s*(?:m|meters?|metres?)"
+_IN_WORDS = re.compile(rf"\bat {_NUMBER}\b( depth| below)?", re.IGNORECASE)
+_OF_STATION = re.compile(r"station|elevation|sea level|terrain|orograph|topograph|a\.?s\.?l\b")
+_SEA_PRESSURE = 10_055.0  # Pa a metre of sea water: 1025 kg m-3 times 9.81 m s-2
 
-_NAMES = ("height", "heightAboveGround")
-# u_80m, 100m_u_component_of_wind; u100, ws80 (and t850, a pressure); 100u
+# u_80m, 100m_u_component_of_wind; u100, ws80; 100u
 _IN_NAME = re.compile(r"(?<![\d.])(\d+)_?m(?![a-z])|^[a-z]{1,2}(\d{2,4})$|^(\d{2,4})[a-z]{1,2}$", re.IGNORECASE)
 
 
-def own_height(meaning: str) -> float | None:
-    """Height, m, of a quantity, or of its namesake near the ground, which it is without levels; None if it has none."""
-    near = QUANTITIES.get(NEAR_GROUND.get(meaning, f"10m_{meaning}"), QUANTITIES.get(meaning))
-    return None if near is None else near.height
+_LEVEL_IN_NAME = re.compile(r"^[a-z]{1,2}(\d{3,4})$|^(\d{3,4})[a-z]{1,2}$", re.IGNORECASE)
+_HIGHEST_MAST = 150.0  # m; larger numbers in names such as t850 are pressures, hPa
 
 
-def _name_tells(name: str, meaning: str, naming: Naming) -> bool:
-    """Whether a name says already at which height a quantity is: the caller's, or one such as ``t2m``."""
-    spelt = quantity_of(name) == meaning and QUANTITIES[meaning].height is not None
-    return name in naming.rename or spelt
+@dataclass(frozen=True)
+class Height:
+    """Heights, m above the ground (or the water, below it negative), of the values of a variable.
+
+    Parameters
+    ----------
+    values : DataArray
+        Without dimensions, along those of the reports, or along one of their own.
+    source : str
+        The coordinate, or what else told it.
+    wet : bool
+        Whether some are in the water.
+    """
+
+    values: xr.DataArray
+    source: str
+    wet: bool = False
+
+    @property
+    def text(self) -> str:
+        """Range in words."""
+        low, high = float(self.values.min()), float(self.values.max())
+        return f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
 
 
-def _dims_of_reports(ds: xr.Dataset, places: Mapping[str, str]) -> set[object]:
+def vertical_kind(name: str, variable: xr.DataArray) -> str | None:
+    """What a coordinate measures: ``"height"``, ``"depth"``, ``"ground"`` (its altitude), or None.
+
+    The standard name tells, else the name, if the units are a length (or of sea pressure for a depth).
+    """
+    attrs = variable.attrs
+    standard = attrs.get("standard_name")
+    if variable.dtype.kind not in "iuf":
+        return None
+    if standard is not None:
+        return _KINDS.get(str(standard))
+    if str(attrs.get("units", "")).strip().casefold() in SEA_PRESSURE:
+        return "depth"
+    kind = kind_of_name(name)
+    if kind is None or not is_length(str(attrs.get("units", "m"))):
+        return None
+    words = f"{attrs.get('long_name', '')} {attrs.get('comment', '')}".casefold()
+    if _OF_STATION.search(words) or "altitude" in words:
+        return None
+    if name.casefold() == "z":
+        return "depth" if attrs.get("positive") == "down" or "depth" in words else "height"
+    return kind
+
+
+def with_vertical_coordinates(ds: xr.Dataset, places: Mapping[str, str], naming: Naming) -> xr.Dataset:
+    """The same with heights, depths and altitudes of the ground as coordinates, however the file keeps them."""
+    names = [name for name in map(str, ds.data_vars) if name not in naming.rename and name not in places.values()]
+    found = [name for name in names if vertical_kind(name, ds[name]) is not None]
+    # On levels, z without units or attributes is a geopotential.
+    bare = [name for name in found if quantity_of(name) is not None and not _says_length(ds[name])]
+    ds = ds.set_coords([name for name in found if "level" not in places or name not in bare])
+    lazy = [name for name, c in ds.coords.items() if c.chunks is not None and vertical_kind(str(name), c) is not None]
+    return ds.assign_coords({name: ds[name].compute() for name in lazy})
+
+
+def is_on_unread_level(name: str, naming: Naming) -> bool:
+    """Whether a name such as ``t850`` says that a variable without levels is on one of pressure."""
+    match = _LEVEL_IN_NAME.search(name)
+    return match is not None and name not in naming.rename and float(match[match.lastindex or 0]) > _HIGHEST_MAST
+
+
+def dims_of_reports(ds: xr.Dataset, places: Mapping[str, str]) -> set[object]:
+    """Dimensions of time, latitude and longitude."""
     return {dim for place in NEEDED for dim in ds[places[place]].dims}
 
 
 def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mapping[str, str], naming: Naming) -> None:
-    """Complain about variables on levels that are no pressures; parameters as in `at_own_heights`.
+    """Complain about variables on levels of a model, which only the model could turn into pressures.
+
+    Parameters
+    ----------
+    ds : Dataset
+    meanings : mapping of str to str
+        Name to quantity, without those that are on levels of pressure.
+    places : mapping of str to str
+        Coordinates: meaning to name.
+    naming : Naming
+        What the caller says.
 
     Raises
     ------
     ObservationError
         With the levels and their standard names.
     """
-    dims = _dims_of_reports(ds, places)
+    dims = dims_of_reports(ds, places)
     others = [str(name) for name in ds.variables if name not in naming.rename and is_other_level(name, ds[name].attrs)]
     wrong = []
     for name, meaning in meanings.items():
         vertical = own_height(meaning) is not None or (meaning in QUANTITIES and QUANTITIES[meaning].upper_air)
-        for level in others if vertical else ():
+        for level in others if vertical and meaning != "sea_surface_temperature" else ():
             along = set(ds[level].dims)
-            if along <= set(ds[name].dims) and not (along <= dims and _name_tells(name, meaning, naming)):
-                wrong.append((name, level, f"{name} lies on {level} ({ds[level].attrs['standard_name']})"))
+            if along <= set(ds[name].dims) and not (along <= dims and name_tells(name, meaning, naming)):
+                what = ds[level].attrs.get("standard_name", ds[level].attrs.get("units"))
+                wrong.append((name, level, f"{name} lies on {level} ({what})"))
     if wrong:
         name, level, _ = wrong[0]
         raise ObservationError(
@@ -69,107 +159,115 @@ def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mappi
         )
 
 
-def at_own_heights(
-    ds: xr.Dataset, meanings: Mapping[str, str], places: Mapping[str, str], naming: Naming
-) -> tuple[xr.Dataset, dict[str, int], dict[str, str]]:
-    """Variables at the heights of the quantities that they stand for.
+def height_of(ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str], naming: Naming) -> Height | None:
+    """Heights of the values of a variable near the ground; None if nothing tells.
 
-    A coordinate with the standard name ``height`` tells where they are, or the name: ``t2m``, ``u100``. Of several
-    heights along a dimension of their own, one is selected; names are worth more than other heights, which a file may
-    have of another variable.
+    By a coordinate along a dimension of its own, by the name (``u100``), by another coordinate or an attribute, or by
+    an altitude above that of the ground.
 
     Parameters
     ----------
     ds : Dataset
-    meanings : mapping of str to str
-        Name to quantity, without those that are on levels.
+        From `with_vertical_coordinates`.
+    name, meaning : str
+        The variable and its quantity.
     places : mapping of str to str
         Coordinates: meaning to name.
     naming : Naming
         What the caller says.
-
-    Returns
-    -------
-    ds : Dataset
-    counts : dict of str to int
-        Values left out of variables that have others.
-    elsewhere : dict of str to str
-        Variables that are nowhere at their quantity's height, and what is wrong.
     """
-    counts: dict[str, int] = {}
-    elsewhere: dict[str, str] = {}
-    dims = _dims_of_reports(ds, places)
-    for name, meaning in meanings.items():
-        own, heights = own_height(meaning), _heights(ds[name], places.values(), dims, naming)
-        if own is None or heights is None:
-            continue
-        if set(heights.dims) <= dims and _name_tells(name, meaning, naming):
-            continue
-        # What has no height may be at the right one.
-        near = ~(abs(heights - own) > TOLERANCE)
-        if not near.any():
-            low, high = float(heights.min()), float(heights.max())
-            found = f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
-            elsewhere[name] = f"{name} at {found} (expected {own:g} m for {meaning})"
-        elif not near.all():
-            counts[name] = _count(ds[name], ~near)
-            ds = _selected(ds, name, near, dims)
-    return ds, counts, elsewhere
-
-
-def require_any(known: Iterable[str], elsewhere: Mapping[str, str]) -> None:
-    """Complain if nothing is left but variables at other heights.
-
-    Raises
-    ------
-    ObservationError
-        With the heights found and expected.
-    """
-    if list(known) or not elsewhere:
-        return
-    name = next(iter(elsewhere))
-    raise ObservationError(
-        f"No known variable at its height: {'; '.join(elsewhere.values())}. If the quantity is meant all the same, say "
-        f"rename={{{name!r}: '<quantity>'}}; if the coordinate is the height of a station above the sea, "
-        "rename={'<its name>': 'altitude'}"
-    )
-
-
-def _heights(variable: xr.DataArray, places: Iterable[str], dims: set[object], naming: Naming) -> xr.DataArray | None:
-    """Height, m, of a variable, by a dimension of its own, by its name, or by its coordinate; None if nothing tells."""
-    taken = set(places)
-    found = [coord for name, coord in variable.coords.items() if name not in taken and _is_height(coord)]
-    found = [c for c in found if not set(c.dims) <= dims] or found
-    if (match := _IN_NAME.search(str(variable.name))) and all(set(c.dims) <= dims for c in found):
-        return xr.DataArray(float(match[match.lastindex or 0]))
+    variable, dims = ds[name], dims_of_reports(ds, places)
+    water = meaning == "sea_surface_temperature"
+    if range_of(meaning) is None or (meaning == "surface_pressure" and not _is_at_position(variable)):
+        return None
+    found = [h for coord in _candidates(variable, places.values()) if (h := _read(coord, naming)) is not None]
+    own = [h for h in found if not set(h.values.dims) <= dims]
+    if own:
+        return _only([h for h in own if ds[h.source].attrs.get("axis") == "Z"]) or _only(own)
+    if name_tells(name, meaning, naming):
+        return None
+    if match := _IN_NAME.search(name):
+        return Height(xr.DataArray(float(match[match.lastindex or 0])), name)
     # Scalar coordinates of a file come with every variable; the encoding knows whose they are.
     named = str(variable.encoding.get("coordinates", "")).split()
-    found = [c for c in found if c.name in named] or found
-    if len(found) != 1:
+    found = [h for h in found if h.source in named] or found
+    # Instruments in the air and in the water of one platform have heights and depths of their own.
+    both = water or any(str(v.attrs.get("standard_name")).startswith("sea_") for v in ds.data_vars.values())
+    found = [h for h in found if h.wet == water or not both]
+    found = [h for h in found if ds[h.source].attrs.get("axis") == "Z"] or found or _of_attributes(variable)
+    return _only(found) or _above_ground(ds, variable, places)
+
+
+def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[dict[Hashable, Any], bool]]:
+    """Parts of a variable, as indexers: at the height of its quantity, and (True) elsewhere.
+
+    Of several heights along a dimension of their own, the one that is right is selected; the others stay together.
+    """
+    elsewhere = is_elsewhere(meaning, height.values)
+    if not elsewhere.any():
+        return [({dim: 0 for dim in elsewhere.dims if dim not in dims and elsewhere.sizes[dim] == 1}, False)]
+    near = np.flatnonzero(~elsewhere)
+    if elsewhere.ndim != 1 or set(elsewhere.dims) <= set(dims) or len(near) != 1:
+        return [({}, True)]
+    dim = elsewhere.dims[0]
+    return [({dim: int(near[0])}, False), ({dim: np.flatnonzero(elsewhere)}, True)]
+
+
+def _candidates(variable: xr.DataArray, places: Iterable[str]) -> list[xr.DataArray]:
+    taken = set(places)
+    return [c for name, c in variable.coords.items() if name not in taken and vertical_kind(str(name), c)]
+
+
+def _read(coord: xr.DataArray, naming: Naming) -> Height | None:
+    """A coordinate as heights in m; None for the altitude of the ground."""
+    name = str(coord.name)
+    kind = vertical_kind(name, coord)
+    if kind == "ground":
         return None
-    name = str(found[0].name)
-    units = naming.told_units(name, name) or str(found[0].attrs.get("units", "m"))
-    return conversions([(name, units, "m")])[name, units].value(found[0].astype(float))
+    units = naming.told_units(name, name) or str(coord.attrs.get("units", "m"))
+    values = coord.astype(float)
+    if kind == "depth":
+        if not is_length(units):
+            values = conversions([(name, units, "Pa")])[name, units].value(values) / _SEA_PRESSURE
+        else:
+            values = conversions([(name, units, "m")])[name, units].value(values)
+        # A depth that is counted upwards is a height already.
+        values = values if coord.attrs.get("positive") == "up" else 0.0 - values
+        return Height(values, name, not bool((values > 0).any()))
+    values = conversions([(name, units, "m")])[name, units].value(values)
+    values = 0.0 - values if coord.attrs.get("positive") == "down" else values
+    return Height(values, name, bool((values < 0).any()))
 
 
-def _is_height(coord: xr.DataArray) -> bool:
-    named = coord.name in _NAMES and coord.dims == (coord.name,)
-    return coord.attrs.get("standard_name", "height" if named else None) == "height" and coord.dtype.kind in "iuf"
+def _only(found: list[Height]) -> Height | None:
+    return found[0] if len(found) == 1 else None
 
 
-def _count(variable: xr.DataArray, chosen: xr.DataArray) -> int:
-    """How many values are chosen; missing ones too, where counting would compute."""
-    if variable.chunks is not None:
-        return round(variable.size * float(chosen.mean()))
-    return int((variable.notnull() & chosen).sum())
+def _of_attributes(variable: xr.DataArray) -> list[Height]:
+    """Heights that attributes of the variable give, as numbers, as text with units, or in the long name."""
+    for key, sign in _ATTRIBUTES.items():
+        if match := re.fullmatch(rf"\s*(?:{_NUMBER}|(-?[\d.]+))\s*", str(variable.attrs.get(key, ""))):
+            value = sign * float(match[1] or match[2])
+            return [Height(xr.DataArray(value), key, value < 0)]
+    if match := _IN_WORDS.search(str(variable.attrs.get("long_name", ""))):
+        value = -float(match[1]) if match[2] else float(match[1])
+        return [Height(xr.DataArray(value), "long_name", value < 0)]
+    return []
 
 
-def _selected(ds: xr.Dataset, name: str, near: xr.DataArray, dims: Iterable[object]) -> xr.Dataset:
-    """The same with one variable, its error and flag at the height that is near; masked where that is no one row."""
-    rows = np.flatnonzero(near)
-    if near.ndim > 1 or len(rows) > 1 or set(near.dims) <= set(dims):
-        return ds.assign({name: ds[name].where(near)})
-    dim = near.dims[0]
-    names = (name, error_of(ds, name), f"{name}_flag")
-    related = [n for n in names if n is not None and n in ds and dim in ds[n].dims]
-    return ds.assign({n: ds[n].isel({dim: rows[0]}, drop=True) for n in related})
+def _above_ground(ds: xr.Dataset, variable: xr.DataArray, places: Mapping[str, str]) -> Height | None:
+    """Altitude of the values less that of the ground, where a file has both."""
+    ground = [name for name, c in variable.coords.items() if c.attrs.get("standard_name") == "surface_altitude"]
+    place = places.get("altitude")
+    if place is None or len(ground) != 1 or ground[0] == place or not set(ds[place].dims) <= set(variable.dims):
+        return None
+    return Height((ds[place].astype(float) - ds[ground[0]].astype(float)).drop_attrs(), place)
+
+
+def _is_at_position(variable: xr.DataArray) -> bool:
+    return variable.attrs.get("standard_name") == "air_pressure"
+
+
+def _says_length(variable: xr.DataArray) -> bool:
+    attrs = variable.attrs
+    return "units" in attrs or "positive" in attrs or str(attrs.get("axis", "")) == "Z"

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations import formulas
-from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
+from xappa.observations.flags import Flag, flags_of, inherit_flags, with_flag, with_reasons
 from xappa.observations.form import quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
 
@@ -143,6 +143,7 @@ def derive(obs: xr.Dataset) -> tuple[xr.Dataset, list[Derived]]:
         filled.attrs = attrs | {"derived_from": sources}
         obs = obs.assign({conversion.target: filled.reset_coords(drop=True)})
         obs = _with_error(obs, conversion, rows)
+        obs = inherit_flags(obs, conversion.target, conversion.sources, rows.reset_coords(drop=True))
         made.append(Derived(conversion, rows.reset_coords(drop=True)))
     return obs, made
 

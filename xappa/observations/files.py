@@ -12,11 +12,11 @@ import xarray as xr
 from xappa.errors import MissingDependency, ObservationError
 from xappa.observations.archives import archive_of, from_isd_lite, from_isd_text, is_isd, is_isd_lite
 from xappa.observations.bufr import read_bufr
-from xappa.observations.cf import from_dataset
 from xappa.observations.columns import to_text
 from xappa.observations.frames import flat, from_frame
 from xappa.observations.metar import is_metar, read_metar
 from xappa.observations.names import COORDINATES, Naming
+from xappa.observations.netcdf import NETCDF, read_netcdf
 from xappa.observations.stations import with_places
 
 FORMATS = ".csv, .psv, .parquet, .nc, .zarr, .bufr, METAR bulletins, ISD or ISD-Lite"
@@ -81,10 +81,8 @@ def read_file(path: Path, aids: Aids) -> xr.Dataset:
         return read_frame(_read_csv(path, "|"), aids)
     if name.endswith((".parquet", ".pq")):
         return read_frame(_read_parquet(path), aids)
-    if name.endswith(".zarr"):
-        return from_dataset(xr.open_dataset(path, engine="zarr", chunks={}), aids.naming)
-    if name.endswith((".nc", ".nc4", ".netcdf")):
-        return from_dataset(_open_netcdf(path), aids.naming)
+    if name.endswith((".zarr", *NETCDF)):
+        return read_netcdf(path, aids.naming)
     head = _head(path)
     if name.endswith((".bufr", ".bfr")) or b"BUFR" in head[:512]:
         return read_bufr(path)
@@ -141,15 +139,3 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise MissingDependency(
             f'{path}: reading Parquet needs pyarrow, which is not installed: pip install "xappa[obs]"'
         ) from error
-
-
-def _open_netcdf(path: Path) -> xr.Dataset:
-    try:
-        return xr.open_dataset(path, chunks={})
-    except (ImportError, OSError, ValueError) as error:
-        if isinstance(error, ImportError) or "not be installed" in str(error):
-            raise MissingDependency(
-                f"{path}: reading NetCDF needs netCDF4 (or h5netcdf and h5py), which are not installed: "
-                "pip install netCDF4"
-            ) from error
-        raise ObservationError(f"{path}: cannot be read as NetCDF: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -38,6 +39,10 @@ class Flag(IntEnum):
     PERIOD_UNKNOWN = 22
     REJECTED_BY_SOURCE = 23
     NO_ERROR = 24
+
+
+OF_SOURCE = (Flag.WRONG_HEIGHT, Flag.PERIOD_UNKNOWN, Flag.REJECTED_BY_SOURCE)
+"""Reasons that a source gives, which hold for whatever is derived from a value."""
 
 
 def flag_attrs() -> dict[str, Any]:
@@ -99,6 +104,25 @@ def with_reasons(obs: xr.Dataset, variable: str, reasons: xr.DataArray) -> xr.Da
     passed = reasons.isin([Flag.GOOD, Flag.UNUSED, Flag.DUPLICATE])
     take = obs[variable].notnull() & (flags == Flag.GOOD) & ~passed
     return set_flag(obs, variable, flags.where(~take, reasons))
+
+
+def inherit_flags(
+    obs: xr.Dataset, target: str, sources: Iterable[str], rows: xr.DataArray | npt.NDArray[np.bool_]
+) -> xr.Dataset:
+    """`obs` with the reasons of the source (`OF_SOURCE`) of what a quantity was derived from, at `rows`."""
+    for source in sources:
+        name = f"{source}_flag"
+        if name not in obs:
+            continue
+        for reason in OF_SOURCE:
+            obs = with_flag(obs, target, rows & (obs[name] == reason), reason)
+    return obs
+
+
+def joined(first: Mapping[str, npt.NDArray], others: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray]:
+    """Flags (int8) by quantity of two sources of reasons, the first reason staying."""
+    both = {name: np.where(first[name] != Flag.GOOD, first[name], others[name]) for name in first if name in others}
+    return {**first, **others, **{name: flags.astype("int8") for name, flags in both.items()}}
 
 
 def set_flag(obs: xr.Dataset, variable: str, flags: xr.DataArray) -> xr.Dataset:

@@ -46,6 +46,9 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
     "source": {"long_name": "Source of the report"},
 }
 
+STATISTICS = "statistics_left_out"
+"""Attribute of observations that counts values that are no values of their quantity: deviations, ranges (JSON)."""
+
 _FILL: dict[str, Any] = {"station": "", "source": "", "period": np.timedelta64("NaT", "s")}
 COUNTS = (
     "reports_read",
@@ -62,6 +65,7 @@ COUNTS_BY_NAME = (
     "unknown_variables",
     "unreadable_values",
     "missing_codes",
+    STATISTICS,
     "reports_left_out",
     "groups_unread",
     "reports_not_checked",
@@ -174,7 +178,7 @@ def _build(coordinates: Mapping[str, Any], columns: _Columns, own: Mapping[str, 
     for name, array in columns["error"].items():
         obs = set_error(obs, name, xr.DataArray(array, dims="obs"))
     for name, array in columns["flag"].items():
-        obs = set_flag(obs, name, xr.DataArray(array, dims="obs"))
+        obs = set_flag(obs, name, xr.DataArray(array, dims="obs").where(obs[name].notnull(), 0))
     return obs
 
 

@@ -11,10 +11,12 @@ from xappa.errors import ObservationError
 from xappa.observations import columns
 from xappa.observations.assumptions import with_assumptions, with_units_read
 from xappa.observations.beside import of_vocabulary, read_verdicts
+from xappa.observations.flags import joined
 from xappa.observations.form import build
 from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
 from xappa.observations.own import own_attrs
+from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
 from xappa.observations.tidy import from_tidy, tidy_columns
 from xappa.observations.units import Linear, conversions
 
@@ -76,13 +78,16 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
 
 def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     places = columns.coordinates(frame, frame.columns, naming)
+    places = with_heights(frame, places, naming, frame.columns)
     others = {str(column): frame[column] for column in frame.columns if column not in places.used}
     sources: dict[str, list[str]] = {}
     for name in others:
         meaning, suffix = naming.quantity(name) or _own(others[name], naming), ""
+        meaning = None if meaning is None else near_ground(meaning, name, places.arrays, naming)
         if meaning is None and name.endswith("_error"):
             base = name.removesuffix("_error")
             meaning, suffix = naming.quantity(base) or naming.own(base), "_error"
+            meaning = None if meaning is None else near_ground(meaning, base, places.arrays, naming)
         if meaning is not None:
             sources.setdefault(meaning + suffix, []).append(name)
     require_one_each(sources)
@@ -106,7 +111,9 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
             errors[meaning] = convert.deviation(columns.numbers(others[error])[0])
     attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
     own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
-    obs = build(places.arrays | arrays, values, errors, attrs, own=own, flags=verdicts.flags)
+    coordinates = places.arrays | arrays
+    flags = joined(verdicts.flags, flags_by_height(coordinates, names, naming))
+    obs = build(coordinates, values, errors, attrs, own=own, flags=flags)
     with_units_read(obs, units)
     return with_assumptions(obs, [*places.assumptions(values), *verdicts.assumed])
 

@@ -21,6 +21,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "level": (0.0, 1100.0),
     "altitude": (-450.0, 9000.0),
     "height": (0.0, 9000.0),
+    "depth": (0.0, 12000.0),
     "channel": (0.0, np.inf),
 }
 """Values of coordinates, in their units, that are never taken for a code."""

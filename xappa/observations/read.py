@@ -72,6 +72,9 @@ def read_observations(
         What becomes of variables that are no known quantity: left out and counted, kept as quantities of your own (all
         that are numbers along the reports; for a function as operator), or only those with these names kept. Those
         whose units are told in `units` are kept in any case. Their values stay as they are, in their own units.
+    suspect : {"keep", "reject"}, default "keep"
+        What becomes of values that the source's own quality control calls suspect. Those that it rejects are flagged
+        ``rejected_by_source`` in any case.
     strict : bool, default False
         Whether to refuse what would have to be assumed (units that are not given, and whatever else an
         `AssumptionWarning` tells), instead of warning of it.
@@ -87,11 +90,11 @@ def read_observations(
     -------
     Dataset
         Dimension ``obs``; coordinates ``time, latitude, longitude`` and, where known, ``level`` (hPa), ``altitude``
-        (m), ``station``, ``period`` (of reports over one: see `periods`), ``channel`` and ``source``. For each
-        quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units) where known,
-        ``<name>_flag`` (see `Flag`); its attribute ``units_read`` has the units that the source told. Attributes of the
-        Dataset say what was left out (``unknown_variables``, ``unreadable_values``, ``missing_codes``: JSON of counts).
-        Dask-backed values stay lazy.
+        (m), ``height`` (m above the ground), ``station``, ``period`` (of reports over one: see `periods`), ``channel``
+        and ``source``. For each quantity: its values (NaN where not reported), ``<name>_error`` (deviation, same units)
+        where known, ``<name>_flag`` (see `Flag`); its attribute ``units_read`` has the units that the source told.
+        Attributes of the Dataset say what was left out (``unknown_variables``, ``unreadable_values``,
+        ``missing_codes``, ``statistics_left_out``: JSON of counts). Dask-backed values stay lazy.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The verdict of a source's own quality control: what its codes say of a value, by named scheme or by CF attributes.
+"""The verdict of a source's own quality control: what its codes say of a value, by named scheme.
 
 A code is looked up as text, without blanks and without ``.0``; a code that is missing says nothing, as does one that
 its scheme does not list. Codes of values that were not checked count as good.
@@ -13,20 +13,18 @@ References
 .. [4] NOAA/NCEP MADIS, QC information: QC data descriptor values.
 .. [5] NOAA/NCEI, GHCNh documentation, table 3: quality codes.
 .. [6] NOAA/NCEI, Federal Climate Complex Data Documentation for Integrated Surface Data (ISD), 2018: quality codes.
-.. [7] CF Conventions 1.11, section 3.5: flags.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import xarray as xr
 
 from xappa.errors import OptionError, choose
 
@@ -70,7 +68,7 @@ def _scheme(good: str, suspect: str, failed: str, others: str = "good") -> Schem
 SCHEMES: dict[str, Scheme] = {
     "qartod": _scheme("1 2 9", "3", "4"),
     # Values that were changed are good, those that were estimated, or lie beyond what can be measured, are suspect.
-    "argo": _scheme("0 1 2 5 9", "3 6 7 8", "4"),
+    "argo": _scheme("0 1 2 5 9", "6 7 8", "3 4"),
     "ncep": _scheme("0 1 2", "3", "4 5 6 7 8 9 10 11 12 13 14 15"),
     "madis": _scheme("Z C S V G T", "Q I W", "X B"),
     # Numbers, A, U, P, I, M and R are codes of the sources that GHCNh took over; every other letter is a failed test.
@@ -79,11 +77,6 @@ SCHEMES: dict[str, Scheme] = {
     "isd": _scheme("0 1 4 5 9 A C I M P R U", "", "2 3 6 7"),
 }
 """Schemes by name: QARTOD [1]_, Argo and its relatives [2]_, NCEP [3]_, MADIS [4]_, GHCNh [5]_, ISD [6]_."""
-
-_CONVENTIONS = {"qartod": "qartod", "argo": "argo", "oceansites": "argo", "seadatanet": "argo", "copernicus": "argo"}
-_GOOD_WORDS = r"\b(?:no|not|without|never)\b|\bun(?:checked|evaluated|tested)\b"
-_SUSPECT_WORDS = r"suspect|suspicious|question|doubt|dubious|uncertain|(?:prob|poss)(?:ab|ib)ly.bad|unlikely|caution"
-_FAILED_WORDS = r"\bbad\b|\bfail|reject|erroneous|\berror|\bwrong\b|\binvalid|unusable|corrupt|implausible|impossible"
 
 
 def choose_scheme(given: str | Mapping[str, str]) -> Scheme:
@@ -153,86 +146,3 @@ def _by_text(codes: Any, verdict: Callable[[str], str | None]) -> tuple[Mask, Ma
     number, texts = texts_of(codes)
     found = [*map(verdict, texts), None]
     return tuple(np.array([v == word for v in found])[number] for word in ("failed", "suspect"))  # type: ignore[return-value]
-
-
-def verdict_in_words(text: str) -> str | None:
-    """Verdict that words such as ``probably_bad`` or ``passed`` give, None where they give none."""
-    words = re.sub(r"[\W_]+", " ", text).strip().casefold()
-    if re.search(_SUSPECT_WORDS, words):
-        return "good" if re.search(_GOOD_WORDS, words) else "suspect"
-    if re.search(_FAILED_WORDS, words):
-        return "good" if re.search(_GOOD_WORDS, words) else "failed"
-    if re.search(r"\b(?:good|pass|passed|valid|ok|okay|verified|accepted|correct)\b", words):
-        return "good"
-    return "good" if re.search(_GOOD_WORDS, words) else None
-
-
-def verdicts_of(flag: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray] | None:
-    """What a CF flag variable says of the values beside it [7]_; lazy where the flag is.
-
-    Parameters
-    ----------
-    flag : DataArray
-        With ``flag_values`` or ``flag_masks`` (or both) and ``flag_meanings`` that are words of quality, or with the
-        attribute ``conventions`` that names a scheme (Argo, OceanSITES, SeaDataNet, QARTOD).
-
-    Returns
-    -------
-    failed, suspect : DataArray of bool, or None
-        None if the attributes do not tell.
-    """
-    rules = _rules(flag.attrs)
-    if rules is not None:
-        return _applied(flag, lambda codes: _by_rules(codes, rules))
-    conventions = str(flag.attrs.get("conventions", flag.attrs.get("Conventions", ""))).casefold()
-    name = next((scheme for word, scheme in _CONVENTIONS.items() if word in conventions), None)
-    return None if name is None else _applied(flag, lambda codes: verdicts(codes, SCHEMES[name]))
-
-
-_Rules = list[tuple[Any, int | None, str]]
-"""Value (None: any bit of the mask), mask and verdict of each meaning that has one."""
-
-
-def _rules(attrs: Mapping[str, Any]) -> _Rules | None:
-    meanings = str(attrs.get("flag_meanings", "")).split()
-    values, masks = (_listed(attrs.get(name), len(meanings)) for name in ("flag_values", "flag_masks"))
-    found = [verdict_in_words(meaning) for meaning in meanings]
-    if (values is None and masks is None) or not {"suspect", "failed"} & set(found):
-        return None
-    return [
-        (None if values is None else values[i], None if masks is None else int(masks[i]), verdict)
-        for i, verdict in enumerate(found)
-        if verdict is not None
-    ]
-
-
-def _listed(given: Any, number: int) -> list[Any] | None:
-    if given is None:
-        return None
-    values = given.replace(",", " ").split() if isinstance(given, str) else np.atleast_1d(given).tolist()
-    return values if len(values) == number else None
-
-
-def _by_rules(codes: np.ndarray, rules: _Rules) -> tuple[Mask, Mask]:
-    if any(mask is not None for _, mask, _ in rules):
-        bits = np.nan_to_num(np.asarray(codes, float)).astype("int64")
-        holds = [(bits & m) == (m if v is None else int(v)) for v, m, _ in rules if m is not None]
-        words = [verdict for _, mask, verdict in rules if mask is not None]
-        return tuple(
-            _any((h for h, w in zip(holds, words, strict=True) if w == v), codes.shape) for v in ("failed", "suspect")
-        )  # type: ignore[return-value]
-    by_code = {_text(value): verdict for value, _, verdict in rules}
-    return _by_text(codes, lambda text: by_code.get(text))
-
-
-def _any(masks: Iterable[Mask], shape: tuple[int, ...]) -> Mask:
-    return np.logical_or.reduce([np.zeros(shape, bool), *masks])
-
-
-def _applied(
-    flag: xr.DataArray, decide: Callable[[np.ndarray], tuple[Mask, Mask]]
-) -> tuple[xr.DataArray, xr.DataArray]:
-    failed, suspect = xr.apply_ufunc(
-        decide, flag, output_core_dims=[[], []], dask="parallelized", output_dtypes=[bool, bool]
-    )
-    return failed, suspect

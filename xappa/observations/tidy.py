@@ -13,11 +13,13 @@ import xarray as xr
 from xappa.observations import columns
 from xappa.observations.assumptions import with_assumptions, with_units_read
 from xappa.observations.beside import of_vocabulary, own_flags, read_rows
+from xappa.observations.flags import joined
 from xappa.observations.form import build
 from xappa.observations.levels_of_rows import with_levels
 from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
 from xappa.observations.own import own_attrs, require_one_unit
+from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
 from xappa.observations.units import Linear, conversions
 
 TIDY: dict[str, tuple[str, ...]] = {
@@ -80,7 +82,9 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     others = [column for column in frame.columns if column not in roles.values()]
     found = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
-    meanings = [naming.quantity(name) or naming.own(name) for name in names]
+    found = with_heights(frame[others], found, naming, names)
+    meant = [naming.quantity(name) or naming.own(name) for name in names]
+    meanings = [m and near_ground(m, name, found.arrays, naming) for m, name in zip(meant, names, strict=True)]
     meanings = [m or _beside(name, meanings, naming) for m, name in zip(meanings, names, strict=True)]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
@@ -104,6 +108,8 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     flags |= _flags_of_rows(frame[roles["observation"]], rows)
     attrs = columns.notes(unknown, bad, assumed, {**found.codes, **codes}) | verdicts.attrs(data["value"], flags)
     coordinates = {name: array[rows.first] for name, array in places.items()}
+    spelt = {m: name for m, name in zip(meanings, names, strict=True) if m in quantities}
+    flags = joined(flags, flags_by_height(coordinates, spelt, naming))
     obs = build(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
     with_units_read(obs, told)
     return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])

@@ -122,6 +122,7 @@ def require_finite(given: Given, values: np.ndarray, plan: Plan) -> None:
         raise DatasetError(
             f"{int(missing.sum())} of {len(missing)} states that are started from have missing values, the first at "
             f"{np.datetime_as_string(first, unit='m')}; expected whole states: fill them, or give observations instead"
+            " (values outside valid_range, valid_min or valid_max are missing)"
         )
 
 

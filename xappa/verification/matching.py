@@ -11,6 +11,7 @@ from xappa.errors import DatasetError
 from xappa.grids.axes import NAMES, Layout, recognise, text
 from xappa.grids.matching import positions
 from xappa.labels.units import implausible, refuse_units, unit_maps
+from xappa.valid_range import within_limits
 from xappa.vocabulary import VARIABLES
 
 HALF_A_MINUTE = np.timedelta64(30, "s")
@@ -124,7 +125,7 @@ def prepare(ds: xr.Dataset, among: Collection[Hashable]) -> tuple[xr.Dataset, La
     layout = recognise(ds)
     maps, problems = unit_maps(layout, among)
     refuse_units(problems)
-    fields = canonical(ds, layout)
+    fields = canonical(within_limits(ds, maps, warn=True), layout)
     for user, forward in maps.items():
         name = layout.names[user]
         bare = layout.notation[user].units is None

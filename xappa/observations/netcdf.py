@@ -1,0 +1,86 @@
+"""NetCDF files and Zarr stores of reports: opened, with what is wrong with them in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from xappa.errors import MissingDependency, ObservationError
+from xappa.observations.assumptions import with_assumption
+from xappa.observations.cf import from_dataset
+from xappa.observations.ioda import from_ioda, is_ioda
+from xappa.observations.names import Naming, listing
+
+NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
+"""Suffixes of NetCDF files."""
+
+
+def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
+    """Observations from a NetCDF file or a Zarr store: CF, or the groups of IODA.
+
+    Raises
+    ------
+    ObservationError
+        If the file cannot be read, or if its variables are in groups other than IODA's.
+    MissingDependency
+        If netCDF4 is not installed.
+    """
+    options = {"engine": "zarr"} if path.name.casefold().endswith(".zarr") else {}
+    groups = _opened(path, options)
+    try:
+        return _read(path, groups, naming)
+    except (OSError, RuntimeError) as error:
+        raise ObservationError(
+            f"{path}: its values cannot be read: {error}. Expected a whole file: fetch or write it again"
+        ) from error
+
+
+def _read(path: Path, groups: Mapping[str, xr.Dataset], naming: Naming) -> xr.Dataset:
+    if is_ioda(groups):
+        return from_ioda(groups, naming)
+    others = {name: group for name, group in groups.items() if name != "/" and group.data_vars}
+    root = groups.get("/", xr.Dataset())
+    if others and not root.data_vars:
+        raise ObservationError(f"{path}: the variables are in groups. {_advice(others)}")
+    try:
+        obs = from_dataset(root, naming)
+    except ObservationError as error:
+        if not others:
+            raise
+        raise ObservationError(f"{error}. The file has groups, which are not read. {_advice(others)}") from error
+    return with_assumption(obs, f"Groups are not read. {_advice(others)}") if others else obs
+
+
+def _advice(groups: Mapping[str, xr.Dataset]) -> str:
+    contents = "; ".join(f"{name} ({listing(group.variables, 6)})" for name, group in groups.items())
+    return (
+        f"Found {contents}. Expected variables outside groups, or the groups MetaData and ObsValue of IODA. Read the "
+        f"group that is meant: xarray.open_dataset(path, group={next(iter(groups))!r}); join several with xarray.merge"
+    )
+
+
+def _opened(path: Path, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    """All groups of a file, lazily; the root is ``"/"``."""
+    kind = "Zarr" if options else "NetCDF"
+    try:
+        whole = xr.open_dataset(path, chunks={}, **options)
+        try:
+            names = [str(name) for name in xr.open_groups(path, **options) if name != "/"]
+        except (NotImplementedError, ValueError):  # NetCDF-3 has no groups
+            return {"/": whole}
+        # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
+        return {"/": whole} | {name: xr.open_dataset(path, group=name, chunks={}, **options) for name in names}
+    except Exception as error:  # the libraries raise whatever they come across: KeyError, TypeError, RuntimeError
+        if isinstance(error, ImportError) or "not be installed" in str(error):
+            raise MissingDependency(
+                f"{path}: reading {kind} needs netCDF4 (or h5netcdf and h5py), which are not installed: "
+                "pip install netCDF4"
+            ) from error
+        raise ObservationError(
+            f"{path}: cannot be read as {kind}: {str(error).strip() or type(error).__name__}. Expected a whole {kind} "
+            "file: fetch or write it again. If only attributes are wrong, open it with xarray.open_dataset(path, "
+            "decode_cf=False), correct them, and give the Dataset"
+        ) from error

@@ -1,0 +1,122 @@
+"""Heights and depths in tables: which column says them, and which values are not at the height of their quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from xappa.observations.columns import Places, numbers
+from xappa.observations.flags import Flag
+from xappa.observations.heights import is_elsewhere, is_length, is_vertical, kind_of_name, leaves_ground, name_tells
+from xappa.observations.heights import near_ground as near
+from xappa.observations.missing_codes import without_codes
+from xappa.observations.names import QUANTITIES, Naming, quantity_of
+from xappa.observations.units import conversions
+
+
+def with_heights(frame: pd.DataFrame, places: Places, naming: Naming, names: Iterable[Hashable]) -> Places:
+    """Places of a table with the heights of its values, if it has any.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    places : Places
+        From `columns.coordinates`.
+    naming : Naming
+        What the caller says.
+    names : iterable of str
+        What quantities are called, for whether their height matters.
+
+    Returns
+    -------
+    Places
+        With ``height``: m above the ground, below water negative. Where platforms leave the ground without a pressure,
+        with ``level`` too: missing.
+
+    Notes
+    -----
+    A column ``z`` is a height unless there are levels, or its units say that it is a geopotential.
+    """
+    coordinates, codes = dict(places.arrays), dict(places.codes)
+    found = {
+        kind: column
+        for column in frame.columns
+        if column not in places.used and (kind := _kind(str(column), "level" in coordinates, naming)) is not None
+    }
+    heights = []
+    for kind, column in sorted(found.items(), reverse=True):
+        metres, codes[kind] = _metres(frame[column], kind, naming)
+        heights.append(metres)
+    if heights:
+        first = heights[0] if len(heights) == 1 else np.where(np.isfinite(heights[0]), heights[0], heights[1])
+        coordinates["height"] = first
+    matters = any(_needs_height(str(name), naming) for name in names)
+    if matters and "level" not in coordinates and "altitude" in coordinates and _flies(coordinates):
+        coordinates["level"] = np.full(len(frame), np.nan)
+    return replace(places, arrays=coordinates, used=places.used | set(found.values()), codes=codes)
+
+
+def near_ground(meaning: str, name: str, coordinates: Mapping[str, np.ndarray], naming: Naming) -> str:
+    """The quantity that a name stands for: near the ground, where heights are given and no levels."""
+    heights = "height" in coordinates and "level" not in coordinates
+    return near(meaning) if heights and name not in naming.rename else meaning
+
+
+def flags_by_height(
+    coordinates: Mapping[str, np.ndarray], names: Mapping[str, str], naming: Naming
+) -> dict[str, np.ndarray]:
+    """Flags (int8) of quantities of which some values are not at their height.
+
+    Parameters
+    ----------
+    coordinates : mapping of str to array, shape (obs,)
+    names : mapping of str to str
+        Quantities: meaning to name in the table. Names such as ``t2m`` say that the height is right.
+    naming : Naming
+        What the caller says.
+    """
+    flags = {}
+    size = len(coordinates["time"])
+    without_level = "level" in coordinates and np.isnan(coordinates["level"]).all() and "altitude" in coordinates
+    for meaning, name in names.items():
+        if meaning not in QUANTITIES or name_tells(name, meaning, naming):
+            continue
+        wrong = np.full(size, without_level and is_vertical(meaning))
+        if "height" in coordinates and "level" not in coordinates:
+            wrong |= np.asarray(is_elsewhere(meaning, coordinates["height"]))
+        if wrong.any():
+            flags[meaning] = (wrong * Flag.WRONG_HEIGHT).astype("int8")
+    return flags
+
+
+def _needs_height(name: str, naming: Naming) -> bool:
+    meaning = quantity_of(naming.rename.get(name, name))
+    return meaning is not None and is_vertical(meaning) and not name_tells(name, meaning, naming)
+
+
+def _kind(name: str, on_levels: bool, naming: Naming) -> str | None:
+    """``"height"`` or ``"depth"``, if a column is one."""
+    kind = kind_of_name(name)
+    if kind is None or name in naming.rename:
+        return None
+    units = naming.told_units(name, name)
+    if name.casefold() == "z" and (on_levels or not is_length(units or "m")):
+        return None
+    return kind
+
+
+def _metres(column: pd.Series, kind: str, naming: Naming) -> tuple[np.ndarray, int]:
+    """Heights, m, and how many were codes for a missing one."""
+    name = str(column.name)
+    units = naming.told_units(name, name) or "m"
+    given = numbers(column)[0]
+    values, codes = without_codes(given, conversions([(name, units, "m")])[name, units].value(given), kind)
+    return (0.0 - values if kind == "depth" else values), codes
+
+
+def _flies(coordinates: Mapping[str, np.ndarray]) -> bool:
+    time, latitude, longitude = (coordinates[name] for name in ("time", "latitude", "longitude"))
+    return leaves_ground(coordinates["altitude"], time, latitude, longitude, coordinates.get("station"), False)
