@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,6 +86,35 @@ class ClusterError(XappaError):
 
 class MissingDependency(XappaError, ImportError):
     """An optional package is needed; the message names the command that installs it."""
+
+
+@contextmanager
+def reading(path: object, what: str, error: type[XappaError], remedy: str) -> Iterator[None]:
+    """Turn what a library raises about a file into an error with the file and the remedy.
+
+    Parameters
+    ----------
+    path : path or str
+        What is read.
+    what : str
+        What it should be, such as ``"NetCDF"``.
+    error : type
+        Kind of error to raise instead.
+    remedy : str
+        What to do, as a sentence.
+
+    Raises
+    ------
+    XappaError
+        Of the kind `error`, for anything but errors of this package, a lack of memory, and interruptions.
+    """
+    try:
+        yield
+    except (XappaError, MemoryError):
+        raise
+    except Exception as raised:
+        said = str(raised).strip().split("\n")[0][:300]
+        raise error(f"{path} cannot be read as {what}: {type(raised).__name__}: {said}. {remedy}") from raised
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
