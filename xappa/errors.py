@@ -89,7 +89,13 @@ class MissingDependency(XappaError, ImportError):
 
 
 @contextmanager
-def reading(path: object, what: str, error: type[XappaError], remedy: str) -> Iterator[None]:
+def reading(
+    path: object,
+    what: str,
+    error: type[XappaError],
+    remedy: str,
+    passes: type[Exception] | tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
     """Turn what a library raises about a file into an error with the file and the remedy.
 
     Parameters
@@ -102,6 +108,8 @@ def reading(path: object, what: str, error: type[XappaError], remedy: str) -> It
         Kind of error to raise instead.
     remedy : str
         What to do, as a sentence.
+    passes : type or tuple of types, optional
+        Errors that the caller takes care of.
 
     Raises
     ------
@@ -110,10 +118,10 @@ def reading(path: object, what: str, error: type[XappaError], remedy: str) -> It
     """
     try:
         yield
-    except (XappaError, MemoryError):
-        raise
     except Exception as raised:
-        said = str(raised).strip().split("\n")[0][:300]
+        if isinstance(raised, (XappaError, MemoryError, passes)):  # noqa: UP038  (a tuple may hold tuples)
+            raise
+        said = " ".join(str(raised).split())[:400]
         raise error(f"{path} cannot be read as {what}: {type(raised).__name__}: {said}. {remedy}") from raised
 
 

@@ -55,7 +55,7 @@ def build(record: Mapping[str, Any], window: int, latent_shape: tuple[int, int, 
         If its kind is not known, or entries are missing, not known, or of another type.
     """
     kind = record.get("kind")
-    if kind not in BUILDERS:
+    if not isinstance(kind, str) or kind not in BUILDERS:
         raise ModelError(f"Unknown kind of denoiser {kind!r}; expected one of {', '.join(BUILDERS)}.")
     values = {key: value for key, value in record.items() if key != "kind"}
     return BUILDERS[kind](values, window, latent_shape)

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from xappa.diffusion.schedule import SCHEDULES, Schedule
-from xappa.errors import ModelError, choose, reading
+from xappa.errors import ModelError, XappaError, choose, reading
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.corrections import settled
 from xappa.models.denoisers import build, describe
@@ -138,7 +138,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         with reading(file, "safetensors", ModelError, "Fetch or write the model again."):
             tensors = unpacked(load_file(file))
         require_finite(tensors, str(file))
-        return load_network(make, tensors, str(file))
+        return load_network(partial(_made, make, folder), tensors, str(file))
 
     spec, ae = record.state, record.autoencoder
     tangent = None
@@ -162,6 +162,14 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         statistics={k: v for k, v in statistics.items() if k not in used},
         about=dict(record.about),
     )
+
+
+def _made(make: Callable[[], nn.Module], folder: Path) -> nn.Module:
+    """The network that a record describes; what is wrong with the description is told with its file."""
+    try:
+        return make()
+    except XappaError as error:
+        raise ModelError(f"{folder / 'model.json'} cannot be used: {error}") from error
 
 
 def sign_model(folder: Path) -> dict[str, str]:

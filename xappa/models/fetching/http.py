@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import requests
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
 from xappa.errors import DownloadError
 
@@ -33,14 +35,29 @@ class Transient(Exception):  # noqa: N818  (never seen by users)
         self.wait = wait
 
 
+class _Session(requests.Session):
+    """Takes proxies from the environment, but no logins from ``.netrc``, for redirections neither."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Add nothing; a login in an address goes no further than that address."""
+        prepared_request.headers.pop("Authorization", None)
+
+
+def _login_of_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Login that an address itself holds (``https://name:password@server``), and no other."""
+    name, password = get_auth_from_url(str(request.url))
+    return HTTPBasicAuth(name, password)(request) if name or password else request
+
+
 def new_session() -> requests.Session:
     """A session that says who asks, and asks for bytes as they are stored.
 
-    Compressed on the way, neither sizes nor ranges would be those of the file.
+    Compressed on the way, neither sizes nor ranges would be those of the file. Logins of ``.netrc`` are not sent.
     """
     from xappa import __version__
 
-    session = requests.Session()
+    session = _Session()
+    session.auth = _login_of_address  # without one, requests looks into .netrc
     session.headers.update({"User-Agent": f"xappa/{__version__}", "Accept-Encoding": "identity"})
     return session
 
