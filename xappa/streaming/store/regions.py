@@ -82,9 +82,14 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: Grid) -> 
 
 def open_arrays(store: Store, names: Sequence[Hashable], mode: Any = "r+") -> dict[Hashable, zarr.Array]:
     """Arrays of a store; chunks are written even where all is missing, so that what is there is known to be done."""
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.open_group(store, mode=mode, zarr_format=3)
-        return {name: group[str(name)] for name in names}  # type: ignore[misc]
+    group = zarr.open_group(store, mode=mode, zarr_format=3)
+    return {name: _writing_all(group[str(name)]) for name in names}  # type: ignore[arg-type]
+
+
+def _writing_all(array: zarr.Array) -> zarr.Array:
+    """The array with a configuration of its own: zarr's options belong to all threads of a process."""
+    own = zarr.AsyncArray(metadata=array.metadata, store_path=array.store_path, config={"write_empty_chunks": True})
+    return zarr.Array(own)
 
 
 @dataclass(frozen=True)
