@@ -88,8 +88,8 @@ def open_arrays(store: Store, names: Sequence[Hashable], mode: Any = "r+") -> di
 
 def _writing_all(array: zarr.Array) -> zarr.Array:
     """The array with a configuration of its own: zarr's options belong to all threads of a process."""
-    own = zarr.AsyncArray(metadata=array.metadata, store_path=array.store_path, config={"write_empty_chunks": True})
-    return zarr.Array(own)
+    config = {"write_empty_chunks": True}
+    return zarr.Array(zarr.AsyncArray(array.metadata, array.store_path, config))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
