@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import requests
@@ -20,6 +21,8 @@ LONGEST_PAUSE = 60.0
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two packets
 MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
 OUT_OF_RANGE = 416
+LARGEST = 2**26
+"""Bytes of an answer that is taken into memory: a page of a listing, a configuration."""
 
 ADVICE = (
     "Check the network (proxies are taken from HTTPS_PROXY), or name another server with XAPPA_MIRROR. "
@@ -97,6 +100,39 @@ def get(
         response.close()
         raise DownloadError(f"{url}: the server answered {_status(response)}. {_remedy(response.status_code)}")
     return response
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered: the whole body, its kind, and the address of the next page (if there is one)."""
+
+    url: str
+    body: bytes
+    kind: str
+    following: str
+
+
+def answer(session: requests.Session, url: str, timeout: tuple[float, float] = TIMEOUT) -> Answer:
+    """One request whose answer is taken into memory, up to `LARGEST` bytes.
+
+    Raises
+    ------
+    Transient
+        If another attempt may succeed.
+    DownloadError
+        If it cannot, or the answer is larger.
+    """
+    with get(session, url, stream=True, timeout=timeout) as response:
+        found = bytearray()
+        try:
+            for piece in response.iter_content(2**16):
+                found += piece
+                if len(found) > LARGEST:
+                    raise DownloadError(f"{url} answers with more than {LARGEST} bytes, which is refused. {ADVICE}")
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            raise Transient(_cause(error)) from error
+    following = response.links.get("next", {}).get("url", "")
+    return Answer(response.url, bytes(found), response.headers.get("Content-Type", "something"), following)
 
 
 def persistently(action: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0) -> T:
