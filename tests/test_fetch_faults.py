@@ -185,3 +185,15 @@ class TestFaults:
         with pytest.raises(ModelError, match=f"{LOCK} is not a lock file.*Delete it"):
             fetch()
         assert "is not a lock file" in xappa.models()[NAME]
+
+
+class TestBounds:
+    def test_an_answer_without_end_is_not_taken_into_memory(self, hub, monkeypatch):
+        monkeypatch.setattr(http, "LARGEST", 200)
+        with pytest.raises(DownloadError, match="more than 200 bytes"):
+            fetch()
+
+    def test_a_listing_without_end_is_refused(self, hub, monkeypatch):
+        monkeypatch.setattr("xappa.models.fetching.hub.MOST_PAGES", 1)
+        with pytest.raises(DownloadError, match="lists more than 1 pages"):
+            fetch()

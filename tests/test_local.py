@@ -195,6 +195,21 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
     assert max(error(10_000), error(2)) < 0.995 * error(0)
 
 
+def test_a_fit_depends_on_its_seed_alone(tiny_work: Path) -> None:
+    recipe = read_config(tiny_work / "recipe.toml")
+    record = data.open_record(recipe, tiny_work / "data")
+    latents = np.load(tiny_work / "standardised.npy")
+    denoiser = GaussianDenoiser(restore(recipe, latents, record, tiny_work), None)
+
+    def fitted(before: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(before)
+        return fit_local(Local(rank=2, ridge=0.05, every=20), denoiser, latents, record, seed=7).state_dict()
+
+    first, second = fitted(0), fitted(1)
+    assert "gains.0.weight" in first
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_several_are_fitted_to_what_those_before_leave(tmp_path: Path) -> None:
     latents, expected = pairs()
     ridge, every = 1e-6, 3

@@ -9,8 +9,10 @@ import pooch
 import pytest
 
 import xappa
+from xappa import samplers
 from xappa.errors import OptionError
 from xappa.options import LatentCache, Options, cache_folder
+from xappa.tasks.planning import member_numbers
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +91,14 @@ def test_cache_folder(monkeypatch, tmp_path):
 def test_a_device_that_is_not_there(device):
     with pytest.raises(OptionError, match=re.escape(f"device={device!r}")):
         xappa.load("speedy", device=device)
+
+
+@pytest.mark.parametrize("members", [10**6, range(10**6), iter(range(10**6))], ids=["number", "range", "iterator"])
+def test_more_members_than_a_call_can_hold_are_refused(members: object) -> None:
+    with pytest.raises(OptionError, match="more than 100000"):
+        member_numbers(members)  # type: ignore[arg-type]
+
+
+def test_more_steps_than_noise_levels_are_refused() -> None:
+    with pytest.raises(OptionError, match="steps=1000000000, expected at least 1 and at most"):
+        samplers.DPM(steps=10**9)

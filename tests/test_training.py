@@ -315,3 +315,12 @@ def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
     assert tangent.explained(z, network.decode(z)) > 1 - 1e-6
     v = torch.randn(1, 2, 4, 5, generator=generator)
     assert torch.allclose(tangent(v), network.decode(v) - network.decode(0 * v), atol=1e-3)
+
+
+def test_seeding_leaves_other_draws_as_they_were() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(2)
+    torch.manual_seed(0)
+    with loop.seeded(5):
+        inside = torch.rand(2)
+    assert torch.equal(torch.rand(2), expected) and not torch.equal(inside, expected)

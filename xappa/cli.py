@@ -182,6 +182,16 @@ def _operator(text: str | None) -> Any:
 def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("models", parents=[common], help="list the models that are known by name")
     parser.set_defaults(run=_models)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    sign = actions.add_parser(
+        "hash",
+        parents=[common],
+        help="list the hashes of a model directory's files in its model.json",
+        description="List every file of tensors of a model directory in its model.json, with its sha256: for a "
+        "directory of your own whose files you changed.",
+    )
+    sign.add_argument("folder", type=Path, metavar="DIR", help="the model directory")
+    sign.set_defaults(run=_sign)
 
 
 def _models(args: argparse.Namespace) -> None:
@@ -189,6 +199,13 @@ def _models(args: argparse.Namespace) -> None:
 
     for name, about in models().items():
         print(f"{name}  {about}")
+
+
+def _sign(args: argparse.Namespace) -> None:
+    from xappa.models.directory import sign_model
+
+    for file, digest in sign_model(args.folder).items():
+        print(f"{digest}  {file}")
 
 
 def _add_convert(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:

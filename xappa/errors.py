@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -96,6 +97,43 @@ class ClusterError(XappaError):
 
 class MissingDependency(XappaError, ImportError):
     """An optional package is needed; the message names the command that installs it."""
+
+
+@contextmanager
+def reading(
+    path: object,
+    what: str,
+    error: type[XappaError],
+    remedy: str,
+    passes: type[Exception] | tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Turn what a library raises about a file into an error with the file and the remedy.
+
+    Parameters
+    ----------
+    path : path or str
+        What is read.
+    what : str
+        What it should be, such as ``"NetCDF"``.
+    error : type
+        Kind of error to raise instead.
+    remedy : str
+        What to do, as a sentence.
+    passes : type or tuple of types, optional
+        Errors that the caller takes care of.
+
+    Raises
+    ------
+    XappaError
+        Of the kind `error`, for anything but errors of this package, a lack of memory, and interruptions.
+    """
+    try:
+        yield
+    except Exception as raised:
+        if isinstance(raised, (XappaError, MemoryError, passes)):  # noqa: UP038  (a tuple may hold tuples)
+            raise
+        said = " ".join(str(raised).split())[:400]
+        raise error(f"{path} cannot be read as {what}: {type(raised).__name__}: {said}. {remedy}") from raised
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from xappa.errors import ModelError, choose
 from xappa.models.layers import PADDINGS, SATURATIONS, Conv, PlaceScale, ResBlock, patchify, unpatchify
 from xappa.models.remainder import Remainder
+from xappa.models.state import DEEPEST
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class AutoencoderSpec:
                 f"shape {self.padded_shape} is not divisible by patch_size times 2^(levels - 1) = {self.stride};"
                 + (" check resize" if self.wrap else " set wrap=True, or change the shape")
             )
+        if max(self.hid_blocks, default=0) > DEEPEST:
+            problems.append(f"hid_blocks {max(self.hid_blocks)}; expected at most {DEEPEST}")
         if problems:
             raise ModelError("Autoencoder that cannot be built: " + "; ".join(problems))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from xappa.models.dated import DatedCorrection, DatedSpec
 from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
 from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec
 from xappa.models.residual import Residual, ResidualSpec
+from xappa.models.schema import from_json
 from xappa.models.transformer import Transformer, TransformerSpec
 
 
@@ -44,24 +46,62 @@ def describe(denoiser: nn.Module) -> dict[str, Any]:
     raise ModelError(f"{type(denoiser).__name__} cannot be written; expected one of {', '.join(BUILDERS)}.")
 
 
-def build(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+def build(record: Mapping[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     """The denoiser that `record` describes, on windows (window, *latent_shape), with parameters of no meaning.
 
     Raises
     ------
     ModelError
-        If its kind is not known.
+        If its kind is not known, or entries are missing, not known, or of another type.
     """
-    if record["kind"] not in BUILDERS:
-        raise ModelError(f"Unknown kind of denoiser {record['kind']!r}; expected one of {', '.join(BUILDERS)}.")
-    return BUILDERS[record["kind"]](record, window, latent_shape)
+    kind = record.get("kind")
+    if not isinstance(kind, str) or kind not in BUILDERS:
+        raise ModelError(f"Unknown kind of denoiser {kind!r}; expected one of {', '.join(BUILDERS)}.")
+    values = {key: value for key, value in record.items() if key != "kind"}
+    return BUILDERS[kind](values, window, latent_shape)
 
 
-def _gaussian(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
-    prior = GaussianPrior(window, latent_shape, record["patterns"], record["joint"])
-    residual = Residual(ResidualSpec(**tuples(record["residual"])))
-    dated = DatedCorrection(DatedSpec(**tuples(record["dated"]))) if "dated" in record else None
-    return GaussianDenoiser(prior, residual, _local(record.get("local")), dated)
+def _require_windows(spec: ResidualSpec | LocalSpec | TransformerSpec | DatedSpec, *expected: object) -> None:
+    """Complain about a network that is made for other windows (K, h, w, C) than the state and autoencoder give."""
+    if isinstance(spec, TransformerSpec):
+        found: tuple[object, ...] = (spec.blanket_size, (*spec.shape, spec.in_channels))
+    else:
+        found = (spec.window, spec.shape) if not isinstance(spec, DatedSpec) else (expected[0], spec.shape)
+    if found != expected:
+        name = type(spec).__name__.removesuffix("Spec").lower()
+        raise ModelError(f"denoiser: the {name} takes (window, latents) {found}; state and autoencoder give {expected}")
+
+
+@dataclass(frozen=True)
+class _GaussianRecord:
+    """Description of a Gaussian prior with its networks."""
+
+    patterns: int
+    joint: int
+    residual: ResidualSpec
+    local: LocalSpec | tuple[LocalSpec, ...] | None = None
+    dated: DatedSpec | None = None
+
+
+@dataclass(frozen=True)
+class _TransformerRecord:
+    backbone: TransformerSpec
+
+
+@dataclass(frozen=True)
+class _GraphTransformerRecord:
+    backbone: GraphTransformerSpec
+
+
+def _gaussian(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    record = from_json(_GaussianRecord, values, "denoiser")
+    local = record.local if isinstance(record.local, tuple) else (record.local,)
+    for spec in (record.residual, *local, record.dated):
+        if spec is not None:
+            _require_windows(spec, window, latent_shape)
+    prior = GaussianPrior(window, latent_shape, record.patterns, record.joint)
+    dated = None if record.dated is None else DatedCorrection(record.dated)
+    return GaussianDenoiser(prior, Residual(record.residual), _local(record.local), dated)
 
 
 def _describe_local(local: nn.Module | None) -> dict[str, Any]:
@@ -73,23 +113,20 @@ def _describe_local(local: nn.Module | None) -> dict[str, Any]:
     return {}
 
 
-def _local(record: dict[str, Any] | list[dict[str, Any]] | None) -> nn.Module | None:
-    if isinstance(record, list):
-        return LocalCorrections(LocalCorrection(LocalSpec(**tuples(spec))) for spec in record)
-    return LocalCorrection(LocalSpec(**tuples(record))) if record else None
+def _local(specs: LocalSpec | tuple[LocalSpec, ...] | None) -> nn.Module | None:
+    if isinstance(specs, tuple):
+        return LocalCorrections(map(LocalCorrection, specs))
+    return None if specs is None else LocalCorrection(specs)
 
 
-def _transformer(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
-    return Denoiser(Transformer(TransformerSpec.from_config(record["backbone"])))
+def _transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    spec = from_json(_TransformerRecord, values, "denoiser").backbone
+    _require_windows(spec, window, latent_shape)
+    return Denoiser(Transformer(spec))
 
 
-def _graph_transformer(record: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
-    return Denoiser(GraphTransformer(GraphTransformerSpec.from_config(record["backbone"])))
-
-
-def tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """Lists, as JSON has them, as tuples."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+def _graph_transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+    return Denoiser(GraphTransformer(from_json(_GraphTransformerRecord, values, "denoiser").backbone))
 
 
 BUILDERS: dict[str, Callable[[dict[str, Any], int, tuple[int, int, int]], nn.Module]] = {

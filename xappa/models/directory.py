@@ -7,7 +7,6 @@ sha256 of every other file, which reading checks. Statistics are float32 (pressu
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -23,30 +22,23 @@ from safetensors.torch import load_file
 from torch import nn
 
 from xappa.diffusion.schedule import SCHEDULES, Schedule
-from xappa.errors import IntegrityError, ModelError, choose
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.errors import ModelError, XappaError, choose, reading
+from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.corrections import settled
-from xappa.models.denoisers import build, describe, tuples
+from xappa.models.denoisers import build, describe
 from xappa.models.half_spectra import packed, unpacked
+from xappa.models.integrity import require_finite, require_hashes, require_listed, sha256
 from xappa.models.latents import LATENTS
 from xappa.models.model import Model
 from xappa.models.normalisation import NORMALISATIONS
+from xappa.models.record import FORMAT, load_json, read_record
 from xappa.models.state import StateSpec
 from xappa.models.tangent import Tangent
 from xappa.models.tensor_files import write_tensors
 from xappa.models.unallocated import load_network
 from xappa.vocabulary import VARIABLES
 
-FORMAT = 1
-IDENTITY = ("state", "autoencoder", "denoiser", "schedule", "normalisation", "latents", "files")
-"""What results depend on."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_model(
@@ -113,7 +105,7 @@ def write_model(
     arrays = {k: np.asarray(v, order="C") for k, v in statistics.items()}
     hashes |= _written(out / "statistics.safetensors", partial(save_arrays, arrays))
     text = json.dumps({**record, "files": hashes, "about": about}, indent=1)
-    _written(out / "model.json", lambda path: path.write_text(text))
+    _written(out / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
@@ -128,70 +120,91 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
     Raises
     ------
     ModelError
-        If the directory is not one of ours, or of a later format, or its parts do not fit together.
+        If the directory is not one of ours, or of a later format, its parts do not fit together, or numbers in it are
+        not finite.
     IntegrityError
-        If a file is missing or its hash differs.
+        If a file is missing or not listed in ``model.json``, or its hash differs.
     """
-    if not (folder / "model.json").exists():
-        raise ModelError(
-            f"{folder} holds no model.json: not a model directory (or one that was not written to its end)."
-        )
     if expected and "model.json" in expected:
-        _check(folder, {"model.json": expected["model.json"]})
-    record = json.loads((folder / "model.json").read_text())
-    if record.get("format") != FORMAT:
-        raise ModelError(f"{folder} has format {record.get('format')!r}; this version of xappa reads {FORMAT}.")
-    _check(folder, record["files"])
-    _check_units(folder, record.get("units", {}))
+        require_hashes(folder, {"model.json": expected["model.json"]})
+    record = read_record(folder)
+    parts = [f"{part}.safetensors" for part in ("autoencoder", "denoiser", "tangent", "statistics")]
+    files = [file for file in parts if file != "tangent.safetensors" or file in record.files]
+    require_listed(folder, files, record.files)
+    require_hashes(folder, record.files)
 
     def network(part: str, make: Callable[[], nn.Module]) -> Any:
         file = folder / f"{part}.safetensors"
-        return load_network(make, unpacked(load_file(file)), str(file))
+        with reading(file, "safetensors", ModelError, "Fetch or write the model again."):
+            tensors = unpacked(load_file(file))
+        require_finite(tensors, str(file))
+        return load_network(partial(_made, make, folder), tensors, str(file))
 
-    spec, ae = _state(record["state"]), AutoencoderSpec(**tuples(record["autoencoder"]))
+    spec, ae = record.state, record.autoencoder
     tangent = None
-    if "tangent.safetensors" in record["files"]:
+    if "tangent.safetensors" in record.files:
         tangent = network("tangent", lambda: Tangent(ae.lat_channels, ae.in_channels, ae.resize))
-    schedule = dict(record["schedule"])
-    statistics = load_arrays(folder / "statistics.safetensors")
-    normalisation = NORMALISATIONS[record.get("normalisation", "anomaly")].of(statistics, spec)
-    latents = LATENTS[record.get("latents", "seasonal")].of(statistics)
+    statistics = _statistics(folder / "statistics.safetensors")
+    with reading(folder, "a model directory", ModelError, "Its statistics do not fit its state."):
+        normalisation = NORMALISATIONS[record.normalisation].of(statistics, spec)
+        latents = LATENTS[record.latents].of(statistics)
     used = {*normalisation.arrays(), *latents.arrays()}
-    identity = json.dumps({key: record[key] for key in IDENTITY if key in record}, sort_keys=True)
     return Model(
-        name=record["name"],
-        digest=hashlib.sha256(identity.encode()).hexdigest(),
+        name=record.name,
+        digest=record.digest,
         spec=spec,
         autoencoder=settled(network("autoencoder", lambda: ConvAutoencoder(ae))),
-        denoiser=settled(network("denoiser", lambda: build(record["denoiser"], spec.window, ae.latent_shape))),
-        schedule=SCHEDULES[schedule.pop("kind")](**schedule),
+        denoiser=settled(network("denoiser", lambda: build(record.denoiser, spec.window, ae.latent_shape))),
+        schedule=record.schedule,
         normalisation=normalisation,
         latents=latents,
         tangent=tangent,
         statistics={k: v for k, v in statistics.items() if k not in used},
-        about=record["about"],
+        about=dict(record.about),
     )
 
 
-def _check(folder: Path, files: dict[str, str]) -> None:
-    wrong = []
-    for file, expected in files.items():
-        found = sha256(folder / file) if (folder / file).exists() else "no such file"
-        if found != expected:
-            wrong.append(f"  {file}: expected sha256 {expected}, found {found}")
-    if wrong:
-        raise IntegrityError(
-            f"Files of the model in {folder} are not what they should be:\n"
-            + "\n".join(wrong)
-            + "\nDelete the folder and fetch the model again (for the embedded model: reinstall xappa)."
-        )
+def _made(make: Callable[[], nn.Module], folder: Path) -> nn.Module:
+    """The network that a record describes; what is wrong with the description is told with its file."""
+    try:
+        return make()
+    except XappaError as error:
+        raise ModelError(f"{folder / 'model.json'} cannot be used: {error}") from error
 
 
-def _check_units(folder: Path, units: dict[str, str]) -> None:
-    known = {name: VARIABLES[name].units for name in units if name in VARIABLES}
-    wrong = [f"{name} in {units[name]}, expected {unit}" for name, unit in known.items() if units[name] != unit]
-    if wrong:
-        raise ModelError(f"{folder} has units that this version of xappa does not use: {'; '.join(wrong)}.")
+def sign_model(folder: Path) -> dict[str, str]:
+    """List every tensor file of a model directory in its ``model.json``, with the hash that it has now.
+
+    Parameters
+    ----------
+    folder : Path
+        A directory of one's own, whose files were changed on purpose.
+
+    Returns
+    -------
+    dict of str to str
+        sha256 by file.
+
+    Raises
+    ------
+    ModelError
+        If there is no ``model.json`` that is a JSON object, or a file is no regular file.
+    """
+    record = load_json(folder / "model.json")
+    files = sorted(folder.glob("*.safetensors"))
+    if odd := [file.name for file in files if not file.is_file()]:
+        raise ModelError(f"{folder}: {', '.join(odd)} is no regular file; expected files of tensors.")
+    hashes = {file.name: sha256(file) for file in files}
+    text = json.dumps({**record, "files": hashes}, indent=1)
+    _written(folder / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
+    return hashes
+
+
+def _statistics(file: Path) -> dict[str, np.ndarray]:
+    with reading(file, "safetensors", ModelError, "Fetch or write the model again."):
+        arrays = load_arrays(file)
+    require_finite({k: torch.from_numpy(v) for k, v in arrays.items()}, str(file))
+    return arrays
 
 
 def _written(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
@@ -210,8 +223,3 @@ def _stored(value: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
     if not torch.isfinite(stored).all() and torch.isfinite(value).all():
         raise ModelError(f"{name} holds values that {dtype} cannot; write it as float32 or bfloat16.")
     return stored
-
-
-def _state(values: dict) -> StateSpec:
-    channels = tuple((name, level) for name, level in values["channels"])
-    return StateSpec(**{**tuples(values), "channels": channels})

@@ -15,9 +15,14 @@ from xappa.models.dates import local_time, year_progress
 from xappa.models.embedding import SineEncoding
 from xappa.models.graph_attention import GraphAttention, Neighbours
 from xappa.models.icosphere import hop_edges, icosphere, unit_vectors
+from xappa.models.state import DEEPEST
 
 _CONTEXT = 7  # year and local time, each a point on a circle, and the node's on the unit sphere
 _ALIASES = {"latent_channels": "input_channels"}
+
+
+FINEST = 9
+"""Divisions of an icosphere beyond which its points are closer than 0.1 degree."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,10 @@ class GraphTransformerSpec:
             problems.append(f"mod_features {self.mod_features}; expected an even number above zero")
         if (self.self_attention_hops is None) != (self.cross_attention_hops is None):
             problems.append("one of self_attention_hops and cross_attention_hops is null; expected both or none")
+        if self.hidden_blocks > DEEPEST:
+            problems.append(f"hidden_blocks {self.hidden_blocks}; expected at most {DEEPEST}")
+        if self.ico_divisions > FINEST:
+            problems.append(f"ico_divisions {self.ico_divisions}; expected at most {FINEST}")
         if problems:
             raise ModelError("Graph transformer that cannot be built: " + "; ".join(problems))
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from xappa.errors import ModelError
 from xappa.models.dates import local_time, year_progress
 from xappa.models.embedding import sine_encoding
 from xappa.models.layers import Conv
+from xappa.models.state import DEEPEST
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,11 @@ class ResidualSpec:
     hidden: int = 224
     blocks: int = 5
     features: int = 128
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.blocks > DEEPEST:
+            raise ModelError(f"blocks is {self.blocks}; expected at most {DEEPEST}")
 
 
 class _Block(nn.Module):

@@ -7,6 +7,16 @@ from functools import cached_property
 
 import numpy as np
 
+from xappa.errors import ModelError
+
+LONGEST_WINDOW = 4096
+"""Times that a denoiser may see at once."""
+
+DEEPEST = 1024
+"""Blocks that a network may have."""
+
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
+
 
 @dataclass(frozen=True)
 class StateSpec:
@@ -24,6 +34,11 @@ class StateSpec:
         Number of times that the denoiser sees at once.
     masked : tuple of str
         Variables that are missing over land.
+
+    Raises
+    ------
+    ModelError
+        If the values make no sense; all problems are named.
     """
 
     channels: tuple[tuple[str, int | None], ...]
@@ -32,6 +47,26 @@ class StateSpec:
     step_hours: int
     window: int
     masked: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        problems = [f"step_hours is {self.step_hours}; expected a divisor of 24"] * (self.step_hours not in _STEPS)
+        problems += [f"window is {self.window}; expected 1 to {LONGEST_WINDOW}"] * (
+            not 1 <= self.window <= LONGEST_WINDOW
+        )
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            problems.append("channels are missing or named twice; expected each (variable, level) once")
+        levels = [level for _, level in self.channels if level is not None and not 0 < level <= 1100]
+        problems += [f"levels {levels} of channels; expected 1 to 1100 hPa"] * bool(levels)
+        problems += [
+            f"masked names {name!r}, which is no channel" for name in self.masked if name not in self.variables
+        ]
+        for name, values, most in (("latitude", self.latitude, 90.0), ("longitude", self.longitude, 360.0)):
+            steps = np.diff(values)
+            if not len(values) or np.abs(values).max() > most or not ((steps > 0).all() or (steps < 0).all()):
+                problems.append(f"{name} is not strictly monotonic within {-most:g} to {most:g} degrees")
+        if problems:
+            raise ModelError(f"State that makes no sense: {'; '.join(problems)}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

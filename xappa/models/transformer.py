@@ -17,6 +17,7 @@ from xappa.models.blocks import Block
 from xappa.models.dates import date_codes
 from xappa.models.embedding import SineEncoding, coordinates
 from xappa.models.precision import full
+from xappa.models.state import DEEPEST
 
 _TILES = [field.name for field in fields(Tiles)]
 
@@ -77,6 +78,8 @@ class TransformerSpec:
             problems.append(f"hid_channels {self.hid_channels} is not a multiple of 2 * {self.attention_heads} heads")
         if self.mod_features % 2:
             problems.append(f"mod_features {self.mod_features} is odd; expected an even number")
+        if self.hid_blocks > DEEPEST:
+            problems.append(f"hid_blocks {self.hid_blocks}; expected at most {DEEPEST}")
         if problems:
             raise ModelError("Transformer that cannot be built: " + "; ".join(problems))
 

@@ -53,10 +53,13 @@ def load_network(build: Callable[[], Network], tensors: Mapping[str, Tensor], wh
     ModelError
         If names or shapes differ from the network's; all of them, as a table.
     """
+    # First its sizes alone: a configuration that asks for more than the file holds must not take memory.
+    with torch.device("meta"):
+        expected = build().state_dict()
+    if rows := differences(expected, tensors):
+        raise ModelError(f"{what} does not fit the network that its configuration describes:\n{table(rows)}")
     with Unallocated():
         network = build()
-    if rows := differences(network.state_dict(), tensors):
-        raise ModelError(f"{what} does not fit the network that its configuration describes:\n{table(rows)}")
     single = {k: aligned(v.float() if v.is_floating_point() else v) for k, v in tensors.items()}
     network.load_state_dict(single, assign=True)
     return network.eval().requires_grad_(False)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import tempfile
+import os
+import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import torch
 from filelock import FileLock
 
 from xappa.errors import OptionError
+from xappa.options import cache_folder
 
 _LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -67,8 +70,26 @@ def lock(device: torch.device) -> Iterator[None]:
         if device.type == "cpu":
             yield
         else:
-            with FileLock(Path(tempfile.gettempdir()) / f"xappa-{_identity(device)}.lock", mode=0o666):
+            with FileLock(lock_file(_identity(device))):
                 yield
+
+
+def lock_file(name: str) -> Path:
+    """Path of a lock that processes of this user share; nobody else can foretell or write it.
+
+    The folder is the user's own, and the name has a random part that is drawn once.
+    """
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = folder / "token"
+    if not token.exists():
+        drawn = folder / f"token.{secrets.token_hex(8)}"
+        drawn.write_text(secrets.token_hex(16))
+        # A link is made by one process alone; the others take what it made.
+        with contextlib.suppress(FileExistsError):
+            os.link(drawn, token)
+        drawn.unlink()
+    return folder / f"{name}-{token.read_text()}.lock"
 
 
 def _identity(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**63
 LARGEST_MEMBER = 2**31
+MOST_MEMBERS = 100_000
+"""Members of one call: their numbers alone are a part of every task."""
 
 
 def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
@@ -35,21 +38,28 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
     Raises
     ------
     OptionError
-        If there are none, a number is negative, or one comes twice.
+        If there are none, too many, a number is negative, or one comes twice.
     """
-    given = [members] if isinstance(members, (str, bytes)) or not isinstance(members, Iterable) else list(members)
+    given = [members] if isinstance(members, (str, bytes)) or not isinstance(members, Iterable) else _listed(members)
     if not all(
         isinstance(m, (int, np.integer)) and not isinstance(m, bool) and abs(m) <= LARGEST_MEMBER for m in given
     ):
         raise OptionError(
             f"members={members!r}: expected a number of members, or the member numbers, as in range(8, 16)."
         )
+    if len(given) > MOST_MEMBERS or (not isinstance(members, Iterable) and int(members) > MOST_MEMBERS):
+        raise OptionError(f"members={members!r} asks for more than {MOST_MEMBERS}; ask for some after others.")
     numbers = tuple(map(int, given)) if isinstance(members, Iterable) else tuple(range(int(members)))
     if not numbers:
         raise OptionError(f"members={members!r} asks for no member; expected at least 1.")
     if min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise OptionError(f"members={members!r}: expected different numbers, none negative.")
     return numbers
+
+
+def _listed(members: Iterable[int]) -> list[int]:
+    """Members as a list, no more than can be told to be too many."""
+    return list(itertools.islice(members, MOST_MEMBERS + 1))
 
 
 def model_address(model: str | Path | None) -> str:

@@ -17,7 +17,7 @@ from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec, wit
 from xappa.training.config import Local, Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance
-from xappa.training.loop import save_tensors
+from xappa.training.loop import save_tensors, seeded
 
 
 @torch.no_grad()
@@ -48,7 +48,8 @@ def fit_local(
     prior = denoiser.prior
     window, shape = prior.window, prior.shape
     h, w, c = shape
-    network = LocalCorrection(local_spec(config, window, shape))
+    with seeded(seed):  # the gains are drawn here, and only trained later
+        network = LocalCorrection(local_spec(config, window, shape))
     spec = network.spec
     importance = importance or LatentImportance.uniform(shape)
     # What errors are multiplied by before they are truncated.

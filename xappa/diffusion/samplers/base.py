@@ -43,6 +43,10 @@ SPACINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {"schedule": by_sche
 """Names that choose where the noise levels lie."""
 
 
+MOST_STEPS = 100_000
+"""Steps beyond which the noise levels of a schedule are no longer told apart in float32."""
+
+
 @dataclass(frozen=True)
 class Sampler(ABC):
     """Options of a sampler; calling it samples.
@@ -79,7 +83,8 @@ class Sampler(ABC):
 
     def problems(self) -> list[str]:
         """What is wrong with the options."""
-        found = [] if self.steps >= 1 else [f"steps={self.steps}, expected at least 1"]
+        right = 1 <= self.steps <= MOST_STEPS
+        found = [] if right else [f"steps={self.steps}, expected at least 1 and at most {MOST_STEPS}"]
         if self.spacing not in SPACINGS:
             found.append(f"spacing={self.spacing!r}, expected one of {', '.join(map(repr, SPACINGS))}")
         return found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import requests
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url
 
 from xappa.errors import DownloadError
 
@@ -18,6 +21,8 @@ LONGEST_PAUSE = 60.0
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two packets
 MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
 OUT_OF_RANGE = 416
+LARGEST = 2**26
+"""Bytes of an answer that is taken into memory: a page of a listing, a configuration."""
 
 ADVICE = (
     "Check the network (proxies are taken from HTTPS_PROXY), or name another server with XAPPA_MIRROR. "
@@ -33,14 +38,29 @@ class Transient(Exception):  # noqa: N818  (never seen by users)
         self.wait = wait
 
 
+class _Session(requests.Session):
+    """Takes proxies from the environment, but no logins from ``.netrc``, for redirections neither."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Add nothing; a login in an address goes no further than that address."""
+        prepared_request.headers.pop("Authorization", None)
+
+
+def _login_of_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Login that an address itself holds (``https://name:password@server``), and no other."""
+    name, password = get_auth_from_url(str(request.url))
+    return HTTPBasicAuth(name, password)(request) if name or password else request
+
+
 def new_session() -> requests.Session:
     """A session that says who asks, and asks for bytes as they are stored.
 
-    Compressed on the way, neither sizes nor ranges would be those of the file.
+    Compressed on the way, neither sizes nor ranges would be those of the file. Logins of ``.netrc`` are not sent.
     """
     from xappa import __version__
 
-    session = requests.Session()
+    session = _Session()
+    session.auth = _login_of_address  # without one, requests looks into .netrc
     session.headers.update({"User-Agent": f"xappa/{__version__}", "Accept-Encoding": "identity"})
     return session
 
@@ -80,6 +100,39 @@ def get(
         response.close()
         raise DownloadError(f"{url}: the server answered {_status(response)}. {_remedy(response.status_code)}")
     return response
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered: the whole body, its kind, and the address of the next page (if there is one)."""
+
+    url: str
+    body: bytes
+    kind: str
+    following: str
+
+
+def answer(session: requests.Session, url: str, timeout: tuple[float, float] = TIMEOUT) -> Answer:
+    """One request whose answer is taken into memory, up to `LARGEST` bytes.
+
+    Raises
+    ------
+    Transient
+        If another attempt may succeed.
+    DownloadError
+        If it cannot, or the answer is larger.
+    """
+    with get(session, url, stream=True, timeout=timeout) as response:
+        found = bytearray()
+        try:
+            for piece in response.iter_content(2**16):
+                found += piece
+                if len(found) > LARGEST:
+                    raise DownloadError(f"{url} answers with more than {LARGEST} bytes, which is refused. {ADVICE}")
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+            raise Transient(_cause(error)) from error
+    following = response.links.get("next", {}).get("url", "")
+    return Answer(response.url, bytes(found), response.headers.get("Content-Type", "something"), following)
 
 
 def persistently(action: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0) -> T:

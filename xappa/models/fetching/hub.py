@@ -8,6 +8,7 @@ next one (RFC 8288).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from xappa.errors import DownloadError, IntegrityError
-from xappa.models.fetching.http import TIMEOUT, get, persistently
+from xappa.models.fetching.http import TIMEOUT, Answer, answer, persistently
 from xappa.models.fetching.identity import RemoteFile, difference_of
 
 HUB = "https://huggingface.co"
+MOST_PAGES = 1000
+"""Pages of a listing, beyond which it is no listing of a model's repository."""
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 
@@ -95,10 +98,12 @@ class Hub:
             If the answers are not a listing.
         """
         address = f"{self.base}/api/datasets/{self.repository}/tree/{quote(revision, safe='')}"
-        query, seen, files = "recursive=true", set(), []
+        query, seen, files = "recursive=true", set[str](), list[RemoteFile]()
         while query:
             if query in seen:
                 raise DownloadError(f"{address} repeats a page of its listing. {self._expected()}")
+            if len(seen) >= MOST_PAGES:
+                raise DownloadError(f"{address} lists more than {MOST_PAGES} pages. {self._expected()}")
             seen.add(query)
             entries, query = self._page(f"{address}?{query}")
             files += entries
@@ -117,33 +122,30 @@ class Hub:
             If they are not those that the listing names.
         """
         url = self.url(revision, file.path)
-        contents = persistently(lambda: get(self.session, url), url).content
+        contents = persistently(lambda: answer(self.session, url), url).body
         found = difference_of(contents, file)
         if found:
             raise IntegrityError(wrong(file, found, self.base))
         return contents
 
     def _page(self, url: str) -> tuple[list[RemoteFile], str]:
-        response = persistently(lambda: get(self.session, url), url)
-        entries = self._parsed(response)
+        page = persistently(lambda: answer(self.session, url), url)
+        entries = self._parsed(page)
         try:
             files = [_file(entry) for entry in entries if entry["type"] == "file"]
         except (KeyError, TypeError, ValueError) as error:
             raise DownloadError(f"{url} lists an entry that cannot be used: {error}. {self._expected()}") from error
         # The link's own host is not asked: behind a mirror, it would be the original one.
-        return files, urlsplit(response.links.get("next", {}).get("url", "")).query
+        return files, urlsplit(page.following).query
 
     def _json(self, url: str, timeout: tuple[float, float] = TIMEOUT) -> Any:
-        return self._parsed(get(self.session, url, timeout=timeout))
+        return self._parsed(answer(self.session, url, timeout))
 
-    def _parsed(self, response: requests.Response) -> Any:
+    def _parsed(self, found: Answer) -> Any:
         try:
-            return response.json()
-        except ValueError as error:
-            raise DownloadError(
-                f"{response.url} answered {response.headers.get('Content-Type', 'something')!r}, not JSON. "
-                + self._expected()
-            ) from error
+            return json.loads(found.body)
+        except (ValueError, RecursionError) as error:
+            raise DownloadError(f"{found.url} answered {found.kind!r}, not JSON. {self._expected()}") from error
 
     def _commit(self, answer: Any) -> Commit:
         sha = answer.get("sha") if isinstance(answer, dict) else None

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, reading
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -26,7 +26,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         If it holds other Python objects (whose reading could run any code), is damaged, or isn't a dict of tensors.
     """
     try:
-        values = _load(file)
+        with reading(file, "a checkpoint", ModelError, "Fetch or copy it again.", passes=pickle.UnpicklingError):
+            values = _load(file)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"the Python object {named.group(1)}" if named else "Python objects, or is no checkpoint"
@@ -34,8 +35,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             f"{file} is refused: it holds {what}, where only tensors are expected. Reading it could run any code. Ask "
             "whom you have it from for a file that torch.load(..., weights_only=True) reads."
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"{file} cannot be read ({error}): it may be damaged. Fetch or copy it again.") from error
     if not isinstance(values, dict) or not all(isinstance(v, Tensor) for v in values.values()):
         held = {type(v).__name__ for v in values.values()} if isinstance(values, dict) else {type(values).__name__}
         raise ModelError(f"{file} holds {', '.join(sorted(held))}; expected a state dict: tensors by name.")

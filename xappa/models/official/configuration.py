@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, reading
 
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib.PosixPath"
 
@@ -56,14 +56,12 @@ def read_configuration(file: Path) -> Configuration:
     ModelError
         If it is no YAML, asks for other Python objects, or holds no mapping.
     """
-    try:
-        with open(file, encoding="utf-8") as stream:
-            values = yaml.load(stream, Loader=_Loader)  # a safe loader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"{file} cannot be read safely: {error}. Expected plain YAML; of Python objects only pathlib.PosixPath is "
-            "taken (as text). Remove the entry if the model does not need it."
-        ) from error
+    remedy = (
+        "Expected plain YAML; of Python objects only pathlib.PosixPath is taken (as text). Remove the entry if the "
+        "model does not need it."
+    )
+    with reading(file, "plain YAML", ModelError, remedy), open(file, encoding="utf-8") as stream:
+        values = yaml.load(stream, Loader=_Loader)  # a safe loader
     if not isinstance(values, Mapping):
         raise ModelError(f"{file} holds a {type(values).__name__}; expected sections such as 'ae' or 'backbone'.")
     return Configuration(file, values)

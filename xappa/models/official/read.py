@@ -15,7 +15,7 @@ import torch
 from xappa.errors import ModelError, warn
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.denoisers import describe
-from xappa.models.directory import sha256
+from xappa.models.integrity import sha256
 from xappa.models.latents import ChannelLatents
 from xappa.models.model import Model
 from xappa.models.normalisation import ChannelNormalisation

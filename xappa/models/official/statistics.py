@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, reading
 from xappa.models.official.channels import Channels
+from xappa.zarr_codecs import require_safe_codecs
 
 if TYPE_CHECKING:
     import zarr
@@ -115,16 +116,16 @@ def _ordered(group: zarr.Group, name: str, axes: tuple[str, ...]) -> Array:
 def _values(group: zarr.Group, name: str) -> Array:
     import zarr
 
-    array = group[name]
-    if not isinstance(array, zarr.Array):
-        raise ModelError(f"{group.store_path} has a group {name!r}; expected an array.")
-    return np.asarray(array[...])
+    with reading(f"{group.store_path}/{name}", "a Zarr array", ModelError, "Fetch or copy the store again."):
+        array = group[name]
+        if not isinstance(array, zarr.Array):
+            raise ModelError(f"{group.store_path} has a group {name!r}; expected an array.")
+        return np.asarray(array[...])
 
 
 def _open(store: Path) -> zarr.Group:
     import zarr
 
-    try:
+    require_safe_codecs(store, ModelError)
+    with reading(store, "a Zarr group", ModelError, "Fetch or copy it again."):
         return zarr.open_group(store, mode="r")
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{store} is no Zarr group that can be read ({error}). Fetch or copy it again.") from error

@@ -21,6 +21,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from xappa.errors import MissingDependency, StoreError
+from xappa.streaming.store.durable import flush
 from xappa.streaming.store.files import Local, Remote
 
 BESIDE = ".xappa"
@@ -107,6 +108,11 @@ class Place:
         for path in self.beside.folder.glob("*"):
             if path.name != LOCK:
                 path.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Wait until what was written to a local store is on its disk, all of it at once."""
+        if self.folder is not None and self.folder.is_dir():
+            flush(self.folder)
 
     def tidy(self) -> None:
         """Remove files that a process left half written."""

@@ -13,6 +13,7 @@ import zarr
 from xarray.conventions import encode_cf_variable
 from zarr.abc.store import Store
 
+from xappa.streaming.store.damage import is_intact
 from xappa.streaming.store.encoding import Encoding, require_fit, steps_of
 from xappa.streaming.store.places import keys_below
 
@@ -65,26 +66,37 @@ def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> l
     return [array.metadata.encode_chunk_key(place) for place in itertools.product(*ranges)]
 
 
-def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: Grid) -> list[Region]:
-    """Regions of which all files are there. A file is whole or not there, so that no record of them is needed."""
+def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: Grid) -> tuple[list[Region], list[Region]]:
+    """Regions of which all files are there: those that can be decoded, and those that are damaged.
+
+    A file is whole or not there, so that no record of them is needed; but a disk may lose what was written to it.
+    """
     there = {name: keys_below(store, f"{name}/c") for name in arrays}
-    found = []
+    intact: list[Region] = []
+    damaged: list[Region] = []
     for region in grid:
+        names = grid.names(region)
         keys = (
             f"{name}/{key}" in there[name]
-            for name in grid.names(region)
+            for name in names
             for key in chunk_keys(arrays[name], grid.ds[name].dims, region)
         )
         if all(keys):
-            found.append(region)
-    return found
+            whole = all(is_intact(arrays[name], region, grid.ds[name].dims) for name in names)
+            (intact if whole else damaged).append(region)
+    return intact, damaged
 
 
 def open_arrays(store: Store, names: Sequence[Hashable], mode: Any = "r+") -> dict[Hashable, zarr.Array]:
     """Arrays of a store; chunks are written even where all is missing, so that what is there is known to be done."""
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        group = zarr.open_group(store, mode=mode, zarr_format=3)
-        return {name: group[str(name)] for name in names}  # type: ignore[misc]
+    group = zarr.open_group(store, mode=mode, zarr_format=3)
+    return {name: _writing_all(group[str(name)]) for name in names}  # type: ignore[arg-type]
+
+
+def _writing_all(array: zarr.Array) -> zarr.Array:
+    """The array with a configuration of its own: zarr's options belong to all threads of a process."""
+    config = {"write_empty_chunks": True}
+    return zarr.Array(zarr.AsyncArray(array.metadata, array.store_path, config))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)

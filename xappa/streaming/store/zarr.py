@@ -24,9 +24,10 @@ from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import learned, sampling_keys
 from xappa.streaming.graph.workers import connected, current_client, require_workers
 from xappa.streaming.progress import counting, shown
+from xappa.streaming.store.damage import mend_coordinates, require_metadata, root_of
 from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
 from xappa.streaming.store.kept import forget, keeping
-from xappa.streaming.store.places import Place, place_of, read_key, renew, write_key
+from xappa.streaming.store.places import Place, place_of, renew, write_key
 from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
 from xappa.streaming.store.sources import sources
 
@@ -137,7 +138,12 @@ class _Job:
 
 
 def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
-    state = _state(job)
+    try:
+        state = _state(job)
+    except StoreError:
+        if not overwrite:
+            raise
+        state = "other"
     if state == "other" and not overwrite:
         raise StoreError(
             f"{job.place.name} exists; pass overwrite=True to replace it, or choose another name.{_difference(job)}"
@@ -146,7 +152,16 @@ def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
         _require_apart(job)
         job.place.remove()
         state = "none"
+    if state in ("unfinished", "complete"):
+        require_metadata(job.place, list(job.ds.variables))
+        mend_coordinates(job.ds, job.place.store, job.place.name)
     if state == "complete":
+        _, damaged = _done(job)
+        if damaged:
+            with _explained(job):
+                _fill(job, damaged, progress, set())
+            job.place.flush()
+            job.place.remove_beside()
         return
     job.place.tidy()
     with _explained(job):
@@ -158,11 +173,8 @@ def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
 
 def _state(job: _Job) -> str:
     """``none``, ``begun`` (without all coordinates), ``unfinished``, ``complete``, or ``other``."""
-    try:
-        content = read_key(job.place.store, "zarr.json")
-    except OSError as error:
-        raise StoreError(f"{job.place.name} cannot be read ({error}); choose another place.") from error
-    attrs = {} if content is None else json.loads(content).get("attributes", {})
+    content = root_of(job.place)
+    attrs = {} if content is None else content.get("attributes", {})
     if OWNER not in attrs and job.place.beside.read(BEGUN) == job.owner.encode():
         return "begun"
     folder = job.place.folder
@@ -175,8 +187,7 @@ def _state(job: _Job) -> str:
 
 def _difference(job: _Job) -> str:
     """In which attributes another run's store differs."""
-    content = read_key(job.place.store, "zarr.json")
-    there = {} if content is None else json.loads(content).get("attributes", {})
+    there = (root_of(job.place) or {}).get("attributes", {})
     if OWNER not in there:
         return ""
     names = [k for k, v in job.ds.attrs.items() if k.startswith("xappa_") and there.get(k) != v and len(str(v)) < 60]
@@ -215,13 +226,27 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
 
 def _stream(job: _Job, progress: bool | None) -> set[str]:
     """Write what is left; returns the keys of the sampling tasks that all of it needs."""
-    arrays = open_arrays(job.place.store, list(job.ds.data_vars))
-    done = written(job.place.store, arrays, job.grid)
+    done, _ = _done(job)
     sampled = {key for _, _, block in _blocks(job.ds, done) for key in sampling_keys(block.__dask_graph__())}
     there = {_key(region) for region in done}
     left = [region for region in job.grid if _key(region) not in there]
-    if not left:
-        return sampled
+    if left:
+        _fill(job, left, progress, sampled)
+    return sampled
+
+
+def _done(job: _Job) -> tuple[list[Region], list[Region]]:
+    """Regions that are in the store: intact ones, and damaged ones, which the log tells of."""
+    arrays = open_arrays(job.place.store, list(job.ds.data_vars))
+    done, damaged = written(job.place.store, arrays, job.grid)
+    if damaged:
+        count, total = len(damaged), len(job.grid)
+        LOG.warning("%s: %d of %d regions were damaged, and are written again", job.place.name, count, total)
+    return done, damaged
+
+
+def _fill(job: _Job, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:
+    """Compute and write regions; keys of the sampling tasks that they need are added to `sampled`."""
     source = keeping(job.ds, job.place.beside)
     writer = Writer(
         job.place.store,
@@ -241,7 +266,6 @@ def _stream(job: _Job, progress: bool | None) -> set[str]:
             if bytes_done == 0:
                 _require_rest(job, bytes_before, size, count, len(left))
             bytes_done += size
-    return sampled
 
 
 def _computed(job: _Job, tasks: Iterator[Any], progress: bool | None) -> Generator[tuple[int, int], None, None]:
@@ -311,13 +335,16 @@ def _finish(job: _Job, sampled: Collection[str]) -> None:
         # Readers that do not know consolidated metadata pass over them.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(store, zarr_format=3)
+    # What is not on the disk yet must not be taken for complete, nor lose the latents that it is made from.
+    job.place.flush()
     _set_attrs(job.place, {UNFINISHED: None})
+    job.place.flush()
     job.place.remove_beside()
 
 
 def _set_attrs(place: Place, attrs: Mapping[str, str | None]) -> None:
     """Set or remove attributes of the root, at once."""
-    content = json.loads(read_key(place.store, "zarr.json") or b"{}")
+    content = root_of(place) or {}
     merged = {**content.get("attributes", {}), **attrs}
     content["attributes"] = {key: value for key, value in merged.items() if value is not None}
     write_key(place.store, "zarr.json", json.dumps(content, indent=2).encode())

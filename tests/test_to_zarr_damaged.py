@@ -1,0 +1,120 @@
+"""A store of which the disk lost something is told of, and mended: before it is continued, and when it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xappa
+from tests.stores import contents
+from xappa.errors import StoreError
+from xappa.streaming.store import durable
+from xappa.streaming.store.regions import Writer
+
+T = "2m_temperature"
+
+
+@pytest.fixture
+def field() -> xr.Dataset:
+    values = np.random.default_rng(0).normal(280, 5, (2, 4, 8, 16)).astype("f4")
+    times = pd.date_range("2018-11-01", periods=4, freq="6h")
+    coords = {"member": [0, 1], "time": times, "latitude": np.linspace(80, -80, 8), "longitude": np.arange(16) * 22.5}
+    return xr.Dataset({T: (tuple(coords), values, {"units": "K"})}, coords)
+
+
+def write(ds: xr.Dataset, store: Path) -> None:
+    xappa.to_zarr(ds, store, chunks={"time": 1, "member": 1}, progress=False)
+
+
+@pytest.fixture(params=["unfinished", "complete"])
+def store(field: xr.Dataset, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store that was interrupted after five of eight regions, or finished."""
+    path = tmp_path / "a.zarr"
+    if request.param == "complete":
+        write(field, path)
+        return path
+    real, count = Writer.__call__, []
+
+    def stop(self: Writer, region: dict, values: dict) -> int:
+        count.append(region)
+        if len(count) > 5:
+            raise KeyboardInterrupt
+        return real(self, region, values)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Writer, "__call__", stop)
+        write(field, path)
+    return path
+
+
+HARM: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "one bit": lambda content: content[:-5] + bytes([content[-5] ^ 4]) + content[-4:],
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("file", [f"{T}/c/0/0/0/0", "latitude/c/0", "time/c/0", "member/c/0"])
+def test_what_cannot_be_decoded_is_written_again(
+    field: xr.Dataset, store: Path, tmp_path: Path, harm: str, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(field, tmp_path / "whole.zarr")
+    (store / file).write_bytes(HARM[harm]((store / file).read_bytes()))
+    write(field, store)
+    assert contents(store) == contents(tmp_path / "whole.zarr")
+    said = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
+    assert len(said) == 1 and ("1 of 8 regions" if file.startswith(T) else file.split("/")[0]) in said[0]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000])
+@pytest.mark.parametrize("file", ["zarr.json", f"{T}/zarr.json", "longitude/zarr.json"])
+def test_damaged_metadata_are_refused_with_the_remedy(field: xr.Dataset, store: Path, file: str, text: str) -> None:
+    (store / file).write_text(text)
+    with pytest.raises(StoreError, match=f"{file} is damaged.*overwrite=True"):
+        write(field, store)
+    xappa.to_zarr(field, store, chunks={"time": 1, "member": 1}, progress=False, overwrite=True)
+    xr.testing.assert_equal(xr.open_zarr(store, consolidated=False).load(), field)
+
+
+def test_a_sound_store_is_left_as_it_is(field: xr.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(field, tmp_path / "a.zarr")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a.zarr").rglob("*")}
+    write(field, tmp_path / "a.zarr")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a.zarr").rglob("*")} == before
+    assert not caplog.records
+
+
+def test_it_is_on_the_disk_before_it_counts_as_complete(
+    field: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, seen = tmp_path / "a.zarr", []
+
+    def watch(folder: Path) -> None:
+        seen.append("xappa_unfinished" in (folder / "zarr.json").read_text())
+        assert len(list((folder / T / "c").rglob("*/*/*/*"))) >= 8
+
+    monkeypatch.setattr("xappa.streaming.store.places.flush", watch)
+    write(field, store)
+    assert seen == [True, False]
+
+
+@pytest.mark.parametrize("system_call", [True, False])
+def test_files_are_flushed_with_and_without_the_system_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system_call: bool
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_text("c")
+    flushed: list[str] = []
+    real = durable._flush_file
+    monkeypatch.setattr(durable, "_flush_file", lambda path: (flushed.append(path.name), real(path)))
+    if not system_call:
+        monkeypatch.setattr(durable, "_syncfs", lambda: None)
+    durable.flush(tmp_path)
+    assert flushed == ([] if system_call and durable._syncfs() is not None else ["b"])

@@ -1,0 +1,97 @@
+"""What is damaged in a store that was begun: metadata that are no JSON, chunks that cannot be decoded."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.abc.store import Store
+
+from xappa.errors import StoreError
+from xappa.streaming.store.places import Place, read_key
+
+LOG = logging.getLogger("xappa")
+
+
+def root_of(place: Place) -> dict[str, Any] | None:
+    """Metadata of a store's root group; None if there are none.
+
+    Raises
+    ------
+    StoreError
+        If they are damaged, or the store cannot be read.
+    """
+    try:
+        content = read_key(place.store, "zarr.json")
+    except OSError as error:
+        raise StoreError(f"{place.name} cannot be read ({error}); choose another place.") from error
+    return None if content is None else _json(place.name, "zarr.json", content)
+
+
+def require_metadata(place: Place, names: Sequence[Hashable]) -> None:
+    """Complain about arrays of a store whose metadata are missing or damaged.
+
+    Raises
+    ------
+    StoreError
+        With the file.
+    """
+    for name in names:
+        key = f"{name}/zarr.json"
+        _json(place.name, key, read_key(place.store, key) or b"")
+
+
+def _json(store: str, key: str, content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        found = error
+    if not isinstance(found, dict):
+        raise StoreError(
+            f"{store}: {key} is damaged ({found}), so that the store cannot be continued. Remove it, or write it anew "
+            "with overwrite=True."
+        )
+    return found
+
+
+def is_intact(array: zarr.Array, region: Mapping[Hashable, slice], dims: Sequence[Hashable]) -> bool:
+    """Whether a region of an array can be decoded; codecs compare sizes and checksums."""
+    try:
+        array[tuple(region.get(dim, slice(None)) for dim in dims)]
+    except Exception:  # each codec raises errors of its own
+        return False
+    return True
+
+
+def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
+    """Write coordinates again that cannot be decoded, or are others than those of `ds`.
+
+    Parameters
+    ----------
+    ds : Dataset
+        What the store holds; its coordinates are in memory or are loaded.
+    store : Store
+    name : str
+        Of the store, for the log.
+    """
+    group = zarr.open_group(store, mode="r+", zarr_format=3)
+    for coordinate in ds.coords.values():
+        array = group[str(coordinate.name)]
+        assert isinstance(array, zarr.Array)
+        if coordinate.size and not is_intact(array, {}, coordinate.dims):
+            LOG.warning("%s: the coordinate %s was damaged, and is written again", name, coordinate.name)
+            array[...] = _encoded(coordinate, array)
+
+
+def _encoded(coordinate: xr.DataArray, array: zarr.Array) -> np.ndarray:
+    """Values as they are stored: times are numbers since the epoch that the array names."""
+    variable = coordinate.variable.load()
+    attrs = dict(array.attrs)
+    encoding = {key: attrs[key] for key in ("units", "calendar") if key in attrs and variable.dtype.kind in "mM"}
+    bare = xr.Variable(variable.dims, variable.values, {}, encoding | {"dtype": array.dtype})
+    return np.asarray(xr.conventions.encode_cf_variable(bare, name=coordinate.name).values)
