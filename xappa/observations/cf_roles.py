@@ -8,16 +8,13 @@ import xarray as xr
 
 from xappa.observations.columns import preferred
 from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, Naming, coordinate_of, require_coordinates
-from xappa.vocabulary import Variable
+from xappa.observations.standard_names import COORDINATES as BY_STANDARD_NAME
+from xappa.observations.standard_names import canonical, quantity_with
 
-_HEIGHTS = ("altitude", "surface_altitude", "height_above_mean_sea_level")
+_OTHERS = {name: role for name, role in BY_STANDARD_NAME.items() if role not in NEEDED}
 _IDS = ("timeseries_id", "trajectory_id")
-_STATIONS = ("platform_id", "platform_name", "station_wmo_id")
-_WATER = ("precipitation_amount", "lwe_thickness_of_precipitation_amount")
-_EXTREMES = ("maximum", "minimum")
 _TOWARDS = ("oceanographic", "towards", "blowing to", "blows to", "to which")
 _MODEL_LEVELS = ("atmosphere_hybrid", "atmosphere_sigma", "atmosphere_ln_pressure", "atmosphere_sleve", "model_level")
-_HOURS = {"total_precipitation": "1 hour", "total_precipitation_6hr": "6 hour"}
 
 
 def find_coordinates(ds: xr.Dataset, naming: Naming) -> dict[str, str]:
@@ -54,12 +51,12 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
     found = {str(name): role for role in NEEDED for name in everything.cf.coordinates.get(role, [])}
     for name, variable in ds.variables.items():
         attrs = variable.attrs
-        standard_name = attrs.get("standard_name")
-        if standard_name in _HEIGHTS:
-            found[str(name)] = "altitude"
+        standard_name = canonical(attrs.get("standard_name"))
+        if standard_name in _OTHERS:
+            found[str(name)] = _OTHERS[standard_name]
         elif standard_name == "air_pressure" and (name in ds.coords or "positive" in attrs or attrs.get("axis") == "Z"):
             found[str(name)] = "level"
-        elif attrs.get("cf_role") in _IDS or standard_name in _STATIONS:
+        elif attrs.get("cf_role") in _IDS:
             found[str(name)] = "station"
     bounds = {variable.attrs.get("bounds") for variable in ds.variables.values()}
     return {name: role for name, role in found.items() if name not in bounds}
@@ -94,22 +91,9 @@ def meaning_of(variable: xr.DataArray, level: xr.DataArray | None, naming: Namin
     spelt = naming.quantity(name)
     if name in naming.rename or name in QUANTITIES:
         return spelt
-    return _meaning_by_attrs(variable.attrs, is_aloft(variable, level)) or spelt
-
-
-def _meaning_by_attrs(attrs: Mapping[str, object], aloft: bool) -> str | None:
-    standard_name, methods = attrs.get("standard_name"), str(attrs.get("cell_methods", ""))
-    if standard_name in _WATER:
-        own = (name for name, hours in _HOURS.items() if f"interval: {hours}" in methods)
-        return next(own, "total_precipitation" if "time: sum" in methods else None)
-    same = [quantity for quantity in QUANTITIES.values() if quantity.standard_name == standard_name and standard_name]
-    same.sort(key=lambda quantity: (_other_method(quantity, methods), (quantity.height is not None) == aloft))
-    return same[0].name if same else None
-
-
-def _other_method(quantity: Variable, methods: str) -> bool:
-    """Whether a quantity is an extreme and the variable is not, or the other way round."""
-    return any((f"time: {kind}" in methods) != (f"time: {kind}" in quantity.cell_methods) for kind in _EXTREMES)
+    aloft, methods = is_aloft(variable, level), str(variable.attrs.get("cell_methods", ""))
+    told = quantity_with(variable.attrs.get("standard_name"), methods, aloft)
+    return told or spelt or quantity_with(naming.spelling(name), methods, aloft)
 
 
 def error_of(ds: xr.Dataset, name: str) -> str | None:

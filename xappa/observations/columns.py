@@ -10,7 +10,15 @@ import pandas as pd
 
 from xappa.observations.assumptions import UNITS_ASSUMED
 from xappa.observations.form import counted
-from xappa.observations.names import COORDINATES, NEEDED, Naming, require_coordinates, require_one_each
+from xappa.observations.names import (
+    COORDINATES,
+    NEEDED,
+    Naming,
+    coordinate_of,
+    require_coordinates,
+    require_one_each,
+    spelling,
+)
 from xappa.observations.periods import to_periods
 from xappa.observations.times import to_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
@@ -28,12 +36,17 @@ def preferred(sources: Mapping[str, list[str]], naming: Naming) -> dict[str, str
     for meaning, names in sources.items():
         names = [name for name in names if name in naming.rename] or names
         if meaning not in NEEDED:
-            order = [spelling.casefold() for spelling in COORDINATES[meaning]]
-            ranks = {name: order.index(name.casefold()) if name.casefold() in order else -1 for name in names}
-            names = [min(names, key=ranks.__getitem__)]
+            names = [min(names, key=lambda name: _rank(naming.heading(name).name, meaning))]  # noqa: B023
         chosen[meaning] = names
     require_one_each(chosen)
     return {meaning: names[0] for meaning, names in chosen.items()}
+
+
+def _rank(name: str, meaning: str) -> int:
+    """How usual a name is for a coordinate: first those that only an attribute or the caller explains."""
+    order = [spelling(usual) for usual in COORDINATES[meaning]]
+    known = coordinate_of(name) == meaning
+    return order.index(spelling(name)) if spelling(name) in order else len(order) if known else -1
 
 
 def coordinates(
@@ -60,6 +73,7 @@ def coordinates(
 
 def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> np.ndarray:
     if meaning == "time":
+        naming.told_units(str(series.name), meaning)  # refuses other zones than UTC
         return to_times(series, str(series.name))
     if meaning == "station":
         return to_text(series)

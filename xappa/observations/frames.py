@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Mapping
 
 import pandas as pd
 import xarray as xr
@@ -14,6 +15,7 @@ from xappa.observations.names import QUANTITIES, Naming, listing, require_one_ea
 from xappa.observations.own import own_attrs
 from xappa.observations.tidy import from_tidy, tidy_columns
 from xappa.observations.units import conversions
+from xappa.observations.units_row import without_units_row
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +69,7 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
         raise ObservationError(
             f"The table has no rows (columns: {listing(frame.columns)}). Expected at least one report"
         )
+    frame, naming = without_units_row(frame, naming)
     roles = tidy_columns(frame)
     return _from_wide(frame, naming) if roles is None else from_tidy(frame, roles, naming)
 
@@ -76,12 +79,8 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     others = {str(column): frame[column] for column in frame.columns if column not in used}
     sources: dict[str, list[str]] = {}
     for name in others:
-        meaning, suffix = naming.quantity(name) or _own(others[name], naming), ""
-        if meaning is None and name.endswith("_error"):
-            base = name.removesuffix("_error")
-            meaning, suffix = naming.quantity(base) or naming.own(base), "_error"
-        if meaning is not None:
-            sources.setdefault(meaning + suffix, []).append(name)
+        if (meaning := _meaning(others[name], naming, coordinates)) is not None:
+            sources.setdefault(meaning, []).append(name)
     require_one_each(sources)
     known = {meaning: names[0] for meaning, names in sources.items() if meaning.removesuffix("_error") in sources}
     unknown = {name: int(series.notna().sum()) for name, series in others.items() if name not in known.values()}
@@ -90,22 +89,44 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     own = [meaning for meaning in known if meaning not in QUANTITIES and not meaning.endswith("_error")]
     told = {meaning: naming.told_units(known[meaning], meaning) for meaning in quantities}
     units = {meaning: found or QUANTITIES[meaning].units for meaning, found in told.items()}
-    maps = conversions((meaning, unit, QUANTITIES[meaning].units) for meaning, unit in units.items())
+    units |= {name: _units_of_error(name, known[name], units, naming) for name in known if name.endswith("_error")}
+    maps = conversions((name, unit, _expected(name)) for name, unit in units.items() if _expected(name))
     values, errors, unreadable = {}, {}, {}
-    for meaning in quantities:
-        convert = maps[meaning, units[meaning]]
-        given, unreadable[meaning] = columns.numbers(others[known[meaning]])
-        values[meaning] = convert.value(given)
-        if (error := known.get(f"{meaning}_error")) is not None:
-            errors[meaning] = convert.deviation(columns.numbers(others[error])[0])
-    for name in own:
-        values[name], unreadable[name] = columns.numbers(others[known[name]])
-        if (error := known.get(f"{name}_error")) is not None:
-            errors[name] = columns.numbers(others[error])[0]
+    for meaning in (*quantities, *own):
+        convert, given = maps.get((meaning, units.get(meaning, ""))), others[known[meaning]]
+        numbers, unreadable[meaning] = columns.numbers(given)
+        values[meaning] = numbers if convert is None else convert.value(numbers)
+        if (error := f"{meaning}_error") in known:
+            convert, numbers = maps.get((error, units[error])), columns.numbers(others[known[error]])[0]
+            errors[meaning] = numbers if convert is None else convert.deviation(numbers)
     assumed = [meaning for meaning, found in told.items() if found is None]
     notes = columns.notes(unknown, unreadable, assumed)
     attrs = {name: own_attrs({}, naming.told_units(known[name], name)) for name in own}
     return build(coordinates, values, errors, notes, own=attrs)
+
+
+def _meaning(column: pd.Series, naming: Naming, coordinates: Container[str]) -> str | None:
+    """Quantity that a column holds, or ``<quantity>_error``; None if it is neither."""
+    name, aloft = str(column.name), "level" in coordinates
+    meaning = naming.quantity(name, aloft) or _own(column, naming)
+    base = naming.heading(name).name
+    if meaning is None and base.endswith("_error"):
+        base = base.removesuffix("_error")
+        found = naming.quantity(base, aloft) or naming.own(base)
+        return found and f"{found}_error"
+    return meaning
+
+
+def _expected(name: str) -> str | None:
+    """Units of a quantity, or of its error; None where the vocabulary does not have it."""
+    quantity = QUANTITIES.get(name.removesuffix("_error"))
+    return None if quantity is None else quantity.units
+
+
+def _units_of_error(meaning: str, name: str, units: Mapping[str, str], naming: Naming) -> str:
+    """Units of a column of errors: those that it has itself, else those of its quantity."""
+    told = naming.declared.get(name) or naming.units.get(name) or naming.heading(name).units
+    return told or units.get(meaning.removesuffix("_error"), "")
 
 
 def _own(column: pd.Series, naming: Naming) -> str | None:

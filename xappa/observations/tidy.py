@@ -39,7 +39,8 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     others = [column for column in frame.columns if column not in roles.values()]
     places, used = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
-    meanings = [naming.quantity(name) or naming.own(name) for name in names]
+    given = _units_given(frame, roles, code, names)
+    meanings = [naming.quantity(name, "level" in places, given.get(name)) or naming.own(name) for name in names]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
     unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
@@ -73,6 +74,16 @@ def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
     return code, values.tolist()
 
 
+def _units_given(
+    frame: pd.DataFrame, roles: Mapping[str, Hashable], code: np.ndarray, names: Sequence[str]
+) -> dict[str, str]:
+    """Units that the first row of each name gives."""
+    if "units" not in roles:
+        return {}
+    first = pd.Series(frame[roles["units"]].astype("string").fillna("").to_numpy()).groupby(code).first()
+    return {names[k]: text for k, text in first.items() if k >= 0 and text}
+
+
 def _counted(chosen: Sequence[str], names: Sequence[str], code: np.ndarray) -> dict[str, int]:
     """Rows of some names, the most frequent first."""
     counts = np.bincount(code[code >= 0], minlength=len(names))
@@ -104,7 +115,8 @@ def _units(
     units, assumed = [], []
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
-        found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "") or None
+        found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "")
+        found = found or naming.told_units(str(roles["observation"]), quantity)
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))
             continue
