@@ -88,12 +88,12 @@ def meaning_of(variable: xr.DataArray, level: xr.DataArray | None, naming: Namin
         What the caller says.
     """
     name = str(variable.name)
-    spelt = naming.quantity(name)
+    aloft = is_aloft(variable, level)
+    spelt = naming.quantity(name, aloft, variable.attrs.get("units"))
     if name in naming.rename or name in QUANTITIES:
         return spelt
-    aloft, methods = is_aloft(variable, level), str(variable.attrs.get("cell_methods", ""))
-    told = quantity_with(variable.attrs.get("standard_name"), methods, aloft)
-    return told or spelt or quantity_with(naming.spelling(name), methods, aloft)
+    methods = str(variable.attrs.get("cell_methods", ""))
+    return quantity_with(variable.attrs.get("standard_name"), methods, aloft) or spelt
 
 
 def error_of(ds: xr.Dataset, name: str) -> str | None:

@@ -40,7 +40,7 @@ def in_brackets(name: str) -> Heading:
 
 
 def by_suffix(name: str) -> Heading:
-    """``wind_speed_kt`` or ``t2m_degC`` in its parts. Of one letter (``t_c``), only where the name is longer than two."""
+    """``wind_speed_kt`` or ``t2m_degC`` in its parts; of one letter only where the name has more than two."""
     found = _SUFFIX.fullmatch(name.strip())
     if found is None or (len(found[2]) == 1 and len(found[1]) < 3):
         return Heading(name)
