@@ -90,7 +90,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     told = {meaning: naming.told_units(known[meaning], meaning) for meaning in quantities}
     units = {meaning: found or QUANTITIES[meaning].units for meaning, found in told.items()}
     units |= {name: _units_of_error(name, known[name], units, naming) for name in known if name.endswith("_error")}
-    maps = conversions((name, unit, _expected(name)) for name, unit in units.items() if _expected(name))
+    maps = conversions((name, unit, found) for name, unit in units.items() if (found := _expected(name)))
     values, errors, unreadable = {}, {}, {}
     for meaning in (*quantities, *own):
         convert, given = maps.get((meaning, units.get(meaning, ""))), others[known[meaning]]

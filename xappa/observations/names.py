@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from xappa.errors import ObservationError, OptionError, nearest_names
 from xappa.observations import headers, standard_names
@@ -15,6 +16,9 @@ from xappa.observations.headers import Heading
 from xappa.observations.reported import REPORTED, SPELLINGS
 from xappa.observations.units import COORDINATE_UNITS, converts
 from xappa.vocabulary import ALIASES, VARIABLES, Variable
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 QUANTITIES: dict[str, Variable] = VARIABLES | REPORTED
 
@@ -129,6 +133,7 @@ class Naming:
     units: Mapping[str, str] = field(default_factory=dict)
     unknown: str | Collection[str] = "drop"
     declared: Mapping[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set, repr=False, compare=False)
     _seen: set[str] = field(default_factory=set, repr=False, compare=False)
     _meant: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -222,6 +227,15 @@ class Naming:
             self._meant.add(meaning)
         return meaning
 
+    def note(self, names: Iterable[str]) -> None:
+        """Remember names that a source has, so that messages can offer them."""
+        self._seen.update(names)
+
+    def noted(self, obs: xr.Dataset) -> xr.Dataset:
+        """The same observations, of a format that tells all names itself; their quantities are remembered."""
+        self._told.update(name for name in map(str, obs.data_vars) if not name.endswith(("_error", "_flag")))
+        return obs
+
     def with_declared(self, units: Mapping[str, str]) -> Naming:
         """The same for a source that says units of its own."""
         return replace(self, declared={**self.declared, **units}) if units else self
@@ -257,8 +271,11 @@ class Naming:
         }
         problems = [f"{option} names {', '.join(map(repr, names))}" for option, names in unused.items() if names]
         if problems:
-            hints = "".join(nearest_names(name, self._seen) for name in dict.fromkeys(sum(unused.values(), [])))
-            found = f"the source has {listing(self._seen)}" if self._seen else "its format tells all names and units"
+            names = self._seen | self._told
+            hints = "".join(nearest_names(name, names) for name in dict.fromkeys(sum(unused.values(), [])))
+            found = f"the source has {listing(names)}"
+            if self._told:
+                found += f" (the format of {listing(self._told)} tells all names and units)"
             raise ObservationError(f"{' and '.join(problems)}, but {found}{hints}")
 
 

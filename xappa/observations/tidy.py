@@ -39,8 +39,8 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     others = [column for column in frame.columns if column not in roles.values()]
     places, used = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
-    given = _units_given(frame, roles, code, names)
-    meanings = [naming.quantity(name, "level" in places, given.get(name)) or naming.own(name) for name in names]
+    units_given = _units_given(frame, roles, code, names)
+    meanings = [naming.quantity(name, "level" in places, units_given.get(name)) or naming.own(name) for name in names]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
     unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
@@ -81,7 +81,8 @@ def _units_given(
     if "units" not in roles:
         return {}
     first = pd.Series(frame[roles["units"]].astype("string").fillna("").to_numpy()).groupby(code).first()
-    return {names[k]: text for k, text in first.items() if k >= 0 and text}
+    by_name = zip(first.index, first.to_numpy(), strict=True)
+    return {names[int(k)]: str(text) for k, text in by_name if int(k) >= 0 and text}
 
 
 def _counted(chosen: Sequence[str], names: Sequence[str], code: np.ndarray) -> dict[str, int]:
@@ -112,11 +113,14 @@ def _units(
     """Factor and offset of each row, the quantities whose units were assumed, attributes of the user's own."""
     unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
-    units, assumed = [], []
+    units: list[tuple[str, str]] = []
+    assumed: list[str] = []
     for name, given in zip(*np.divmod(kinds, len(texts) + 1), strict=True):
         quantity = str(meanings[name])
-        found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "")
-        found = found or naming.told_units(str(roles["observation"]), quantity)
+        in_row = str(texts[given - 1]).strip() if given else ""
+        found = (
+            naming.told_units(names[name], quantity) or in_row or naming.told_units(str(roles["observation"]), quantity)
+        )
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))
             continue
