@@ -76,9 +76,7 @@ def kind_of(path: Path, name: str, head: bytes) -> str:
     if _BUFR.search(head[:512]):
         return "bufr"
     suffix = Path(name).suffix.casefold()
-    found = next((kind for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), "text")
-    # A name that promises something else does not make a text unreadable: it is looked at.
-    return "text" if found == "bufr" and _is_text(head) else found
+    return next((kind for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), "text")
 
 
 def is_zarr(folder: Path) -> bool:
@@ -96,12 +94,3 @@ def _refuse(path: Path, head: bytes) -> None:
             raise ObservationError(f"{path}: the file is {name}, which is not read. {advice}")
     if head[_TAR : _TAR + 5] == b"ustar":
         raise ObservationError(f"{path}: an archive of several files (tar). Unpack it, and give the files in a list")
-
-
-def _is_text(head: bytes) -> bool:
-    return (
-        b"\x00" not in head
-        and head[:1024].decode("latin-1").isprintable()
-        or b"\n" in head[:1024]
-        and b"\x00" not in head
-    )

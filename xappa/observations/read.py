@@ -21,6 +21,7 @@ from xappa.observations.form import COORDINATE_ATTRS, concat
 from xappa.observations.names import Naming
 from xappa.observations.own import in_common_units, own_names
 from xappa.observations.quality import check
+from xappa.observations.rejections import warn_of_rejections
 from xappa.observations.stations import Table, station_table
 
 One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
@@ -120,7 +121,9 @@ def read_observations(
         obs = obs.assign_attrs(derived="off")
     if error is not None:
         obs = with_errors(obs, error)
-    return settle(check(obs), derived)
+    obs = settle(check(obs), derived)
+    warn_of_rejections(obs, source if isinstance(source, xr.Dataset) else None)
+    return obs
 
 
 def _read(source: Source, aids: Aids) -> xr.Dataset:
