@@ -27,7 +27,7 @@ from xappa.observations.units_row import units_of_row
 SEPARATORS = (",", ";", "\t", "|", " ")
 
 _ROW, _END = "(number of the row)", "(end of the row)"
-_PREAMBLE = 500
+_PREAMBLE = 200
 _SAMPLE = 50
 _ROLES = {spelling for spellings in TIDY.values() for spelling in spellings}
 _COMMA = re.compile(r"[+-]?\d+,\d+(e[+-]?\d+)?", re.IGNORECASE)
@@ -173,7 +173,8 @@ def _named(line: str, number: int, separator: str, naming: Naming) -> Layout:
     names = _fields(_split(_bare(line), separator))
     while names and not names[-1] and separator != " ":
         names = names[:-1]
-    known = sum(naming.knows(name) or name.casefold() in _ROLES for name in names if name)
+    words = [name for name in names if name and not _NUMBER.fullmatch(name)]
+    known = sum(naming.knows(name) or name.casefold() in _ROLES for name in words)
     names = [name or f"(column {i + 1})" for i, name in enumerate(names)]
     return Layout(names, separator, number + 1, known if len(names) > 1 else 0)
 
@@ -278,8 +279,3 @@ def _decimal(text: TextFile, layout: Layout, rows: Sequence[Sequence[str]], nami
 
 def _named_separator(separator: str) -> str:
     return {" ": "blanks", "\t": "tabs"}.get(separator, repr(separator))
-
-
-def looks_like_numbers(names: Sequence[str]) -> bool:
-    """Whether names are numbers, so that a line of names is missing."""
-    return any(_NUMBER.fullmatch(name) for name in names)

@@ -18,6 +18,7 @@ from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.files import Aids, read_file, read_frame
 from xappa.observations.form import COORDINATE_ATTRS, concat
+from xappa.observations.geopotential import refuse_heights
 from xappa.observations.names import Naming
 from xappa.observations.own import in_common_units, own_names
 from xappa.observations.quality import check
@@ -113,6 +114,7 @@ def read_observations(
     places = None if stations is None else station_table(stations)
     obs = _read(source, Aids(naming, places, date))
     naming.require_used()
+    refuse_heights(obs)
     tell(obs, source if isinstance(source, xr.Dataset) else None, strict)
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":

@@ -48,7 +48,11 @@ _FIELDS = ("ID", "DATE", "ELEMENT", "DATA_VALUE", "M_FLAG", "Q_FLAG", "S_FLAG", 
 _NAMES = ({"ID"}, {"DATE"}, {"ELEMENT"}, {"DATA_VALUE", "DATA VALUE", "VALUE"})
 _LINE = re.compile(r"[A-Z]{2}[A-Z0-9_-]{9},\d{8},[A-Z0-9]{4},-?\d+,[^,]?,[^,]?,[^,]?(,\d{0,4})?\s*")
 _DLY = re.compile(r"[A-Z]{2}[A-Z0-9_-]{9}\d{4}(0[1-9]|1[0-2])[A-Z0-9]{4}(?=[ \d-]{5}).{248}")
-_ASSUMED = (
+_TENTHS = (
+    "GHCN-Daily: values are taken in tenths (0.1 degC, 0.1 mm), as the archive has them; a download may have converted "
+    "them. Say otherwise, for each element: units={'TMAX': 'degF'}"
+)
+_DAYS = (
     "GHCN-Daily: 24 hours end at the local time of observation where it is given, else at local midnight of the date; "
     "local is the nautical time zone of the longitude. Say otherwise by giving the elements as a table with times and "
     "periods of your own"
@@ -213,7 +217,7 @@ def _place(frame: pd.DataFrame, stations: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _told(obs: xr.Dataset, unknown: Mapping[str, int]) -> xr.Dataset:
-    obs = with_assumption(obs, _ASSUMED)
+    obs = with_assumption(with_assumption(obs, _DAYS), _TENTHS)
     unknown = {name: count for name, count in unknown.items() if count}
     return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
 

@@ -44,7 +44,8 @@ def refuse_wrong_coordinates(obs: xr.Dataset) -> None:
         raise ObservationError(
             f"latitude runs from {latitude.min():g} to {latitude.max():g}, expected -90 to 90, and longitude from "
             f"{longitude.min():g} to {longitude.max():g}: latitude and longitude seem to be swapped. Exchange them, as "
-            "with rename={'lon': 'latitude', 'lat': 'longitude'}; if single latitudes are wrong instead, set them to NaN"
+            "with rename={'lon': 'latitude', 'lat': 'longitude'}; if single latitudes are wrong instead, set them to "
+            "NaN"
         )
     if problems:
         raise ObservationError(
