@@ -249,8 +249,8 @@ def _require_nothing_unnamed(text: TextFile, frame: pd.DataFrame) -> None:
 
 
 def _with_line(message: str, skipped: int) -> str:
-    """A message of pandas with the lines of the file, which it counts from the first row on."""
-    return re.sub(r"\b(line|row) (\d+)", lambda found: f"line {int(found[2]) + skipped}", message)
+    """A message of pandas with the lines of the file: it counts lines from 1, and rows from 0, after the names."""
+    return re.sub(r"\b(line|row) (\d+)", lambda found: f"line {int(found[2]) + skipped + (found[1] == 'row')}", message)
 
 
 def _decimal(text: TextFile, layout: Layout, rows: Sequence[Sequence[str]], naming: Naming) -> str:

@@ -19,7 +19,7 @@ _SUFFIX = re.compile(
 _SUFFIX_UNITS = {"ms": "m/s", "m_s": "m/s", "mps": "m/s", "in_hg": "inHg"}
 
 UTC = ("utc", "gmt", "ut", "z", "zulu", "utc+0", "utc+00:00", "gmt+0", "+00:00")
-_FORMAT = re.compile(r"[ymdhs\s:/.T_-]+|iso[\s_-]*8601.*", re.I)
+_FORMAT = re.compile(r"[ymdhs\s:/.T_-]+|iso([\s_-]*8601.*)?", re.I)
 _NOTHING = ("", "-", "--", "none", "na", "n/a", "nan")
 
 

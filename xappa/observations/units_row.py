@@ -29,7 +29,8 @@ def units_of_row(names: Sequence[str], row: Sequence[object], naming: Naming) ->
         Without those that are empty. One cell at least is a unit that its column can have, and no column that every
         report needs holds a number or a time.
     """
-    if any(cell is not None and cell == cell and not isinstance(cell, str) for cell in row):
+    given = dict(zip(names, row, strict=False))
+    if any(cell == cell and not isinstance(cell, str | None) and naming.knows(name) for name, cell in given.items()):
         return None
     texts = dict(zip(names, headers.cells(row), strict=False))
     known = {name: text for name, text in texts.items() if naming.knows(name) and not headers.is_nothing(text)}

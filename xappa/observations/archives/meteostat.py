@@ -28,7 +28,6 @@ _INSTANT = {
     "pres": ("mean_sea_level_pressure", "hPa"),
 }
 _RAIN = {"prcp": ("total_precipitation", "mm")}
-# A mean direction goes with no mean speed: together they are not the mean wind.
 _DAILY = (
     {
         "tavg": ("2m_temperature", "degC"),
@@ -53,8 +52,9 @@ def from_meteostat(frame: pd.DataFrame, naming: Naming, stations: pd.DataFrame |
     """Observations from a table of Meteostat, with places in its columns or in the table of stations."""
     frame = placed(frame, naming, stations)
     if {"tmin", "tmax", "tavg"} & set(frame.columns):
-        parts = [documented(frame, naming, _DAILY, _ALL, {})]
-        obs = joined([part and over_period(part, DAY, DAY) for part in parts])
+        # A mean speed and a mean direction are not the mean wind: the direction is counted, not read.
+        daily = documented(frame.rename(columns={"wdir": "wdir (daily mean)"}), naming, _DAILY, _ALL, {})
+        obs = joined([None if daily is None else over_period(daily, DAY, DAY)])
         return with_assumption(obs, "Meteostat: days are taken as those of UTC, as its documentation says of times")
     rain = documented(frame, naming, _RAIN, _ALL, {})
     obs = joined([documented(frame, naming, _INSTANT, _ALL, {}), None if rain is None else over_period(rain, HOUR)])
