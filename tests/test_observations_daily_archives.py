@@ -27,12 +27,12 @@ def reported(obs, name: str) -> pd.DataFrame:
     return pd.DataFrame(columns | {"time": part["time"].values})
 
 
-BY_STATION = """"STATION","DATE","LATITUDE","LONGITUDE","ELEVATION","NAME","PRCP","PRCP_ATTRIBUTES","SNOW","SNOW_ATTRIBUTES",\
-"TMAX","TMAX_ATTRIBUTES","TMIN","TMIN_ATTRIBUTES","TAVG","TAVG_ATTRIBUTES","AWND","AWND_ATTRIBUTES"
+BY_STATION = """"STATION","DATE","LATITUDE","LONGITUDE","ELEVATION","NAME","PRCP","PRCP_ATTRIBUTES","SNOW",\
+"SNOW_ATTRIBUTES","TMAX","TMAX_ATTRIBUTES","TMIN","TMIN_ATTRIBUTES","TAVG","TAVG_ATTRIBUTES","AWND","AWND_ATTRIBUTES"
 "USW00024233","2018-07-01","47.4444","-122.3138","112.5","SEATTLE, WA","    0","T,,W,2400","    0",",,W","  253",",,W",\
 "  189",",D,W","  215","H,,S","   26",",,W"
-"USW00024233","2018-07-02","47.4444","-122.3138","112.5","SEATTLE, WA","   13",",,W,0700",,,"  311",",,W",,,"  240","H,,S",\
-"   31",",,W"
+"USW00024233","2018-07-02","47.4444","-122.3138","112.5","SEATTLE, WA","   13",",,W,0700",,,"  311",",,W",,,"  240",\
+"H,,S","   31",",,W"
 """
 
 
@@ -149,13 +149,13 @@ def test_ends_of_local_days():
     assert np.isnat(ends_of_days(dates[:1], np.array([np.nan]))).all()
 
 
-GSOD = """"STATION","DATE","LATITUDE","LONGITUDE","ELEVATION","NAME","TEMP","TEMP_ATTRIBUTES","DEWP","DEWP_ATTRIBUTES","SLP",\
-"SLP_ATTRIBUTES","STP","STP_ATTRIBUTES","WDSP","WDSP_ATTRIBUTES","MAX","MAX_ATTRIBUTES","MIN","MIN_ATTRIBUTES","PRCP",\
+GSOD = """"STATION","DATE","LATITUDE","LONGITUDE","ELEVATION","NAME","TEMP","TEMP_ATTRIBUTES","DEWP","DEWP_ATTRIBUTES",\
+"SLP","SLP_ATTRIBUTES","STP","STP_ATTRIBUTES","WDSP","WDSP_ATTRIBUTES","MAX","MAX_ATTRIBUTES","MIN","MIN_ATTRIBUTES","PRCP",\
 "PRCP_ATTRIBUTES","FRSHTT"
-"01001099999","2018-01-01","70.9","-8.6","9.0","JAN MAYEN","  32.0","24","9999.9"," 0","1013.0","24","012.0","24"," 36.0","24",\
-"  50.0"," ","  14.0","*"," 1.00","G","010000"
-"01001099999","2018-01-02","70.9","-8.6","9.0","JAN MAYEN","  50.0","24","  41.0","24","9999.9"," 0","999.9"," 0","999.9"," 0",\
-"9999.9"," ","9999.9"," "," 0.00","I","000000"
+"01001099999","2018-01-01","70.9","-8.6","9.0","JAN MAYEN","  32.0","24","9999.9"," 0","1013.0","24","012.0","24",\
+" 36.0","24","  50.0"," ","  14.0","*"," 1.00","G","010000"
+"01001099999","2018-01-02","70.9","-8.6","9.0","JAN MAYEN","  50.0","24","  41.0","24","9999.9"," 0","999.9"," 0",\
+"999.9"," 0","9999.9"," ","9999.9"," "," 0.00","I","000000"
 """
 
 

@@ -43,6 +43,8 @@ _ALL = _DAILY | _INSTANT
 def is_meteostat(columns: Collection[str]) -> bool:
     """Whether a table has columns that only Meteostat has."""
     names = set(columns)
+    if {"temp", "rhum", "wspd", "pres"} <= names:
+        return True
     if "wspd" not in names or not names & {"wpgt", "tsun", "coco", "cldc", "dwpt"}:
         return False
     return {"temp", "rhum"} <= names or {"tmin", "tmax"} <= names or "tavg" in names
@@ -58,6 +60,5 @@ def from_meteostat(frame: pd.DataFrame, naming: Naming, stations: pd.DataFrame |
         return with_assumption(obs, "Meteostat: days are taken as those of UTC, as its documentation says of times")
     rain = documented(frame, naming, _RAIN, _ALL, {})
     obs = joined([documented(frame, naming, _INSTANT, _ALL, {}), None if rain is None else over_period(rain, HOUR)])
-    return (
-        obs if rain is None else with_assumption(obs, "Meteostat: an hour's precipitation is taken to end at its time")
-    )
+    ends = "Meteostat: an hour's precipitation is taken to end at its time"
+    return obs if rain is None else with_assumption(obs, ends)
