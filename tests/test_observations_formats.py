@@ -158,3 +158,11 @@ def test_a_name_that_a_format_does_not_have_lists_what_it_has(tmp_path, shared, 
 
 
 PLACE = {"station": ["EBBR"], "lat": [50.9], "lon": [4.5], "elev": [58.0]}
+
+
+def test_errors_of_a_file_name_it_even_in_a_list(tmp_path):
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(TABLE)
+    bad.write_text(TABLE.replace("lat", "breite"))
+    with pytest.raises(ObservationError, match=r"bad.csv: Reports need time, latitude, longitude; latitude not found"):
+        read_observations([good, bad])

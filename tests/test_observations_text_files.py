@@ -103,6 +103,9 @@ def test_ends_of_lines(read, end):
         "No errors\nNo warnings\n4 ms\ndata source=metars\n2 results\n" + TABLE,
         "Station:,Köln\nOperator:,someone, somewhere\n\n\n" + TABLE,
         "station 01001 of the network\n\n" + TABLE,
+        "# station lat lon elev name\n# 01001 50.5 8.25 110 somewhere\n# "
+        + TABLE.replace("01001,", "01001, ").replace(".25,", ".25, "),
+        "# station lat lon elev\n# 01001 50.5 8.25 110\n#" + TABLE,
         NAMES + "# a remark\n" + ROWS + "# the end\n",
         NAMES + "\n" + ROWS + "\n\n",
         TABLE.replace("\n", ",\n"),
@@ -110,7 +113,7 @@ def test_ends_of_lines(read, end):
         '"time" "lat" "lon" "station" "t2m"\n"1" 2018-11-02T12:00 50.5 8.25 "01001" 281.5\n'
         '"2" 2018-11-02T13:00 50.5 8.25 "01001" 282.25\n',
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_preambles_comments_and_ends_of_rows(read, text):
     assert_is_table(read(text))

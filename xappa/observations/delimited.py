@@ -75,8 +75,9 @@ def find_layout(text: TextFile, naming: Naming) -> Layout | None:
     lines = text.head.split("\n")
     lines = lines[:-1] if len(text.head) > 1000 and len(lines) > 1 else lines
     found = [_named(line, i, sep, naming) for i, line in enumerate(lines[:_PREAMBLE]) for sep in SEPARATORS]
-    best = max(found, key=lambda layout: layout.known, default=None)
-    if best is None or not best.known:
+    found = [layout for layout in found if layout.known]
+    best = max(found, key=lambda layout: (_is_followed(layout, lines), layout.known), default=None)
+    if best is None:
         return None
     best = _with_units(best, lines, naming)
     rows = [(i + 1, _split(lines[i], best.separator)) for i in _data(lines, best.skipped)]
@@ -202,6 +203,16 @@ def _data(lines: Sequence[str], start: int) -> list[int]:
     numbers = range(start, len(lines))
     rows = (i for i in numbers if lines[i].strip() and not lines[i].lstrip().startswith(COMMENTS))
     return list(itertools.islice(rows, _SAMPLE))
+
+
+def _is_followed(layout: Layout, lines: Sequence[str]) -> bool:
+    """Whether the first row below has a field for each name, or nearly."""
+    rows = _data(lines, layout.skipped)[:1]
+    row = _split(lines[rows[0]], layout.separator) if rows else []
+    more = len(row) - len(layout.names)
+    if layout.separator == " ":
+        return more in (0, 1) and not any(cell.endswith((",", ";")) for cell in row)
+    return more <= 1 and len(row) > 1
 
 
 def _with_units(layout: Layout, lines: Sequence[str], naming: Naming) -> Layout:

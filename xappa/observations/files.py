@@ -78,7 +78,8 @@ def read_file(path: Path, aids: Aids) -> xr.Dataset:
         head = file.read(HEAD)
     kind = kind_of(path, plain_name(path), head)
     if kind == "text":
-        return _read_text(text_file(path), aids)
+        with _named(path, path):
+            return _read_text(text_file(path), aids)
     with unpacked(path) as plain, _named(path, plain):
         return _BINARY[kind](plain, aids, plain != path)
 
@@ -104,9 +105,8 @@ def _named(path: Path, plain: Path) -> Iterator[None]:
     try:
         yield
     except XappaError as error:
-        if plain == path or str(plain) not in str(error):
-            raise
-        raise type(error)(str(error).replace(str(plain), str(path))) from error
+        text = str(error).replace(str(plain), str(path))
+        raise type(error)(text if str(path) in text else f"{path}: {text}") from error
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ObservationError(
             f"{path}: cannot be read: {type(error).__name__}: {error}. Expected a whole file: it is damaged or "

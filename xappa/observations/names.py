@@ -58,6 +58,7 @@ COORDINATES: dict[str, tuple[str, ...]] = {
         "wmo_id",
         "wmo",
         "stnid",
+        "stn",
         "platform",
         "platform_id",
         "ident",

@@ -48,8 +48,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             with _unpacked(path, head, file) as contents:
                 yield contents
         except _BROKEN as error:
-            kind = "the packed file is damaged or incomplete" if head.startswith((_GZIP, _BZIP2, _XZ, _ZIP)) else "read"
-            raise ObservationError(f"{path}: {kind}: {error}. Expected a whole file: fetch or write it anew") from error
+            packed = head.startswith((_GZIP, _BZIP2, _XZ, _ZIP))
+            what = "the packed file is damaged or incomplete" if packed else "cannot be read"
+            raise ObservationError(f"{path}: {what}: {error}. Expected a whole file: fetch or write it anew") from error
 
 
 @contextlib.contextmanager

@@ -46,16 +46,18 @@ def read_observations(
     Parameters
     ----------
     source : path, DataFrame, Dataset, or a list or dict of these
-        A file (text tables, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, archives; packed or not), a table (tidy: ``time, lat,
-        lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide: one column a
-        quantity; or of one of `archives.TABLES`), or a CF Dataset: points, time series, profiles and trajectories as ragged or
-        multidimensional arrays, swaths, gridded products. Of a dict, the keys become the coordinate ``source``.
+        A file (text tables, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, archives; packed or not), a table (tidy:
+        ``time, lat, lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide:
+        one column a quantity; or of one of `archives.TABLES`), or a CF Dataset: points, time series, profiles and
+        trajectories as ragged or multidimensional arrays, swaths, gridded products. Of a dict, the keys become the
+        coordinate ``source``.
     rename : mapping of str to str, optional
         What a name in the source means, as in ``{"temp": "2m_temperature"}``. Otherwise CF attributes and common
         spellings tell.
     units : mapping of str to str, optional
         Units of a name in the source, as in ``{"temp": "degC"}``, or scaled, as in ``{"temp": "0.1 degC"}``. Otherwise
-        attributes, the column ``units``, names (``temp (degC)``) or a row of units tell; where nothing does, the units of `xappa.vocabulary` are assumed, and the attribute ``units_assumed`` says so.
+        attributes, the column ``units``, names (``temp (degC)``) or a row of units tell; where nothing does, the units
+        of `xappa.vocabulary` are assumed, and the attribute ``units_assumed`` says so.
     error : mapping, str or float, optional
         Error deviations for reports that bring none: see `with_errors`.
     derive : bool, default True
