@@ -92,8 +92,9 @@ def test_single_wrong_latitudes_are_flagged(places):
     assert obs[f"{T}_flag"].values[0] == Flag.MISSING_PLACE
 
 
-def test_one_wrong_latitude_of_many_is_no_sign():
+@pytest.mark.parametrize("reports", [1, 10])
+def test_one_wrong_latitude_of_many_places_is_no_sign(reports):
     table = frame(20, t2m=280.0).assign(lat=50.0, lon=np.arange(20.0))
-    table.loc[3, "lat"] = 95.0
-    obs = read_observations(table, units={"t2m": "K"})
-    assert obs[f"{T}_flag"].values.tolist() == [0] * 3 + [Flag.MISSING_PLACE] + [0] * 16
+    wrong = frame(reports, t2m=280.0).assign(lat=95.0, lon=3.0)
+    obs = read_observations(pd.concat([wrong, table]), units={"t2m": "K"})
+    assert obs[f"{T}_flag"].values.tolist() == [Flag.MISSING_PLACE] * reports + [0] * 20

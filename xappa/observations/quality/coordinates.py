@@ -15,7 +15,7 @@ _LIMITS = {
 }
 _MOST = 0.5
 _NOTABLE = 0.1
-"""Share of latitudes beyond the poles above which they are longitudes, if all reports are possible when exchanged."""
+"""Share of places beyond the poles above which latitudes are longitudes, if all are possible when exchanged."""
 
 
 def refuse_wrong_coordinates(obs: xr.Dataset) -> None:
@@ -55,8 +55,13 @@ def refuse_wrong_coordinates(obs: xr.Dataset) -> None:
 
 
 def _exchanged(latitude: npt.NDArray, longitude: npt.NDArray) -> bool:
-    """Whether a notable share of latitudes is beyond the poles, and every place exists when exchanged."""
+    """Whether a notable share of places is beyond the poles, and every one exists when exchanged.
+
+    Places count, not reports: that of one station can be wrong however often it reports.
+    """
     if not latitude.size or not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
         return False
-    beyond = np.mean(np.abs(latitude) > 90.0)
-    return bool(beyond >= _NOTABLE and np.abs(latitude).max() <= 360.0 and np.abs(longitude).max() <= 90.0)
+    if np.abs(longitude).max() > 90.0 or not 90.0 < np.abs(latitude).max() <= 360.0:
+        return False
+    places = np.unique(np.column_stack([latitude, longitude]), axis=0)
+    return bool(np.mean(np.abs(places[:, 0]) > 90.0) >= _NOTABLE)
