@@ -75,7 +75,6 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a latitude that is text": (changed("state", "latitude", 3, to="north"), r"latitude\[3\] is 'north'"),
     "a latitude beyond the pole": (changed("state", "latitude", 0, to=-91.0), "latitude is not"),
     "a longitude that is not finite": (json.dumps(changed("state", "longitude", 0, to=float("nan"))), "finite"),
-    "masked channels that are none": (changed("state", "masked", to=["snow"]), "'snow', which is no channel"),
     "other units": (changed("units", "2m_temperature", to="degC"), "2m_temperature in degC"),
     "a spelling": (changed("autoencoder", "hid_chanels", to=1), "did you mean 'hid_channels'"),
     "another grid of the autoencoder": (changed("autoencoder", "shape", to=[24, 48]), "state has"),

@@ -85,7 +85,7 @@ def test_celsius_is_kelvin_with_an_offset(celsius):
     assert linear("degC", "K").value(celsius) == celsius + 273.15
 
 
-@pytest.mark.parametrize("found", ["furlongs per fortnight per", "hPa", "K m-1", "mm/h", "10 K"])
+@pytest.mark.parametrize("found", ["furlongs per fortnight per", "hPa", "K m-1", "mm/h", "0 K", "degC*10"])
 def test_units_that_do_not_fit_name_variable_units_and_remedy(found):
     with pytest.raises(UnitsError) as error:
         conversions([("2m_temperature", found, "K")])

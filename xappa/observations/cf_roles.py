@@ -9,21 +9,15 @@ import xarray as xr
 from xappa.observations.cf_methods import cell_methods, over_period
 from xappa.observations.columns import preferred
 from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, Naming, coordinate_of, require_coordinates
-from xappa.vocabulary import Variable
+from xappa.observations.standard_names import COORDINATES as BY_STANDARD_NAME
+from xappa.observations.standard_names import canonical, quantity_with
 
-_ALTITUDES = ("altitude", "height_above_mean_sea_level", "height_above_geopotential_datum", "surface_altitude")
+_ROLES = {name: role for name, role in BY_STANDARD_NAME.items() if role not in NEEDED}
+_ALTITUDES = tuple(name for name, role in BY_STANDARD_NAME.items() if role == "altitude")
 _VERTICAL = ("", "air_pressure", "height", "depth", "sea_water_pressure", *_ALTITUDES)
-_ALIASES = {
-    "air_pressure_at_sea_level": "air_pressure_at_mean_sea_level",
-    "atmosphere_water_vapor_content": "atmosphere_mass_content_of_water_vapor",
-}
 _IDS = ("timeseries_id", "trajectory_id")
-_STATIONS = ("platform_id", "platform_name", "station_wmo_id")
-_WATER = ("precipitation_amount", "lwe_thickness_of_precipitation_amount")
-_EXTREMES = ("maximum", "minimum")
 _TOWARDS = ("oceanographic", "towards", "blowing to", "blows to", "to which")
 _MODEL_LEVELS = ("atmosphere_hybrid", "atmosphere_sigma", "atmosphere_ln_pressure", "atmosphere_sleve", "model_level")
-_HOURS = {"total_precipitation": "1 hour", "total_precipitation_6hr": "6 hour"}
 
 
 _MEDIA = ("soil", "sea", "water", "ice", "snow", "snowfall", "lake", "river", "canopy", "road")
@@ -73,12 +67,12 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
     found = {str(name): role for role in NEEDED for name in everything.cf.coordinates.get(role, [])}
     for name, variable in ds.variables.items():
         attrs = variable.attrs
-        standard_name = attrs.get("standard_name")
-        if standard_name in _ALTITUDES:
-            found[str(name)] = "altitude"
+        standard_name = canonical(attrs.get("standard_name"))
+        if standard_name in _ROLES:
+            found[str(name)] = _ROLES[standard_name]
         elif standard_name == "air_pressure" and (name in ds.coords or "positive" in attrs or attrs.get("axis") == "Z"):
             found[str(name)] = "level"
-        elif attrs.get("cf_role") in _IDS or standard_name in _STATIONS:
+        elif attrs.get("cf_role") in _IDS:
             found[str(name)] = "station"
     bounds = {variable.attrs.get("bounds") for variable in ds.variables.values()}
     return {name: role for name, role in found.items() if name not in bounds}
@@ -107,7 +101,7 @@ def meaning_of(variable: xr.DataArray, aloft: bool, naming: Naming) -> str | Non
         What the caller says.
     """
     name = str(variable.name)
-    spelt = naming.quantity(name)
+    spelt = naming.quantity(name, aloft, variable.attrs.get("units"))
     if spelt is not None and name not in naming.rename and _contradicts(variable.attrs, spelt):
         spelt, name = None, ""
     if name in naming.rename or name in QUANTITIES:
@@ -132,23 +126,7 @@ def _extreme_of(meaning: str | None, variable: xr.DataArray) -> str | None:
 
 def _meaning_by_attrs(attrs: Mapping[str, object], methods: str, aloft: bool) -> str | None:
     standard_name = attrs.get("standard_name")
-    standard_name = _ALIASES.get(str(standard_name), standard_name)
-    if standard_name == SEA_WATER:
-        return "sea_surface_temperature"
-    if standard_name in _WATER:
-        own = (name for name, hours in _HOURS.items() if f"interval: {hours}" in methods)
-        return next(own, "total_precipitation" if "time: sum" in methods else None)
-    same = [quantity for quantity in QUANTITIES.values() if quantity.standard_name == standard_name and standard_name]
-    same.sort(key=lambda quantity: (_other_method(quantity, methods), (quantity.height is not None) == aloft))
-    return same[0].name if same else None
-
-
-def _other_method(quantity: Variable, methods: str) -> bool:
-    """Whether a quantity is an extreme and the variable is not, or the other way round."""
-    found, usual = (over_period(text) for text in (methods, quantity.cell_methods))
-    return any((m is not None and m.method in _EXTREMES) for m in (found, usual)) and (
-        (found.method if found else "") != (usual.method if usual else "")
-    )
+    return "sea_surface_temperature" if standard_name == SEA_WATER else quantity_with(standard_name, methods, aloft)
 
 
 def error_of(ds: xr.Dataset, name: str) -> str | None:

@@ -17,8 +17,10 @@ from xappa.observations.names import (
     NEEDED,
     QUANTITIES,
     Naming,
+    coordinate_of,
     require_coordinates,
     require_one_each,
+    spelling,
 )
 from xappa.observations.periods import to_periods
 from xappa.observations.times import PARTS, Found, find_times
@@ -37,12 +39,17 @@ def preferred(sources: Mapping[str, list[str]], naming: Naming) -> dict[str, str
     for meaning, names in sources.items():
         names = [name for name in names if name in naming.rename] or names
         if meaning not in NEEDED:
-            order = [spelling.casefold() for spelling in COORDINATES[meaning]]
-            ranks = {name: order.index(name.casefold()) if name.casefold() in order else -1 for name in names}
-            names = [min(names, key=ranks.__getitem__)]
+            names = [min(names, key=lambda name: _rank(naming.heading(name).name, meaning))]  # noqa: B023
         chosen[meaning] = names
     require_one_each(chosen)
     return {meaning: names[0] for meaning, names in chosen.items()}
+
+
+def _rank(name: str, meaning: str) -> int:
+    """How usual a name is for a coordinate: first those that only an attribute or the caller explains."""
+    order = [spelling(usual) for usual in COORDINATES[meaning]]
+    known = coordinate_of(name) == meaning
+    return order.index(spelling(name)) if spelling(name) in order else len(order) if known else -1
 
 
 MISSING_CODES = "missing_codes"
@@ -133,10 +140,12 @@ def _times(
     taken = {name for names in sources.values() for name in names} | set(named)
     parts = {spelling for spellings in PARTS.values() for spelling in spellings}
     # "dd" is a day beside a year, and else the direction of the wind.
-    others = [n for n in by_name if n not in taken and (n.casefold() in parts or naming.quantity(n) is None)]
+    headings = {n: naming.heading(n).name for n in by_name}
+    others = [n for n in by_name if n not in taken and (headings[n].casefold() in parts or naming.quantity(n) is None)]
+    meant = {n: headings[n] for n in others if headings[n] != n and headings[n].casefold() in parts}
     units = next((told for name in named if (told := naming.told_units(name, "time"))), None)
     table = {name: frame[by_name[name]] for name in (*named, *others)}
-    return find_times(table, named, others, naming.rename, units)
+    return find_times(table, named, others, {**meant, **naming.rename}, units)
 
 
 def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> tuple[np.ndarray, int]:

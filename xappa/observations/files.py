@@ -1,28 +1,33 @@
-"""Files of reports: which format it is, by suffix or by content, and its reader."""
+"""Files of reports: which format it is, and its reader."""
 
 from __future__ import annotations
 
-import gzip
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError
-from xappa.observations.archives import archive_of, from_isd_lite, from_isd_text, is_isd, is_isd_lite
+from xappa.errors import MissingDependency, ObservationError, XappaError
+from xappa.observations.archives import archive_of, lines_of_archive
+from xappa.observations.assumptions import with_assumption
 from xappa.observations.bufr import read_bufr
-from xappa.observations.columns import to_text
+from xappa.observations.delimited import Layout, find_layout, read_table
+from xappa.observations.formats import FORMATS, TABLES, is_zarr, kind_of
 from xappa.observations.frames import flat, from_frame
 from xappa.observations.metar import is_metar, read_metar
-from xappa.observations.names import COORDINATES, Naming
-from xappa.observations.netcdf import NETCDF, read_netcdf
-from xappa.observations.stations import with_places
+from xappa.observations.names import Naming, coordinate_of
+from xappa.observations.netcdf import read_netcdf
+from xappa.observations.packed import is_packed, opened, plain_name, unpacked
+from xappa.observations.stations import placed
+from xappa.observations.text_files import HEAD, TextFile, text_file
+from xappa.zarr_codecs import require_safe_codecs
 
-FORMATS = ".csv, .psv, .parquet, .nc, .zarr, .bufr, METAR bulletins, ISD or ISD-Lite"
-
-_HEAD = 1 << 16
-_GZIP = b"\x1f\x8b"
+# A path has one slash where an address had two.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/{1,2}[^/]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,26 +49,21 @@ class Aids:
 
 
 def read_frame(frame: pd.DataFrame, aids: Aids) -> xr.Dataset:
-    """Observations from a table: GHCNh or ISD by its columns, else tidy or wide."""
+    """Observations from a table: of an archive by its columns, else tidy or wide."""
     frame = flat(frame)
-    archive = None if aids.naming.rename else archive_of(frame)
+    names = [*map(str, frame.columns)]
+    archive = None if set(aids.naming.rename) & set(names) else archive_of(names)
     if archive is not None:
-        return archive(frame)
-    return from_frame(_placed(frame, aids), aids.naming)
-
-
-def _placed(frame: pd.DataFrame, aids: Aids) -> pd.DataFrame:
-    """The table with places of the table of stations, if it has stations and no places of its own."""
-    meanings = {aids.naming.coordinate(str(column)): column for column in frame.columns}
-    if aids.stations is None or "latitude" in meanings or "station" not in meanings:
-        return frame
-    if "altitude" in meanings:
-        frame = frame.drop(columns=meanings["altitude"])
-    return with_places(frame, to_text(frame[meanings["station"]]), aids.stations)
+        aids.naming.note(names)
+        return archive(frame, aids.naming, aids.stations)
+    return from_frame(placed(frame, aids.naming, aids.stations), aids.naming)
 
 
 def read_file(path: Path, aids: Aids) -> xr.Dataset:
     """Observations from a file.
+
+    The format is found by the contents, packed ones unpacked; the name decides where the contents do not. NetCDF
+    that is packed is read into memory; what is not packed stays lazy.
 
     Raises
     ------
@@ -72,64 +72,139 @@ def read_file(path: Path, aids: Aids) -> xr.Dataset:
     MissingDependency
         If the format needs a package that is not installed.
     """
+    path = _existing(path)
+    if path.is_dir():
+        return _read_folder(path, aids)
+    with opened(path) as file:
+        head = file.read(HEAD)
+    kind = kind_of(path, plain_name(path), head)
+    if kind == "text":
+        with _named(path, path):
+            return _read_text(text_file(path), aids)
+    with unpacked(path) as plain, _named(path, plain):
+        return _BINARY[kind](plain, aids, plain != path)
+
+
+def _existing(path: Path) -> Path:
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise ObservationError(f"{str(path)!r}: {error}. Expected the path of {FORMATS}") from error
+    if not path.exists() and _ADDRESS.match(str(path)):
+        raise ObservationError(
+            f"{str(path)!r} is an address, which is not read. Fetch the file, or open it with xarray or pandas and "
+            "give the Dataset or the table"
+        )
     if not path.exists():
         raise ObservationError(f"No file or folder {str(path)!r}. Expected the path of {FORMATS}")
-    name = path.name.casefold()
-    if name.endswith((".csv", ".csv.gz")):
-        return read_frame(_read_csv(path), aids)
-    if name.endswith((".psv", ".psv.gz")):
-        return read_frame(_read_csv(path, "|"), aids)
-    if name.endswith((".parquet", ".pq")):
-        return read_frame(_read_parquet(path), aids)
-    if name.endswith((".zarr", *NETCDF)):
-        return read_netcdf(path, aids.naming)
-    head = _head(path)
-    if name.endswith((".bufr", ".bfr")) or b"BUFR" in head[:512]:
-        return read_bufr(path)
-    return _read_text(path, head.decode(errors="replace"), aids)
+    return path
 
 
-def _read_text(path: Path, head: str, aids: Aids) -> xr.Dataset:
-    line = head.split("\n", 1)[0].rstrip("\r")
-    if is_isd(line):
-        return from_isd_text(_lines(path))
-    if is_isd_lite(line):
-        return from_isd_lite(_lines(path), path, aids.stations)
-    if is_metar(head):
-        return read_metar(path, aids.stations, aids.date)
-    raise ObservationError(
-        f"{path}: the format of {path.suffix or 'a name without suffix'!r} is not known. Expected {FORMATS}"
-    )
-
-
-def _head(path: Path) -> bytes:
-    """The beginning of a file, unpacked."""
-    if not path.is_file():
-        return b""
-    with path.open("rb") as file:
-        if file.read(2) == _GZIP:
-            with gzip.open(path) as packed:
-                return packed.read(_HEAD)
-        file.seek(0)
-        return file.read(_HEAD)
-
-
-def _lines(path: Path) -> pd.Series:
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if data[:2] == _GZIP else data).decode(errors="replace")
-    lines = pd.Series(text.splitlines(), dtype=object)
-    return lines[lines.str.strip() != ""].reset_index(drop=True)
-
-
-def _read_csv(path: Path, separator: str = ",") -> pd.DataFrame:
+@contextmanager
+def _named(path: Path, plain: Path) -> Iterator[None]:
+    """Errors of libraries, which speak of the unpacked file or of none, as one that names the file."""
     try:
-        header = pd.read_csv(path, nrows=0, sep=separator)
-    except pd.errors.EmptyDataError:
-        raise ObservationError(f"{path}: the file is empty. Expected a header and at least one report") from None
+        yield
+    except XappaError as error:
+        text = str(error).replace(str(plain), str(path))
+        raise type(error)(text if str(path) in text else f"{path}: {text}") from error
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ObservationError(
+            f"{path}: cannot be read: {type(error).__name__}: {error}. Expected a whole file: it is damaged or "
+            "incomplete, or not what it seems to be"
+        ) from error
+
+
+def _read_folder(path: Path, aids: Aids) -> xr.Dataset:
+    if not is_zarr(path):
+        raise ObservationError(
+            f"{path} is a folder without the metadata of Zarr (zarr.json, .zgroup). Expected a Zarr store, or a list "
+            f"of files: read_observations([*pathlib.Path({str(path)!r}).glob('*.csv')])"
+        )
+    require_safe_codecs(path, ObservationError)
+    with _named(path, path):
+        return read_netcdf(path, aids.naming)
+
+
+def _read_netcdf(path: Path, aids: Aids, packed: bool) -> xr.Dataset:
+    obs = read_netcdf(path, aids.naming)
+    return obs.load() if packed else obs
+
+
+def _read_zarr(path: Path, aids: Aids, packed: bool) -> xr.Dataset:
+    raise ObservationError(f"{path}: a file, although its name is that of a Zarr store. Expected a folder")
+
+
+_BINARY: dict[str, Callable[[Path, Aids, bool], xr.Dataset]] = {
+    "netcdf": _read_netcdf,
+    "zarr": _read_zarr,
+    "parquet": lambda path, aids, packed: read_frame(_read_parquet(path), aids),
+    "bufr": lambda path, aids, packed: aids.naming.noted(read_bufr(path)),
+}
+
+
+def _read_text(text: TextFile, aids: Aids) -> xr.Dataset:
+    _require_text_name(text.path)
+    of_archive = lines_of_archive(text.head)
+    if of_archive is not None:
+        return aids.naming.noted(of_archive(text, aids.stations))
+    layout = find_layout(text, aids.naming)
+    if layout is not None and _is_table(text.path, layout):
+        return _told(read_frame(*_table(text, layout, aids)), text)
+    if is_metar(text.head):
+        with unpacked(text.path) as plain, _named(text.path, plain):
+            return aids.naming.noted(read_metar(plain, aids.stations, aids.date))
+    raise ObservationError(_unknown(text))
+
+
+def _is_table(path: Path, layout: Layout) -> bool:
+    return layout.known > 1 or Path(plain_name(path)).suffix.casefold() in TABLES
+
+
+def _table(text: TextFile, layout: Layout, aids: Aids) -> tuple[pd.DataFrame, Aids]:
+    """The table, and the aids with the units of its row of units."""
+    naming = aids.naming.with_declared(layout.units)
     # Station numbers are names: 01001 must keep its zero. Codes are texts too.
-    names = {spelling.casefold() for spelling in COORDINATES["station"]}
-    texts = [c for c in header.columns if c.casefold() in names or c.endswith(("_Code", "_Type", "_ID"))]
-    return pd.read_csv(path, sep=separator, dtype=dict.fromkeys(texts, str))
+    texts = [
+        name
+        for name in layout.names
+        if coordinate_of(naming.heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
+    ]
+    frame = read_table(text, layout, texts)
+    if frame.empty:
+        raise ObservationError(
+            f"{text.path}: the table has no rows (columns: {', '.join(layout.names[:20])}). Expected at least one "
+            "report"
+        )
+    return frame, replace(aids, naming=naming)
+
+
+def _told(obs: xr.Dataset, text: TextFile) -> xr.Dataset:
+    return obs if text.assumption is None else with_assumption(obs, text.assumption)
+
+
+def _require_text_name(path: Path) -> None:
+    """Complain about a text whose name says that it is packed."""
+    if plain_name(path) != path.name and not is_packed(path):
+        raise ObservationError(
+            f"{path}: not packed, although its name ends with {path.suffix!r}: the file is damaged or misnamed. Fetch "
+            "it anew, or rename it"
+        )
+
+
+def _unknown(text: TextFile) -> str:
+    """What is said of a text that is neither a table nor a format that is known."""
+    suffix = Path(plain_name(text.path)).suffix
+    if suffix.casefold() not in TABLES:
+        return f"{text.path}: the format of {suffix or 'a name without suffix'!r} is not known. Expected {FORMATS}"
+    if not text.head.strip():
+        return f"{text.path}: the file is empty. Expected a header and at least one report"
+    first = next(line for line in text.head.split("\n") if line.strip())
+    return (
+        f"{text.path}: no line of names that are known, such as time, latitude and longitude; it begins with "
+        f"{first[:100]!r}. Expected a table with a line of names: add one, or say what names mean: "
+        "rename={'<your name>': 'time'}"
+    )
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -19,6 +21,7 @@ from xappa.observations.own import own_attrs
 from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
 from xappa.observations.tidy import from_tidy, tidy_columns
 from xappa.observations.units import Linear, conversions
+from xappa.observations.units_row import without_units_row
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
@@ -72,6 +75,7 @@ def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
         raise ObservationError(
             f"The table has no rows (columns: {listing(frame.columns)}). Expected at least one report"
         )
+    frame, naming = without_units_row(frame, naming)
     roles = tidy_columns(frame)
     return _from_wide(frame, naming) if roles is None else from_tidy(frame, roles, naming)
 
@@ -82,14 +86,8 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     others = {str(column): frame[column] for column in frame.columns if column not in places.used}
     sources: dict[str, list[str]] = {}
     for name in others:
-        meaning, suffix = naming.quantity(name) or _own(others[name], naming), ""
-        meaning = None if meaning is None else near_ground(meaning, name, places.arrays, naming)
-        if meaning is None and name.endswith("_error"):
-            base = name.removesuffix("_error")
-            meaning, suffix = naming.quantity(base) or naming.own(base), "_error"
-            meaning = None if meaning is None else near_ground(meaning, base, places.arrays, naming)
-        if meaning is not None:
-            sources.setdefault(meaning + suffix, []).append(name)
+        if (meaning := _meaning(others[name], naming, places.arrays)) is not None:
+            sources.setdefault(meaning, []).append(name)
     require_one_each(sources)
     known = {meaning: names[0] for meaning, names in sources.items() if meaning.removesuffix("_error") in sources}
     rest = {name: series for name, series in others.items() if name not in known.values()}
@@ -108,6 +106,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
         given, unreadable[meaning] = columns.numbers(others[name])
         values[meaning], codes[meaning] = without_codes(given, convert.value(given), meaning)
         if (error := known.get(f"{meaning}_error")) is not None:
+            convert = _conversion(meaning, _units_of_error(error, told, naming))[0]
             errors[meaning] = convert.deviation(columns.numbers(others[error])[0])
     attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
     own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
@@ -124,6 +123,24 @@ def _conversion(meaning: str, told: str | None) -> tuple[Linear, bool]:
         return Linear(), False
     expected = QUANTITIES[meaning].units
     return conversions([(meaning, told or expected, expected)])[meaning, told or expected], told is None
+
+
+def _meaning(column: pd.Series, naming: Naming, coordinates: Mapping[str, np.ndarray]) -> str | None:
+    """Quantity that a column holds, or ``<quantity>_error``; None if it is neither."""
+    name, aloft = str(column.name), "level" in coordinates
+    meaning = naming.quantity(name, aloft) or _own(column, naming)
+    base, suffix = naming.heading(name).name, ""
+    if meaning is None and base.endswith("_error"):
+        base, suffix = base.removesuffix("_error"), "_error"
+        meaning = naming.quantity(base, aloft) or naming.own(base)
+    else:
+        base = name
+    return meaning and near_ground(meaning, base, coordinates, naming) + suffix
+
+
+def _units_of_error(name: str, of_quantity: str | None, naming: Naming) -> str | None:
+    """Units of a column of errors: those that it has itself, else those of its quantity."""
+    return naming.declared.get(name) or naming.units.get(name) or naming.heading(name).units or of_quantity
 
 
 def _own(column: pd.Series, naming: Naming) -> str | None:

@@ -5,18 +5,36 @@ The order of trust: what the caller says (`Naming`), a WeatherBench name, CF att
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from xappa.errors import ObservationError, OptionError, nearest_names
+from xappa.observations import headers, standard_names
+from xappa.observations.headers import Heading
 from xappa.observations.reported import REPORTED, SPELLINGS
 from xappa.observations.times import PARTS
+from xappa.observations.units import COORDINATE_UNITS, converts
 from xappa.vocabulary import ALIASES, VARIABLES, Variable
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 QUANTITIES: dict[str, Variable] = VARIABLES | REPORTED
 
 COORDINATES: dict[str, tuple[str, ...]] = {
-    "time": ("time", "datetime", "date_time", "valid_time", "date", "timestamp", "data_datetime", "time_utc"),
+    "time": (
+        "time",
+        "datetime",
+        "date_time",
+        "valid_time",
+        "date",
+        "timestamp",
+        "data_datetime",
+        "time_utc",
+        "observation_time",
+    ),
     "latitude": ("latitude", "lat", "nav_lat"),
     "longitude": ("longitude", "lon", "long", "lng", "nav_lon"),
     "level": ("level", "lev", "plev", "pressure_level", "isobaricInhPa"),
@@ -42,6 +60,7 @@ COORDINATES: dict[str, tuple[str, ...]] = {
         "wmo_id",
         "wmo",
         "stnid",
+        "stn",
         "platform",
         "platform_id",
         "ident",
@@ -53,6 +72,8 @@ COORDINATES: dict[str, tuple[str, ...]] = {
 }
 """Coordinates of a report, with the spellings (any case) that are recognised."""
 
+_WITHOUT_UNITS = ("time", "station", "channel")
+
 NEEDED = ("time", "latitude", "longitude")
 
 _QUANTITY_OF: dict[str, str] = (
@@ -63,16 +84,30 @@ _QUANTITY_OF: dict[str, str] = (
 _COORDINATE_OF: dict[str, str] = {
     spelling.casefold(): name for name, spellings in COORDINATES.items() for spelling in spellings
 }
+_Z = "z"
+"""A height in many files, the short name of geopotential in others: units and levels tell."""
+
+
+def spelling(name: str) -> str:
+    """A name in small letters, with underscores for blanks, hyphens and the like (``Wind Speed``: ``wind_speed``)."""
+    return re.sub(r"[\s\-./]+", "_", name.strip().casefold())
 
 
 def quantity_of(name: str) -> str | None:
     """Name of the quantity that `name` (any common spelling, any case) stands for, or None."""
-    return _QUANTITY_OF.get(name.casefold())
+    return _QUANTITY_OF.get(name.casefold()) or _QUANTITY_OF.get(spelling(name))
 
 
 def coordinate_of(name: str) -> str | None:
     """Name of the coordinate that `name` (any common spelling, any case) stands for, or None."""
-    return _COORDINATE_OF.get(name.casefold())
+    found = _COORDINATE_OF.get(name.casefold()) or _COORDINATE_OF.get(spelling(name))
+    return found or standard_names.COORDINATES.get(standard_names.canonical(spelling(name)))
+
+
+def expected_units(name: str) -> str | None:
+    """Units of the quantity or coordinate that `name` (a common spelling or a standard name) stands for, or None."""
+    quantity = quantity_of(name) or standard_names.quantity_with(spelling(name), "time: sum", False)
+    return QUANTITIES[quantity].units if quantity is not None else COORDINATE_UNITS.get(str(coordinate_of(name)))
 
 
 @dataclass(frozen=True)
@@ -93,6 +128,8 @@ class Naming:
     source_quality : str, or mapping of str to str or mapping
         Scheme of the source's quality codes (`source_quality.SCHEMES`, or codes to verdicts), for all columns or by
         name.
+    declared : mapping of str to str
+        Units that the source itself says of its names, as in a row of units. The caller's count for more.
 
     Raises
     ------
@@ -105,6 +142,8 @@ class Naming:
     unknown: str | Collection[str] = "drop"
     suspect: str = "keep"
     source_quality: str | Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    declared: Mapping[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set, repr=False, compare=False)
     _seen: set[str] = field(default_factory=set, repr=False, compare=False)
     _meant: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -139,25 +178,99 @@ class Naming:
         kept = self.unknown == "keep" if isinstance(self.unknown, str) else bool({name, target} & set(self.unknown))
         return target if told or kept else None
 
-    def quantity(self, name: str) -> str | None:
-        """Quantity that `name` of the source stands for, or None."""
-        return self._noted(name, quantity_of(self.rename.get(name, name)))
+    def quantity(self, name: str, aloft: bool | None = None, units: str | None = None) -> str | None:
+        """Quantity that `name` of the source stands for, or None.
+
+        Parameters
+        ----------
+        name : str
+            As in the source.
+        aloft : bool, optional
+            Whether the reports have levels. Where that is known, CF standard names are understood too, and ``z`` is a
+            geopotential only on levels, or with units of one.
+        units : str, optional
+            Its units, where neither the caller nor the name tells.
+        """
+        text = self.heading(name).name
+        meaning = quantity_of(text)
+        if aloft is not None and meaning is None:
+            meaning = standard_names.quantity_with(spelling(text), "", aloft)
+        if aloft is False and spelling(text) == _Z and name not in self.rename:
+            found = self.told_units(name, str(meaning)) or units
+            meaning = meaning if found and converts("m2 s-2", found) else None
+        return self._noted(name, meaning)
 
     def coordinate(self, name: str) -> str | None:
         """Coordinate that `name` of the source stands for, or None."""
-        return self._noted(name, coordinate_of(self.rename.get(name, name)))
+        return self._noted(name, coordinate_of(self.heading(name).name))
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` stands for anything; asking does not count as having seen it."""
+        text = self.heading(name).name
+        return name in self.rename or coordinate_of(text) is not None or expected_units(text) is not None
+
+    def heading(self, name: str) -> Heading:
+        """What `name` is called, by the caller or by itself, and the units that it tells (``t2m (degC)``)."""
+        if name in self.rename:
+            units = headers.in_brackets(name).units
+            return Heading(self.rename[name], units if self._fits(self.rename[name], units) else None)
+        if quantity_of(name) is not None or coordinate_of(name) is not None:
+            return Heading(name)
+        text, units = headers.in_brackets(name)
+        if units is not None and (text in self.rename or self._tells(text, units)):
+            return Heading(self.rename.get(text, text), None if headers.is_nothing(units) else units)
+        text, units = headers.by_suffix(name)
+        if units is not None and self._fits(text, units):
+            return Heading(text, units)
+        return Heading(name)
+
+    def _tells(self, text: str, units: str) -> bool:
+        """Whether what is in brackets are units, of whatever, or says nothing of the meaning."""
+        if coordinate_of(text) in _WITHOUT_UNITS or headers.is_nothing(units):
+            return True
+        return headers.is_unit(units) and not headers.is_height(units)
+
+    def _fits(self, text: str, units: str | None) -> bool:
+        """Whether a name is known, and can have the units."""
+        if units is None or coordinate_of(text) == "time":
+            return units is not None and units.casefold() in headers.UTC
+        expected = expected_units(text)
+        return expected is not None and converts(units, expected)
 
     def _noted(self, name: str, meaning: str | None) -> str | None:
-        self._seen.add(name)
+        self._seen.update((name, headers.in_brackets(name).name) if name not in self.rename else (name,))
         if meaning is not None:
             self._meant.add(meaning)
         return meaning
 
+    def note(self, names: Iterable[str]) -> None:
+        """Remember names that a source has, so that messages can offer them."""
+        self._seen.update(names)
+
+    def noted(self, obs: xr.Dataset) -> xr.Dataset:
+        """The same observations, of a format that tells all names itself; their quantities are remembered."""
+        self._told.update(name for name in map(str, obs.data_vars) if not name.endswith(("_error", "_flag")))
+        return obs
+
+    def with_declared(self, units: Mapping[str, str]) -> Naming:
+        """The same for a source that says units of its own."""
+        return replace(self, declared={**self.declared, **units}) if units else self
+
     def told_units(self, name: str, meaning: str) -> str | None:
-        """Units that the caller gave for `name` of the source, or for what it means."""
-        keys = (name, self.rename.get(name, name), meaning)
+        """Units that the caller gave for `name` of the source, or for what it means; else those that the source says.
+
+        Raises
+        ------
+        ObservationError
+            If the source says that times are in another zone than UTC.
+        """
+        heading = self.heading(name)
+        keys = (name, heading.name, headers.in_brackets(name).name, meaning)
         self._meant.update(keys)
-        return next((self.units[key] for key in keys if key in self.units), None)
+        said = self.declared.get(name, heading.units)
+        if meaning == "time" and said is not None and name not in self.rename:
+            said = headers.time_units(name, said)
+        return next((self.units[key] for key in keys if key in self.units), said)
 
     def quality_scheme(self, name: str) -> str | Mapping[str, str] | None:
         """Scheme that the caller gave for the quality codes of a column or variable, or of all."""
@@ -186,8 +299,11 @@ class Naming:
         }
         problems = [f"{option} names {', '.join(map(repr, names))}" for option, names in unused.items() if names]
         if problems:
-            hints = "".join(nearest_names(name, self._seen) for name in dict.fromkeys(sum(unused.values(), [])))
-            found = f"the source has {listing(self._seen)}" if self._seen else "its format tells all names and units"
+            names = self._seen | self._told
+            hints = "".join(nearest_names(name, names) for name in dict.fromkeys(sum(unused.values(), [])))
+            found = f"the source has {listing(names)}"
+            if self._told:
+                found += f" (the format of {listing(self._told)} tells all names and units)"
             raise ObservationError(f"{' and '.join(problems)}, but {found}{hints}")
 
 

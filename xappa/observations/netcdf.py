@@ -14,9 +14,6 @@ from xappa.observations.cf import from_dataset
 from xappa.observations.ioda import from_ioda, is_ioda
 from xappa.observations.names import Naming, listing
 
-NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
-"""Suffixes of NetCDF files."""
-
 
 def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
     """Observations from a NetCDF file or a Zarr store: CF, or the groups of IODA.
@@ -28,7 +25,7 @@ def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
     MissingDependency
         If netCDF4 is not installed.
     """
-    options = {"engine": "zarr"} if path.name.casefold().endswith(".zarr") else {}
+    options = {"engine": "zarr"} if path.is_dir() else {}
     groups = _opened(path, options)
     try:
         return _read(path, groups, naming)

@@ -18,9 +18,11 @@ from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.files import Aids, read_file, read_frame
 from xappa.observations.form import COORDINATE_ATTRS, concat, quantities
+from xappa.observations.geopotential import refuse_heights
 from xappa.observations.names import Naming
 from xappa.observations.own import in_common_units, own_names
 from xappa.observations.quality import check
+from xappa.observations.rejections import warn_of_rejections
 from xappa.observations.statements import as_sources, require_said
 from xappa.observations.stations import Table, station_table
 
@@ -47,17 +49,19 @@ def read_observations(
     Parameters
     ----------
     source : path, DataFrame, Dataset, or a list or dict of these
-        A file (CSV, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, GHCNh, ISD, ISD-Lite), a table (tidy: ``time, lat,
-        lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide: one column a
-        quantity; or of GHCNh or ISD), or a CF Dataset: points, time series, profiles and trajectories as ragged or
-        multidimensional arrays, swaths, gridded products. Of a dict, the keys become the coordinate ``source``; a list
-        gets such labels where a part says something of correlated errors, which holds for its own reports alone.
+        A file (text tables, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, archives; packed or not), a table (tidy:
+        ``time, lat, lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide:
+        one column a quantity; or of one of `archives.TABLES`), or a CF Dataset: points, time series, profiles and
+        trajectories as ragged or multidimensional arrays, swaths, gridded products. Of a dict, the keys become the
+        coordinate ``source``; a list gets such labels where a part says something of correlated errors, which holds
+        for its own reports alone.
     rename : mapping of str to str, optional
         What a name in the source means, as in ``{"temp": "2m_temperature"}``. Otherwise CF attributes and common
         spellings tell.
     units : mapping of str to str, optional
-        Units of a name in the source, as in ``{"temp": "degC"}``. Otherwise attributes or the column ``units`` tell;
-        where nothing does, the units of `xappa.vocabulary` are assumed, and the attribute ``units_assumed`` says so.
+        Units of a name in the source, as in ``{"temp": "degC"}``, or scaled, as in ``{"temp": "0.1 degC"}``. Otherwise
+        attributes, the column ``units``, names (``temp (degC)``) or a row of units tell; where nothing does, the units
+        of `xappa.vocabulary` are assumed, and the attribute ``units_assumed`` says so.
     error : mapping, str or float, optional
         Error deviations for reports that bring none: see `with_errors`.
     derive : bool, default True
@@ -158,6 +162,7 @@ def read_quietly(
     places = None if stations is None else station_table(stations)
     obs = _read(source, Aids(naming, places, date), assumed)
     naming.require_used()
+    refuse_heights(obs)
     require_said(obs, quantities(obs))
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
@@ -166,7 +171,9 @@ def read_quietly(
         obs = obs.assign_attrs(derived="off")
     if error is not None:
         obs = with_errors(obs, error)
-    return settle(check(obs), derived), assumed
+    obs = settle(check(obs), derived)
+    warn_of_rejections(obs, source if isinstance(source, xr.Dataset) else None)
+    return obs, assumed
 
 
 def _read(source: Source, aids: Aids, assumed: Assumed) -> xr.Dataset:

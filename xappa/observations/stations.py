@@ -10,13 +10,18 @@ import pandas as pd
 
 from xappa.errors import ObservationError
 from xappa.observations.columns import numbers, to_text
-from xappa.observations.names import coordinate_of, listing
+from xappa.observations.delimited import find_layout, read_table
+from xappa.observations.names import Naming, coordinate_of, listing
+from xappa.observations.packed import plain_name
+from xappa.observations.text_files import TextFile, text_file
 
 Table = str | Path | pd.DataFrame
 
 PLACE = ("latitude", "longitude", "altitude")
 
 _NAMES = ("icao", "synop", "wmo", "usaf", "wban", "ghcn_id")
+_NEEDED = ("station", "latitude", "longitude")
+_GHCN = r"^(?P<station>[A-Z]{2}[A-Z0-9_-]{9}) (?P<lat>[ \d.-]{8}) (?P<lon>[ \d.-]{9}) (?P<elev>[ \d.-]{6})"
 _MASTER = {"icao": (20, 24), "synop": (32, 37), "lat": (39, 45), "lon": (47, 54), "elev": (54, 59)}
 _GEMPAK = (
     r"^(?P<icao>\S*)\s+(?P<synop>\d+)\s+.*?\s(?:\S{2}|-{2})\s+"
@@ -32,7 +37,8 @@ def station_table(source: Table | Sequence[Table]) -> pd.DataFrame:
     source : DataFrame, path, or a list of these
         A table with columns for latitude, longitude, height (m) and at least one name (``station``, ``icao``, ``wmo``,
         …; any known spelling), a CSV file of one (among them NOAA's ``isd-history.csv``), the list of the Aviation
-        Weather Center (``master.txt``), or a GEMPAK table (``.tbl``). Of several, the first that has a station tells.
+        Weather Center (``master.txt``), a GEMPAK table (``.tbl``), or that of GHCN-Daily (``ghcnd-stations.txt``). Of
+        several, the first that has a station tells.
 
     Returns
     -------
@@ -55,15 +61,29 @@ def with_places(frame: pd.DataFrame, names: np.ndarray, stations: pd.DataFrame) 
     return frame.assign(**{name: stations[name].reindex(names).to_numpy() for name in PLACE})
 
 
+def placed(frame: pd.DataFrame, naming: Naming, stations: pd.DataFrame | None) -> pd.DataFrame:
+    """A table with places of the table of stations, if it has stations and no places of its own."""
+    meanings = {naming.coordinate(str(column)): column for column in frame.columns}
+    if stations is None or "latitude" in meanings or "station" not in meanings:
+        return frame
+    if "altitude" in meanings:
+        frame = frame.drop(columns=meanings["altitude"])
+    return with_places(frame, to_text(frame[meanings["station"]]), stations)
+
+
 def _read(source: Table) -> tuple[pd.DataFrame, str]:
     if isinstance(source, pd.DataFrame):
         return source, "The table of stations"
-    path = Path(source)
+    path = Path(source).expanduser()
     if not path.exists():
         raise ObservationError(f"No table of stations {str(path)!r}. Expected a CSV file, master.txt or a GEMPAK .tbl")
-    if path.suffix.casefold() in (".csv", ".gz"):
-        return pd.read_csv(path, dtype=str), str(path)
-    lines = pd.Series(path.read_text(errors="replace").splitlines())
+    text = text_file(path)
+    if _is_delimited(path, text):
+        return _table(text), str(path)
+    lines = text.lines()
+    ghcn = lines.str.extract(_GHCN).dropna(subset=["lat", "lon"])
+    if len(ghcn) > 0.5 * len(lines):
+        return ghcn, str(path)
     gempak = lines.str.extract(_GEMPAK).dropna(subset=["lat", "lon"])
     if len(gempak) > 0.5 * len(lines):
         gempak[["lat", "lon"]] = gempak[["lat", "lon"]].astype(float) / 100.0
@@ -72,6 +92,24 @@ def _read(source: Table) -> tuple[pd.DataFrame, str]:
         gempak["synop"] = np.where(number > 99999, number // 10, number)
         return gempak, str(path)
     return _master(lines), str(path)
+
+
+def _is_delimited(path: Path, text: TextFile) -> bool:
+    """Whether a file is a table with names, by its name or by these."""
+    if Path(plain_name(path)).suffix.casefold() == ".csv":
+        return True
+    first = text.head.split("\n", 1)[0]
+    return any(sum(coordinate_of(part.strip(' "')) in _NEEDED for part in first.split(sep)) > 1 for sep in ",;\t|")
+
+
+def _table(text: TextFile) -> pd.DataFrame:
+    layout = find_layout(text, Naming())
+    if layout is None:
+        first = text.head.split("\n", 1)[0]
+        raise ObservationError(
+            f"{text.path}: no line of names with a station, latitude and longitude (it begins with {first[:100]!r})"
+        )
+    return read_table(text, layout, layout.names)
 
 
 def _master(lines: pd.Series) -> pd.DataFrame:

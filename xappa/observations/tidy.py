@@ -83,7 +83,8 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     found = columns.coordinates(frame, others, naming)
     code, names = _coded(frame[roles["variable"]].astype("string"))
     found = with_heights(frame[others], found, naming, names)
-    meant = [naming.quantity(name) or naming.own(name) for name in names]
+    given, aloft = _units_given(frame, roles, code, names), "level" in found.arrays
+    meant = [naming.quantity(name, aloft, given.get(name)) or naming.own(name) for name in names]
     meanings = [m and near_ground(m, name, found.arrays, naming) for m, name in zip(meant, names, strict=True)]
     meanings = [m or _beside(name, meanings, naming) for m, name in zip(meanings, names, strict=True)]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
@@ -162,6 +163,17 @@ def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
     return code, values.tolist()
 
 
+def _units_given(
+    frame: pd.DataFrame, roles: Mapping[str, Hashable], code: np.ndarray, names: Sequence[str]
+) -> dict[str, str]:
+    """Units that the first row of each name gives."""
+    if "units" not in roles:
+        return {}
+    first = pd.Series(frame[roles["units"]].astype("string").fillna("").to_numpy()).groupby(code).first()
+    by_name = zip(first.index, first.to_numpy(), strict=True)
+    return {names[int(k)]: str(text) for k, text in by_name if int(k) >= 0 and text}
+
+
 def _counted(chosen: Sequence[str], names: Sequence[str], code: np.ndarray) -> dict[str, int]:
     """Rows of some names, the most frequent first."""
     counts = np.bincount(code[code >= 0], minlength=len(names))
@@ -199,7 +211,10 @@ def _units(
         quantity = str(meanings[name])
         deviations.append(quantity.endswith(_BESIDE))
         quantity = quantity.removesuffix("_error")
-        found = naming.told_units(names[name], quantity) or (str(texts[given - 1]).strip() if given else "") or None
+        in_row = str(texts[given - 1]).strip() if given else ""
+        found = (
+            naming.told_units(names[name], quantity) or in_row or naming.told_units(str(roles["observation"]), quantity)
+        )
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))
             continue

@@ -34,6 +34,13 @@ _ALIASES: dict[str, str] = {
     "kelvins": "K",
     "kt": "knot",
     "kts": "knot",
+    "kn": "knot",
+    "kmh": "km/h",
+    "inhg": "inHg",
+    "in.hg": "inHg",
+    "fraction": "dimensionless",
+    "masl": "m",
+    "mamsl": "m",
     "mb": "mbar",
     "pa": "Pa",
     "pascal": "Pa",
@@ -43,6 +50,7 @@ _ALIASES: dict[str, str] = {
     "gpm": "m",
     "mps": "m/s",
     "%": "percent",
+    "pct": "percent",
     "1": "dimensionless",
     "°": "degree",
     "deg": "degree",
@@ -88,8 +96,41 @@ class Linear:
         return x if self.factor == 1.0 else x * self.factor
 
 
+# A number before a unit ("0.1 degC", "1e-2 m", "1/10 K", "10^-3 kg/kg"), words for one, or a number that divides one.
+_NUMBER = re.compile(r"(\d*\.?\d+(?:e[+-]?\d+)?)(?:\s*(\^|\*\*|/)\s*([+-]?\d+))?\s*[*·x]?\s*(?=[^\W\d]|[%°]|$)", re.I)
+_WORD = re.compile(r"(tenth|hundredth|thousandth)s?(?:\s+of(?:\s+an?)?)?[\s_]+", re.I)
+_DIVISOR = re.compile(r"\s*/\s*(10+)$")
+_WORDS = {"tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
+
+
 def _plain(units: str) -> str:
     return re.sub(r"\*\*|\^|\s+", "", units)
+
+
+def scaled(units: str) -> tuple[float, str]:
+    """Factor and the unit that it scales, of units such as ``0.1 degC`` (UDUNITS), ``tenths of mm`` or ``hPa/10``.
+
+    Parameters
+    ----------
+    units : str
+
+    Returns
+    -------
+    factor : float
+        1 where there is none.
+    unit : str
+        What is left; ``"1"`` where that is nothing.
+    """
+    text = units.strip()
+    if (found := _WORD.match(text)) is not None:
+        return _WORDS[found[1].casefold()], text[found.end() :]
+    if (found := _DIVISOR.search(text)) is not None and found.start():
+        return 1.0 / float(found[1]), text[: found.start()]
+    if (found := _NUMBER.match(text)) is None:
+        return 1.0, text
+    number, sign, other = float(found[1]), found[2], found[3]
+    number = number / float(other) if sign == "/" and float(other) else number ** float(other) if sign else number
+    return number, text[found.end() :].strip() or "1"
 
 
 @functools.cache
@@ -99,14 +140,18 @@ def _registry() -> pint.UnitRegistry:
     return pint.UnitRegistry()
 
 
-def _parse(units: str) -> pint.Unit:
+def _parse(units: str) -> tuple[float, pint.Unit]:
+    """Factor and unit."""
+    number, units = scaled(units)
+    if not (0.0 < number < float("inf")):
+        raise UnitsError(f"a factor of {number:g}")
     # In small letters, without blanks and underscores.
     text = _ALIASES.get(re.sub(r"[\s_]+", "", units.casefold()), units.strip())
     # CF writes powers without a sign ("m s-1"), GRIB with two stars ("m s**-1").
     text = re.sub(r"(?<=[A-Za-z])\^?([+-]?\d+)", r"**\1", text)
     # Products with a dot are CF's too ("m.s-1"); pint before 0.26 alone reads them.
     text = re.sub(r"(?<=[A-Za-z0-9])\s*[.·⋅]\s*(?=[A-Za-z])", "*", text)
-    return _registry().Unit(text)
+    return number, _registry().Unit(text)
 
 
 @functools.cache
@@ -119,7 +164,8 @@ def linear(found: str, expected: str) -> Linear:
     Parameters
     ----------
     found, expected : str
-        Units as CF, GRIB or pint write them, or common short forms (``kt``, ``celsius``).
+        Units as CF, GRIB or pint write them, or common short forms (``kt``, ``celsius``). A number before a unit scales
+        it, as in UDUNITS: 81 in ``0.1 degC`` are 8.1 degC.
 
     Raises
     ------
@@ -130,19 +176,46 @@ def linear(found: str, expected: str) -> Linear:
         return Linear()
     registry = _registry()
     try:
-        unit = _parse(found)
+        number, unit = _parse(found)
     except Exception as error:  # pint raises errors of several libraries for text that is no unit
         raise UnitsError(f"units {found!r} are not understood") from error
-    target = _parse(expected)
+    divisor, target = _parse(expected)
+    number /= divisor
     if unit.dimensionality == target.dimensionality:
-        zero, one = registry.Quantity(0.0, unit), registry.Quantity(1.0, unit)
-        return _rounded((one - zero).to(target).magnitude, zero.to(target).magnitude)
+        step = _step(unit).to(_step(target).units).magnitude
+        return _rounded(number * step, registry.Quantity(0.0, unit).to(target).magnitude / divisor)
     for bridge in (registry("m**3/kg") / WATER_DENSITY, STANDARD_GRAVITY * registry("m/s**2")):
-        # A difference, since pint multiplies no temperature of a scale with another zero (degC, degF).
-        converted = bridge * (registry.Quantity(1.0, unit) - registry.Quantity(0.0, unit))
+        converted = bridge * _step(unit)
         if converted.dimensionality == target.dimensionality:
-            return _rounded(converted.to(target).magnitude)
+            return _rounded(number * converted.to(target).magnitude)
     raise UnitsError(f"units {found!r} cannot be converted to {expected!r}")
+
+
+def _step(unit: pint.Unit) -> pint.Quantity:
+    """One unit as a difference, since pint multiplies no temperature of a scale with another zero (degC, degF)."""
+    return _registry().Quantity(1.0, unit) - _registry().Quantity(0.0, unit)
+
+
+@functools.cache
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit that is understood, of whatever."""
+    if not text.strip():
+        return False
+    try:
+        _parse(text)
+    except Exception:  # pint raises errors of several libraries for text that is no unit
+        return False
+    return True
+
+
+@functools.cache
+def converts(found: str, expected: str) -> bool:
+    """Whether values in units `found` can be converted to units `expected`."""
+    try:
+        linear(found, expected)
+    except UnitsError:
+        return False
+    return True
 
 
 def _rounded(factor: float, offset: float = 0.0) -> Linear:

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import ObservationError
 from xappa.observations.derive import winds_of
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
+from xappa.observations.quality.coordinates import refuse_wrong_coordinates
 from xappa.observations.quality.windows import KINDS
 
 PLACE_STEP = 1e-3
@@ -48,9 +48,10 @@ def check(obs: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ObservationError
-        If most latitudes, longitudes or levels are impossible, which means a wrong column or unit.
+        If most latitudes, longitudes or levels are impossible, or latitudes and longitudes exchanged: a wrong column or
+        unit.
     """
-    _refuse_wrong_coordinates(obs)
+    refuse_wrong_coordinates(obs)
     place, time, level = _impossible_place(obs), np.isnat(_array(obs, "time")), _impossible_level(obs)
     names = quantities(obs)
     for name in names:
@@ -68,27 +69,6 @@ def check(obs: xr.Dataset) -> xr.Dataset:
 
 def _array(obs: xr.Dataset, name: str) -> npt.NDArray:
     return np.asarray(obs[name])
-
-
-def _refuse_wrong_coordinates(obs: xr.Dataset) -> None:
-    limits = {
-        "latitude": (-90.0, 90.0, "degree"),
-        "longitude": (-360.0, 360.0, "degree"),
-        "level": (0.0, 1100.0, "hPa"),
-    }
-    problems = []
-    for name, (low, high, units) in limits.items():
-        values = _array(obs, name) if name in obs.coords else np.empty(0)
-        values = values[np.isfinite(values)]
-        if values.size and np.mean((values < low) | (values > high)) > 0.5:
-            problems.append(
-                f"{name} runs from {values.min():g} to {values.max():g}, expected {low:g} to {high:g} {units}"
-            )
-    if problems:
-        raise ObservationError(
-            f"{'; '.join(problems)}. Most reports are outside, so a column or its units are wrong: say which is meant "
-            "with rename={'<your name>': 'latitude'}, or its units with units={'level': 'Pa'}"
-        )
 
 
 def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
