@@ -37,6 +37,13 @@ _MIXED = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+|[+-]?\d{1,3}(,\d{3})+\.\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
+NOTHING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Texts that stand for a missing number, as `pandas.read_csv` documents them."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a table is written.
@@ -64,8 +71,8 @@ class Layout:
     units: dict[str, str] = field(default_factory=dict)
 
 
-def find_layout(text: TextFile, naming: Naming) -> Layout | None:
-    """How a file is written as a table; None if no line of it holds names that are known.
+def find_layout(text: TextFile, naming: Naming, least: int = 1) -> Layout | None:
+    """How a file is written as a table; None if no line of it holds `least` names that are known.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def find_layout(text: TextFile, naming: Naming) -> Layout | None:
     lines = text.head.split("\n")
     lines = lines[:-1] if len(text.head) > 1000 and len(lines) > 1 else lines
     found = [_named(line, i, sep, naming) for i, line in enumerate(lines[:_PREAMBLE]) for sep in SEPARATORS]
-    found = [layout for layout in found if layout.known]
+    found = [layout for layout in found if layout.known >= least]
     best = max(found, key=lambda layout: (_is_followed(layout, lines), layout.known), default=None)
     if best is None:
         return None
@@ -115,6 +122,9 @@ def read_table(text: TextFile, layout: Layout, texts: Sequence[str] = ()) -> pd.
         "skipinitialspace": True,
         "decimal": layout.decimal,
         "dtype": dict.fromkeys(texts, str),
+        # A station may be called NA or null.
+        "keep_default_na": False,
+        "na_values": {name: [""] if name in texts else list(NOTHING) for name in layout.names},
     }
     try:
         with text.opened() as stream, warnings.catch_warnings():

@@ -148,7 +148,8 @@ def _read_text(text: TextFile, aids: Aids) -> xr.Dataset:
     of_archive = lines_of_archive(text.head)
     if of_archive is not None:
         return aids.naming.noted(of_archive(text, aids.stations))
-    layout = find_layout(text, aids.naming)
+    # A bulletin has no line of names, though words of it may look like one.
+    layout = find_layout(text, aids.naming, least=3 if is_metar(text.head) else 1)
     if layout is not None and _is_table(text.path, layout):
         return _told(read_frame(*_table(text, layout, aids)), text)
     if is_metar(text.head):
