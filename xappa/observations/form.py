@@ -52,6 +52,7 @@ _COUNTS = (
     "reports_variable_wind",
     "messages_skipped",
     "messages_broken",
+    "subsets_found",
     "elements_padding",
     "reports_refused",
 )
@@ -273,7 +274,7 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
     if texts := [text for part in parts for text in assumptions_of(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
-    for name in ("unknown_variables", "unreadable_values"):
+    for name in ("unknown_variables", "unreadable_values", "subsets_without_report", "values_left_out"):
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
             attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})

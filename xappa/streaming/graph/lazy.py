@@ -24,7 +24,7 @@ from xappa.streaming.graph.segments import Segment, cut, pieces
 from xappa.streaming.graph.shared import Shared
 from xappa.streaming.graph.slices import slices
 from xappa.streaming.plan import Plan, overlap
-from xappa.streaming.progress import bar
+from xappa.progress import bar
 
 if TYPE_CHECKING:
     from xappa.streaming.sampling import Sampled
