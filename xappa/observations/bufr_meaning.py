@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from xappa.observations.bufr_context import Columns, Reports
-from xappa.observations.bufr_decode import AIRCRAFT
 from xappa.observations.flags import Flag
 from xappa.observations.formulas import standard_pressure
 from xappa.observations.names import QUANTITIES
@@ -41,6 +40,7 @@ DEEPEST = 5.0
 SHORT = np.timedelta64(10, "m")
 """Means over no more than this are instants, as WMO-No. 8, volume I, 5.1.1 has it for wind."""
 
+_AIRCRAFT = 4  # data category, BUFR table A
 _SEA, _AIR = "sea", "air"
 MEAN, _VECTOR_MEAN, _MAXIMUM, _MINIMUM = 4, 32, 2, 3
 _AVERAGED, _ACCUMULATED = 2, 3
@@ -143,7 +143,9 @@ def judged(reports: Reports, subsets: Columns, elements: dict[int, Element], alo
     frame["flag"] = np.int8(Flag.GOOD)
     hours = np.array([-1.0 if e.hours is None else e.hours for e in measured])[code]
     _judge_periods(frame, reports, subsets, hours)
-    if not aloft:
+    if aloft:
+        frame.loc[frame["level"].isna() & (frame["flag"] == Flag.GOOD), "flag"] = np.int8(Flag.MISSING_PLACE)
+    else:
         medium = np.array([e.medium for e in measured], dtype=object)[code]
         _judge_heights(frame, reports, medium)
     return frame
@@ -183,7 +185,7 @@ def _places(reports: Reports, subsets: Columns, aloft: bool) -> pd.DataFrame:
 def _level(contexts: Columns, category: np.ndarray) -> np.ndarray:
     """Pressure, Pa: as it is coded, or that of a flight level in the standard atmosphere; NaN for other heights."""
     vertical, code = contexts["vertical"], contexts["vertical_code"]
-    flight = (code == 7010) | (np.isin(code, (7002, 7007)) & (category == AIRCRAFT))
+    flight = (code == 7010) | (np.isin(code, (7002, 7007)) & (category == _AIRCRAFT))
     flown = standard_pressure(np.where(flight & (vertical < 44000.0), vertical, np.nan))
     return np.where(code == 7004, vertical, flown)
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations import formulas
-from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.flags import INHERITED, Flag, flags_of, with_flag
 from xappa.observations.form import quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
 
@@ -149,8 +149,10 @@ def settle(obs: xr.Dataset, derived: list[Derived]) -> xr.Dataset:
     for made in derived:
         target = made.conversion.target
         for source in made.conversion.sources:
-            bad = flags_of(obs, source).isin([Flag.OUT_OF_RANGE, Flag.MISSING_PLACE])
-            obs = with_flag(obs, target, made.rows & bad, Flag.OUT_OF_RANGE)
+            bad = flags_of(obs, source)
+            for reason in INHERITED:
+                obs = with_flag(obs, target, made.rows & (bad == reason), reason)
+            obs = with_flag(obs, target, made.rows & (bad == Flag.MISSING_PLACE), Flag.OUT_OF_RANGE)
         used = made.rows & (flags_of(obs, target) == Flag.GOOD)
         obs = with_flag(obs, made.conversion.sources[0], used, Flag.UNUSED)
     return obs

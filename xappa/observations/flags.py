@@ -39,6 +39,10 @@ class Flag(IntEnum):
     REJECTED_BY_SOURCE = 23
 
 
+INHERITED = (Flag.OUT_OF_RANGE, Flag.WRONG_HEIGHT, Flag.PERIOD_UNKNOWN, Flag.REJECTED_BY_SOURCE)
+"""Reasons that what is derived from a value shares with it."""
+
+
 def flag_attrs() -> dict[str, Any]:
     """CF attributes of a flag variable: ``flag_values`` (int8) and ``flag_meanings``."""
     return {

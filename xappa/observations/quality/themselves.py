@@ -9,7 +9,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.derive import winds_of
-from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.flags import INHERITED, Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.windows import KINDS
@@ -115,15 +115,16 @@ def _outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:
 
 
 def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
-    """One part of a wind out of range rejects the components: 349 m/s can have a small eastward one."""
+    """What is wrong with one part of a wind rejects the components: 349 m/s can have a small eastward one."""
     for wind in winds_of(obs):
         components = [name for name in wind.components if name in obs]
         parts = components + [name for name in wind.polar if name in obs]
-        wrong = xr.zeros_like(obs["time"], dtype=bool)
-        for name in parts:
-            wrong = wrong | (flags_of(obs, name) == Flag.OUT_OF_RANGE)
-        for name in components:
-            obs = with_flag(obs, name, wrong, Flag.OUT_OF_RANGE)
+        for reason in INHERITED:
+            wrong = xr.zeros_like(obs["time"], dtype=bool)
+            for name in parts:
+                wrong = wrong | (flags_of(obs, name) == reason)
+            for name in components:
+                obs = with_flag(obs, name, wrong, reason)
     return obs
 
 
