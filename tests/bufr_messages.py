@@ -29,6 +29,8 @@ def encoded(message):
         ec.codes_set(handle, key, value)
     for kind, factors in message["factors"].items():
         ec.codes_set_array(handle, f"input{kind}elayedDescriptorReplicationFactor", factors)
+    if message["bitmap"]:
+        ec.codes_set_array(handle, "inputDataPresentIndicator", [0] * message["bitmap"])
     ec.codes_set_array(handle, "unexpandedDescriptors", message["descriptors"])
     for key, value in message["values"].items():
         if isinstance(value, list):
@@ -47,12 +49,15 @@ with open(sys.argv[1], "wb") as file:
 
 def message(
     descriptors: list[int], values: Message, *, category: int = 0, sub: int = 255, subsets: int = 1,
-    compressed: bool = False, **factors: list[int],
+    compressed: bool = False, bitmap: int = 0, **factors: list[int],
 ) -> Message:  # fmt: skip
-    """A message; `factors` are those of delayed replications (``D``, ``ShortD``, ``ExtendedD``)."""
+    """A message; `factors` are those of delayed replications (``D``, ``ShortD``, ``ExtendedD``).
+
+    `bitmap` is the number of elements that quality information belongs to.
+    """
     header = {"dataCategory": category, "internationalDataSubCategory": sub, "numberOfSubsets": subsets}
     header["compressedData"] = int(compressed)
-    return {"header": header, "descriptors": descriptors, "values": values, "factors": factors}
+    return {"header": header, "descriptors": descriptors, "values": values, "factors": factors, "bitmap": bitmap}
 
 
 def write(path: Path, *messages: Message) -> Path:

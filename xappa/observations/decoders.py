@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +87,12 @@ class Decoder:
                 for each in zip(folders, options, strict=True)
             ]
             try:
-                done = [each.result() for each in waiting]
+                for each in as_completed(waiting):
+                    each.result()  # the first that fails ends the others
             finally:
                 for process in running:
                     process.kill()
+        done = [each.result() for each in waiting]
         complaints = [line for _, said in done for line in said.strip().splitlines()]
         return [tables for tables, _ in done], "\n".join(complaints[-8:])
 
