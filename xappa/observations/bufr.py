@@ -138,7 +138,7 @@ _ROW = ["subset", "step", "time", "latitude", "longitude", "altitude", "level", 
 def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
     """Rows from values; those of one subset that share place, time, level, period and height are one report."""
     out = (frame["left_out"] != "").to_numpy()
-    left_out = (frame["name"] + ": " + frame["left_out"])[out].value_counts().to_dict()
+    left_out = Counter[str]((frame["name"] + ": " + frame["left_out"])[out])
     silenced = frame["subset"][out].unique()
     frame = frame[~out].sort_values("subset", kind="stable")
     told = read - len(frame[["subset", "step"]].drop_duplicates())

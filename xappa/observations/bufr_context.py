@@ -51,7 +51,7 @@ def subsets_of(parts: Sequence[Tables]) -> Columns:
     """Subsets in the order of the file: kind, category, whether climatological, known elements and station."""
     columns: dict[str, list[np.ndarray]] = {}
     for tables in parts:
-        if "category" not in tables["subsets"]:
+        if not len(tables["subsets"]["number"]):
             continue
         order = np.argsort(tables["subsets"]["number"])
         for name, column in _with_layouts(tables).items():
@@ -101,7 +101,7 @@ def _as_text(column: np.ndarray, digits: int) -> np.ndarray:
 def _layouts(tables: Tables) -> Iterator[_Layout]:
     layouts, values = tables["layouts"], tables["values"]["all"]
     ends = np.cumsum(layouts["size"])
-    counts = np.bincount(tables["subsets"]["layout"], minlength=len(ends)) if len(ends) else []
+    counts = np.bincount(tables["subsets"]["layout"], minlength=len(ends))
     row = begin = 0
     for end, size, count, kind in zip(ends, layouts["size"], counts, layouts["kind"], strict=True):
         elements, rows = slice(end - size, end), slice(row, row + count)
@@ -118,7 +118,7 @@ def in_context(parts: Iterable[Tables]) -> dict[str, Reports]:
     for tables in parts:
         for layout in _layouts(tables):
             found.setdefault(KINDS[layout.kind], []).append(_reports(layout, offset))
-        offset += len(tables["subsets"].get("number", ()))
+        offset += len(tables["subsets"]["number"])
     return {kind: _joined(reports) for kind, reports in found.items()}
 
 

@@ -332,7 +332,7 @@ def joined(groups: dict[Any, tuple[Layout, list[Any]]]) -> dict[str, np.ndarray]
     for number, (_, rows) in enumerate(groups.values()):
         for subsets, values, texts, category, climatological in rows:
             same = {"category": category, "climatological": climatological, "layout": number}
-            parts = {name: np.full(len(subsets), value) for name, value in same.items()}
+            parts: dict[Any, np.ndarray] = {name: np.full(len(subsets), value) for name, value in same.items()}
             parts |= {code: texts.get(code, np.full(len(subsets), "")) for code in TEXTS}
             for name, part in (parts | {"number": subsets, "values": values.ravel()}).items():
                 columns[name].append(part)
@@ -344,7 +344,7 @@ def joined(groups: dict[Any, tuple[Layout, list[Any]]]) -> dict[str, np.ndarray]
         "layouts.kind": np.array([kind for kind, _ in groups], dtype=int),
         "values.all": np.concatenate([np.empty(0), *columns.pop("values")]),
     }
-    return result | {f"subsets.{name}": np.concatenate(parts) for name, parts in columns.items() if parts}
+    return result | {f"subsets.{name}": np.concatenate([np.empty(0, int), *parts]) for name, parts in columns.items()}
 
 
 def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:
@@ -387,8 +387,9 @@ def main(source: str, target: str, part: str = "0", parts: str = "1") -> int:
         except ImportError as error:
             print(error, file=sys.stderr)
             return 3
+    contents: dict[str, Any] = tables | {f"count.{name}": np.array(number) for name, number in counts.items()}
     with open(target, "wb") as out:
-        np.savez(out, **{f"count.{name}": np.array(number) for name, number in counts.items()}, **tables)
+        np.savez(out, **contents)
     return 0
 
 
