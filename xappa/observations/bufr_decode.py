@@ -82,13 +82,14 @@ HEADER = (4001, 4002, 4003, 4004, 4005, 4006)
 
 _COORDINATES = {code for codes in (*COORDINATES.values(), CHANNEL, NUMBERS, TEXTS) for code in codes}
 _WANTED = [{*values, *_COORDINATES} for values in VALUES]
-_ASSOCIATED = 999999  # ecCodes' descriptor of an associated field, which stands before its value
+_ASSOCIATED = 999999  # what ecCodes puts before a value with an associated field
 _DELAYED = {31000, 31001, 31002, 31011, 31012}
 # Keys that several descriptors with other units or meanings share.
 _SHARED = {"timePeriod": {*DISPLACEMENTS}, "height": {7002, 7007}, "windSpeed": {11002, 11084}}
 _FACTORS = [f"{kind}elayedDescriptorReplicationFactor" for kind in ("d", "shortD", "extendedD")]
 _TABLES = ("masterTablesVersionNumber", "localTablesVersionNumber", "bufrHeaderCentre")
 _MISSING = (-1e100, 2147483647.0)
+_TOLD = ("category", "climatological")
 _REPORT_EVERY = 0.2
 _COMPLAINTS = 20
 
@@ -136,6 +137,7 @@ class Layout:
             columns.setdefault(name, []).append((column, occurrence))
         self.columns = {name: np.array(pairs).T for name, pairs in columns.items()}
         self.totals, self.texts = subset.totals, subset.texts
+        self.names = {*columns, *(name for name, _ in subset.texts.values())}
         self.messages, self.plain, self.regular = 0, plain, False
         self.identity = (self.codes.tobytes(), self.places.tobytes(), *self.texts)
 
@@ -206,21 +208,19 @@ class Decoder:
 
     def _layouts_of(self, handle: Any, kind: int, compressed: bool, size: int) -> list[Layout]:
         """Layouts of the subsets of a message, or the one that all have."""
-        ec = self.ec
-        tables = tuple(ec.codes_get_long(handle, key) for key in _TABLES)
+        ec, tables = self.ec, tuple(self.ec.codes_get_long(handle, key) for key in _TABLES)
         key: Any = (tables, kind, compressed, ec.codes_get_long_array(handle, "unexpandedDescriptors").tobytes())
         if key not in self._expanded:
             expanded = {*ec.codes_get_long_array(handle, "expandedDescriptors").tolist()}
-            ambiguous = {name for name, codes in _SHARED.items() if len(expanded & codes) > 1}
+            ambiguous = {name for name, shared in _SHARED.items() if len(expanded & shared) > 1}
             self._expanded[key] = bool(expanded & _DELAYED), ambiguous, _ASSOCIATED not in expanded
             self._codes[key] = {}
-        delayed, ambiguous, plain = self._expanded[key]
-        codes_of_keys = self._codes[key]
+        (delayed, ambiguous, plain), codes = self._expanded[key], self._codes[key]
         alike = compressed or size == 1 or not delayed
         if delayed:
             key = (*key, alike or size, *map(self._factors, [handle] * len(_FACTORS), _FACTORS))
         if key not in self._layouts:
-            subsets = self._subsets(handle, kind, codes_of_keys, alike, ambiguous)
+            subsets = self._subsets(handle, kind, codes, alike, ambiguous)
             self._layouts[key] = [Layout(subset, plain and alike) for subset in subsets]
         return self._layouts[key]
 
@@ -274,7 +274,7 @@ class Decoder:
         return values
 
     def _at_once(self, handle: Any, layout: Layout, size: int) -> np.ndarray:
-        """The same from one array with everything, which is ten times faster; NaN if that has other numbers as well."""
+        """The same from one array with everything, which is faster; NaN if that has other numbers as well."""
         values = np.full((size, len(layout.codes)), np.nan)
         found = self.ec.codes_get_double_array(handle, "numericValues")
         if found.size % size == 0 and layout.places[-1] <= found.size // size:
@@ -309,8 +309,8 @@ def _without_missing(values: np.ndarray) -> np.ndarray:
 def _alike(layouts: list[Layout], size: int, compressed: bool) -> Iterator[tuple[Layout, Starts, np.ndarray]]:
     """Subsets by their layout, with the numbers of occurrences of each key before them."""
     if len(layouts) == 1:
-        subsets, totals = np.arange(size), layouts[0].totals
-        yield layouts[0], None if compressed else {name: subsets * total for name, total in totals.items()}, subsets
+        subsets, layout = np.arange(size), layouts[0]
+        yield layout, None if compressed else {name: subsets * layout.totals[name] for name in layout.names}, subsets
         return
     if len(layouts) != size:
         raise ValueError(f"{len(layouts)} subsets found, {size} expected")
@@ -327,24 +327,27 @@ def _alike(layouts: list[Layout], size: int, compressed: bool) -> Iterator[tuple
 
 def joined(groups: dict[Any, tuple[Layout, list[Any]]]) -> dict[str, np.ndarray]:
     """All layouts and subsets as arrays, those of one layout together."""
-    names = ("number", "category", "climatological", "layout", *TEXTS)
-    columns: dict[Any, list[np.ndarray]] = {name: [] for name in ("values", *names)}
-    for number, (_, rows) in enumerate(groups.values()):
-        for subsets, values, texts, category, climatological in rows:
-            same = {"category": category, "climatological": climatological, "layout": number}
-            parts: dict[Any, np.ndarray] = {name: np.full(len(subsets), value) for name, value in same.items()}
-            parts |= {code: texts.get(code, np.full(len(subsets), "")) for code in TEXTS}
-            for name, part in (parts | {"number": subsets, "values": values.ravel()}).items():
-                columns[name].append(part)
-    layouts = [layout for layout, _ in groups.values()]
+    columns: dict[str, list[np.ndarray]] = {}
+    for number, (layout, rows) in enumerate(groups.values()):
+        subsets, values, texts, categories, climatological = zip(*rows, strict=True)
+        sizes = [len(part) for part in subsets]
+        parts = {name: np.repeat(told, sizes) for name, told in zip(_TOLD, (categories, climatological), strict=True)}
+        parts |= {"number": np.concatenate(subsets), "layout": np.full(sum(sizes), number)}
+        for code in TEXTS:
+            there = [part[code] for part in texts] if code in layout.texts else [np.full(sum(sizes), "")]
+            parts[str(code)] = np.concatenate(there)
+        for name, part in (parts | {"values": np.concatenate([part.ravel() for part in values])}).items():
+            columns.setdefault(name, []).append(part)
+    none, layouts = np.empty(0, int), [layout for layout, _ in groups.values()]
     result = {
-        "layouts.codes": np.concatenate([np.empty(0, int), *(layout.codes for layout in layouts)]),
-        "layouts.places": np.concatenate([np.empty(0, int), *(layout.places for layout in layouts)]),
+        "layouts.codes": np.concatenate([none, *(layout.codes for layout in layouts)]),
+        "layouts.places": np.concatenate([none, *(layout.places for layout in layouts)]),
         "layouts.size": np.array([len(layout.codes) for layout in layouts], dtype=int),
         "layouts.kind": np.array([kind for kind, _ in groups], dtype=int),
-        "values.all": np.concatenate([np.empty(0), *columns.pop("values")]),
+        "values.all": np.concatenate([np.empty(0), *columns.pop("values", [])]),
     }
-    return result | {f"subsets.{name}": np.concatenate([np.empty(0, int), *parts]) for name, parts in columns.items()}
+    subsets = columns or {name: [none] for name in ("number", "layout")}
+    return result | {f"subsets.{name}": np.concatenate(parts) for name, parts in subsets.items()}
 
 
 def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:
