@@ -346,8 +346,8 @@ def joined(groups: dict[Any, tuple[Layout, list[Any]]]) -> dict[str, np.ndarray]
         "layouts.kind": np.array([kind for kind, _ in groups], dtype=int),
         "values.all": np.concatenate([np.empty(0), *columns.pop("values", [])]),
     }
-    subsets = columns or {name: [none] for name in ("number", "layout")}
-    return result | {f"subsets.{name}": np.concatenate(parts) for name, parts in subsets.items()}
+    columns = columns or {name: [none] for name in ("number", "layout")}
+    return result | {f"subsets.{name}": np.concatenate(arrays) for name, arrays in columns.items()}
 
 
 def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:
