@@ -423,7 +423,7 @@ def neighbour_residuals(latitude, longitude, value, count: int = 10, within: flo
 
 @pytest.fixture(scope="module")
 def synop(shared) -> xr.Dataset:
-    needs("pdbufr")
+    needs("eccodes")
     return read_observations(shared("real/synop-global-20181102/perf_synop.bufr")).load()
 
 

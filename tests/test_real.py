@@ -264,7 +264,7 @@ def fewer(file: Path, folder: Path, step: int) -> Path:
 
 def run(case: str, root: Path, folder: Path, step: int = 1, members: int = 2) -> Outcome:
     if case != "METAR":
-        needs("netCDF4" if case.startswith("ASCAT") else "pdbufr")
+        needs("netCDF4" if case.startswith("ASCAT") else "eccodes")
     chosen = real.CASES[case]
     sources, options = chosen.arguments(root)
     if step > 1:
@@ -329,7 +329,7 @@ def test_scatterometer(shared, tmp_path, case, names) -> None:
 
 def test_radiances(shared, tmp_path) -> None:
     """Ingestion only: every channel is read, averaged, and within what so plain an operator and a climate allow."""
-    needs("pdbufr")
+    needs("eccodes")
     result = real.radiances(fewer(shared("real") / real.RADIANCES, tmp_path, 4))
     assert result["read"]["good"] > 220_000
     assert [row["channel"] for row in result["rows"]] == sorted(real.HIRS_CHANNELS)

@@ -131,7 +131,7 @@ def _climatology(ds: xr.Dataset) -> xr.Dataset:
 
 def test_real_reports(shared, tmp_path) -> None:
     """Raw SYNOP reports of the world: better than climatology at the withheld stations, for every variable."""
-    needs("pdbufr")
+    needs("eccodes")
     file = shared("real/synop-global-20181102/perf_synop.bufr")
     when = "2018-11-02T12"
     outcome = assimilate_reports(

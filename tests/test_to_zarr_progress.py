@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 import xappa
 from tests.stores import analysis
+from xappa.progress import watched
 from xappa.streaming import sampling
-from xappa.streaming.progress import watched
 from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")

@@ -442,7 +442,7 @@ def test_reports_of_other_quantities(rng: np.random.Generator) -> None:
 
 @pytest.mark.slow
 def test_real_stations(shared: Callable[[str], Path]) -> None:
-    needs("pdbufr")
+    needs("eccodes")
     obs = quality_control(shared("real/synop-global-20181102/perf_synop.bufr"))
     used, withheld = withhold(obs)
     for name, limit in {

@@ -56,6 +56,7 @@ COUNTS = (
     "reports_variable_wind",
     "messages_skipped",
     "messages_broken",
+    "subsets_found",
     "elements_padding",
     "reports_refused",
     "reports_suspect",
@@ -68,6 +69,8 @@ COUNTS_BY_NAME = (
     STATISTICS,
     "reports_left_out",
     "groups_unread",
+    "subsets_without_report",
+    "values_left_out",
     "reports_not_checked",
     "reports_checked_by_climatology",
 )

@@ -18,14 +18,24 @@ import pandas as pd
 from xappa.observations.names import QUANTITIES, Naming, quantity_of
 from xappa.observations.reported import NEAR_GROUND
 
+SCREEN = (1.2, 2.5)
+"""Metres above the ground within which a temperature is that of 2 m (WMO-No. 8 asks for 1.2 to 2 m)."""
+
+MAST = (8.0, 12.0)
+"""Metres within which a wind is that of 10 m.
+
+There, over short grass (roughness 0.03 m), the logarithmic profile differs by less than 4 % from its value at 10 m:
+less than the uncertainty of 10 % that WMO-No. 8, volume I, annex 1.A allows.
+"""
+
 TOLERANCE = 0.5
-"""Metres within which a height is that of a quantity; thermometers may also be lower, see `LOWEST_SCREEN`."""
+"""Metres within which a height is that of any other quantity that has one."""
 
-LOWEST_SCREEN = 1.2
-"""Metres above the ground of the lowest screen that WMO allows for temperature and humidity."""
+DEEPEST_SURFACE = 5.0
+"""Metres below the surface down to which a temperature of the water is that of the surface, if none is shallower.
 
-DEEPEST_SURFACE = 2.0
-"""Metres below the surface down to which water has the sea surface temperature."""
+Intakes of ships, and most buoys, are no deeper.
+"""
 
 HIGHEST_BAROMETER = 20.0
 """Metres above the ground up to which a pressure is that of the station."""
@@ -119,7 +129,7 @@ def range_of(meaning: str) -> tuple[float, float] | None:
     own = own_height(meaning)
     if own is None:
         return None
-    return min(own - TOLERANCE, LOWEST_SCREEN if own == 2.0 else np.inf), own + TOLERANCE
+    return {2.0: SCREEN, 10.0: MAST}.get(own, (own - TOLERANCE, own + TOLERANCE))
 
 
 def is_elsewhere(meaning: str, height: Any) -> Any:

@@ -194,7 +194,7 @@ def _shown(progress: bool | None) -> bool:
 
     chosen = get_options().progress if progress is None else progress
     if chosen is None:
-        from xappa.streaming.progress import watched
+        from xappa.progress import watched
 
         chosen = watched()
     return chosen

@@ -18,13 +18,13 @@ from dask.typing import Key
 from xappa.models.state import StateSpec
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
+from xappa.progress import bar
 from xappa.streaming.graph.cutting import Cutter
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.segments import Segment, cut, pieces
 from xappa.streaming.graph.shared import Shared
 from xappa.streaming.graph.slices import slices
 from xappa.streaming.plan import Plan, overlap
-from xappa.streaming.progress import bar
 
 if TYPE_CHECKING:
     from xappa.streaming.sampling import Sampled

@@ -21,9 +21,9 @@ import xarray as xr
 import zarr
 
 from xappa.errors import DatasetError, OptionError, StoreError
+from xappa.progress import counting, shown
 from xappa.streaming.graph.diagnostics import learned, sampling_keys
 from xappa.streaming.graph.workers import connected, current_client, require_workers
-from xappa.streaming.progress import counting, shown
 from xappa.streaming.store.damage import mend_coordinates, require_metadata, root_of
 from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
 from xappa.streaming.store.kept import forget, keeping

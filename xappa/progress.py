@@ -61,3 +61,17 @@ def counting(total: int, text: str, show: bool | None = None, initial: int = 0) 
             made.update(count)
 
         yield advance
+
+
+@contextmanager
+def reading(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar over the bytes of a file, advanced by ``advance(count)``; it appears after two seconds."""
+    with tqdm(
+        total=total, desc=text, disable=not shown(show), unit="B", unit_scale=True, delay=2.0, leave=False,
+        dynamic_ncols=True,
+    ) as made:  # fmt: skip
+
+        def advance(count: int) -> None:
+            made.update(count)
+
+        yield advance
