@@ -365,7 +365,7 @@ def test_flights_in_tables_are_not_near_the_ground():
 def test_a_height_is_right_or_not_and_an_unknown_one_may_be(height, name):
     assert not is_elsewhere(name, np.nan)
     assert is_elsewhere(name, height) == (
-        not {T: 1.2 <= height <= 2.5, SST: height >= -2.0}.get(name, 9.5 <= height <= 10.5)
+        not {T: 1.2 <= height <= 2.5, SST: height >= -2.0}.get(name, 8.0 <= height <= 12.0)
     )
 
 

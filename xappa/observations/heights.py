@@ -31,10 +31,10 @@ less than the uncertainty of 10 % that WMO-No. 8, volume I, annex 1.A allows.
 TOLERANCE = 0.5
 """Metres within which a height is that of any other quantity that has one."""
 
-DEEPEST_SURFACE = 5.0
+DEEPEST_SURFACE = 2.0
 """Metres below the surface down to which a temperature of the water is that of the surface, if none is shallower.
 
-Intakes of ships, and most buoys, are no deeper.
+Drifting buoys measure at 0.2 m, most moored ones at 0.6 to 1.5 m; intakes of ships are at 3 m and more.
 """
 
 HIGHEST_BAROMETER = 20.0
