@@ -47,5 +47,5 @@ for name, found in (
     print(f"{name}: {found}")
 assert len(latitudes(compressed)) == len(latitudes(plain)) == 3
 assert len(latitudes(compressed, plain)) == 4, "two of six subsets are lost"
-assert len(latitudes(plain, compressed)) == 9, "two empty rows follow each of the compressed subsets"
+assert len(latitudes(plain, compressed)) == 12, "two empty rows follow each of the compressed subsets"
 PYTHON
