@@ -16,7 +16,7 @@ def test_minimal(tiny_model, tmp_path) -> None:
             "lat": [12.0, 50.0, -40.0, 12.0],
             "lon": [-3.0, 100.0, 200.0, 30.0],
             "variable": "2m_temperature",
-            "observation": [288.0, 284.0, 281.0, 999.0],
+            "observation": [288.0, 284.0, 281.0, 400.0],
         }
     )
     ds = xappa.template("2001-03-13T00", "2001-03-13T18", model=tiny_model)
