@@ -13,7 +13,8 @@ from xappa.observations.flags import Flag
 from xappa.observations.heights import is_elsewhere, is_length, is_vertical, kind_of_name, leaves_ground, name_tells
 from xappa.observations.heights import near_ground as near
 from xappa.observations.missing_codes import without_codes
-from xappa.observations.names import QUANTITIES, Naming, quantity_of
+from xappa.observations.names import QUANTITIES, Naming, quantity_of, spelling
+from xappa.observations.standard_names import quantity_with
 from xappa.observations.units import conversions
 
 
@@ -74,15 +75,18 @@ def flags_by_height(
     ----------
     coordinates : mapping of str to array, shape (obs,)
     names : mapping of str to str
-        Quantities: meaning to name in the table. Names such as ``t2m`` say that the height is right.
+        Quantities: meaning to name in the table. Names such as ``t2m`` say that the height is right, unless one place
+        has several heights at a time.
     naming : Naming
         What the caller says.
     """
     flags = {}
     size = len(coordinates["time"])
+    mast = _is_mast(coordinates)
     without_level = "level" in coordinates and np.isnan(coordinates["level"]).all() and "altitude" in coordinates
     for meaning, name in names.items():
-        if meaning not in QUANTITIES or name_tells(name, meaning, naming):
+        told = name_tells(name, meaning, naming) and (name in naming.rename or not mast)
+        if meaning not in QUANTITIES or told:
             continue
         wrong = np.full(size, without_level and is_vertical(meaning))
         if "height" in coordinates and "level" not in coordinates:
@@ -93,7 +97,8 @@ def flags_by_height(
 
 
 def _needs_height(name: str, naming: Naming) -> bool:
-    meaning = quantity_of(naming.rename.get(name, name))
+    text = naming.heading(name).name
+    meaning = quantity_of(text) or quantity_with(spelling(text), "", False)
     return meaning is not None and is_vertical(meaning) and not name_tells(name, meaning, naming)
 
 
@@ -115,6 +120,15 @@ def _metres(column: pd.Series, kind: str, naming: Naming) -> tuple[np.ndarray, i
     given = numbers(column)[0]
     values, codes = without_codes(given, conversions([(name, units, "m")])[name, units].value(given), kind)
     return (0.0 - values if kind == "depth" else values), codes
+
+
+def _is_mast(coordinates: Mapping[str, np.ndarray]) -> bool:
+    """Whether one place has several heights at the same time."""
+    if "height" not in coordinates:
+        return False
+    where = [name for name in ("time", "latitude", "longitude", "station") if name in coordinates]
+    reports = pd.DataFrame({name: coordinates[name] for name in (*where, "height")}).dropna()
+    return bool((reports.groupby(where)["height"].nunique() > 1).any())
 
 
 def _flies(coordinates: Mapping[str, np.ndarray]) -> bool:
