@@ -27,7 +27,7 @@ from xappa.observations.units_row import without_units_row
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its named index levels as columns; of a level and a column with one name, the column counts.
 
-    Columns of Arrow's text become Python's, since pandas marks missing ones differently there.
+    Columns of Arrow's text and numbers become those of Python and NumPy.
 
     Raises
     ------
@@ -45,8 +45,19 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
             "all but one, as with frame.loc[:, ~frame.columns.duplicated()], or rename them"
         )
     frame = frame.reset_index(drop=all(level is None for level in frame.index.names))
-    arrow = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "OUS"]
-    return frame.assign(**{str(n): frame[n].astype(object).where(frame[n].notna(), None) for n in arrow})
+    arrow = [
+        name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "OUSbiuf"
+    ]
+    return frame.assign(**{str(name): _without_arrow(frame[name]) for name in arrow})
+
+
+def _without_arrow(series: pd.Series) -> pd.Series:
+    """Text and numbers of Arrow as Python's and NumPy's: pandas marks missing ones and compares others differently."""
+    missing = series.isna()
+    if series.dtype.kind in "OUS":
+        return series.astype(object).where(~missing, None)
+    array = series.to_numpy(dtype=float, na_value=np.nan) if missing.any() else series.to_numpy()
+    return pd.Series(array, series.index, name=series.name)
 
 
 def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:

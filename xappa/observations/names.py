@@ -178,6 +178,13 @@ class Naming:
             wrong += [f"{name!r}: None" for name, text in given.items() if text is None and option == "rename"]
             if wrong:
                 raise OptionError(f"{option}={{{', '.join(wrong)}}}: expected texts")
+        quality = self.source_quality
+        schemes = list(quality.values()) if isinstance(quality, Mapping) else [quality]
+        if not all(isinstance(scheme, str | Mapping) for scheme in schemes):
+            raise OptionError(
+                f"source_quality={quality!r}: expected the name of a scheme, codes to verdicts, or either by the name "
+                "of a column"
+            )
 
     def own(self, name: str) -> str | None:
         """What a quantity that the vocabulary does not have is called, if `name` of the source is one to be kept."""
