@@ -52,6 +52,13 @@ def test_ancillary_variables_of_a_list_are_followed():
     np.testing.assert_array_equal(obs["2m_temperature_error"], [1.0, np.nan, 2.0])
 
 
+def test_codes_in_lazy_errors_stay_lazy():
+    ds = dataset().assign(t2m_error=("obs", [1.0, 9999.0, -999.0], {"units": "K"})).chunk(obs=2)
+    error = read_observations(ds)["2m_temperature_error"]
+    assert error.chunks is not None
+    np.testing.assert_array_equal(error, [1.0, np.nan, np.nan])
+
+
 @pytest.mark.parametrize("chunks", [None, 2])
 def test_packed_numbers_that_were_left_packed_are_unpacked(chunks):
     ds = dataset(np.array([800, -32767, 1000], "i2"), units="degC", scale_factor=0.01, _FillValue=np.int16(-32767))

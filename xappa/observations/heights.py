@@ -95,9 +95,9 @@ def is_length(units: str) -> bool:
 
 def name_tells(name: str, meaning: str, naming: Naming) -> bool:
     """Whether a name says already at which height a quantity is: the caller's, or one with it, such as ``t2m``."""
-    height = QUANTITIES[meaning].height
-    spelt = quantity_of(name) == meaning and height is not None
-    return name in naming.rename or (spelt and re.search(rf"(?<!\d){height:g}(?!\d)", name) is not None)
+    height = QUANTITIES[meaning].height if quantity_of(name) == meaning else None
+    spelt = height is not None and re.search(rf"(?<!\d){height:g}(?!\d)", name) is not None
+    return name in naming.rename or spelt
 
 
 def near_name(name: str, meaning: str, naming: Naming) -> str:

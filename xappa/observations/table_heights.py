@@ -83,8 +83,9 @@ def _with_level(frame: pd.DataFrame, places: Places, naming: Naming) -> Places:
         if units is None or not converts(units, "hPa"):
             continue
         level, codes = without_codes(given, conversions([(name, units, "hPa")])[name, units].value(given), "level")
-        where = [places.arrays[key] for key in ("time", "latitude", "longitude")]
-        if are_aloft(level, *where, places.arrays.get("station"), places.arrays.get("altitude")):
+        time, latitude, longitude = (places.arrays[key] for key in ("time", "latitude", "longitude"))
+        station, altitude = places.arrays.get("station"), places.arrays.get("altitude")
+        if are_aloft(level, time, latitude, longitude, station, altitude):
             text = f"Column {name!r} is taken for the level of each value, in {units}. If it is that of stations on the"
             return replace(
                 places,
