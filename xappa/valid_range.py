@@ -11,6 +11,8 @@ CF conventions 1.11, section 2.5.1 (missing data, valid and actual range of data
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Hashable, Iterable
 
 import numpy as np
@@ -58,6 +60,12 @@ def are_lost(variable: xr.DataArray | xr.Variable) -> bool:
     return given.dtype in _SMALL_INTEGERS and variable.encoding.get("dtype") not in _SMALL_INTEGERS
 
 
+def unread_limits(variable: xr.DataArray | xr.Variable) -> str | None:
+    """Attributes of limits, as text, where they are not such as CF has them; None otherwise."""
+    given = {key: variable.attrs[key] for key in ("valid_range", "valid_min", "valid_max") if key in variable.attrs}
+    return ", ".join(f"{key} = {value}" for key, value in given.items()) if given and _given(variable) is None else None
+
+
 def is_outside(variable: xr.DataArray) -> xr.DataArray | None:
     """Where values are outside their limits, lazily where they are lazy; None without limits."""
     limits = limits_of(variable)
@@ -84,6 +92,8 @@ def within_limits(ds: xr.Dataset, names: Iterable[Hashable], warn: bool = False)
             _warn(
                 f"{name}: its valid limits are of packed data, and nothing tells how these were packed: not looked at"
             )
+        if warn and (unread := unread_limits(ds[name])):
+            _warn(f"{name}: {unread} are no limits that are understood: not looked at")
         if (wrong := is_outside(ds[name])) is None:
             continue
         if wrong.chunks is None and not (count := int(wrong.sum())):
@@ -102,17 +112,28 @@ def _warn(text: str) -> None:
 def _given(variable: xr.DataArray | xr.Variable) -> np.ndarray | None:
     """The two limits, in the type that they have; infinite where there is none."""
     attrs = variable.attrs
-    found = np.asarray(attrs["valid_range"]).reshape(-1) if "valid_range" in attrs else np.empty(0)
+    found = _numbers(attrs["valid_range"]) if "valid_range" in attrs else np.empty(0)
     if found.size == 2 and found.dtype.kind in "iuf":
         return _signed(variable, found)
-    one = [np.asarray(attrs[key]).reshape(-1) for key in ("valid_min", "valid_max") if key in attrs]
+    one = [_numbers(attrs[key]) for key in ("valid_min", "valid_max") if key in attrs]
     if not one or any(a.size != 1 or a.dtype.kind not in "iuf" for a in one):
         return None
-    low, high = (np.asarray(attrs.get(key, np.nan)).reshape(-1) for key in ("valid_min", "valid_max"))
+    low, high = (_numbers(attrs.get(key, np.nan)) for key in ("valid_min", "valid_max"))
     kind = np.result_type(*one)
     ends = [np.finfo(float).min, np.finfo(float).max] if kind.kind == "f" else [np.iinfo(kind).min, np.iinfo(kind).max]
     pair = [low[0] if "valid_min" in attrs else ends[0], high[0] if "valid_max" in attrs else ends[1]]
     return _signed(variable, np.asarray(pair, kind))
+
+
+def _numbers(attribute: object) -> np.ndarray:
+    """An attribute as numbers, which may be text with blanks or commas between; as it is where it holds none."""
+    if not isinstance(attribute, str):
+        return np.asarray(attribute).reshape(-1)
+    words = [word for word in re.split(r"[\s,;\[\]()]+", attribute) if word]
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return np.array([kind(word) for word in words])
+    return np.asarray(words)
 
 
 def _signed(variable: xr.DataArray | xr.Variable, limits: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from xappa.errors import ObservationError, nearest_names
 from xappa.observations.flags import Flag
-from xappa.observations.names import QUANTITIES, Naming
+from xappa.observations.names import QUANTITIES, Naming, spelling
 from xappa.observations.quality_words import kind_of
 from xappa.observations.source_quality import SCHEMES, Scheme, choose_scheme, texts_of, verdicts
 
@@ -184,7 +184,7 @@ def _is_own_flag(name: str, meaning: str, column: pd.Series, located: np.ndarray
 
     Most reports cannot lack a place or a time that they have: 1 and 2 are then the "good" of another scheme.
     """
-    if name == f"{meaning}_flag":
+    if spelling(name) == spelling(f"{meaning}_flag"):
         return not np.mean(column.isin([1, 2, "1", "2"]).to_numpy(bool) & located) > 0.5
     texts = {str(value).strip().casefold() for value in column.dropna().unique()}
     return name.casefold().endswith("_flag") and bool(texts) and texts <= set(_REASONS)

@@ -15,6 +15,7 @@ import xarray as xr
 from xappa.errors import ObservationError, RejectionWarning, warn
 from xappa.observations.assumptions import with_assumptions
 from xappa.observations.cf_aloft import Aloft, station_pressure
+from xappa.observations.cf_attributes import packing_of_floats, require_distinct_dimensions, unpacked, with_texts
 from xappa.observations.cf_columns import Reader
 from xappa.observations.cf_flag_names import flags_for
 from xappa.observations.cf_layouts import expand
@@ -66,7 +67,9 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     ds = _unstacked(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds
-    ds, dates, assumed = with_times(expand(with_product_names(_with_names(ds))), naming)
+    require_distinct_dimensions(ds)
+    ds = unpacked(with_texts(_with_names(ds)))
+    ds, dates, assumed = with_times(expand(with_product_names(ds)), naming)
     places = find_coordinates(ds, naming)
     bounds, climatology = bounds_of(ds, places["time"]), is_climatological(ds[places["time"]])
     ancillary = _ancillary(ds)
@@ -104,7 +107,8 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     _warn(reader.all_elsewhere(), reader.without_period)
     arrays = {str(name): obs[name].to_numpy() for name in obs.coords}
     of_times = Places(arrays, set(), dates, assumed).assumptions({column.meaning for column in columns})
-    return with_assumptions(_with_correlations(obs, ds, columns), [*reader.assumptions, *of_times])
+    floats = packing_of_floats(ds, sorted(used))
+    return with_assumptions(_with_correlations(obs, ds, columns), [*reader.assumptions, *of_times, *floats])
 
 
 def _with_correlations(obs: xr.Dataset, ds: xr.Dataset, columns: Sequence[Column]) -> xr.Dataset:

@@ -26,7 +26,7 @@ from xappa.observations.flags import Flag
 from xappa.observations.heights import is_elsewhere, is_vertical, name_tells, near_name, own_height, range_of
 from xappa.observations.names import QUANTITIES, Naming
 from xappa.observations.periods import method_of
-from xappa.valid_range import are_lost, is_outside
+from xappa.valid_range import are_lost, is_outside, unread_limits
 
 _OF_LEVELS = ("geopotential", "geopotential_height")  # without levels those of the ground
 _WINDS = ("wind_speed", "wind_from_direction", "wind_to_direction")
@@ -223,6 +223,11 @@ class Reader:
             self._say(
                 f"{name}: its valid limits are of packed data, and nothing tells how these were packed: they are not "
                 "looked at. Drop the attributes, or give them in the units of the values"
+            )
+        if unread := unread_limits(self._ds[name]):
+            self._say(
+                f"{name}: {unread} are no limits that are understood, and reject nothing. Give two numbers as "
+                "valid_range (one as valid_min or valid_max), or drop the attribute"
             )
         return [found for found in (wrong, is_outside(self._ds[name])) if found is not None]
 

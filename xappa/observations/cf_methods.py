@@ -16,6 +16,15 @@ OVER_PERIOD = ("sum", "mean", "maximum", "minimum")
 """Methods along time whose result is a value of the quantity over a period."""
 
 _VALUES = ("point", *OVER_PERIOD)
+_DEVIATIONS = ("median", "mid_range", "mode", "range", "root_mean_square", "standard_deviation", "variance")
+_SYNONYMS = {
+    "average": "mean",
+    "avg": "mean",
+    "max": "maximum",
+    "min": "minimum",
+    "accumulation": "sum",
+    "total": "sum",
+}
 _METHODS = re.compile(r"((?:[\w.]+:\s*)+)(\w+)((?:\s+(?:within|over|where)\s+\w+(?:\s+type\d*)?)*)\s*(?:\(([^)]*)\))?")
 _INTERVAL = re.compile(r"(?:interval:\s*)?([\d.]+)\s*([a-z]+)", re.IGNORECASE)
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600, "d": 86400}
@@ -72,11 +81,17 @@ def cell_methods(attrs: Mapping[str, Any], usual: str = "", name: str = "") -> s
         Of the variable, which may hold such a word too (``temp_max``).
     """
     if "cell_methods" in attrs:
-        return str(attrs["cell_methods"])
+        return _along_time(str(attrs["cell_methods"]))
     if (found := _OF_GRIB.get(str(attrs.get("GRIB_stepType", "")))) is not None:
         return found
     text = f"{name} {attrs.get('long_name', '')}".casefold()
     return next((f"time: {method}" for method, word in _WORDS.items() if re.search(word, text)), usual)
+
+
+def _along_time(text: str) -> str:
+    """Cell methods; of a method alone, as sloppy files have it, those along time."""
+    word = text.strip().casefold()
+    return f"time: {_SYNONYMS.get(word, word)}" if _SYNONYMS.get(word, word) in (*_VALUES, *_DEVIATIONS) else text
 
 
 def parse(text: str) -> list[Method]:

@@ -19,10 +19,11 @@ import xarray as xr
 
 from xappa.observations.names import Naming
 from xappa.observations.quality_words import kind_of
-from xappa.observations.source_quality import choose_scheme, verdicts
+from xappa.observations.source_quality import choose_scheme, texts_of, verdicts
 
 # Reference table 2 of Argo, which OceanSITES and the IODE centres share; flags not listed say nothing against a value.
 _ARGO_FAILED, _ARGO_SUSPECT = ("3", "4", "9"), ("5", "8")
+_ARGO_CODES, _ABSENT = frozenset("0123456789"), ("nan", "none", "na", "null")
 _ARGO = re.compile(r"(argo|oceansites).*(table 2$|qc flags)|seadatanet|iode", re.IGNORECASE)
 _OTHER_TABLE = re.compile(r"reference table (2a|[013-9])", re.IGNORECASE)
 
@@ -66,7 +67,7 @@ def read_flag(flag: xr.DataArray) -> Verdict | None:
     meanings = re.split(r"[\s,;]+", str(attrs.get("flag_meanings", "")).strip())
     masks, values = _codes(attrs.get("flag_masks")), _codes(attrs.get("flag_values"))
     if meanings == [""]:
-        return _by_bits(flag) or _by_table(flag)
+        return _by_bits(flag) or _by_words(flag) or _by_table(flag)
     if len(masks or values) != len(meanings):
         return _by_table(flag)
     assessed = re.split(r"[\s,;]+", str(attrs.get("flag_assessments", "")).strip())
@@ -186,6 +187,20 @@ def _by_bits(flag: xr.DataArray) -> Verdict | None:
     return Verdict(failed, suspect, tuple(found[bit] for bit, kind in kinds.items() if kind is None))
 
 
+def _by_words(flag: xr.DataArray) -> Verdict | None:
+    """Flags that are words themselves ("good", "bad"); lazy ones are not looked at."""
+    if flag.dtype.kind not in "SUOT" or flag.chunks is not None:
+        return None
+    _, texts = texts_of(flag.to_numpy())
+    kinds = {text: kind_of(text) for text in texts if re.search(r"[A-Za-z]{2}", text)}
+    if not any(kinds.values()):
+        return None
+    chosen = [[text for text, kind in kinds.items() if kind == wanted] for wanted in ("failed", "suspect")]
+    failed, suspect = (_where(flag, _is_one_of(words)) for words in chosen)
+    unclear = tuple(text for text in texts if text and kinds.get(text) is None and text.casefold() not in _ABSENT)
+    return Verdict(failed, suspect, unclear)
+
+
 def _by_table(flag: xr.DataArray) -> Verdict | None:
     """Codes of Argo's reference table 2, by what the attributes say, or as single characters."""
     told = " ".join(
@@ -197,4 +212,7 @@ def _by_table(flag: xr.DataArray) -> Verdict | None:
     characters = flag.dtype.kind in "SUOT" and str(flag.name).upper().endswith("_QC")
     if not _ARGO.search(told) and not characters:
         return None
-    return Verdict(_where(flag, _is_one_of(_ARGO_FAILED)), _where(flag, _is_one_of(_ARGO_SUSPECT)))
+    unclear: tuple[str, ...] = ()
+    if characters and not _ARGO.search(told) and flag.chunks is None:
+        unclear = tuple(text for text in texts_of(flag.to_numpy())[1] if text and text not in _ARGO_CODES)
+    return Verdict(_where(flag, _is_one_of(_ARGO_FAILED)), _where(flag, _is_one_of(_ARGO_SUSPECT)), unclear)

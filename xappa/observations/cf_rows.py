@@ -14,7 +14,7 @@ from xappa.observations.assumptions import with_units_read
 from xappa.observations.cf_periods import NOTHING, periods_of
 from xappa.observations.columns import notes, to_text
 from xappa.observations.form import build
-from xappa.observations.missing_codes import declared_codes, without_codes
+from xappa.observations.missing_codes import declared_codes, deviations_without_codes, without_codes
 from xappa.observations.names import QUANTITIES, Naming, require_coordinates
 from xappa.observations.own import own_attrs
 from xappa.observations.periods import to_periods
@@ -186,7 +186,8 @@ def _values(
         expected = str(own[meaning].get("units", "")) if meaning in own else QUANTITIES[meaning].units
         found = str(error.attrs.get("units", units.get(meaning, expected)))
         convert = conversions([(str(error.name), found, expected or found)])[str(error.name), found]
-        errors[meaning] = convert.deviation(rows(along_obs(error.variable, sizes), kept).data)
+        deviation = rows(along_obs(error.variable, sizes), kept).data
+        errors[meaning] = deviations_without_codes(deviation, convert.deviation(deviation), meaning)
     return values, errors, own
 
 

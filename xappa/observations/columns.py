@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from xappa.errors import ObservationError
 from xappa.observations.assumptions import UNITS_ASSUMED
+from xappa.observations.degrees import hemispheres, read_angles, signed
 from xappa.observations.form import counted
 from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import (
@@ -51,6 +53,8 @@ def _rank(name: str, meaning: str) -> int:
     known = coordinate_of(name) == meaning
     return order.index(spelling(name)) if spelling(name) in order else len(order) if known else -1
 
+
+_SIGNS = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
 
 MISSING_CODES = "missing_codes"
 """Attribute of observations: how many values were codes for a missing one, by quantity and coordinate (JSON)."""
@@ -121,6 +125,11 @@ def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming
     for meaning, column in used.items():
         arrays[meaning], codes[meaning] = _coordinate(frame[column], meaning, naming)
     columns_used = {*used.values(), *(by_name[name] for name in times.used)}
+    rest = {name: frame[column] for name, column in by_name.items() if column not in columns_used}
+    for meaning in ("latitude", "longitude"):
+        for name in hemispheres(rest, meaning):
+            arrays[meaning] = signed(arrays[meaning], rest[name], meaning)
+            columns_used.add(by_name[name])
     return Places(arrays, columns_used, times.dates, times.assumed, codes)
 
 
@@ -154,7 +163,7 @@ def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> tuple[np.nda
         return to_text(series), 0
     if meaning == "period":
         return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name)), 0
-    given = numbers(series)[0]
+    given = numbers(read_angles(series, meaning))[0]
     if meaning not in COORDINATE_UNITS:
         return without_codes(given, given, meaning)
     expected = COORDINATE_UNITS[meaning]
@@ -178,9 +187,26 @@ def to_text(values: Any) -> np.ndarray:
 
 
 def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
-    """Values as floats, and how many were given that are no numbers (they are missing then)."""
+    """Values as floats, and how many were given that are no numbers (they are missing then).
+
+    Raises
+    ------
+    ObservationError
+        If they are complex.
+    """
+    if pd.api.types.is_complex_dtype(series.dtype):
+        raise ObservationError(f"Column {series.name!r} holds complex numbers. Expected real ones: give those meant")
     values = pd.to_numeric(series, errors="coerce")
-    return values.to_numpy(dtype=float, na_value=np.nan), int((values.isna() & series.notna()).sum())
+    unread = values.isna() & series.notna()
+    if unread.any():
+        values = values.where(~unread, pd.to_numeric(series.map(_typeset), errors="coerce"))
+        unread = values.isna() & series.notna()
+    return values.to_numpy(dtype=float, na_value=np.nan), int(unread.sum())
+
+
+def _typeset(value: Any) -> Any:
+    """A text without the signs of typesetting: the minus of mathematics, blanks that do not break."""
+    return value.translate(_SIGNS).strip() if isinstance(value, str) else value
 
 
 def notes(

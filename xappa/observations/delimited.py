@@ -86,6 +86,11 @@ def find_layout(text: TextFile, naming: Naming, least: int = 1) -> Layout | None
     best = max(found, key=lambda layout: (_is_followed(layout, lines), layout.known), default=None)
     if best is None:
         return None
+    if lines[best.skipped - 1].count('"') % 2:
+        raise ObservationError(
+            f"{text.path}: line {best.skipped} has names with a quote that is not closed, as of a name with a line "
+            "break. Expected the names on one line: correct it, or give the table as a DataFrame"
+        )
     best = _with_units(best, lines, naming)
     rows = [(i + 1, _split(lines[i], best.separator)) for i in _data(lines, best.skipped)]
     best = _with_unnamed(best, [row for _, row in rows])

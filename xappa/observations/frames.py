@@ -15,7 +15,7 @@ from xappa.observations.assumptions import with_assumptions, with_units_read
 from xappa.observations.beside import of_vocabulary, read_verdicts
 from xappa.observations.flags import joined
 from xappa.observations.form import build
-from xappa.observations.missing_codes import without_codes
+from xappa.observations.missing_codes import deviations_without_codes, without_codes
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
 from xappa.observations.own import own_attrs
 from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
@@ -26,6 +26,8 @@ from xappa.observations.units_row import without_units_row
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its named index levels as columns; of a level and a column with one name, the column counts.
+
+    Columns of Arrow's text and numbers become those of Python and NumPy.
 
     Raises
     ------
@@ -42,7 +44,20 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
             f"The table has more than one column named {', '.join(map(repr, repeated))}. Expected each name once: drop "
             "all but one, as with frame.loc[:, ~frame.columns.duplicated()], or rename them"
         )
-    return frame.reset_index(drop=all(level is None for level in frame.index.names))
+    frame = frame.reset_index(drop=all(level is None for level in frame.index.names))
+    arrow = [
+        name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "OUSbiuf"
+    ]
+    return frame.assign(**{str(name): _without_arrow(frame[name]) for name in arrow})
+
+
+def _without_arrow(series: pd.Series) -> pd.Series:
+    """Text and numbers of Arrow as Python's and NumPy's: pandas marks missing ones and compares others differently."""
+    missing = series.isna()
+    if series.dtype.kind in "OUS":
+        return series.astype(object).where(~missing, None)
+    array = series.to_numpy(dtype=float, na_value=np.nan) if missing.any() else series.to_numpy()
+    return pd.Series(array, series.index, name=series.name)
 
 
 def from_frame(frame: pd.DataFrame, naming: Naming | None = None) -> xr.Dataset:
@@ -107,7 +122,8 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
         values[meaning], codes[meaning] = without_codes(given, convert.value(given), meaning)
         if (error := known.get(f"{meaning}_error")) is not None:
             convert = _conversion(meaning, _units_of_error(error, told, naming))[0]
-            errors[meaning] = convert.deviation(columns.numbers(others[error])[0])
+            deviation = columns.numbers(others[error])[0]
+            errors[meaning] = deviations_without_codes(deviation, convert.deviation(deviation), meaning)
     attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
     own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
     coordinates = places.arrays | arrays

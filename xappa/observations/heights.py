@@ -9,6 +9,7 @@ WMO-No. 8, Guide to Instruments and Methods of Observation, volume I, chapter 2 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,9 @@ USUAL_GROUND = 5500.0
 
 HIGHEST_STATION = 450.0
 """hPa that no station on the ground reports less of (some 6300 m)."""
+
+LOWEST_USUAL = 505.0
+"""hPa that few stations on the ground report less of (`USUAL_GROUND` in the standard atmosphere)."""
 
 CLIMB, CLIMB_OF_NAMED = 50.0, 300.0
 """Metres by which the altitude of a trajectory, or of whatever has one name, varies if it leaves the ground."""
@@ -90,8 +94,9 @@ def is_length(units: str) -> bool:
 
 
 def name_tells(name: str, meaning: str, naming: Naming) -> bool:
-    """Whether a name says already at which height a quantity is: the caller's, or one such as ``t2m``."""
-    spelt = quantity_of(name) == meaning and QUANTITIES[meaning].height is not None
+    """Whether a name says already at which height a quantity is: the caller's, or one with it, such as ``t2m``."""
+    height = QUANTITIES[meaning].height if quantity_of(name) == meaning else None
+    spelt = height is not None and re.search(rf"(?<!\d){height:g}(?!\d)", name) is not None
     return name in naming.rename or spelt
 
 
@@ -188,6 +193,31 @@ def spans_levels(pressure: Array, station: Array | None) -> bool:
     named = station is not None and (station.astype(str) != "").any()
     group = station if named and station is not None else np.zeros(len(pressure))
     return bool(np.exp(_spread(np.log(np.where(known, pressure, np.nan)), group)) > WEATHER)
+
+
+def are_aloft(
+    pressure: Array, time: Array, latitude: Array, longitude: Array, station: Array | None, altitude: Array | None
+) -> bool:
+    """Whether pressures (hPa) beside values of a table are their levels, and not those of stations on the ground.
+
+    Parameters
+    ----------
+    pressure : array of float, shape (n,)
+    time, latitude, longitude : array, shape (n,)
+    station, altitude : array, shape (n,), optional
+        Names of platforms, and their heights above the sea (m).
+    """
+    known = np.isfinite(pressure) & (pressure > 0)
+    if not known.any():
+        return False
+    if altitude is not None and np.isfinite(altitude).any():
+        return leaves_ground(altitude, time, latitude, longitude, station, False) and falls_with(pressure, altitude)
+    if pressure[known].min() < LOWEST_USUAL:
+        return True
+    if station is not None and (station.astype(str) != "").any():
+        return spans_levels(pressure, station)
+    of_place = spans_levels(pressure, _places(latitude, longitude).astype(str))
+    return of_place or (_is_one_path(time, latitude, longitude) and spans_levels(pressure, None))
 
 
 def falls_with(pressure: Array, altitude: Array) -> bool:

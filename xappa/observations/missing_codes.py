@@ -106,6 +106,31 @@ def without_codes(given: Any, values: Any, name: str, declared: Iterable[float] 
     return (np.where(missing, np.nan, values), count) if count else (values, 0)
 
 
+def deviations_without_codes(given: Any, deviations: Any, name: str) -> Any:
+    """Deviations of errors with NaN for those that are codes for an unknown one: lazily where they are lazy.
+
+    Parameters
+    ----------
+    given : array of numbers, shape (...,)
+        As the source has them; NumPy or Dask.
+    deviations : array of float, shape (...,)
+        The same in the units of the vocabulary.
+    name : str
+        Quantity. A code counts where it is more than a tenth of the quantity's range: no instrument errs so much.
+    """
+    if hasattr(deviations, "dask"):
+        import dask.array as da
+
+        return da.map_blocks(_known_deviations, given, deviations, name, dtype=deviations.dtype)
+    return _known_deviations(given, deviations, name)
+
+
+def _known_deviations(given: np.ndarray, deviations: np.ndarray, name: str) -> np.ndarray:
+    low, high = _range(name)
+    with np.errstate(invalid="ignore"):
+        return np.where(are_codes(given) & (np.abs(deviations) > (high - low) / 10), np.nan, deviations)
+
+
 def _masked(given: np.ndarray, values: np.ndarray, name: str, declared: tuple[float, ...]) -> np.ndarray:
     return np.where(are_missing(given, values, name, declared), np.nan, values).astype(values.dtype)
 

@@ -148,6 +148,7 @@ class Naming:
     _meant: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._require_texts()
         if isinstance(self.unknown, str) and self.unknown not in ("drop", "keep"):
             raise OptionError(f"unknown={self.unknown!r}: expected 'drop', 'keep', or the names that are kept")
         if self.suspect not in ("keep", "reject"):
@@ -167,6 +168,22 @@ class Naming:
                 f"coordinates are {', '.join(COORDINATES)}; parts of the time are {', '.join(PARTS)}. For a quantity "
                 "of your own, which a function gives as "
                 "operator, say its units too: units={'<your name>': '1'}"
+            )
+
+    def _require_texts(self) -> None:
+        for option, given in (("rename", self.rename), ("units", self.units)):
+            if not isinstance(given, Mapping):
+                raise OptionError(f"{option}={given!r}: expected a mapping of names, such as {{'<your name>': '...'}}")
+            wrong = [f"{name!r}: {text!r}" for name, text in given.items() if not isinstance(text, str | None)]
+            wrong += [f"{name!r}: None" for name, text in given.items() if text is None and option == "rename"]
+            if wrong:
+                raise OptionError(f"{option}={{{', '.join(wrong)}}}: expected texts")
+        quality = self.source_quality
+        schemes = list(quality.values()) if isinstance(quality, Mapping) else [quality]
+        if not all(isinstance(scheme, str | Mapping) for scheme in schemes):
+            raise OptionError(
+                f"source_quality={quality!r}: expected the name of a scheme, codes to verdicts, or either by the name "
+                "of a column"
             )
 
     def own(self, name: str) -> str | None:

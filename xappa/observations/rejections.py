@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import xarray as xr
 
@@ -10,6 +12,7 @@ from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.units import linear
+from xappa.vocabulary import Variable
 
 _UNITS = {
     "K": ("degC", "degF", "0.1 degC", "0.1 K"),
@@ -48,7 +51,7 @@ def warn_of_rejections(obs: xr.Dataset, before: xr.Dataset | None) -> None:
     """
     known = set() if before is None else set(map(str, before.variables))
     names = [name for name in quantities(obs) if f"{name}_flag" not in known and "derived_from" not in obs[name].attrs]
-    texts = [text for name in names if (text := _rejection(obs, name)) is not None]
+    texts = [text for name in names if (text := _rejection(obs, name) or _unreadable(obs, name)) is not None]
     if texts:
         warn(f"All values are rejected of {'; of '.join(texts)}", RejectionWarning)
 
@@ -67,6 +70,17 @@ def _rejection(obs: xr.Dataset, name: str) -> str | None:
     return f"{name} ({values.size}, {reason.name.lower()}{f': {cause}' if cause else ''})"
 
 
+def _unreadable(obs: xr.Dataset, name: str) -> str | None:
+    """What is said of a quantity of which something is given, and nothing a number; None if it is not so."""
+    count = json.loads(str(obs.attrs.get("unreadable_values", "{}"))).get(name, 0)
+    if not count or obs[name].chunks is not None or obs[name].notnull().any():
+        return None
+    return (
+        f"{name} ({count}, unreadable: none is a number, but a code for a missing one, or has a decimal comma, a comma "
+        "of thousands, or units in it)"
+    )
+
+
 def _of_range(name: str, values: np.ndarray) -> str:
     """Which values there are, which are expected, and which units would explain them."""
     quantity = QUANTITIES.get(name)
@@ -74,9 +88,15 @@ def _of_range(name: str, values: np.ndarray) -> str:
         return ""
     found = f"{values.min():g} to {values.max():g}, expected {quantity.valid_min:g} to {quantity.valid_max:g} "
     found += quantity.units
-    for units in _UNITS.get(quantity.units, ()):
-        converted = linear(units, quantity.units).value(values)
-        inside = (converted >= quantity.valid_min) & (converted <= quantity.valid_max)
-        if inside.mean() >= _SHARE:
-            return f"{found}. They are probably in {units}: units={{{name!r}: {units!r}}}"
+    fitting = [units for units in _UNITS.get(quantity.units, ()) if _fits(values, units, quantity)]
+    if fitting:
+        others = f" (or in {', '.join(fitting[1:])})" if fitting[1:] else ""
+        return f"{found}. They are probably in {fitting[0]}: units={{{name!r}: {fitting[0]!r}}}{others}"
     return f"{found}. Their column or its units are probably wrong: say them with rename= or units="
+
+
+def _fits(values: np.ndarray, units: str, quantity: Variable) -> bool:
+    """Whether nearly all values would be in the quantity's range if they were in other units."""
+    converted = linear(units, quantity.units).value(values)
+    inside = (converted >= quantity.valid_min) & (converted <= quantity.valid_max)
+    return bool(inside.mean() >= _SHARE)

@@ -68,7 +68,7 @@ def placed(frame: pd.DataFrame, naming: Naming, stations: pd.DataFrame | None) -
         return frame
     if "altitude" in meanings:
         frame = frame.drop(columns=meanings["altitude"])
-    return with_places(frame, to_text(frame[meanings["station"]]), stations)
+    return with_places(frame, _names(frame[meanings["station"]]).to_numpy(), stations)
 
 
 def _read(source: Table) -> tuple[pd.DataFrame, str]:

@@ -16,7 +16,7 @@ from xappa.observations.beside import of_vocabulary, own_flags, read_rows
 from xappa.observations.flags import joined
 from xappa.observations.form import build
 from xappa.observations.levels_of_rows import with_levels
-from xappa.observations.missing_codes import without_codes
+from xappa.observations.missing_codes import deviations_without_codes, without_codes
 from xappa.observations.names import QUANTITIES, Naming, require_quantities
 from xappa.observations.own import own_attrs, require_one_unit
 from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
@@ -129,10 +129,15 @@ def _values(
         of = rows.of(key)
         converted[of], codes[key] = without_codes(given[of], converted[of], key)
     values = {key: rows.spread(converted, key) for key in quantities}
-    errors = {key.removesuffix("_error"): rows.spread(converted, key) for key in rows.keys if key.endswith("_error")}
+    errors = {}
+    for key in (key for key in rows.keys if key.endswith("_error")):
+        of, name = rows.of(key), key.removesuffix("_error")
+        converted[of] = deviations_without_codes(given[of], converted[of], name)
+        errors[name] = rows.spread(converted, key)
     if "error" in roles:
         deviation, bad[str(roles["error"])] = columns.numbers(frame[roles["error"]])
-        errors |= {key: rows.spread(deviation * factor, key) for key in quantities}
+        for key in quantities:
+            errors[key] = rows.spread(deviations_without_codes(deviation, deviation * factor, key), key)
     errors = {name: array for name, array in errors.items() if np.isfinite(array).any()}
     return {"value": values, "error": errors}, codes, bad
 

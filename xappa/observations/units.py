@@ -98,9 +98,9 @@ class Linear:
 
 # A number before a unit ("0.1 degC", "1e-2 m", "1/10 K", "10^-3 kg/kg"), words for one, or a number that divides one.
 _NUMBER = re.compile(r"(\d*\.?\d+(?:e[+-]?\d+)?)(?:\s*(\^|\*\*|/)\s*([+-]?\d+))?\s*[*·x]?\s*(?=[^\W\d]|[%°]|$)", re.I)
-_WORD = re.compile(r"(tenth|hundredth|thousandth)s?(?:\s+of(?:\s+an?)?)?[\s_]+", re.I)
+_WORD = re.compile(r"(tenth|hundredth|thousandth|ten(?=s)|10(?='?s))'?s?(?:\s+of(?:\s+an?)?)?[\s_]+", re.I)
 _DIVISOR = re.compile(r"\s*/\s*(10+)$")
-_WORDS = {"tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
+_WORDS = {"ten": 10.0, "10": 10.0, "tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
 
 
 def _plain(units: str) -> str:

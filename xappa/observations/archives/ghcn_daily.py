@@ -85,8 +85,8 @@ class _Daily:
         time = ends_of_days(to_times(self.date[rows]), numbers(place["longitude"])[0], self.clock[rows])
         table = place.assign(time=time, period=pd.Timedelta("24h"), **{quantity: values[rows]})
         obs = from_frame(table, Naming(units={quantity: told or documented}))
-        measurement = self.measurement[rows].fillna("").astype(str).str.strip()
-        refused = self.quality[rows].fillna("").astype(str).str.strip() != ""
+        measurement = self.measurement[rows].astype("string").fillna("").str.strip()
+        refused = self.quality[rows].astype("string").fillna("").str.strip() != ""
         obs = with_flag(obs, quantity, (refused | (measurement == _PRESUMED)).to_numpy(bool), Flag.REJECTED_BY_SOURCE)
         return with_flag(obs, quantity, (measurement == _LAGGED).to_numpy(bool), Flag.PERIOD_UNKNOWN)
 

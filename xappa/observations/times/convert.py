@@ -23,9 +23,10 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
     Parameters
     ----------
     values : array-like, shape (n,)
-        datetime64, timestamps with or without zone (those without are UTC), cftime dates of a real calendar, text (ISO
-        8601, 24:00 included, dates in digits, names of months, or day and month in an order that the column proves), or
-        numbers: dates in digits (YYYYMMDD, YYYYMMDDHH, YYYYMMDDHHMM, YYYYMMDDHHMMSS, YYYYDDD).
+        datetime64, timestamps with or without zone (those without are UTC), periods of less than a day (their begins),
+        cftime dates of a real calendar, text (ISO 8601, 24:00 included, dates in digits, names of months, or day and
+        month in an order that the column proves), or numbers: dates in digits (YYYYMMDD, YYYYMMDDHH, YYYYMMDDHHMM,
+        YYYYMMDDHHMMSS, YYYYDDD).
     name : str, default "time"
         Name of the column, for messages.
     units : str, optional
@@ -42,6 +43,8 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
         return _utc(series)
     if pd.api.types.is_numeric_dtype(series.dtype):
         return _from_numbers(series, name, units)
+    if isinstance(series.dtype, pd.PeriodDtype):
+        return _begins(series, name)
     given = series.notna()
     calendars = {getattr(value, "calendar", None) for value in series[given].head(1000)} - {None}
     if calendars - set(_REAL_CALENDARS):
@@ -64,6 +67,18 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
         if len(times)
         else np.full(len(series), np.datetime64("NaT", "s"))
     )
+
+
+def _begins(series: pd.Series, name: str) -> np.ndarray:
+    """Begins of periods of pandas, where these are so short that an instant may be meant."""
+    begin, end = series.dt.start_time, series.dt.end_time
+    if (end - begin > pd.Timedelta(hours=23)).any():
+        raise ObservationError(
+            f"Column {name!r} holds periods ({series.dtype}, such as {series.dropna().iloc[0]}), and no instants. For "
+            f"values over them give the end of each, table[{name!r}].dt.end_time.dt.ceil('s'), and a column 'period'; "
+            f"for instants at their begin, table[{name!r}].dt.to_timestamp()"
+        )
+    return begin.to_numpy()
 
 
 def _are_numbers(given: pd.Series) -> bool:

@@ -130,6 +130,8 @@ def _kind(series: pd.Series) -> str:
         return "midnight" if len(given) and (given == given.dt.normalize()).all() else "complete"
     if pd.api.types.is_timedelta64_dtype(series.dtype):
         return "clock"
+    if isinstance(series.dtype, pd.PeriodDtype):
+        return "complete"
     given = series.dropna()
     if pd.api.types.is_numeric_dtype(series.dtype):
         return _kind_of_numbers(given.to_numpy(float), given)
