@@ -148,15 +148,14 @@ def _role(
     if valid:
         return "start", None
     if time.attrs.get("standard_name") == TIME:
-        # CF says so of both; a name alone does not say whether its author meant the valid time.
-        along = lead.dims == time.dims
-        if lead.attrs.get("standard_name") == LEAD or along or not np.any(_plain(lead).values):
+        # Tools write this name on whatever is called time, starts among them: it counts where leads lie along it.
+        if lead.dims == time.dims or not np.any(_plain(lead).values):
             return "valid", None
         return "", (
             f"{time.name!r} has standard_name 'time', which is the valid time in CF, and lies across the lead "
             f"{lead.name!r}: expected a start and a lead, or a valid time. If {time.name!r} is the start, set "
-            f"ds[{time.name!r}].attrs['standard_name'] = {START!r}; if it is the valid time, set "
-            f"ds[{lead.name!r}].attrs['standard_name'] = {LEAD!r}"
+            f"ds[{time.name!r}].attrs['standard_name'] = {START!r}; if it is the valid time, add the start: "
+            f"ds.assign_coords({START}=ds[{time.name!r}] - ds[{lead.name!r}])"
         )
     if lead.ndim and lead.dims == time.dims:
         begins = valid_times(_plain(time), -_plain(lead), units).values if units not in CALENDAR else time.values

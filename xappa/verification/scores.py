@@ -1,8 +1,9 @@
 """Scores of an ensemble against a truth: pure functions of DataArrays, lazy if their input is.
 
 Means are weighted by the area of grid cells, which on latitudes of even (or nearly even, as Gaussian) spacing is
-proportional to the cosine of latitude. Points where the truth or any member is missing are skipped, and so are
-alike in every score of one comparison.
+proportional to the cosine of latitude. Points where the truth is missing are skipped. Where some members are missing
+(a run that failed), a point is scored with the others, of which spread needs two; members in antithetic pairs have to
+be there all.
 """
 
 from __future__ import annotations
@@ -80,6 +81,47 @@ def bias(
     """Mean of (ensemble mean - truth), in the units of the field; parameters as in `rmse`."""
     forecast, truth = _pair(forecast, truth, member)
     return mean(_centre(forecast, member) - truth, dim, weights)
+
+
+def mae(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: str = "member",
+) -> xr.DataArray:
+    """Mean absolute error of the ensemble mean, in the units of the field; parameters as in `rmse`."""
+    forecast, truth = _pair(forecast, truth, member)
+    return mean(abs(_centre(forecast, member) - truth), dim, weights)
+
+
+def acc(
+    forecast: xr.DataArray,
+    truth: xr.DataArray,
+    climatology: xr.DataArray,
+    dim: Dims = None,
+    *,
+    weights: xr.DataArray | None = None,
+    member: str = "member",
+) -> xr.DataArray:
+    """Anomaly correlation of the ensemble mean: over an area (or the reports) at each time, then the mean over times.
+
+    Anomalies are differences from the climatology; their means are not taken off (the uncentred form of
+    WeatherBench2). Dimensionless. Parameters as in `rmse`.
+
+    References
+    ----------
+    Rasp et al. (2024), WeatherBench 2: A benchmark for the next generation of data-driven global weather models,
+    J. Adv. Model. Earth Syst. 16, https://doi.org/10.1029/2023MS004019 (its ACC)
+    """
+    forecast, truth = _pair(forecast, truth, member)
+    own, other = _centre(forecast, member) - climatology, truth - climatology
+    own, other = own.where(other.notnull()), other.where(own.notnull())
+    over = _over(other, dim)
+    area = [name for name in over if name in ("latitude", "longitude", "obs")]
+    product, first, second = (mean(field, area, weights) for field in (own * other, own**2, other**2))
+    return mean(product / (first * second) ** 0.5, [name for name in over if name not in area])
 
 
 def rmse(
@@ -173,7 +215,8 @@ def expected(
     https://doi.org/10.1175/JHM-D-14-0008.1
     """
     forecast = _double(forecast)
-    members, pairs = forecast.sizes.get(member, 1), _pairs(forecast, member)
+    pairs = _pairs(forecast, member)
+    members = forecast.sizes.get(member, 1) if pairs else _there(forecast, member)
     variance = _variance(forecast, member)
     square = (members + 1) / members * variance
     if pairs:
@@ -243,8 +286,8 @@ def crps_dressed(
     members = forecast.sizes.get(member, 1)
     if members < 2:
         return crps(forecast, truth, dim, weights=weights, member=member)
-    point = _absolute(forecast - truth, deviation).mean(member, skipna=False)
     dependent = set(zip(*_partners(forecast, member), strict=True))
+    point = _absolute(forecast - truth, deviation).mean(member, skipna=not dependent)
     states = [forecast.isel({member: k}, drop=True) for k in range(members)]
     # One after the other: all of them together are many times the ensemble.
     apart = (
@@ -252,7 +295,11 @@ def crps_dressed(
         for i, j in itertools.combinations(range(members), 2)
         if (i, j) not in dependent
     )
-    return mean(point - sum(apart) / _independent(members, len(dependent)), dim, weights)
+    if dependent:
+        return mean(point - sum(apart) / _independent(members, len(dependent)), dim, weights)
+    there = _there(forecast, member)
+    terms = (there * (there - 1)).where(there > 1)
+    return mean(point - sum(term.fillna(0.0) for term in apart) / terms, dim, weights)
 
 
 def _absolute(middle: xr.DataArray, deviation: xr.DataArray) -> xr.DataArray:
@@ -262,13 +309,32 @@ def _absolute(middle: xr.DataArray, deviation: xr.DataArray) -> xr.DataArray:
 
 
 def fair_crps(error: np.ndarray) -> np.ndarray:
-    """Fair CRPS of errors ``x_i - y`` (..., M), members last; NaN where one of them is."""
+    """Fair CRPS of errors ``x_i - y`` (..., M), members last; of those that are there, NaN where fewer than two are."""
     members = error.shape[-1]
     if members == 1:
         return np.abs(error[..., 0])
+    if np.isnan(error).any():
+        return _fair_crps_of_some(error)
     rank = 2 * np.arange(1, members + 1, dtype=error.dtype) - members - 1
     # The score is the same for x - y and 0 as for x and y, and sums of small numbers round less.
     return np.abs(error).mean(-1) - np.sort(error, axis=-1) @ rank / (members * (members - 1))
+
+
+def _fair_crps_of_some(error: np.ndarray) -> np.ndarray:
+    ordered = np.sort(error, axis=-1)  # what is missing comes last
+    there = np.isfinite(ordered)
+    members = there.sum(axis=-1, keepdims=True)
+    rank = np.where(there, 2 * np.arange(1, error.shape[-1] + 1) - members - 1, 0)
+    values = np.where(there, ordered, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = np.abs(values).sum(-1) / members[..., 0] - (values * rank).sum(-1) / (members * (members - 1))[..., 0]
+    return np.where(members[..., 0] > 1, score, np.nan).astype(error.dtype)
+
+
+def _there(forecast: xr.DataArray, member: str) -> xr.DataArray:
+    """Number of members that have a value, at each point."""
+    there = forecast.notnull()
+    return (there.sum(member) if member in there.dims else there).astype("f8")
 
 
 def _variance(forecast: xr.DataArray, member: str) -> xr.DataArray:
@@ -276,8 +342,12 @@ def _variance(forecast: xr.DataArray, member: str) -> xr.DataArray:
     members, pairs = forecast.sizes.get(member, 1), _pairs(forecast, member)
     if members < 2:
         return _centre(forecast, member) * np.nan
+    if not pairs:
+        there = _there(forecast, member)
+        squares = ((forecast - _centre(forecast, member)) ** 2).sum(member)
+        return squares / (there - 1).where(there > 1)
     squares = members * (members - 1) * forecast.var(member, ddof=1, skipna=False)
-    return (squares - _apart(forecast, member, np.square) if pairs else squares) / _independent(members, pairs)
+    return (squares - _apart(forecast, member, np.square)) / _independent(members, pairs)
 
 
 def _partners(forecast: xr.DataArray, member: str) -> tuple[list[int], list[int]]:
@@ -331,7 +401,9 @@ def _pair(forecast: xr.DataArray, truth: xr.DataArray, member: str) -> tuple[xr.
 
 
 def _centre(forecast: xr.DataArray, member: str) -> xr.DataArray:
-    return forecast.mean(member, skipna=False) if member in forecast.dims else forecast
+    if member not in forecast.dims:
+        return forecast
+    return forecast.mean(member, skipna=not _pairs(forecast, member))
 
 
 def _double(field: xr.DataArray) -> xr.DataArray:
