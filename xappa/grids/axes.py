@@ -123,8 +123,8 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
             problems.append(points(place))
         found |= {"latitude": None, "longitude": None}
     time, latitude, longitude, level = (found[axis] for axis in ("time", "latitude", "longitude", "level"))
+    forecasts, ambiguous = forecast_times(ds)
     if "time" in need:
-        forecasts, ambiguous = forecast_times(ds)
         problems += ambiguous
         problems += [not_tidy(forecasts.describe())] if forecasts is not None and forecasts.names[2] is None else []
     if time is not None:
@@ -136,7 +136,8 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
     if level is not None:
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
-    names, clashes = variable_names(ds, dims, level, time)
+    along = {f"forecast {dim}": dim for dim in (forecasts.dims if forecasts is not None else ())}
+    names, clashes = variable_names(ds, dims | along, level, time)
     problems += clashes + _other_levels(ds, names, level, set(dims.values()))
     static = static_names(ds, dims.get("time"), names)
     layout = Layout(

@@ -20,7 +20,7 @@ from xappa.operators.geometry import STATION
 from xappa.operators.heights import Heights
 from xappa.verification.reading import pair_of
 from xappa.verification.stations import inverse_distance
-from xappa.verification.verify import scored
+from xappa.verification.metrics import scored
 
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
