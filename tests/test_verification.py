@@ -181,8 +181,11 @@ def test_where_a_member_is_missing_the_others_are_scored(rng: np.random.Generato
         expected = ((10 * parts[0] ** power + 14 * parts[1] ** power) / 24) ** (1 / power)
         np.testing.assert_allclose(score(*own), expected)
     deviation = xr.full_like(t, 0.3)
-    dressed = [scores.crps_dressed(f.isel(p), t.isel(p, missing_dims="ignore"), deviation.isel(p, missing_dims="ignore"))
-               for p in (whole, rest)]  # fmt: skip
+    places = [{"longitude": part["longitude"]} for part in (whole, rest)]
+    dressed = [
+        scores.crps_dressed(f.isel(part), t.isel(place), deviation.isel(place))
+        for part, place in zip((whole, rest), places, strict=True)
+    ]
     np.testing.assert_allclose(scores.crps_dressed(hole, t, deviation), (10 * dressed[0] + 14 * dressed[1]) / 24)
     alone = f.copy()
     alone[1:] = np.nan

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,8 +23,8 @@ from xappa.grids.lead_units import CALENDAR, lead_units, valid_times
 
 STARTS = {
     "forecast_reference_time", "init_time", "initial_time", "initialization_time", "initialisation_time", "init",
-    "init_date", "reference_time", "reftime", "ref_time", "base_time", "basetime", "run_time", "model_run", "start_time",
-    "start_date", "start", "forecast_start_time", "forecast_init_time", "forecast_date", "hindcast_date", "issue_time",
+    "init_date", "reference_time", "reftime", "ref_time", "base_time", "basetime", "run_time", "model_run",
+    "start_time", "start_date", "start", "forecast_start_time", "forecast_init_time", "forecast_date", "hindcast_date", "issue_time",
     "analysis_time", "cycle_time", "indexing_time", "time_init", "origin_time",
 }  # fmt: skip
 """Names of starts, in small letters."""
@@ -183,15 +184,16 @@ def _without_lead(ds: xr.Dataset, starts: list[str], held: list[str]) -> Forecas
 
 def _candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], list[str]]:
     """Names of leads, starts, valid times, and of what may be either of the two; by standard names before others."""
-    leads, starts, valid, either = [], [], [], []
+    leads: list[str] = []
+    starts: list[str] = []
+    valid: list[str] = []
+    either: list[str] = []
     for name, coord in ((str(name), coord) for name, coord in ds.coords.items()):
         standard, small = coord.attrs.get("standard_name"), name.casefold()
         dates = coord.dtype.kind in "MO" or (small == "init" and coord.dtype.kind in "iu")
         if coord.dtype.kind in "miuf" and (standard == LEAD or (small in LEADS and standard in (None, LEAD))):
             leads.append(name)
-        elif dates and standard == START:
-            starts.append(name)
-        elif dates and small in STARTS and standard is None:
+        elif dates and standard == START or dates and small in STARTS and standard is None:
             starts.append(name)
         elif dates and small in VALID:
             valid.append(name)
@@ -224,7 +226,7 @@ def _disagree(ds: xr.Dataset, start: str, lead: str, valid: str) -> str:
     )
 
 
-def _first(coord: xr.DataArray) -> np.ndarray:
+def _first(coord: xr.DataArray) -> Any:
     return coord.values.reshape(-1)[0]
 
 

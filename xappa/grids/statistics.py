@@ -28,8 +28,8 @@ class Statistic:
     Parameters
     ----------
     method : str
-        ``"maximum"``, ``"minimum"``, ``"mean"`` and the like, as in CF's cell methods; ``"statistic"`` where only bounds
-        of the times say that there is a period.
+        ``"maximum"``, ``"minimum"``, ``"mean"`` and the like, as in CF's cell methods; ``"statistic"`` where only
+        bounds of the times say that there is a period.
     begin, end : float or None
         Hours from the time of a field to the bounds of its period; None where they are not known.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -137,6 +138,23 @@ def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
         own = obs.get(f"{name}_error")
         obs = set_error(obs, name, filled if own is None else own.where(own > 0).fillna(filled))
     return _of_derived(obs)
+
+
+def errors_text(error: Errors) -> str:
+    """Error deviations as JSON, for the attributes of an analysis; `told_errors` reads it."""
+    return json.dumps(error, default=float)
+
+
+def told_errors(obs: xr.Dataset, text: str) -> xr.Dataset:
+    """Observations with the deviations that a text of `errors_text` names, where they bring none."""
+    error = json.loads(text)
+    if isinstance(error, Mapping):
+        error = {
+            name: by for name, by in error.items() if name in quantities(obs) or quantity_of(name) in quantities(obs)
+        }
+    elif not isinstance(error, str) and len(quantities(obs)) != 1:
+        return obs
+    return with_errors(obs, error) if error else obs
 
 
 def _of_derived(obs: xr.Dataset) -> xr.Dataset:

@@ -18,7 +18,7 @@ from xappa.grids.axes import Layout, recognise
 from xappa.labels import Wanted, surface_height, to_dataset, wanted, with_pairs
 from xappa.models.registry import load
 from xappa.observations import read_observations
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.errors_table import Errors, errors_text, with_errors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
@@ -122,11 +122,14 @@ class Reports:
         All of them, with flags.
     operator : str
         What the operator does.
+    errors : str
+        The error deviations that are assumed where reports bring none (JSON).
     """
 
     stencil: Stencil | Rows
     obs: xr.Dataset
     operator: str
+    errors: str = ""
 
 
 def read_reports(
@@ -155,9 +158,10 @@ def read_reports(
         Source of observations that are not compared with the climatology or each other.
     """
     checks, interpret = choose_quality(quality), choose_operator(operator)
+    error = DEFAULT_ERRORS if error is None else error
     # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
     read = read_observations(obs, unknown="keep" if interpret.whole_state else own_names(error))
-    reports = with_errors(check(read), DEFAULT_ERRORS if error is None else error)
+    reports = with_errors(check(read), error)
     if until is not None:
         late = np.asarray(reports["time"].values) > until
         for name in quantities(reports):
@@ -175,7 +179,7 @@ def read_reports(
     stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask, layout=task.layout)
     require_used(reports)
     require_units(reports, stencil.names)
-    return Reports(stencil, reports, repr(interpret))
+    return Reports(stencil, reports, repr(interpret), errors_text(error))
 
 
 def run(
@@ -261,6 +265,7 @@ def run(
     remember(made, planning.counts_dataset(obs) if streamed is None else streamed.counts())
     operator = "" if reports is None else reports.operator
     attrs = planning.provenance(prior, plan, operator, made.token, obs, title, task.effort)
+    attrs |= {} if reports is None else {"xappa_errors": reports.errors}
     attrs |= {} if streamed is None else streamed.provenance()
     kept = trajectory[selection]
     result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs)

@@ -16,7 +16,7 @@ from xappa.grids.axes import Layout
 from xappa.labels import surface_height
 from xappa.models.registry import load
 from xappa.observations import read_observations
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.errors_table import Errors, errors_text, with_errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
@@ -160,6 +160,11 @@ class Streamed:
     def operator(self) -> str:
         """What the operator does."""
         return repr(self.recipe.operator)
+
+    @property
+    def errors(self) -> str:
+        """The error deviations that are assumed where reports bring none (JSON)."""
+        return errors_text(self.recipe.error)
 
     @property
     def stencil(self) -> Stencil | Rows | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import dask
 import dask.array as da
@@ -109,7 +109,8 @@ def _one(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) 
     members = [fields.isel(member=k) for k in range(fields.sizes["member"])] if "member" in fields.dims else [fields]
     blocks = [[_ordered(state[v]) for v in fields.data_vars] for state in members]
     lazy = any(isinstance(block, da.Array) for part in blocks for block in part)
-    make, apply = (dask.delayed(f, pure=True) if lazy else f for f in (_reader, _apply))
+    make: Any = dask.delayed(_reader, pure=True) if lazy else _reader
+    apply: Any = dask.delayed(_apply, pure=True) if lazy else _apply
     first = [block[0] for block in blocks[0]]
     reader = make(name, obs, spec, times, surface, frames, first)
     size = obs.sizes["obs"]
@@ -130,7 +131,13 @@ def _ordered(field: xr.DataArray) -> Array | da.Array:
 
 
 def _reader(
-    name: str, obs: xr.Dataset, spec: StateSpec, times: Array, surface: Array | None, frames: Array, first: Sequence[Array]
+    name: str,
+    obs: xr.Dataset,
+    spec: StateSpec,
+    times: Array,
+    surface: Array | None,
+    frames: Array,
+    first: Sequence[Array],
 ) -> Stencil | Rows | None:
     """How a quantity is read off states at `frames`, past what is missing in the first of them."""
     there = np.concatenate([np.isfinite(block) for block in first])
@@ -161,5 +168,3 @@ def _with_any_error(obs: xr.Dataset) -> xr.Dataset:
 def missing_like(values: xr.Dataset) -> xr.Dataset:
     """The same quantities, all missing."""
     return values.map(lambda field: xr.full_like(field, np.nan), keep_attrs=True)
-
-

@@ -45,7 +45,7 @@ class Gaps:
         return (Gaps, ())  # a worker elsewhere says for itself what it finds
 
     def add(self, whose: str, axis: str, missing: Sequence, of: int) -> None:
-        """Note labels along an axis that `whose` lacks, of so many that the analysis has."""
+        """Note labels along an axis that `whose` lacks, of so many that the other side has."""
         if len(missing):
             before, total = self.lacking.get((whose, axis), ([], 0))
             self.lacking[(whose, axis)] = ([*before, *missing], total + of)
@@ -54,7 +54,7 @@ class Gaps:
         """Sentences on what is lacked; each is warned of, but for levels, which are chosen as a rule."""
         lines = []
         for (whose, axis), (missing, total) in self.lacking.items():
-            line = f"{whose} lacks {len(missing)} of the analysis's {total} {axis}s: {shown(missing)}"
+            line = f"{whose} lacks {len(missing)} of {total} {axis}s: {shown(missing)}"
             lines.append(line)
             if axis not in ("level", "variable"):
                 self.say(f"{line}. Scores are of the others")

@@ -93,7 +93,9 @@ def joined(parts: Sequence[tuple[dict[str, Any], xr.DataArray]]) -> xr.DataArray
         return parts[0][1]
     values = list(dict.fromkeys(labels[first] for labels, _ in parts))
     within = [
-        joined([({k: v for k, v in labels.items() if k != first}, part) for labels, part in parts if labels[first] == own])
+        joined(
+            [({k: v for k, v in labels.items() if k != first}, part) for labels, part in parts if labels[first] == own]
+        )
         for own in values
     ]
     axis = xr.Variable(first, np.array(values))

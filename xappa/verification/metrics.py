@@ -131,12 +131,14 @@ def scored(pair: Pair, metrics: Sequence[str], keep: Sequence[str] = ()) -> xr.D
     by_source = []
     for source, forecast in pair.forecasts.items():
         part = pair.of(source)
-        by_source.append(_concat([METRICS[metric](forecast, part, over) for metric in metrics], "metric", list(metrics)))
+        by_source.append(
+            _concat([METRICS[metric](forecast, part, over) for metric in metrics], "metric", list(metrics))
+        )
     return _concat(by_source, "source", list(pair.forecasts))
 
 
 def curves(pair: Pair, metric: str, keep: Sequence[str] = ()) -> dict[str, xr.DataArray]:
-    """A score with a dimension of its own, over ``source``: by name of its parts, of those sources that have members."""
+    """A score with a dimension of its own, over ``source``: by name of its parts, of sources that have members."""
     over = dims_over(pair, keep)
     found: dict[str, dict[str, xr.DataArray]] = {}
     for source, forecast in pair.forecasts.items():

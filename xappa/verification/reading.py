@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.statistics import no_instant
 from xappa.labels.surface import height_of
 from xappa.observations import read_observations
-from xappa.observations.errors_table import with_errors
+from xappa.observations.errors_table import told_errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
@@ -101,21 +100,19 @@ def pairs_at_reports(
     keys = list(source.by_lead())
     masks = [xr.DataArray(lead == k, dims=("init", "obs")) for k in range(len(keys))]
     return source, [
-        ({"lead": key}, {name: pair.map(lambda part, m=mask: part.where(m)) for name, pair in pairs.items()})
+        ({"lead": key}, {name: _masked(pair, mask) for name, pair in pairs.items()})
         for key, mask in zip(keys, masks, strict=True)
     ]
 
 
+def _masked(pair: Pair, mask: xr.DataArray) -> Pair:
+    return pair.map(lambda part: part.where(mask))
+
+
 def _with_assumed_errors(obs: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     """Reports with the error deviations that the analysis assumed, where they bring none."""
-    if not ds.attrs.get(ERRORS):
-        return obs
-    told = json.loads(ds.attrs[ERRORS])
-    if isinstance(told, dict):
-        told = {key: value for key, value in told.items() if key in quantities(obs)}
-    elif not isinstance(told, str):
-        return obs if len(quantities(obs)) != 1 else with_errors(obs, told)
-    return with_errors(obs, told) if told else obs
+    told = ds.attrs.get(ERRORS)
+    return told_errors(obs, str(told)) if told else obs
 
 
 def _require_instants(source: Source, whose: str) -> None:
@@ -130,8 +127,11 @@ def _read(source: Source, obs: xr.Dataset, height: xr.DataArray | None, split: b
         return Readings(read_fields(source.series(), obs, height))
     order = {key: k for k, key in enumerate(source.by_lead())}
     if not source.by_start():
-        raise DatasetError("The starts of these forecasts are not known; expected a coordinate of them: use ds.assign_coords")
-    parts, leads, starts = [], [], []
+        raise DatasetError(
+            "The starts of these forecasts are not known; expected a coordinate of them: use ds.assign_coords"
+        )
+    parts: list[xr.Dataset | None] = []
+    leads, starts = [], []
     for start, rows in source.by_start().items():
         rows = rows[np.argsort(source.valid[rows], kind="stable")]  # type: ignore[index]
         fields = source.take(rows)

@@ -54,7 +54,7 @@ def in_own_units(values: xr.DataArray, written: Notation, name: str) -> xr.DataA
     own = xr.DataArray([m not in DIMENSIONLESS for m in values["metric"].values], dims="metric")
     comment = f"in these units, but for {', '.join(DIMENSIONLESS[:-1])} and {DIMENSIONLESS[-1]}, which have none"
     try:
-        described = {**attributes(name, written), **dict(written.attrs)}
+        described: dict = attributes(name, written) | dict(written.attrs)
         factor = conversion(written, name).factor
     except KeyError:  # a quantity that only reports have
         described, factor = quantity_attrs(name), 1.0
@@ -67,11 +67,11 @@ def spelt(result: xr.Dataset, source: Source, left_out: list[str], attrs: Mappin
     layout = source.layout
     if "metric" in result.coords:
         result["metric"].attrs = {"long_name": "score", "comment": MEANING}
-    result = result.rename({name: own for name in result.data_vars if (own := _own(str(name), layout)) != name})
+    result = result.rename({name: _own(str(name), layout) for name in result.data_vars})
     if "level" in result.dims and layout.level is not None:
         by_pressure = dict(zip(layout.hectopascals, layout.levels, strict=True))
-        own = [by_pressure[float(p)] for p in result["level"].values]
-        result = result.assign_coords(level=("level", own, {"units": layout.level_units, "positive": "down"}))
+        levels = [by_pressure[float(p)] for p in result["level"].values]
+        result = result.assign_coords(level=("level", levels, {"units": layout.level_units, "positive": "down"}))
     if "lead" in result.dims:
         written = source.written_leads()
         place = [list(source.by_lead()).index(key) for key in result["lead"].values]

@@ -168,7 +168,7 @@ CYCLES = {
     "dayofyear": {"dayofyear", "day_of_year", "doy", "dayofyr", "yearday"},
     "month": {"month", "months", "month_of_year"},
 }
-"""Parts of a date along which climatologies lie (WeatherBench2: hour and dayofyear), and the names of their dimensions."""
+"""Parts of a date along which climatologies lie (WeatherBench2: hour, dayofyear), and what dimensions are called."""
 
 
 def times_around(ds: xr.Dataset, when: Array) -> Array:
@@ -223,7 +223,9 @@ def _labels(times: ForecastTimes) -> tuple[Array, Array]:
         return np.full(lead.shape, np.datetime64("NaT", "ns")), lead
     start = _broadcast(times.start, times).values.ravel()
     apart = (_broadcast(times.valid, times).values.ravel() - start).astype("timedelta64[s]")
-    fixed = lead.dtype.kind == "m" or len(set(zip(lead.tolist(), apart.tolist(), strict=True))) == len(set(lead.tolist()))
+    fixed = lead.dtype.kind == "m" or len(set(zip(lead.tolist(), apart.tolist(), strict=True))) == len(
+        set(lead.tolist())
+    )
     return start, apart if fixed else lead
 
 
@@ -253,5 +255,3 @@ def _positions(fields: xr.Dataset, dims: tuple[str, ...], rows: Array) -> xr.Dat
     stacked = fields.stack({"_rows": list(moving)}, create_index=False)
     flat = np.ravel_multi_index(tuple(moving.values()), [fields.sizes[dim] for dim in moving])
     return stacked.isel(_rows=flat).rename_dims(_rows="time")
-
-
