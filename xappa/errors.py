@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -89,6 +91,15 @@ class ClusterError(XappaError):
 
 class MissingDependency(XappaError, ImportError):
     """An optional package is needed; the message names the command that installs it."""
+
+
+def level_of_user() -> int:
+    """Level of the stack, for a warning of the function that calls this, at which the user's own line is."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("xappa."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:

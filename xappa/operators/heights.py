@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from types import FrameType
 
 import numpy as np
 import xarray as xr
 
+from xappa.errors import level_of_user
 from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
 
 Array = np.ndarray
@@ -70,7 +69,7 @@ class Heights:
                 warnings.warn(
                     "The height of the model's surface is not known: 2 m temperatures are not brought to the stations' "
                     "heights. Put a variable with standard_name='surface_altitude' into the Dataset to have them so.",
-                    stacklevel=_to_user(),
+                    stacklevel=level_of_user(),
                 )
             return np.zeros(len(rows))
         added = -self.lapse_rate * (self.altitude[rows] - self.surface[rows])
@@ -112,12 +111,3 @@ class Heights:
             "height_correction": f"{self.lapse_rate:g} K m-1",
             "height_correction_unknown_altitude": self.uncorrected,
         }
-
-
-def _to_user() -> int:
-    """Level of the stack at which the user's own line is."""
-    frame: FrameType | None = sys._getframe(1)
-    level = 1
-    while frame is not None and str(frame.f_globals.get("__name__", "")).startswith("xappa."):
-        frame, level = frame.f_back, level + 1
-    return level

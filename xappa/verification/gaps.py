@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
-from xappa.errors import GapWarning
+from xappa.errors import GapWarning, level_of_user
 from xappa.grids.axes import text
 
 SHOWN = 3
@@ -46,14 +46,15 @@ class Gaps:
 
     def add(self, whose: str, axis: str, missing: Sequence, of: int) -> None:
         """Note labels along an axis that `whose` lacks, of so many that the other side has."""
-        if len(missing):
-            before, total = self.lacking.get((whose, axis), ([], 0))
-            self.lacking[(whose, axis)] = ([*before, *missing], total + of)
+        before, total = self.lacking.get((whose, axis), ([], 0))
+        self.lacking[(whose, axis)] = ([*before, *missing], total + of)
 
     def tell(self) -> list[str]:
         """Sentences on what is lacked; each is warned of, but for levels, which are chosen as a rule."""
         lines = []
         for (whose, axis), (missing, total) in self.lacking.items():
+            if not missing:
+                continue
             line = f"{whose} lacks {len(missing)} of {total} {axis}s: {shown(missing)}"
             lines.append(line)
             if axis not in ("level", "variable"):
@@ -66,7 +67,7 @@ class Gaps:
             if (what or line) in self.said:
                 return
             self.said.add(what or line)
-        warnings.warn(line, GapWarning, stacklevel=2)
+        warnings.warn(line, GapWarning, stacklevel=level_of_user())
 
     def watched(self, score: xr.DataArray, whose: str, states: xr.DataArray) -> xr.DataArray:
         """A score that tells, once it is computed, which whole states it lacks.

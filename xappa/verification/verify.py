@@ -76,22 +76,23 @@ def _scores(
     source: Source, found: list[Group], metrics: Sequence[str], by: Collection[str], sources: list[str], gaps: Gaps
 ) -> xr.Dataset:
     """Scores of all groups, in the user's units, by names of the vocabulary."""
-    keep = [dim for word, dim in (("init", "time"), ("init", "init"), ("time", "time")) if word in by]
     numbers = [metric for metric in metrics if metric not in CURVES]
     parts: dict[str, list[tuple[dict[str, Any], xr.DataArray]]] = {}
     for labels, pairs in found:
+        kept = [word for word in by if word not in labels]
+        keep = [dim for word, dim in (("init", "time"), ("init", "init"), ("time", "time")) if word in kept]
         for name, pair in pairs.items():
             for more, piece in groups.split(pair.common(), by):
                 for part, values in _of_piece(name, piece, numbers, metrics, keep).items():
                     values = values.reindex(source=sources)
                     values = _watched(values, name, pair, keep, gaps) if part == name else values
-                    parts.setdefault(part, []).append((labels | more, _labelled(values, piece, by)))
+                    parts.setdefault(part, []).append((labels | more, _labelled(values, piece, kept)))
     made = []
     for part, entries in parts.items():
         values = with_all_leads(groups.joined(entries), source)
         if "metric" in values.dims:
             written = source.layout.notation.get(source.layout.spelling(part), Notation())
-            values = in_own_units(values, written, part)
+            values = in_own_units(values, written, part).transpose("metric", ...)
         made.append(values.rename(part))
     return xr.merge(made, join="outer", compat="override")
 
