@@ -55,7 +55,11 @@ def test_observations_of_forecasts_are_taken_at_the_valid_time() -> None:
     one = perfect().rename(lead="prediction_timedelta").isel(prediction_timedelta=3)
     places = xr.Dataset(
         {"2m_temperature": ("obs", [1.0, 1.0], {"units": "K"})},
-        {"time": ("obs", one.time.values[:2] + LEADS[3]), "latitude": ("obs", [0.0, 20.0]), "longitude": ("obs", [30.0] * 2)},
+        {
+            "time": ("obs", one.time.values[:2] + LEADS[3]),
+            "latitude": ("obs", [0.0, 20.0]),
+            "longitude": ("obs", [30.0, 30.0]),
+        },
     )  # fmt: skip
     seen = observe(one, places)["2m_temperature"]
     field = one["2m_temperature"].sel(longitude=30)
@@ -105,7 +109,9 @@ def stamped(ds: xr.Dataset) -> xr.Dataset:
         (stamped(perfect()), "'time' has standard_name 'time'.*'lead_time'.*forecast_reference_time"),
         (perfect().rename(time="init").assign_coords(lead=HOURS), "lead 'lead' holds numbers with no units.*'hours'"),
         (
-            perfect().rename(time="init", lead="step").assign_coords(base_time=("init", perfect().time.values + LEADS[1])),
+            perfect()
+            .rename(time="init", lead="step")
+            .assign_coords(base_time=("init", perfect().time.values + LEADS[1])),
             "'init' and 'base_time' may each be the start of forecasts",
         ),
         (

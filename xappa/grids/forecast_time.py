@@ -24,8 +24,8 @@ from xappa.grids.lead_units import CALENDAR, lead_units, valid_times
 STARTS = {
     "forecast_reference_time", "init_time", "initial_time", "initialization_time", "initialisation_time", "init",
     "init_date", "reference_time", "reftime", "ref_time", "base_time", "basetime", "run_time", "model_run",
-    "start_time", "start_date", "start", "forecast_start_time", "forecast_init_time", "forecast_date", "hindcast_date", "issue_time",
-    "analysis_time", "cycle_time", "indexing_time", "time_init", "origin_time",
+    "start_time", "start_date", "start", "forecast_start_time", "forecast_init_time", "forecast_date", "hindcast_date",
+    "issue_time", "analysis_time", "cycle_time", "indexing_time", "time_init", "origin_time",
 }  # fmt: skip
 """Names of starts, in small letters."""
 

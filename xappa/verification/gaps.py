@@ -101,7 +101,11 @@ class Gaps:
 
 def whole_states(values: xr.DataArray) -> xr.DataArray:
     """Whether any value of each state (member and time) is there; lazy where the values are."""
-    return values.notnull().any([dim for dim in values.dims if dim in AREA])
+    return (
+        values.notnull()
+        .any([dim for dim in values.dims if dim in AREA])
+        .transpose("member", ..., missing_dims="ignore")
+    )
 
 
 def describe(whose: str, states: Array, dims: Sequence[str], labels: dict[str, Array]) -> str:
