@@ -40,7 +40,8 @@ def to_table(scores: xr.Dataset, metrics: list[str] | None = None) -> str:
         for values in itertools.product(*(field[d].values for d in order)):
             at = dict(zip(order, values, strict=True))
             cell = field.sel(at)
-            if not np.isfinite(cell.astype(float)).any():
+            told = cell.sel(metric=[m for m in cell["metric"].values if m != "count"] or columns)
+            if not np.isfinite(told.astype(float)).any():
                 continue
             words = {"quantity": str(name), "units": str(field.attrs.get("units", ""))}
             words |= {d: label(value) for d, value in at.items()}
