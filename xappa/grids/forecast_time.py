@@ -11,6 +11,7 @@ CF Conventions 1.11, appendix of standard names: time, forecast_reference_time, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ STARTS = {
     "forecast_reference_time", "init_time", "initial_time", "initialization_time", "initialisation_time", "init",
     "init_date", "reference_time", "reftime", "ref_time", "base_time", "basetime", "run_time", "model_run",
     "start_time", "start_date", "start", "forecast_start_time", "forecast_init_time", "forecast_date", "hindcast_date",
-    "issue_time", "analysis_time", "cycle_time", "indexing_time", "time_init", "origin_time",
+    "initial_time_hours", "issue_time", "analysis_time", "cycle_time", "indexing_time", "time_init", "origin_time",
 }  # fmt: skip
 """Names of starts, in small letters."""
 
@@ -33,6 +34,7 @@ LEADS = {
     "forecast_period", "prediction_timedelta", "lead_time", "leadtime", "lead", "leads", "step", "step_timedelta",
     "forecast_lead", "forecast_step", "forecast_lead_time", "forecast_hour", "forecast_hours", "fhour", "fhr",
     "fcst_hour", "fxx", "lead_hour", "lead_hours", "lead_day", "lead_days", "fh", "tau", "timedelta", "horizon",
+    "forecast_time",
 }  # fmt: skip
 """Names of leads, in small letters."""
 
@@ -40,6 +42,7 @@ VALID = {"valid_time", "validtime", "verification_time", "validity_time", "forec
 """Names of valid times, in small letters; ``time`` is one too, where no lead says otherwise."""
 
 EITHER = {"time", "datetime", "date"}
+_DIGITS = re.compile(r"(?<=time)\d+")  # NCL numbers its axes: forecast_time0, initial_time0_hours
 START, LEAD, TIME = "forecast_reference_time", "forecast_period", "time"
 """Standard names."""
 
@@ -189,7 +192,7 @@ def _candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], list[s
     valid: list[str] = []
     either: list[str] = []
     for name, coord in ((str(name), coord) for name, coord in ds.coords.items()):
-        standard, small = coord.attrs.get("standard_name"), name.casefold()
+        standard, small = coord.attrs.get("standard_name"), _DIGITS.sub("", name.casefold())
         dates = coord.dtype.kind in "MO" or (small == "init" and coord.dtype.kind in "iu")
         if coord.dtype.kind in "miuf" and (standard == LEAD or (small in LEADS and standard in (None, LEAD))):
             leads.append(name)

@@ -136,6 +136,9 @@ def describe(whose: str, states: Array, dims: Sequence[str], labels: dict[str, A
 
 def shown(labels: Sequence) -> str:
     """The first of some labels in words."""
-    words = [text(v) if isinstance(v, np.datetime64) else f"{v:g}" if isinstance(v, float) else str(v) for v in labels]
+    written = [
+        text(v) if isinstance(v, np.datetime64) else f"{v:g}" if isinstance(v, float) else str(v) for v in labels
+    ]
+    words = list(dict.fromkeys(written))
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return ", ".join(words[:SHOWN]) + more

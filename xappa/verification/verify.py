@@ -65,10 +65,12 @@ def verify(
         source, found = pairs_at_reports(ds, reference, others, kept, gaps)
     else:
         source, found = _field_groups(ds, fields, others, kept, gaps)
+    if source.valid is not None and (lost := int(np.isnat(source.valid).sum())):
+        gaps.say(f"{lost} of {len(source.valid)} forecasts have no valid time, and are left out")
     result = _scores(source, found, chosen, kept or (), ["analysis", *others], gaps)
     if not others:
         result = result.isel(source=0, drop=True)
-    attrs = {} if source.times is None else {"forecasts": source.times.describe()}
+    attrs = {} if source.times is None else {"forecasts": source.times.describe().removeprefix("forecasts: ")}
     return spelt(result, source, gaps.tell(), attrs)
 
 
