@@ -295,3 +295,13 @@ def test_scores_are_an_ordinary_dataset(tmp_path) -> None:
     found.to_zarr(tmp_path / "scores.zarr")
     kept = xr.open_zarr(tmp_path / "scores.zarr").load()
     np.testing.assert_allclose(kept[T2M], found[T2M])
+
+
+def test_reports_that_fields_cannot_tell_are_counted() -> None:
+    obs = places(10)
+    obs = obs.assign(surface_pressure=("obs", np.full(10, 1e5), {"units": "Pa"}))
+    obs["time"][:3] = START - np.timedelta64(5, "D")
+    with pytest.warns(GapWarning, match="the Dataset lacks 1 of 2 quantities: surface_pressure"):
+        found = verify(truth(), obs)
+    assert found[T2M].sel(metric="count") == 7
+    assert "surface_pressure" in found.attrs["left_out"] and "3 reports of 2m_temperature cannot be" in str(found)

@@ -16,6 +16,7 @@ from xappa.grids.axes import recognise
 from xappa.labels import spec_of
 from xappa.labels.surface import height_of, on_grid
 from xappa.models.state import StateSpec
+from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.periods import EXTREMES
 from xappa.operators.geometry import SEA, STATION, variables_read
@@ -26,6 +27,8 @@ from xappa.verification.matching import prepare
 from xappa.vocabulary import VARIABLES
 
 Array = np.ndarray
+UNREAD = "unread"
+"""Attribute of values at reports: how many good reports of each quantity cannot be read off the fields."""
 
 
 def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = None) -> xr.Dataset:
@@ -89,11 +92,18 @@ def read_fields(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None
     with_error = _with_any_error(obs)
     assert spec is not None
     # Once for all, for what is wrong with all of them, and what is to be said.
-    Interpolate()(with_error, spec, fields["time"].values, surface)
+    _, seen = Interpolate()(with_error, spec, fields["time"].values, surface)
     found = {name: _one(name, with_error, fields[sorted(v)], surface) for name, v in read.items()}
     if "member" in fields.coords:
         found["member"] = fields["member"]
-    return xr.Dataset(found, dict(obs.coords))
+    unread = {name: _newly_rejected(name, obs, seen) for name in found if name in read}
+    return xr.Dataset(found, dict(obs.coords), {UNREAD: {name: number for name, number in unread.items() if number}})
+
+
+def _newly_rejected(name: str, obs: xr.Dataset, seen: xr.Dataset) -> int:
+    """Number of good reports of a quantity that the operator cannot read: outside the times or levels, odd periods."""
+    before, after = (np.asarray(flags_of(ds, name)) == Flag.GOOD for ds in (obs, seen))
+    return int((before & ~after & obs[name].notnull().values).sum())
 
 
 def _one(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) -> xr.DataArray:

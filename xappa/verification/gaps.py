@@ -29,11 +29,14 @@ class Gaps:
     ----------
     lacking : dict
         By what is lacked, such as ``("the reference", "time")``: what is missing, and how many there are in all.
+    notes : list of str
+        What else is left out, in words.
     said : set of str
         What was said already.
     """
 
     lacking: dict[tuple[str, str], tuple[list, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,11 +58,12 @@ class Gaps:
         for (whose, axis), (missing, total) in self.lacking.items():
             if not missing:
                 continue
-            line = f"{whose} lacks {len(missing)} of {total} {axis}s: {shown(missing)}"
+            many = "quantities" if axis == "quantity" else f"{axis}s"
+            line = f"{whose} lacks {len(missing)} of {total} {many}: {shown(missing)}"
             lines.append(line)
             if axis not in ("level", "variable"):
                 self.say(f"{line}. Scores are of the others")
-        return lines
+        return [*lines, *self.notes]
 
     def say(self, line: str, what: str | None = None) -> None:
         """Warn once in a comparison; once for `what`, if that is given."""

@@ -12,9 +12,10 @@ from xappa.vocabulary import PAIR
 
 
 def members_there(forecast: xr.DataArray, member: str) -> xr.DataArray:
-    """Number of members that have a value, at each point."""
+    """Number of members that have a value, at each point; NaN where there is none."""
     there = forecast.notnull()
-    return (there.sum(member) if member in there.dims else there).astype("f8")
+    number = (there.sum(member) if member in there.dims else there).astype("f8")
+    return number.where(number > 0)
 
 
 def variance(forecast: xr.DataArray, member: str) -> xr.DataArray:

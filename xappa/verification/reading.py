@@ -18,7 +18,7 @@ from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality import check
-from xappa.verification.at_reports import missing_like, read_fields, sources_of
+from xappa.verification.at_reports import UNREAD, missing_like, read_fields, sources_of
 from xappa.verification.gaps import Gaps
 from xappa.verification.pairs import Pair
 from xappa.verification.source import Source, dated, times_around
@@ -91,7 +91,11 @@ def pairs_at_reports(
     values = {name: readings.values for name, readings in found.items()}
     levels = source.fields["level"].values if "level" in source.fields.dims else np.zeros(0)
     names = [str(name) for name in values["analysis"].data_vars]
-    gaps.add("the Dataset", "variable", [name for name in quantities(obs) if name not in names], len(quantities(obs)))
+    gaps.add("the Dataset", "quantity", [name for name in quantities(obs) if name not in names], len(quantities(obs)))
+    for name, number in values["analysis"].attrs.get(UNREAD, {}).items():
+        gaps.notes.append(
+            f"{number} reports of {name} cannot be read off the Dataset (times, levels, places or period)"
+        )
     pairs = {name: pair_of(name, values, obs, levels) for name in names}
     pairs = _with_unresolved(pairs, ds, source, obs)
     lead = found["analysis"].lead
@@ -147,7 +151,9 @@ def _read(source: Source, obs: xr.Dataset, height: xr.DataArray | None, split: b
     if like is None:
         raise refusal
     whole = [missing_like(like) if part is None else part for part in parts]
-    joined = xr.concat(whole, xr.Variable("init", np.array(starts)), coords="minimal", compat="override")
+    joined = xr.concat(whole, xr.Variable("init", np.array(starts)), coords="minimal", compat="override").drop_attrs(
+        deep=False
+    )
     return Readings(joined, np.stack(leads))
 
 
