@@ -117,14 +117,42 @@ def test_analysis_on_the_users_grid(tiny_model):
         ds.appa.assimilate(obs, grid="mine", **options)
 
 
+@pytest.mark.parametrize("ending", ["_bnds", "_bounds"])
+def test_bounds_that_no_attribute_names_are_bounds(ending):
+    latitude, longitude = np.arange(-87.5, 90, 5), np.arange(2.5, 360, 5)
+    edges = np.sort(np.append(np.random.default_rng(1).uniform(-85, 85, 35), [-90, 90]))
+    field = cdo.lonlat(latitude, longitude).assign(pr=(("lat", "lon"), np.random.default_rng(0).random((36, 72))))
+    bounds = {f"lat{ending}": (("lat", "bnds"), np.stack([edges[:-1], edges[1:]], -1))}
+    bounds[f"lon{ending}"] = (("lon", "bnds"), np.stack([longitude - 2.5, longitude + 2.5], -1))
+    named = field.assign(bounds)
+    for axis in ("lat", "lon"):
+        named[axis].attrs["bounds"] = f"{axis}{ending}"
+    target = cdo.lonlat(np.arange(-85.0, 86, 10), np.arange(5.0, 360, 10))
+    expected = named.appa.regrid(target, "conservative")
+    lost = named.copy()
+    for axis in ("lat", "lon"):
+        lost[axis] = lost[axis].drop_attrs().assign_attrs(units=f"degrees_{'north' if axis == 'lat' else 'east'}")
+    found = lost.appa.regrid(target, "conservative")
+    assert list(found.data_vars) == ["pr"]
+    np.testing.assert_allclose(found["pr"], expected["pr"])
+    assert not np.allclose(found["pr"], field.appa.regrid(target, "conservative")["pr"])
+
+
+def test_what_lies_along_one_axis_is_left_out_and_told(labelled):
+    labelled["gw"] = ("lat", np.ones(18))
+    with pytest.warns(UserWarning, match="along one of the dimensions lat, lon only: gw"):
+        out = labelled.appa.regrid(10)
+    assert "gw" not in out and out.attrs["regrid_left_out"] == "gw"
+    np.testing.assert_array_equal(out["t"], labelled.drop_vars("gw").appa.regrid(10)["t"])
+
+
 def test_what_cannot_be_regridded_is_said_at_once(labelled):
-    labelled["zonal"] = ("lat", np.zeros(18))
     labelled["name"] = (("lat", "lon"), np.full((18, 36), "x"))
     other = xr.Dataset(coords={"lat": (("time", "x"), np.zeros((2, 2))), "lon": (("time", "x"), np.eye(2))})
     with pytest.raises(DatasetError) as caught:
         labelled.appa.regrid(other)
     text = str(caught.value)
-    assert all(part in text for part in ("'zonal'", "'name' (<U1)", "dimensions 'time'")), text
+    assert all(part in text for part in ("'name' (<U1)", "dimensions 'time'")), text
     with pytest.raises(DatasetError, match="no variable has the dimensions"):
         cdo.lonlat(*even(4, 5)).appa.regrid(10)
 

@@ -39,6 +39,11 @@ def curvilinear(coord: xr.DataArray, axis: str) -> str:
     return f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: {mend}"
 
 
+def not_tidy(forecasts: str) -> str:
+    """The valid times of forecasts are told by start and lead alone."""
+    return f"{forecasts}; expected fields along their valid time: give it as a coordinate, or select one forecast"
+
+
 def points(dim: str) -> str:
     """Latitude and longitude lie along one dimension."""
     return (

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout
+from xappa.grids.statistics import no_instant
 from xappa.models.state import StateSpec
 
 INSTEAD = {
@@ -54,6 +55,9 @@ def _field_problems(
     extra = [str(dim) for dim in field.dims if dim not in used and field.sizes[dim] > 1]
     if extra:
         problems.append(f"variable {user!r} has the dimensions {extra} besides; select one of each with ds.isel")
+    written = layout.notation.get(user)
+    if written is not None and written.statistic is not None:
+        problems.append(no_instant(user, written.statistic))
     absent = [lev for lev in levels if not any(np.isclose(lev, p) for p in layout.hectopascals)]
     if absent and "level" not in bare:
         problems.append(

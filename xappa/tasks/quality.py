@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import CheckWarning, OptionError, warn
+from xappa.grids import tidy
 from xappa.grids.axes import recognise
 from xappa.grids.bilinear import corners
 from xappa.models.registry import load
@@ -134,7 +135,7 @@ def controlled_by(
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
         lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
-        fields = _dataset(background)
+        fields = tidy(_dataset(background))
         found = FieldBackground(fields, recognise(fields), found, told=lazy)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)

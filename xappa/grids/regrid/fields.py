@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError
-from xappa.grids.regrid.grid import Grid
+from xappa.errors import DatasetError, warn
+from xappa.grids.regrid.grid import Grid, unnamed_bounds
 from xappa.grids.regrid.weights import Weights
 from xappa.vocabulary import lookup
 
@@ -60,6 +60,7 @@ def apply_weights(
         If variables or dimensions stand in the way; all of them at once.
     """
     about = _about_the_grid(ds)
+    left = _along_one_axis(ds, source, about)
     chosen = [n for n, field in ds.data_vars.items() if set(source.dims) <= set(field.dims) and n not in about]
     _require_possible(ds, source, target, chosen)
     rest = ds.drop_vars([n for n, v in ds.variables.items() if set(source.dims) & set(v.dims) or n in source.coords])
@@ -69,7 +70,14 @@ def apply_weights(
         exact = keep_integers and ds[name].dtype.kind in "iub" and bool((scalar.total > 0.5).all())
         fields[name] = _regridded(ds[name].variable, source, target, weights, min_valid, exact)
     made = rest.assign(fields).assign_coords(target.coords)
-    return made[[name for name in ds.data_vars if name in made.data_vars]]
+    made = made[[name for name in ds.data_vars if name in made.data_vars]]
+    if not left:
+        return made
+    warn(
+        f"Left out, since they lie along one of the dimensions {', '.join(map(str, source.dims))} only: "
+        f"{', '.join(left)}"
+    )
+    return made.assign_attrs(regrid_left_out=" ".join(left))
 
 
 def is_vector(name: Hashable, field: xr.DataArray) -> bool:
@@ -131,21 +139,21 @@ def _about_the_grid(ds: xr.Dataset) -> set[str]:
     """Variables that describe cells and coordinates, which a new grid has of its own."""
     roles = ("bounds", "grid_mapping", "cell_measures")
     texts = [str(v.attrs.get(r, v.encoding.get(r, ""))) for v in ds.variables.values() for r in roles]
-    return {word for text in texts for word in text.split()} | {"lat_b", "lon_b"}
+    unnamed = {unnamed_bounds(ds, ds[name]) for name in ds.coords}
+    return {word for text in texts for word in text.split()} | {name for name in unnamed if name} | {"lat_b", "lon_b"}
+
+
+def _along_one_axis(ds: xr.Dataset, source: Grid, about: set[str]) -> list[str]:
+    """Variables that are no fields on the grid, but lie along one of its dimensions, such as zonal means."""
+    return [
+        str(name)
+        for name, variable in ds.data_vars.items()
+        if set(source.dims) & set(variable.dims) and not set(source.dims) <= set(variable.dims) and name not in about
+    ]
 
 
 def _require_possible(ds: xr.Dataset, source: Grid, target: Grid, chosen: list[Hashable]) -> None:
     problems = []
-    partly = [
-        str(name)
-        for name, field in ds.data_vars.items()
-        if set(source.dims) & set(field.dims) and name not in [*chosen, *_about_the_grid(ds)]
-    ]
-    if partly:
-        problems.append(
-            f"{', '.join(map(repr, partly))}: found only one of the dimensions {source.dims}; expected both or none: "
-            "drop or rename them"
-        )
     odd = [f"{name!r} ({ds[name].dtype})" for name in chosen if ds[name].dtype.kind not in "fiub"]
     if odd:
         problems.append(f"{', '.join(odd)}: found no numbers; expected fields of numbers: drop or convert them")

@@ -21,6 +21,8 @@ RECTILINEAR = "rectilinear"
 REDUCED = "reduced"
 CURVILINEAR = "curvilinear"
 POINTS = "points"
+BOUNDS = ("_bnds", "_bounds", "_bound", "_bnd", "_vertices", "_b")
+"""How names of bounds end that follow that of their axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,7 @@ def _separable(latitude: Array, longitude: Array) -> int | None:
 
 def _bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
     """Edges of cells: CF bounds, or corners as xESMF names them; None where there are none."""
-    name = coord.attrs.get("bounds", coord.encoding.get("bounds"))
+    name = coord.attrs.get("bounds", coord.encoding.get("bounds")) or unnamed_bounds(ds, coord)
     if name in ds.variables:
         values = ds[name]
         extra = [dim for dim in values.dims if dim not in coord.dims]
@@ -165,6 +167,24 @@ def _bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
             return ordered.reshape(coord.shape[0], -1) if coord.ndim == 1 else ordered.reshape(coord.size, -1)
     if edges in ds.variables:
         return _from_corners(np.asarray(ds[edges].values, float), coord.shape)
+    return None
+
+
+def unnamed_bounds(ds: xr.Dataset, coord: xr.DataArray) -> str | None:
+    """Bounds of an axis that no attribute names, as it is lost in arithmetic: by their own name, and two a cell.
+
+    Parameters
+    ----------
+    ds : Dataset
+    coord : DataArray
+        The axis.
+    """
+    for ending in BOUNDS:
+        name = f"{coord.name}{ending}"
+        if name in ds.variables and ds[name].ndim == coord.ndim + 1 and set(coord.dims) < set(ds[name].dims):
+            (extra,) = set(ds[name].dims) - set(coord.dims)
+            if ds.sizes[extra] == 2 or coord.ndim > 1:
+                return name
     return None
 
 
