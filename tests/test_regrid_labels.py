@@ -21,7 +21,7 @@ def labelled() -> xr.Dataset:
     ds = cdo.lonlat(latitude[::-1], longitude).assign_coords(time=np.arange(3), level=("level", [500, 850]))
     values = np.random.default_rng(6).normal(size=(18, 3, 2, 36)).astype("f4")
     ds["t"] = (("lat", "time", "level", "lon"), values, {"units": "K", "grid_mapping": "crs"})
-    ds["mask"] = (("lat", "lon"), values[:, 0, 0] > 0)
+    ds["land"] = (("lat", "lon"), values[:, 0, 0] > 0)
     ds["count"] = (("time",), [1, 2, 3])
     ds["lat_bnds"] = (("lat", "bnds"), np.stack(latitude_cells(ds.lat.values), axis=1))
     ds["lat"].attrs["bounds"] = "lat_bnds"
@@ -32,10 +32,10 @@ def test_dimensions_names_attributes_and_types(labelled):
     out = labelled.appa.regrid(10)
     assert out["t"].dims == ("lat", "time", "level", "lon") and out["t"].dtype == "f4"
     assert out["t"].attrs == {"units": "K"} and out.attrs["regrid_method"] == "bilinear"
-    assert (out["count"] == labelled["count"]).all() and set(out.data_vars) == {"t", "mask", "count"}
+    assert (out["count"] == labelled["count"]).all() and set(out.data_vars) == {"t", "land", "count"}
     assert out["lat"].values[0] == 90 and out["lat"].attrs["units"] == "degrees_north"
-    assert out["mask"].dtype == float
-    assert labelled.appa.regrid(10, "nearest")["mask"].dtype == bool
+    assert out["land"].dtype == float
+    assert labelled.appa.regrid(10, "nearest")["land"].dtype == bool
     assert "bounds" in labelled["lat"].attrs and "grid_mapping" in labelled["t"].attrs
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, UnitsError
+from xappa.grids.conventions import encoding_problems
 from xappa.grids.faults import (
     curvilinear,
     latitude_problems,
@@ -17,9 +18,11 @@ from xappa.grids.faults import (
     missing,
     no_pressure,
     points,
+    radian_problems,
     text,
     time_problems,
 )
+from xappa.grids.horizontal import LATITUDES, LONGITUDES
 from xappa.grids.layout import Layout
 from xappa.grids.naming import static_names, variable_names
 from xappa.grids.notation import notation
@@ -29,8 +32,8 @@ __all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse"
 
 NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
-    "latitude": ("latitude", "lat", "Latitude", "LAT", "nav_lat", "y"),
-    "longitude": ("longitude", "lon", "Longitude", "LON", "nav_lon", "x"),
+    "latitude": LATITUDES,
+    "longitude": LONGITUDES,
     "level": (
         "level",
         "plev",
@@ -104,11 +107,13 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
         problems += latitude_problems(ds[latitude])
     if longitude is not None:
         problems += longitude_problems(ds[longitude])
+    if latitude is not None and longitude is not None:
+        problems += radian_problems(ds[latitude], ds[longitude])
     if level is not None:
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
     names, clashes = variable_names(ds, dims, level, time)
-    problems += clashes + _other_levels(ds, names, level, set(dims.values()))
+    problems += clashes + _other_levels(ds, names, level, set(dims.values())) + encoding_problems(ds, names)
     static = static_names(ds, dims.get("time"), names)
     layout = Layout(
         **found,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xappa.grids.conventions import conventional
+
 
 def tidy(ds: xr.Dataset) -> xr.Dataset:
     """The same fields along one time axis, where they lie along starts and steps of forecasts.
 
     Of a Dataset whose valid time has two dimensions, such as ``time`` and ``step`` of cfgrib, with every valid time
     once, the fields are put in the order of valid time. Any other Dataset is returned as it is. Nothing is computed.
+    Before that, numbers become what their attributes say (`conventional`).
 
     Parameters
     ----------
@@ -20,6 +23,7 @@ def tidy(ds: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
     """
+    ds = conventional(ds)
     found = [
         name
         for name, coord in ds.coords.items()

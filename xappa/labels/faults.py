@@ -49,7 +49,7 @@ def _field_problems(
         bare.append("level")
     if bare:
         problems.append(f"variable {user!r} has no {' and no '.join(bare)} axis; expected all of {', '.join(axes)}")
-    used = {dim for coord in axes.values() if coord in field.coords for dim in field[coord].dims} | {"expver"}
+    used = {dim for coord in axes.values() if coord in field.coords for dim in field[coord].dims}
     used |= {layout.member} if members else set()
     extra = [str(dim) for dim in field.dims if dim not in used and field.sizes[dim] > 1]
     if extra:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect
+from xappa.grids.conventions import with_notes
 from xappa.labels.asked import model_time_problems, wanted_notes, wanted_problems
 from xappa.labels.conversions import conversion_notes
 from xappa.labels.faults import value_problems
@@ -79,11 +80,12 @@ def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report
     -------
     Report
     """
-    spec, ds = state_spec(model), tidy(ds)
+    spec, (ds, settled) = state_spec(model), with_notes(ds)
+    ds = tidy(ds)
     layout, problems = inspect(ds, need=("time",))
     problems += _time_problems(ds, layout, spec)
     problems += wanted_problems(ds, layout, spec)
-    notes = tuple(wanted_notes(ds, layout, spec))
+    notes = (*settled, *wanted_notes(ds, layout, spec))
     if not ds.data_vars:
         return Report(tuple(problems), notes=notes)
     _, axes = inspect(ds)

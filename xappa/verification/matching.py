@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError
+from xappa.grids import tidy
 from xappa.grids.axes import NAMES, Layout, recognise, text
 from xappa.grids.matching import positions
 from xappa.labels.units import implausible, refuse_units, unit_maps
@@ -121,6 +122,7 @@ def prepare(ds: xr.Dataset, among: Collection[Hashable]) -> tuple[xr.Dataset, La
         Listing all that cannot be converted, or, once they are computed, values without units that are none of the
         vocabulary's.
     """
+    ds = tidy(ds)
     layout = recognise(ds)
     maps, problems = unit_maps(layout, among)
     refuse_units(problems)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, XappaError
+from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.grids.matching import positions
 from xappa.labels import spec_of, surface_height
@@ -54,6 +55,7 @@ def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = No
     ObservationError
         If no report lies inside the times.
     """
+    ds = tidy(ds)
     fields, layout = prepare(ds, obs.data_vars)
     return _read(fields, obs, height if height is not None else height_of(ds, layout))
 
@@ -174,6 +176,7 @@ def _with_any_error(obs: xr.Dataset, names: list[str]) -> xr.Dataset:
 
 def _baseline(other: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
     """A baseline at the reports; without a surface of its own it has the analysis's, if it is on that grid."""
+    other = tidy(other)
     fields, layout = prepare(other, obs.data_vars)
     own = height_of(other, layout)
     if own is None and height is not None:

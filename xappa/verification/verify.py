@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError, choose
+from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.grids.notation import Notation
 from xappa.labels.described import attributes
@@ -113,6 +114,7 @@ def verify(
         If units cannot be converted, or values without units are none of the quantity's, as wherever fields are read;
         the latter, where `ds` or the reference is lazy, when scores are computed.
     """
+    ds = tidy(ds)
     layout = recognise(ds)
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
     others = _baselines(baselines)
@@ -160,6 +162,7 @@ def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
 
 
 def _pairs(ds: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> dict[str, Pair]:
+    reference = tidy(reference)
     analysis, layout = prepare(ds, recognise(reference).names.values())
     truth, analysis = matched(prepare(reference, layout.names.values())[0], analysis, "the reference")
     if "member" in truth.dims:
