@@ -13,6 +13,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
@@ -63,6 +64,7 @@ class Cycled:
     innovations: xr.Dataset
 
 
+@aligned
 def cycle(
     ds: xr.Dataset,
     obs: Source,

@@ -12,6 +12,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import ObservationError
 from xappa.grids.axes import Layout, recognise
 from xappa.grids.bilinear import corners
@@ -40,6 +41,7 @@ LEAST_MEMBERS = 3
 """Members from which the spread of a background is taken; fewer say nothing of its error."""
 
 
+@aligned
 def quality_control(
     obs: Source,
     quality: str | Quality = "standard",

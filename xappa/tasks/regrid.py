@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
 from xappa.grids.conventions import conventional
@@ -31,6 +32,7 @@ ALONE = "_field"
 Target = xr.Dataset | xr.DataArray | float | str | Path
 
 
+@aligned
 def regrid(
     ds: Fields,
     target: Target | None = None,
@@ -97,6 +99,7 @@ def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
     return replace(found, fields={pair: found.fields[pair]}, left=left)
 
 
+@aligned
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:

@@ -21,7 +21,7 @@ from xappa.observations.names import QUANTITIES
 from xappa.observations.quality import check
 from xappa.operators.interpolate import interpolate
 from xappa.operators.stencil import Stencil
-from xappa.verification.matching import prepare
+from xappa.verification.matching import once_round, prepare
 from xappa.verification.pairs import Pair
 from xappa.verification.unresolved import unresolved_at
 
@@ -55,7 +55,7 @@ def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = No
     ObservationError
         If no report lies inside the times.
     """
-    ds = tidy(ds)
+    ds = once_round(tidy(ds))
     fields, layout = prepare(ds, obs.data_vars)
     return _read(fields, obs, height if height is not None else height_of(ds, layout))
 
@@ -176,7 +176,7 @@ def _with_any_error(obs: xr.Dataset, names: list[str]) -> xr.Dataset:
 
 def _baseline(other: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
     """A baseline at the reports; without a surface of its own it has the analysis's, if it is on that grid."""
-    other = tidy(other)
+    other = once_round(tidy(other))
     fields, layout = prepare(other, obs.data_vars)
     own = height_of(other, layout)
     if own is None and height is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
@@ -15,7 +16,7 @@ from xappa.grids.notation import Notation
 from xappa.labels.described import attributes
 from xappa.labels.units import conversion
 from xappa.verification import scores
-from xappa.verification.matching import matched, prepare
+from xappa.verification.matching import matched, once_round, prepare
 from xappa.verification.pairs import Pair
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ MEANING = (
 )
 
 
+@aligned
 def verify(
     ds: xr.Dataset,
     reference: xr.Dataset | xr.DataArray | pd.DataFrame,
@@ -114,7 +116,7 @@ def verify(
         If units cannot be converted, or values without units are none of the quantity's, as wherever fields are read;
         the latter, where `ds` or the reference is lazy, when scores are computed.
     """
-    ds = tidy(ds)
+    ds = once_round(tidy(ds))
     layout = recognise(ds)
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
     others = _baselines(baselines)
@@ -162,7 +164,7 @@ def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
 
 
 def _pairs(ds: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> dict[str, Pair]:
-    reference = tidy(reference)
+    reference = once_round(tidy(reference))
     analysis, layout = prepare(ds, recognise(reference).names.values())
     truth, analysis = matched(prepare(reference, layout.names.values())[0], analysis, "the reference")
     if "member" in truth.dims:
