@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +82,7 @@ class TestNumbers:
 
     def test_float16_costs_nothing_that_matters(self, nature: xr.Dataset) -> None:
         encoded = nature.appa.encode()
-        assert encoded["latent"].dtype == np.float16
+        assert encoded["latent"].dtype == np.float32 and encoded["latent"].encoding["dtype"] == "float16"
         half, single = encoded.appa.decode(), nature.appa.encode(dtype="float32").appa.decode()
         for name in ("2m_temperature", "geopotential", "total_precipitation_6hr"):
             rounding = float(((half[name] - single[name]) ** 2).mean())
@@ -243,7 +244,8 @@ class TestStores:
         encoded = nature.appa.encode()
         path = xappa.to_zarr(encoded, tmp_path / "latents.zarr")
         stored = xr.open_zarr(path, consolidated=False)
-        assert stored["latent"].dtype == np.float16
+        assert zarr.open_group(path)["latent"].dtype == np.float16
+        assert stored["latent"].dtype == np.float64, "xarray reads wider, so that statistics do not overflow"
         np.testing.assert_array_equal(stored["latent"], encoded["latent"])
         xr.testing.assert_identical(stored.appa.decode().compute(), encoded.appa.decode().compute())
         size = sum(file.stat().st_size for file in path.rglob("c/*") if file.is_file())

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError
+from xappa.labels.latents import HALF, LATENT
 
 CHUNK_BYTES = 4e6
 """Of the chunks of the largest variable, before compression, where several times go into one."""
@@ -115,6 +116,8 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
         if variable.dtype.kind == "f":
             missing = _missing(variable.dtype, own.get(str(name), {}))
             encoding |= {"fill_value": missing, "_FillValue": missing if name in ds.data_vars else None}
+        if name == LATENT and variable.dtype.kind == "f" and variable.encoding.get("dtype") == HALF["dtype"]:
+            encoding |= HALF
         if variable.dtype.kind == "M":
             encoding |= _times(variable)
         found[name] = encoding | dict(own.get(str(name), {}))
