@@ -1,7 +1,7 @@
 """Generative data assimilation as an xarray accessor.
 
-Importing xappa registers ``Dataset.appa`` and ``DataArray.appa``. The names below are loaded when first used, so that the import is
-quick and needs xarray alone.
+Importing xappa registers ``Dataset.appa`` and ``DataArray.appa``. The names below are loaded when first used, so that
+the import is quick and needs xarray alone.
 """
 
 from __future__ import annotations

@@ -147,6 +147,6 @@ class AppaArrayAccessor:
             if name.startswith("_") or not hasattr(AppaAccessor, name):
                 raise AttributeError(f"da.appa has no {name!r}; it has {own}, and ds.appa of a Dataset has more")
             raise _NotOfOneVariable(
-                f"da.appa.{name} was asked of one variable; expected a Dataset: use da.to_dataset().appa.{name}, or that "
-                f"of the Dataset it comes from. A DataArray has {own}"
+                f"da.appa.{name} was asked of one variable; expected a Dataset: use da.to_dataset().appa.{name}, or "
+                f"that of the Dataset it comes from. A DataArray has {own}"
             )

@@ -58,24 +58,26 @@ def regrid(
     """
     if isinstance(ds, xr.DataArray):
         whole = ds.to_dataset(name=ALONE)
-        made = regrid(whole, target, method, backend=backend, weights=weights, min_valid=min_valid)
-        return made[ALONE].rename(ds.name)
+        alone = regrid(whole, target, method, backend=backend, weights=weights, min_valid=min_valid)
+        return alone[ALONE].rename(ds.name)
     check_share(min_valid)
     choose("method", method, METHODS)
-    if weights is None and target is None:
-        raise OptionError("Found neither target= nor weights=; expected a Dataset, a number of degrees or a model")
     if weights is not None and backend is not None:
         raise OptionError("Found both weights= and backend=; expected one: weights that are given need no backend")
     found = sort_fields(conventional(ds))
     grids = {pair: Grid.at(found.ds, pair.latitude, pair.longitude) for pair in found.fields}
     first = next(iter(grids))
-    goal = None if target is None else target_grid(target, found.ds, grids[first])
+    wanted = None if target is None else target_grid(target, found.ds, grids[first])
+    made: dict[Pair, tuple[Weights, Weights | None]]
     if weights is not None:
-        held, goal = _given(weights, grids[first], goal)
+        held, goal = _given(weights, grids[first], wanted)
         method = held.attrs.get("method", held.attrs.get("map_method", "weights given"))
         found, made = _of_one_grid(found, first), {first: (held, None)}
+    elif wanted is not None:
+        goal = wanted
+        made = {pair: _made(grid, wanted, method, backend) for pair, grid in grids.items()}
     else:
-        made = {pair: _made(grid, goal, method, backend) for pair, grid in grids.items()}
+        raise OptionError("Found neither target= nor weights=; expected a Dataset, a number of degrees or a model")
     exact = method == "nearest" and weights is None
     result = apply_to_all(found, grids, goal, made, min_valid=min_valid, keep_integers=exact)
     if isinstance(target, xr.Dataset | xr.DataArray):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,20 +27,40 @@ class Grid:
     ----------
     ds : Dataset
     sizes : mapping
-        Sizes of the store's chunks by dimension: a region is one chunk along members and times, and all of the rest.
+        Sizes of regions along members and times, whole numbers of the store's chunks; a region has all of the rest.
+    offset : mapping, optional
+        Where the result begins in the store, by dimension, if not at 0.
     """
 
     ds: xr.Dataset
     sizes: Mapping[Hashable, int]
+    offset: Mapping[Hashable, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Region]:
         steps = steps_of(self.ds)[::-1]
-        pieces = [_pieces(self.ds.sizes[name], self.sizes[name]) for name in steps]
-        for piece in itertools.product(*pieces):
+        for piece in itertools.product(*map(self._pieces, steps)):
             yield dict(zip(steps, piece, strict=True))
 
     def __len__(self) -> int:
-        return int(np.prod([-(-self.ds.sizes[name] // self.sizes[name]) for name in steps_of(self.ds)], dtype=int))
+        return int(np.prod([len(self._pieces(name)) for name in steps_of(self.ds)], dtype=int))
+
+    def _pieces(self, dim: Hashable) -> list[slice]:
+        """Pieces of a dimension that end where chunks of the store end."""
+        size, step = self.ds.sizes[dim], self.sizes[dim]
+        first = step - self.offset.get(dim, 0) % step
+        ends = [*range(first, size, step), size]
+        return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
+
+    def placed(self, region: Region) -> Region:
+        """Where a region of the result is in the store."""
+        return {
+            dim: slice(part.start + self.offset.get(dim, 0), part.stop + self.offset.get(dim, 0))
+            for dim, part in region.items()
+        }
+
+    def shares(self, region: Region) -> bool:
+        """Whether a region begins within a chunk of which the store has the first part already."""
+        return any(part.start == 0 and self.offset.get(dim, 0) % self.sizes[dim] for dim, part in region.items())
 
     def names(self, region: Region) -> list[Hashable]:
         """Variables that are written with a region: one that lacks a dimension is written with the first along it."""
@@ -49,10 +69,6 @@ class Grid:
             for name, variable in self.ds.data_vars.items()
             if all(part.start == 0 for dim, part in region.items() if dim not in variable.dims)
         ]
-
-
-def _pieces(size: int, step: int) -> list[slice]:
-    return [slice(first, min(first + step, size)) for first in range(0, size, step)]
 
 
 def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> list[str]:
@@ -73,9 +89,9 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: Grid) -> 
         keys = (
             f"{name}/{key}" in there[name]
             for name in grid.names(region)
-            for key in chunk_keys(arrays[name], grid.ds[name].dims, region)
+            for key in chunk_keys(arrays[name], grid.ds[name].dims, grid.placed(region))
         )
-        if all(keys):
+        if all(keys) and not grid.shares(region):
             found.append(region)
     return found
 
@@ -114,12 +130,12 @@ class Writer:
             If integers do not hold what is packed into them.
         """
         arrays = open_arrays(self.store, list(values))
-        for name, field in values.items():
-            require_fit(name, field, self.encoding[name])
-            variable = xr.Variable(self.dims[name], field, self.attrs[name], _cf(self.encoding[name]))
+        for name, part in values.items():
+            require_fit(name, part, self.encoding[name])
+            variable = xr.Variable(self.dims[name], part, self.attrs[name], _cf(self.encoding[name]))
             encoded = encode_cf_variable(variable, name=name)
             arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = encoded.values
-        return sum(field.nbytes for field in values.values())
+        return sum(part.nbytes for part in values.values())
 
 
 def _cf(encoding: Mapping[str, Any]) -> dict[str, Any]:
