@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, UnitsError
-from xappa.grids.conventions import encoding_problems
 from xappa.grids.faults import (
     curvilinear,
     latitude_problems,
@@ -113,7 +112,7 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
     names, clashes = variable_names(ds, dims, level, time)
-    problems += clashes + _other_levels(ds, names, level, set(dims.values())) + encoding_problems(ds, names)
+    problems += clashes + _other_levels(ds, names, level, set(dims.values()))
     static = static_names(ds, dims.get("time"), names)
     layout = Layout(
         **found,

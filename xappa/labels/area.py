@@ -8,7 +8,7 @@ import numpy as np
 
 from xappa.grids.axes import Layout
 from xappa.grids.bilinear import Circle
-from xappa.grids.matching import output_columns, output_rows, positions
+from xappa.grids.matching import described, output_columns, output_rows, positions
 from xappa.grids.regrid.rows import latitude_cells
 from xappa.models.state import StateSpec
 
@@ -53,6 +53,29 @@ class Area:
         rows = _rows(layout.latitudes, whole, spec)
         columns = _columns(layout.longitudes, whole, spec)
         return Area(rows[0], columns[0], rows[1], columns[1])
+
+
+def area_notes(layout: Layout, spec: StateSpec) -> list[str]:
+    """What becomes of a region, and of an orientation that is not the model's, in words."""
+    if not layout.latitudes or not layout.longitudes:
+        return []
+    notes = []
+    area, whole = Area.covering(layout, spec), Area.whole(layout, spec)
+    if (len(area.rows), len(area.columns)) != (len(whole.rows), len(whole.columns)):
+        notes.append(
+            f"region: results are cut to the {len(area.rows)} x {len(area.columns)} points of the model that cover it, "
+            f"latitudes {described(area.latitudes)}, longitudes {described(area.longitudes)}"
+        )
+    rows = len(layout.latitudes) > 1 and layout.north_first != (spec.latitude[0] > spec.latitude[-1])
+    columns = layout.longitude_convention != ("-180..180" if min(spec.longitude) < 0 else "0..360")
+    found = [f"rows from {'north to south' if layout.north_first else 'south to north'}"] if rows else []
+    found += [f"longitudes {layout.longitude_convention}"] if columns else []
+    if found:
+        notes.append(f"orientation: {' and '.join(found)}, which results keep; the model's are others")
+    repeated = len(layout.longitudes) - len(Circle(np.array(layout.longitudes)).nodes)
+    if repeated:
+        notes.append(f"longitudes: {repeated} meridian is there twice; it counts once")
+    return notes
 
 
 def _rows(latitudes: tuple[float, ...], whole: Area, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout
+from xappa.grids.conventions import encoding_problems
 from xappa.models.state import StateSpec
 
 INSTEAD = {
@@ -35,7 +36,7 @@ def value_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout, members: boo
     for user, name in layout.names.items():
         if name in spec.variables:
             problems += _field_problems(ds[user], user, spec.levels_of(name), layout, members)
-    return problems
+    return problems + encoding_problems(ds, [user for user, name in layout.names.items() if name in spec.variables])
 
 
 def _field_problems(

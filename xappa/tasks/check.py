@@ -14,6 +14,7 @@ from xappa.alignment import aligned
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect
 from xappa.grids.conventions import with_notes
+from xappa.labels.area import area_notes
 from xappa.labels.asked import model_time_problems, wanted_notes, wanted_problems
 from xappa.labels.conversions import conversion_notes
 from xappa.labels.faults import value_problems
@@ -87,7 +88,7 @@ def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report
     layout, problems = inspect(ds, need=("time",))
     problems += _time_problems(ds, layout, spec)
     problems += wanted_problems(ds, layout, spec)
-    notes = (*settled, *wanted_notes(ds, layout, spec))
+    notes = (*settled, *wanted_notes(ds, layout, spec), *([] if problems else area_notes(layout, spec)))
     if not ds.data_vars:
         return Report(tuple(problems), notes=notes)
     _, axes = inspect(ds)

@@ -9,7 +9,8 @@ import xarray as xr
 
 from xappa.errors import DatasetError
 from xappa.grids import tidy
-from xappa.grids.axes import NAMES, Layout, find, recognise, text
+from xappa.grids.axes import NAMES, Layout, find, recognise, refuse, text
+from xappa.grids.conventions import encoding_problems
 from xappa.grids.matching import positions
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.vocabulary import VARIABLES
@@ -125,6 +126,7 @@ def prepare(ds: xr.Dataset, among: Collection[Hashable]) -> tuple[xr.Dataset, La
     ds = once_round(tidy(ds))
     layout = recognise(ds)
     maps, problems = unit_maps(layout, among)
+    refuse(encoding_problems(ds, maps))
     refuse_units(problems)
     fields = canonical(ds, layout)
     for user, forward in maps.items():

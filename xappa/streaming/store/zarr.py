@@ -140,7 +140,8 @@ def _write(job: Job, overwrite: bool, progress: bool | None) -> None:
     state = _state(job)
     if state == "other" and not overwrite:
         raise StoreError(
-            f"{job.place.name} exists; pass overwrite=True to replace it, or choose another name.{_difference(job)}"
+            f"{job.place.name} exists; pass overwrite=True (--overwrite on the command line) to replace it, or choose "
+            f"another name.{_difference(job)}"
         )
     if overwrite and state != "none":
         _require_apart(job)
