@@ -125,12 +125,12 @@ def at_rest(ds: xr.Dataset) -> xr.Dataset:
 
     Places that move stay as they are: `require_at_rest` refuses them where they are needed.
     """
-    changed = {}
+    changed: dict[str, xr.Variable] = {}
     for pair in pairs(ds):
-        for name in (pair.latitude, pair.longitude):
-            still = _still(ds[name])
-            if still.ndim < ds[name].ndim:
-                changed[name] = still.variable
+        both = {name: _still(ds[name]) for name in (pair.latitude, pair.longitude)}
+        # Where but one of them moves, the places do.
+        if len({still.ndim for still in both.values()}) == 1:
+            changed |= {name: still.variable for name, still in both.items() if still.ndim < ds[name].ndim}
     coords = {name: variable for name, variable in changed.items() if name in ds.coords}
     return ds.assign({n: v for n, v in changed.items() if n not in coords}).assign_coords(coords)
 
