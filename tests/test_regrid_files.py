@@ -246,6 +246,14 @@ class TestMasks:
         alone = target.set_coords("mask").assign(t=(("lat", "lon"), np.zeros((2, 2))))["t"]
         assert ds["t"].appa.regrid(alone).isnull().sum() == 2
 
+    def test_a_mask_alone_is_a_field(self) -> None:
+        lat, lon = np.arange(-85.0, 86, 10), np.arange(5.0, 360, 10)
+        mask = xr.DataArray(np.arange(648).reshape(18, 36) % 2, {"lat": lat, "lon": lon}, ("lat", "lon"), name="mask")
+        right = mask.rename("t").appa.regrid(30, "nearest")
+        np.testing.assert_array_equal(mask.appa.regrid(30, "nearest"), right)
+        out = mask.to_dataset().appa.regrid(30, "nearest")["mask"]
+        assert out.dtype == mask.dtype and np.array_equal(out, right)
+
     def test_points_of_land_without_a_place(self) -> None:
         """NEMO writes zeros for the coordinates of all that its processors leave out."""
         lat, lon = bent()

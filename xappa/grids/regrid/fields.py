@@ -61,17 +61,18 @@ def apply_weights(
     DatasetError
         If dimensions of the target have the names of others of the fields.
     """
-    names = [name for name in ds.data_vars if name != MASK]
+    names = [name for name in ds.data_vars if name != MASK] or list(ds.data_vars)
     _require_other_names(ds[names], source, target)
-    gone = {*source.dims, *source.coords, MASK}
     fields = {}
     for name in names:
         weights = vector if vector is not None and is_vector(name, ds[name]) else scalar
         field = ds[name]
-        if (mask := mask_of(ds, source.dims, field.dims)) is not None:
+        mask = None if name == MASK else mask_of(ds, source.dims, field.dims)
+        if mask is not None:
             field = field.where(mask)
         exact = keep_integers and field.dtype.kind in "iub" and bool((scalar.total > 0.5).all())
         fields[name] = _regridded(field.variable, source, target, weights, min_valid, exact)
+    gone = {*source.dims, *source.coords, MASK}
     rest = ds.drop_vars([n for n, v in ds.variables.items() if gone & {n, *v.dims}])
     return rest.assign(fields).assign_coords(target.coords)
 

@@ -70,7 +70,9 @@ def sort_fields(ds: xr.Dataset) -> Sorted:
     known.sort(key=lambda p: (p.latitude, p.longitude) != tuple(first.values()))
     places = {name for p in known for name in (p.latitude, p.longitude)}
     dims = {dim for name in places for dim in ds[name].dims}
-    about, fields, left = _about_the_grid(ds), {p: [] for p in known}, {}  # type: ignore[var-annotated]
+    about = _about_the_grid(ds)
+    left: dict[str, str] = {}
+    fields: dict[Pair, list[Hashable]] = {p: [] for p in known}
     for name, field in ds.data_vars.items():
         if name in places or not dims & set(field.dims):
             continue
@@ -82,6 +84,9 @@ def sort_fields(ds: xr.Dataset) -> Sorted:
             fields[pair].append(name)
         else:
             left[str(name)] = f"along {' and '.join(repr(str(d)) for d in field.dims if d in dims)} only"
+    if left.get(MASK) and not any(fields.values()) and (pair := pair_of(ds, MASK, known)) is not None:
+        fields[pair].append(MASK)  # alone it is a field like others
+        del left[MASK]
     chosen = [name for names in fields.values() for name in names]
     if not chosen:
         wanted = tuple(dict.fromkeys(d for p in known[:1] for n in (p.latitude, p.longitude) for d in ds[n].dims))

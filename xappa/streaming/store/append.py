@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 import zarr
-from xarray.conventions import decode_cf_variable, encode_cf_variable
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import WrapperStore
@@ -23,6 +22,7 @@ from zarr.storage import WrapperStore
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.store.encoding import Encoding, steps_of
 from xappa.streaming.store.places import Place, keys_below, read_key, write_key
+from xappa.streaming.store.regions import encoded
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -171,10 +171,8 @@ def write_coordinates(growth: Growth, store: Store) -> None:
     for name in growth.growing:
         if name in growth.there.coords:
             variable = growth.fields.coords[name].variable
-            encoded = _encoded(name, variable, growth.encoding[name])
-            axis = variable.dims.index(growth.dim)
-            where = tuple(slice(growth.old, None) if k == axis else slice(None) for k in range(variable.ndim))
-            group[str(name)][where] = encoded  # type: ignore[index]
+            where = tuple(slice(growth.old, None) if dim == growth.dim else slice(None) for dim in variable.dims)
+            group[str(name)][where] = encoded(name, variable, growth.encoding[name])  # type: ignore[index]
 
 
 def show(growth: Growth) -> None:
@@ -256,18 +254,6 @@ def _ends(coord: xr.DataArray) -> str:
 
 def _of_values(variable: xr.Variable) -> dict[str, Any]:
     return {key: variable.encoding[key] for key in OF_VALUES if key in variable.encoding}
-
-
-def _encoded(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) -> np.ndarray:
-    """Values as the store has them; refused where they do not come back."""
-    made = encode_cf_variable(xr.Variable(variable.dims, variable.values, {}, dict(encoding)), name=name)
-    back = decode_cf_variable(name, made, decode_timedelta=variable.dtype.kind == "m")
-    if not _same(xr.DataArray(back.load()), xr.DataArray(variable.load())):
-        raise DatasetError(
-            f"The store cannot hold these values of {name!r}, which it keeps as {dict(encoding)}; expected such as it "
-            "holds: write another store"
-        )
-    return made.values
 
 
 def _resized(store: Store, name: str, dim: str, length: int) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ import zarr
 from xarray.conventions import encode_cf_variable
 from zarr.abc.store import Store
 
+from xappa.errors import DatasetError
 from xappa.streaming.store.encoding import Encoding, require_fit, steps_of
 from xappa.streaming.store.places import keys_below
 
@@ -132,10 +133,26 @@ class Writer:
         arrays = open_arrays(self.store, list(values))
         for name, part in values.items():
             require_fit(name, part, self.encoding[name])
-            variable = xr.Variable(self.dims[name], part, self.attrs[name], _cf(self.encoding[name]))
-            encoded = encode_cf_variable(variable, name=name)
-            arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = encoded.values
+            found = encoded(name, xr.Variable(self.dims[name], part, self.attrs[name]), self.encoding[name])
+            arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = found
         return sum(part.nbytes for part in values.values())
+
+
+def encoded(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) -> np.ndarray:
+    """Values as a store has them.
+
+    Raises
+    ------
+    DatasetError
+        If they are times that its units do not hold: xarray would write others.
+    """
+    made = encode_cf_variable(xr.Variable(variable.dims, variable.values, variable.attrs, _cf(encoding)), name=name)
+    if "units" in encoding and made.attrs.get("units") != encoding["units"]:
+        raise DatasetError(
+            f"The store keeps {name!r} in {encoding['units']!r}, which cannot hold these values; expected whole "
+            "numbers of them: write another store"
+        )
+    return made.values
 
 
 def _cf(encoding: Mapping[str, Any]) -> dict[str, Any]:
