@@ -131,6 +131,17 @@ class TestUndecodedValues:
         report = ds.appa.check()
         assert report and any("scale_factor" in problem for problem in report.of_values)
 
+    @pytest.mark.parametrize("scale", ["0.01", np.array([0.01]), np.float32(0.5)])
+    def test_scales_however_they_are_written(self, scale) -> None:
+        ds = field(np.arange(6, dtype="i2"), scale_factor=scale)
+        np.testing.assert_allclose(conventional(ds)["t2m"].values.ravel(), np.arange(6) * float(np.ravel(scale)[0]))
+
+    def test_a_scale_that_is_no_number_is_refused(self) -> None:
+        ds = field(np.arange(6, dtype="i2"), scale_factor="large")
+        assert "scale_factor" in encoding_problems(conventional(ds), ["t2m"])[0]
+        with pytest.raises(DatasetError, match="scale_factor"):
+            ds.appa.regrid(1)
+
     def test_a_fill_value_that_is_no_number_is_refused(self) -> None:
         with pytest.raises(DatasetError, match="missing_value='none'"):
             globe(280, missing_value="none").appa.regrid(20)

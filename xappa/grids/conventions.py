@@ -111,7 +111,8 @@ def _undecoded(variable: xr.Variable) -> dict[str, Any]:
     keys = {key: value for key, value in keys.items() if np.size(value) and value is not None}
     # Packed floats are not told from those that are unpacked already.
     if kind in "iu" and any(_changes(key, attrs) for key in PACKING):
-        keys |= {key: float(attrs[key]) for key in PACKING if key in attrs}
+        scales = {key: _number(attrs[key]) for key in PACKING if key in attrs}
+        keys |= scales if None not in scales.values() else {}
     if "_Unsigned" in attrs and (keys or kind == "i"):
         keys["_Unsigned"] = attrs["_Unsigned"]
     return keys
@@ -133,10 +134,14 @@ def _like(value: Any, dtype: np.dtype) -> Any:
 
 
 def _changes(key: str, attrs: Mapping[str, Any]) -> bool:
+    return key in attrs and _number(attrs[key]) != (1.0 if key == "scale_factor" else 0.0)
+
+
+def _number(value: Any) -> float | None:
     try:
-        return key in attrs and float(attrs[key]) != (1.0 if key == "scale_factor" else 0.0)
+        return float(np.asarray(value).astype(float).reshape(()).item())
     except (TypeError, ValueError):
-        return True
+        return None
 
 
 def _in_degrees(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:

@@ -128,8 +128,8 @@ def check_latents(latents: xr.Dataset) -> None:
     if LATENT not in latents.data_vars or VARIABLES not in latents.attrs:
         have = ", ".join(map(repr, latents.data_vars)) or "no variables"
         raise DatasetError(
-            f"This Dataset holds {have}; expected what ds.appa.encode makes: {LATENT!r} with its attributes. Keep these "
-            "with xr.set_options(keep_attrs=True), or, where latents are joined, combine_attrs='override'"
+            f"This Dataset holds {have}; expected what ds.appa.encode makes: {LATENT!r} with its attributes. Keep "
+            "these with xr.set_options(keep_attrs=True), or, where latents are joined, combine_attrs='override'"
         )
     found = find(latents, "time"), find(latents, "member")
     known = {*DIMS, *found, *(dim for name in found if name in latents.coords for dim in latents[name].dims)}

@@ -14,6 +14,7 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.errors import ObservationError
+from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.grids.bilinear import corners
 from xappa.labels import spec_of, surface_height, to_array
@@ -139,6 +140,7 @@ def controlled_by(
     """
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
+        background = tidy(background)
         found = FieldBackground(background, recognise(background), found)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
