@@ -193,6 +193,15 @@ class TestBoundsAndWeights:
         assert not np.array_equal(out["t"], ds.appa.regrid(30, "conservative")["t"])
         assert list(out.data_vars) == ["t"] and out.attrs["regrid_left_out"] == "lat_bnds (of the old grid)"
 
+    def test_corners_are_those_of_the_first_grid(self) -> None:
+        ds = staggered(("TLAT", "TLONG"), ("ULAT", "ULONG"))
+        edges = np.linspace(29.75, 45.25, 32), np.linspace(-0.25, 15.25, 32)
+        corners = dict(zip(("lat_b", "lon_b"), np.meshgrid(*edges, indexing="ij"), strict=True))
+        with_corners = ds.assign({name: (("y_b", "x_b"), values) for name, values in corners.items()})
+        out, bare = (d.appa.regrid(TARGET, "conservative") for d in (with_corners, ds))
+        np.testing.assert_array_equal(out["uvel"], bare["uvel"])
+        assert not np.array_equal(out["temp"], bare["temp"])
+
     def test_measures_of_cells_and_dates(self) -> None:
         lat, lon = np.arange(-85.0, 86, 10), np.arange(5.0, 360, 10)
         ds = xr.Dataset(

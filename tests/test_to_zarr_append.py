@@ -96,6 +96,14 @@ class TestAppended:
         xappa.to_zarr(more, tmp_path / "a.zarr", append_dim="member")
         assert xr.open_zarr(tmp_path / "a.zarr").member.values.tolist() == [0, 1, 2, 3]
 
+    @pytest.mark.parametrize("where", ["memory", "fsspec"])
+    def test_in_stores_that_are_no_folders(self, where) -> None:
+        store = zarr.storage.MemoryStore() if where == "memory" else "memory://appended/a.zarr"
+        for part in (plain(0, 5), plain(5, 4)):
+            xappa.to_zarr(part, store, append_dim="time")
+        with xr.open_zarr(store, decode_timedelta=True) as found:
+            xr.testing.assert_equal(found.load(), joined(plain(0, 5), plain(5, 4)))
+
     def test_latents_stay_in_half_precision(self, tmp_path) -> None:
         nature = xappa.tutorial.nature_run().load()
         latents = nature.appa.encode()

@@ -137,8 +137,7 @@ def _rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray
         np.asarray(longitude.values, float),
         (latitude.size, longitude.size),
         (latitude.dims[0], longitude.dims[0]),
-        _bounds(ds, latitude, "lat_b"),
-        _bounds(ds, longitude, "lon_b"),
+        *_both_bounds(ds, latitude, longitude),
         {c.name: c.variable for c in (latitude, longitude)},
     )
 
@@ -155,7 +154,7 @@ def _listed(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> 
     refuse(problems, "This grid cannot be used")
     phi = np.clip(phi, -90, 90)
     coords = {c.name: c.variable for c in (latitude, longitude)}
-    bounds = _bounds(ds, latitude, "lat_b"), _bounds(ds, longitude, "lon_b")
+    bounds = _both_bounds(ds, latitude, longitude)
     if phi.ndim == 1:
         kind = POINTS if split_rows(phi, lam) is None else REDUCED
         return Grid(kind, phi, lam, phi.shape, latitude.dims, *bounds, coords)
@@ -190,6 +189,12 @@ def _separable(latitude: Array, longitude: Array) -> int | None:
             steps = np.diff(rows)
             return axis if (steps > 0).all() or (steps < 0).all() else None
     return None
+
+
+def _both_bounds(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> tuple[Array | None, Array | None]:
+    # Corners by xESMF's names are those of the first of several grids.
+    edges = ("lat_b", "lon_b") if find(ds, "latitude") == latitude.name else ("", "")
+    return _bounds(ds, latitude, edges[0]), _bounds(ds, longitude, edges[1])
 
 
 def _bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
