@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa.grids.axes import find
 from xappa.grids.horizontal import axis_of
 
 PACKING = ("scale_factor", "add_offset")
@@ -43,6 +44,15 @@ def with_notes(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
         ds, done = step(ds)
         notes += done
     return ds, notes
+
+
+def once_round(ds: xr.Dataset) -> xr.Dataset:
+    """A Dataset without the meridian that closes a circle by being there twice (0 and 360), which would count twice."""
+    name = find(ds, "longitude")
+    if name is None or ds[name].ndim != 1 or ds[name].dtype.kind not in "iuf":
+        return ds
+    _, first = np.unique(np.round(ds[name].values % 360, 6) % 360, return_index=True)
+    return ds if len(first) == ds[name].size else ds.isel({ds[name].dims[0]: np.sort(first)})
 
 
 def encoding_problems(ds: xr.Dataset, names: Iterable[Hashable]) -> list[str]:

@@ -9,8 +9,8 @@ import xarray as xr
 
 from xappa.errors import DatasetError
 from xappa.grids import tidy
-from xappa.grids.axes import NAMES, Layout, find, recognise, refuse, text
-from xappa.grids.conventions import encoding_problems
+from xappa.grids.axes import NAMES, Layout, recognise, refuse, text
+from xappa.grids.conventions import encoding_problems, once_round
 from xappa.grids.matching import positions
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.vocabulary import VARIABLES
@@ -135,15 +135,6 @@ def prepare(ds: xr.Dataset, among: Collection[Hashable]) -> tuple[xr.Dataset, La
         field = _plausible(fields[name], user) if bare else fields[name]
         fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
     return fields, layout
-
-
-def once_round(ds: xr.Dataset) -> xr.Dataset:
-    """A Dataset without the meridian that closes a circle by being there twice (0 and 360), which would count twice."""
-    name = find(ds, "longitude")
-    if name is None or ds[name].ndim != 1 or ds[name].dtype.kind not in "iuf":
-        return ds
-    _, first = np.unique(np.round(ds[name].values % 360, 6) % 360, return_index=True)
-    return ds if len(first) == ds[name].size else ds.isel({ds[name].dims[0]: np.sort(first)})
 
 
 def _plausible(field: xr.DataArray, user: str) -> xr.DataArray:

@@ -12,6 +12,7 @@ import xarray as xr
 from xappa.errors import DatasetError, XappaError
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
+from xappa.grids.conventions import once_round
 from xappa.grids.matching import positions
 from xappa.labels import spec_of, surface_height
 from xappa.models.state import StateSpec
@@ -21,7 +22,7 @@ from xappa.observations.names import QUANTITIES
 from xappa.observations.quality import check
 from xappa.operators.interpolate import interpolate
 from xappa.operators.stencil import Stencil
-from xappa.verification.matching import once_round, prepare
+from xappa.verification.matching import prepare
 from xappa.verification.pairs import Pair
 from xappa.verification.unresolved import unresolved_at
 

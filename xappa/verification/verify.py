@@ -12,11 +12,12 @@ from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
+from xappa.grids.conventions import once_round
 from xappa.grids.notation import Notation
 from xappa.labels.described import attributes
 from xappa.labels.units import conversion
 from xappa.verification import scores
-from xappa.verification.matching import matched, once_round, prepare
+from xappa.verification.matching import matched, prepare
 from xappa.verification.pairs import Pair
 
 if TYPE_CHECKING:
