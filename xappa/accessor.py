@@ -135,7 +135,8 @@ class AppaAccessor:
             Which reports are not believed: ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`. They
             are compared with the model's climatology, with each other, and with the heights of the model's surface.
         grid : str, default "model"
-            ``"model"``: the result is on the model's grid. ``"ds"``: on this Dataset's, bilinear, as lazily.
+            ``"model"``: the result is on the model's grid; where this Dataset is a region, on the part of it that
+            covers the region. ``"ds"``: on this Dataset's, bilinear, as lazily.
         seed : int, optional
             The noise is a function of (seed, member, time). Default: drawn now, and kept in the attributes.
         device : str, optional
@@ -571,15 +572,16 @@ class AppaAccessor:
         """Bring this Dataset onto another grid.
 
         Grids are regular, Gaussian (full, or reduced as one list of points) or curvilinear (2-D latitude and
-        longitude). Weights are made once for two grids, and kept. Dask-backed fields stay lazy, with each horizontal
-        field in one chunk.
+        longitude); fields of staggered grids are read where their ``coordinates`` attribute puts them. Weights are made
+        once for two grids, and kept. Dask-backed fields stay lazy, with each horizontal field in one chunk. A variable
+        ``mask`` (1 where the grid has values, 0 elsewhere), here or in the target, is honoured.
 
         Parameters
         ----------
         target : xarray.Dataset, xarray.DataArray, float, str or Path, optional
-            Anything on the grid that is wanted; or so many degrees (rows on both poles, a column at 0); or a Gaussian
-            grid, such as ``"F48"``; or ``"model"`` for the default model's grid, or a model's name or folder. May be
-            left out where a file of weights tells it.
+            Anything on the grid that is wanted; or so many degrees, up to 90 (rows on both poles, or, if 180 is no
+            multiple, counted from the equator; a column at 0); or a Gaussian grid, such as ``"F48"``; or ``"model"``
+            for the default model's grid, or a model's name or folder. May be left out where a file of weights tells it.
         method : str, default "bilinear"
             ``"bilinear"``; ``"conservative"``, which keeps area means; or ``"nearest"``.
         backend : str, optional
@@ -594,7 +596,8 @@ class AppaAccessor:
         Returns
         -------
         xarray.Dataset
-            NaN where this Dataset does not reach. Types of floats are kept.
+            NaN where this Dataset does not reach. Types of floats are kept. What describes the old grid, or cannot be
+            regridded, is left out, and listed in the attribute ``regrid_left_out``.
 
         Raises
         ------
@@ -719,7 +722,8 @@ class AppaAccessor:
         model : str or Path, optional
             Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
         dtype : str, default "float16"
-            ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does).
+            In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
+            handed out in float32, so that statistics do not overflow.
         device : str, optional
             In torch's words, such as ``"cpu"``. Default: an accelerator where there is one.
 

@@ -18,10 +18,12 @@ from xappa.grids.faults import (
     no_pressure,
     not_tidy,
     points,
+    radian_problems,
     text,
     time_problems,
 )
 from xappa.grids.forecast_time import forecast_times
+from xappa.grids.horizontal import LATITUDES, LONGITUDES
 from xappa.grids.layout import Layout
 from xappa.grids.naming import static_names, variable_names
 from xappa.grids.notation import notation
@@ -31,8 +33,8 @@ __all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse"
 
 NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
-    "latitude": ("latitude", "lat", "Latitude", "LAT", "nav_lat", "y"),
-    "longitude": ("longitude", "lon", "Longitude", "LON", "nav_lon", "x"),
+    "latitude": LATITUDES,
+    "longitude": LONGITUDES,
     "level": (
         "level",
         "plev",
@@ -139,6 +141,8 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
         problems += latitude_problems(ds[latitude])
     if longitude is not None:
         problems += longitude_problems(ds[longitude])
+    if latitude is not None and longitude is not None:
+        problems += radian_problems(ds[latitude], ds[longitude])
     if level is not None:
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xappa.grids.conventions import conventional
 from xappa.grids.forecast_time import LEAD, START, TIME, ForecastTimes, forecast_times
 
 VALID_TIME = "valid_time"
@@ -17,7 +18,7 @@ def tidy(ds: xr.Dataset) -> xr.Dataset:
     Valid times that a Dataset does not give are added (``valid_time``), and start, lead and valid time get their CF
     standard names. Where every valid time occurs once, fields along starts *and* leads are put in the order of valid
     time. Forecasts that overlap keep their dimensions. A Dataset without forecasts, or whose times are ambiguous, is
-    returned as it is. Nothing is computed.
+    returned as it is. Before that, numbers become what their attributes say (`conventional`). Nothing is computed.
 
     Parameters
     ----------
@@ -27,6 +28,7 @@ def tidy(ds: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
     """
+    ds = conventional(ds)
     times, problems = forecast_times(ds)
     if times is None or problems:
         return ds

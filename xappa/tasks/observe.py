@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise, refuse
@@ -36,6 +37,7 @@ Array = np.ndarray
 REPORTED = "reported"
 
 
+@aligned
 def observe(
     ds: xr.Dataset,
     where: xr.Dataset | pd.DataFrame,

@@ -16,6 +16,7 @@ from xappa.errors import choose
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import Wanted, surface_height, to_dataset, wanted, with_pairs
+from xappa.labels.area import Area
 from xappa.models.registry import load
 from xappa.observations.default_errors import (
     DEFAULT_ERRORS,
@@ -280,7 +281,8 @@ def run(
     attrs |= {} if reports is None else {"xappa_errors": reports.errors}
     attrs |= {} if streamed is None else streamed.provenance()
     kept = trajectory[selection]
-    result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs)
+    area = Area.covering(task.layout, spec) if task.grid == "model" else None
+    result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs, area)
     if plan.antithetic:
         result = with_pairs(result, task.layout)
     return GRIDS[task.grid](result, task.ds)

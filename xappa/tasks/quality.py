@@ -10,6 +10,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import recognise
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from xappa.models.model import Model
 
 
+@aligned
 def quality_control(
     obs: Source,
     quality: str | Quality = "standard",

@@ -13,6 +13,7 @@ import xarray as xr
 
 from xappa.errors import DatasetError
 from xappa.grids.axes import recognise
+from xappa.grids.conventions import conventional, once_round
 from xappa.labels import spec_of
 from xappa.labels.surface import height_of, on_grid
 from xappa.models.state import StateSpec
@@ -57,6 +58,7 @@ def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = No
     ObservationError
         If no report lies inside the times.
     """
+    ds = once_round(conventional(ds))
     prepared = prepare(ds, sources_of(obs))
     return read_fields(prepared.fields, obs, height if height is not None else height_of(ds, prepared.layout))
 

@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, XappaError
-from xappa.grids.axes import NAMES, Layout, recognise, text
+from xappa.grids.axes import NAMES, Layout, recognise, refuse, text
+from xappa.grids.conventions import conventional, encoding_problems, once_round
 from xappa.grids.matching import nearest_positions
 from xappa.grids.statistics import Statistic
-from xappa.labels.inward import merge_versions
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.valid_range import within_limits
 from xappa.verification.gaps import Gaps
@@ -72,8 +72,10 @@ def prepare(ds: xr.Dataset, among: Collection[Hashable], whose: str = "", along:
 
 
 def _prepared(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) -> Prepared:
+    ds = once_round(conventional(ds))
     layout = recognise(ds, need=("latitude", "longitude") if along else ("time", "latitude", "longitude"))
     maps, problems = unit_maps(layout, among)
+    refuse(encoding_problems(ds, maps))
     refuse_units(problems)
     fields = canonical(within_limits(ds, maps, warn=True), layout, along)
     for user, forward in maps.items():
@@ -103,7 +105,7 @@ def canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.D
     """
     axes = [axis for axis in NAMES if not (along and axis == "time")]
     spelt: dict[str, str] = {axis: name for axis in axes if (name := getattr(layout, axis)) is not None}
-    ds = ds[list(layout.names)].map(merge_versions, keep_attrs=True)
+    ds = ds[list(layout.names)]
     ds = _understood(ds, spelt, along)
     ds = ds.drop_vars([name for name in ds.coords if name not in spelt.values() and name != PAIR])
     ds = ds.rename_dims({dim: forecast_dim(k) for k, dim in enumerate(along)})
@@ -118,7 +120,7 @@ def canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.D
     ds = ds.rename({name: axis for name, axis in own.items() if name in ds.coords or name in ds.dims})
     if "level" in ds.dims:
         ds = ds.assign_coords(level=("level", np.array(layout.hectopascals), {"units": "hPa"}))
-    return _once_round(ds.rename({user: known for user, known in layout.names.items() if user != known}))
+    return ds.rename({user: known for user, known in layout.names.items() if user != known})
 
 
 def forecast_dim(number: int) -> str:
@@ -139,13 +141,6 @@ def _understood(ds: xr.Dataset, spelt: Mapping[str, str], along: Sequence[str]) 
             f"ds.mean({first!r})); if {first!r} numbers the members of an ensemble, use ds.rename({first}='member')"
         )
     return ds.squeeze(list(others), drop=True) if others else ds
-
-
-def _once_round(ds: xr.Dataset) -> xr.Dataset:
-    """Without the meridian that a closed circle of longitudes repeats, which would count twice."""
-    around = np.round(ds["longitude"].values.astype(float) % 360, 6) % 360
-    first = np.sort(np.unique(around, return_index=True)[1])
-    return ds if len(first) == len(around) else ds.isel(longitude=first)
 
 
 def _along(ds: xr.Dataset, level: str, layout: Layout) -> xr.Dataset:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import inspect, refuse
+from xappa.grids.conventions import conventional, once_round
 from xappa.grids.forecast_time import forecast_times
 from xappa.grids.notation import Notation
 from xappa.grids.statistics import no_instant
@@ -28,6 +30,7 @@ Group = tuple[dict[str, Any], dict[str, Pair]]
 """Labels, such as a lead, and the pairs by quantity."""
 
 
+@aligned
 def verify(
     ds: xr.Dataset,
     reference: xr.Dataset | xr.DataArray | pd.DataFrame,
@@ -50,8 +53,10 @@ def verify(
         A Dataset with one variable a quantity, called as in `ds` and in its units, over ``metric``.
     """
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
-    others = _baselines(baselines)
-    fields = reference if isinstance(reference, xr.Dataset) and "obs" not in reference.dims else None
+    ds, others = once_round(conventional(ds)), _baselines(baselines)
+    fields = None
+    if isinstance(reference, xr.Dataset) and "obs" not in reference.dims:
+        fields = once_round(conventional(reference))
     times, problems = forecast_times(ds)
     refuse(problems)
     layout, _ = inspect(ds, need=())
@@ -245,10 +250,11 @@ def _baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dic
         raise OptionError("Found a baseline called 'analysis', which is the Dataset itself; give it another name.")
     if wrong := [name for name, other in given.items() if not isinstance(other, xr.Dataset | xr.DataArray)]:
         raise OptionError(f"Baselines that are no Dataset: {', '.join(map(repr, wrong))}; expected fields or values")
-    return {
+    named = {
         name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
         for name, other in given.items()
     }
+    return {name: once_round(conventional(other)) for name, other in named.items()}
 
 
 def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
