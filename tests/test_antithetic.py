@@ -15,6 +15,7 @@ from xappa.diffusion.noise import Noise, member_noise
 from xappa.diffusion.samplers import SAMPLERS
 from xappa.diffusion.schedule import Rectified
 from xappa.verification import scores
+from xappa.verification.members import partners
 from xappa.vocabulary import PAIR
 
 MEMBERS = range(6)
@@ -150,4 +151,4 @@ def test_pairs_survive_selection_and_the_users_names(tiny_model):
     sampler = xappa.samplers.DPM(steps=1, antithetic=True)
     result = ds.appa.sample(model=str(tiny_model), members=6, sampler=sampler, seed=0, device="cpu")
     some = result["2m_temperature"].isel(member=[5, 0, 4])
-    assert scores._partners(some, "member") == ([0], [2])
+    assert partners(some, "member") == ([0], [2])

@@ -35,7 +35,7 @@ def calls(monkeypatch):
 def test_demo(calls, capsys):
     calls("xappa.demo", "run_demo")
     assert main(["demo", "--out", "there", "--members", "4"]) == 0
-    assert calls.seen == [("run_demo", (Path("there"),), {"members": 4, "seed": 0})]
+    assert calls.seen == [("run_demo", (Path("there"),), {"members": 4, "seed": 0, "overwrite": False})]
     assert capsys.readouterr().out == "a table\n"
 
 
@@ -56,10 +56,19 @@ def test_assimilate(calls, capsys):
         "error": "synop",
         "seed": 7,
         "out": Path("analysis.zarr"),
+        "overwrite": False,
     }
     expected = ([Path("a.bufr"), Path("b.csv")], "2018-11-02T06", "2018-11-02T12")
     assert calls.seen == [("assimilate_reports", expected, options)]
     assert capsys.readouterr().out == "a table\n"
+
+
+@pytest.mark.parametrize(("command", "what"), [("demo", "run_demo"), ("assimilate a.csv --times 2018-11-02", None)])
+def test_a_store_is_replaced_where_the_command_says_so(calls, command, what):
+    home, name = ("xappa.demo", what) if what else ("xappa.tasks.reports", "assimilate_reports")
+    calls(home, name)
+    assert main([*command.split(), "--overwrite"]) == 0
+    assert calls.seen[0][2]["overwrite"] is True
 
 
 def test_one_time_is_first_and_last(calls):
@@ -68,7 +77,7 @@ def test_one_time_is_first_and_last(calls):
     ((_, args, options),) = calls.seen
     assert args[1:] == ("2018-11-02T12", "2018-11-02T12")
     unset = ("operator", "stations", "variables", "steps", "model", "error", "out")
-    rest = {"superobs": "auto", "members": 8, "withhold_fraction": 0.0, "seed": 0}
+    rest = {"superobs": "auto", "members": 8, "withhold_fraction": 0.0, "seed": 0, "overwrite": False}
     assert options == dict.fromkeys(unset) | rest
 
 

@@ -288,7 +288,7 @@ class TestPrecipitation:
 
     def test_forecasts_that_overlap_are_not_put_in_a_row(self) -> None:
         ds = self.forecasts(["2021-03-21T00", "2021-03-21T01"], [1, 2])
-        assert tidy(ds) is ds
+        assert tidy(ds)["tp"].dims == ds["tp"].dims
         assert "select one step or one start with ds.isel" in str(check(ds, RAIN))
         assert recognise(ds.isel(step=0)).time == "valid_time"
 

@@ -7,9 +7,12 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 import xappa
+from tests import forecasts
 from xappa.accessor import AppaAccessor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,6 +30,19 @@ def text(request) -> str:
 def test_code_parses(text):
     for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
         ast.parse(block)
+
+
+def test_the_examples_of_verification_run(tmp_path, monkeypatch):
+    truth = forecasts.truth(20)
+    normals = truth.isel(time=0, drop=True).expand_dims(hour=[0, 6, 12, 18], dayofyear=np.arange(1, 367)) * 1.0
+    normals.to_zarr(tmp_path / "era5_climatology.zarr", consolidated=False)
+    monkeypatch.chdir(tmp_path)
+    forecast = forecasts.perfect().rename(lead="prediction_timedelta")
+    names = {"xr": xr, "era5": truth, "forecast": forecast, "ifs": forecast + 1.0}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "verification.md").read_text(), flags=re.DOTALL)
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) > 2 and "rmse" in str(names["scores"])
 
 
 def test_names_are_public(text):

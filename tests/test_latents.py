@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +82,7 @@ class TestNumbers:
 
     def test_float16_costs_nothing_that_matters(self, nature: xr.Dataset) -> None:
         encoded = nature.appa.encode()
-        assert encoded["latent"].dtype == np.float16
+        assert encoded["latent"].dtype == np.float32 and encoded["latent"].encoding["dtype"] == "float16"
         half, single = encoded.appa.decode(), nature.appa.encode(dtype="float32").appa.decode()
         for name in ("2m_temperature", "geopotential", "total_precipitation_6hr"):
             rounding = float(((half[name] - single[name]) ** 2).mean())
@@ -238,12 +239,93 @@ def test_memory_holds_a_state_and_not_the_fields() -> None:
     assert more < 0.5 * fields + latents, f"{more:.0f} MB for {fields:.0f} MB of fields"
 
 
+class TestJoined:
+    """Latents that were put together, or masked, with xarray's own means are latents."""
+
+    @pytest.fixture(scope="class")
+    def latents(self, nature: xr.Dataset) -> xr.Dataset:
+        return nature.appa.encode().compute()
+
+    @pytest.fixture(scope="class")
+    def whole(self, latents: xr.Dataset) -> xr.Dataset:
+        return latents.appa.decode(["sea_surface_temperature", "temperature"]).compute()
+
+    @pytest.mark.parametrize(
+        "join",
+        [
+            lambda a, b: xr.concat([a, b], "time", data_vars="all"),
+            lambda a, b: xr.concat([a, b], "time", data_vars="minimal"),
+            lambda a, b: xr.combine_by_coords([a, b], data_vars="all"),
+            lambda a, b: xr.combine_nested([a, b], "time", combine_attrs="override"),
+            lambda a, b: xr.concat([a.chunk(time=1), b.chunk(time=2)], "time", data_vars="all"),
+        ],
+    )
+    def test_along_time(self, latents, whole, join) -> None:
+        half = latents.sizes["time"] // 2
+        joined = join(latents.isel(time=slice(0, half)), latents.isel(time=slice(half, None)))
+        xr.testing.assert_equal(joined.appa.decode(list(whole)).compute(), whole)
+
+    def test_along_members_and_regions(self, latents, whole) -> None:
+        both = xr.concat([latents, latents], "member", data_vars="all").sel(latitude=slice(0, 40), longitude=[0, 90])
+        found = both.appa.decode(list(whole)).compute()
+        right = whole.sel(latitude=slice(0, 40), longitude=[0, 90])
+        for member in (0, 1):
+            xr.testing.assert_equal(found.isel(member=member, drop=True).drop_vars("member", errors="ignore"), right)
+
+    def test_masked_in_time(self, latents, whole) -> None:
+        known = latents.time < latents.time[1]
+        found = latents.where(known).appa.decode(list(whole)).compute()
+        xr.testing.assert_equal(found, whole.where(known))
+
+    def test_one_row_or_column(self, latents, whole) -> None:
+        found = latents.isel(latitude=5).appa.decode("sea_surface_temperature")["sea_surface_temperature"]
+        np.testing.assert_array_equal(found[:, 0], whole["sea_surface_temperature"].isel(latitude=5))
+
+    def test_masked_by_place_is_refused(self, latents) -> None:
+        with pytest.raises(DatasetError, match="'latitude', or mask fields after decoding"):
+            latents.where(latents.latitude > 0).appa.decode()
+
+    def test_without_a_dimension_of_the_mask_is_refused(self, latents) -> None:
+        with pytest.raises(DatasetError, match="'sea_mask' has the dimensions .'latitude',., and lacks longitude"):
+            latents.assign(sea_mask=latents.sea_mask.any("longitude")).appa.decode("sea_surface_temperature")
+
+
+class TestHalfPrecision:
+    """float16 is how latents are stored, not how sums are made."""
+
+    @pytest.mark.parametrize("way", ["computed", "lazy", "xappa.to_zarr", "xarray's to_zarr"])
+    def test_statistics_are_right(self, nature, tmp_path, way) -> None:
+        encoded = nature.appa.encode()
+        right = float(encoded["latent"].astype("f8").std())
+        if way == "computed":
+            encoded = encoded.compute()
+        elif way == "xappa.to_zarr":
+            encoded = xr.open_zarr(xappa.to_zarr(encoded, tmp_path / "a.zarr"))
+        elif way == "xarray's to_zarr":
+            encoded.to_zarr(tmp_path / "a.zarr")
+            encoded = xr.open_zarr(tmp_path / "a.zarr")
+        assert float(encoded["latent"].std()) == pytest.approx(right, rel=1e-4)
+        assert np.isfinite(encoded["latent"].std(("time", "latent_channel"))).all()
+        if "zarr" in way:
+            assert zarr.open_group(tmp_path / "a.zarr")["latent"].dtype == np.float16
+
+    def test_a_store_is_written_on_in_half_precision(self, nature, tmp_path) -> None:
+        first = xappa.to_zarr(nature.appa.encode(), tmp_path / "a.zarr")
+        second = xappa.to_zarr(xr.open_zarr(first).isel(time=slice(0, 2)), tmp_path / "b.zarr")
+        assert zarr.open_group(second)["latent"].dtype == np.float16
+        raw = xr.open_zarr(first, mask_and_scale=False)
+        xr.testing.assert_equal(
+            raw.appa.decode("temperature").compute(), nature.appa.encode().appa.decode("temperature")
+        )
+
+
 class TestStores:
     def test_through_zarr(self, nature: xr.Dataset, tmp_path: Path) -> None:
         encoded = nature.appa.encode()
         path = xappa.to_zarr(encoded, tmp_path / "latents.zarr")
         stored = xr.open_zarr(path, consolidated=False)
-        assert stored["latent"].dtype == np.float16
+        assert zarr.open_group(path)["latent"].dtype == np.float16
+        assert stored["latent"].dtype == np.float64, "xarray reads wider, so that statistics do not overflow"
         np.testing.assert_array_equal(stored["latent"], encoded["latent"])
         xr.testing.assert_identical(stored.appa.decode().compute(), encoded.appa.decode().compute())
         size = sum(file.stat().st_size for file in path.rglob("c/*") if file.is_file())

@@ -280,3 +280,21 @@ def test_what_is_wrong_is_said() -> None:
         observe(truth().isel(time=[4]), nowhere.isel(obs=where.time.values < TIMES[3]))
     with pytest.raises(OptionError, match="expected one of 'interpolate'"):
         observe(truth(), where, operator="nearest neighbour")
+
+
+@pytest.mark.parametrize(
+    "longitudes",
+    [np.r_[np.arange(0.0, 181, 15), np.arange(-165.0, 0, 15)], np.arange(195.0, 555, 15), np.arange(-360.0, 0, 15)],
+)
+@pytest.mark.parametrize("hours", [5, 6, 36, 240])
+def test_fields_need_not_be_like_a_models(longitudes: np.ndarray, hours: int) -> None:
+    latitudes = np.arange(-82.5, 90, 15)
+    values = 280 + latitudes[:, None] / 10 + np.cos(np.deg2rad(longitudes)) + np.arange(3)[:, None, None]
+    times = pd.date_range("2021-03-21", periods=3, freq=f"{hours}h")
+    ds = xr.Dataset(
+        {"2m_temperature": (("time", "latitude", "longitude"), values, {"units": "K"})},
+        {"time": times, "latitude": latitudes, "longitude": longitudes},
+    )
+    reports = pd.DataFrame({"time": times[1:], "latitude": 7.5, "longitude": -15.0, "t2m": [280.0, 281.0]})
+    expected = 280.75 + np.cos(np.deg2rad(15)) + np.array([1, 2])
+    np.testing.assert_allclose(observe(ds, reports)["2m_temperature"], expected, atol=1e-5)

@@ -21,7 +21,7 @@ def labelled() -> xr.Dataset:
     ds = cdo.lonlat(latitude[::-1], longitude).assign_coords(time=np.arange(3), level=("level", [500, 850]))
     values = np.random.default_rng(6).normal(size=(18, 3, 2, 36)).astype("f4")
     ds["t"] = (("lat", "time", "level", "lon"), values, {"units": "K", "grid_mapping": "crs"})
-    ds["mask"] = (("lat", "lon"), values[:, 0, 0] > 0)
+    ds["land"] = (("lat", "lon"), values[:, 0, 0] > 0)
     ds["count"] = (("time",), [1, 2, 3])
     ds["lat_bnds"] = (("lat", "bnds"), np.stack(latitude_cells(ds.lat.values), axis=1))
     ds["lat"].attrs["bounds"] = "lat_bnds"
@@ -32,10 +32,10 @@ def test_dimensions_names_attributes_and_types(labelled):
     out = labelled.appa.regrid(10)
     assert out["t"].dims == ("lat", "time", "level", "lon") and out["t"].dtype == "f4"
     assert out["t"].attrs == {"units": "K"} and out.attrs["regrid_method"] == "bilinear"
-    assert (out["count"] == labelled["count"]).all() and set(out.data_vars) == {"t", "mask", "count"}
+    assert (out["count"] == labelled["count"]).all() and set(out.data_vars) == {"t", "land", "count"}
     assert out["lat"].values[0] == 90 and out["lat"].attrs["units"] == "degrees_north"
-    assert out["mask"].dtype == float
-    assert labelled.appa.regrid(10, "nearest")["mask"].dtype == bool
+    assert out["land"].dtype == float
+    assert labelled.appa.regrid(10, "nearest")["land"].dtype == bool
     assert "bounds" in labelled["lat"].attrs and "grid_mapping" in labelled["t"].attrs
 
 
@@ -117,14 +117,41 @@ def test_analysis_on_the_users_grid(tiny_model):
         ds.appa.assimilate(obs, grid="mine", **options)
 
 
-def test_what_cannot_be_regridded_is_said_at_once(labelled):
+@pytest.mark.parametrize("ending", ["_bnds", "_bounds", "_bnd", "_vertices"])
+def test_bounds_that_no_attribute_names_are_bounds(ending):
+    latitude, longitude = np.arange(-87.5, 90, 5), np.arange(2.5, 360, 5)
+    edges = np.sort(np.append(np.random.default_rng(1).uniform(-85, 85, 35), [-90, 90]))
+    field = cdo.lonlat(latitude, longitude).assign(pr=(("lat", "lon"), np.random.default_rng(0).random((36, 72))))
+    bounds = {f"lat{ending}": (("lat", "bnds"), np.stack([edges[:-1], edges[1:]], -1))}
+    bounds[f"lon{ending}"] = (("lon", "bnds"), np.stack([longitude - 2.5, longitude + 2.5], -1))
+    named = field.assign(bounds)
+    for axis in ("lat", "lon"):
+        named[axis].attrs["bounds"] = f"{axis}{ending}"
+    target = cdo.lonlat(np.arange(-85.0, 86, 10), np.arange(5.0, 360, 10))
+    expected = named.appa.regrid(target, "conservative")
+    lost = named.copy()
+    for axis in ("lat", "lon"):
+        lost[axis] = lost[axis].drop_attrs().assign_attrs(units=f"degrees_{'north' if axis == 'lat' else 'east'}")
+    found = lost.appa.regrid(target, "conservative")
+    assert list(found.data_vars) == ["pr"]
+    np.testing.assert_allclose(found["pr"], expected["pr"])
+    assert not np.allclose(found["pr"], field.appa.regrid(target, "conservative")["pr"])
+
+
+def test_what_is_not_on_the_grid_is_left_out_and_said(labelled):
     labelled["zonal"] = ("lat", np.zeros(18))
     labelled["name"] = (("lat", "lon"), np.full((18, 36), "x"))
-    other = xr.Dataset(coords={"lat": (("time", "x"), np.zeros((2, 2))), "lon": (("time", "x"), np.eye(2))})
-    with pytest.raises(DatasetError) as caught:
+    with pytest.warns(UserWarning, match="'zonal' .along 'lat' only., 'name' .no numbers"):
+        out = labelled.appa.regrid(10)
+    assert set(out.data_vars) == {"t", "land", "count"}
+    said = out.attrs["regrid_left_out"]
+    assert all(part in said for part in ("zonal (along 'lat' only)", "name (no numbers", "lat_bnds (of the old grid)"))
+
+
+def test_what_cannot_be_regridded_is_refused(labelled):
+    other = xr.Dataset(coords={"lat": (("level", "x"), np.eye(2)), "lon": (("level", "x"), np.eye(2)[::-1])})
+    with pytest.raises(DatasetError, match="dimensions 'level' of the target"):
         labelled.appa.regrid(other)
-    text = str(caught.value)
-    assert all(part in text for part in ("'zonal'", "'name' (<U1)", "dimensions 'time'")), text
     with pytest.raises(DatasetError, match="no variable has the dimensions"):
         cdo.lonlat(*even(4, 5)).appa.regrid(10)
 
@@ -132,8 +159,8 @@ def test_what_cannot_be_regridded_is_said_at_once(labelled):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"target": 7}, OptionError, "divides 180"),
-        ({"target": -1}, OptionError, "divides 180"),
+        ({"target": 91}, OptionError, "up to 90"),
+        ({"target": -1}, OptionError, "above 0"),
         ({"target": True}, OptionError, "expected a Dataset"),
         ({"target": None}, OptionError, "neither target= nor weights="),
         ({"target": "no-such-model"}, ModelError, "no-such-model"),

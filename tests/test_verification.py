@@ -165,12 +165,32 @@ def test_missing_points_are_skipped_in_every_score(rng: np.random.Generator) -> 
     sea = {"longitude": slice(10, None)}
     for score in (scores.rmse, scores.bias, scores.crps, scores.spread_skill):
         np.testing.assert_allclose(score(f, t), score(f.isel(sea), t.isel(sea)))
-    # One member that is missing somewhere takes the point from all scores.
+
+
+def test_where_a_member_is_missing_the_others_are_scored(rng: np.random.Generator) -> None:
+    f, t = grid(rng.standard_normal((4, 48, 24)), "member"), grid(rng.standard_normal((48, 24)))
     hole = f.copy()
-    hole[0, :, 10] = np.nan
-    rest = {"longitude": slice(11, None)}
-    for score in (scores.rmse, scores.bias, scores.crps, scores.spread_skill):
-        np.testing.assert_allclose(score(hole, t), score(f.isel(rest), t.isel(rest)))
+    hole[0, :, 10:] = np.nan
+    for score in (scores.rmse, scores.bias, scores.mae, scores.crps, scores.expected, scores.spread):
+        own, squared = (hole,) if score in (scores.expected, scores.spread) else (hole, t), score not in (
+            scores.bias, scores.mae, scores.crps
+        )  # fmt: skip
+        whole, rest = {"longitude": slice(0, 10)}, {"longitude": slice(10, None), "member": slice(1, None)}
+        parts = [score(*(a.isel(part, missing_dims="ignore") for a in (f, t)[: len(own)])) for part in (whole, rest)]
+        power = 2 if squared else 1
+        expected = ((10 * parts[0] ** power + 14 * parts[1] ** power) / 24) ** (1 / power)
+        np.testing.assert_allclose(score(*own), expected)
+    deviation = xr.full_like(t, 0.3)
+    places = [{"longitude": part["longitude"]} for part in (whole, rest)]
+    dressed = [
+        scores.crps_dressed(f.isel(part), t.isel(place), deviation.isel(place))
+        for part, place in zip((whole, rest), places, strict=True)
+    ]
+    np.testing.assert_allclose(scores.crps_dressed(hole, t, deviation), (10 * dressed[0] + 14 * dressed[1]) / 24)
+    alone = f.copy()
+    alone[1:] = np.nan
+    assert np.isnan(scores.spread(alone)) and np.isnan(scores.crps(alone, t))
+    np.testing.assert_allclose(scores.rmse(alone, t), scores.rmse(f[0], t))
 
 
 def test_scores_are_lazy_and_the_same(rng: np.random.Generator) -> None:

@@ -14,7 +14,7 @@ from tests.installed import needs
 from xappa.errors import DatasetError, OptionError, UnitsError
 from xappa.tasks.quality import quality_control
 from xappa.verification import scores
-from xappa.verification.reading import at_reports
+from xappa.verification.at_reports import at_reports
 from xappa.verification.stations import inverse_distance, withhold
 from xappa.verification.table import to_table
 from xappa.verification.verify import verify
@@ -54,7 +54,7 @@ def state(rng: np.random.Generator, members: int = 0) -> xr.Dataset:
 def test_scores_of_every_variable(rng: np.random.Generator) -> None:
     analysis, truth = state(rng, 5), state(rng)
     result = verify(analysis, truth)
-    assert list(result.metric.values) == ["rmse", "bias", "crps", "spread", "spread_skill"]
+    assert list(result.metric.values) == ["rmse", "bias", "crps", "spread", "spread_skill", "count"]
     for name, dims in (("2m_temperature", ()), ("sea_surface_temperature", ()), ("temperature", ("level",))):
         field = result[name]
         assert set(field.dims) == {"metric", *dims} and field.attrs["units"] == "K"
@@ -144,7 +144,7 @@ def test_scores_are_in_the_units_of_the_dataset(rng: np.random.Generator) -> Non
     in_hpa = verify(pressure(analysis, 1, "hPa"), pressure(truth, 100, "Pa"))["mean_sea_level_pressure"]
     np.testing.assert_allclose(in_hpa.sel(metric="rmse"), scores.rmse(analysis, truth))
     in_pa = verify(pressure(analysis, 100, "Pa"), pressure(truth, 1, "hPa"))["mean_sea_level_pressure"]
-    np.testing.assert_allclose(in_pa, in_hpa * xr.DataArray([100.0, 100, 100, 100, 1], dims="metric"))
+    np.testing.assert_allclose(in_pa, in_hpa * xr.DataArray([100.0, 100, 100, 100, 1, 1], dims="metric"))
     assert (in_hpa.attrs["units"], in_pa.attrs["units"]) == ("hPa", "Pa")
 
 
@@ -164,7 +164,7 @@ def test_numbers_are_read_as_everywhere(rng: np.random.Generator) -> None:
     expected = verify(analysis, truth)["total_precipitation_6hr"]
     np.testing.assert_allclose(verify(analysis, as_rate(truth))["total_precipitation_6hr"], expected)
     rate = verify(as_rate(analysis), truth)["pr"]
-    np.testing.assert_allclose(rate * 21.6, expected)
+    np.testing.assert_allclose(rate[:-1] * 21.6, expected[:-1])
     assert (rate.attrs["units"], rate.attrs["standard_name"]) == ("kg m-2 s-1", "precipitation_flux")
 
     heights, fields = state(rng)[["temperature"]], state(rng)[["temperature"]]
@@ -201,7 +201,7 @@ def test_only_what_is_compared_needs_units_that_are_understood(rng: np.random.Ge
     odd = rain(rng).assign(tp=rain(rng)["total_precipitation_6hr"].assign_attrs(units="K"))
     expected = verify(analysis, truth)
     xr.testing.assert_identical(verify(analysis, xr.merge([truth, odd])), expected)
-    xr.testing.assert_identical(verify(xr.merge([analysis, odd]), truth), expected)
+    xr.testing.assert_equal(verify(xr.merge([analysis, odd]), truth), expected)
     with pytest.raises(UnitsError, match="variable 'tp' .total_precipitation.: units 'K'"):
         verify(odd[["tp"]], odd[["tp"]])
 
@@ -228,7 +228,7 @@ def test_one_state(rng: np.random.Generator) -> None:
     for analysis in (state(rng), state(rng, 1)):
         truth = state(rng)
         result = verify(analysis, truth)
-        assert list(result.metric.values) == ["rmse", "bias", "crps"]
+        assert list(result.metric.values) == ["rmse", "bias", "crps", "count"]
         error = abs(analysis["2m_temperature"].squeeze() - truth["2m_temperature"])
         np.testing.assert_allclose(result["2m_temperature"].sel(metric="crps"), scores.mean(error))
         with pytest.raises(OptionError, match="'spread_skill' needs members"):
@@ -252,7 +252,7 @@ def test_verification_of_fields_is_lazy(rng: np.random.Generator) -> None:
 def test_wrong_references(rng: np.random.Generator) -> None:
     analysis, truth = state(rng, 2), state(rng)
     with pytest.raises(DatasetError, match="regrid"):
-        verify(analysis, truth.isel(latitude=slice(2, None)))
+        verify(analysis, truth.isel(latitude=slice(0, None, 2)))
     with pytest.raises(DatasetError, match="regrid"):
         verify(analysis, truth.assign_coords(longitude=LONGITUDE + 3))
     with pytest.raises(DatasetError, match="no time in common.*2005-03-01T00:00 to 2005-03-01T18:00"):
@@ -273,8 +273,8 @@ def test_wrong_references(rng: np.random.Generator) -> None:
         verify(analysis, truth, baselines=truth)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="Baselines that are no Dataset: 'a'"):
         verify(analysis, truth, baselines={"a": None})  # type: ignore[dict-item]
-    with pytest.raises(OptionError, match="'count' needs reports"):
-        verify(analysis, truth, metrics=["count"])
+    with pytest.raises(OptionError, match="'error' needs reports"):
+        verify(analysis, truth, metrics=["error"])
     with pytest.raises(OptionError, match="another name"):
         verify(analysis, truth, baselines={"analysis": truth})
 
@@ -463,7 +463,7 @@ def test_table(rng: np.random.Generator) -> None:
     analysis, truth = state(rng, 3), state(rng)
     text = to_table(verify(analysis, truth, baselines={"climatology": state(rng).drop_vars("temperature")}))
     lines = text.splitlines()
-    scored = ["rmse", "bias", "crps", "spread", "spread_skill"]
+    scored = ["rmse", "bias", "crps", "spread", "spread_skill", "count"]
     assert lines[0].split() == ["quantity", "level", "units", "source", *scored]
     assert len(lines) == 2 + 2 * 2 + 2 and len({len(line) for line in lines[2:]}) == 1
     row = next(line.split() for line in lines if line.startswith("temperature") and " 850 " in line)

@@ -1,7 +1,7 @@
 """Generative data assimilation as an xarray accessor.
 
-Importing xappa registers ``Dataset.appa``. The names below are loaded when first used, so that the import is
-quick and needs xarray alone.
+Importing xappa registers ``Dataset.appa`` and ``DataArray.appa``. The names below are loaded when first used, so that
+the import is quick and needs xarray alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from xappa import accessor as _accessor  # noqa: F401  (registers ds.appa)
+from xappa import array_accessor as _array_accessor  # noqa: F401  (registers ds.appa and da.appa)
 
 if TYPE_CHECKING:
     from xappa import background as background

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from xappa.segments import Segments
     from xappa.tasks.check import Report
     from xappa.tasks.plan import Cost
+    from xappa.verification.result import Scores
 
 
 @xr.register_dataset_accessor("appa")
@@ -134,7 +135,8 @@ class AppaAccessor:
             Which reports are not believed: ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`. They
             are compared with the model's climatology, with each other, and with the heights of the model's surface.
         grid : str, default "model"
-            ``"model"``: the result is on the model's grid. ``"ds"``: on this Dataset's, bilinear, as lazily.
+            ``"model"``: the result is on the model's grid; where this Dataset is a region, on the part of it that
+            covers the region. ``"ds"``: on this Dataset's, bilinear, as lazily.
         seed : int, optional
             The noise is a function of (seed, member, time). Default: drawn now, and kept in the attributes.
         device : str, optional
@@ -570,15 +572,16 @@ class AppaAccessor:
         """Bring this Dataset onto another grid.
 
         Grids are regular, Gaussian (full, or reduced as one list of points) or curvilinear (2-D latitude and
-        longitude). Weights are made once for two grids, and kept. Dask-backed fields stay lazy, with each horizontal
-        field in one chunk.
+        longitude); fields of staggered grids are read where their ``coordinates`` attribute puts them. Weights are made
+        once for two grids, and kept. Dask-backed fields stay lazy, with each horizontal field in one chunk. A variable
+        ``mask`` (1 where the grid has values, 0 elsewhere), here or in the target, is honoured.
 
         Parameters
         ----------
         target : xarray.Dataset, xarray.DataArray, float, str or Path, optional
-            Anything on the grid that is wanted; or so many degrees (rows on both poles, a column at 0); or a Gaussian
-            grid, such as ``"F48"``; or ``"model"`` for the default model's grid, or a model's name or folder. May be
-            left out where a file of weights tells it.
+            Anything on the grid that is wanted; or so many degrees, up to 90 (rows on both poles, or, if 180 is no
+            multiple, counted from the equator; a column at 0); or a Gaussian grid, such as ``"F48"``; or ``"model"``
+            for the default model's grid, or a model's name or folder. May be left out where a file of weights tells it.
         method : str, default "bilinear"
             ``"bilinear"``; ``"conservative"``, which keeps area means; or ``"nearest"``.
         backend : str, optional
@@ -593,7 +596,8 @@ class AppaAccessor:
         Returns
         -------
         xarray.Dataset
-            NaN where this Dataset does not reach. Types of floats are kept.
+            NaN where this Dataset does not reach. Types of floats are kept. What describes the old grid, or cannot be
+            regridded, is left out, and listed in the attribute ``regrid_left_out``.
 
         Raises
         ------
@@ -618,45 +622,66 @@ class AppaAccessor:
         reference: xr.Dataset | xr.DataArray | pd.DataFrame,
         metrics: Sequence[str] | None = None,
         baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
-    ) -> xr.Dataset:
+        by: str | Sequence[str] | None = None,
+    ) -> Scores:
         """How good this Dataset is, against fields or (withheld) observations.
+
+        Forecasts along starts and leads are compared at their valid time, start plus lead; `xappa` recognises them as
+        WeatherBench2, earth2studio, earthkit, cfgrib, climpred and CF write them. Fields are weighted by the cosine of
+        latitude. What is missing in the reference, in this Dataset or in a baseline is left out of all scores alike;
+        where single members are missing, the others are scored. What is left out is told by a `GapWarning`, by the
+        metric ``"count"`` and by the attribute ``left_out``.
 
         Parameters
         ----------
         reference : xarray.Dataset, xarray.DataArray or pandas.DataFrame
-            Fields on this Dataset's grid (any order of rows, any convention of longitude), or observations, to which
-            this Dataset is brought by ``"interpolate"``. Rejected reports do not count. A DataArray is the variable of
-            its name.
+            Fields on this Dataset's grid or a region of it (any order of rows, any convention of longitude), which are
+            compared at common times and levels; or observations, to which this Dataset is brought by ``"interpolate"``,
+            amounts and extremes over their periods too. Reports that bring no error have the one that the analysis
+            assumed. Rejected reports do not count. A DataArray is the variable of its name.
         metrics : sequence of str, optional
-            Any of ``"rmse"`` (of the mean over members), ``"bias"``, ``"crps"`` (the fair form), ``"spread"`` and
-            ``"spread_skill"`` (1 is calibrated, less is overconfident); against reports also ``"error"`` (of the
-            reports), ``"expected"`` (the root of spread² + error²: what rmse is if the members are calibrated) and
-            ``"count"``. Default: all that apply. Fields are weighted by the cosine of latitude.
+            Any of ``"rmse"`` (of the mean over members), ``"bias"``, ``"mae"``, ``"crps"`` (the fair form),
+            ``"spread"``, ``"spread_skill"`` (1 is calibrated, less is overconfident), ``"count"`` (of values);
+            ``"acc"`` and ``"reliability"``, which need a baseline called ``"climatology"``; ``"rank_histogram"``;
+            against reports also ``"error"`` (of the reports) and ``"expected"`` (sqrt((M + 1) / M spread² + error²):
+            what rmse is if members are calibrated). Default: all that apply but mae, acc, reliability and the rank
+            histogram.
         baselines : mapping of str to xarray.Dataset or xarray.DataArray, optional
-            Others, scored beside this Dataset under their names: fields, or, against reports, values at the reports.
+            Others, scored beside this Dataset under their names: fields, forecasts (at the same leads), a climatology
+            by hour, day of the year or month, a mean without time, or, against reports, values along ``obs``.
+        by : str or sequence of str, optional
+            What scores are kept along; means are over all else but levels. Any of ``"lead"``, ``"init"`` (start),
+            ``"time"`` (valid time), ``"region"`` (bands of latitude), ``"season"``, ``"level"``, or this Dataset's own
+            names of start and lead. Default: the lead, where forecasts overlap or give no valid time of their own.
 
         Returns
         -------
         xarray.Dataset
-            One variable a quantity, in its units, with dimension ``metric`` (and ``level`` where it applies, and
-            ``source``, ``"analysis"`` first, where baselines are given).
+            One variable a quantity, in its units, with dimension ``metric`` (and ``level`` where it applies, those of
+            `by` under this Dataset's names, and ``source``, ``"analysis"`` first, where baselines are given).
+            Histograms and reliability are variables of their own, ``<name>_rank_histogram`` and the like. Lazy where
+            this Dataset is; ``print`` computes it and shows a table.
 
         Raises
         ------
         xappa.errors.DatasetError
-            If the two have no variable, time or level in common, or are on different grids, or a DataArray has no name.
+            If the two have no variable, time or level in common, or are on different grids; if times are ambiguous, a
+            dimension is not understood, or extremes or means over a period meet values of instants; or if a DataArray
+            has no name.
         xappa.errors.OptionError
-            If a metric is unknown, or needs members that are not there.
+            If a metric is unknown or lacks what it needs, or `by` does not apply.
         xappa.errors.UnitsError
-            If units cannot be converted, or values without units are none of the quantity's.
+            If units cannot be converted, or values without units are none of the quantity's, as wherever fields are
+            read; the latter, where a Dataset is lazy, when scores are computed.
 
         Examples
         --------
         >>> analysis.appa.verify(truth)["2m_temperature"].sel(metric="rmse")  # doctest: +SKIP
+        >>> forecast.appa.verify(era5, by=("lead", "region"), baselines={"climatology": normals})  # doctest: +SKIP
         """
         from xappa.verification.verify import verify
 
-        return verify(self._obj, reference, metrics=metrics, baselines=baselines)
+        return verify(self._obj, reference, metrics=metrics, baselines=baselines, by=by)
 
     def summary(self) -> Summary:
         """How many reports there are, by variable and by what became of them.
@@ -697,7 +722,8 @@ class AppaAccessor:
         model : str or Path, optional
             Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
         dtype : str, default "float16"
-            ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does).
+            In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
+            handed out in float32, so that statistics do not overflow.
         device : str, optional
             In torch's words, such as ``"cpu"``. Default: an accelerator where there is one.
 

@@ -74,13 +74,18 @@ def _add_demo(commands: argparse._SubParsersAction, common: argparse.ArgumentPar
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder for results (default: %(default)s)")
     parser.add_argument("--members", type=int, default=8, help="number of members (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of network and members (default: %(default)s)")
+    _add_overwrite(parser)
     parser.set_defaults(run=_demo)
 
 
 def _demo(args: argparse.Namespace) -> None:
     from xappa.demo import run_demo
 
-    print(run_demo(args.out, members=args.members, seed=args.seed))
+    print(run_demo(args.out, members=args.members, seed=args.seed, overwrite=args.overwrite))
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace a store of another run that is there")
 
 
 def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -131,6 +136,7 @@ def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.Argum
     parser.add_argument("--seed", type=int, default=0, help="seed of stations and members (default: %(default)s)")
     parser.add_argument("--error", metavar="TABLE", help="table of observation errors (default: a general one)")
     parser.add_argument("--out", type=Path, metavar="ZARR", help="store that receives the analysis (default: none)")
+    _add_overwrite(parser)
     parser.set_defaults(run=_assimilate)
 
 
@@ -154,6 +160,7 @@ def _assimilate(args: argparse.Namespace) -> None:
         error=args.error,
         seed=args.seed,
         out=args.out,
+        overwrite=args.overwrite,
     )
     print(report)
 

@@ -20,7 +20,7 @@ from xappa.verification.verify import verify
 ERRORS = "speedy-twin"
 
 
-def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
+def run_demo(out: str | Path, *, members: int = 8, seed: int = 0, overwrite: bool = False) -> str:
     """Run the demonstration.
 
     Parameters
@@ -30,6 +30,8 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
     members : int
     seed : int
         Of the network, its errors, the stations withheld, and the members.
+    overwrite : bool, default False
+        Replace an ``analysis.zarr`` of another run.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0) -> str:
     reports = observe(truth, tutorial.network(truth, seed=seed), error=ERRORS, seed=seed)
     used, withheld = withhold(reports, fraction=0.15, seed=seed)
     analysis = assimilate(truth, used, members=members, seed=seed)
-    store = to_zarr(analysis, out / "analysis.zarr", overwrite=True)
+    store = to_zarr(analysis, out / "analysis.zarr", overwrite=overwrite)
     analysis = xr.open_zarr(store).load()
 
     baselines = {"climatology": climatology(truth)}

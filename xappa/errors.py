@@ -71,6 +71,10 @@ class UnitsWarning(AssumptionWarning):
     """Units that observations do not give, so that those of the vocabulary were assumed."""
 
 
+class GapWarning(UserWarning):
+    """Times, members or places that are missing on one side of a comparison, so that scores are of the others."""
+
+
 class RejectionWarning(UserWarning):
     """All values of a quantity are rejected for one reason, so that a column or its units are probably wrong."""
 

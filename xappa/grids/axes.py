@@ -16,10 +16,14 @@ from xappa.grids.faults import (
     longitude_problems,
     missing,
     no_pressure,
+    not_tidy,
     points,
+    radian_problems,
     text,
     time_problems,
 )
+from xappa.grids.forecast_time import forecast_times
+from xappa.grids.horizontal import LATITUDES, LONGITUDES
 from xappa.grids.layout import Layout
 from xappa.grids.naming import static_names, variable_names
 from xappa.grids.notation import notation
@@ -29,8 +33,8 @@ __all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse"
 
 NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
-    "latitude": ("latitude", "lat", "Latitude", "LAT", "nav_lat", "y"),
-    "longitude": ("longitude", "lon", "Longitude", "LON", "nav_lon", "x"),
+    "latitude": LATITUDES,
+    "longitude": LONGITUDES,
     "level": (
         "level",
         "plev",
@@ -43,7 +47,36 @@ NAMES: dict[str, tuple[str, ...]] = {
         "pres",
         "air_pressure",
     ),
-    "member": ("member", "number", "ensemble", "realization"),
+    "member": (
+        "member",
+        "number",
+        "realization",
+        "realisation",
+        "ensemble",
+        "ensemble_member",
+        "ensemble_members",
+        "ensemble_id",
+        "ensemble_number",
+        "ens",
+        "ens_member",
+        "ensmem",
+        "ensmember",
+        "ens_number",
+        "nens",
+        "mbr",
+        "realizations",
+        "pert",
+        "member_id",
+        "members",
+        "mem",
+        "perturbation_number",
+        "perturbationNumber",
+        "perturbation",
+        "epsmember",
+        "eps",
+        "sample",
+        "samples",
+    ),
 }
 HECTOPASCAL = {"hpa", "millibar", "millibars", "mbar", "mb", "hectopascal", "hectopascals"}
 PASCAL = {"pa", "pascal", "pascals"}
@@ -98,16 +131,23 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
             problems.append(points(place))
         found |= {"latitude": None, "longitude": None}
     time, latitude, longitude, level = (found[axis] for axis in ("time", "latitude", "longitude", "level"))
+    forecasts, ambiguous = forecast_times(ds)
+    if "time" in need:
+        problems += ambiguous
+        problems += [not_tidy(forecasts.describe())] if forecasts is not None and forecasts.names[2] is None else []
     if time is not None:
         problems += time_problems(ds[time])
     if latitude is not None:
         problems += latitude_problems(ds[latitude])
     if longitude is not None:
         problems += longitude_problems(ds[longitude])
+    if latitude is not None and longitude is not None:
+        problems += radian_problems(ds[latitude], ds[longitude])
     if level is not None:
         problems += level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
-    names, clashes = variable_names(ds, dims, level, time)
+    along = {f"forecast {dim}": dim for dim in (forecasts.dims if forecasts is not None else ())}
+    names, clashes = variable_names(ds, dims | along, level, time)
     problems += clashes + _other_levels(ds, names, level, set(dims.values()))
     static = static_names(ds, dims.get("time"), names)
     layout = Layout(
@@ -142,10 +182,30 @@ def pressure_units(level: xr.DataArray) -> str | None:
         return "Pa"
     if units.endswith(PRESSURE):
         return written if _is_pressure(written) else None
-    if units or level.dtype.kind not in "iuf" or level.size == 0:
+    if units or level.dtype.kind not in "iuf" or level.size == 0 or is_model_level(level):
         return None
     # The highest pressure of any atmosphere is 1100 hPa; in Pa no model's lowest level is above 20 hPa.
     return "Pa" if float(level.max()) > 2000 else "hPa"
+
+
+def is_model_level(level: xr.DataArray) -> bool:
+    """Whether numbers without units of pressure are of sigma, hybrid or other levels of a model.
+
+    References
+    ----------
+    CF Conventions 1.11, appendix D: parametric vertical coordinates have ``formula_terms``.
+    """
+    told = [str(level.name), *(str(level.attrs.get(key, "")) for key in ("standard_name", "long_name"))]
+    words = " ".join(told).casefold().replace("_", " ")
+    if "formula_terms" in level.attrs or any(word in words for word in _MODEL_LEVELS):
+        return True
+    values = np.atleast_1d(level.values).astype(float)
+    # Fractions of the surface pressure, or level numbers: no set of pressures begins 1, 2, 3, 4.
+    numbers = values.size > 3 and np.array_equal(np.sort(values), np.arange(values.size) + values.min())
+    return bool(values.size > 1 and np.nanmax(values) <= 1) or bool(numbers and values.min() <= 1)
+
+
+_MODEL_LEVELS = ("sigma", "hybrid", "model level", "eta level", "level number", "height", "depth")
 
 
 def _is_pressure(units: str) -> bool:
@@ -183,8 +243,8 @@ def find(ds: xr.Dataset, axis: str) -> str | None:
     """Name of the coordinate that is `axis`: CF first, then usual names; dimension coordinates before others."""
     if axis == "member":
         # A dimension without values numbers members as well; a scalar (`number` of a single analysis) is no axis.
-        names = [*ds.cf.standard_names.get("realization", []), *NAMES[axis]]
-        return next((str(name) for name in names if name in ds.dims), None)
+        by_attribute = [str(d) for n in ds.cf.standard_names.get("realization", []) for d in ds[n].dims[:1]]
+        return next((str(name) for name in [*by_attribute, *NAMES[axis]] if name in ds.dims), None)
     candidates = _by_attributes(ds, axis) + [name for name in NAMES[axis] if name in ds.variables]
     candidates = candidates or _by_values(ds, axis)
     # x and y are often metres of a projection: they count only where nothing else is there.

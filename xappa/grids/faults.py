@@ -7,6 +7,10 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import xarray as xr
 
+ROUNDING = 1e-3
+"""Degrees by which latitudes in single precision, or added up, may go beyond a pole: they are taken to be on it."""
+LENGTHS = {"m", "meter", "meters", "metre", "metres", "km", "kilometer", "kilometers", "kilometre", "kilometres"}
+
 ADVICE = {
     "time": "a datetime64 coordinate called time or with standard_name='time'",
     "latitude": "a 1-D coordinate called latitude or lat, or with units='degrees_north'",
@@ -37,6 +41,11 @@ def curvilinear(coord: xr.DataArray, axis: str) -> str:
     """The coordinate of an axis has several dimensions."""
     mend = MEND_2D.get(axis, MEND_2D["latitude"])
     return f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: {mend}"
+
+
+def not_tidy(forecasts: str) -> str:
+    """The valid times of forecasts are told by start and lead alone."""
+    return f"{forecasts}; expected fields along their valid time: give it as a coordinate, or select one forecast"
 
 
 def points(dim: str) -> str:
@@ -98,13 +107,50 @@ def time_problems(time: xr.DataArray) -> list[str]:
     return problems
 
 
+def empty(coord: xr.DataArray, axis: str) -> str:
+    """An axis of which a selection has left nothing."""
+    return (
+        f"{axis} {coord.name!r} is empty; expected at least one value: give the ends of a slice in the order of the "
+        f"axis, as in ds.sel({coord.name}=slice(first, last))"
+    )
+
+
+def degree_problems(coord: xr.DataArray) -> list[str]:
+    """Places in units of length, as of a projection."""
+    units = str(coord.attrs.get("units", "")).strip()
+    if units.casefold() not in LENGTHS:
+        return []
+    return [
+        f"{coord.name!r} has units {units!r}, as of a projection; expected latitudes and longitudes in degrees: "
+        "add them as coordinates, with pyproj for example"
+    ]
+
+
+def radian_problems(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
+    """A whole globe in radians that nothing says are such."""
+    if latitude.attrs.get("units") or longitude.attrs.get("units") or not latitude.size or not longitude.size:
+        return []
+    phi, lam = latitude.values, longitude.values
+    if phi.dtype.kind != "f" or not (1.55 < np.nanmax(phi) < 1.572 and -1.572 < np.nanmin(phi) < -1.55):
+        return []
+    if not 6.1 < np.nanmax(lam) - np.nanmin(lam) < 6.284:
+        return []
+    return [
+        f"latitude {latitude.name!r} and longitude {longitude.name!r} have no units, and reach to "
+        f"{np.nanmax(phi):.4f} and {np.nanmax(lam):.4f}, as of a globe in radians; expected degrees: set "
+        f"ds[{latitude.name!r}].attrs['units'] = ds[{longitude.name!r}].attrs['units'] = 'radian', or 'degrees'"
+    ]
+
+
 def latitude_problems(latitude: xr.DataArray) -> list[str]:
     """Latitudes that are no numbers, beyond a pole, or not sorted."""
     name, values = latitude.name, np.atleast_1d(latitude.values)
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return [f"latitude {name!r} has values that are not finite numbers; expected degrees north"]
-    problems = []
-    beyond = values[np.abs(values) > 90 + 1e-6]
+    if not values.size:
+        return [empty(latitude, "latitude")]
+    problems = degree_problems(latitude)
+    beyond = values[np.abs(values) > 90 + ROUNDING]
     if beyond.size:
         problems.append(
             f"latitude {name!r} goes beyond 90 degrees, to {beyond[np.argmax(np.abs(beyond))]:g}; "
@@ -124,7 +170,11 @@ def longitude_problems(longitude: xr.DataArray) -> list[str]:
     name, values = longitude.name, np.atleast_1d(longitude.values)
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return [f"longitude {name!r} has values that are not finite numbers; expected degrees east"]
-    if values.size and (values.min() < -360 or values.max() > 720 or np.ptp(values) > 360 + 1e-6):
+    if not values.size:
+        return [empty(longitude, "longitude")]
+    if problems := degree_problems(longitude):
+        return problems
+    if values.min() < -360 or values.max() > 720 or np.ptp(values) > 360 + 1e-6:
         return [
             f"longitude {name!r} goes from {values.min():g} to {values.max():g}; "
             "expected degrees east, at most once round the globe"

@@ -28,9 +28,17 @@ def positions(
     -------
     array of int, (N,), or None
     """
+    found = nearest_positions(values, nodes, period)
+    return found if found.size and (found >= 0).all() else None
+
+
+def nearest_positions(
+    values: Sequence[float] | Array, nodes: Sequence[float] | Array, period: float | None = None
+) -> Array:
+    """As `positions`, with -1 for the values that are not there; empty if there are no values or nodes."""
     x, y = np.asarray(values, float), np.asarray(nodes, float)
     if not x.size or not y.size:
-        return None
+        return np.zeros(0, int)
     tolerance = 0.01 * np.abs(np.diff(np.sort(y))).min() if y.size > 1 else 1e-3
     # The nearest is among a few on either side in a sorted list, which for long axes is far less than all pairs.
     along, wanted = (y, x) if period is None else (y % period, x % period)
@@ -43,7 +51,7 @@ def positions(
         away = np.minimum(away % period, -away % period)
     nearest = away.argmin(axis=1)[:, None]
     found = np.take_along_axis(near, nearest, axis=1)[:, 0]
-    return found if (np.take_along_axis(away, nearest, axis=1) <= tolerance).all() else None
+    return np.where(np.take_along_axis(away, nearest, axis=1)[:, 0] <= tolerance, found, -1)
 
 
 def output_rows(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:

@@ -118,7 +118,7 @@ def _at_height(field: xr.DataArray, known: str, level: str | None) -> str | None
 
 
 def _by_attributes(field: xr.DataArray, dims: Mapping[str, Hashable | None], level: str | None) -> str | None:
-    allowed = set(dims.values()) | {dim for dim in field.dims if field.sizes[dim] == 1 or dim == "expver"}
+    allowed = set(dims.values()) | {dim for dim in field.dims if field.sizes[dim] == 1}
     if not set(field.dims) <= allowed or is_surface_geopotential(field):
         return None
     upper_air = level is not None and level in field.coords

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xappa.grids.spellings import ERA5_RATES, GEOPOTENTIAL_HEIGHTS
+from xappa.grids.statistics import Statistic, statistic_of
 
 PRECIPITATION = {"total_precipitation": 1.0, "total_precipitation_6hr": 6.0}
 """Sums of the vocabulary, and their hours."""
@@ -35,6 +36,8 @@ class Notation:
         Whether it is summed from the start of a forecast, not from one time to the next.
     attrs : tuple of (str, str)
         The CF attributes that describe the quantity: standard and long name, cell methods.
+    statistic : Statistic or None
+        What it is over a period, where it is no value of an instant; of sums of precipitation, None.
     """
 
     units: str | None = None
@@ -42,6 +45,7 @@ class Notation:
     hours: float | None = None
     whole_forecast: bool = False
     attrs: tuple[tuple[str, str], ...] = ()
+    statistic: Statistic | None = None
 
 
 def notation(field: xr.DataArray, known: str, time: str | None, ds: xr.Dataset) -> Notation:
@@ -67,7 +71,7 @@ def notation(field: xr.DataArray, known: str, time: str | None, ds: xr.Dataset) 
     kept = tuple((k, str(field.attrs[k])) for k in ("standard_name", "long_name", "cell_methods") if k in field.attrs)
     written = Notation(units, "float64" if field.dtype == np.float64 else "float32", attrs=kept)
     if known not in PRECIPITATION:
-        return written
+        return replace(written, statistic=statistic_of(field, time, ds))
     if (forecast := _forecast_hours(field, time)) is not None:
         hours, whole = forecast
         return Notation(written.units, written.dtype, hours, whole, kept)

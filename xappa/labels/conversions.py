@@ -45,9 +45,6 @@ def conversion_notes(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool
             notes.append(f"{user!r} is {name}: {written.units} becomes {VARIABLES[name].units}{hours}")
         elif written.units is None:
             notes.append(f"{user!r} has no units: taken to be {name} in {VARIABLES[name].units}{hours}")
-    versions = [user for user in layout.names if "expver" in ds[user].dims]
-    if versions:
-        notes.append(f"the versions along 'expver' are joined, of {', '.join(map(repr, versions))}")
     global_field = axes and layout.latitudes and layout.longitudes
     if global_field and grid_problems(layout, spec) and not coverage_problems(ds, spec, layout):
         notes.append(f"grid: {grid_of(layout)} is regridded, {method_for(layout, spec)}, to the model's")

@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout
+from xappa.grids.conventions import encoding_problems
+from xappa.grids.statistics import no_instant
 from xappa.models.state import StateSpec
 
 INSTEAD = {
@@ -35,7 +37,7 @@ def value_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout, members: boo
     for user, name in layout.names.items():
         if name in spec.variables:
             problems += _field_problems(ds[user], user, spec.levels_of(name), layout, members)
-    return problems
+    return problems + encoding_problems(ds, [user for user, name in layout.names.items() if name in spec.variables])
 
 
 def _field_problems(
@@ -49,11 +51,14 @@ def _field_problems(
         bare.append("level")
     if bare:
         problems.append(f"variable {user!r} has no {' and no '.join(bare)} axis; expected all of {', '.join(axes)}")
-    used = {dim for coord in axes.values() if coord in field.coords for dim in field[coord].dims} | {"expver"}
+    used = {dim for coord in axes.values() if coord in field.coords for dim in field[coord].dims}
     used |= {layout.member} if members else set()
     extra = [str(dim) for dim in field.dims if dim not in used and field.sizes[dim] > 1]
     if extra:
         problems.append(f"variable {user!r} has the dimensions {extra} besides; select one of each with ds.isel")
+    written = layout.notation.get(user)
+    if written is not None and written.statistic is not None:
+        problems.append(no_instant(user, written.statistic))
     absent = [lev for lev in levels if not any(np.isclose(lev, p) for p in layout.hectopascals)]
     if absent and "level" not in bare:
         problems.append(

@@ -31,7 +31,7 @@ def spec_of(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = No
     Returns
     -------
     StateSpec
-        Its step is the usual distance of the times, at least 1 h; 1 h for a single time.
+        Its step is the usual distance of the times, at least 1 h; 1 h for a single time, or none.
     """
     keep = set(layout.names.values() if variables is None else variables)
     levels = [cast(int, int(p) if p == int(p) else p) for p in layout.hectopascals]
@@ -40,7 +40,8 @@ def spec_of(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = No
         if name in keep:
             upper_air = VARIABLES[name].upper_air and layout.level in ds[user].coords
             channels += [(name, level) for level in levels] if upper_air else [(name, None)]
-    steps = np.diff(np.atleast_1d(ds[layout.time].values)) / np.timedelta64(1, "h")
+    times = np.zeros(1, "M8[s]") if layout.time is None else np.atleast_1d(ds[layout.time].values)
+    steps = np.diff(times) / np.timedelta64(1, "h")
     step = max(1, round(float(np.median(steps)))) if steps.size else 1
     return StateSpec(tuple(channels), layout.latitudes, layout.longitudes, step, 1)
 

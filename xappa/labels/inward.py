@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout, recognise, refuse
+from xappa.grids.conventions import conventional
 from xappa.grids.matching import grid_problems, positions
 from xappa.labels.faults import value_problems
 from xappa.labels.regridding import coverage_problems, on_model_grid
@@ -153,14 +154,15 @@ def to_array(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> A
     UnitsError
         If only units are wrong.
     """
-    layout = layout or recognise(ds)
+    if layout is None:
+        ds = conventional(ds)
+        layout = recognise(ds)
     assemble, fields = assembly(ds, spec, layout)
     return assemble(*(np.asarray(block) for block in dask.compute(*[field.data for field in fields])))
 
 
 def _ordered(field: xr.DataArray, layout: Layout, upper_air: bool, members: bool) -> xr.DataArray:
     """A field as ([member,] time, [level,] latitude, longitude), without coordinates."""
-    field = merge_versions(field)
     order = [layout.member] if members and layout.member in field.dims else []
     absent = []
     for axis in ("time", "level", "latitude", "longitude") if upper_air else ("time", "latitude", "longitude"):
@@ -178,14 +180,3 @@ def _axis(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
 
 def _places(found: Array | None) -> tuple[int, ...]:
     return () if found is None else tuple(found.tolist())
-
-
-def merge_versions(field: xr.DataArray) -> xr.DataArray:
-    """A field whose versions along ``expver`` (ERA5, and what precedes it) are joined into one."""
-    if "expver" not in field.dims:
-        return field
-    versions = [field.isel(expver=k, drop=True) for k in range(field.sizes["expver"])]
-    merged = versions[0]
-    for version in versions[1:]:
-        merged = merged.fillna(version)
-    return merged

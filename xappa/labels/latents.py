@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError, nearest_names
-from xappa.grids.axes import Layout, recognise, refuse
+from xappa.grids.axes import Layout, find, recognise, refuse
 from xappa.grids.matching import output_columns, output_levels, output_rows, positions
 from xappa.grids.notation import Notation
 from xappa.labels.asked import Wanted
@@ -26,6 +26,8 @@ LATENT = "latent"
 DIMS = ("latent_y", "latent_x", "latent_channel")
 SEA = "sea_mask"
 VARIABLES = "xappa_variables"
+HALF = {"dtype": "float16", "scale_factor": 1.0, "_FillValue": None}
+"""How half precision is stored. Sums of it overflow; with a scale and without fill value, xarray reads it wider."""
 
 
 def label(
@@ -54,7 +56,8 @@ def label(
     Returns
     -------
     Dataset
-        ``latent`` ([member,] time, latent_y, latent_x, latent_channel); the coordinates of the fields, in the user's
+        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), float32; its encoding says float16 where
+        `latents` are that; the coordinates of the fields, in the user's
         names and order; ``sea_mask`` on them.
     """
     rows, latitudes = output_rows(layout, spec)
@@ -74,7 +77,8 @@ def label(
         for axis, v in coords.items()
     }
     about: dict[str, Any] = {"long_name": "Standardised latent state", "units": "1"}
-    variables = {LATENT: xr.Variable([*members, spelt["time"], *DIMS], latents, about)}
+    kept = HALF if latents.dtype == np.float16 else {}
+    variables = {LATENT: xr.Variable([*members, spelt["time"], *DIMS], latents.astype("f4"), about, kept)}
     if sea is not None:
         about = {
             "long_name": f"Where {', '.join(spec.masked)} exists",
@@ -115,7 +119,7 @@ class Unfolding:
 
 
 def check_latents(latents: xr.Dataset) -> None:
-    """Refuse a Dataset that does not hold latents.
+    """Refuse a Dataset that does not hold latents, or not those of states alone.
 
     Raises
     ------
@@ -124,9 +128,40 @@ def check_latents(latents: xr.Dataset) -> None:
     if LATENT not in latents.data_vars or VARIABLES not in latents.attrs:
         have = ", ".join(map(repr, latents.data_vars)) or "no variables"
         raise DatasetError(
-            f"This Dataset holds {have}; expected what ds.appa.encode makes: {LATENT!r} with its attributes. Keep the "
-            "attributes with xr.set_options(keep_attrs=True)"
+            f"This Dataset holds {have}; expected what ds.appa.encode makes: {LATENT!r} with its attributes. Keep "
+            "these with xr.set_options(keep_attrs=True), or, where latents are joined, combine_attrs='override'"
         )
+    found = find(latents, "time"), find(latents, "member")
+    known = {*DIMS, *found, *(dim for name in found if name in latents.coords for dim in latents[name].dims)}
+    more = [str(dim) for dim in latents[LATENT].dims if dim not in known]
+    lost = [dim for dim in DIMS if dim not in latents[LATENT].dims]
+    if more or lost:
+        select = f"select one of {', '.join(map(repr, more))}, or mask fields after decoding"
+        raise DatasetError(
+            f"{LATENT!r} has the dimensions {latents[LATENT].dims}; expected {', '.join(DIMS)} beside times and "
+            f"members: {select if more else 'keep all of these'}"
+        )
+
+
+def at_sea(latents: xr.Dataset, part: Unfolding) -> xr.DataArray | None:
+    """Where the masked variables are there, in the part that is wanted; None where the latents do not say.
+
+    Latents that were joined have a mask a time, or a member, of which each holds for its own.
+    """
+    if SEA not in latents:
+        return None
+    sea, layout = latents[SEA], part.layout
+    horizontal = [layout.latitude or "latitude", layout.longitude or "longitude"]
+    # Of one row or column, a selection leaves no dimension.
+    sea = sea.expand_dims([dim for dim in horizontal if dim not in sea.dims and latents.get(dim, sea).ndim == 0])
+    if missing := [dim for dim in horizontal if dim not in sea.dims]:
+        raise DatasetError(
+            f"{SEA!r} has the dimensions {sea.dims}, and lacks {', '.join(missing)}; expected those of the fields: "
+            f"drop it with latents.drop_vars({SEA!r})"
+        )
+    # Where latents were masked, or one piece lacks what another has, the mask is no number.
+    sea = (sea.fillna(False) if sea.dtype.kind in "fO" else sea).astype(bool)
+    return sea.isel(dict(zip(horizontal, part.place, strict=True))).drop_vars(list(sea.coords))
 
 
 def unfolding(

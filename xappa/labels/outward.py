@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout
-from xappa.grids.matching import output_columns, output_levels, output_rows
+from xappa.grids.matching import output_levels
 from xappa.grids.notation import Notation
+from xappa.labels.area import Area
 from xappa.labels.asked import Wanted
 from xappa.labels.described import attributes, output_problems
 from xappa.labels.taking import Array, Fields, taken
@@ -38,6 +39,7 @@ def to_dataset(
     layout: Layout | None = None,
     wanted: Wanted | None = None,
     attrs: Mapping[str, object] | None = None,
+    area: Area | None = None,
 ) -> xr.Dataset:
     """Labelled fields, in the user's names, order, conventions and units.
 
@@ -56,6 +58,8 @@ def to_dataset(
         What to keep; default everything.
     attrs : mapping, optional
         Global attributes.
+    area : Area, optional
+        The part of the grid to keep; default the whole.
 
     Returns
     -------
@@ -70,8 +74,7 @@ def to_dataset(
     """
     wanted = wanted or Wanted(spec.variables, spec.levels)
     written = _written(layout, wanted)
-    rows, latitudes = output_rows(layout, spec)
-    columns, longitudes = output_columns(layout, spec)
+    area = area or Area.whole(layout, spec)
     levels, level_values = output_levels(layout, wanted.levels)
     spelt = {axis: (getattr(layout, axis) if layout else None) or axis for axis in AXES}
     variables: dict[str, xr.Variable] = {}
@@ -79,12 +82,14 @@ def to_dataset(
         upper_air = bool(spec.levels_of(name))
         channels = [spec.index(name, level) if (name, level) in spec.channels else None for level in levels]
         back, dtype = _in_units(fields.dtype, name, written.get(name))
-        pick = Pick(tuple(channels if upper_air else [spec.index(name)]), upper_air, rows, columns, back, dtype)
+        pick = Pick(
+            tuple(channels if upper_air else [spec.index(name)]), upper_air, area.rows, area.columns, back, dtype
+        )
         axes = [axis for axis in AXES if axis != "level" or upper_air]
         key = layout.spelling(name) if layout else name
         values = _in_blocks(pick, fields) if isinstance(fields, da.Array) else pick(fields)
         variables[key] = xr.Variable([spelt[a] for a in axes], values, attributes(name, written.get(name)))
-    coordinates = {"member": members, "time": times, "latitude": latitudes, "longitude": longitudes}
+    coordinates = {"member": members, "time": times, "latitude": area.latitudes, "longitude": area.longitudes}
     level_units = {}
     if any(spec.levels_of(name) for name in wanted.variables):
         coordinates["level"] = level_values

@@ -45,12 +45,14 @@ def on_model_grid(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> tuple[xr.D
         return ds, ""
     refuse(coverage_problems(ds, spec, layout))
     from xappa.grids.regrid.fields import apply_weights
+    from xappa.grids.regrid.sorting import MASK
 
     source, target = _grids(ds, spec, layout)
     method = method_for(layout, spec)
     scalar, vector = (_weights(source, target, method, vector) for vector in (False, True))
     fields = [user for user, name in layout.names.items() if name in spec.variables]
-    return apply_weights(ds[fields], source, target, scalar, vector), method
+    # Where users mask a grid, they do so for fields of the sea; states are whole.
+    return apply_weights(ds[fields].drop_vars(MASK, errors="ignore"), source, target, scalar, vector), method
 
 
 def method_for(layout: Layout, spec: StateSpec) -> str:

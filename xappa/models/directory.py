@@ -76,10 +76,11 @@ def write_model(
     Raises
     ------
     ModelError
-        If parameters overflow, or the denoiser is of a kind that cannot be written.
+        If the state makes no sense, parameters overflow, or the denoiser is of a kind that cannot be written.
     OptionError
         If a kind or the dtype is not known.
     """
+    spec.require_sensible()
     choose("normalisation", normalisation, NORMALISATIONS)
     choose("latents", latents, LATENTS)
     kind = choose("dtype", dtype, DTYPES)

@@ -117,6 +117,7 @@ def _of(record: dict[str, Any]) -> ModelRecord:
     schedule = dict(record["schedule"])
     kind = schedule.pop("kind", None)
     state = from_json(StateSpec, record["state"], "state")
+    state.require_sensible()
     _require_units(record.get("units", {}))
     normalisation, latents = record.get("normalisation", "anomaly"), record.get("latents", "seasonal")
     choose("normalisation", normalisation, NORMALISATIONS)

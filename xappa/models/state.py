@@ -34,11 +34,6 @@ class StateSpec:
         Number of times that the denoiser sees at once.
     masked : tuple of str
         Variables that are missing over land.
-
-    Raises
-    ------
-    ModelError
-        If the values make no sense; all problems are named.
     """
 
     channels: tuple[tuple[str, int | None], ...]
@@ -48,8 +43,14 @@ class StateSpec:
     window: int
     masked: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Check the ranges."""
+    def require_sensible(self) -> None:
+        """Complain about what no model's state has; a user's fields may have other steps, and begin at any longitude.
+
+        Raises
+        ------
+        ModelError
+            All problems.
+        """
         problems = [f"step_hours is {self.step_hours}; expected a divisor of 24"] * (self.step_hours not in _STEPS)
         problems += [f"window is {self.window}; expected 1 to {LONGEST_WINDOW}"] * (
             not 1 <= self.window <= LONGEST_WINDOW

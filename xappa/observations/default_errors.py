@@ -11,6 +11,7 @@ a dew point without one, the humidity is taken as 0.7. What nothing is known of 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -22,6 +23,7 @@ from xappa.observations.convert import CONVERSIONS, fill_errors
 from xappa.observations.errors_table import Errors, observation_errors, on_reports, with_errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities, set_error
+from xappa.observations.names import quantity_of
 
 DEFAULT_ERRORS = "ecmwf-like"
 """Table that is taken where neither reports nor the caller tell."""
@@ -64,6 +66,22 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
         most = formulas.specific_humidity_of_relative(1.0, obs[_TEMPERATURE], obs[_PRESSURE])
         obs = _filled(obs, _HUMIDITY, on_reports(obs, table[_RELATIVE]) * most)
     return obs
+
+
+def errors_text(error: Errors) -> str:
+    """Error deviations as JSON, for the attributes of an analysis; `told_errors` reads it."""
+    return json.dumps(error, default=float)
+
+
+def told_errors(obs: xr.Dataset, text: str) -> xr.Dataset:
+    """Observations with the deviations that an analysis of this text of `errors_text` takes, where they bring none."""
+    error = json.loads(text)
+    known = quantities(obs)
+    if isinstance(error, Mapping):
+        error = {name: by for name, by in error.items() if name in known or quantity_of(name) in known}
+    elif not isinstance(error, str) and len(known) != 1:
+        return obs
+    return with_default_errors(obs, error)
 
 
 def _of_dewpoint(obs: xr.Dataset, humidity: float | Mapping[float, float]) -> xr.DataArray:

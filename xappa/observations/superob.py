@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.averages import Sums, gather, merge, position
 from xappa.observations.cells import Cells
@@ -32,6 +33,7 @@ TREE = 8  # partial sums that are put together at once
 Array = np.ndarray
 
 
+@aligned
 def superob(
     obs: Source,
     target: str | float | xr.Dataset = "model",

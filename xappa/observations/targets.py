@@ -65,7 +65,9 @@ def cells_of(
 
 def _of_dataset(ds: xr.Dataset, step: np.timedelta64 | None, levels: Sequence[float] | None) -> Cells:
     from xappa.grids.axes import recognise
+    from xappa.grids.conventions import conventional
 
+    ds = conventional(ds)
     layout = recognise(ds, need=("latitude", "longitude"))
     if step is None and layout.time is not None and ds[layout.time].size > 1:
         gaps = np.diff(ds[layout.time].values).astype("timedelta64[s]")

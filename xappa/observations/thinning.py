@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import choose
 from xappa.observations.cells import Cells, compact
 from xappa.observations.flags import Flag, flags_of, with_flag
@@ -20,6 +21,7 @@ from xappa.observations.targets import Step, cells_of
 Array = np.ndarray
 
 
+@aligned
 def thin(
     obs: Source,
     target: str | float | xr.Dataset = "model",

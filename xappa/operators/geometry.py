@@ -115,7 +115,7 @@ class Geometry(Operator):
         obs, names = obs.compute(), quantities(obs)
         before = {name: reports.flags(obs, name) for name in names}
         flags = {name: flag.copy() for name, flag in before.items()}
-        known = [name for name in names if _represented(name, obs, spec, period)]
+        known = [name for name in names if variables_read(name, obs, spec, period)]
         reports.require_known(obs, names, spec, bool(known))
         for name in set(names) - set(known):
             value = np.asarray(obs[name].values, float)
@@ -150,11 +150,23 @@ class Geometry(Operator):
         return ((self, None),)
 
 
-def _represented(name: str, obs: xr.Dataset, spec: StateSpec, period: Period | None) -> bool:
-    """Whether any report of a quantity can be made of the state's variables."""
-    if name in spec.variables or (name == STATION and SEA in spec.variables):
-        return True
-    return any(group.states is not None for group in groups(name, obs, spec, period))
+def variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Period | None = None) -> set[str]:
+    """Variables of a state that reports of a quantity are made of; none if it cannot represent any of them.
+
+    Parameters
+    ----------
+    name : str
+        Reported quantity.
+    obs : Dataset
+        Observations in the one form.
+    spec : StateSpec
+    period : Period, optional
+        What reports are taken over instead of what they say.
+    """
+    if name == STATION and SEA in spec.variables and STATION not in spec.variables:
+        return {SEA}
+    found = {group.states.variable for group in groups(name, obs, spec, period) if group.states is not None}
+    return found | ({name} if name in spec.variables else set())
 
 
 def _with_errors(part: Stencil, flags: Mapping[str, Array]) -> Stencil:

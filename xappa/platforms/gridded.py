@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError
+from xappa.grids import tidy
 from xappa.grids.axes import recognise
 from xappa.labels import to_array
 from xappa.labels.fields import spec_of
@@ -96,6 +97,7 @@ def values(
     OptionError
         As `columns`.
     """
+    ds = tidy(ds)
     ground, layout, rng = Ground.of(ds), recognise(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
     spec, when = spec_of(ds, layout, ground.chosen(variables)), ground.every(every)

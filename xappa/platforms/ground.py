@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError, nearest_names
+from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import spec_of, surface_height
 from xappa.observations.names import QUANTITIES
@@ -56,6 +57,7 @@ class Ground:
         DatasetError
             If it has no times, or no latitude-longitude grid.
         """
+        ds = tidy(ds)
         layout = recognise(ds)
         spec = spec_of(ds, layout)
         return cls(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.background import Background
 from xappa.labels import model_times
 from xappa.segments import Segments
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
+@aligned
 def assimilate(
     ds: xr.Dataset,
     obs: Source,

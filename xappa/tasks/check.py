@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect
+from xappa.grids.conventions import with_notes
+from xappa.grids.forecast_time import forecast_times
+from xappa.labels.area import area_notes
 from xappa.labels.asked import model_time_problems, wanted_notes, wanted_problems
 from xappa.labels.conversions import conversion_notes
 from xappa.labels.faults import value_problems
@@ -66,6 +70,7 @@ class Report:
         return [(f"{times}{'.' if self.ok else ':'}", self.problems), *(part for part in rest if part[1])]
 
 
+@aligned
 def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
     """Whether a model can use a Dataset, and every reason why not. A Dataset, however wrong, raises nothing.
 
@@ -79,11 +84,13 @@ def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report
     -------
     Report
     """
-    spec, ds = state_spec(model), tidy(ds)
+    spec, (ds, settled) = state_spec(model), with_notes(ds)
+    forecasts, ds = forecast_times(ds)[0], tidy(ds)
     layout, problems = inspect(ds, need=("time",))
     problems += _time_problems(ds, layout, spec)
     problems += wanted_problems(ds, layout, spec)
-    notes = tuple(wanted_notes(ds, layout, spec))
+    notes = (*settled, *wanted_notes(ds, layout, spec), *([] if problems else area_notes(layout, spec)))
+    notes += (forecasts.describe(),) if forecasts is not None else ()
     if not ds.data_vars:
         return Report(tuple(problems), notes=notes)
     _, axes = inspect(ds)

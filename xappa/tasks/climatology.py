@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa.grids import tidy
 from xappa.grids.axes import recognise
 from xappa.labels import model_times, to_dataset
 from xappa.models.registry import load
@@ -28,6 +29,7 @@ def climatology(ds: xr.Dataset, *, model: str | Path | None = None) -> xr.Datase
         (time, level, latitude, longitude), on the model's grid.
     """
     prior = load(model)
+    ds = tidy(ds)
     recognise(ds, need=("time",))
     trajectory, selection = model_times(ds, prior.spec)
     times = trajectory[selection]

@@ -13,10 +13,12 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
+from xappa.labels.area import Area
 from xappa.observations import read_observations
 from xappa.observations.default_errors import DEFAULT_ERRORS
 from xappa.observations.own import own_names
@@ -64,6 +66,7 @@ class Cycled:
     innovations: xr.Dataset
 
 
+@aligned
 def cycle(
     ds: xr.Dataset,
     obs: Source,
@@ -343,6 +346,7 @@ def _as_asked(analysis: xr.Dataset, task: Task) -> xr.Dataset:
         raise DatasetError(f"The store lacks {lacking}; expected what cycling writes: use another store")
     attrs = {"title": "Cycled analysis sampled by xappa", "xappa_model": task.prior.name, "xappa_seed": task.seed}
     times, members, parts = analysis["time"].values, analysis["member"].values, []
+    area = Area.covering(task.layout, spec)
     # One by one, so that only what is computed is read.
     for name in asked.variables:
         levels = spec.levels_of(name)
@@ -350,6 +354,6 @@ def _as_asked(analysis: xr.Dataset, task: Task) -> xr.Dataset:
         alone = replace(spec, channels=tuple(channel for channel in spec.channels if channel[0] == name))
         states = field.transpose("member", "time", "level", "latitude", "longitude").data
         wanted = Wanted((name,), asked.levels)
-        parts.append(to_dataset(states, alone, times, members, task.layout, wanted, attrs))
+        parts.append(to_dataset(states, alone, times, members, task.layout, wanted, attrs, area))
     result = xr.merge(parts, join="exact", compat="override", combine_attrs="override")
     return with_pairs(result, task.layout) if PAIR in analysis.coords else result

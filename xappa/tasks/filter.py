@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.background import Background
 from xappa.labels import model_times
 from xappa.segments import Segments
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
+@aligned
 def filter(
     ds: xr.Dataset,
     obs: Source,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.background import Background, WarmStart, timedelta
 from xappa.errors import DatasetError, OptionError, choose, warn
 from xappa.labels import model_times
@@ -34,6 +35,7 @@ SKILL = np.timedelta64(15, "D")
 LONGEST = np.timedelta64(366, "D")
 
 
+@aligned
 def forecast(
     ds: xr.Dataset,
     lead: Lead,

@@ -10,6 +10,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect, refuse
@@ -18,7 +19,7 @@ from xappa.labels import to_dataset
 from xappa.labels.asked import model_time_problems
 from xappa.labels.faults import value_problems
 from xappa.labels.inward import assembly
-from xappa.labels.latents import DIMS, LATENT, SEA, Unfolding, check_latents, label, unfolding
+from xappa.labels.latents import DIMS, LATENT, Unfolding, at_sea, check_latents, label, unfolding
 from xappa.labels.region import Region
 from xappa.labels.regridding import coverage_problems, grid_of, method_for
 from xappa.labels.units import refuse_units, unit_problems
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 DTYPES = ("float16", "float32")
 
 
+@aligned
 def encode(
     ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
 ) -> xr.Dataset:
@@ -48,7 +50,7 @@ def encode(
     Returns
     -------
     Dataset
-        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), Dask-backed.
+        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), float32, Dask-backed.
     """
     from xappa.streaming.graph import latents as streaming
 
@@ -73,6 +75,7 @@ def encode(
     return label(latents, ds, spec, layout, attrs, sea)
 
 
+@aligned
 def decode(
     latents: xr.Dataset,
     variables: str | Sequence[str] | None = None,
@@ -164,9 +167,7 @@ def _origin(prior: Model) -> dict[str, str]:
 def _at_sea(ds: xr.Dataset, latents: xr.Dataset, part: Unfolding, masked: Sequence[str]) -> xr.Dataset:
     """Fields that are missing where those that were encoded were missing."""
     there = [name for name in masked if name in ds]
-    if SEA not in latents or not there:
+    sea = at_sea(latents, part) if there else None
+    if sea is None:
         return ds
-    rows, columns = part.place
-    sea = latents[SEA].astype(bool).isel(dict(zip(latents[SEA].dims, (rows, columns), strict=True)))
-    sea = sea.drop_vars(list(sea.coords))
-    return ds.assign({name: ds[name].where(sea) for name in there})
+    return ds.assign({name: ds[name].where(sea).transpose(*ds[name].dims) for name in there})

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise, refuse
 from xappa.grids.faults import single_place
-from xappa.labels import spec_of, surface_height, to_array
+from xappa.labels import spec_of, to_array
+from xappa.labels.faults import value_problems
+from xappa.labels.surface import height_of
 from xappa.models.state import StateSpec
 from xappa.observations import read_observations, with_errors
 from xappa.observations.errors_table import Deviation
@@ -34,6 +37,7 @@ Array = np.ndarray
 REPORTED = "reported"
 
 
+@aligned
 def observe(
     ds: xr.Dataset,
     where: xr.Dataset | pd.DataFrame,
@@ -46,7 +50,8 @@ def observe(
     Parameters
     ----------
     ds : Dataset
-        Fields on a latitude-longitude grid, global or not, with or without members.
+        Fields on a latitude-longitude grid, global or not, with or without members. The height of their surface is
+        their own field of it, or that of the model which made the analysis.
     where : Dataset or DataFrame
         Observations, in any form that `read_observations` takes: their places, times and variables. What is missing or
         rejected there is missing here; of a variable that is missing everywhere all is observed.
@@ -78,12 +83,15 @@ def observe(
     network = _network(where, "keep" if interpret.whole_state else own_names(error))
     ds = tidy(ds)
     layout = recognise(ds)
+    height = height_of(ds, layout)
     refuse(single_place(ds[layout.latitude], ds[layout.longitude]), "Nothing can be read off a single place")
     observed = set(quantities(network))
     alone = observed <= set(layout.names.values()) and not interpret.whole_state
     spec = spec_of(ds, layout, observed if alone else None)
+    refuse(value_problems(ds, spec, layout, members=True), "This Dataset cannot be observed")
     deviations = None if error is None else _deviations(network, error)
-    stencil, flagged, fields = _stencil(interpret, _with_any_error(network), ds, spec, layout)
+    surface = None if height is None else height.values
+    stencil, flagged, fields = _stencil(interpret, _with_any_error(network), ds, spec, layout, surface)
     require_units(network, stencil.names)
     member = None if layout.member is None else ds[layout.member].dims[0]
     states = [fields] if member is None else [fields.isel({member: [k]}) for k in range(fields.sizes[member])]
@@ -106,10 +114,10 @@ def _network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -
 
 
 def _stencil(
-    interpret: Operator, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout
+    interpret: Operator, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout, height: Array | None
 ) -> tuple[Stencil | Rows, xr.Dataset, xr.Dataset]:
     """Stencil of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
-    times, height = np.atleast_1d(ds[layout.time].values), surface_height(ds, spec, layout)
+    times = np.atleast_1d(ds[layout.time].values)
     stencil, flagged = interpret(network, spec, times, height, layout=layout)
     frames = stencil.frames
     fields = ds.isel({ds[layout.time].dims[0]: frames}) if ds[layout.time].ndim else ds

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.background import Background
 from xappa.errors import OptionError
 from xappa.segments import Segments
@@ -107,6 +108,7 @@ class Cost:
         return f"<table><caption>xappa plan of {html.escape(self.task)}</caption>{rows}</table>"
 
 
+@aligned
 def plan(
     ds: xr.Dataset,
     obs: Source | None = None,

@@ -16,8 +16,15 @@ from xappa.errors import choose
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import Wanted, surface_height, to_dataset, wanted, with_pairs
+from xappa.labels.area import Area
 from xappa.models.registry import load
-from xappa.observations.default_errors import warn_without_error, with_default_errors, without_error
+from xappa.observations.default_errors import (
+    DEFAULT_ERRORS,
+    errors_text,
+    warn_without_error,
+    with_default_errors,
+    without_error,
+)
 from xappa.observations.errors_table import Errors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
@@ -123,11 +130,14 @@ class Reports:
         All of them, with flags.
     operator : str
         What the operator does.
+    errors : str
+        The error deviations that are assumed where reports bring none (JSON).
     """
 
     stencil: Stencil | Rows
     obs: xr.Dataset
     operator: str
+    errors: str = ""
 
 
 def read_reports(
@@ -159,6 +169,7 @@ def read_reports(
         What the user was warned of already; what is said now is added.
     """
     checks, interpret = choose_quality(quality), choose_operator(operator)
+    error = DEFAULT_ERRORS if error is None else error
     # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
     read, assumed = read_quietly(obs, unknown="keep" if interpret.whole_state else own_names(error))
     assumed.tell(told=told)
@@ -181,7 +192,7 @@ def read_reports(
     require_used(reports)
     warn_without_error(reports, without_error(reports), told)
     require_units(reports, used_names(stencil))
-    return Reports(stencil, reports, repr(interpret))
+    return Reports(stencil, reports, repr(interpret), errors_text(error))
 
 
 def run(
@@ -267,9 +278,11 @@ def run(
     remember(made, planning.counts_dataset(obs) if streamed is None else streamed.counts())
     operator = "" if reports is None else reports.operator
     attrs = planning.provenance(prior, plan, operator, made.token, obs, title, task.effort)
+    attrs |= {} if reports is None else {"xappa_errors": reports.errors}
     attrs |= {} if streamed is None else streamed.provenance()
     kept = trajectory[selection]
-    result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs)
+    area = Area.covering(task.layout, spec) if task.grid == "model" else None
+    result = to_dataset(made.fields, spec, kept, np.array(numbers), task.layout, task.asked, attrs, area)
     if plan.antithetic:
         result = with_pairs(result, task.layout)
     return GRIDS[task.grid](result, task.ds)

@@ -10,7 +10,9 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import CheckWarning, OptionError, warn
+from xappa.grids import tidy
 from xappa.grids.axes import recognise
 from xappa.grids.bilinear import corners
 from xappa.models.registry import load
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from xappa.models.model import Model
 
 
+@aligned
 def quality_control(
     obs: Source,
     quality: str | Quality = "standard",
@@ -134,7 +137,7 @@ def controlled_by(
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
         lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
-        fields = _dataset(background)
+        fields = tidy(_dataset(background))
         found = FieldBackground(fields, recognise(fields), found, told=lazy)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)

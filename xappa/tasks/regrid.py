@@ -5,70 +5,103 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
+from xappa.grids.conventions import conventional
+from xappa.grids.horizontal import Pair
 from xappa.grids.matching import output_columns, output_rows
 from xappa.grids.regrid.backends import BACKENDS
 from xappa.grids.regrid.build import METHODS, weights_between
-from xappa.grids.regrid.fields import apply_weights
+from xappa.grids.regrid.fields import apply_to_all, where_masked
 from xappa.grids.regrid.files import read
 from xappa.grids.regrid.grid import RECTILINEAR, Grid
+from xappa.grids.regrid.sorting import Sorted, sort_fields, tell
 from xappa.grids.regrid.targets import by_degrees, gaussian, labelled, of_weights
 from xappa.grids.regrid.weights import Weights, check_share
 from xappa.tasks.prior import state_spec
 
+Fields = TypeVar("Fields", xr.Dataset, xr.DataArray)
+ALONE = "_field"
+"""Name of a field without others."""
 Target = xr.Dataset | xr.DataArray | float | str | Path
 
 
+@aligned
 def regrid(
-    ds: xr.Dataset,
+    ds: Fields,
     target: Target | None = None,
     method: str = "bilinear",
     *,
     backend: str | None = None,
     weights: Weights | str | Path | None = None,
     min_valid: float = 0.5,
-) -> xr.Dataset:
-    """A Dataset on another grid; the twin of ``ds.appa.regrid``, which documents the parameters.
+) -> Fields:
+    """Fields on another grid; the twin of ``ds.appa.regrid``, which documents the parameters.
 
     Parameters
     ----------
-    ds : Dataset
-        Fields on a rectilinear (regular or Gaussian), reduced Gaussian or curvilinear grid.
+    ds : Dataset or DataArray
+        Fields on rectilinear (regular or Gaussian), reduced Gaussian or curvilinear grids.
     target, method, backend, weights, min_valid
         See `xappa.accessor.AppaAccessor.regrid`.
 
     Returns
     -------
-    Dataset
-        Lazy where `ds` is.
+    Dataset or DataArray
+        As `ds`; lazy where it is.
     """
+    if isinstance(ds, xr.DataArray):
+        whole = ds.to_dataset(name=ALONE)
+        alone = regrid(whole, target, method, backend=backend, weights=weights, min_valid=min_valid)
+        return alone[ALONE].rename(ds.name)
     check_share(min_valid)
     choose("method", method, METHODS)
-    source = Grid.of(ds)
+    if weights is not None and backend is not None:
+        raise OptionError("Found both weights= and backend=; expected one: weights that are given need no backend")
+    found = sort_fields(conventional(ds))
+    grids = {pair: Grid.at(found.ds, pair.latitude, pair.longitude) for pair in found.fields}
+    first = next(iter(grids))
+    wanted = None if target is None else target_grid(target, found.ds, grids[first])
+    made: dict[Pair, tuple[Weights, Weights | None]]
     if weights is not None:
-        if backend is not None:
-            raise OptionError("Found both weights= and backend=; expected one: weights that are given need no backend")
-        held, goal = _given(weights, source, None if target is None else target_grid(target, ds, source))
-        made = apply_weights(ds, source, goal, held, min_valid=min_valid)
-        return made.assign_attrs(regrid_method=held.attrs.get("method", held.attrs.get("map_method", "weights given")))
-    if target is None:
-        raise OptionError("Found neither target= nor weights=; expected a Dataset, a number of degrees or a model")
-    goal = target_grid(target, ds, source)
-    nearest = method == "nearest"
-    if backend is not None:
-        scalar, vector = choose("backend", backend, BACKENDS)(source, goal, method), None
+        held, goal = _given(weights, grids[first], wanted)
+        method = held.attrs.get("method", held.attrs.get("map_method", "weights given"))
+        found, made = _of_one_grid(found, first), {first: (held, None)}
+    elif wanted is not None:
+        goal = wanted
+        made = {pair: _made(grid, wanted, method, backend) for pair, grid in grids.items()}
     else:
-        scalar = weights_between(source, goal, method)
-        vector = weights_between(source, goal, method, vector=True)
-    made = apply_weights(ds, source, goal, scalar, vector, min_valid=min_valid, keep_integers=nearest)
-    return made.assign_attrs(regrid_method=method)
+        raise OptionError("Found neither target= nor weights=; expected a Dataset, a number of degrees or a model")
+    exact = method == "nearest" and weights is None
+    result = apply_to_all(found, grids, goal, made, min_valid=min_valid, keep_integers=exact)
+    if isinstance(target, xr.Dataset | xr.DataArray):
+        result = where_masked(result, target, goal)
+    tell(found.left)
+    about = {"regrid_method": method} | ({"regrid_left_out": found.said()} if found.left else {})
+    return result.assign_attrs(about)
 
 
+def _made(source: Grid, goal: Grid, method: str, backend: str | None) -> tuple[Weights, Weights | None]:
+    """Weights for scalars, and for components of vectors."""
+    if backend is not None:
+        return choose("backend", backend, BACKENDS)(source, goal, method), None
+    return weights_between(source, goal, method), weights_between(source, goal, method, vector=True)
+
+
+def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
+    """The fields on the grid of weights that are given; those on others are left out."""
+    others = [str(name) for other, names in found.fields.items() if other != pair for name in names]
+    left = found.left | dict.fromkeys(others, "on another grid than that of the weights")
+    return replace(found, fields={pair: found.fields[pair]}, left=left)
+
+
+@aligned
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:
@@ -97,6 +130,7 @@ def regrid_weights(
     >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     choose("method", method, METHODS)
+    ds = conventional(ds.to_dataset(name=ALONE) if isinstance(ds, xr.DataArray) else ds)
     source = Grid.of(ds)
     goal = target_grid(target, ds, source)
     if backend is not None:
@@ -139,7 +173,7 @@ def target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> 
         If it means none.
     """
     if isinstance(target, xr.Dataset | xr.DataArray):
-        return Grid.of(target)
+        return Grid.of(conventional(target.to_dataset(name=ALONE) if isinstance(target, xr.DataArray) else target))
     if isinstance(target, int | float | np.number) and not isinstance(target, bool):
         return by_degrees(float(target), source)
     if isinstance(target, str | Path):

@@ -94,6 +94,7 @@ def assimilate_reports(
     quality: str | Quality = "standard",
     seed: int = 0,
     out: str | Path | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Read reports, withhold some of them, assimilate the others, and say how good the analysis is.
 
@@ -124,7 +125,9 @@ def assimilate_reports(
     seed : int
         Of what is withheld and of the members.
     out : path, optional
-        Store that receives the analysis; replaced if there.
+        Store that receives the analysis. That of the same run is continued, or left alone if it is complete.
+    overwrite : bool, default False
+        Replace a store that is there.
 
     Returns
     -------
@@ -151,7 +154,7 @@ def assimilate_reports(
     counts = diagnostics(analysis)[["reports"]].compute()
     store = None
     if out is not None:
-        store = to_zarr(analysis, out, overwrite=True)
+        store = to_zarr(analysis, out, overwrite=overwrite)
         analysis = xr.open_zarr(store)
     analysis = analysis.load()
     scores = None

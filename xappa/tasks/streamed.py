@@ -16,7 +16,13 @@ from xappa.grids.axes import Layout
 from xappa.labels import surface_height
 from xappa.models.registry import load
 from xappa.observations.assumptions import Assumed
-from xappa.observations.default_errors import DEFAULT_ERRORS, warn_without_error, with_default_errors, without_error
+from xappa.observations.default_errors import (
+    DEFAULT_ERRORS,
+    errors_text,
+    warn_without_error,
+    with_default_errors,
+    without_error,
+)
 from xappa.observations.errors_table import Errors
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
@@ -164,6 +170,11 @@ class Streamed:
     def operator(self) -> str:
         """What the operator does."""
         return repr(self.recipe.operator)
+
+    @property
+    def errors(self) -> str:
+        """The error deviations that are assumed where reports bring none (JSON)."""
+        return errors_text(self.recipe.error)
 
     @property
     def stencil(self) -> Stencil | Rows | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import DatasetError
-from xappa.grids.axes import refuse, text
+from xappa.errors import DatasetError, choose
+from xappa.grids.axes import Layout, refuse, text
 from xappa.labels import to_dataset
 from xappa.labels.asked import model_time_problems
 from xappa.models.state import StateSpec
@@ -21,7 +22,14 @@ from xappa.tasks.prior import state_spec
 Time = str | datetime | np.datetime64
 
 
-def template(start: Time, end: Time, model: str | Path | StateSpec | None = None) -> xr.Dataset:
+def template(
+    start: Time,
+    end: Time,
+    model: str | Path | StateSpec | None = None,
+    *,
+    latitude: str = "model",
+    longitude: str = "model",
+) -> xr.Dataset:
     """An empty Dataset on a model's grid, at all its times from `start` to `end`.
 
     Parameters
@@ -30,6 +38,10 @@ def template(start: Time, end: Time, model: str | Path | StateSpec | None = None
         First and last time, UTC, both included. A date alone means its 00 UTC.
     model : str, Path or StateSpec, optional
         Name or folder of a model. Default: the option ``default_model``.
+    latitude : str, default "model"
+        Order of rows, which results keep: ``"ascending"``, ``"descending"``, or the model's own.
+    longitude : str, default "model"
+        Convention of longitudes, which results keep: ``"0..360"``, ``"-180..180"``, or the model's own.
 
     Returns
     -------
@@ -40,11 +52,15 @@ def template(start: Time, end: Time, model: str | Path | StateSpec | None = None
     ------
     DatasetError
         If `start` or `end` is no time of the model, or `end` comes first.
+    OptionError
+        If there is no such order or convention.
 
     Examples
     --------
     >>> import xappa
     >>> xappa.template("2021-03-21", "2021-03-22T18").appa.assimilate(obs)  # doctest: +SKIP
+    >>> europe = xappa.template("2021-03-21", "2021-03-22", longitude="-180..180")  # doctest: +SKIP
+    >>> europe = europe.sel(latitude=slice(35, 70), longitude=slice(-10, 40))  # doctest: +SKIP
     """
     spec = state_spec(model)
     first, last = _utc("start", start), _utc("end", end)
@@ -62,7 +78,28 @@ def template(start: Time, end: Time, model: str | Path | StateSpec | None = None
         times = times.astype("datetime64[ns]")
     shape = (1, len(times), *spec.shape)
     empty = dask.array.full(shape, np.nan, dtype="float32", chunks=(1, spec.window, *spec.shape))
-    return to_dataset(empty, spec, times, [0]).isel(member=0, drop=True)
+    layout = Layout(
+        latitudes=choose("latitude", latitude, ORDERS)(spec.latitude),
+        longitudes=choose("longitude", longitude, CONVENTIONS)(spec.longitude),
+    )
+    return to_dataset(empty, spec, times, [0], layout).isel(member=0, drop=True)
+
+
+def _from(west: float) -> Callable[[Sequence[float]], tuple[float, ...]]:
+    """Longitudes in ascending order from a meridian on."""
+    return lambda values: tuple(sorted((value - west) % 360 + west for value in values))
+
+
+ORDERS: dict[str, Callable[[Sequence[float]], tuple[float, ...]]] = {
+    "model": tuple,
+    "ascending": lambda values: tuple(sorted(values)),
+    "descending": lambda values: tuple(sorted(values, reverse=True)),
+}
+CONVENTIONS: dict[str, Callable[[Sequence[float]], tuple[float, ...]]] = {
+    "model": tuple,
+    "0..360": _from(0.0),
+    "-180..180": _from(-180.0),
+}
 
 
 def _utc(name: str, time: Time) -> np.datetime64:

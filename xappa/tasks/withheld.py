@@ -18,9 +18,9 @@ from xappa.observations.form import quantities
 from xappa.operators import choose_operator
 from xappa.operators.geometry import STATION
 from xappa.operators.heights import Heights
+from xappa.verification.metrics import scored
 from xappa.verification.reading import pair_of
 from xappa.verification.stations import inverse_distance
-from xappa.verification.verify import scored
 
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice

@@ -67,7 +67,7 @@ def state_spec(recipe: Recipe, latitude: np.ndarray, longitude: np.ndarray) -> S
     channels: list[tuple[str, int | None]] = [(name, None) for name in recipe.state.surface]
     for name, levels in recipe.state.upper_air:
         channels += [(name, level) for level in levels]
-    return StateSpec(
+    spec = StateSpec(
         channels=tuple(channels),
         latitude=tuple(float(x) for x in latitude),
         longitude=tuple(float(x) for x in longitude),
@@ -75,6 +75,8 @@ def state_spec(recipe: Recipe, latitude: np.ndarray, longitude: np.ndarray) -> S
         window=recipe.denoiser.window,
         masked=recipe.state.masked,
     )
+    spec.require_sensible()
+    return spec
 
 
 def stack(dataset: xr.Dataset, spec: StateSpec) -> np.ndarray:

@@ -2,23 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError
-from xappa.grids.axes import NAMES, Layout, recognise, text
-from xappa.grids.matching import positions
+from xappa.errors import DatasetError, XappaError
+from xappa.grids.axes import NAMES, Layout, recognise, refuse, text
+from xappa.grids.conventions import conventional, encoding_problems, once_round
+from xappa.grids.matching import nearest_positions
+from xappa.grids.statistics import Statistic
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.valid_range import within_limits
-from xappa.vocabulary import VARIABLES
+from xappa.verification.gaps import Gaps
+from xappa.vocabulary import PAIR, VARIABLES
 
 HALF_A_MINUTE = np.timedelta64(30, "s")
 PRESSURE = 1e-2  # hPa
+AXES = ("member", "time", "level", "latitude", "longitude")
 
 
-def canonical(ds: xr.Dataset, layout: Layout) -> xr.Dataset:
+@dataclass(frozen=True)
+class Prepared:
+    """A gridded Dataset in canonical form.
+
+    Parameters
+    ----------
+    fields : Dataset
+        By the names of the vocabulary, along ``member``, ``time``, ``level`` (hPa), ``latitude``, ``longitude``, and
+        dimensions of forecasts where there are any.
+    layout : Layout
+        How it was spelt.
+    statistics : mapping of str to Statistic
+        Fields that are no instants, by name of the vocabulary.
+    """
+
+    fields: xr.Dataset
+    layout: Layout
+    statistics: Mapping[str, Statistic]
+
+
+def prepare(ds: xr.Dataset, among: Collection[Hashable], whose: str = "", along: Sequence[str] = ()) -> Prepared:
+    """A gridded Dataset in canonical form.
+
+    Parameters
+    ----------
+    ds : Dataset
+    among : collection of str
+        WeatherBench names of what it is compared with: these are converted to the vocabulary's units, others are left
+        alone.
+    whose : str
+        What it is called in errors; nothing for the Dataset itself.
+    along : sequence of str
+        Dimensions of forecasts, which stand for the time and are kept.
+
+    Raises
+    ------
+    DatasetError
+        Listing every axis that is missing or not usable, or dimensions that are not understood.
+    UnitsError
+        Listing all that cannot be converted, or, once they are computed, values without units that are none of the
+        vocabulary's.
+    """
+    try:
+        return _prepared(ds, among, along)
+    except XappaError as error:
+        raise (type(error)(f"{whose}: {error}") if whose else error) from error
+
+
+def _prepared(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) -> Prepared:
+    ds = once_round(conventional(ds))
+    layout = recognise(ds, need=("latitude", "longitude") if along else ("time", "latitude", "longitude"))
+    maps, problems = unit_maps(layout, among)
+    refuse(encoding_problems(ds, maps))
+    refuse_units(problems)
+    fields = canonical(within_limits(ds, maps, warn=True), layout, along)
+    for user, forward in maps.items():
+        name = layout.names[user]
+        bare = layout.notation[user].units is None
+        field = _plausible(fields[name], user) if bare else fields[name]
+        fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
+    found = {layout.names[user]: written.statistic for user, written in layout.notation.items()}
+    return Prepared(fields, layout, {name: value for name, value in found.items() if value is not None})
+
+
+def canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.Dataset:
     """A Dataset by the names of the vocabulary: its known variables alone, along levels in hPa, be it but one.
 
     Parameters
@@ -26,9 +95,20 @@ def canonical(ds: xr.Dataset, layout: Layout) -> xr.Dataset:
     ds : Dataset
     layout : Layout
         From `recognise`.
+    along : sequence of str
+        Dimensions of forecasts, which are kept; there is no time then.
+
+    Raises
+    ------
+    DatasetError
+        If fields have dimensions that are not understood.
     """
+    axes = [axis for axis in NAMES if not (along and axis == "time")]
+    spelt: dict[str, str] = {axis: name for axis in axes if (name := getattr(layout, axis)) is not None}
     ds = ds[list(layout.names)]
-    spelt: dict[str, str] = {axis: name for axis in NAMES if (name := getattr(layout, axis)) is not None}
+    ds = _understood(ds, spelt, along)
+    ds = ds.drop_vars([name for name in ds.coords if name not in spelt.values() and name != PAIR])
+    ds = ds.rename_dims({dim: forecast_dim(k) for k, dim in enumerate(along)})
     for axis, name in spelt.items():
         if name not in ds.coords:
             continue
@@ -43,14 +123,36 @@ def canonical(ds: xr.Dataset, layout: Layout) -> xr.Dataset:
     return ds.rename({user: known for user, known in layout.names.items() if user != known})
 
 
+def forecast_dim(number: int) -> str:
+    """What a dimension of forecasts is called in canonical form, where no user's name can be in its way."""
+    return f"forecast {number}"
+
+
+def _understood(ds: xr.Dataset, spelt: Mapping[str, str], along: Sequence[str]) -> xr.Dataset:
+    """A Dataset without other dimensions of size 1; refused where another dimension has more."""
+    known = {dim for name in spelt.values() for dim in (ds[name].dims if name in ds.coords else (name,))} | {*along}
+    others = {str(dim): size for dim, size in ds.sizes.items() if dim not in known}
+    if many := {dim: size for dim, size in others.items() if size > 1}:
+        listed = ", ".join(f"{dim!r} ({size})" for dim, size in many.items())
+        first = next(iter(many))
+        raise DatasetError(
+            f"Dimensions that are not understood: {listed}; expected times, starts and leads of forecasts, levels, "
+            f"latitude, longitude and members. Select or average over them first (ds.isel({first}=0), "
+            f"ds.mean({first!r})); if {first!r} numbers the members of an ensemble, use ds.rename({first}='member')"
+        )
+    return ds.squeeze(list(others), drop=True) if others else ds
+
+
 def _along(ds: xr.Dataset, level: str, layout: Layout) -> xr.Dataset:
     """The quantities aloft along their one level, which a selection leaves on those near the surface too."""
     aloft = [user for user, name in layout.names.items() if VARIABLES[name].upper_air]
     return ds.drop_vars(level).assign({user: ds[user].expand_dims(level) for user in aloft})
 
 
-def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.Dataset, xr.Dataset]:
-    """Both where they meet: common variables, times and levels, on the analysis's grid.
+def matched(
+    reference: xr.Dataset, analysis: xr.Dataset, what: str, gaps: Gaps | None = None
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Both where they meet: common variables, times and levels, and the part of the analysis's grid that both have.
 
     Parameters
     ----------
@@ -58,12 +160,14 @@ def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.
         In canonical form, as `prepare` gives them.
     what : str
         How the reference is called in errors.
+    gaps : Gaps, optional
+        Receives what the reference lacks.
 
     Raises
     ------
     DatasetError
-        If they have no variable, time or level in common, if only one of them tells its levels, or if the analysis has
-        cells that the reference lacks.
+        If they have no variable, time or level in common, if only one of them tells its levels, or if their grids
+        differ by more than that one is a part of the other.
     """
     common = [str(name) for name in analysis.data_vars if name in reference.data_vars]
     if not common:
@@ -78,8 +182,8 @@ def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.
             continue
         have, want = reference[axis].values, analysis[axis].values
         if axis in ("latitude", "longitude"):
-            index = positions(want.tolist(), have.tolist(), 360 if axis == "longitude" else None)
-            if index is None:
+            index = nearest_positions(want.tolist(), have.tolist(), 360 if axis == "longitude" else None)
+            if not _is_part(index, len(have)):
                 problems.append(_different_grid(have, want, axis))
                 continue
         else:
@@ -87,11 +191,33 @@ def matched(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> tuple[xr.
             if (index < 0).all():
                 problems.append(_nothing_common(have, want, axis))
                 continue
-        analysis = analysis.isel({axis: index >= 0})
-        reference = reference.isel({axis: index[index >= 0]}).assign_coords({axis: analysis[axis]})
+        if gaps is not None:
+            gaps.add(what, axis, list(want[index < 0]), len(want))
+        if not np.array_equal(index, np.arange(len(have))):
+            analysis = analysis.isel({axis: index >= 0})
+            reference = reference.isel({axis: index[index >= 0]})
+        reference = reference.assign_coords({axis: analysis[axis]})
     if problems:
         raise DatasetError(f"The analysis cannot be compared with {what}:" + "".join(f"\n- {p}" for p in problems))
     return reference, analysis
+
+
+def _is_part(index: np.ndarray, size: int) -> bool:
+    """Whether the points that both have are a whole stretch of either, so that both are cut from one grid.
+
+    Parameters
+    ----------
+    index : array of int
+        Position of each point of one axis in the other, -1 where it is not there.
+    size : int
+        Of the other.
+    """
+    there = np.flatnonzero(index >= 0)
+    if not len(there) or (len(there) == 1 and min(len(index), size) > 1):
+        return False
+    steps = np.abs(np.diff(index[there]))
+    whole = (np.diff(there) > 1).sum() <= 1  # a region across the seam is in two stretches
+    return bool(len(there) == len(index) or (whole and ((steps == 1) | (steps == size - 1)).sum() >= len(steps) - 1))
 
 
 def same(have: np.ndarray, want: np.ndarray) -> np.ndarray:
@@ -99,39 +225,12 @@ def same(have: np.ndarray, want: np.ndarray) -> np.ndarray:
     if len(have) == 0:
         return np.full(len(want), -1)
     tolerance = HALF_A_MINUTE if have.dtype.kind == "M" else PRESSURE
-    apart = np.abs((want[:, None] - have[None]) / tolerance)
-    index = apart.argmin(1)
-    return np.where(apart[np.arange(len(index)), index] <= 1, index, -1)
-
-
-def prepare(ds: xr.Dataset, among: Collection[Hashable]) -> tuple[xr.Dataset, Layout]:
-    """A gridded Dataset in canonical form, and how it was spelt.
-
-    Parameters
-    ----------
-    ds : Dataset
-    among : collection of str
-        WeatherBench names of what it is compared with: these are converted to the vocabulary's units, others are left
-        alone.
-
-    Raises
-    ------
-    DatasetError
-        Listing every axis that is missing or not usable.
-    UnitsError
-        Listing all that cannot be converted, or, once they are computed, values without units that are none of the
-        vocabulary's.
-    """
-    layout = recognise(ds)
-    maps, problems = unit_maps(layout, among)
-    refuse_units(problems)
-    fields = canonical(within_limits(ds, maps, warn=True), layout)
-    for user, forward in maps.items():
-        name = layout.names[user]
-        bare = layout.notation[user].units is None
-        field = _plausible(fields[name], user) if bare else fields[name]
-        fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
-    return fields, layout
+    order = np.argsort(have, kind="stable")
+    after = np.searchsorted(have[order], want)
+    near = order[np.clip(np.stack([after - 1, after]), 0, len(have) - 1)]
+    apart = np.abs((want - have[near]) / tolerance)
+    index = np.take_along_axis(near, apart.argmin(0)[None], 0)[0]
+    return np.where(apart.min(0) <= 1, index, -1)
 
 
 def _plausible(field: xr.DataArray, user: str) -> xr.DataArray:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import xarray as xr
+
+from xappa.vocabulary import PAIR
 
 
 @dataclass(frozen=True)
@@ -21,24 +24,42 @@ class Pair:
         Error deviation of the truth, where it is reports.
     unresolved : dict of str to DataArray
         By source, deviation of what its members do not hold, at reports.
+    climatology : DataArray, optional
+        From which anomalies are taken.
     """
 
     forecasts: dict[str, xr.DataArray]
     truth: xr.DataArray
     error: xr.DataArray | None = None
     unresolved: dict[str, xr.DataArray] = field(default_factory=dict)
+    climatology: xr.DataArray | None = None
+
+    def map(self, function: Callable[[xr.DataArray], xr.DataArray]) -> Pair:
+        """The same with a function of each part."""
+        return Pair(
+            {name: function(forecast) for name, forecast in self.forecasts.items()},
+            function(self.truth),
+            None if self.error is None else function(self.error),
+            {name: function(value) for name, value in self.unresolved.items()},
+            None if self.climatology is None else function(self.climatology),
+        )
 
     def common(self) -> Pair:
-        """The same where every source and the truth have values, so that all are scored at the same points."""
-        there = [forecast.notnull() for forecast in self.forecasts.values()]
-        known = reduce(
-            lambda a, b: a & b, [self.truth.notnull(), *(t.all("member") if "member" in t.dims else t for t in there)]
-        )
-        fields = {name: forecast.where(known) for name, forecast in self.forecasts.items()}
-        truth = self.truth.where(known)
-        unresolved = {name: value.where(known) for name, value in self.unresolved.items()}
-        return Pair(fields, truth, None if self.error is None else self.error.where(known), unresolved)
+        """The same where every source and the truth have values, so that all are scored at the same points.
+
+        Of members one is enough, but for antithetic pairs, which need both.
+        """
+        there = [_any_member(forecast) for forecast in self.forecasts.values()]
+        known = reduce(lambda a, b: a & b, [self.truth.notnull(), *there])
+        return self.map(lambda part: part.where(known))
 
     def of(self, source: str) -> Pair:
         """The same for one source, whose ``unresolved`` alone is kept."""
         return replace(self, unresolved={k: v for k, v in self.unresolved.items() if k == source})
+
+
+def _any_member(forecast: xr.DataArray) -> xr.DataArray:
+    there = forecast.notnull()
+    if "member" not in there.dims:
+        return there
+    return there.all("member") if PAIR in forecast.coords else there.any("member")

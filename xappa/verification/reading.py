@@ -1,66 +1,61 @@
-"""Fields brought to reports by the operator, to be held against them."""
+"""Forecasts beside reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError, XappaError
-from xappa.grids.axes import Layout, recognise
-from xappa.grids.matching import positions
-from xappa.labels import spec_of, surface_height
-from xappa.models.state import StateSpec
+from xappa.errors import DatasetError, NoReportsError, OptionError
+from xappa.grids.statistics import no_instant
+from xappa.labels.surface import height_of
 from xappa.observations import read_observations
+from xappa.observations.default_errors import told_errors
 from xappa.observations.flags import Flag, flags_of
+from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality import check
-from xappa.operators.interpolate import interpolate
-from xappa.operators.stencil import Stencil
-from xappa.verification.matching import prepare
+from xappa.verification.at_reports import UNREAD, missing_like, read_fields, sources_of
+from xappa.verification.gaps import Gaps
 from xappa.verification.pairs import Pair
+from xappa.verification.source import Source, dated, times_around
 from xappa.verification.unresolved import unresolved_at
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Array = np.ndarray
+PLACES = ("time", "latitude", "longitude")
+ERRORS = "xappa_errors"
+"""Attribute of an analysis: the error deviations that it assumed where reports brought none (JSON)."""
 
-def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = None) -> xr.Dataset:
-    """What a Dataset says at the places and times of reports, by the operator ``"interpolate"``.
+
+@dataclass(frozen=True)
+class Readings:
+    """Forecasts at reports.
 
     Parameters
     ----------
-    ds : Dataset
-        Fields in (time, latitude, longitude), with or without members and levels.
-    obs : Dataset
-        Observations in the one CF form.
-    height : DataArray, optional
-        Height of the surface of `ds` in m, on its grid, by which 2 m temperature is brought to the stations' heights.
-        Default: the Dataset's own field of it, or else that of the model named in its attributes.
-
-    Returns
-    -------
-    Dataset
-        The variables that both have, along ``obs`` (and ``member``), in the units of the vocabulary; missing where
-        a report is rejected, or can't be read off the fields.
-
-    Raises
-    ------
-    DatasetError
-        If they have no variable in common.
-    ObservationError
-        If no report lies inside the times.
+    values : Dataset
+        Quantities along ``obs``, ``member`` if there are any, and ``init`` where several forecasts are read.
+    lead : array of int, (init, obs), optional
+        Which lead each value has, as a position in the order of `Source.by_lead`.
     """
-    fields, layout = prepare(ds, obs.data_vars)
-    return _read(fields, obs, height if height is not None else height_of(ds, layout))
+
+    values: xr.Dataset
+    lead: Array | None = None
 
 
 def pairs_at_reports(
-    ds: xr.Dataset, reference: xr.Dataset | pd.DataFrame, others: Mapping[str, xr.Dataset]
-) -> dict[str, Pair]:
+    ds: xr.Dataset,
+    reference: xr.Dataset | pd.DataFrame,
+    others: Mapping[str, xr.Dataset],
+    by: Collection[str] | None,
+    gaps: Gaps,
+) -> tuple[Source, list[tuple[dict[str, Any], dict[str, Pair]]]]:
     """Forecasts at reports, and the reports, of each quantity that both have.
 
     Parameters
@@ -71,117 +66,121 @@ def pairs_at_reports(
         Observations, in any form that `read_observations` takes.
     others : mapping of str to Dataset
         Baselines: fields, or values along ``obs``.
+    by : collection of str, optional
+        What scores are kept along.
+    gaps : Gaps
+
+    Returns
+    -------
+    source : Source
+        The analysis in canonical form.
+    groups : list of (labels, pairs)
+        One, or by ``lead``.
     """
-    obs = check(read_observations(reference))
-    fields, layout = prepare(ds, obs.data_vars)
-    height = height_of(ds, layout)
-    sources = {"analysis": _read(fields, obs, height)}
+    obs = _with_assumed_errors(check(read_observations(reference)).compute(), ds)
+    source = Source.of(ds, sources_of(obs))
+    _require_instants(source, "")
+    if by is not None and "time" in by:
+        raise OptionError("by='time' needs fields as reference; against reports expected lead, init, region or season")
+    split = source.overlapping or source.keeps_lead if by is None else bool({"lead", "init"} & set(by))
+    split = split or source.overlapping
+    height = height_of(ds, source.layout)
+    found = {"analysis": _read(source, obs, height, split)}
     for name, other in others.items():
-        sources[name] = _along_obs(other, obs, name) if "obs" in other.dims else _baseline(other, obs, height)
-    levels = fields["level"].values if "level" in fields.dims else np.zeros(0)
-    pairs = {str(v): pair_of(str(v), sources, obs, levels) for v in sources["analysis"].data_vars}
-    common = fields[list(pairs)]
-    mask = _mask(common, spec_of(common, recognise(common)))
-    unresolved = unresolved_at(ds, common, _with_any_error(obs, list(pairs)), mask)
-    return {
-        name: replace(pair, unresolved={"analysis": unresolved[name]}) if name in unresolved else pair
-        for name, pair in pairs.items()
-    }
-
-
-def height_of(ds: xr.Dataset, layout: Layout) -> xr.DataArray | None:
-    """Height of a Dataset's surface, m: its own field, or else that of the model which its attributes name."""
-    height = surface_height(ds, spec_of(ds, layout), layout)
-    if height is None and "2m_temperature" in layout.names.values():
-        height = _model_height(str(ds.attrs.get("xappa_model", "")), layout)
-    if height is None:
-        return None
-    grid = {"latitude": np.array(layout.latitudes), "longitude": np.array(layout.longitudes)}
-    return xr.DataArray(height, grid, ("latitude", "longitude"))
-
-
-def _model_height(model: str, layout: Layout) -> np.ndarray | None:
-    if not model:
-        return None
-    from xappa.models.registry import load
-
-    try:
-        prior = load(model)
-    except (XappaError, OSError):
-        return None  # it was made with a model that is not here; the operator warns that the height is unknown
-    rows = positions(layout.latitudes, prior.spec.latitude)
-    columns = positions(layout.longitudes, prior.spec.longitude, 360)
-    if prior.surface_height is None or rows is None or columns is None:
-        return None
-    return np.asarray(prior.surface_height, float)[np.ix_(rows, columns)]
-
-
-def _read(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
-    common = [str(name) for name in fields.data_vars if name in obs]
-    if not common:
-        raise DatasetError(
-            f"The Dataset and the reports have no variable in common: found "
-            f"{', '.join(map(str, fields.data_vars)) or 'none'} and {', '.join(map(str, obs.data_vars))}; "
-            "use ds.rename, or read_observations(..., rename={...})."
+        found[name] = _baseline(other, obs, height, name, split, found["analysis"])
+    values = {name: readings.values for name, readings in found.items()}
+    levels = source.fields["level"].values if "level" in source.fields.dims else np.zeros(0)
+    names = [str(name) for name in values["analysis"].data_vars]
+    gaps.add("the Dataset", "quantity", [name for name in quantities(obs) if name not in names], len(quantities(obs)))
+    for name, number in values["analysis"].attrs.get(UNREAD, {}).items():
+        gaps.notes.append(
+            f"{number} reports of {name} cannot be read off the Dataset (times, levels, places or period)"
         )
-    fields = fields[common]
-    spec = spec_of(fields, recognise(fields))
-    surface = None if height is None else height.values
-    stencil, _ = interpolate(
-        _with_any_error(obs, common), spec, fields["time"].values, surface, mask=_mask(fields, spec)
+    pairs = {name: pair_of(name, values, obs, levels) for name in names}
+    pairs = _with_unresolved(pairs, ds, source, obs)
+    lead = found["analysis"].lead
+    if lead is None or not ("lead" in by if by is not None else source.keeps_lead):
+        return source, [({}, pairs)]
+    keys = list(source.by_lead())
+    masks = [xr.DataArray(lead == k, dims=("init", "obs")) for k in range(len(keys))]
+    return source, [
+        ({"lead": key}, {name: _masked(pair, mask) for name, pair in pairs.items()})
+        for key, mask in zip(keys, masks, strict=True)
+    ]
+
+
+def _masked(pair: Pair, mask: xr.DataArray) -> Pair:
+    return pair.map(lambda part: part.where(mask))
+
+
+def _with_assumed_errors(obs: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
+    """Reports with the error deviations that the analysis assumed, where they bring none."""
+    told = ds.attrs.get(ERRORS)
+    return told_errors(obs, str(told)) if told else obs
+
+
+def _require_instants(source: Source, whose: str) -> None:
+    problems = [no_instant(source.layout.spelling(name), s) for name, s in source.prepared.statistics.items()]
+    if problems:
+        raise DatasetError(f"{whose}Reports are of instants, or say what they are over a period: {'; '.join(problems)}")
+
+
+def _read(source: Source, obs: xr.Dataset, height: xr.DataArray | None, split: bool) -> Readings:
+    """Values of fields at reports; of forecasts, those of each start by themselves."""
+    if source.start is None or not split:
+        return Readings(read_fields(source.series(), obs, height))
+    order = {key: k for k, key in enumerate(source.by_lead())}
+    if not source.by_start():
+        raise DatasetError(
+            "The starts of these forecasts are not known; expected a coordinate of them: use ds.assign_coords"
+        )
+    parts: list[xr.Dataset | None] = []
+    leads, starts = [], []
+    for start, rows in source.by_start().items():
+        rows = rows[np.argsort(source.valid[rows], kind="stable")]  # type: ignore[index]
+        fields = source.take(rows)
+        try:
+            parts.append(read_fields(fields.drop_vars("init"), obs, height))
+        except NoReportsError as error:
+            parts.append(None)
+            refusal = error
+        codes = np.array([order[key] for key in source.lead[rows]])  # type: ignore[index]
+        leads.append(codes[_nearest(fields["time"].values, obs["time"].values)])
+        starts.append(start)
+    like = next((part for part in parts if part is not None), None)
+    if like is None:
+        raise refusal
+    whole = [missing_like(like) if part is None else part for part in parts]
+    joined = xr.concat(whole, xr.Variable("init", np.array(starts)), coords="minimal", compat="override").drop_attrs(
+        deep=False
     )
-    result = {}
-    for name in common:
-        part = stencil.select(stencil.variable == stencil.names.index(name)) if name in stencil.names else None
-        result[name] = _apply(part, fields[name], spec.of(name)[0], obs.sizes["obs"])
-    if "member" in fields.dims:
-        result["member"] = fields["member"]
-    return xr.Dataset(result, dict(obs.coords))
+    return Readings(joined, np.stack(leads))
 
 
-def _apply(part: Stencil | None, field: xr.DataArray, first: int, size: int) -> xr.DataArray:
-    """Values of one field along ``obs``, a member at a time, since a member of fields is all that need be in memory."""
-    part = None if part is None else replace(part, channel=part.channel - first)
-    states = [field.isel(member=k) for k in range(field.sizes["member"])] if "member" in field.dims else [field]
-    out = np.full((len(states), size), np.nan)
-    for k, state in enumerate(states if part is not None and len(part) else []):
-        levels = ("level",) if "level" in field.dims else ()
-        values = state.transpose("time", *levels, "latitude", "longitude").values
-        out[k, part.observation] = part.apply(values if levels else values[:, None])  # type: ignore[union-attr]
-    attrs = {k: v for k, v in field.attrs.items() if k in ("units", "standard_name", "long_name")}
-    if "member" not in field.dims:
-        return xr.DataArray(out[0], dims="obs", attrs=attrs)
-    return xr.DataArray(out, dims=("member", "obs"), attrs=attrs)
+def _nearest(times: Array, when: Array) -> Array:
+    """Position of the nearest of some ascending times."""
+    after = np.clip(np.searchsorted(times, when), 1, max(len(times) - 1, 1))
+    if len(times) < 2:
+        return np.zeros(len(when), int)
+    earlier = (when - times[after - 1]) <= (times[after] - when)
+    return np.where(earlier, after - 1, after)
 
 
-def _mask(fields: xr.Dataset, spec: StateSpec) -> np.ndarray:
-    """Where each field has values: what is missing at the first time and member is taken to be missing always."""
-    mask = np.ones(spec.shape, bool)
-    for name, field in fields.data_vars.items():
-        levels = ("level",) if "level" in field.dims else ()
-        first = field.isel(time=0, member=0, missing_dims="ignore").transpose(*levels, "latitude", "longitude")
-        there = np.isfinite(first.values)
-        # A first time that is missing altogether (of accumulations) says nothing about the others.
-        mask[list(spec.of(str(name)))] = (there | ~there.any()).reshape(-1, *spec.shape[1:])
-    return mask
-
-
-def _with_any_error(obs: xr.Dataset, names: list[str]) -> xr.Dataset:
-    """Errors play no part in reading, but the operator asks for them."""
-    quantities = obs[[n for name in names for n in (name, f"{name}_flag") if n in obs]]
-    return quantities.assign({f"{name}_error": xr.ones_like(obs[name], dtype=float) for name in names})
-
-
-def _baseline(other: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
+def _baseline(
+    other: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None, name: str, split: bool, analysis: Readings
+) -> Readings:
     """A baseline at the reports; without a surface of its own it has the analysis's, if it is on that grid."""
-    fields, layout = prepare(other, obs.data_vars)
-    own = height_of(other, layout)
-    if own is None and height is not None:
-        rows = positions(layout.latitudes, height["latitude"].values.tolist())
-        columns = positions(layout.longitudes, height["longitude"].values.tolist(), 360)
-        if rows is not None and columns is not None:
-            own = height.isel(latitude=rows, longitude=columns)
-    return _read(fields, obs, own)
+    if "obs" in other.dims:
+        return Readings(_along_obs(other, obs, name))
+    whose = f"The baseline {name!r}"
+    when = obs["time"].values
+    source = Source.of(dated(other, times_around(other, when[~np.isnat(when)]), whose), sources_of(obs), whose)
+    _require_instants(source, f"{whose}: ")
+    own = height_of(other, source.layout)
+    readings = _read(source, obs, height if own is None else own, split and source.times is not None)
+    if "init" in readings.values.dims and analysis.lead is not None:
+        return Readings(readings.values.reindex(init=analysis.values["init"].values), None)
+    return readings
 
 
 def _along_obs(values: xr.Dataset, obs: xr.Dataset, name: str) -> xr.Dataset:
@@ -193,14 +192,30 @@ def _along_obs(values: xr.Dataset, obs: xr.Dataset, name: str) -> xr.Dataset:
     return values
 
 
-def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, levels: np.ndarray) -> Pair:
+def _with_unresolved(pairs: dict[str, Pair], ds: xr.Dataset, source: Source, obs: xr.Dataset) -> dict[str, Pair]:
+    """Pairs with the error of the autoencoder, where the members were decoded without it."""
+    known = [name for name in pairs if name in source.fields.data_vars]
+    if not known:
+        return pairs
+    some = source.fields[known] if source.valid is None else source.take(np.arange(1))[known]
+    with_error = obs[[n for name in known for n in (name, f"{name}_flag") if n in obs]].assign(
+        {f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in known}
+    )
+    unresolved = unresolved_at(ds, some, with_error, source.valid_times)
+    return {
+        name: replace(pair, unresolved={"analysis": unresolved[name]}) if name in unresolved else pair
+        for name, pair in pairs.items()
+    }
+
+
+def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, levels: Array) -> Pair:
     """Forecasts of a quantity along ``obs``, and its good reports; by the nearest of `levels` (hPa) aloft.
 
     Parameters
     ----------
     name : str
     sources : mapping of str to Dataset
-        Values along ``obs``, with or without ``member``, by source.
+        Values along ``obs``, with or without ``member`` and ``init``, by source.
     obs : Dataset
         Observations in the one form.
     levels : array of float
@@ -211,17 +226,18 @@ def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, level
     upper = name in QUANTITIES and QUANTITIES[name].upper_air and "level" in obs.coords and len(levels) > 0
     where = _by_level(obs["level"].values, levels) if upper else None
 
-    def placed(field: xr.DataArray) -> xr.DataArray:
-        field = field.astype("f8").where(xr.DataArray(good, dims="obs")).drop_vars(list(field.coords), errors="ignore")
+    def placed(field: xr.DataArray, kept: Sequence[str] = ()) -> xr.DataArray:
+        field = field.astype("f8").where(xr.DataArray(good, dims="obs"))
+        field = field.drop_vars([c for c in field.coords if c not in kept])
         return field if where is None else field.where(where)
 
-    forecasts = {source: placed(values[name]) for source, values in sources.items() if name in values}
-    truth = placed(obs[name])
+    forecasts = {source: placed(values[name], ["init"]) for source, values in sources.items() if name in values}
+    truth = placed(obs[name], PLACES)
     truth.attrs = {k: v for k, v in obs[name].attrs.items() if k in ("units", "standard_name", "long_name")}
     return Pair(forecasts, truth, placed(error))
 
 
-def _by_level(pressure: np.ndarray, levels: np.ndarray) -> xr.DataArray:
+def _by_level(pressure: Array, levels: Array) -> xr.DataArray:
     """Whether each report belongs to each level that has reports: the nearest one in the logarithm of pressure."""
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.abs(np.log(pressure)[:, None] - np.log(levels)[None])

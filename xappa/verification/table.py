@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-COLUMNS = ("quantity", "level", "units", "source")
+from xappa.grids.axes import text
+
+LAST = ("source",)
+"""Dimensions that stand beside the scores, since they are compared."""
 
 
 def to_table(scores: xr.Dataset, metrics: list[str] | None = None) -> str:
-    """Text table of scores: a row a quantity, level and source, a column a metric.
+    """Text table of scores: a row a quantity, level, lead and source, a column a metric.
 
     Parameters
     ----------
@@ -27,20 +31,34 @@ def to_table(scores: xr.Dataset, metrics: list[str] | None = None) -> str:
     """
     columns = [str(m) for m in scores["metric"].values if metrics is None or m in metrics]
     columns = columns if metrics is None else [m for m in metrics if m in columns]
-    rows = [[*COLUMNS, *columns]]
+    dims = dict.fromkeys(str(d) for field in scores.data_vars.values() for d in field.dims if d != "metric")
+    along = [d for d in dims if d not in LAST]
+    heads = ["quantity", *along, "units", *LAST]
+    rows = [[*heads, *columns]]
     for name, field in scores.data_vars.items():
-        rest = [str(d) for d in field.dims if d != "metric"]
-        order = sorted(rest, key=lambda d: d == "source")
+        order = [d for d in (*along, *LAST) if d in field.dims]
         for values in itertools.product(*(field[d].values for d in order)):
             at = dict(zip(order, values, strict=True))
             cell = field.sel(at)
-            if not np.isfinite(cell.astype(float)).any():
+            told = cell.sel(metric=[m for m in cell["metric"].values if m != "count"] or columns)
+            if not np.isfinite(told.astype(float)).any():
                 continue
-            level = next((f"{float(v):g}" for d, v in at.items() if d != "source"), "")
-            head = [str(name), level, str(field.attrs.get("units", "")), str(at.get("source", ""))]
-            rows.append([*head, *(_number(float(cell.sel(metric=m)), m) for m in columns)])
-    kept = [k for k in range(len(rows[0])) if k >= len(COLUMNS) or any(row[k] for row in rows[1:])]
-    return _aligned([[row[k] for k in kept] for row in rows], sum(k < len(COLUMNS) for k in kept))
+            words = {"quantity": str(name), "units": str(field.attrs.get("units", ""))}
+            words |= {d: label(value) for d, value in at.items()}
+            rows.append(
+                [*(words.get(head, "") for head in heads), *(_number(float(cell.sel(metric=m)), m) for m in columns)]
+            )
+    kept = [k for k in range(len(rows[0])) if k >= len(heads) or any(row[k] for row in rows[1:])]
+    return _aligned([[row[k] for k in kept] for row in rows], sum(k < len(heads) for k in kept))
+
+
+def label(value: Any) -> str:
+    """A label of a dimension in words: leads in hours, times to the minute."""
+    if isinstance(value, np.timedelta64):
+        return f"{value / np.timedelta64(1, 'h'):g} h"
+    if isinstance(value, np.datetime64):
+        return text(value)
+    return f"{value:g}" if isinstance(value, float | int | np.number) else str(value)
 
 
 def _number(value: float, metric: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xappa.models.model import Model
 
 
-def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, mask: np.ndarray) -> xr.Dataset:
+def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, times: np.ndarray) -> xr.Dataset:
     """Deviation of the autoencoder's error at reports, for members that were decoded without it.
 
     The error counts as common to all numbers that make a report, as where reports are assimilated.
@@ -30,8 +30,8 @@ def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, mask: np.
         The same in canonical form.
     obs : Dataset
         Observations in the one form, with any error.
-    mask : array of bool, (channel, latitude, longitude)
-        Where `fields` have values.
+    times : array of datetime64
+        At which there are fields.
 
     Returns
     -------
@@ -42,7 +42,9 @@ def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, mask: np.
     if error is None:
         return xr.Dataset()
     spec = spec_of(fields, recognise(fields))
-    stencil, _ = interpolate(obs, spec, fields["time"].values, np.zeros(spec.shape[1:]), mask=mask)
+    # Where the error is not known, as over land that of the sea, it is read from the other cells.
+    known = np.isfinite(error)
+    stencil, _ = interpolate(obs, spec, times, np.zeros(spec.shape[1:]), mask=known)
     values = np.stack([error[k] for k in range(len(error))]).reshape(len(error), -1)
     total = (np.abs(stencil.weight) * np.nan_to_num(values)[stencil.channel, stencil.cell]).sum(axis=1)
     found = {}

@@ -2,134 +2,241 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError, OptionError, choose
-from xappa.grids.axes import Layout, recognise
+from xappa.alignment import aligned
+from xappa.errors import DatasetError, OptionError
+from xappa.grids.axes import inspect, refuse
+from xappa.grids.conventions import conventional, once_round
+from xappa.grids.forecast_time import forecast_times
 from xappa.grids.notation import Notation
-from xappa.labels.described import attributes
-from xappa.labels.units import conversion
-from xappa.verification import scores
-from xappa.verification.matching import matched, prepare
+from xappa.grids.statistics import no_instant
+from xappa.verification import groups
+from xappa.verification.gaps import Gaps, whole_states
+from xappa.verification.matching import matched, same
+from xappa.verification.metrics import CLIMATOLOGY, CURVES, choose_metrics, curves, scored
 from xappa.verification.pairs import Pair
+from xappa.verification.result import Scores, in_own_units, spelt, with_all_leads
+from xappa.verification.source import Source, dated
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-def _error(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
-    return scores.mean(pair.error**2) ** 0.5 if pair.error is not None else scores.mean(pair.truth) * np.nan
-
-
-def _expected(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
-    """What the error of a calibrated ensemble's mean would be, against reports with errors of their own."""
-    variance = scores.expected(forecast) ** 2 + _error(forecast, pair) ** 2
-    for deviation in pair.unresolved.values():
-        variance = variance + scores.mean(deviation**2)
-    return variance**0.5
+Group = tuple[dict[str, Any], dict[str, Pair]]
+"""Labels, such as a lead, and the pairs by quantity."""
 
 
-def _crps(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
-    for deviation in pair.unresolved.values():
-        return scores.crps_dressed(forecast, pair.truth, deviation)
-    return scores.crps(forecast, pair.truth)
-
-
-def _spread_skill(forecast: xr.DataArray, pair: Pair) -> xr.DataArray:
-    if pair.error is None:
-        return scores.spread_skill(forecast, pair.truth)
-    return _expected(forecast, pair) / scores.rmse(forecast, pair.truth)
-
-
-METRICS: dict[str, Callable[[xr.DataArray, Pair], xr.DataArray]] = {
-    "rmse": lambda forecast, pair: scores.rmse(forecast, pair.truth),
-    "bias": lambda forecast, pair: scores.bias(forecast, pair.truth),
-    "crps": _crps,
-    "spread": lambda forecast, pair: scores.spread(forecast),
-    "spread_skill": _spread_skill,
-    "error": _error,
-    "expected": _expected,
-    "count": lambda forecast, pair: scores.count(pair.truth),
-}
-DIMENSIONLESS = ("spread_skill", "count")
-OF_MEMBERS = ("spread", "spread_skill", "expected")
-OF_REPORTS = ("error", "expected", "count")
-MEANING = (
-    "rmse: of the ensemble mean; bias: mean of (ensemble mean - reference); crps: fair form, of one member the mean "
-    "absolute error; spread: root mean variance of members; spread_skill: expected error of a calibrated ensemble of "
-    "this size over rmse (1 is calibrated, below 1 overconfident), dimensionless; error: root mean variance of the "
-    "reports' errors; expected: sqrt((M + 1) / M spread^2 + error^2), to be held against rmse; count: number of "
-    "reports; against reports, the error of the model's autoencoder counts in crps, spread_skill and expected, where "
-    "members were decoded without it"
-)
-
-
+@aligned
 def verify(
     ds: xr.Dataset,
     reference: xr.Dataset | xr.DataArray | pd.DataFrame,
     metrics: Sequence[str] | None = None,
     baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
-) -> xr.Dataset:
-    """Scores against fields or (withheld) reports; the twin of ``ds.appa.verify``.
-
-    Means are over everything but level, those of fields weighted by the cosine of latitude. What is missing in the
-    reference, in `ds` or in a baseline (sea surface temperature over land) is left out of all scores alike.
+    by: str | Sequence[str] | None = None,
+) -> Scores:
+    """Scores against fields or (withheld) reports; the twin of ``ds.appa.verify``, which documents the parameters.
 
     Parameters
     ----------
     ds : Dataset
-        Fields in (time, latitude, longitude), with or without members and levels.
-    reference : Dataset, DataArray or DataFrame
-        Fields on the same grid, in any order of rows and convention of longitude, which are compared at common times
-        and levels; or observations, to which `ds` is brought by the operator ``"interpolate"``. Reports on levels are
-        scored at the nearest level (in log-pressure) of `ds`. Rejected reports (flag other than 0) don't count. A
-        DataArray is the variable of its name.
-    metrics : sequence of str, optional
-        Any of ``"rmse"``, ``"bias"``, ``"crps"``, ``"spread"``, ``"spread_skill"`` and, against reports, ``"error"``
-        (of the reports), ``"expected"`` (sqrt((M + 1) / M spread² + error²), which rmse equals if members are
-        calibrated) and ``"count"``; against reports, ``"spread_skill"`` is expected over rmse. Default: all that
-        apply; those that ask for a spread don't to a single state, which has none.
-    baselines : mapping of str to Dataset or DataArray, optional
-        Others to be scored beside, by name: fields, or (against reports) values at the reports, along ``obs``.
+        Fields in (time, latitude, longitude), or forecasts along starts and leads, with or without members and levels.
+    reference, metrics, baselines, by
+        See `xappa.accessor.AppaAccessor.verify`.
 
     Returns
     -------
-    Dataset
-        One variable a quantity, called as in `ds` and in its units, over ``metric``, with ``level`` where it has
-        levels and ``source`` (``"analysis"`` and the baselines' names) where baselines are given. Lazy where `ds` is,
-        unless reports are the reference.
-
-    Raises
-    ------
-    DatasetError
-        If there is no common variable, time or level, the grids differ, or a DataArray has no name.
-    OptionError
-        If a metric is unknown or does not apply.
-    UnitsError
-        If units cannot be converted, or values without units are none of the quantity's, as wherever fields are read;
-        the latter, where `ds` or the reference is lazy, when scores are computed.
+    Scores
+        A Dataset with one variable a quantity, called as in `ds` and in its units, over ``metric``.
     """
-    layout = recognise(ds)
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
-    others = _baselines(baselines)
-    fields = reference if isinstance(reference, xr.Dataset) and "obs" not in reference.dims else None
-    chosen = _metrics(metrics, ds.sizes.get(layout.member, 1), fields is None)
+    ds, others = once_round(conventional(ds)), _baselines(baselines)
+    fields = None
+    if isinstance(reference, xr.Dataset) and "obs" not in reference.dims:
+        fields = once_round(conventional(reference))
+    times, problems = forecast_times(ds)
+    refuse(problems)
+    layout, _ = inspect(ds, need=())
+    kept = groups.choose_by(by, times.names if times is not None else (None, None, layout.time))
+    members = 1 if layout.member is None else ds.sizes[layout.member]
+    chosen = choose_metrics(metrics, members, fields is None, others)
+    gaps = Gaps()
     if fields is None:
         from xappa.verification.reading import pairs_at_reports
 
-        pairs = pairs_at_reports(ds, reference, others)
+        source, found = pairs_at_reports(ds, reference, others, kept, gaps)
     else:
-        pairs = _pairs(ds, fields, others)
-    sources = ["analysis", *others]
-    by_quantity = [scored(pair.common(), chosen).reindex(source=sources).rename(name) for name, pair in pairs.items()]
-    result = xr.merge(by_quantity, join="outer", compat="override")
-    for name in pairs:
-        result[name] = _in_own_units(result[name], layout.notation[layout.spelling(name)], name)
-    return _spelt(result if others else result.isel(source=0, drop=True), layout)
+        source, found = _field_groups(ds, fields, others, kept, gaps)
+    if source.valid is not None and (lost := int(np.isnat(source.valid).sum())):
+        gaps.say(f"{lost} of {len(source.valid)} forecasts have no valid time, and are left out")
+    result = _scores(source, found, chosen, kept or (), ["analysis", *others], gaps)
+    if not others:
+        result = result.isel(source=0, drop=True)
+    attrs = {} if source.times is None else {"forecasts": source.times.describe().removeprefix("forecasts: ")}
+    return spelt(result, source, gaps.tell(), attrs)
+
+
+def _scores(
+    source: Source, found: list[Group], metrics: Sequence[str], by: Collection[str], sources: list[str], gaps: Gaps
+) -> xr.Dataset:
+    """Scores of all groups, in the user's units, by names of the vocabulary."""
+    numbers = [metric for metric in metrics if metric not in CURVES]
+    parts: dict[str, list[tuple[dict[str, Any], xr.DataArray]]] = {}
+    for labels, pairs in found:
+        kept = [word for word in by if word not in labels]
+        keep = [dim for word, dim in (("init", "time"), ("init", "init"), ("time", "time")) if word in kept]
+        for name, pair in pairs.items():
+            for more, piece in groups.split(pair.common(), by):
+                for part, values in _of_piece(name, piece, numbers, metrics, keep).items():
+                    values = values.reindex(source=sources)
+                    values = _watched(values, name, pair, keep, gaps) if part == name else values
+                    parts.setdefault(part, []).append((labels | more, _labelled(values, piece, kept)))
+    made = []
+    for part, entries in parts.items():
+        values = with_all_leads(groups.joined(entries), source)
+        if "metric" in values.dims:
+            written = source.layout.notation.get(source.layout.spelling(part), Notation())
+            values = in_own_units(values, written, part).transpose("metric", ...)
+        made.append(values.rename(part))
+    return xr.merge(made, join="outer", compat="override")
+
+
+def _of_piece(
+    name: str, piece: Pair, numbers: Sequence[str], metrics: Sequence[str], keep: Sequence[str]
+) -> dict[str, xr.DataArray]:
+    """Numbers under the quantity's name, curves under names of their own."""
+    made = {name: scored(piece, numbers, keep)} if numbers else {}
+    for metric in metrics:
+        if metric in CURVES:
+            made |= {f"{name}_{part}": values for part, values in curves(piece, metric, keep).items()}
+    return made
+
+
+def _watched(values: xr.DataArray, name: str, pair: Pair, keep: Sequence[str], gaps: Gaps) -> xr.DataArray:
+    """Scores that say, once they are computed, which whole states are missing; lazy ones metric by metric."""
+    states = {}
+    if "obs" not in pair.truth.dims:
+        states[f"{name} of the reference"] = whole_states(pair.truth)
+    for source, forecast in pair.forecasts.items():
+        whose = "the analysis" if source == "analysis" else f"the baseline {source!r}"
+        there = whole_states(forecast)
+        states[f"{name} of {whose}"] = there.any("init") if "init" in there.dims else there
+
+    def look(part: xr.DataArray) -> xr.DataArray:
+        for whose, there in states.items():
+            part = gaps.watched(part, whose, there)
+        return part
+
+    lazy = values.chunks is not None or any(there.chunks is not None for there in states.values())
+    if not lazy:
+        return look(values)
+    return xr.concat([look(values.sel(metric=[m])) for m in values["metric"].values], "metric")
+
+
+def _labelled(values: xr.DataArray, piece: Pair, by: Collection[str]) -> xr.DataArray:
+    """Scores along the starts, or the valid times, that are kept."""
+    if "init" in by and "time" in values.dims:
+        starts = piece.forecasts["analysis"]["init"].values
+        return values.assign_coords(time=starts).rename(time="init")
+    if "init" in by and "init" in values.dims:
+        return values.assign_coords(init=piece.forecasts["analysis"]["init"].values)
+    return values
+
+
+def _field_groups(
+    ds: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset], by: Collection[str] | None, gaps: Gaps
+) -> tuple[Source, list[Group]]:
+    """The analysis, and its fields beside the reference's: all together, or by lead."""
+    among = set(inspect(reference, need=())[0].names.values())
+    source = Source.of(ds, among)
+    truth = Source.of(_one_truth(reference), source.layout.names.values(), "The reference")
+    same_kind(source, truth, "the reference")
+    fields = truth.series("The reference")
+    found = {}
+    for name, other in others.items():
+        whose = f"The baseline {name!r}"
+        found[name] = Source.of(dated(other, source.valid_times, whose), source.fields.data_vars, whose)
+        same_kind(source, found[name], f"the baseline {name!r}")
+    made = list(_groups(source, fields, found, by, gaps))
+    if not made:
+        matched(fields, source.take(np.arange(1)), "the reference")  # says which times there are
+    lacking = [name for name in source.fields.data_vars if name not in fields.data_vars]
+    gaps.add("the reference", "variable", [source.layout.spelling(str(name)) for name in lacking], len(source.fields))
+    return source, made
+
+
+def _groups(
+    source: Source, truth: xr.Dataset, others: Mapping[str, Source], by: Collection[str] | None, gaps: Gaps
+) -> Iterator[Group]:
+    for labels, piece in _pieces(source, by):
+        if labels and (lacking := same(truth["time"].values, piece["time"].values) < 0).all():
+            gaps.add("the reference", "time", list(piece["time"].values[lacking]), piece.sizes["time"])
+            continue
+        reference, analysis = matched(truth, piece, "the reference", gaps)
+        fields = {"analysis": analysis}
+        for name, other in others.items():
+            if (theirs := _piece_of(other, labels, f"The baseline {name!r}")) is not None:
+                fields[name] = matched(theirs, analysis, f"the baseline {name!r}", gaps)[0]
+        pairs = {}
+        for v in map(str, analysis.data_vars):
+            held = {name: field[v] for name, field in fields.items() if v in field}
+            parts = xr.align(reference[v], *held.values(), join="inner", exclude={"member"}, copy=False)
+            forecasts = dict(zip(held, parts[1:], strict=True))
+            pairs[v] = Pair(forecasts, parts[0], climatology=forecasts.get(CLIMATOLOGY))
+        yield labels, pairs
+
+
+def _pieces(source: Source, by: Collection[str] | None) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
+    """Fields along time: all of them, or by lead, or by start where starts are kept and leads are not."""
+    if "lead" in by if by is not None else source.keeps_lead:
+        for key, rows in source.by_lead().items():
+            yield {"lead": key}, source.take(rows)
+    elif by is not None and "init" in by:
+        for key, rows in source.by_start().items():
+            yield {"init": key}, source.take(rows)
+    elif source.valid is None:
+        yield {}, source.fields
+    else:
+        yield {}, source.take(np.arange(len(source.valid)))
+
+
+def _piece_of(other: Source, labels: Mapping[str, Any], whose: str) -> xr.Dataset | None:
+    """What a baseline has for a group; forecasts give those of the same lead, or start."""
+    by = {"lead": other.by_lead, "init": other.by_start}
+    if other.times is not None and labels:
+        ((word, key),) = labels.items()
+        rows = by[word]().get(key)
+        return None if rows is None else other.take(rows).drop_vars("init")
+    return other.series(whose).drop_vars("init", errors="ignore")
+
+
+def same_kind(analysis: Source, other: Source, what: str) -> None:
+    """Refuse to compare extremes or means over a period with values of instants, or of another period."""
+    problems = []
+    for name in analysis.fields.data_vars:
+        one, two = analysis.prepared.statistics.get(str(name)), other.prepared.statistics.get(str(name))
+        if name not in other.fields or (one is None and two is None) or (one is not None and one.agrees(two)):
+            continue
+        for whose, side, statistic in (("the analysis", analysis, one), (what, other, two)):
+            if statistic is not None:
+                problems.append(f"of {whose}, {no_instant(side.layout.spelling(str(name)), statistic)}")
+    refuse(problems, f"The analysis cannot be compared with {what}")
+
+
+def _one_truth(reference: xr.Dataset) -> xr.Dataset:
+    """A reference without members; that of one member is that member."""
+    member = inspect(reference, need=())[0].member
+    if member is None:
+        return reference
+    if reference.sizes[member] > 1:
+        raise DatasetError(
+            f"The reference has {reference.sizes[member]} members along {member!r}; expected one truth: "
+            f"take reference.isel({member}=0), or its mean."
+        )
+    return reference.isel({member: 0}, drop=True)
 
 
 def _baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dict[str, xr.Dataset]:
@@ -143,10 +250,11 @@ def _baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dic
         raise OptionError("Found a baseline called 'analysis', which is the Dataset itself; give it another name.")
     if wrong := [name for name, other in given.items() if not isinstance(other, xr.Dataset | xr.DataArray)]:
         raise OptionError(f"Baselines that are no Dataset: {', '.join(map(repr, wrong))}; expected fields or values")
-    return {
+    named = {
         name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
         for name, other in given.items()
     }
+    return {name: once_round(conventional(other)) for name, other in named.items()}
 
 
 def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
@@ -157,74 +265,3 @@ def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
             "or give a Dataset."
         )
     return field.to_dataset()
-
-
-def _pairs(ds: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset]) -> dict[str, Pair]:
-    analysis, layout = prepare(ds, recognise(reference).names.values())
-    truth, analysis = matched(prepare(reference, layout.names.values())[0], analysis, "the reference")
-    if "member" in truth.dims:
-        raise DatasetError(
-            f"The reference has {truth.sizes['member']} members; expected one truth: "
-            "take reference.isel(member=0), or its mean."
-        )
-    sources = {"analysis": analysis}
-    for name, other in others.items():
-        field = matched(prepare(other, analysis.data_vars)[0], analysis, f"the baseline {name!r}")[0]
-        sources[name] = field
-    return {
-        str(v): Pair({name: source[v] for name, source in sources.items() if v in source}, truth[v])
-        for v in analysis.data_vars
-    }
-
-
-def scored(pair: Pair, metrics: Sequence[str]) -> xr.DataArray:
-    """Scores of the forecasts of a pair over ``source`` and ``metric``."""
-    by_source = []
-    for source, forecast in pair.forecasts.items():
-        part = pair.of(source)
-        by_source.append(_concat([METRICS[metric](forecast, part) for metric in metrics], "metric", list(metrics)))
-    return _concat(by_source, "source", list(pair.forecasts))
-
-
-def _concat(values: list[xr.DataArray], dim: str, labels: list[str]) -> xr.DataArray:
-    values = [v.reset_coords(drop=True) for v in values]
-    return xr.concat(values, dim, coords="minimal", compat="override", join="exact").assign_coords({dim: labels})
-
-
-def _metrics(metrics: Sequence[str] | None, members: int, reports: bool) -> tuple[str, ...]:
-    missing = {name: "members: there is but one state" for name in OF_MEMBERS if members < 2}
-    missing |= {name: "reports as reference" for name in OF_REPORTS if not reports}
-    if metrics is None:
-        return tuple(name for name in METRICS if name not in missing)
-    asked = tuple(metrics) if isinstance(metrics, Iterable) and not isinstance(metrics, str) else (metrics,)
-    for name in asked:
-        choose("metric", name, METRICS)
-    wrong = [f"{name!r} needs {missing[name]}" for name in asked if name in missing]
-    if wrong or not asked:
-        raise OptionError(
-            f"Found metrics={list(asked)}: {'; '.join(wrong) or 'none at all'}; "
-            f"expected some of {', '.join(repr(n) for n in METRICS if n not in missing)}."
-        )
-    return asked
-
-
-def _in_own_units(values: xr.DataArray, written: Notation, name: str) -> xr.DataArray:
-    """Scores, which are all in the vocabulary's units or in none, in those in which the user writes the quantity."""
-    own = xr.DataArray([m not in DIMENSIONLESS for m in values["metric"].values], dims="metric")
-    described = {**attributes(name, written), **dict(written.attrs)}
-    kept = {key: described[key] for key in ("units", "standard_name", "long_name")}
-    comment = f"in these units, but for {' and '.join(DIMENSIONLESS)}, which have none"
-    scaled = values / xr.where(own, conversion(written, name).factor, 1.0)
-    return scaled.assign_attrs({**kept, "comment": comment})
-
-
-def _spelt(result: xr.Dataset, layout: Layout) -> xr.Dataset:
-    """Scores under the user's names of variables and levels."""
-    result["metric"].attrs = {"long_name": "score", "comment": MEANING}
-    result = result.rename({name: layout.spelling(str(name)) for name in result.data_vars})
-    if "level" in result.dims and layout.level is not None:
-        by_pressure = dict(zip(layout.hectopascals, layout.levels, strict=True))
-        own = [by_pressure[float(p)] for p in result["level"].values]
-        result = result.assign_coords(level=("level", own, {"units": layout.level_units, "positive": "down"}))
-        result = result.rename(level=layout.level) if layout.level != "level" else result
-    return result

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError
+from xappa.grids.horizontal import Pair
 from xappa.grids.regrid.grid import Grid
+from xappa.grids.regrid.sorting import MASK, Sorted, mask_of
 from xappa.grids.regrid.weights import Weights
 from xappa.vocabulary import lookup
 
@@ -33,13 +35,12 @@ def apply_weights(
     min_valid: float = 0.5,
     keep_integers: bool = False,
 ) -> xr.Dataset:
-    """A Dataset on another grid.
+    """Fields on another grid.
 
     Parameters
     ----------
     ds : Dataset
-        Fields on `source`; variables without horizontal dimensions are kept as they are. Coordinates of the old grid
-        and bounds are dropped.
+        Fields on `source`, all of them, and its ``mask`` where it has one.
     source, target : Grid
     scalar : Weights
     vector : Weights, optional
@@ -52,24 +53,77 @@ def apply_weights(
     Returns
     -------
     Dataset
-        Lazy where `ds` is: block by block, each with the whole horizontal field.
+        The fields alone, with the coordinates that have nothing to do with the grid and those of `target`. Lazy where
+        `ds` is: block by block, each with the whole horizontal field.
 
     Raises
     ------
     DatasetError
-        If variables or dimensions stand in the way; all of them at once.
+        If dimensions of the target have the names of others of the fields.
     """
-    about = _about_the_grid(ds)
-    chosen = [n for n, field in ds.data_vars.items() if set(source.dims) <= set(field.dims) and n not in about]
-    _require_possible(ds, source, target, chosen)
-    rest = ds.drop_vars([n for n, v in ds.variables.items() if set(source.dims) & set(v.dims) or n in source.coords])
+    names = [name for name in ds.data_vars if name != MASK] or list(ds.data_vars)
+    _require_other_names(ds[names], source, target)
     fields = {}
-    for name in chosen:
+    for name in names:
         weights = vector if vector is not None and is_vector(name, ds[name]) else scalar
-        exact = keep_integers and ds[name].dtype.kind in "iub" and bool((scalar.total > 0.5).all())
-        fields[name] = _regridded(ds[name].variable, source, target, weights, min_valid, exact)
-    made = rest.assign(fields).assign_coords(target.coords)
-    return made[[name for name in ds.data_vars if name in made.data_vars]]
+        field = ds[name]
+        mask = None if name == MASK else mask_of(ds, source.dims, field.dims)
+        if mask is not None:
+            field = field.where(mask)
+        exact = keep_integers and field.dtype.kind in "iub" and bool((scalar.total > 0.5).all())
+        fields[name] = _regridded(field.variable, source, target, weights, min_valid, exact)
+    gone = {*source.dims, *source.coords, MASK}
+    rest = ds.drop_vars([n for n, v in ds.variables.items() if gone & {n, *v.dims}])
+    return rest.assign(fields).assign_coords(target.coords)
+
+
+def apply_to_all(
+    found: Sorted,
+    grids: Mapping[Pair, Grid],
+    target: Grid,
+    weights: Mapping[Pair, tuple[Weights, Weights | None]],
+    *,
+    min_valid: float = 0.5,
+    keep_integers: bool = False,
+) -> xr.Dataset:
+    """The fields of a file, each from the grid on which it lies, and what has nothing to do with grids.
+
+    Parameters
+    ----------
+    found : Sorted
+    grids : mapping
+        Of each pair of coordinates.
+    target : Grid
+    weights : mapping
+        For scalars and for components of vectors, by pair.
+    min_valid, keep_integers
+        As for `apply_weights`.
+
+    Returns
+    -------
+    Dataset
+        In the order of before.
+    """
+    fields: dict[Hashable, xr.Variable] = {}
+    for pair, names in found.fields.items():
+        part = found.ds[[*names, *([MASK] if MASK in found.ds.data_vars else [])]]
+        scalar, vector = weights[pair]
+        done = apply_weights(
+            part, grids[pair], target, scalar, vector, min_valid=min_valid, keep_integers=keep_integers
+        )
+        fields |= {name: done[name].variable for name in names}
+    result = found.passed.assign_coords(target.coords).assign(fields)
+    return result[[name for name in found.ds.data_vars if name in result.data_vars]]
+
+
+def where_masked(result: xr.Dataset, target: xr.Dataset | xr.DataArray, grid: Grid) -> xr.Dataset:
+    """A result where the target's ``mask`` has values, if it has one."""
+    held = target.to_dataset(name="_field") if isinstance(target, xr.DataArray) else target
+    mask = mask_of(held, grid.dims, grid.dims)
+    if mask is None:
+        return result
+    on = {name: field for name, field in result.data_vars.items() if set(grid.dims) <= set(field.dims)}
+    return result.assign({name: field.where(mask).transpose(*field.dims) for name, field in on.items()})
 
 
 def is_vector(name: Hashable, field: xr.DataArray) -> bool:
@@ -127,35 +181,11 @@ def _apply(fields: Array, weights: Weights, min_valid: float) -> Array:
     return weights.apply(fields, min_valid)
 
 
-def _about_the_grid(ds: xr.Dataset) -> set[str]:
-    """Variables that describe cells and coordinates, which a new grid has of its own."""
-    roles = ("bounds", "grid_mapping", "cell_measures")
-    texts = [str(v.attrs.get(r, v.encoding.get(r, ""))) for v in ds.variables.values() for r in roles]
-    return {word for text in texts for word in text.split()} | {"lat_b", "lon_b"}
-
-
-def _require_possible(ds: xr.Dataset, source: Grid, target: Grid, chosen: list[Hashable]) -> None:
-    problems = []
-    partly = [
-        str(name)
-        for name, field in ds.data_vars.items()
-        if set(source.dims) & set(field.dims) and name not in [*chosen, *_about_the_grid(ds)]
-    ]
-    if partly:
-        problems.append(
-            f"{', '.join(map(repr, partly))}: found only one of the dimensions {source.dims}; expected both or none: "
-            "drop or rename them"
-        )
-    odd = [f"{name!r} ({ds[name].dtype})" for name in chosen if ds[name].dtype.kind not in "fiub"]
-    if odd:
-        problems.append(f"{', '.join(odd)}: found no numbers; expected fields of numbers: drop or convert them")
+def _require_other_names(ds: xr.Dataset, source: Grid, target: Grid) -> None:
     taken = (set(ds.dims) - set(source.dims)) & set(target.dims)
     if taken:
-        problems.append(
-            f"dimensions {', '.join(map(repr, map(str, taken)))} of the target are other dimensions of the fields; "
+        raise DatasetError(
+            "This Dataset cannot be regridded:\n"
+            f"- dimensions {', '.join(map(repr, map(str, taken)))} of the target are other dimensions of the fields; "
             "expected names of their own: rename those of the target"
         )
-    if not chosen:
-        problems.append(f"no variable has the dimensions {source.dims}; expected fields on the grid")
-    if problems:
-        raise DatasetError("This Dataset cannot be regridded:" + "".join(f"\n- {text}" for text in problems))

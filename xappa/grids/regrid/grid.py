@@ -12,7 +12,15 @@ import xarray as xr
 
 from xappa.errors import DatasetError
 from xappa.grids.axes import NAMES, find, refuse
-from xappa.grids.faults import latitude_problems, longitude_problems, missing
+from xappa.grids.faults import (
+    ROUNDING,
+    degree_problems,
+    latitude_problems,
+    longitude_problems,
+    missing,
+    radian_problems,
+)
+from xappa.grids.horizontal import at_rest, require_at_rest
 from xappa.grids.regrid.rows import split_rows
 
 Array = np.ndarray
@@ -21,6 +29,11 @@ RECTILINEAR = "rectilinear"
 REDUCED = "reduced"
 CURVILINEAR = "curvilinear"
 POINTS = "points"
+
+BOUNDS = ("_bnds", "_bounds", "_bound", "_bnd", "_vertices")
+"""How names of bounds end that follow that of their axis."""
+MOST_ALIKE = 4
+"""Points of a grid at one place, at most: more of them have no place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +103,20 @@ class Grid:
         ds = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
         names = {axis: find(ds, axis) for axis in ("latitude", "longitude")}
         refuse([missing(ds, axis, NAMES[axis]) for axis, name in names.items() if name is None], "No grid was found")
-        latitude, longitude = (ds[name] for name in names.values())
+        return Grid.at(at_rest(ds), *map(str, names.values()))
+
+    @staticmethod
+    def at(ds: xr.Dataset, latitude_name: str, longitude_name: str) -> Grid:
+        """The horizontal grid of these coordinates of a Dataset.
+
+        Raises
+        ------
+        DatasetError
+            If they are not usable.
+        """
+        latitude, longitude = ds[latitude_name], ds[longitude_name]
+        for coord in (latitude, longitude):
+            require_at_rest(coord)
         ranks = latitude.ndim, longitude.ndim
         if ranks == (1, 1) and latitude.dims != longitude.dims:
             return _rectilinear(ds, latitude, longitude)
@@ -104,17 +130,16 @@ class Grid:
 
 
 def _rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
-    problems = latitude_problems(latitude) + longitude_problems(longitude)
+    problems = latitude_problems(latitude) + longitude_problems(longitude) + radian_problems(latitude, longitude)
     problems += [f"{c.name!r} is empty; expected at least one value" for c in (latitude, longitude) if not c.size]
     refuse(problems, "This grid cannot be used")
     return Grid(
         RECTILINEAR,
-        np.asarray(latitude.values, float),
+        np.clip(np.asarray(latitude.values, float), -90, 90),
         np.asarray(longitude.values, float),
         (latitude.size, longitude.size),
         (latitude.dims[0], longitude.dims[0]),
-        _bounds(ds, latitude, "lat_b"),
-        _bounds(ds, longitude, "lon_b"),
+        *_both_bounds(ds, latitude, longitude),
         {c.name: c.variable for c in (latitude, longitude)},
     )
 
@@ -122,24 +147,38 @@ def _rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray
 def _listed(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
     """Both coordinates along the same dimensions: a list of points, rows of different lengths, or curvilinear."""
     phi, lam = np.asarray(latitude.values, float), np.asarray(longitude.values, float)
-    wrong = np.abs(phi[np.isfinite(phi)]) > 90 + 1e-6
-    refuse(
-        [f"latitude {latitude.name!r} goes beyond 90 degrees at {int(wrong.sum())} points; expected degrees north"]
-        if wrong.any()
-        else [],
-        "This grid cannot be used",
-    )
+    wrong = np.abs(phi[np.isfinite(phi)]) > 90 + ROUNDING
+    problems = degree_problems(latitude) + degree_problems(longitude) + radian_problems(latitude, longitude)
+    if wrong.any():
+        problems.append(
+            f"latitude {latitude.name!r} goes beyond 90 degrees at {int(wrong.sum())} points; expected degrees north"
+        )
+    refuse(problems, "This grid cannot be used")
+    phi = np.clip(phi, -90, 90)
     coords = {c.name: c.variable for c in (latitude, longitude)}
-    bounds = _bounds(ds, latitude, "lat_b"), _bounds(ds, longitude, "lon_b")
+    bounds = _both_bounds(ds, latitude, longitude)
     if phi.ndim == 1:
         kind = POINTS if split_rows(phi, lam) is None else REDUCED
         return Grid(kind, phi, lam, phi.shape, latitude.dims, *bounds, coords)
+    phi, lam = _without_fill(phi, lam)
     separable = _separable(phi, lam)
     if separable is None:
         return Grid(CURVILINEAR, phi, lam, phi.shape, latitude.dims, *bounds, coords)
     dims = latitude.dims if separable == 0 else latitude.dims[::-1]
     rows, columns = (phi[:, 0], lam[0]) if separable == 0 else (phi[0], lam[:, 0])
     return Grid(RECTILINEAR, rows, columns, (len(rows), len(columns)), dims, coords=coords)
+
+
+def _without_fill(latitude: Array, longitude: Array) -> tuple[Array, Array]:
+    """Coordinates without those of points that have none: NEMO writes the same ones, often zeros, for all on land.
+
+    Points coincide in twos and threes where a grid closes or folds, and at a pole.
+    """
+    if not ((np.diff(latitude) == 0) & (np.diff(longitude) == 0)).any():
+        return latitude, longitude
+    _, index, count = np.unique(longitude + 1j * latitude, return_inverse=True, return_counts=True)
+    fill = (count[index.reshape(latitude.shape)] > MOST_ALIKE) & (np.abs(latitude) < 89.9)
+    return np.where(fill, np.nan, latitude), np.where(fill, np.nan, longitude)
 
 
 def _separable(latitude: Array, longitude: Array) -> int | None:
@@ -154,15 +193,24 @@ def _separable(latitude: Array, longitude: Array) -> int | None:
     return None
 
 
+def _both_bounds(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> tuple[Array | None, Array | None]:
+    # Corners by xESMF's names are those of the first of several grids.
+    edges = ("lat_b", "lon_b") if find(ds, "latitude") == latitude.name else ("", "")
+    return _bounds(ds, latitude, edges[0]), _bounds(ds, longitude, edges[1])
+
+
 def _bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
-    """Edges of cells: CF bounds, or corners as xESMF names them; None where there are none."""
-    name = coord.attrs.get("bounds", coord.encoding.get("bounds"))
-    if name in ds.variables:
+    """Edges of cells: CF bounds, also those that no attribute names, or corners as xESMF names them; None without."""
+    named = coord.attrs.get("bounds", coord.encoding.get("bounds"))
+    for name in (named, *(f"{coord.name}{end}" for end in BOUNDS)):
+        if name not in ds.variables:
+            continue
         values = ds[name]
         extra = [dim for dim in values.dims if dim not in coord.dims]
         if values.ndim == coord.ndim + 1 and len(extra) == 1:
             ordered = np.asarray(values.transpose(*coord.dims, *extra).values, float)
-            return ordered.reshape(coord.shape[0], -1) if coord.ndim == 1 else ordered.reshape(coord.size, -1)
+            if name == named or np.isfinite(ordered).all():
+                return ordered.reshape(coord.shape[0], -1) if coord.ndim == 1 else ordered.reshape(coord.size, -1)
     if edges in ds.variables:
         return _from_corners(np.asarray(ds[edges].values, float), coord.shape)
     return None

@@ -19,15 +19,21 @@ Array = np.ndarray
 GAUSSIAN = re.compile(r"[Ff](\d+)")
 # A stretch of longitude as wide as this without any point means that the grid doesn't go round the globe.
 GAP = 30.0
+SMALL = 1e-9
+"""Of a number of rows: what rounding makes of a whole one."""
 
 
 def by_degrees(degrees: float, source: Grid) -> Grid:
-    """Rows and columns every so many degrees, with rows on both poles and a column at 0; the part that `source` covers.
+    """Rows and columns every so many degrees, the part that `source` covers.
+
+    Rows are on both poles, if 180 is a multiple of `degrees`; else they are counted from the equator, and the last ones
+    lie nearer than `degrees` to the poles. Columns are counted from 0; if 360 is no multiple, the last stretch is
+    shorter.
 
     Parameters
     ----------
     degrees : float
-        A divisor of 180.
+        Above 0, up to 90.
     source : Grid
         Tells names, order of rows, convention of longitudes, and extent.
 
@@ -38,13 +44,18 @@ def by_degrees(degrees: float, source: Grid) -> Grid:
     Raises
     ------
     OptionError
-        If 180 is no multiple of `degrees`.
+        If `degrees` is out of this range, or no point lies inside `source`.
     """
-    rows = 180 / degrees if 0 < degrees <= 90 else 0.0
-    if not rows or abs(rows - round(rows)) > 1e-9 * rows:
-        raise OptionError(f"target={degrees!r} degrees; expected a number that divides 180, such as 0.25, 1 or 2.5")
-    latitudes = np.round(90 - np.arange(round(rows) + 1) * degrees, 9)
-    longitudes = np.round(np.arange(2 * round(rows)) * degrees, 9)
+    if not 0 < degrees <= 90:
+        raise OptionError(f"target={degrees!r} degrees; expected a number above 0 and up to 90, such as 0.25, 1 or 2.5")
+    rows = 180 / degrees
+    if abs(rows - round(rows)) <= SMALL * rows:
+        latitudes = 90 - np.arange(round(rows) + 1) * degrees
+    else:
+        half = int(90 / degrees)
+        latitudes = np.arange(half, -half - 1, -1) * degrees
+    latitudes = np.round(latitudes, 9)
+    longitudes = np.round(np.arange(int(np.ceil(2 * rows * (1 - SMALL)))) * degrees, 9)
     south, north = _extent(source)
     latitudes = latitudes[(latitudes >= south - 1e-9) & (latitudes <= north + 1e-9)]
     longitudes = longitudes[_covered(source.points[1], longitudes, degrees)]

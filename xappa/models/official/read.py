@@ -101,7 +101,9 @@ def _state(files: RunFiles, autoencoder: ConvAutoencoder, hours: int, window: in
     ae = autoencoder.spec
     latitude, longitude = grid_of(ae.shape)
     channels = channels_of(ae.in_channels, levels_of(files.statistics))
-    return StateSpec(channels, latitude, longitude, hours, window, MASKED)
+    spec = StateSpec(channels, latitude, longitude, hours, window, MASKED)
+    spec.require_sensible()
+    return spec
 
 
 def _latents(file: Path, channels: int, noise_level: float) -> ChannelLatents:

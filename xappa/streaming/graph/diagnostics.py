@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, Run
 
@@ -44,6 +45,7 @@ def run_of(result: xr.Dataset) -> Run:
     return _RUNS[token][0]
 
 
+@aligned
 def diagnostics(result: xr.Dataset) -> xr.Dataset:
     """Reports used and rejected by reason, and how the sampling went.
 

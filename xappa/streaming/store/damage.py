@@ -78,12 +78,22 @@ def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     store : Store
     name : str
         Of the store, for the log.
+
+    Raises
+    ------
+    StoreError
+        If it holds more than that since.
     """
     group = zarr.open_group(store, mode="r+", zarr_format=3)
     for coordinate in ds.coords.values():
         array = group[str(coordinate.name)]
         assert isinstance(array, zarr.Array)
         if coordinate.size and not is_intact(array, {}, coordinate.dims):
+            if array.shape != coordinate.shape:
+                raise StoreError(
+                    f"{name}: the coordinate {coordinate.name!r} is damaged, and other calls have appended to it, so "
+                    "that it cannot be written again. Write the store anew with overwrite=True."
+                )
             LOG.warning("%s: the coordinate %s was damaged, and is written again", name, coordinate.name)
             array[...] = _encoded(coordinate, array)
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError
+from xappa.labels.latents import HALF, LATENT
 
 CHUNK_BYTES = 4e6
 """Of the chunks of the largest variable, before compression, where several times go into one."""
@@ -29,7 +30,7 @@ def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hash
     ----------
     ds : Dataset
     chunks : mapping, optional
-        What the user wants. Default: fields whole, members one by one, and as many times as make a few megabytes.
+        What the user wants. Default: fields whole, members one by one, and times as Dask has them, or one by one.
 
     Raises
     ------
@@ -57,13 +58,48 @@ def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hash
     for name in steps:
         sizes[name] = 1
     if steps and steps[-1] not in asked:
-        largest = max((_bytes(v, steps) for v in ds.data_vars.values()), default=1)
-        every = sum(_bytes(v, steps) for v in ds.data_vars.values())
-        most = min(CHUNK_BYTES // max(largest, 1), REGION_BYTES // max(every, 1), TIMES)
-        sizes[steps[-1]] = int(np.clip(most, 1, ds.sizes[steps[-1]]))
+        sizes[steps[-1]] = _shared(ds, steps)
     for name, size in asked.items():
         sizes[name] = ds.sizes[name] if size == -1 else min(int(size), ds.sizes[name])
     return sizes
+
+
+def regions(
+    ds: xr.Dataset, sizes: Mapping[Hashable, int], chunks: Mapping[str, int] | None = None
+) -> dict[Hashable, int]:
+    """Sizes of what is computed and written together: chunks of the store, as many as make a few megabytes.
+
+    Parameters
+    ----------
+    ds : Dataset
+    sizes : mapping
+        Of the store's chunks.
+    chunks : mapping, optional
+        What the user wants: a chunk of so many times is also what is computed together.
+    """
+    steps = steps_of(ds)
+    found = dict(sizes)
+    if steps and steps[-1] not in (chunks or {}):
+        found[steps[-1]] *= int(max(_most(ds, steps) // found[steps[-1]], 1))
+    return found
+
+
+def _most(ds: xr.Dataset, steps: list[Hashable]) -> float:
+    """Times that make a few megabytes."""
+    largest = max((_bytes(v, steps) for v in ds.data_vars.values()), default=1)
+    every = sum(_bytes(v, steps) for v in ds.data_vars.values())
+    return min(CHUNK_BYTES // max(largest, 1), REGION_BYTES // max(every, 1), TIMES)
+
+
+def _shared(ds: xr.Dataset, steps: list[Hashable]) -> int:
+    """Times of a chunk that all chunks of Dask, and the whole, are multiples of.
+
+    An append of xarray's to chunks that do not agree with Dask's fails once the store has been made longer.
+    """
+    found = {size for v in ds.data_vars.values() if v.chunks is not None for size in v.chunksizes.get(steps[-1], ())}
+    shared = int(np.gcd.reduce([*found, ds.sizes[steps[-1]]])) if found else 1
+    most = max(_most(ds, steps), 1)
+    return next(size for size in range(shared, 0, -1) if shared % size == 0 and size <= most)
 
 
 def steps_of(ds: xr.Dataset) -> list[Hashable]:
@@ -115,6 +151,8 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
         if variable.dtype.kind == "f":
             missing = _missing(variable.dtype, own.get(str(name), {}))
             encoding |= {"fill_value": missing, "_FillValue": missing if name in ds.data_vars else None}
+        if name == LATENT and variable.dtype.kind == "f" and variable.encoding.get("dtype") == HALF["dtype"]:
+            encoding |= HALF
         if variable.dtype.kind == "M":
             encoding |= _times(variable)
         found[name] = encoding | dict(own.get(str(name), {}))
@@ -175,7 +213,7 @@ def require_fit(name: Hashable, values: np.ndarray, encoding: Mapping[str, Any])
     stored = np.dtype(encoding.get("dtype", values.dtype))
     if values.dtype.kind != "f" or stored.kind not in "iu":
         return
-    scale, offset, missing = encoding.get("scale_factor", 1), encoding.get("add_offset", 0), encoding["_FillValue"]
+    scale, offset, missing = encoding.get("scale_factor", 1), encoding.get("add_offset", 0), encoding.get("_FillValue")
     packed = np.around((values.astype("f8") - offset) / scale)
     low, high = np.iinfo(stored).min, np.iinfo(stored).max
     fits = (packed >= low) & (packed <= high)

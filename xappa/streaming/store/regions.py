@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import zarr
 from xarray.conventions import encode_cf_variable
 from zarr.abc.store import Store
 
+from xappa.errors import DatasetError, StoreError
 from xappa.streaming.store.damage import is_intact
 from xappa.streaming.store.encoding import Encoding, require_fit, steps_of
 from xappa.streaming.store.places import keys_below
@@ -28,20 +29,40 @@ class Grid:
     ----------
     ds : Dataset
     sizes : mapping
-        Sizes of the store's chunks by dimension: a region is one chunk along members and times, and all of the rest.
+        Sizes of regions along members and times, whole numbers of the store's chunks; a region has all of the rest.
+    offset : mapping, optional
+        Where the result begins in the store, by dimension, if not at 0.
     """
 
     ds: xr.Dataset
     sizes: Mapping[Hashable, int]
+    offset: Mapping[Hashable, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Region]:
         steps = steps_of(self.ds)[::-1]
-        pieces = [_pieces(self.ds.sizes[name], self.sizes[name]) for name in steps]
-        for piece in itertools.product(*pieces):
+        for piece in itertools.product(*map(self._pieces, steps)):
             yield dict(zip(steps, piece, strict=True))
 
     def __len__(self) -> int:
-        return int(np.prod([-(-self.ds.sizes[name] // self.sizes[name]) for name in steps_of(self.ds)], dtype=int))
+        return int(np.prod([len(self._pieces(name)) for name in steps_of(self.ds)], dtype=int))
+
+    def _pieces(self, dim: Hashable) -> list[slice]:
+        """Pieces of a dimension that end where chunks of the store end."""
+        size, step = self.ds.sizes[dim], self.sizes[dim]
+        first = step - self.offset.get(dim, 0) % step
+        ends = [*range(first, size, step), size]
+        return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
+
+    def placed(self, region: Region) -> Region:
+        """Where a region of the result is in the store."""
+        return {
+            dim: slice(part.start + self.offset.get(dim, 0), part.stop + self.offset.get(dim, 0))
+            for dim, part in region.items()
+        }
+
+    def shares(self, region: Region) -> bool:
+        """Whether a region begins within a chunk of which the store has the first part already."""
+        return any(part.start == 0 and self.offset.get(dim, 0) % self.sizes[dim] for dim, part in region.items())
 
     def names(self, region: Region) -> list[Hashable]:
         """Variables that are written with a region: one that lacks a dimension is written with the first along it."""
@@ -50,10 +71,6 @@ class Grid:
             for name, variable in self.ds.data_vars.items()
             if all(part.start == 0 for dim, part in region.items() if dim not in variable.dims)
         ]
-
-
-def _pieces(size: int, step: int) -> list[slice]:
-    return [slice(first, min(first + step, size)) for first in range(0, size, step)]
 
 
 def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> list[str]:
@@ -70,21 +87,54 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: Grid) -> 
     """Regions of which all files are there: those that can be decoded, and those that are damaged.
 
     A file is whole or not there, so that no record of them is needed; but a disk may lose what was written to it.
+
+    Raises
+    ------
+    StoreError
+        If what is damaged holds values of others too.
     """
     there = {name: keys_below(store, f"{name}/c") for name in arrays}
     intact: list[Region] = []
     damaged: list[Region] = []
     for region in grid:
-        names = grid.names(region)
+        names, placed = grid.names(region), grid.placed(region)
+        for name in names:
+            _require_edges(arrays[name], grid.ds[name].dims, placed)
         keys = (
             f"{name}/{key}" in there[name]
             for name in names
-            for key in chunk_keys(arrays[name], grid.ds[name].dims, region)
+            for key in chunk_keys(arrays[name], grid.ds[name].dims, placed)
         )
-        if all(keys):
-            whole = all(is_intact(arrays[name], region, grid.ds[name].dims) for name in names)
-            (intact if whole else damaged).append(region)
+        if not all(keys):
+            continue
+        if not all(is_intact(arrays[name], placed, grid.ds[name].dims) for name in names):
+            damaged.append(region)
+        elif not grid.shares(region):
+            intact.append(region)
     return intact, damaged
+
+
+def _require_edges(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> None:
+    """Complain about damaged files at the edges of a region that hold others' values too, which are lost with them.
+
+    Raises
+    ------
+    StoreError
+    """
+    files = array.shards or array.chunks
+    for dim, size, step in zip(dims, array.shape, files, strict=True):
+        part = region.get(dim, slice(0, size))
+        first, last = part.start // step * step, (part.stop - 1) // step * step
+        edges = [first] if part.start > first else []
+        edges += [last] if part.stop < min(last + step, size) else []
+        for edge in edges:
+            inside = slice(max(edge, part.start), min(edge + step, part.stop))
+            if not is_intact(array, {**region, dim: inside}, dims):
+                raise StoreError(
+                    f"{array.path!r} is damaged from {dim!r} {edge} on, in a chunk that several calls write, so that "
+                    "this one cannot mend it. If it is the end of the store, make the call again that wrote it; "
+                    "otherwise write the store anew with overwrite=True."
+                )
 
 
 def open_arrays(store: Store, names: Sequence[Hashable], mode: Any = "r+") -> dict[Hashable, zarr.Array]:
@@ -126,12 +176,28 @@ class Writer:
             If integers do not hold what is packed into them.
         """
         arrays = open_arrays(self.store, list(values))
-        for name, field in values.items():
-            require_fit(name, field, self.encoding[name])
-            variable = xr.Variable(self.dims[name], field, self.attrs[name], _cf(self.encoding[name]))
-            encoded = encode_cf_variable(variable, name=name)
-            arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = encoded.values
-        return sum(field.nbytes for field in values.values())
+        for name, part in values.items():
+            require_fit(name, part, self.encoding[name])
+            found = encoded(name, xr.Variable(self.dims[name], part, self.attrs[name]), self.encoding[name])
+            arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = found
+        return sum(part.nbytes for part in values.values())
+
+
+def encoded(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) -> np.ndarray:
+    """Values as a store has them.
+
+    Raises
+    ------
+    DatasetError
+        If they are times that its units do not hold: xarray would write others.
+    """
+    made = encode_cf_variable(xr.Variable(variable.dims, variable.values, variable.attrs, _cf(encoding)), name=name)
+    if "units" in encoding and made.attrs.get("units") != encoding["units"]:
+        raise DatasetError(
+            f"The store keeps {name!r} in {encoding['units']!r}, which cannot hold these values; expected whole "
+            "numbers of them: write another store"
+        )
+    return made.values
 
 
 def _cf(encoding: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import errno
-import itertools
 import json
 import logging
 import os
 import warnings
-from collections.abc import Collection, Generator, Hashable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array as da
-import numpy as np
 import xarray as xr
 import zarr
 
+from xappa.alignment import aligned
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.progress import counting, shown
-from xappa.streaming.graph.diagnostics import learned, sampling_keys
-from xappa.streaming.graph.workers import connected, current_client, require_workers
+from xappa.streaming.graph.diagnostics import learned
+from xappa.streaming.graph.workers import require_workers
+from xappa.streaming.store.append import APPENDED, JOURNAL, Grown, appended, begin, grown_from, show, write_coordinates
 from xappa.streaming.store.damage import mend_coordinates, require_metadata, root_of
-from xappa.streaming.store.encoding import Encoding, encodings, layout, steps_of
+from xappa.streaming.store.encoding import Encoding, encodings, layout, regions
 from xappa.streaming.store.kept import forget, keeping
-from xappa.streaming.store.places import Place, place_of, renew, write_key
-from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
+from xappa.streaming.store.places import Place, place_of, write_key
+from xappa.streaming.store.regions import Grid
+from xappa.streaming.store.room import explained, require_memory, require_room
 from xappa.streaming.store.sources import sources
+from xappa.streaming.store.writing import Job, mend, stream
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -40,14 +39,9 @@ OWNER, UNFINISHED = "xappa_store", "xappa_unfinished"
 """Attributes of a store: which result it holds, and whether regions are still to come."""
 BEGUN = "begun"
 """File beside a store that is not known by its attributes yet."""
-BEST = 8.0
-"""Compression that no fields reach."""
-GRAPH = 16
-"""Regions whose tasks are written out together."""
-AT_ONCE, MOST = 512e6, 4
-"""Bytes, and number, of the regions that are computed at once by the threads of this process."""
 
 
+@aligned
 def to_zarr(
     result: xr.Dataset,
     store: str | os.PathLike[str] | Store,
@@ -55,6 +49,7 @@ def to_zarr(
     chunks: Mapping[str, int] | None = None,
     encoding: Mapping[str, Mapping[str, Any]] | None = None,
     overwrite: bool = False,
+    append_dim: str | None = None,
     progress: bool | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -86,6 +81,11 @@ def to_zarr(
     overwrite : bool, default False
         Replace what is there, even where it could be continued. It is removed first, and refused where the result is
         still to be read from it.
+    append_dim : str, optional
+        Dimension, such as ``"time"``, along which a store that is there is continued, with its chunks and encodings.
+        The result has the same variables, coordinates and units, comes from the same model, and begins after the store
+        ends. What is appended becomes visible at the end, all at once; interrupted, the same call goes on where it
+        was. Where there is no store, one is written. Diagnostics go to a group ``diagnostics_1``, and so on.
     progress : bool, optional
         Show a bar with the time left. Default: the option ``progress``.
     storage_options : mapping, optional
@@ -99,7 +99,8 @@ def to_zarr(
     Raises
     ------
     DatasetError
-        If `result` is no Dataset, has a dimension without points, or something that Zarr cannot store.
+        If `result` is no Dataset, has a dimension without points, or something that Zarr cannot store; or does not
+        continue what is there.
     StoreError
         If there is another store, which is not replaced unasked, or is what the result is read from; if another process
         writes it; if it cannot be written, or there is no room for it. What was written is continued by the next call.
@@ -109,11 +110,15 @@ def to_zarr(
     Examples
     --------
     >>> xappa.to_zarr(analysis, "analysis.zarr")  # doctest: +SKIP
+    >>> xappa.to_zarr(next_week, "analysis.zarr", append_dim="time")  # doctest: +SKIP
     """
     _require_fields(result)
+    if append_dim is not None and overwrite:
+        raise OptionError("Found both append_dim= and overwrite=True; expected one: a store is continued or replaced")
     sizes = layout(result, chunks)
     how = encodings(result, sizes, encoding)
-    _require_memory(result, sizes)
+    together = regions(result, sizes, chunks)
+    require_memory(result, together)
     require_workers()
     bare = result.drop_encoding()
     bare.attrs = {key: value for key, value in bare.attrs.items() if key not in (OWNER, UNFINISHED)}
@@ -122,22 +127,17 @@ def to_zarr(
     _require_storable(bare, how, encoding)
     with place.held():
         try:
-            _write(_Job(bare, place, Grid(bare, sizes), how, owner), overwrite, progress)
+            job = Job(bare, place, Grid(bare, together), how, owner)
+            if append_dim is not None and _state(job) == "other":
+                _append(job, append_dim, chunks or encoding, progress)
+            else:
+                _write(job, overwrite, progress)
         finally:
             forget()
     return Path(place.folder) if place.folder is not None else store
 
 
-@dataclass(frozen=True)
-class _Job:
-    ds: xr.Dataset
-    place: Place
-    grid: Grid
-    encoding: Encoding
-    owner: str
-
-
-def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
+def _write(job: Job, overwrite: bool, progress: bool | None) -> None:
     try:
         state = _state(job)
     except StoreError:
@@ -146,7 +146,8 @@ def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
         state = "other"
     if state == "other" and not overwrite:
         raise StoreError(
-            f"{job.place.name} exists; pass overwrite=True to replace it, or choose another name.{_difference(job)}"
+            f"{job.place.name} exists; pass overwrite=True (--overwrite on the command line) to replace it, or choose "
+            f"another name.{_difference(job)}"
         )
     if overwrite and state != "none":
         _require_apart(job)
@@ -156,22 +157,20 @@ def _write(job: _Job, overwrite: bool, progress: bool | None) -> None:
         require_metadata(job.place, list(job.ds.variables))
         mend_coordinates(job.ds, job.place.store, job.place.name)
     if state == "complete":
-        _, damaged = _done(job)
-        if damaged:
-            with _explained(job):
-                _fill(job, damaged, progress, set())
-            job.place.flush()
-            job.place.remove_beside()
+        with explained(job.place):
+            # What another call keeps beside the store, to go on with an append, is not for this one to remove.
+            if mend(job, progress) and job.place.beside.read(JOURNAL) is None:
+                job.place.remove_beside()
         return
     job.place.tidy()
-    with _explained(job):
+    with explained(job.place):
         if state in ("none", "begun"):
-            _require_room(job)
+            require_room(job.place, job.ds)
             _begin(job)
-        _finish(job, _stream(job, progress))
+        _finish(job, stream(job, progress))
 
 
-def _state(job: _Job) -> str:
+def _state(job: Job) -> str:
     """``none``, ``begun`` (without all coordinates), ``unfinished``, ``complete``, or ``other``."""
     content = root_of(job.place)
     attrs = {} if content is None else content.get("attributes", {})
@@ -185,7 +184,7 @@ def _state(job: _Job) -> str:
     return {None: "complete", "begun": "begun"}.get(attrs.get(UNFINISHED), "unfinished")
 
 
-def _difference(job: _Job) -> str:
+def _difference(job: Job) -> str:
     """In which attributes another run's store differs."""
     there = (root_of(job.place) or {}).get("attributes", {})
     if OWNER not in there:
@@ -197,7 +196,7 @@ def _difference(job: _Job) -> str:
     return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{mend}"
 
 
-def _require_apart(job: _Job) -> None:
+def _require_apart(job: Job) -> None:
     """A store that is removed cannot be read; what is missing in it would be written as missing."""
     if any(job.place.holds(source) for source in sources(job.ds)):
         raise StoreError(
@@ -206,7 +205,7 @@ def _require_apart(job: _Job) -> None:
         )
 
 
-def _begin(job: _Job) -> None:
+def _begin(job: Job) -> None:
     """Coordinates, and variables without a chunk."""
     job.place.beside.write(BEGUN, job.owner.encode())
     _write_empty(job.ds.assign_attrs({OWNER: job.owner, UNFINISHED: "begun"}), job.place.store, job.encoding)
@@ -224,122 +223,68 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
     )
 
 
-def _stream(job: _Job, progress: bool | None) -> set[str]:
-    """Write what is left; returns the keys of the sampling tasks that all of it needs."""
-    done, _ = _done(job)
-    sampled = {key for _, _, block in _blocks(job.ds, done) for key in sampling_keys(block.__dask_graph__())}
-    there = {_key(region) for region in done}
-    left = [region for region in job.grid if _key(region) not in there]
-    if left:
-        _fill(job, left, progress, sampled)
-    return sampled
-
-
-def _done(job: _Job) -> tuple[list[Region], list[Region]]:
-    """Regions that are in the store: intact ones, and damaged ones, which the log tells of."""
-    arrays = open_arrays(job.place.store, list(job.ds.data_vars))
-    done, damaged = written(job.place.store, arrays, job.grid)
-    if damaged:
-        count, total = len(damaged), len(job.grid)
-        LOG.warning("%s: %d of %d regions were damaged, and are written again", job.place.name, count, total)
-    return done, damaged
-
-
-def _fill(job: _Job, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:
-    """Compute and write regions; keys of the sampling tasks that they need are added to `sampled`."""
-    source = keeping(job.ds, job.place.beside)
-    writer = Writer(
-        job.place.store,
-        {name: v.dims for name, v in job.ds.data_vars.items()},
-        {name: {} for name in job.ds.data_vars},
-        {name: job.encoding[name] for name in job.ds.data_vars},
-    )
-    name = job.place.folder.name if job.place.folder is not None else job.place.name
-    with (
-        counting(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
-        closing(_computed(job, _tasks(job, source, writer, left, sampled), progress)) as computed,
-    ):
-        bytes_before, bytes_done = job.place.free(), 0.0
-        for count, size in computed:
-            advance(count)
-            renew(job.place)
-            if bytes_done == 0:
-                _require_rest(job, bytes_before, size, count, len(left))
-            bytes_done += size
-
-
-def _computed(job: _Job, tasks: Iterator[Any], progress: bool | None) -> Generator[tuple[int, int], None, None]:
-    """Compute and write regions; yields numbers of regions done, and their bytes."""
-    client = current_client()
-    at_once = int(np.clip(AT_ONCE // max(_region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
-    if client is None:
-        while some := list(itertools.islice(tasks, at_once)):
-            yield len(some), sum(dask.compute(*some))
-        return
-    from distributed import as_completed
-
-    from xappa.streaming.store.in_hand import in_hand
-
-    most = max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
-    with connected(client), in_hand(client, shown(progress)) as hand:
-        first = client.compute(list(itertools.islice(tasks, most)))
-        hand.add(*first)
-        running = as_completed(first)
-        del first  # what is done is let go
-        for future in running:
-            size = future.result()
-            hand.remove(future)
-            for task in itertools.islice(tasks, 1):
-                more = client.compute(task)
-                hand.add(more)
-                running.add(more)
-            yield 1, size
-
-
-def _tasks(job: _Job, source: xr.Dataset, writer: Writer, left: Sequence[Region], sampled: set[str]) -> Iterator[Any]:
-    """Tasks that write regions; keys of the sampling tasks that they need are added to `sampled`."""
-    for some, bounds, block in _blocks(source, left):
-        sampled |= sampling_keys(block.__dask_graph__())
-        for region in some:
-            inside = {dim: slice(p.start - bounds[dim].start, p.stop - bounds[dim].start) for dim, p in region.items()}
-            names = job.grid.names(region)
-            part = block[names].isel(inside, missing_dims="ignore")
-            values = {name: part[name].variable.data for name in names}
-            yield dask.delayed(writer, pure=False)(dict(region), values)
-
-
-def _blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequence[Region], Region, xr.Dataset]]:
-    """A few regions each, their bounds, and the fields within these with no other tasks than theirs.
-
-    Dask goes through a graph whenever some of it is computed: through that of a few.
-    """
-    for first in range(0, len(regions), GRAPH):
-        some = regions[first : first + GRAPH]
-        dims = some[0].keys()
-        bounds = {dim: slice(min(r[dim].start for r in some), max(r[dim].stop for r in some)) for dim in dims}
-        (block,) = dask.optimize(ds.isel(bounds))
-        yield some, bounds, block
-
-
-def _finish(job: _Job, sampled: Collection[str]) -> None:
-    store = job.place.store
-    if "xappa_run" in job.ds.attrs:
-        try:
-            found = learned(job.ds, sampled)
-        except DatasetError as error:  # of another session, or of several runs
-            LOG.warning("%s holds no diagnostics: %s", job.place.name, error)
-        else:
-            found = keeping(found, job.place.beside).compute()
-            found.to_zarr(store, group="diagnostics", mode="w", zarr_format=3, consolidated=False)
-    with warnings.catch_warnings():
-        # Readers that do not know consolidated metadata pass over them.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        zarr.consolidate_metadata(store, zarr_format=3)
+def _finish(job: Job, sampled: Collection[str]) -> None:
+    _write_diagnostics(job, sampled, "diagnostics")
+    _consolidate(job.place.store)
     # What is not on the disk yet must not be taken for complete, nor lose the latents that it is made from.
     job.place.flush()
     _set_attrs(job.place, {UNFINISHED: None})
     job.place.flush()
     job.place.remove_beside()
+
+
+def _write_diagnostics(job: Job, sampled: Collection[str], group: str) -> None:
+    if "xappa_run" not in job.ds.attrs:
+        return
+    try:
+        found = learned(job.ds, sampled)
+    except DatasetError as error:  # of another session, or of several runs
+        LOG.warning("%s holds no diagnostics: %s", job.place.name, error)
+        return
+    found = keeping(found, job.place.beside).compute()
+    found.to_zarr(job.place.store, group=group, mode="w", zarr_format=3, consolidated=False)
+
+
+def _consolidate(store: Store) -> None:
+    with warnings.catch_warnings():
+        # Readers that do not know consolidated metadata pass over them.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(store, zarr_format=3)
+
+
+def _append(job: Job, dim: str, own: object, progress: bool | None) -> None:
+    """Continue a store by a result."""
+    if own:
+        raise OptionError(f"chunks= and encoding= cannot be used: {job.place.name} is there, and keeps its own")
+    attrs = (root_of(job.place) or {}).get("attributes", {})
+    if UNFINISHED in attrs:
+        raise StoreError(
+            f"{job.place.name} is not complete; expected one that is: finish it with the call that began it"
+        )
+    with explained(job.place):
+        growth = grown_from(job.ds, job.place, dim, job.owner)
+        sizes = regions(growth.fields, growth.sizes)
+        grid = Grid(growth.fields, sizes, {growth.dim: growth.old})
+        if growth.done:
+            if mend(Job(growth.fields, job.place, grid, growth.encoding, job.owner), progress):
+                job.place.remove_beside()
+            return
+        require_memory(growth.fields, sizes)
+        require_room(job.place, growth.fields)
+        job.place.tidy()
+        begin(growth, job.owner)
+        grown = Grown(job.place.store, growth.metadata())
+        part = Job(growth.fields, replace(job.place, store=grown), grid, growth.encoding, job.owner)
+        write_coordinates(growth, grown)
+        sampled = stream(part, progress)
+        number = len(json.loads(attrs.get(APPENDED, "[]"))) + 1
+        _write_diagnostics(job, sampled, f"diagnostics_{number}")
+        job.place.flush()
+        show(growth)
+        _consolidate(job.place.store)
+        _set_attrs(job.place, {APPENDED: appended(growth, attrs, job.owner)})
+        job.place.flush()
+        job.place.remove_beside()
 
 
 def _set_attrs(place: Place, attrs: Mapping[str, str | None]) -> None:
@@ -348,10 +293,6 @@ def _set_attrs(place: Place, attrs: Mapping[str, str | None]) -> None:
     merged = {**content.get("attributes", {}), **attrs}
     content["attributes"] = {key: value for key, value in merged.items() if value is not None}
     write_key(place.store, "zarr.json", json.dumps(content, indent=2).encode())
-
-
-def _key(region: Region) -> tuple[tuple[Hashable, int], ...]:
-    return tuple((dim, part.start) for dim, part in region.items())
 
 
 def _require_fields(result: xr.Dataset) -> None:
@@ -377,77 +318,3 @@ def _require_storable(ds: xr.Dataset, how: Encoding, own: Mapping[str, Mapping[s
         if not own:
             raise DatasetError(f"This Dataset cannot be stored: {error}. Leave that out, or change it.") from error
         raise OptionError(f"encoding={own!r} cannot be used: {error}") from error
-
-
-def _region_bytes(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> float:
-    steps = steps_of(ds)
-    return float(
-        sum(
-            v.dtype.itemsize * np.prod([min(sizes[d], n) if d in steps else n for d, n in v.sizes.items()])
-            for v in ds.data_vars.values()
-        )
-    )
-
-
-def _require_memory(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> None:
-    needed, there = _region_bytes(ds, sizes), _memory()
-    if there is not None and needed > there / 2:
-        asked = {str(name): sizes[name] for name in steps_of(ds)}
-        raise OptionError(
-            f"chunks={asked} cannot be honoured: what is written together takes {needed / 1e9:.3g} GB, and this "
-            f"machine has {there / 1e9:.3g} GB; expected at most half of it: use fewer times or members a chunk"
-        )
-
-
-def _memory() -> float | None:
-    """Bytes of main memory, where the operating system tells."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _require_room(job: _Job) -> None:
-    free = job.place.free()
-    if free is None:
-        return
-    if job.ds.nbytes / BEST > free:
-        raise StoreError(
-            f"{job.place.name}: {job.ds.nbytes / 1e9:.3g} GB are to be written, and {free / 1e9:.3g} GB are free; "
-            "even compressed they have no room. Choose another place, or fewer variables, times or members."
-        )
-
-
-def _require_rest(job: _Job, before: float | None, size: int, count: int, left: int) -> None:
-    """What remains, by what the first regions took on the disk."""
-    now = job.place.free()
-    if before is None or now is None or count >= left:
-        return
-    # Other programs write as well; what these regions took is at most what they hold.
-    taken = min(max(before - now, 0.0), 1.2 * size) / count
-    if taken * (left - count) > now:
-        raise StoreError(
-            f"{job.place.name}: {left - count} of {left} regions are still to be written, about "
-            f"{taken * (left - count) / 1e9:.3g} GB, and {now / 1e9:.3g} GB are free. Make room and call again: it "
-            "goes on where it was."
-        )
-
-
-class _explained:  # noqa: N801  (used like a function)
-    """Errors of the file system say what became of the store."""
-
-    def __init__(self, job: _Job) -> None:
-        self.job = job
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, OSError) or isinstance(error, StoreError):
-            return
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "there is no room left on the disk: make room" if full else "mend that, or choose another place"
-        raise StoreError(
-            f"{self.job.place.name} cannot be written ({error}); {reason}, and call again: it goes on where it was, "
-            f"with the latents that were sampled."
-        ) from error

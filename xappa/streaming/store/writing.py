@@ -1,0 +1,151 @@
+"""The regions of a result computed and written, one after the other or on a cluster."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Generator, Hashable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+from xappa.progress import counting, shown
+from xappa.streaming.graph.diagnostics import sampling_keys
+from xappa.streaming.graph.workers import connected, current_client
+from xappa.streaming.store.encoding import Encoding
+from xappa.streaming.store.kept import keeping
+from xappa.streaming.store.places import Place, renew
+from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
+from xappa.streaming.store.room import region_bytes, require_rest
+
+LOG = logging.getLogger("xappa")
+
+GRAPH = 16
+"""Regions whose tasks are written out together."""
+AT_ONCE, MOST = 512e6, 4
+"""Bytes, and number, of the regions that are computed at once by the threads of this process."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A result, where it goes, in which regions and how encoded; the token of the result."""
+
+    ds: xr.Dataset
+    place: Place
+    grid: Grid
+    encoding: Encoding
+    owner: str
+
+
+def stream(job: Job, progress: bool | None) -> set[str]:
+    """Write what is left; returns the keys of the sampling tasks that all of it needs."""
+    done, _ = _done(job)
+    sampled = {key for _, _, block in _blocks(job.ds, done) for key in sampling_keys(block.__dask_graph__())}
+    there = {_key(region) for region in done}
+    left = [region for region in job.grid if _key(region) not in there]
+    if left:
+        _fill(job, left, progress, sampled)
+    return sampled
+
+
+def mend(job: Job, progress: bool | None) -> bool:
+    """Write again what is damaged of a store that was complete; returns whether anything was."""
+    _, damaged = _done(job)
+    if damaged:
+        _fill(job, damaged, progress, set())
+        job.place.flush()
+    return bool(damaged)
+
+
+def _done(job: Job) -> tuple[list[Region], list[Region]]:
+    """Regions that are in the store: intact ones, and damaged ones, which the log tells of."""
+    arrays = open_arrays(job.place.store, list(job.ds.data_vars))
+    done, damaged = written(job.place.store, arrays, job.grid)
+    if damaged:
+        count, total = len(damaged), len(job.grid)
+        LOG.warning("%s: %d of %d regions were damaged, and are written again", job.place.name, count, total)
+    return done, damaged
+
+
+def _fill(job: Job, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:
+    """Compute and write regions; keys of the sampling tasks that they need are added to `sampled`."""
+    source = keeping(job.ds, job.place.beside)
+    writer = Writer(
+        job.place.store,
+        {name: v.dims for name, v in job.ds.data_vars.items()},
+        {name: {} for name in job.ds.data_vars},
+        {name: job.encoding[name] for name in job.ds.data_vars},
+    )
+    name = job.place.folder.name if job.place.folder is not None else job.place.name
+    with (
+        counting(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
+        closing(_computed(job, _tasks(job, source, writer, left, sampled), progress)) as computed,
+    ):
+        bytes_before, bytes_done = job.place.free(), 0.0
+        for count, size in computed:
+            advance(count)
+            renew(job.place)
+            if bytes_done == 0:
+                require_rest(job.place, bytes_before, size, count, len(left))
+            bytes_done += size
+
+
+def _computed(job: Job, tasks: Iterator[Any], progress: bool | None) -> Generator[tuple[int, int], None, None]:
+    """Compute and write regions; yields numbers of regions done, and their bytes."""
+    client = current_client()
+    at_once = int(np.clip(AT_ONCE // max(region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
+    if client is None:
+        while some := list(itertools.islice(tasks, at_once)):
+            yield len(some), sum(dask.compute(*some))
+        return
+    from distributed import as_completed
+
+    from xappa.streaming.store.in_hand import in_hand
+
+    most = max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
+    with connected(client), in_hand(client, shown(progress)) as hand:
+        first = client.compute(list(itertools.islice(tasks, most)))
+        hand.add(*first)
+        running = as_completed(first)
+        del first  # what is done is let go
+        for future in running:
+            size = future.result()
+            hand.remove(future)
+            for task in itertools.islice(tasks, 1):
+                more = client.compute(task)
+                hand.add(more)
+                running.add(more)
+            yield 1, size
+
+
+def _tasks(job: Job, source: xr.Dataset, writer: Writer, left: Sequence[Region], sampled: set[str]) -> Iterator[Any]:
+    """Tasks that write regions; keys of the sampling tasks that they need are added to `sampled`."""
+    for some, bounds, block in _blocks(source, left):
+        sampled |= sampling_keys(block.__dask_graph__())
+        for region in some:
+            inside = {dim: slice(p.start - bounds[dim].start, p.stop - bounds[dim].start) for dim, p in region.items()}
+            names = job.grid.names(region)
+            part = block[names].isel(inside, missing_dims="ignore")
+            values = {name: part[name].variable.data for name in names}
+            yield dask.delayed(writer, pure=False)(job.grid.placed(region), values)
+
+
+def _blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequence[Region], Region, xr.Dataset]]:
+    """A few regions each, their bounds, and the fields within these with no other tasks than theirs.
+
+    Dask goes through a graph whenever some of it is computed: through that of a few.
+    """
+    for first in range(0, len(regions), GRAPH):
+        some = regions[first : first + GRAPH]
+        dims = some[0].keys()
+        bounds = {dim: slice(min(r[dim].start for r in some), max(r[dim].stop for r in some)) for dim in dims}
+        (block,) = dask.optimize(ds.isel(bounds))
+        yield some, bounds, block
+
+
+def _key(region: Region) -> tuple[tuple[Hashable, int], ...]:
+    return tuple((dim, part.start) for dim, part in region.items())
