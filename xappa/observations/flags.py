@@ -38,6 +38,7 @@ class Flag(IntEnum):
     PERIOD_UNKNOWN = 22
     REJECTED_BY_SOURCE = 23
     NO_ERROR = 24
+    CONTRADICTORY = 25
 
 
 def flag_attrs() -> dict[str, Any]:

@@ -158,7 +158,9 @@ def read_quietly(
     require_said(obs, quantities(obs))
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
+        read = obs
         obs, derived = convert.derive(derive_wind(obs))
+        obs = convert.repeat(obs, read)
     elif not derive:
         obs = obs.assign_attrs(derived="off")
     if error is not None:

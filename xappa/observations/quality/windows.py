@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask
@@ -25,7 +25,9 @@ AT_ONCE = 200_000
 """Reports beyond which windows are not judged together."""
 
 
-def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[xr.Dataset, Array | None]:
+def in_windows(
+    obs: xr.Dataset, check: Check, window: np.timedelta64, more: Mapping[str, Array] | None = None
+) -> tuple[xr.Dataset, Array | None]:
     """Make a check on the reports of each window.
 
     Parameters
@@ -36,6 +38,8 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[x
         Rejects reports of a `Batch`, in place.
     window : timedelta64
         Length of the windows; their centres are its multiples from 00 UTC, 1 January 1970.
+    more : mapping of str to array, (obs,), optional
+        Further columns of the batches: ``group`` and ``tie``.
 
     Returns
     -------
@@ -47,9 +51,9 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[x
     """
     names = quantities(obs)
     order, bounds = _windows(np.asarray(obs["time"].values), window)
-    columns = _columns(obs)
+    columns = _columns(obs) | dict(more or {})
     lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
-    pairs = _pairs(obs)
+    pairs = component_pairs(obs)
     task = dask.delayed(_judged, pure=True) if lazy else _judged
     check = dask.delayed(check, pure=True) if lazy else check
     parts: list[Any] = []
@@ -100,12 +104,16 @@ def _columns(obs: xr.Dataset) -> dict[str, Array]:
     columns["longitude"] = np.where(np.isfinite(columns["longitude"]), columns["longitude"], np.nan)
     columns["time"] = np.asarray(obs["time"].values)
     columns["kind"] = kinds(obs)
-    for name in ("station", "source"):
-        columns[name] = np.full(size, -1)
-        if name in obs.coords:
-            text = np.asarray(obs[name].values).astype(str)
-            columns[name] = np.where(text == "", -1, pd.factorize(text)[0])
-    return columns
+    return columns | {name: name_codes(obs, name) for name in ("station", "source")}
+
+
+def name_codes(obs: xr.Dataset, name: str) -> Array:
+    """A number for each station, or source, in the order of their names; -1 for reports without: int (obs,)."""
+    if name not in obs.coords:
+        return np.full(obs.sizes["obs"], -1)
+    codes, names = pd.factorize(np.asarray(obs[name].values), sort=True)
+    nameless = np.flatnonzero([str(text) == "" for text in names])
+    return np.where(codes == nameless[0], -1, codes) if len(nameless) else codes
 
 
 def kinds(obs: xr.Dataset) -> Array:
@@ -125,7 +133,8 @@ def _numbers(obs: xr.Dataset, names: Sequence[str], pick: Any) -> dict[str, list
     return numbers
 
 
-def _pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
+def component_pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
+    """Quantities that are components of one wind."""
     return tuple(dict.fromkeys(wind.components for wind in winds_of(obs) if set(wind.components) <= set(obs.data_vars)))
 
 
