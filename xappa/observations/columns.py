@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from xappa.errors import ObservationError
 from xappa.observations.assumptions import UNITS_ASSUMED
 from xappa.observations.form import counted
 from xappa.observations.missing_codes import without_codes
@@ -92,6 +94,13 @@ class Places:
         ]
 
 
+_TRUTH, _COMPLEX, _TIMES = "true and false", "complex numbers", "times or lengths of time"
+_NO_NUMBERS = {"b": _TRUTH, "boolean": _TRUTH, "c": _COMPLEX, "complex": _COMPLEX} | dict.fromkeys(
+    ("M", "m", "datetime", "datetime64", "date", "time", "timedelta", "timedelta64"), _TIMES
+)
+_OTHERS = (bool, np.bool_, complex, np.complexfloating, date, time, timedelta, np.datetime64, np.timedelta64)
+
+
 def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming) -> Places:
     """Times and places of a table.
 
@@ -169,8 +178,23 @@ def to_text(values: Any) -> np.ndarray:
 
 
 def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
-    """Values as floats, and how many were given that are no numbers (they are missing then)."""
-    values = pd.to_numeric(series, errors="coerce")
+    """Values as floats, and how many were given that are no numbers (they are missing then).
+
+    Raises
+    ------
+    ObservationError
+        If all of them are true or false, complex, or times, which other libraries take for numbers.
+    """
+    kind = pd.api.types.infer_dtype(series, skipna=True) if series.dtype == object else series.dtype.kind
+    if kind in _NO_NUMBERS:
+        raise ObservationError(
+            f"{series.name}: found {_NO_NUMBERS[kind]}. Expected numbers, or text of them. Drop what is none, or say "
+            "which column is meant with rename={'<your name>': '2m_temperature'}"
+        )
+    given = series
+    if kind in ("mixed", "mixed-integer"):
+        given = series.mask(series.map(lambda value: isinstance(value, _OTHERS)).to_numpy(bool))
+    values = pd.to_numeric(given, errors="coerce")
     return values.to_numpy(dtype=float, na_value=np.nan), int((values.isna() & series.notna()).sum())
 
 

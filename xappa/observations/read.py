@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import ObservationError
 from xappa.observations import convert
 from xappa.observations.assumptions import Assumed
@@ -28,6 +29,7 @@ One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
 Source = One | Sequence[One] | Mapping[str, One]
 
 
+@checked
 def read_observations(
     source: Source,
     *,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xappa.errors import choose
+from xappa.checked import checked
+from xappa.errors import OptionError, choose
 from xappa.observations.cells import Cells, compact
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import is_one_form, quantities
@@ -20,6 +21,7 @@ from xappa.observations.targets import Step, cells_of
 Array = np.ndarray
 
 
+@checked
 def thin(
     obs: Source,
     target: str | float | xr.Dataset = "model",
@@ -70,6 +72,8 @@ def thin(
     >>> few = xappa.thin(obs, 2.5, "3h")  # doctest: +SKIP
     """
     order_of = choose("keep", keep, KEEP)
+    if seed < 0:
+        raise OptionError(f"seed={seed!r}: expected a whole number, 0 or more")
     cells = cells_of(target, time, levels, model)
     reports = obs if isinstance(obs, xr.Dataset) and is_one_form(obs) else read_observations(obs)
     if not reports.sizes["obs"]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.grids.axes import recognise
 from xappa.labels import to_array
@@ -18,11 +19,11 @@ from xappa.observations.form import build
 from xappa.platforms import places
 from xappa.platforms.form import soundings
 from xappa.platforms.ground import Ground
-from xappa.platforms.stations import Seed
 
 Array = np.ndarray
 
 
+@checked
 def columns(
     ds: xr.Dataset,
     fraction: float = 0.01,
@@ -30,7 +31,7 @@ def columns(
     variables: Iterable[str] | None = None,
     every: float | None = None,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Whole columns at random grid points, uniform on the sphere, the same at all times.
 
@@ -66,6 +67,7 @@ def columns(
     return soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
 
 
+@checked
 def values(
     ds: xr.Dataset,
     fraction: float = 0.01,
@@ -73,7 +75,7 @@ def values(
     variables: Iterable[str] | None = None,
     every: float | None = None,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Random single values of the state, each by itself and anew at each time.
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.background import Background
+from xappa.checked import checked
 from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.backgrounds import given_background
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
+@checked
 def assimilate(
     ds: xr.Dataset,
     obs: Source,

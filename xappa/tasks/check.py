@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect
 from xappa.labels.asked import model_time_problems, wanted_notes, wanted_problems
@@ -66,6 +67,7 @@ class Report:
         return [(f"{times}{'.' if self.ok else ':'}", self.problems), *(part for part in rest if part[1])]
 
 
+@checked
 def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
     """Whether a model can use a Dataset, and every reason why not. A Dataset, however wrong, raises nothing.
 

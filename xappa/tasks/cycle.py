@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.background import LatentObservation, timedelta, without_fields
+from xappa.checked import checked
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
@@ -64,6 +65,7 @@ class Cycled:
     innovations: xr.Dataset
 
 
+@checked
 def cycle(
     ds: xr.Dataset,
     obs: Source,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from xappa.background import Background
+from xappa.checked import checked
 from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.backgrounds import given_background
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
+@checked
 def filter(
     ds: xr.Dataset,
     obs: Source,

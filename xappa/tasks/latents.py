@@ -10,6 +10,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect, refuse
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 DTYPES = ("float16", "float32")
 
 
+@checked
 def encode(
     ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
 ) -> xr.Dataset:
@@ -73,6 +75,7 @@ def encode(
     return label(latents, ds, spec, layout, attrs, sea)
 
 
+@checked
 def decode(
     latents: xr.Dataset,
     variables: str | Sequence[str] | None = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise, refuse
@@ -34,6 +35,7 @@ Array = np.ndarray
 REPORTED = "reported"
 
 
+@checked
 def observe(
     ds: xr.Dataset,
     where: xr.Dataset | pd.DataFrame,

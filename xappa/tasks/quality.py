@@ -10,6 +10,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids.axes import recognise
 from xappa.grids.bilinear import corners
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from xappa.models.model import Model
 
 
+@checked
 def quality_control(
     obs: Source,
     quality: str | Quality = "standard",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
 from xappa.grids.matching import output_columns, output_rows
@@ -24,6 +25,7 @@ from xappa.tasks.prior import state_spec
 Target = xr.Dataset | xr.DataArray | float | str | Path
 
 
+@checked
 def regrid(
     ds: xr.Dataset,
     target: Target | None = None,
@@ -69,6 +71,7 @@ def regrid(
     return made.assign_attrs(regrid_method=method)
 
 
+@checked
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.posterior import Task, run
 
 
+@checked
 def sample(
     ds: xr.Dataset,
     *,

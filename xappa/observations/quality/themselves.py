@@ -11,7 +11,12 @@ from xappa.observations.derive import winds_of
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
+from xappa.observations.periods import LONGEST, NO_LENGTH
 from xappa.observations.quality.repeats import find_repeats, settle_repeats
+from xappa.observations.quality.windows import times_of, within_times
+
+HIGHEST_PRESSURE = 1100.0
+"""hPa, of levels: more than was ever measured near the ground."""
 
 HIGHEST_DECK = 50.0
 """Height, m, that ships and platforms at sea do not exceed."""
@@ -20,11 +25,12 @@ HIGHEST_DECK = 50.0
 def check(obs: xr.Dataset) -> xr.Dataset:
     """Flag reports that cannot be believed, or that come twice.
 
-    In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea, and
-    upper-air values without a level), missing times, values outside the range of the vocabulary (both components of a
-    wind if either, or the speed or direction behind them, is), what comes twice from the same station or place, time
-    and level (of values that agree one stays; those that contradict each other are all rejected: `settle_repeats`), and
-    speeds and directions that are used as components.
+    In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea,
+    infinite heights, and upper-air values without a level or with one that is none), times that are missing or not
+    between 1600 and 2261, periods that are no lengths of time, values outside the range of the vocabulary (both
+    components of a wind if either, or the speed or direction behind them, is), what comes twice from the same station
+    or place, time and level (of values that agree one stays; those that contradict each other are all rejected:
+    `settle_repeats`), and speeds and directions that are used as components.
 
     Parameters
     ----------
@@ -39,15 +45,17 @@ def check(obs: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ObservationError
-        If most latitudes, longitudes or levels are impossible, which means a wrong column or unit.
+        If most latitudes, longitudes, levels or times are impossible, which means a wrong column or unit.
     """
     _refuse_wrong_coordinates(obs)
-    place, time, level = _impossible_place(obs), np.isnat(_array(obs, "time")), _impossible_level(obs)
+    place, time, level = _impossible_place(obs), np.isnat(times_of(obs)), _impossible_level(obs)
+    period = _impossible_period(obs)
     names = quantities(obs)
     for name in names:
         upper = QUANTITIES[name].upper_air if name in QUANTITIES else False
         obs = with_flag(obs, name, place | level if upper else place, Flag.MISSING_PLACE)
         obs = with_flag(obs, name, time, Flag.MISSING_TIME)
+        obs = with_flag(obs, name, period, Flag.PERIOD_UNKNOWN)
         obs = with_flag(obs, name, _outside_range(obs, name), Flag.OUT_OF_RANGE)
     obs = _winds_as_a_whole(obs)
     return _polar_unused(settle_repeats(obs, find_repeats(obs)))
@@ -61,7 +69,7 @@ def _refuse_wrong_coordinates(obs: xr.Dataset) -> None:
     limits = {
         "latitude": (-90.0, 90.0, "degree"),
         "longitude": (-360.0, 360.0, "degree"),
-        "level": (0.0, 1100.0, "hPa"),
+        "level": (0.0, HIGHEST_PRESSURE, "hPa"),
     }
     problems = []
     for name, (low, high, units) in limits.items():
@@ -71,6 +79,10 @@ def _refuse_wrong_coordinates(obs: xr.Dataset) -> None:
             problems.append(
                 f"{name} runs from {values.min():g} to {values.max():g}, expected {low:g} to {high:g} {units}"
             )
+    time = _array(obs, "time")
+    time = time[~np.isnat(time)]
+    if time.size and np.mean(np.isnat(within_times(time))) > 0.5:
+        problems.append(f"time runs from {time.min()} to {time.max()}, expected the years 1600 to 2261")
     if problems:
         raise ObservationError(
             f"{'; '.join(problems)}. Most reports are outside, so a column or its units are wrong: say which is meant "
@@ -84,6 +96,9 @@ def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "altitude" in obs.coords and "level" not in obs.coords:
         # Zeros in place of a missing position: at 0 N 0 E there is the sea, so no station is above it.
         wrong |= (latitude == 0.0) & (longitude == 0.0) & (_array(obs, "altitude") > HIGHEST_DECK)
+    for name in ("altitude", "height"):
+        if name in obs.coords:
+            wrong |= np.isinf(_array(obs, name))
     return wrong
 
 
@@ -91,7 +106,14 @@ def _impossible_level(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "level" not in obs.coords:
         return np.zeros(obs.sizes["obs"], dtype=bool)
     level = _array(obs, "level")
-    return ~((level > 0.0) & np.isfinite(level))
+    return ~((level > 0.0) & (level <= HIGHEST_PRESSURE))
+
+
+def _impossible_period(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+    if "period" not in obs.coords:
+        return np.zeros(obs.sizes["obs"], dtype=bool)
+    period = _array(obs, "period")
+    return (period <= NO_LENGTH) | (period > LONGEST)
 
 
 def _outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:

@@ -21,6 +21,10 @@ KINDS = ("period", "channel")
 
 _COORDINATES = ("latitude", "longitude", "altitude", "level")
 
+TIMES = (np.datetime64("1600-01-01", "s"), np.datetime64("2262-01-01", "s"))
+"""Between which reports can have been made."""
+_NOW = np.datetime64("2000-01-01", "s")
+
 AT_ONCE = 200_000
 """Reports beyond which windows are not judged together."""
 
@@ -50,7 +54,7 @@ def in_windows(
         What reports with a time were compared with (`Basis`), in the order of the windows; None where it is lazy.
     """
     names = quantities(obs)
-    order, bounds = _windows(np.asarray(obs["time"].values), window)
+    order, bounds = _windows(times_of(obs), window)
     columns = _columns(obs) | dict(more or {})
     lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
     pairs = component_pairs(obs)
@@ -67,6 +71,21 @@ def in_windows(
     dated = order[: bounds[-1]]
     basis = None if lazy else np.concatenate([np.zeros((len(names), 0), "int8"), *(part[1] for part in parts)], axis=1)
     return _with_flags(obs, names, dated, [part[0] for part in parts], lazy), basis
+
+
+def times_of(obs: xr.Dataset) -> Array:
+    """Times of reports; NaT for those outside `TIMES`."""
+    return within_times(np.asarray(obs["time"].values))
+
+
+def within_times(time: Array) -> Array:
+    """Times as they are, NaT outside `TIMES`."""
+    # In seconds: nanoseconds do not reach so far. Where a time is missing, the comparisons are false.
+    first, last = (bound.astype("datetime64[s]") for bound in (time.min(initial=_NOW), time.max(initial=_NOW)))
+    if first >= TIMES[0] and last < TIMES[1]:
+        return time
+    seconds = time.astype("datetime64[s]")
+    return np.where((seconds >= TIMES[0]) & (seconds < TIMES[1]), time, np.datetime64("NaT"))
 
 
 def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import learned, sampling_keys
 from xappa.streaming.graph.workers import connected, current_client, require_workers
@@ -47,6 +48,7 @@ AT_ONCE, MOST = 512e6, 4
 """Bytes, and number, of the regions that are computed at once by the threads of this process."""
 
 
+@checked
 def to_zarr(
     result: xr.Dataset,
     store: str | os.PathLike[str] | Store,
