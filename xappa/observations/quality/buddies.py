@@ -124,11 +124,15 @@ def _decide(
     values = departure[rows], error, deviation[rows]
     around = _Neighbourhood(batch, rows, sure, quality.radius)
     suspect = np.zeros(len(rows), bool)
+    again = np.arange(len(rows))
     for _ in range(2):
         trusted = ~suspect & sure
-        blocks = (np.arange(i, min(i + BLOCK, len(rows))) for i in range(0, len(rows), BLOCK))
-        suspect = np.concatenate([_excess(values, block, *around(block, trusted), quality) for block in blocks])
-        if not suspect.any():
+        blocks = [again[i : i + BLOCK] for i in range(0, len(again), BLOCK)]
+        found = [_excess(values, block, *around(block, trusted), quality) for block in blocks]
+        suspect = suspect.copy()
+        suspect[again] = np.concatenate(found)
+        again = around.of(suspect)
+        if not len(again):
             break
     return suspect
 
@@ -152,15 +156,22 @@ def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, dista
     if not len(rows) or quality.buddies is None:
         return wrong
     others = np.where(there[rows], departure[near[rows]], np.nan)
-    median = np.nanmedian(others, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(others - median[:, None]), axis=1)
-    apart = np.nanmedian(np.where(there[rows], distance[rows], np.nan), axis=1) / CORRELATION_LENGTH
+    median = _median(others)
+    spread = 1.4826 * _median(np.abs(others - median[:, None]))
+    apart = _median(np.where(there[rows], distance[rows], np.nan)) / CORRELATION_LENGTH
     own = block[rows]
     structure = 2 * deviation[own] ** 2 * (1 - (1 + apart) * np.exp(-apart))
     expected = error[own] ** 2 + np.maximum(np.maximum(spread**2, error[own] ** 2), structure)
     # Where nothing is known of errors, neighbours that agree exactly are no measure of anything.
     wrong[rows] = (np.abs(departure[own] - median) > quality.buddies * np.sqrt(expected)) & (expected > 0)
     return wrong
+
+
+def _median(values: Array) -> Array:
+    """Medians of rows without what is missing; several times as fast as `numpy.nanmedian`."""
+    ordered, number = np.sort(values, axis=1), np.isfinite(values).sum(axis=1)
+    low, high = (np.take_along_axis(ordered, ((number - k) // 2)[:, None], axis=1)[:, 0] for k in (1, 0))
+    return (low + high) / 2
 
 
 class _Neighbourhood:
@@ -172,6 +183,13 @@ class _Neighbourhood:
         self.places, self.station = np.column_stack([batch.place[rows], time, far]), batch.station[rows]
         self.pool, self.reach = _pool(batch, rows, sure), chord(radius)
         self.tree = cKDTree(self.places[self.pool])
+
+    def of(self, some: Array) -> Array:
+        """Positions of the reports that have one of some (a mask) within reach, themselves included."""
+        if not some.any():
+            return np.empty(0, int)
+        away, _ = cKDTree(self.places[some]).query(self.places, distance_upper_bound=self.reach)
+        return np.flatnonzero(np.isfinite(away))
 
     def __call__(self, block: Array, trusted: Array) -> tuple[Array, Array]:
         """Positions of the neighbours of each report of a block, nearest first, -1 where none, and their distances."""

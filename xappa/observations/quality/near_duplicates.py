@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 
 from xappa.observations.flags import Flag
@@ -52,9 +53,30 @@ def _order(batch: Batch, name: str, rows: Array) -> Array:
     return np.lexsort([column[rows] for column in columns])
 
 
+def _with_others_near(batch: Batch, quality: Quality) -> Array:
+    """Positions of reports at whose place, or near it, reports go by other names: of fixed stations those are few."""
+    placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
+    if len(placed) < 2:
+        return placed
+    names = pd.DataFrame(
+        {name: getattr(batch, name)[placed] for name in ("latitude", "longitude", "station", "source")}
+    )
+    number = names.groupby(["latitude", "longitude"], sort=False).ngroup().to_numpy()
+    first = np.unique(number, return_index=True)[1]
+    near = np.zeros(len(first), bool)
+    for name in ("station", "source"):
+        values = names[name].to_numpy()
+        near[number[values != values[first][number]]] = True
+    if len(first) > 1:
+        reach = chord(quality.near_distance) * (1 + 1e-9)
+        pairs = cKDTree(batch.place[placed[first]]).query_pairs(reach, output_type="ndarray")
+        near[pairs.ravel()] = True
+    return placed[near[number]]
+
+
 def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
     """Positions of reports that are near each other and go by different names."""
-    placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
+    placed = _with_others_near(batch, quality)
     if len(placed) < 2:
         return np.empty(0, int), np.empty(0, int)
     reach = chord(quality.near_distance)

@@ -7,7 +7,7 @@ come twice. What is decided depends on what reports say, never on the order in w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ PLACE_STEP = 1e-3
 
 NAMED_PLACE_STEP = 1.0
 """Degrees within which two reports under one station name are of one station (names such as SHIP are shared)."""
+
+_MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, of no pattern
 
 LEVEL_STEP = 1e-3
 """hPa within which two reports are on the same level."""
@@ -51,24 +53,25 @@ class Repeats:
 
     def columns(self, size: int) -> dict[str, Array]:
         """Group and order of each of `size` reports, -1 for those that share it with none."""
-        columns = {"group": np.full(size, -1), "tie": np.full(size, -1)}
+        columns = {name: np.full(size, -1, np.int32) for name in ("group", "tie")}
         columns["group"][self.rows], columns["tie"][self.rows] = self.group, self.order
         return columns
 
 
 def find_repeats(obs: xr.Dataset) -> Repeats | None:
     """Reports of the same station or place, time, level, period and channel as another; None if there are none."""
-    keys = _keys(obs)
+    station = name_codes(obs, "station")
     mixed = np.zeros(obs.sizes["obs"], np.uint64)
-    for key in keys:
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_array(key, categorize=False)
+    for key in _keys(obs, station):
+        mixed *= _MIXER
+        mixed += pd.util.hash_array(key, categorize=False)
     # Equal hashes find those that may be the same; among these few, the keys themselves decide.
     ordered = np.sort(mixed)
     again = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(again):
         return None
     maybe = np.flatnonzero(pd.Series(mixed).isin(again).to_numpy())
-    table = pd.DataFrame({str(i): key[maybe] for i, key in enumerate(keys)})
+    table = pd.DataFrame({str(i): key for i, key in enumerate(_keys(obs.isel(obs=maybe), station[maybe]))})
     number = table.groupby(list(table.columns), dropna=False, sort=False).ngroup().to_numpy()
     shared = np.bincount(number)[number] > 1
     if not shared.any():
@@ -77,23 +80,22 @@ def find_repeats(obs: xr.Dataset) -> Repeats | None:
     return Repeats(rows, np.unique(number[shared], return_inverse=True)[1], _order(obs, rows))
 
 
-def _keys(obs: xr.Dataset) -> list[Array]:
-    """What reports of one station and time have in common, as arrays of numbers (obs,)."""
-    size = obs.sizes["obs"]
-    station = name_codes(obs, "station")
-    step = np.where(station < 0, PLACE_STEP, NAMED_PLACE_STEP)
+def _keys(obs: xr.Dataset, station: Array) -> Iterator[Array]:
+    """What reports of one station and time have in common, as arrays of numbers (obs,), one at a time."""
+    yield np.ascontiguousarray(station, np.int64)
+    step = PLACE_STEP if (station < 0).all() else np.where(station < 0, PLACE_STEP, NAMED_PLACE_STEP)
+    # Zeros are added so that none is negative, which would have another hash.
+    yield np.round(np.asarray(obs["latitude"].values, float) / step) + 0.0
     longitude = np.asarray(obs["longitude"].values, float)
     longitude = np.where(np.isfinite(longitude), longitude, np.nan) % 360.0
-    level = np.asarray(obs["level"].values, float) if "level" in obs.coords else np.full(size, np.nan)
-    keys = [
-        station,
-        np.round(np.asarray(obs["latitude"].values, float) / step) + 0.0,
-        np.round(longitude / step) % np.round(360.0 / step) + 0.0,
-        np.asarray(obs["time"].values).view(np.int64),
-    ]
-    if np.isfinite(level).any():
-        keys.append(np.round(level / LEVEL_STEP) + 0.0)
-    return keys + [pd.factorize(np.asarray(obs[name].values))[0] for name in KINDS if name in obs.coords]
+    yield np.round(longitude / step) % np.round(360.0 / step) + 0.0
+    yield np.asarray(obs["time"].values).astype("datetime64[us]").view(np.int64)
+    if "level" in obs.coords:
+        yield np.round(np.asarray(obs["level"].values, float) / LEVEL_STEP) + 0.0
+    for name in KINDS:
+        if name in obs.coords:
+            values = np.asarray(obs[name].values)
+            yield values.view(np.int64) if values.dtype.kind == "m" else values.astype(float)
 
 
 def _order(obs: xr.Dataset, rows: Array) -> Array:

@@ -23,7 +23,6 @@ _COORDINATES = ("latitude", "longitude", "altitude", "level")
 
 TIMES = (np.datetime64("1600-01-01", "s"), np.datetime64("2262-01-01", "s"))
 """Between which reports can have been made."""
-_NOW = np.datetime64("2000-01-01", "s")
 
 AT_ONCE = 200_000
 """Reports beyond which windows are not judged together."""
@@ -81,8 +80,7 @@ def times_of(obs: xr.Dataset) -> Array:
 def within_times(time: Array) -> Array:
     """Times as they are, NaT outside `TIMES`."""
     # In seconds: nanoseconds do not reach so far. Where a time is missing, the comparisons are false.
-    first, last = (bound.astype("datetime64[s]") for bound in (time.min(initial=_NOW), time.max(initial=_NOW)))
-    if first >= TIMES[0] and last < TIMES[1]:
+    if time.size and all(TIMES[0] <= bound.astype("datetime64[s]") < TIMES[1] for bound in (time.min(), time.max())):
         return time
     seconds = time.astype("datetime64[s]")
     return np.where((seconds >= TIMES[0]) & (seconds < TIMES[1]), time, np.datetime64("NaT"))
@@ -116,30 +114,36 @@ def _rising(rows: Array) -> bool:
 def _columns(obs: xr.Dataset) -> dict[str, Array]:
     size = obs.sizes["obs"]
     columns = {
-        name: np.asarray(obs[name].values, float) if name in obs.coords else np.full(size, np.nan)
+        name: np.asarray(obs[name].values, float) if name in obs.coords else np.broadcast_to(np.nan, size)
         for name in _COORDINATES
     }
-    columns["latitude"] = np.where(np.abs(columns["latitude"]) <= 90, columns["latitude"], np.nan)
-    columns["longitude"] = np.where(np.isfinite(columns["longitude"]), columns["longitude"], np.nan)
+    columns["latitude"] = _known(columns["latitude"], 90.0)
+    columns["longitude"] = _known(columns["longitude"], np.inf)
     columns["time"] = np.asarray(obs["time"].values)
     columns["kind"] = kinds(obs)
     return columns | {name: name_codes(obs, name) for name in ("station", "source")}
 
 
+def _known(values: Array, most: float) -> Array:
+    wrong = ~((np.abs(values) <= most) & np.isfinite(values))
+    return np.where(wrong, np.nan, values) if wrong.any() else values
+
+
 def name_codes(obs: xr.Dataset, name: str) -> Array:
     """A number for each station, or source, in the order of their names; -1 for reports without: int (obs,)."""
     if name not in obs.coords:
-        return np.full(obs.sizes["obs"], -1)
+        return np.broadcast_to(np.int32(-1), obs.sizes["obs"])
     codes, names = pd.factorize(np.asarray(obs[name].values), sort=True)
+    codes = codes.astype(np.int32)
     nameless = np.flatnonzero([str(text) == "" for text in names])
-    return np.where(codes == nameless[0], -1, codes) if len(nameless) else codes
+    return np.where(codes == nameless[0], np.int32(-1), codes) if len(nameless) else codes
 
 
 def kinds(obs: xr.Dataset) -> Array:
     """Which reports are over the same period and of the same channel: int (obs,), -1 where they have neither."""
     codes = [pd.factorize(np.asarray(obs[name].values))[0] for name in KINDS if name in obs.coords]
     if not codes:
-        return np.full(obs.sizes["obs"], -1)
+        return np.broadcast_to(np.int32(-1), obs.sizes["obs"])
     table = pd.DataFrame(np.stack(codes, axis=1))
     return np.where((table < 0).all(axis=1), -1, table.groupby(list(table.columns), sort=False).ngroup())
 
