@@ -103,8 +103,8 @@ def _at_one_height(batch: Batch, name: str) -> Array:
 
 
 def _ordered(batch: Batch, rows: Array) -> Array:
-    """Rows by window, time and place, so that those that are equally far come in an order of their own."""
-    keys = (batch.longitude, batch.latitude, batch.seconds, batch.window)
+    """Rows by window, place and time: those that are equally far come in an order of their own, the near together."""
+    keys = (batch.seconds, batch.longitude, batch.latitude, batch.window)
     return rows[np.lexsort([key[rows] for key in keys])]
 
 
@@ -215,5 +215,6 @@ def _pool(batch: Batch, rows: Array, sure: Array) -> Array:
     slot = np.floor(batch.seconds[rows[named]] / _SLOT).astype(int)
     code = station[named].astype(np.int64) + (int(station.max(initial=0)) + 1) * batch.window[rows[named]]
     key = code * (int(slot.max(initial=0)) + 1) + slot
-    first = named[np.unique(key, return_index=True)[1]]
+    by_time = np.argsort(batch.seconds[rows[named]], kind="stable")
+    first = named[by_time[np.unique(key[by_time], return_index=True)[1]]]
     return np.sort(np.concatenate([first, np.flatnonzero((station < 0) & sure)]))
