@@ -452,9 +452,7 @@ class TestDiagnostics:
 
     def test_the_line_that_computes_is_blamed(self, ds, tiny_model, options) -> None:
         frame = pd.DataFrame({"time": "2001-03-13T06", "lat": np.linspace(-60, 60, 40), "lon": 5.0})
-        wild = frame.assign(
-            **{"2m_temperature": np.where(np.arange(40) % 2, 330.0, 200.0), "2m_temperature_error": 0.1}
-        )
+        frame["2m_temperature"], frame["2m_temperature_error"] = np.where(np.arange(40) % 2, 330.0, 200.0), 0.1
         analysis = ds.appa.assimilate(frame, quality="none", **options)
         with pytest.warns(FitWarning) as found:
             analysis.compute(scheduler="threads")
