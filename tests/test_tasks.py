@@ -482,7 +482,10 @@ class TestBadInput:
 
     def test_two_observations_that_contradict_each_other(self, ds, obs, options) -> None:
         twice = pd.concat([obs, obs.assign(observation=obs["observation"] - 4.0)])
-        found = ds.appa.assimilate(twice, quality="none", **{**options, "steps": 6}).compute()
+        with pytest.raises(NoReportsError, match="contradictory"):
+            ds.appa.assimilate(twice, quality="none", **options)
+        apart = pd.concat([obs, obs.assign(observation=obs["observation"] - 4.0, lat=obs["lat"] + 0.1)])
+        found = ds.appa.assimilate(apart, quality="none", **{**options, "steps": 6}).compute()
         assert np.isfinite(found["2m_temperature"]).all()
         between = found.appa.observe(xappa.read_observations(obs.head(1)))["2m_temperature"].mean()
         assert 278.0 < float(between) < 292.0

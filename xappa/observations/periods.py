@@ -154,6 +154,7 @@ def _from_texts(texts: pd.Series, units: str, name: str) -> np.ndarray:
     spelt = np.array([isinstance(t, str | timedelta | np.timedelta64) for t in texts], bool)
     lengths = pd.to_timedelta(texts.where(spelt), errors="coerce").to_numpy().astype("timedelta64[s]")
     seconds = np.where(np.isnat(lengths), NO_LENGTH, _without_zeros(lengths))
+    seconds[np.array([isinstance(text, str) and not text.strip() for text in texts], bool)] = NONE
     if numeric.any():
         seconds[numeric] = _from_numbers(texts[numeric].to_numpy(float), units, name)
     return seconds
