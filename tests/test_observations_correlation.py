@@ -331,7 +331,7 @@ class TestSources:
     @pytest.mark.parametrize("labelled", [True, False])
     def test_the_analysis_does_not_depend_on_their_order(self, tiny_model, labelled):
         ds = xappa.template("2024-01-01", "2024-01-01T18", tiny_model)
-        places = {"level": [850.0, 500.0, 500.0]}
+        places = {"level": [850.0, 500.0, 500.0], "t": [280.0, 270.0, 270.0]}
         parts = {name: sounding("x", 20.0 * k, kind, **places) for k, (name, kind) in enumerate(
             {"a": SHORT, "b": Correlation("uniform", strength=0.9), "c": None}.items()
         )}  # fmt: skip

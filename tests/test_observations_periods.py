@@ -90,11 +90,11 @@ def test_reports_of_two_periods_are_no_duplicates():
 @pytest.mark.parametrize(
     ("values", "units", "hours"),
     [
-        ([6.0, -24.0, np.nan, 0.0], None, [6, 24, None, None]),
+        ([6.0, -24.0, np.nan, 0.0], None, [6, -24, None, None]),
         ([360, 60], "minutes", [6, 1]),
         ([1.0], "days", [24]),
         (np.array([6, 12], "timedelta64[h]"), None, [6, 12]),
-        (["6h", None, "nonsense"], None, [6, None, None]),
+        (["6h", None, "", " ", "nonsense"], None, [6, None, None, None, 0]),
     ],
 )
 def test_lengths(values, units, hours):

@@ -78,13 +78,13 @@ class TestRefused:
             (None, {"store": {}}, StoreError, "expected a folder"),
             (None, {"store": b"x"}, StoreError, "expected a folder"),
             (None, {"store": ""}, StoreError, "expected a folder"),
-            (None, {"chunks": 4}, OptionError, "chunks=4 cannot be honoured: expected .* by dimension"),
-            (None, {"chunks": "auto"}, OptionError, "chunks='auto' cannot be honoured"),
+            (None, {"chunks": 4}, OptionError, "to_zarr: chunks=4, expected a mapping or None"),
+            (None, {"chunks": "auto"}, OptionError, "chunks='auto', expected a mapping or None"),
             (None, {"encoding": {"u": {"foo": 1}}}, OptionError, "cannot be used: .*foo"),
             (None, {"encoding": {"u": {"dtype": "nope"}}}, OptionError, "'u': 'nope' is no dtype"),
             (None, {"encoding": {"u": {"dtype": "int8", "_FillValue": 1000}}}, OptionError, "cannot be used: .*1000"),
             (None, {"encoding": {"u": "int16"}}, OptionError, "expected one mapping a variable"),
-            (None, {"encoding": "int16"}, OptionError, "expected one mapping a variable"),
+            (None, {"encoding": "int16"}, OptionError, "encoding='int16', expected a mapping"),
         ],
     )
     def test_wrong_arguments_begin_nothing(self, tmp_path, change, options, error, message) -> None:

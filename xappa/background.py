@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xarray as xr
 
+from xappa.checked import misfitting
 from xappa.errors import OptionError
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]
@@ -60,7 +61,7 @@ class WarmStart:
     samples: int = 16
 
     def __post_init__(self) -> None:
-        wrong = [*_fields(self.fields), *_samples(self.samples)]
+        wrong = misfitting(self) or [*_fields(self.fields), *_samples(self.samples)]
         if self.sigma is not None and not _number(self.sigma, 0, np.inf):
             wrong.append(f"sigma={self.sigma!r}: expected a noise level above 0")
         if self.error is not None and not _number(self.error, 0, 1):
@@ -114,7 +115,7 @@ class LatentObservation:
     each: bool = False
 
     def __post_init__(self) -> None:
-        wrong = [*_fields(self.fields), *_samples(self.samples)]
+        wrong = misfitting(self) or [*_fields(self.fields), *_samples(self.samples)]
         if self.covariance not in COVARIANCES:
             wrong.append(f"covariance={self.covariance!r}: expected one of {', '.join(map(repr, COVARIANCES))}")
         if not _number(self.scale, 0, np.inf):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -170,7 +171,18 @@ def is_number(value: Any) -> bool:
     return bool(np.isfinite(value))
 
 
-_BETWEEN = ("xappa", "torch", "dask", "distributed", "xarray", "concurrent", "threading", "contextlib", "functools")
+_BETWEEN = (
+    "xappa",
+    "torch",
+    "dask",
+    "distributed",
+    "xarray",
+    "concurrent",
+    "threading",
+    "contextlib",
+    "functools",
+    "queue",
+)
 """Packages whose frames may lie between a warning and the line of the user that led to it."""
 
 
@@ -180,5 +192,13 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     level = 2
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN:
         frame, level = frame.f_back, level + 1
-    # In a thread of Dask there is no such line.
-    warnings.warn(message, category, stacklevel=2 if frame is None else level)
+    if frame is not None:
+        warnings.warn(message, category, stacklevel=level)
+        return
+    # In a thread of Dask there is no such line: it is that which waits for the thread.
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN:
+        frame = frame.f_back
+    where = ("xappa", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    registry = {} if frame is None else frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, *where, registry=registry)

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.background import WarmStart
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import recognise, text
@@ -45,6 +46,7 @@ SHARE = 0.1
 """Error of a prescribed field, where none is told, over the deviation of the model's climate."""
 
 
+@checked
 def constrain(
     ds: xr.Dataset,
     *,

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xappa.checked import checked
 from xappa.errors import ModelError, OptionError, nearest_names
 from xappa.options import cache_folder, get_options
 
@@ -65,6 +66,7 @@ def models() -> dict[str, str]:
     return {name: entry.about + _state_of(entry) for name, entry in registry().items()}
 
 
+@checked
 def fetch(
     name: str,
     path: str | Path | None = None,
@@ -159,6 +161,7 @@ def _state_of(entry: Entry) -> str:
     return f" ({note(_pool(entry))})"
 
 
+@checked
 def load(
     name_or_path: str | Path | None = None,
     *,

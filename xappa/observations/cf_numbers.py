@@ -12,7 +12,7 @@ from xappa.observations.cf_roles import error_of
 from xappa.observations.columns import numbers
 from xappa.observations.units import COORDINATE_UNITS
 
-_NUMBERS, _TEXT = "biuf", "OSUT"
+_NUMBERS, _TEXT = "iuf", "OSUT"
 
 
 def with_numbers(
@@ -58,5 +58,5 @@ def _require_numbers(ds: xr.Dataset, names: Iterable[str]) -> None:
 
 
 def _read(variable: xr.DataArray) -> tuple[xr.Variable, int]:
-    values, count = numbers(pd.Series(variable.to_numpy().reshape(-1).astype(object)))
+    values, count = numbers(pd.Series(variable.to_numpy().reshape(-1).astype(object), name=variable.name))
     return variable.variable.to_base_variable().copy(data=values.reshape(variable.shape)), count

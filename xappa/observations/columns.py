@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,13 @@ class Places:
         ]
 
 
+_TRUTH, _COMPLEX, _TIMES = "true and false", "complex numbers", "times or lengths of time"
+_NO_NUMBERS = {"b": _TRUTH, "boolean": _TRUTH, "c": _COMPLEX, "complex": _COMPLEX} | dict.fromkeys(
+    ("M", "m", "datetime", "datetime64", "date", "time", "timedelta", "timedelta64"), _TIMES
+)
+_OTHERS = (bool, np.bool_, complex, np.complexfloating, date, time, timedelta, np.datetime64, np.timedelta64)
+
+
 def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming) -> Places:
     """Times and places of a table.
 
@@ -192,14 +200,23 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
     Raises
     ------
     ObservationError
-        If they are complex.
+        If all of them are true or false, complex, or times, which other libraries take for numbers.
     """
+    kind = pd.api.types.infer_dtype(series, skipna=True) if series.dtype == object else series.dtype.kind
     if pd.api.types.is_complex_dtype(series.dtype):
-        raise ObservationError(f"Column {series.name!r} holds complex numbers. Expected real ones: give those meant")
-    values = pd.to_numeric(series, errors="coerce")
+        kind = "c"
+    if kind in _NO_NUMBERS:
+        raise ObservationError(
+            f"{series.name}: found {_NO_NUMBERS[kind]}. Expected numbers, or text of them. Drop what is none, or say "
+            "which column is meant with rename={'<your name>': '2m_temperature'}"
+        )
+    given = series
+    if kind in ("mixed", "mixed-integer"):
+        given = series.mask(series.map(lambda value: isinstance(value, _OTHERS)).to_numpy(bool))
+    values = pd.to_numeric(given, errors="coerce")
     unread = values.isna() & series.notna()
     if unread.any():
-        values = values.where(~unread, pd.to_numeric(series.map(_typeset), errors="coerce"))
+        values = values.where(~unread, pd.to_numeric(given.map(_typeset), errors="coerce"))
         unread = values.isna() & series.notna()
     return values.to_numpy(dtype=float, na_value=np.nan), int(unread.sum())
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from xappa.observations import formulas
 from xappa.observations.flags import Flag, flags_of, inherit_flags, with_flag, with_reasons
-from xappa.observations.form import quantity_attrs, set_error
+from xappa.observations.form import quantities, quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
 
 HIGHEST_REDUCTION = 750.0
@@ -146,6 +146,28 @@ def derive(obs: xr.Dataset) -> tuple[xr.Dataset, list[Derived]]:
         obs = inherit_flags(obs, conversion.target, conversion.sources, rows.reset_coords(drop=True))
         made.append(Derived(conversion, rows.reset_coords(drop=True)))
     return obs, made
+
+
+def repeat(obs: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
+    """Flag what was derived from values that their reader calls duplicates, such as those that were corrected later.
+
+    Parameters
+    ----------
+    obs : Dataset
+        With what was derived.
+    before : Dataset
+        The same before that, with the flags of the reader.
+    """
+    if not any(f"{name}_flag" in before for name in quantities(before)):
+        return obs
+    for name in quantities(obs):
+        sources = obs[name].attrs.get("derived_from", "").split()
+        # Of several the first is another form of the same; both parts of a wind are.
+        forms = [s for s in sources if "wind" in s] or sources[:1]
+        made = obs[name].notnull() if name not in before else obs[name].notnull() & before[name].isnull()
+        for source in forms:
+            obs = with_flag(obs, name, made & (flags_of(obs, source) == Flag.DUPLICATE), Flag.DUPLICATE)
+    return obs
 
 
 def settle(obs: xr.Dataset, derived: list[Derived]) -> xr.Dataset:

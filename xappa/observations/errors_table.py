@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError, UnitsError, nearest_names
 from xappa.observations.convert import fill_errors
 from xappa.observations.derive import component_error, winds_of
@@ -69,6 +70,7 @@ INCLUDED = {"ecmwf-like": 40.0}
 """km: side of the grid cells whose representativeness a table has already."""
 
 
+@checked
 def observation_errors(name: str, *, grid: float | None = None) -> dict[str, float | dict[float, float]]:
     """A table of error deviations, in the units of the vocabulary.
 

@@ -49,6 +49,7 @@ COORDINATE_ATTRS: dict[str, dict[str, str]] = {
 STATISTICS = "statistics_left_out"
 """Attribute of observations that counts values that are no values of their quantity: deviations, ranges (JSON)."""
 
+_NUMBERS = ("latitude", "longitude", "level", "altitude", "height", "channel")
 _FILL: dict[str, Any] = {"station": "", "source": "", "period": np.timedelta64("NaT", "s")}
 COUNTS = (
     "reports_read",
@@ -229,7 +230,7 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and bool(names)
         and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
         and np.issubdtype(ds["time"].dtype, np.datetime64)
-        and all(ds[name].dtype.kind in "biuf" for name in (*names, *NEEDED[1:]))
+        and all(ds[name].dtype.kind in "iuf" for name in (*names, *_NUMBERS, *_errors(names)) if name in ds.variables)
         and all(
             ds[name].attrs.get("units") == QUANTITIES[name].units if name in QUANTITIES else is_own(ds[name])
             for name in names
@@ -239,6 +240,10 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and ds.coords.get("level", xr.DataArray(attrs={"units": "hPa"})).attrs.get("units") == "hPa"
         and ("period" not in ds.coords or ds["period"].dtype.kind == "m")
     )
+
+
+def _errors(names: Sequence[str]) -> list[str]:
+    return [f"{name}_error" for name in names]
 
 
 def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError, OptionError
+from xappa.observations.flags import Flag
 from xappa.observations.form import build, concat, counted
 from xappa.observations.metar_bulletins import FORECAST, NIL, Report, split, text_of
 from xappa.observations.metar_decode import DIRECTION, INSTANT, WIND, Values, decode
@@ -70,7 +71,6 @@ def read_metar(path: str | Path, stations: pd.DataFrame | None, date: str | None
             "stations='master.txt' (or any table with the columns station, latitude, longitude, altitude)"
         )
     reports, left_out = split(text_of(path))
-    # Of several reports of a station and time the first is used: corrections come before what they correct.
     reports.sort(key=lambda report: -report.correction)
     values = [decode(report) for report in reports]
     there = [i for i, value in enumerate(values) if value.by_name or value.over]
@@ -89,7 +89,8 @@ def read_metar(path: str | Path, stations: pd.DataFrame | None, date: str | None
             "date='2019-07-01'"
         )
     variable = sum(WIND in v.by_name and DIRECTION not in v.by_name and DIRECTION not in v.unread for v in said)
-    return _dataset(coordinates, said).assign_attrs(
+    correction = np.array([report.correction for report in used])
+    return _dataset(coordinates, said, correction).assign_attrs(
         reports_read=len(reports),
         messages_broken=len(reports) - len(there),
         reports_variable_wind=variable,
@@ -111,23 +112,35 @@ def _coordinates(reports: Sequence[Report], stations: pd.DataFrame, near: np.dat
     return {"station": names, "time": np.array(times, "datetime64[s]"), **places}
 
 
-def _dataset(coordinates: Mapping[str, np.ndarray], said: Sequence[Values]) -> xr.Dataset:
+def _dataset(coordinates: Mapping[str, np.ndarray], said: Sequence[Values], correction: np.ndarray) -> xr.Dataset:
     """Rows of the instant, and of each period."""
     names = [name for name in INSTANT if any(name in value.by_name for value in said)]
     parts = []
     if names:
         instant = {name: np.array([value.by_name.get(name, np.nan) for value in said]) for name in names}
-        parts.append(_part(coordinates, instant))
+        parts.append(_part(coordinates, instant, correction))
     for name, hours in sorted({key for value in said for key in value.over}):
         over = {name: np.array([value.over.get((name, hours), np.nan) for value in said])}
-        parts.append(_part({**coordinates, "period": np.full(len(said), hours * HOUR)}, over))
+        parts.append(_part({**coordinates, "period": np.full(len(said), hours * HOUR)}, over, correction))
     return concat(parts)
 
 
-def _part(coordinates: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray]) -> xr.Dataset:
-    """Reports that have one of some quantities."""
+def _part(
+    coordinates: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], correction: np.ndarray
+) -> xr.Dataset:
+    """Reports that have one of some quantities; what was corrected later is flagged as a duplicate."""
     rows = np.any([np.isfinite(column) for column in columns.values()], axis=0)
-    return build({n: array[rows] for n, array in coordinates.items()}, {n: array[rows] for n, array in columns.items()})
+    places = {name: array[rows] for name, array in coordinates.items()}
+    values = {name: array[rows] for name, array in columns.items()}
+    flags = {name: _corrected(places, array, correction[rows]) for name, array in values.items()}
+    return build(places, values, flags={name: flag for name, flag in flags.items() if flag.any()})
+
+
+def _corrected(places: Mapping[str, np.ndarray], values: np.ndarray, correction: np.ndarray) -> np.ndarray:
+    """Flags of the values of which the same station and time has a later correction."""
+    number = pd.Series(np.where(np.isfinite(values), correction, -1))
+    last = number.groupby([places["station"], places["time"]]).transform("max")
+    return np.where(number < last, Flag.DUPLICATE, Flag.GOOD).astype("int8")
 
 
 def _near(path: Path, date: str | None, reports: Sequence[Report]) -> np.datetime64:

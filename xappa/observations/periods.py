@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ from xappa.observations.names import QUANTITIES
 
 HOUR = np.timedelta64(3600, "s")
 NONE = np.timedelta64("NaT", "s")
+NO_LENGTH = np.timedelta64(0, "s")
+"""In place of a period that is given, and is no length of time."""
+LONGEST = np.timedelta64(100 * 366 * 24 * 3600, "s")
+"""Of a period that can be meant: a century."""
 
 _HOURS = {"total_precipitation": 1, "total_precipitation_6hr": 6}
 EXTREMES = ("maximum", "minimum")
@@ -111,30 +116,52 @@ def to_periods(values: Any, units: str | None = None, name: str = "period") -> n
     values : array-like, shape (n,)
         timedelta64, numbers, or text such as ``"6h"``.
     units : str, optional
-        Of numbers; default hours. Their sign is not looked at, since BUFR counts backwards.
+        Of numbers; default hours.
     name : str
-        Name of the column, for messages.
+        Name of the column, for messages. The sign of ``timePeriod``, a key of BUFR, which counts backwards, is not
+        looked at.
 
     Returns
     -------
     array of timedelta64[s], shape (n,)
-        NaT where missing, not readable, or zero.
+        NaT where missing or zero; 0 where something is given that is no length of time, which `check` rejects, as it
+        does what is negative.
 
     Raises
     ------
     ObservationError
-        If the units are no units of time.
+        If the units are no units of time, or if all values are times, true or false, or complex.
     """
     array = np.asarray(values)
+    if array.dtype.kind in "bcM":
+        raise ObservationError(
+            f"{name}: found {array.dtype}, expected lengths of time: numbers with units={{{name!r}: 'hours'}}, or text "
+            "such as '6h'"
+        )
     if array.dtype.kind == "m":
-        seconds = array.astype("timedelta64[s]")
+        seconds = _without_zeros(array.astype("timedelta64[s]"))
     elif array.dtype.kind in "iuf":
         seconds = _from_numbers(array.astype(float), units or "hours", name)
     else:
         codes, texts = pd.factorize(array.astype(object))
-        lengths = pd.to_timedelta(pd.Series(texts, dtype=object), errors="coerce").to_numpy()
-        seconds = np.append(lengths.astype("timedelta64[s]"), NONE)[codes]
-    return np.where(seconds == np.timedelta64(0, "s"), NONE, abs(seconds))
+        seconds = np.append(_from_texts(pd.Series(texts, dtype=object), units or "hours", name), NONE)[codes]
+    return abs(seconds) if name == "timePeriod" else seconds
+
+
+def _from_texts(texts: pd.Series, units: str, name: str) -> np.ndarray:
+    """Lengths that are spelt out, and numbers among them."""
+    numeric = np.array([isinstance(t, int | float) and not isinstance(t, bool) for t in texts], bool)
+    spelt = np.array([isinstance(t, str | timedelta | np.timedelta64) for t in texts], bool)
+    lengths = pd.to_timedelta(texts.where(spelt), errors="coerce").to_numpy().astype("timedelta64[s]")
+    seconds = np.where(np.isnat(lengths), NO_LENGTH, _without_zeros(lengths))
+    seconds[np.array([isinstance(text, str) and not text.strip() for text in texts], bool)] = NONE
+    if numeric.any():
+        seconds[numeric] = _from_numbers(texts[numeric].to_numpy(float), units, name)
+    return seconds
+
+
+def _without_zeros(seconds: np.ndarray) -> np.ndarray:
+    return np.where(seconds == NO_LENGTH, NONE, seconds)
 
 
 def _from_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
@@ -144,4 +171,6 @@ def _from_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
         raise ObservationError(f"{name} has the units {units!r}; expected seconds, minutes, hours or days")
     # Codes for missing ones; 99 hours may be meant.
     good = np.isfinite(numbers) & ~(are_codes(numbers) & (numbers != 99))
-    return np.where(good, np.where(good, numbers * known[word], 0).round().astype("timedelta64[s]"), NONE)
+    seconds = np.where(good, numbers, 0.0) * known[word]
+    seconds = _without_zeros(seconds.clip(-1e15, 1e15).round().astype("timedelta64[s]"))
+    return np.where(np.isinf(numbers), NO_LENGTH, seconds)

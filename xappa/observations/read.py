@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import ObservationError
 from xappa.observations import convert
 from xappa.observations.assumptions import Assumed
@@ -30,6 +31,7 @@ One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
 Source = One | Sequence[One] | Mapping[str, One]
 
 
+@checked
 def read_observations(
     source: Source,
     *,
@@ -166,7 +168,9 @@ def read_quietly(
     require_said(obs, quantities(obs))
     derived: list[Derived] = []
     if derive and obs.attrs.get("derived") != "off":
+        read = obs
         obs, derived = convert.derive(derive_wind(obs))
+        obs = convert.repeat(obs, read)
     elif not derive:
         obs = obs.assign_attrs(derived="off")
     if error is not None:

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.observations.form import quantities, set_error
 
@@ -124,6 +125,7 @@ def spacing_of(grid: float | xr.Dataset | xr.DataArray, latitude: Array) -> Arra
     return KM_PER_DEGREE * np.sqrt(steps[0] * steps[1] * narrowing)
 
 
+@checked
 def with_representativeness(
     obs: xr.Dataset, grid: float | xr.Dataset | xr.DataArray, *, included: float = 0.0
 ) -> xr.Dataset:

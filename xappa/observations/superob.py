@@ -14,7 +14,8 @@ import pandas as pd
 import xarray as xr
 
 from xappa.alignment import aligned
-from xappa.errors import ObservationError, OptionError
+from xappa.checked import checked
+from xappa.errors import ObservationError, OptionError, is_number
 from xappa.observations.averages import Sums, gather, merge, position
 from xappa.observations.cells import Cells
 from xappa.observations.derive import derive_wind
@@ -33,6 +34,7 @@ TREE = 8  # partial sums that are put together at once
 Array = np.ndarray
 
 
+@checked
 @aligned
 def superob(
     obs: Source,
@@ -136,7 +138,7 @@ def superob(
 
 def _shares(names: Sequence[str], correlation: float | Mapping[str, float]) -> dict[str, float]:
     given = correlation if isinstance(correlation, Mapping) else dict.fromkeys(names, correlation)
-    wrong = [f"{name}: {value!r}" for name, value in given.items() if not 0 <= value <= 1]
+    wrong = [f"{name}: {value!r}" for name, value in given.items() if not (is_number(value) and 0 <= value <= 1)]
     unknown = [name for name in given if name not in QUANTITIES and name not in names]
     if wrong or unknown:
         listed = "; ".join([*wrong, *(f"{name!r} is no known quantity" for name in unknown)])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import OptionError
+from xappa.errors import OptionError, is_number
 from xappa.observations.cells import Cells
 
 Step = str | timedelta | np.timedelta64
@@ -48,6 +48,8 @@ def cells_of(
         If the Dataset has no latitude and longitude.
     """
     step = None if time is None else _seconds(time)
+    if levels is not None and not _pressures(levels):
+        raise OptionError(f"levels={levels!r}: expected pressures in hPa, such as (1000, 850, 500)")
     if isinstance(target, xr.Dataset | xr.DataArray):
         return _of_dataset(target if isinstance(target, xr.Dataset) else target.to_dataset(name="field"), step, levels)
     if isinstance(target, str):
@@ -61,6 +63,12 @@ def cells_of(
     if isinstance(target, bool) or not isinstance(target, int | float | np.number):
         raise OptionError(f"target={target!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
     return Cells.of_degrees(float(target), step or HOUR, levels or ())
+
+
+def _pressures(levels: object) -> bool:
+    if isinstance(levels, str) or not isinstance(levels, Sequence | np.ndarray):
+        return False
+    return all(is_number(level) and level > 0 for level in levels)
 
 
 def _of_dataset(ds: xr.Dataset, step: np.timedelta64 | None, levels: Sequence[float] | None) -> Cells:

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
-from xappa.errors import choose
+from xappa.checked import checked
+from xappa.errors import OptionError, choose
 from xappa.observations.cells import Cells, compact
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import is_one_form, quantities
@@ -21,6 +22,7 @@ from xappa.observations.targets import Step, cells_of
 Array = np.ndarray
 
 
+@checked
 @aligned
 def thin(
     obs: Source,
@@ -72,6 +74,8 @@ def thin(
     >>> few = xappa.thin(obs, 2.5, "3h")  # doctest: +SKIP
     """
     order_of = choose("keep", keep, KEEP)
+    if seed < 0:
+        raise OptionError(f"seed={seed!r}: expected a whole number, 0 or more")
     cells = cells_of(target, time, levels, model)
     reports = obs if isinstance(obs, xr.Dataset) and is_one_form(obs) else read_observations(obs)
     if not reports.sizes["obs"]:

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import OperatorError
+from xappa.checked import misfitting
+from xappa.errors import OperatorError, OptionError
 from xappa.models.state import StateSpec
 from xappa.observations.formulas import STANDARD_GRAVITY
 from xappa.observations.units import Linear
@@ -196,6 +197,10 @@ class Thickness(Columns):
 
     lower: float = 1000.0
     upper: float = 500.0
+
+    def __post_init__(self) -> None:
+        if misfit := misfitting(self):
+            raise OptionError(f"Thickness: {'; '.join(misfit)}")
 
     @property
     def output(self) -> xr.DataArray:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError, choose
 from xappa.operators.columns import Columns, weighted_mean
 
@@ -67,6 +68,8 @@ class Sounder(Columns):
     table: str | Mapping[int, tuple[float, float]] = "hirs"
 
     def __post_init__(self) -> None:
+        if misfit := misfitting(self):
+            raise OptionError(f"Sounder: {'; '.join(misfit)}")
         wrong = [f"{n}: {v}" for n, v in self.curves.items() if len(v) != 2 or not min(v) > 0]
         if wrong:
             raise OptionError(f"Sounder: found {'; '.join(wrong)}; expected channel: (pressure in hPa, width in ln p)")

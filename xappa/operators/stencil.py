@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
 Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Kinds of reports: K pairs of first and last time, the number of reports of each, and the times that they read.
+
+    Parameters
+    ----------
+    first, last, number : array of int, (K,)
+    read : array of bool, (K, time)
+    """
+
+    first: Array
+    last: Array
+    number: Array
+    read: Array
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,16 @@ class Stencil:
     def spans(self) -> tuple[Array, Array]:
         """First and last time that each report reads."""
         return self.time.min(axis=1, initial=np.iinfo(int).max), self.time.max(axis=1, initial=0)
+
+    @cached_property
+    def by_span(self) -> Spans:
+        """Reports by the first and last time that they read."""
+        first, last = self.spans()
+        length = int(last.max(initial=0)) + 1
+        span, kind, number = np.unique(first * length + last, return_inverse=True, return_counts=True)
+        read = np.zeros((len(span), length), bool)
+        read[kind[:, None], self.time] = True
+        return Spans(span // length, span % length, number, read)
 
     def apply(self, trajectory: Array) -> Array:
         """Predicted reports.

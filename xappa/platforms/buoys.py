@@ -7,16 +7,17 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble
 from xappa.platforms.ground import Ground
 from xappa.platforms.orbit import EARTH_RADIUS
 from xappa.platforms.places import scattered
-from xappa.platforms.stations import Seed
 
 Array = np.ndarray
 
 
+@checked
 def buoys(
     ds: xr.Dataset,
     count: int = 300,
@@ -26,7 +27,7 @@ def buoys(
     memory: float = 3.0,
     every: float | None = None,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Drifting buoys, released uniformly over the sea; they report wherever they are.
 

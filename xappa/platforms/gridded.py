@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import recognise
@@ -19,11 +20,11 @@ from xappa.observations.form import build
 from xappa.platforms import places
 from xappa.platforms.form import soundings
 from xappa.platforms.ground import Ground
-from xappa.platforms.stations import Seed
 
 Array = np.ndarray
 
 
+@checked
 def columns(
     ds: xr.Dataset,
     fraction: float = 0.01,
@@ -31,7 +32,7 @@ def columns(
     variables: Iterable[str] | None = None,
     every: float | None = None,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Whole columns at random grid points, uniform on the sphere, the same at all times.
 
@@ -67,6 +68,7 @@ def columns(
     return soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
 
 
+@checked
 def values(
     ds: xr.Dataset,
     fraction: float = 0.01,
@@ -74,7 +76,7 @@ def values(
     variables: Iterable[str] | None = None,
     every: float | None = None,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Random single values of the state, each by itself and anew at each time.
 

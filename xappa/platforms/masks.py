@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from xappa.checked import checked
 from xappa.platforms.orbit import Orbit
 
 Array = np.ndarray
 
 
+@checked
 def station_cells(latitude: Array, longitude: Array, step: float = 0.25) -> Array:
     """Points of an equiangular grid with poles that are nearest to some station.
 
@@ -36,6 +38,7 @@ def station_cells(latitude: Array, longitude: Array, step: float = 0.25) -> Arra
     return np.unique(((rows - 1) // 2 - y[kept]) * columns + x[kept] % columns)
 
 
+@checked
 def satellite_cells(
     orbit: Orbit,
     latitude: Array,
@@ -79,6 +82,7 @@ def satellite_cells(
     return np.flatnonzero(seen)
 
 
+@checked
 def satellite_steps(
     orbit: Orbit,
     latitude: Array,
@@ -108,6 +112,7 @@ def satellite_steps(
     ]
 
 
+@checked
 def split(cells: Array, held_out: int, seed: int) -> tuple[Array, Array]:
     """Cells to assimilate, and cells held out, in the random order of the official experiments.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble, repeated, soundings
@@ -19,6 +20,7 @@ ROUGHNESS = 150.0
 """Deviation of a station's height from that of the grid's surface, m."""
 
 
+@checked
 def stations(
     ds: xr.Dataset,
     count: int = 1000,
@@ -28,7 +30,7 @@ def stations(
     density: xr.DataArray | Array | None = None,
     every: float | None = None,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Surface stations, and ships between them: dense over land, between grid points, each at a height of its own.
 
@@ -75,6 +77,7 @@ def stations(
     return assemble(repeated(places, ground.every(every)), ground.chosen(variables), errors)
 
 
+@checked
 def radiosondes(
     ds: xr.Dataset,
     count: int = 300,
@@ -85,7 +88,7 @@ def radiosondes(
     density: xr.DataArray | Array | None = None,
     every: float | None = 12,
     errors: Errors | None = None,
-    seed: Seed = 0,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     """Radiosonde stations: dense over land, whole profiles, straight up.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble
@@ -17,6 +18,7 @@ from xappa.platforms.orbit import KM_A_DEGREE, Orbit, across, choose_orbit
 Array = np.ndarray
 
 
+@checked
 def swaths(
     ds: xr.Dataset,
     orbit: str | Orbit = "metop",

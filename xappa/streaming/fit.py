@@ -16,8 +16,16 @@ Array = np.ndarray
 Residuals = Callable[[Stencil | Rows, int, Tensor], tuple[Array, Array]]
 """(rows of a window, its start, its latents) -> whitened y - H(x) (member, M), and deviations (M,)."""
 
-PLAUSIBLE = (0.3, 3.0)
-"""Range of chi-squared an observation: it is 1 where errors are as they were said to be."""
+LOWEST, NEARLY_ONE = 0.3, 0.75
+"""Chi-squared an observation below which errors are too large: of few reports, and of very many."""
+HIGHEST, HIGHEST_OF_FEW_LEVELS = 2.5, 4.0
+"""Above which the fit is too bad, and for samplers with less than `FEW_LEVELS` noise levels. Networks with right errors
+reach 1.8 and 3.8 (``docs/quality.md``)."""
+FEW_LEVELS = 10
+_TOO_NEAR = (
+    "the analysis is nearer to them than their errors allow: these, or the model's error of representation, are "
+    "smaller than was said"
+)
 FEWEST = 10
 """Observations of which chi-squared says anything."""
 
@@ -78,29 +86,54 @@ def fit(rows: Stencil | Rows, latents: Tensor, starts: Sequence[int], window: in
     return out
 
 
-def warn_of(statistics: dict, names: Sequence[str]) -> None:
-    """Warn where the fit is implausible: chi-squared an observation outside 0.3 to 3."""
+def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) -> None:
+    """Warn where chi-squared an observation is implausible, naming the variable that is worst.
+
+    Parameters
+    ----------
+    statistics : dict
+        Of `fit`.
+    names : sequence of str
+        Variables.
+    levels : int, optional
+        Noise levels of the sampler: with few, an analysis does not come as near to the reports.
+    """
     count = statistics["count"]
     total = int(count.sum())
     if total < FEWEST:
         return
     by_variable = statistics["chi_squared"].mean(0)
     overall = float(np.nansum(by_variable * count) / total)
-    low, high = PLAUSIBLE
+    low, high = plausible(total, levels)
     if low <= overall <= high:
         return
-    listed = ", ".join(f"{name} {value:.2g}" for name, value, n in zip(names, by_variable, count, strict=True) if n)
-    advice = (
-        "the analysis does not reach the reports: their errors are larger than was said, reports are wrong that "
-        "quality control passed, or the sampling is too coarse (more steps, more iterations of the guidance)"
-        if overall > high
-        else "the analysis is nearer to the reports than their errors allow: these, or the model's error of "
-        "representation, are smaller than was said"
-    )
+    excess = np.where(count > 0, (by_variable - 1) * count * (1 if overall > high else -1), -np.inf)
+    worst = int(np.argmax(excess))
+    cause = _too_far(statistics, worst, levels) if overall > high else _TOO_NEAR
     warn(
-        f"Implausible fit: chi-squared an observation is {overall:.2g} ({listed}), expected about 1; {advice}. "
-        "xappa.diagnostics(result) has it by variable.",
+        f"Implausible fit: chi-squared an observation is {overall:.2g}, expected about 1 ({low:.2g} to {high:.2g}). "
+        f"Most of it is due to {names[worst]}: {by_variable[worst]:.2g} of {int(count[worst])} reports; {cause}. "
+        "xappa.diagnostics(analysis) has chi-squared and departures by variable.",
         FitWarning,
+    )
+
+
+def plausible(total: int, levels: int) -> tuple[float, float]:
+    """Between what chi-squared an observation lies if errors are as they were said to be, for so many reports."""
+    low = max(LOWEST, min(NEARLY_ONE, 1 - 5 * (2 / total) ** 0.5))
+    return low, HIGHEST if levels >= FEW_LEVELS else HIGHEST_OF_FEW_LEVELS
+
+
+def _too_far(statistics: dict, variable: int, levels: int) -> str:
+    """The likely cause, by how much of the departures is a mean."""
+    mean, rms = (float(statistics[f"departure_{name}"].mean(0)[variable]) for name in ("mean", "rms"))
+    far = "the analysis does not reach them: they differ by"
+    if abs(mean) > 0.6 * rms:
+        return f"{far} {mean:+.3g} on average, as with a bias, a wrong height or wrong units"
+    coarse = '; effort="standard" comes nearer to them' if levels < FEW_LEVELS else ""
+    return (
+        f"{far} {rms:.3g} (root mean square), around a mean of {mean:+.2g}: errors are larger than was said, or values "
+        f"are wrong, or contradict each other, that quality control passed{coarse}"
     )
 
 

@@ -187,7 +187,7 @@ def fit_of(model: Model, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
     if plan.stencil is None:
         return {}
     statistics = fit(plan.stencil, latents, window_starts(latents.shape[1], window), window, residuals)
-    warn_of(statistics, plan.stencil.names)
+    warn_of(statistics, plan.stencil.names, plan.sampler.steps)
     return statistics
 
 

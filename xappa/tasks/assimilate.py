@@ -11,6 +11,7 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.background import Background
+from xappa.checked import checked
 from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.backgrounds import given_background
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
+@checked
 @aligned
 def assimilate(
     ds: xr.Dataset,

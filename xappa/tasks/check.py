@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect
 from xappa.grids.conventions import with_notes
@@ -70,6 +71,7 @@ class Report:
         return [(f"{times}{'.' if self.ok else ':'}", self.problems), *(part for part in rest if part[1])]
 
 
+@checked
 @aligned
 def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
     """Whether a model can use a Dataset, and every reason why not. A Dataset, however wrong, raises nothing.

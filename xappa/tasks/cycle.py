@@ -15,6 +15,7 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.background import LatentObservation, timedelta, without_fields
+from xappa.checked import checked
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
@@ -66,6 +67,7 @@ class Cycled:
     innovations: xr.Dataset
 
 
+@checked
 @aligned
 def cycle(
     ds: xr.Dataset,

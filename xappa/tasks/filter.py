@@ -10,6 +10,7 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.background import Background
+from xappa.checked import checked
 from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.backgrounds import given_background
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
+@checked
 @aligned
 def filter(
     ds: xr.Dataset,

@@ -11,9 +11,12 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.background import Background, WarmStart, timedelta
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError, choose, warn
 from xappa.labels import model_times
 from xappa.models.state import StateSpec
+from xappa.observations.quality import choose_quality
+from xappa.operators import choose_operator
 from xappa.tasks.backgrounds import given_background, initial
 from xappa.tasks.posterior import Task, read_reports, run
 
@@ -35,6 +38,7 @@ SKILL = np.timedelta64(15, "D")
 LONGEST = np.timedelta64(366, "D")
 
 
+@checked
 @aligned
 def forecast(
     ds: xr.Dataset,
@@ -78,6 +82,8 @@ def forecast(
         (member, time, level, latitude, longitude), with ``lead_time`` along time; Dask-backed.
     """
     choose("mode", mode, MODES)
+    choose_quality(quality)
+    choose_operator(operator)
     task = Task(
         ds, model, members, effort, guidance, sampler, steps, stitching, grid, seed, device, chunks, progress,
         drop_unknown, memory=memory,

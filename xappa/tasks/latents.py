@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, inspect, refuse
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 DTYPES = ("float16", "float32")
 
 
+@checked
 @aligned
 def encode(
     ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
@@ -75,6 +77,7 @@ def encode(
     return label(latents, ds, spec, layout, attrs, sea)
 
 
+@checked
 @aligned
 def decode(
     latents: xr.Dataset,

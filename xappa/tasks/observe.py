@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise, refuse
@@ -37,6 +38,7 @@ Array = np.ndarray
 REPORTED = "reported"
 
 
+@checked
 @aligned
 def observe(
     ds: xr.Dataset,

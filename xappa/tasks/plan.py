@@ -12,7 +12,8 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.background import Background
-from xappa.errors import OptionError
+from xappa.checked import checked
+from xappa.errors import OptionError, choose
 from xappa.segments import Segments
 from xappa.tasks.effort import DEFAULT
 
@@ -108,6 +109,7 @@ class Cost:
         return f"<table><caption>xappa plan of {html.escape(self.task)}</caption>{rows}</table>"
 
 
+@checked
 @aligned
 def plan(
     ds: xr.Dataset,
@@ -152,6 +154,9 @@ def plan(
     OptionError
         If the task lacks what it needs.
     """
+    from xappa.tasks.forecast import MODES
+
+    choose("mode", mode, MODES)
     name = task or ("forecast" if lead is not None else "sample" if obs is None else "assimilate")
     shared: dict[str, Any] = {
         "model": model, "members": members, "effort": effort, "sampler": sampler, "steps": steps,

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids import tidy
 from xappa.grids.axes import recognise
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from xappa.models.model import Model
 
 
+@checked
 @aligned
 def quality_control(
     obs: Source,

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
 from xappa.grids.conventions import conventional
@@ -32,6 +33,7 @@ ALONE = "_field"
 Target = xr.Dataset | xr.DataArray | float | str | Path
 
 
+@checked
 @aligned
 def regrid(
     ds: Fields,
@@ -101,6 +103,7 @@ def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
     return replace(found, fields={pair: found.fields[pair]}, left=left)
 
 
+@checked
 @aligned
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None

@@ -8,11 +8,13 @@ from pathlib import Path
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.posterior import Task, run
 
 
+@checked
 @aligned
 def sample(
     ds: xr.Dataset,

@@ -50,11 +50,17 @@ class Batch:
         Quantities that are components of one vector: one is not used without the other.
     window : array of int, (N,), optional
         Number of the window of each, ascending; reports of different windows are not compared. Default: all in one.
+    group, tie : array of int, (N,), optional
+        The same number for reports of one station and time (see `Repeats`), -1 for those that are alone in that, and
+        which of them comes first where values are the same. Default: all are alone.
 
     Attributes
     ----------
     basis : dict of arrays of int8, (N,)
         By quantity, what good reports are compared with (`Basis`); changed in place.
+    doubt : dict of arrays of bool, (N,)
+        By quantity, reports that others of the same station and time contradict: they are checked, and nothing is
+        checked by them.
     """
 
     time: Array
@@ -70,10 +76,15 @@ class Batch:
     flag: dict[str, Array]
     pairs: tuple[tuple[str, str], ...] = ()
     window: Array = field(default_factory=lambda: np.zeros(0, int))
+    group: Array = field(default_factory=lambda: np.zeros(0, int))
+    tie: Array = field(default_factory=lambda: np.zeros(0, int))
 
     def __post_init__(self) -> None:
         if not len(self.window):
             self.window = np.zeros(len(self.time), int)
+        if not len(self.group):
+            self.group = self.tie = np.full(len(self.time), -1)
+        self.doubt: dict[str, Array] = {}
         self.basis = {name: np.zeros(len(self.time), "int8") for name in self.value}
 
     def __len__(self) -> int:
@@ -109,7 +120,8 @@ class Batch:
 
     def part(self, rows: slice) -> Batch:
         """Some of the reports; what is rejected there is rejected here."""
-        columns = ("time", "latitude", "longitude", "altitude", "level", "station", "source", "kind", "window")
+        columns = ["time", "latitude", "longitude", "altitude", "level", "station", "source", "kind"]
+        columns += ["window", "group", "tie"]
         cut: dict[str, Any] = {name: getattr(self, name)[rows] for name in columns}
         for name in ("value", "error", "flag"):
             cut[name] = {quantity: values[rows] for quantity, values in getattr(self, name).items()}

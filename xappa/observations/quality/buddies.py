@@ -86,9 +86,10 @@ def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, qu
     usable = batch.good(name) & np.isfinite(departure) & np.isfinite(batch.place).all(axis=1)
     wrong = np.zeros(len(batch), bool)
     level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
-    for rows in _split(np.flatnonzero(usable), level[usable], batch.kind[usable]):
-        if len(rows) > quality.least:
-            wrong[rows] = _decide(batch, name, rows, departure, deviation, quality)
+    sure = ~batch.doubt[name] if name in batch.doubt else np.ones(len(batch), bool)
+    for rows in _split(_ordered(batch, np.flatnonzero(usable)), level, batch.kind):
+        if np.count_nonzero(sure[rows]) >= quality.least:
+            wrong[rows] = _decide(batch, name, rows, sure[rows], departure, deviation, quality)
     return wrong
 
 
@@ -101,23 +102,37 @@ def _at_one_height(batch: Batch, name: str) -> Array:
     return batch.value[name]
 
 
+def _ordered(batch: Batch, rows: Array) -> Array:
+    """Rows by window, place and time: those that are equally far come in an order of their own, the near together."""
+    keys = (batch.seconds, batch.longitude, batch.latitude, batch.window)
+    return rows[np.lexsort([key[rows] for key in keys])]
+
+
 def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
-    order = np.lexsort((kind, level))
-    change = (np.diff(level[order]) != 0) | (np.diff(kind[order]) != 0)
-    return np.split(rows[order], np.flatnonzero(change) + 1) if len(rows) else []
+    """Rows of one level and kind each, in the order in which they come."""
+    order = np.lexsort((kind[rows], level[rows]))
+    rows = rows[order]
+    change = (np.diff(level[rows]) != 0) | (np.diff(kind[rows]) != 0)
+    return np.split(rows, np.flatnonzero(change) + 1) if len(rows) else []
 
 
-def _decide(batch: Batch, name: str, rows: Array, departure: Array, deviation: Array, quality: Quality) -> Array:
-    """Which of the reports `rows`, all on one level, are contradicted."""
+def _decide(
+    batch: Batch, name: str, rows: Array, sure: Array, departure: Array, deviation: Array, quality: Quality
+) -> Array:
+    """Which of the reports `rows`, all on one level, are contradicted; those that are not `sure` contradict none."""
     error = _filled(batch.error[name][rows], batch.window[rows])
     values = departure[rows], error, deviation[rows]
-    around = _Neighbourhood(batch, rows, quality.radius)
+    around = _Neighbourhood(batch, rows, sure, quality.radius)
     suspect = np.zeros(len(rows), bool)
+    again = np.arange(len(rows))
     for _ in range(2):
-        trusted = ~suspect
-        blocks = (np.arange(i, min(i + BLOCK, len(rows))) for i in range(0, len(rows), BLOCK))
-        suspect = np.concatenate([_excess(values, block, *around(block, trusted), quality) for block in blocks])
-        if not suspect.any():
+        trusted = ~suspect & sure
+        blocks = [again[i : i + BLOCK] for i in range(0, len(again), BLOCK)]
+        found = [_excess(values, block, *around(block, trusted), quality) for block in blocks]
+        suspect = suspect.copy()
+        suspect[again] = np.concatenate(found)
+        again = around.of(suspect)
+        if not len(again):
             break
     return suspect
 
@@ -141,9 +156,9 @@ def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, dista
     if not len(rows) or quality.buddies is None:
         return wrong
     others = np.where(there[rows], departure[near[rows]], np.nan)
-    median = np.nanmedian(others, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(others - median[:, None]), axis=1)
-    apart = np.nanmedian(np.where(there[rows], distance[rows], np.nan), axis=1) / CORRELATION_LENGTH
+    median = _median(others)
+    spread = 1.4826 * _median(np.abs(others - median[:, None]))
+    apart = _median(np.where(there[rows], distance[rows], np.nan)) / CORRELATION_LENGTH
     own = block[rows]
     structure = 2 * deviation[own] ** 2 * (1 - (1 + apart) * np.exp(-apart))
     expected = error[own] ** 2 + np.maximum(np.maximum(spread**2, error[own] ** 2), structure)
@@ -152,15 +167,29 @@ def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, dista
     return wrong
 
 
+def _median(values: Array) -> Array:
+    """Medians of rows without what is missing; several times as fast as `numpy.nanmedian`."""
+    ordered, number = np.sort(values, axis=1), np.isfinite(values).sum(axis=1)
+    low, high = (np.take_along_axis(ordered, ((number - k) // 2)[:, None], axis=1)[:, 0] for k in (1, 0))
+    return (low + high) / 2
+
+
 class _Neighbourhood:
     """The nearest reports of other stations, in space and time together, of the same window."""
 
-    def __init__(self, batch: Batch, rows: Array, radius: float) -> None:
+    def __init__(self, batch: Batch, rows: Array, sure: Array, radius: float) -> None:
         time = batch.seconds[rows] / _SLOT * chord(_DRIFT)
         far = APART * batch.window[rows]
         self.places, self.station = np.column_stack([batch.place[rows], time, far]), batch.station[rows]
-        self.pool, self.reach = _pool(batch, rows), chord(radius)
+        self.pool, self.reach = _pool(batch, rows, sure), chord(radius)
         self.tree = cKDTree(self.places[self.pool])
+
+    def of(self, some: Array) -> Array:
+        """Positions of the reports that have one of some (a mask) within reach, themselves included."""
+        if not some.any():
+            return np.empty(0, int)
+        away, _ = cKDTree(self.places[some]).query(self.places, distance_upper_bound=self.reach)
+        return np.flatnonzero(np.isfinite(away))
 
     def __call__(self, block: Array, trusted: Array) -> tuple[Array, Array]:
         """Positions of the neighbours of each report of a block, nearest first, -1 where none, and their distances."""
@@ -179,12 +208,13 @@ class _Neighbourhood:
         return near, distance
 
 
-def _pool(batch: Batch, rows: Array) -> Array:
+def _pool(batch: Batch, rows: Array, sure: Array) -> Array:
     """Positions in `rows` of those that may be neighbours: of a named station the first of every hour of a window."""
     station = batch.station[rows]
-    named = np.flatnonzero(station >= 0)
+    named = np.flatnonzero((station >= 0) & sure)
     slot = np.floor(batch.seconds[rows[named]] / _SLOT).astype(int)
     code = station[named].astype(np.int64) + (int(station.max(initial=0)) + 1) * batch.window[rows[named]]
     key = code * (int(slot.max(initial=0)) + 1) + slot
-    first = named[np.unique(key, return_index=True)[1]]
-    return np.sort(np.concatenate([first, np.flatnonzero(station < 0)]))
+    by_time = np.argsort(batch.seconds[rows[named]], kind="stable")
+    first = named[by_time[np.unique(key[by_time], return_index=True)[1]]]
+    return np.sort(np.concatenate([first, np.flatnonzero((station < 0) & sure)]))

@@ -12,9 +12,11 @@ from xappa.observations.form import counted, quantities
 from xappa.observations.quality.background import check_background
 from xappa.observations.quality.batch import Array, Background, Basis, Batch
 from xappa.observations.quality.buddies import check_buddies
+from xappa.observations.quality.contradictions import decide, doubtful
 from xappa.observations.quality.near_duplicates import check_near_duplicates
 from xappa.observations.quality.options import Quality
 from xappa.observations.quality.places import REPORTED, check_places
+from xappa.observations.quality.repeats import find_repeats, reopen, settle_repeats
 from xappa.observations.quality.windows import in_windows
 
 WINDOW = np.timedelta64(6, "h")
@@ -39,6 +41,8 @@ def control(
     """Flag reports that other information contradicts; none is removed.
 
     In this order, the first reason staying: track, station table and heights; background; buddies; near-duplicates.
+    Of reports of one station and time that contradict each other, background and buddies keep the one that passes where
+    all others fail; else all are ``contradictory``.
 
     Parameters
     ----------
@@ -61,10 +65,12 @@ def control(
         ``reports_checked_by_climatology`` count, by quantity (JSON), what could not be compared with the background,
         where values are in memory.
     """
-    obs = check_places(obs, quality, surface, reduced)
+    repeats = find_repeats(obs)
+    obs = check_places(reopen(obs, repeats), quality, surface, reduced)
     if not quality.compares:
-        return obs
-    obs, basis = in_windows(obs, Comparison(quality, background), window)
+        return settle_repeats(obs, repeats)
+    groups = None if repeats is None else repeats.columns(obs.sizes["obs"])
+    obs, basis = in_windows(obs, Comparison(quality, background), window, groups)
     return obs if background is None or quality.background is None else _counted(obs, basis)
 
 
@@ -94,11 +100,14 @@ class Comparison:
 
     def __call__(self, batch: Batch) -> None:
         """Reject reports of `batch`, in place."""
+        doubt = doubtful(batch)
         found = {} if self.background is None else dict(self.background(batch))
         if self.background is not None and self.quality.background is not None:
             _note_unknown(batch, found)
             check_background(batch, found, self.quality.background)
+            decide(batch, doubt)
         check_buddies(batch, _of_one_basis(batch, found), self.quality)
+        decide(batch, doubt, last=True)
         check_near_duplicates(batch, self.quality)
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.quality.windows import within_times
 
 _LIMITS = {
     "latitude": (-90.0, 90.0, "degree"),
@@ -39,6 +40,10 @@ def refuse_wrong_coordinates(obs: xr.Dataset) -> None:
             problems.append(
                 f"{name} runs from {values.min():g} to {values.max():g}, expected {low:g} to {high:g} {units}"
             )
+    time = np.asarray(obs["time"])
+    time = time[~np.isnat(time)]
+    if time.size and np.mean(np.isnat(within_times(time))) > _MOST:
+        problems.append(f"time runs from {time.min()} to {time.max()}, expected the years 1600 to 2261")
     latitude, longitude = np.asarray(obs["latitude"]), np.asarray(obs["longitude"])
     if _exchanged(latitude, longitude):
         raise ObservationError(

@@ -1,8 +1,9 @@
-"""One report that came twice, under two names or from two sources: the first counts."""
+"""One report that came twice, under two names or from two sources: one counts, in whatever order they come."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 
 from xappa.observations.flags import Flag
@@ -13,7 +14,7 @@ _LEVEL = 0.5  # hPa
 
 
 def check_near_duplicates(batch: Batch, quality: Quality) -> None:
-    """Reject, in place, the later of two reports that are one.
+    """Reject, in place, one of two reports that are one: that with the larger error, then the later one, then by place.
 
     Parameters
     ----------
@@ -26,21 +27,56 @@ def check_near_duplicates(batch: Batch, quality: Quality) -> None:
     first, second = _pairs(batch, quality)
     if not len(first):
         return
+    rows = np.unique(np.concatenate([first, second]))
     units = {batch.together(name) for name in batch.value}
     for names in sorted(units):
-        candidate = np.ones(len(first), bool)
+        alike = np.ones(len(first), bool)
         for name in names:
-            candidate &= _alike(batch, name, first, second, quality.near_duplicates)
-        wrong = np.zeros(len(batch), bool)
+            alike &= _alike(batch, name, first, second, quality.near_duplicates)
+        place = np.empty(len(batch), np.int64)
+        place[rows[_order(batch, names[0], rows)]] = np.arange(len(rows))
+        a, b = place[first[alike]], place[second[alike]]
+        pairs = np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)
+        twice = np.zeros(len(rows), bool)
         # In order, so that of three in a row the second, once rejected, does not take the third with it.
-        for a, b in zip(first[candidate], second[candidate], strict=True):
-            wrong[b] |= not wrong[a]
+        for a, b in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+            twice[b] |= not twice[a]
+        wrong = np.zeros(len(batch), bool)
+        wrong[rows] = twice[place[rows]]
         batch.reject(names[0], wrong, Flag.NEAR_DUPLICATE)
 
 
-def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
-    """Positions of reports that are near each other and go by different names, the first before the second."""
+def _order(batch: Batch, name: str, rows: Array) -> Array:
+    """An order that what reports say decides alone: by error, time, place, source and station."""
+    error = np.where(np.isfinite(batch.error[name]), batch.error[name], np.inf)
+    columns = (batch.station, batch.source, batch.altitude, batch.longitude, batch.latitude, batch.seconds, error)
+    return np.lexsort([column[rows] for column in columns])
+
+
+def _with_others_near(batch: Batch, quality: Quality) -> Array:
+    """Positions of reports at whose place, or near it, reports go by other names: of fixed stations those are few."""
     placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
+    if len(placed) < 2:
+        return placed
+    names = pd.DataFrame(
+        {name: getattr(batch, name)[placed] for name in ("latitude", "longitude", "station", "source")}
+    )
+    number = names.groupby(["latitude", "longitude"], sort=False).ngroup().to_numpy()
+    first = np.unique(number, return_index=True)[1]
+    near = np.zeros(len(first), bool)
+    for name in ("station", "source"):
+        values = names[name].to_numpy()
+        near[number[values != values[first][number]]] = True
+    if len(first) > 1:
+        reach = chord(quality.near_distance) * (1 + 1e-9)
+        pairs = cKDTree(batch.place[placed[first]]).query_pairs(reach, output_type="ndarray")
+        near[pairs.ravel()] = True
+    return placed[near[number]]
+
+
+def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
+    """Positions of reports that are near each other and go by different names."""
+    placed = _with_others_near(batch, quality)
     if len(placed) < 2:
         return np.empty(0, int), np.empty(0, int)
     reach = chord(quality.near_distance)
@@ -48,7 +84,7 @@ def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
     time = batch.seconds[placed] / (60 * quality.near_time) * reach
     tree = cKDTree(np.column_stack([batch.place[placed], time, APART * batch.window[placed]]))
     pairs = placed[tree.query_pairs(reach * (1 + 1e-9), p=np.inf, output_type="ndarray")]
-    a, b = pairs.min(axis=1), pairs.max(axis=1)
+    a, b = pairs.T
     other_source = (batch.source[a] != batch.source[b]) & (batch.source[a] >= 0) & (batch.source[b] >= 0)
     other_name = (batch.station[a] != batch.station[b]) & (batch.station[a] >= 0) & (batch.station[b] >= 0)
     near = np.linalg.norm(batch.place[a] - batch.place[b], axis=1) <= reach
@@ -56,8 +92,7 @@ def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
     with np.errstate(invalid="ignore"):
         level = ~upper | (np.abs(batch.level[a] - batch.level[b]) <= _LEVEL)
     keep = near & level & (other_source | other_name) & (batch.kind[a] == batch.kind[b])
-    order = np.lexsort((b[keep], a[keep]))
-    return a[keep][order], b[keep][order]
+    return a[keep], b[keep]
 
 
 def _alike(batch: Batch, name: str, a: Array, b: Array, k: float) -> Array:

@@ -13,6 +13,7 @@ from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.batch import EARTH_RADIUS, Array, unit_vectors
 from xappa.observations.quality.options import Quality
+from xappa.observations.quality.windows import name_codes
 
 ALTITUDES = (-450.0, 9000.0)
 """Heights, m, between which the ground lies: the Dead Sea's shore and more than Mount Everest."""
@@ -115,36 +116,48 @@ def leaps(obs: xr.Dataset, speed: float) -> Array:
     wrong = np.zeros(obs.sizes["obs"], bool)
     if "station" not in obs.coords:
         return wrong
-    time, place = np.asarray(obs["time"].values), _place(obs)
-    code = pd.factorize(np.asarray(obs["station"].values).astype(str))[0]
-    named = np.asarray(obs["station"].values).astype(str) != ""
-    rows = np.flatnonzero(named & ~np.isnat(time) & np.isfinite(place).all(axis=1))
-    rows = rows[np.lexsort((time[rows], code[rows]))]
+    time, code = np.asarray(obs["time"].values), name_codes(obs, "station")
+    rows = np.flatnonzero(_moving(obs, code) & ~np.isnat(time))
+    keys = [np.asarray(obs[name].values)[rows] for name in ("longitude", "latitude", "time")]
+    rows = rows[np.lexsort([*keys, code[rows]])]
+    time, place, code = time[rows], _place(obs.isel(obs=rows)), code[rows]
+    sound = np.isfinite(place).all(axis=1)
+    rows, time, place, code = rows[sound], time[sound], place[sound], code[sound]
     if len(rows) < 3:
         return wrong
     # Reports of one time and place (levels of one sounding) are one position.
-    moved = (np.diff(code[rows]) != 0) | (np.diff(time[rows]) != np.timedelta64(0, "s"))
-    moved |= np.abs(np.diff(place[rows], axis=0)).max(axis=1) > 0
+    moved = (np.diff(code) != 0) | (np.diff(time) != np.timedelta64(0, "s"))
+    moved |= np.abs(np.diff(place, axis=0)).max(axis=1) > 0
     position = np.concatenate([[0], np.cumsum(moved)])
-    head = rows[np.concatenate([[True], moved])]
+    head = np.flatnonzero(np.concatenate([[True], moved]))
     if len(head) < 3:
         return wrong
     seconds = (time[head] - time[head[0]]) / np.timedelta64(1, "s")
-    level = np.asarray(obs["level"].values, float)[head] if "level" in obs.coords else np.full(len(head), np.nan)
-    limit = np.where(np.isfinite(level), _ALOFT, 1.0) * speed / 1000
+    level = np.asarray(obs["level"].values, float)[rows[head]] if "level" in obs.coords else np.full(len(head), np.nan)
+    limit = np.where(np.isfinite(level), _ALOFT, 1.0)[1:-1] * speed / 1000
     a, b, c = head[:-2], head[1:-1], head[2:]
     t0, t1, t2 = seconds[:-2], seconds[1:-1], seconds[2:]
-    lim = limit[1:-1]
     leap = (code[a] == code[b]) & (code[b] == code[c])
-    leap &= _too_fast(place[a], place[b], t1 - t0, lim) & _too_fast(place[b], place[c], t2 - t1, lim)
-    leap &= ~_too_fast(place[a], place[c], t2 - t0, lim)
+    leap &= _too_fast(place[a], place[b], t1 - t0, limit) & _too_fast(place[b], place[c], t2 - t1, limit)
+    leap &= ~_too_fast(place[a], place[c], t2 - t0, limit)
     out = np.zeros(len(head), bool)
     out[1:-1] = leap
-    share = np.bincount(code[head], out) / np.maximum(np.bincount(code[head]), 1)
-    few = np.bincount(code[head], out) <= 1
-    out &= (share[code[head]] <= _SHARED) | few[code[head]]
+    number = np.bincount(code[head], out)
+    share = number / np.maximum(np.bincount(code[head]), 1)
+    out &= ((share <= _SHARED) | (number <= 1))[code[head]]
     wrong[rows] = out[position]
     return wrong
+
+
+def _moving(obs: xr.Dataset, code: Array) -> Array:
+    """Reports of named platforms that are not always in one place: bool (obs,)."""
+    first = np.zeros(int(code.max(initial=0)) + 1, np.int64)
+    first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
+    elsewhere = np.zeros(len(code), bool)
+    for name in ("latitude", "longitude"):
+        values = np.asarray(obs[name].values)
+        elsewhere |= values != values[first[code]]
+    return (code >= 0) & (np.bincount(code[code >= 0], elsewhere[code >= 0], minlength=len(first)) > 0)[code]
 
 
 def _too_fast(a: Array, b: Array, seconds: Array, limit: Array) -> Array:

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import xarray as xr
 
 from xappa.observations.derive import winds_of
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
+from xappa.observations.periods import LONGEST, NO_LENGTH
 from xappa.observations.quality.coordinates import refuse_wrong_coordinates
-from xappa.observations.quality.windows import KINDS
+from xappa.observations.quality.repeats import find_repeats, settle_repeats
+from xappa.observations.quality.windows import times_of
 
-PLACE_STEP = 1e-3
-"""Degrees within which two unnamed reports are of the same place (about 100 m)."""
-
-NAMED_PLACE_STEP = 1.0
-"""Degrees within which two reports under one station name are of one station (names such as SHIP are shared)."""
+HIGHEST_PRESSURE = 1100.0
+"""hPa, of levels: more than was ever measured near the ground."""
 
 HIGHEST_DECK = 50.0
 """Height, m, that ships and platforms at sea do not exceed."""
-
-LEVEL_STEP = 1e-3
-"""hPa within which two reports are on the same level."""
 
 
 def check(obs: xr.Dataset) -> xr.Dataset:
     """Flag reports that cannot be believed, or that come twice.
 
-    In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea, and
-    upper-air values without a level), missing times, values outside the range of the vocabulary (both components of a
-    wind if either, or the speed or direction behind them, is), duplicates (same station or place, time and level: the
-    first good one stays), and speeds and directions that are used as components.
+    In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea,
+    infinite heights, and upper-air values without a level or with one that is none), times that are missing or not
+    between 1600 and 2261, periods that are no lengths of time, values outside the range of the vocabulary (both
+    components of a wind if either, or the speed or direction behind them, is), what comes twice from the same station
+    or place, time and level (of values that agree one stays; those that contradict each other are all rejected:
+    `settle_repeats`), and speeds and directions that are used as components.
 
     Parameters
     ----------
@@ -48,23 +45,21 @@ def check(obs: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ObservationError
-        If most latitudes, longitudes or levels are impossible, or latitudes and longitudes exchanged: a wrong column or
-        unit.
+        If most latitudes, longitudes, levels or times are impossible, or latitudes and longitudes exchanged: a wrong
+        column or unit.
     """
     refuse_wrong_coordinates(obs)
-    place, time, level = _impossible_place(obs), np.isnat(_array(obs, "time")), _impossible_level(obs)
+    place, time, level = _impossible_place(obs), np.isnat(times_of(obs)), _impossible_level(obs)
+    period = _impossible_period(obs)
     names = quantities(obs)
     for name in names:
         upper = QUANTITIES[name].upper_air if name in QUANTITIES else False
         obs = with_flag(obs, name, place | level if upper else place, Flag.MISSING_PLACE)
         obs = with_flag(obs, name, time, Flag.MISSING_TIME)
+        obs = with_flag(obs, name, period, Flag.PERIOD_UNKNOWN)
         obs = with_flag(obs, name, _outside_range(obs, name), Flag.OUT_OF_RANGE)
     obs = _winds_as_a_whole(obs)
-    groups = _groups(obs)
-    if groups is not None:
-        for name in names:
-            obs = with_flag(obs, name, _repeated(obs, name, groups), Flag.DUPLICATE)
-    return _polar_unused(obs)
+    return _polar_unused(settle_repeats(obs, find_repeats(obs)))
 
 
 def _array(obs: xr.Dataset, name: str) -> npt.NDArray:
@@ -77,6 +72,9 @@ def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "altitude" in obs.coords and "level" not in obs.coords:
         # Zeros in place of a missing position: at 0 N 0 E there is the sea, so no station is above it.
         wrong |= (latitude == 0.0) & (longitude == 0.0) & (_array(obs, "altitude") > HIGHEST_DECK)
+    for name in ("altitude", "height"):
+        if name in obs.coords:
+            wrong |= np.isinf(_array(obs, name))
     return wrong
 
 
@@ -84,7 +82,14 @@ def _impossible_level(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "level" not in obs.coords:
         return np.zeros(obs.sizes["obs"], dtype=bool)
     level = _array(obs, "level")
-    return ~((level > 0.0) & np.isfinite(level))
+    return ~((level > 0.0) & (level <= HIGHEST_PRESSURE))
+
+
+def _impossible_period(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+    if "period" not in obs.coords:
+        return np.zeros(obs.sizes["obs"], dtype=bool)
+    period = _array(obs, "period")
+    return (period <= NO_LENGTH) | (period > LONGEST)
 
 
 def _outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:
@@ -111,52 +116,6 @@ def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
                 for source in (part for part in wind.polar if part in obs):
                     obs = with_reasons(obs, name, flags_of(obs, source))
     return obs
-
-
-def _groups(obs: xr.Dataset) -> npt.NDArray[np.integer] | None:
-    """Number of the (station or place, time, level) of each report; None if no two share it."""
-    size = obs.sizes["obs"]
-    station = _array(obs, "station") if "station" in obs.coords else np.full(size, "")
-    step = np.where(station == "", PLACE_STEP, NAMED_PLACE_STEP)
-    level = _array(obs, "level") if "level" in obs.coords else np.full(size, np.nan)
-    longitude = _array(obs, "longitude")
-    longitude = np.where(np.isfinite(longitude), longitude, np.nan) % 360.0
-    keys = pd.DataFrame(
-        {
-            "station": station,
-            "latitude": np.round(_array(obs, "latitude") / step),
-            "longitude": np.round(longitude / step) % np.round(360.0 / step),
-            "time": _array(obs, "time"),
-            "level": np.round(level / LEVEL_STEP),
-        }
-    )
-    for name in KINDS:
-        if name in obs.coords:
-            keys[name] = np.asarray(obs[name].values)
-    groups = keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
-    return groups if groups.max(initial=-1) + 1 < size else None
-
-
-def _repeated(obs: xr.Dataset, name: str, groups: npt.NDArray[np.integer]) -> xr.DataArray:
-    good = obs[name].notnull() & (flags_of(obs, name) == Flag.GOOD)
-    return xr.apply_ufunc(
-        _all_but_first,
-        good,
-        xr.DataArray(groups, dims="obs"),
-        input_core_dims=[["obs"], ["obs"]],
-        output_core_dims=[["obs"]],
-        dask="parallelized",
-        dask_gufunc_kwargs={"allow_rechunk": True},
-        output_dtypes=[bool],
-    )
-
-
-def _all_but_first(candidate: npt.NDArray[np.bool_], group: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Candidates that are not the first of their group."""
-    index = np.flatnonzero(candidate)
-    repeated = candidate.copy()
-    repeated[index[np.unique(group[index], return_index=True)[1]]] = False
-    return repeated
 
 
 def _polar_unused(obs: xr.Dataset) -> xr.Dataset:

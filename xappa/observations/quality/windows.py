@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask
@@ -21,11 +21,16 @@ KINDS = ("period", "channel")
 
 _COORDINATES = ("latitude", "longitude", "altitude", "level")
 
+TIMES = (np.datetime64("1600-01-01", "s"), np.datetime64("2262-01-01", "s"))
+"""Between which reports can have been made."""
+
 AT_ONCE = 200_000
 """Reports beyond which windows are not judged together."""
 
 
-def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[xr.Dataset, Array | None]:
+def in_windows(
+    obs: xr.Dataset, check: Check, window: np.timedelta64, more: Mapping[str, Array] | None = None
+) -> tuple[xr.Dataset, Array | None]:
     """Make a check on the reports of each window.
 
     Parameters
@@ -36,6 +41,8 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[x
         Rejects reports of a `Batch`, in place.
     window : timedelta64
         Length of the windows; their centres are its multiples from 00 UTC, 1 January 1970.
+    more : mapping of str to array, (obs,), optional
+        Further columns of the batches: ``group`` and ``tie``.
 
     Returns
     -------
@@ -46,10 +53,10 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[x
         What reports with a time were compared with (`Basis`), in the order of the windows; None where it is lazy.
     """
     names = quantities(obs)
-    order, bounds = _windows(np.asarray(obs["time"].values), window)
-    columns = _columns(obs)
+    order, bounds = _windows(times_of(obs), window)
+    columns = _columns(obs) | dict(more or {})
     lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
-    pairs = _pairs(obs)
+    pairs = component_pairs(obs)
     task = dask.delayed(_judged, pure=True) if lazy else _judged
     check = dask.delayed(check, pure=True) if lazy else check
     parts: list[Any] = []
@@ -63,6 +70,20 @@ def in_windows(obs: xr.Dataset, check: Check, window: np.timedelta64) -> tuple[x
     dated = order[: bounds[-1]]
     basis = None if lazy else np.concatenate([np.zeros((len(names), 0), "int8"), *(part[1] for part in parts)], axis=1)
     return _with_flags(obs, names, dated, [part[0] for part in parts], lazy), basis
+
+
+def times_of(obs: xr.Dataset) -> Array:
+    """Times of reports; NaT for those outside `TIMES`."""
+    return within_times(np.asarray(obs["time"].values))
+
+
+def within_times(time: Array) -> Array:
+    """Times as they are, NaT outside `TIMES`."""
+    # In seconds: nanoseconds do not reach so far. Where a time is missing, the comparisons are false.
+    if time.size and all(TIMES[0] <= bound.astype("datetime64[s]") < TIMES[1] for bound in (time.min(), time.max())):
+        return time
+    seconds = time.astype("datetime64[s]")
+    return np.where((seconds >= TIMES[0]) & (seconds < TIMES[1]), time, np.datetime64("NaT"))
 
 
 def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
@@ -93,26 +114,36 @@ def _rising(rows: Array) -> bool:
 def _columns(obs: xr.Dataset) -> dict[str, Array]:
     size = obs.sizes["obs"]
     columns = {
-        name: np.asarray(obs[name].values, float) if name in obs.coords else np.full(size, np.nan)
+        name: np.asarray(obs[name].values, float) if name in obs.coords else np.broadcast_to(np.nan, size)
         for name in _COORDINATES
     }
-    columns["latitude"] = np.where(np.abs(columns["latitude"]) <= 90, columns["latitude"], np.nan)
-    columns["longitude"] = np.where(np.isfinite(columns["longitude"]), columns["longitude"], np.nan)
+    columns["latitude"] = _known(columns["latitude"], 90.0)
+    columns["longitude"] = _known(columns["longitude"], np.inf)
     columns["time"] = np.asarray(obs["time"].values)
     columns["kind"] = kinds(obs)
-    for name in ("station", "source"):
-        columns[name] = np.full(size, -1)
-        if name in obs.coords:
-            text = np.asarray(obs[name].values).astype(str)
-            columns[name] = np.where(text == "", -1, pd.factorize(text)[0])
-    return columns
+    return columns | {name: name_codes(obs, name) for name in ("station", "source")}
+
+
+def _known(values: Array, most: float) -> Array:
+    wrong = ~((np.abs(values) <= most) & np.isfinite(values))
+    return np.where(wrong, np.nan, values) if wrong.any() else values
+
+
+def name_codes(obs: xr.Dataset, name: str) -> Array:
+    """A number for each station, or source, in the order of their names; -1 for reports without: int (obs,)."""
+    if name not in obs.coords:
+        return np.broadcast_to(np.int32(-1), obs.sizes["obs"])
+    codes, names = pd.factorize(np.asarray(obs[name].values), sort=True)
+    codes = codes.astype(np.int32)
+    nameless = np.flatnonzero([str(text) == "" for text in names])
+    return np.where(codes == nameless[0], np.int32(-1), codes) if len(nameless) else codes
 
 
 def kinds(obs: xr.Dataset) -> Array:
     """Which reports are over the same period and of the same channel: int (obs,), -1 where they have neither."""
     codes = [pd.factorize(np.asarray(obs[name].values))[0] for name in KINDS if name in obs.coords]
     if not codes:
-        return np.full(obs.sizes["obs"], -1)
+        return np.broadcast_to(np.int32(-1), obs.sizes["obs"])
     table = pd.DataFrame(np.stack(codes, axis=1))
     return np.where((table < 0).all(axis=1), -1, table.groupby(list(table.columns), sort=False).ngroup())
 
@@ -125,7 +156,8 @@ def _numbers(obs: xr.Dataset, names: Sequence[str], pick: Any) -> dict[str, list
     return numbers
 
 
-def _pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
+def component_pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
+    """Quantities that are components of one wind."""
     return tuple(dict.fromkeys(wind.components for wind in winds_of(obs) if set(wind.components) <= set(obs.data_vars)))
 
 

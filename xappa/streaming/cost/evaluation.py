@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
 from xappa.diffusion.guidance.solver import REWEIGHTED, SolvingDenoiser
 from xappa.models.model import Model
+from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.operators.tokens import token as token_of
 from xappa.streaming.cost.meter import Meter, Repeated, Work, counted, measured, repeated
@@ -68,12 +69,23 @@ def stretches(model: Model, plan: Plan) -> list[Stretch]:
     whole = len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory"
     cuts = [(0, length, len(starts))] if whole else [(start, window, 1) for start in starts]
     found = []
-    for start, size, windows in cuts:
-        inside = None if plan.stencil is None else plan.stencil.window(start, size)
-        reports = 0 if inside is None else len(inside)
-        frames = len(inside.frames) if inside is not None and reports else 0
+    counts = [(0, 0)] * len(cuts) if plan.stencil is None else _counts(plan.stencil, cuts)
+    for (start, size, windows), (reports, frames) in zip(cuts, counts, strict=True):
         held = [frame for given in known(plan) for frame in given.frames if start <= frame < start + size]
         found.append(Stretch(start, size, windows, frames, reports + values * len(held)))
+    return found
+
+
+def _counts(stencil: Stencil | Rows, cuts: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Reports that read nothing outside each stretch, and times that they read."""
+    if not isinstance(stencil, Stencil) or not len(stencil):
+        parts = [stencil.window(start, size) for start, size, _ in cuts]
+        return [(len(part), len(part.frames) if len(part) else 0) for part in parts]
+    kinds = stencil.by_span
+    found = []
+    for start, size, _ in cuts:
+        inside = (kinds.first >= start) & (kinds.last < start + size)
+        found.append((int(kinds.number[inside].sum()), int(kinds.read[inside].any(axis=0).sum())))
     return found
 
 

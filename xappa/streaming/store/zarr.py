@@ -17,6 +17,7 @@ import xarray as xr
 import zarr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import learned
 from xappa.streaming.graph.workers import require_workers
@@ -41,6 +42,7 @@ BEGUN = "begun"
 """File beside a store that is not known by its attributes yet."""
 
 
+@checked
 @aligned
 def to_zarr(
     result: xr.Dataset,

@@ -1,0 +1,99 @@
+"""Whether options are of the kinds that their annotations ask for: Python takes the text ``"no"`` for true."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from xappa.errors import OptionError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KINDS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "bool": ("True or False", (bool, np.bool_)),
+    "int": ("a whole number", (int, np.integer)),
+    "float": ("a number", (int, float, np.integer, np.floating)),
+    "str": ("text", (str,)),
+    "Path": ("a path", (str, os.PathLike)),
+    "Mapping": ("a mapping", (Mapping,)),
+    "Collection": ("several values", (Collection,)),
+    "Iterable": ("several values", (Iterable,)),
+    "Sequence": ("several values", (Sequence, np.ndarray)),
+    "tuple": ("a tuple", (tuple,)),
+    "np.timedelta64": ("a length of time", (np.timedelta64,)),
+    "np.random.Generator": ("a generator of random numbers", (np.random.Generator,)),
+    "None": ("None", (type(None),)),
+}
+"""What an annotation asks for: in words, and the types that are taken."""
+
+
+def misfits(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:
+    """Sentences on what is of another kind than its annotation asks for.
+
+    Parameters
+    ----------
+    annotations : mapping of str to str
+        Such as ``"float | None"``; those of other kinds than `KINDS` are left to other checks.
+    values : mapping of str to object
+    """
+    wrong = []
+    for name, value in values.items():
+        kinds = _kinds(annotations.get(name, ""))
+        if not set(kinds) <= set(KINDS) or any(_is(value, kind) for kind in kinds):
+            continue
+        wrong.append(f"{name}={value!r}, expected {' or '.join(KINDS[kind][0] for kind in kinds)}")
+    return wrong
+
+
+def misfitting(options: Any) -> list[str]:
+    """Sentences on options of a dataclass that are of another kind than it says."""
+    asked = {field.name: str(field.type) for field in fields(options)} if is_dataclass(options) else {}
+    return misfits(asked, {name: getattr(options, name) for name in asked})
+
+
+@functools.cache
+def _kinds(annotation: str) -> tuple[str, ...]:
+    """Alternatives of an annotation, without what is in brackets."""
+    found, depth = [""], 0
+    for letter in annotation:
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if letter == "|" and depth == 0:
+            found.append("")
+        elif depth == 0 and letter not in " ]":
+            found[-1] += letter
+    return tuple(dict.fromkeys(found))
+
+
+def _is(value: Any, kind: str) -> bool:
+    if not isinstance(value, KINDS[kind][1]):
+        return False
+    if kind in ("int", "float"):  # as which Python and NumPy take truth values and lengths of time
+        return not isinstance(value, bool | np.bool_ | np.timedelta64) and not np.isnan(float(value))
+    return not (kind == "Sequence" and isinstance(value, str))
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Refuse arguments of other kinds than the function's annotations ask for, as it is called.
+
+    Raises
+    ------
+    OptionError
+        Naming all of them.
+    """
+    signature, annotations = inspect.signature(function), dict(function.__annotations__)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        if wrong := misfits(annotations, given):
+            raise OptionError(f"{function.__name__}: {'; '.join(wrong)}")
+        return function(*args, **kwargs)
+
+    return call
