@@ -125,11 +125,11 @@ class TestReadOnTheUsersBehalf:
         assert len(units) == 1 and units[0].filename == __file__
 
 
-def test_a_warning_without_a_line_of_the_users_names_our_own():
+def test_a_warning_in_a_thread_names_the_line_that_waits_for_it():
     from concurrent.futures import ThreadPoolExecutor
 
     from xappa import errors
 
     with pytest.warns(UserWarning) as said, ThreadPoolExecutor(1) as pool:
         pool.submit(errors.warn, "in a thread").result()
-    assert str(said[0].message) == "in a thread" and said[0].filename.endswith("thread.py")
+    assert str(said[0].message) == "in a thread" and said[0].filename == __file__

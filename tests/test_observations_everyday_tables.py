@@ -153,7 +153,7 @@ def test_options_of_other_types_are_refused(options):
 
 
 def test_complex_numbers_are_refused():
-    with pytest.raises(ObservationError, match="'t2m' holds complex numbers"):
+    with pytest.raises(ObservationError, match="t2m: found complex numbers"):
         read_observations(table(t2m=np.array([280 + 1j, 281, 282])))
 
 
