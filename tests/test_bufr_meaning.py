@@ -394,7 +394,7 @@ def test_instants_that_one_sensor_reports_with_several_displacements_have_no_tim
 @pytest.mark.parametrize(
     ("code", "key", "flag"),
     [(5012, "latitudeIncrement", Flag.MISSING_PLACE), (6012, "longitudeIncrement", Flag.MISSING_PLACE),
-     (4015, "timeIncrement", Flag.MISSING_TIME), (4065, "shortTimeIncrement", Flag.MISSING_TIME)],
+     (4015, "timeIncrement", Flag.MISSING_TIME), (4065, "timeIncrement", Flag.MISSING_TIME)],
 )  # fmt: skip
 def test_what_lies_in_steps_from_the_station_is_not_at_it(read, code, key, flag):
     obs = read(
