@@ -344,3 +344,69 @@ def test_knots_are_no_metres_per_second(read):
     values = station(airTemperature=280.0, windSpeed=40)
     obs = read(message([*STATION, 12101, 11084], values))
     assert SPEED not in obs
+
+
+def test_a_trace_of_precipitation_is_none(read):
+    values = {"totalPrecipitationPast1Hour": -0.1, "#1#timePeriod": -6}
+    values["totalPrecipitationOrTotalWaterEquivalent"] = -0.1
+    obs = read(message([*STATION, 13019, 4024, 13011], station(**values)))
+    assert good(obs, "total_precipitation") == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("descriptors", [[11002, 11083], [11083, 11002], [11084, 11002]])
+def test_a_speed_in_other_units_is_not_taken_for_the_other_one(read, descriptors):
+    speeds = {f"#{i}#windSpeed": 5.0 if code == 11002 else 18.0 for i, code in enumerate(descriptors, 1)}
+    obs = read(message([*STATION, 11001, *descriptors], station(windDirection=270, **speeds)))
+    np.testing.assert_allclose(good(obs, "10m_u_component_of_wind"), [5.0])
+    assert obs[SPEED].dropna("obs").values.tolist() == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("code", "key", "heights"), [(7006, "heightAboveStation", [2.0, 50.0]), (7007, "height", [50.0, 98.0])]
+)
+def test_heights_of_other_descriptors_are_those_of_sensors(read, code, key, heights):
+    values = {f"#{i}#{key}": height for i, height in enumerate(heights, 1)}
+    values |= {"#1#airTemperature": 280.0, "#2#airTemperature": 281.0}
+    obs = read(message([*STATION, 102002, code, 12101], station(**values)))
+    assert (good(obs, T), rejected(obs, T)) == ([280.0], {281.0: Flag.WRONG_HEIGHT})
+    assert obs["height"].dropna("obs").values.tolist() == [50.0]
+
+
+def test_aerodrome_reports_have_a_name_and_an_altimeter_setting(read):
+    values = {"icaoLocationIndicator": "EDDF", "#1#year": 2018, "#1#month": 11, "#1#day": 2, "#1#hour": 12}
+    values |= {"#1#minute": 0, "latitude": 50.0, "longitude": 8.6, "heightOfStation": 100.0}
+    values |= {"#1#heightAboveStation": 10.0, "windDirection": 270, "windSpeed": 5.0, "#2#heightAboveStation": 2.0}
+    values |= {"airTemperature": 285.0, "altimeterSettingQnh": 101300.0}
+    obs = read(message([1063, 301011, 301012, 301024, 7006, 11001, 11002, 7006, 12001, 10052], values))
+    assert obs["station"].values.tolist() == ["EDDF"]
+    assert (good(obs, T), obs["altimeter_setting"].values.tolist()) == ([285.0], [101300.0])
+    np.testing.assert_allclose(good(obs, "10m_u_component_of_wind"), [5.0])
+
+
+def test_instants_that_one_sensor_reports_with_several_displacements_have_no_time(read):
+    values = {f"#{i}#timePeriod": hours for i, hours in enumerate((-2, -1, 0), 1)}
+    values |= {f"#{i}#airTemperature": 279.0 + i for i in (1, 2, 3)}
+    obs = read(message([*STATION, 102003, 4024, 12101], station(**values)))
+    assert good(obs, T) == [282.0]
+    assert rejected(obs, T) == {280.0: Flag.PERIOD_UNKNOWN, 281.0: Flag.PERIOD_UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("code", "key", "flag"),
+    [(5012, "latitudeIncrement", Flag.MISSING_PLACE), (6012, "longitudeIncrement", Flag.MISSING_PLACE),
+     (4015, "timeIncrement", Flag.MISSING_TIME), (4065, "timeIncrement", Flag.MISSING_TIME)],
+)  # fmt: skip
+def test_what_lies_in_steps_from_the_station_is_not_at_it(read, code, key, flag):
+    obs = read(
+        message(
+            [*STATION, 12101, code, 12101], station(**{"#1#airTemperature": 280.0, "#2#airTemperature": 281.0, key: 1})
+        )
+    )
+    assert (good(obs, T), rejected(obs, T)) == ([280.0], {281.0: flag})
+
+
+@pytest.mark.parametrize("sequence", [307071, 307073])
+def test_a_climat_report_is_known_by_its_sequence(read, sequence):
+    values = station() | {"#1#month": 10, "#1#day": 1, "#1#hour": 0, "#1#timePeriod": 0, "#2#timePeriod": 31}
+    obs = read(message([sequence], values | {"#1#airTemperature": 284.0}, sub=255))
+    assert (good(obs, T), times(obs), hours(obs)) == ([284.0], ["2018-11-01T00"], [744.0])

@@ -296,3 +296,22 @@ def test_real_files_lose_no_subset(shared, name):
     without = json.loads(attrs.get("subsets_without_report", "{}"))
     assert set(without) <= {"all_missing"}
     assert attrs["subsets_found"] - sum(without.values()) == counts[2]
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_the_last_update_of_a_message_is_used(read, order):
+    first, second = plain(1, [280.0, 270.0]), plain(1, [281.0])
+    second["header"]["updateSequenceNumber"] = 1
+    obs = read(*[first, second][order])
+    good = obs[T].values[obs[f"{T}_flag"] == Flag.GOOD]
+    assert sorted(good.tolist()) == [270.0, 281.0]
+    assert obs[f"{T}_flag"].values[obs[T] == 280.0].tolist() == [Flag.DUPLICATE]
+
+
+def test_a_correction_by_its_heading_is_used(tmp_path):
+    path = write(tmp_path / "reports.bufr", *[plain(1, [temperature]) for temperature in (280.0, 281.0, 282.0)])
+    headings = [b"\r\r\nISMD01 EDZW 021200" + of + b"\r\r\n" for of in (b"", b" CCA", b" RRA")]
+    parts = [b"BUFR" + part for part in path.read_bytes().split(b"BUFR")[1:]]
+    path.write_bytes(b"".join(heading + part for heading, part in zip(headings, parts, strict=True)))
+    obs = read_observations(path)
+    assert obs[T].values[obs[f"{T}_flag"] == Flag.GOOD].tolist() == [281.0]

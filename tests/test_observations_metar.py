@@ -199,6 +199,13 @@ def test_a_damaged_packed_file_is_refused(tmp_path, stations):
         read_observations(tmp_path / "metar_20190701.gz", stations=stations)
 
 
+def test_remains_of_a_page_of_the_web(read):
+    first, second = "KRCM 011155Z 24010KT 21/20 A3005 RMK AO2 T02120198", "LFPG 011200Z 18010MPS 20/10"
+    obs = read(f"SAXX01 KWBC 011200\n<pre>METAR {first}</pre><br />&nbsp;<p class='a'>{second}</p>")
+    np.testing.assert_allclose(obs[T] - 273.15, [21.2, 20.0])
+    assert (obs.attrs["reports_read"], left_out(obs)) == (2, {})
+
+
 def test_the_last_correction_is_used(read):
     obs = read(
         "LFPG 011250Z 24010KT 12/08 Q0987=\nMETAR CCB LFPG 011250Z 24010KT 14/08 Q0987=\n"

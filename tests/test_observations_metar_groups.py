@@ -133,6 +133,7 @@ def test_groups_may_stand_anywhere_among_others(data, groups, others):
         ("M05/M10", {"T": -5.0, "Td": -10.0}),
         ("-05/-10", {"T": -5.0, "Td": -10.0}),
         ("M00/M01", {"T": 0.0, "Td": -1.0}),
+        ("+12/+08", {"T": 12.0, "Td": 8.0}),
         ("23/-1", {"T": 23.0, "Td": -1.0}),
         ("05/", {"T": 5.0}),
         ("05///", {"T": 5.0}),
@@ -182,6 +183,8 @@ def test_forms_of_groups(text, expected):
         ("WS RWY 06/24L", {}, set()),
         ("R06/24L 06/24/12", {}, set()),
         ("1O/08", {}, {TEMPERATURE, DEWPOINT}),
+        ("L2/08", {}, {TEMPERATURE, DEWPOINT}),
+        ("12.5/08.1", {}, {TEMPERATURE, DEWPOINT}),
         ("12/08 RMK T02120178", {"T": 12.0, "Td": 8.0}, {TEMPERATURE, DEWPOINT}),  # not the same temperature
         ("Q10I3", {}, {ALTIMETER}),
         ("Q1311", {}, {ALTIMETER}),

@@ -99,6 +99,19 @@ def test_the_analysis_is_that_of_the_same_reports_in_memory(assimilate, read, re
     xr.testing.assert_allclose(lazy["2m_temperature"], eager["2m_temperature"], atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_files_of_reports_of_which_some_are_made_from_others(assimilate, reports, tmp_path, kind) -> None:
+    dew = 0.98 * reports["2m_temperature"]
+    reports = xappa.read_observations(reports.assign({"2m_dewpoint_temperature": dew.assign_attrs(units="K")}))
+    path = tmp_path / f"reports.{kind}"
+    reports.to_netcdf(path) if kind == "nc" else reports.to_zarr(path)
+    again = xappa.read_observations(path)
+    assert is_streamed(again)
+    expected = assimilate(reports)["2m_temperature"].isel(time=slice(0, 4)).compute()
+    result = assimilate(again)["2m_temperature"].isel(time=slice(0, 4)).compute()
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
 def test_counts_are_lazy_and_right(assimilate, read, reports) -> None:
     obs, chunks = read
     lazy = assimilate(obs)

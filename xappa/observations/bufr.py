@@ -140,7 +140,10 @@ def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
     out = (frame["left_out"] != "").to_numpy()
     left_out = Counter[str]((frame["name"] + ": " + frame["left_out"])[out])
     silenced = frame["subset"][out].unique()
-    frame = frame[~out].sort_values("subset", kind="stable")
+    frame = frame[~out]
+    # The first of several reports of a place and time is used: corrections come before what they correct.
+    order = np.lexsort((frame["subset"], -subsets["correction"][frame["subset"]]))
+    frame = frame.iloc[order]
     told = read - len(frame[["subset", "step"]].drop_duplicates())
     if frame.empty:
         return _Part(None, read, told, 0, left_out, np.empty(0, int), silenced)

@@ -48,7 +48,7 @@ class _Layout:
 
 
 def subsets_of(parts: Sequence[Tables]) -> Columns:
-    """Subsets in the order of the file: kind, category, whether climatological, known elements and station."""
+    """Subsets in the order of the file: kind, category, whether climatological, correction, known elements, station."""
     columns: dict[str, list[np.ndarray]] = {}
     for tables in parts:
         if not len(tables["subsets"]["number"]):
@@ -67,6 +67,7 @@ def _with_layouts(tables: Tables) -> Columns:
         "kind": tables["layouts"]["kind"][subsets["layout"]],
         "category": subsets["category"],
         "climatological": subsets["climatological"],
+        "correction": subsets["correction"],
         "known": known[subsets["layout"]],
         "station": _stations(numbers, [subsets[str(code)] for code in TEXTS]),
     }
@@ -81,7 +82,7 @@ def _stations(numbers: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> np.
     """Names of stations: the number that the WMO gave, else a name, else another identifier."""
     block, number, *wigos = (_as_text(numbers[i], 1) for i in (0, 1, 4, 5, 6))
     buoy, marine = (_as_text(numbers[i], 5) for i in (2, 3))
-    flight, aircraft, moored, ship, tail, local = (np.char.strip(column.astype(str)) for column in texts)
+    flight, aircraft, moored, ship, airport, tail, local = (np.char.strip(column.astype(str)) for column in texts)
     both = np.isfinite(numbers[0]) & np.isfinite(numbers[1])
     wmo = np.char.add(np.char.zfill(block, 2), np.char.zfill(number, 3))
     joined = wigos[0]
@@ -89,7 +90,7 @@ def _stations(numbers: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> np.
         joined = np.char.add(np.char.add(joined, "-"), part)
     joined = np.where((local != "") & np.isfinite(numbers[4]), joined, "")
     names = np.where(both, wmo, "")
-    for other in (ship, joined, flight, aircraft, tail, moored, marine, buoy):
+    for other in (ship, joined, airport, flight, aircraft, tail, moored, marine, buoy):
         names = np.where(names == "", other, names)
     return names
 

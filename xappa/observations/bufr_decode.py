@@ -11,8 +11,8 @@ Subsets whose known elements stand at the same places have one layout. The archi
 ``layouts``
     Descriptors and places of the known elements of all layouts, the number of elements and the kind of each.
 ``subsets``
-    Number in the part, category, whether it is climatological, layout, and identifiers that are text by descriptor;
-    those of one layout together.
+    Number in the part, category, whether it is climatological, number of its correction, layout, and identifiers that
+    are text by descriptor; those of one layout together.
 ``values.all``
     Values of all subsets in this order, those of one subset together; NaN where missing.
 ``count``
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -36,12 +37,14 @@ KINDS = ("surface", "aloft", "radiance")
 KIND_OF = {0: 0, 1: 0, 2: 1, 4: 1, 3: 2, 21: 2}
 # Common code table C-13: CLIMAT, CLIMAT SHIP, CLIMAT TEMP of land and sea.
 CLIMATOLOGICAL = {(0, 20), (1, 20), (2, 25), (2, 26)}
+# Common sequences of the same (table D): editions and centres without an international subcategory have these only.
+_MONTHLY = {*range(307071, 307078), *range(308011, 308014), 309054}
 
 _TEMPERATURES = (12001, 12101, 12003, 12103, 12004, 12104, 12006, 12106)
 _EXTREMES = (12011, 12012, 12111, 12112, *range(12014, 12018), *range(12114, 12120))
 _WINDS = (11001, 11002, 11011, 11012)
 VALUES: tuple[tuple[int, ...], ...] = (
-    (*_TEMPERATURES, *_EXTREMES, *_WINDS, 10004, 10051, 22042, 22043, 22045, 22049, 13011, *range(13019, 13024)),
+    (*_TEMPERATURES, *_EXTREMES, *_WINDS, 10004, 10051, 10052, 22042, 22043, 22045, 22049, 13011, *range(13019, 13024)),
     (12001, 12101, 12003, 12103, 11001, 11002, 13003, 13009, 10003, 10008, 10009),
     (12063, 12163),
 )
@@ -69,6 +72,9 @@ COORDINATES: dict[str, tuple[int, ...]] = {
     "depth": (7062, 7063),
     "water_pressure": (7065,),
     "displacement": DISPLACEMENTS,
+    "time_increment": (*range(4011, 4018), 4065, 4066),
+    "north_increment": (5011, 5012),
+    "east_increment": (6011, 6012),
     "significance": (8021,),
     "statistic": (8023,),
     "difference": (8024,),
@@ -77,7 +83,7 @@ COORDINATES: dict[str, tuple[int, ...]] = {
 """Coordinates by the descriptors that set them; the latest one holds."""
 
 NUMBERS = (1001, 1002, 1005, 1087, 1125, 1126, 1127)
-TEXTS = (1006, 1008, 1010, 1011, 1110, 1128)
+TEXTS = (1006, 1008, 1010, 1011, 1063, 1110, 1128)
 HEADER = (4001, 4002, 4003, 4004, 4005, 4006)
 
 _COORDINATES = {code for codes in (*COORDINATES.values(), CHANNEL, NUMBERS, TEXTS) for code in codes}
@@ -85,11 +91,21 @@ _WANTED = [{*values, *_COORDINATES} for values in VALUES]
 _ASSOCIATED = 999999  # what ecCodes puts before a value with an associated field
 _DELAYED = {31000, 31001, 31002, 31011, 31012}
 # Keys that several descriptors with other units or meanings share.
-_SHARED = {"timePeriod": {*DISPLACEMENTS}, "height": {7002, 7007}, "windSpeed": {11002, 11084}}
+_SHARED = {
+    "timePeriod": {*DISPLACEMENTS},
+    "height": {7002, 7007, 7071},
+    "geopotential": {7003, 7008},
+    "windSpeed": {11002, 11083, 11084},
+    "dewpointTemperature": {12003, 12024, 12103},
+    "relativeHumidity": {13003, 13009, 13193},
+    **{name: {4004 + i, 26196 + i} for i, name in enumerate(("hour", "minute", "second"))},
+}
 _FACTORS = [f"{kind}elayedDescriptorReplicationFactor" for kind in ("d", "shortD", "extendedD")]
 _TABLES = ("masterTablesVersionNumber", "localTablesVersionNumber", "bufrHeaderCentre")
 _MISSING = (-1e100, 2147483647.0)
-_TOLD = ("category", "climatological")
+_TOLD = ("category", "climatological", "correction")
+# WMO abbreviated heading with the indicator of a correction (CCA, CCB, ...), right before a message.
+_CORRECTED = re.compile(rb"[A-Z]{4}\d\d +[A-Z0-9]{4} +\d{6} +CC([A-X])\s*\Z")
 _REPORT_EVERY = 0.2
 _COMPLAINTS = 20
 
@@ -156,8 +172,11 @@ class Decoder:
         self._codes: dict[Any, dict[str, int]] = {}
         self._expanded: dict[Any, tuple[bool, set[str], bool]] = {}
 
-    def take(self, data: bytes) -> None:
-        """Take one message; raises what ecCodes raises if it is broken, and nothing of it is kept then."""
+    def take(self, data: bytes, correction: int = 0) -> None:
+        """Take one message; raises what ecCodes raises if it is broken, and nothing of it is kept then.
+
+        `correction` is the number of it that its heading tells; 0 for none.
+        """
         ec, size = self.ec, 0
         handle = ec.codes_new_from_message(data)
         try:
@@ -169,7 +188,8 @@ class Decoder:
             # Without attributes that only repeat the tables; it takes two thirds of the time.
             ec.codes_set(handle, "skipExtraKeyAttributes", 1)
             ec.codes_set(handle, "unpack", 1)
-            self._unpacked(handle, category, size)
+            correction = max(correction, ec.codes_get_long(handle, "updateSequenceNumber"))
+            self._unpacked(handle, category, size, correction)
         except Exception:
             self._count(subsets_broken=size)
             raise
@@ -180,7 +200,7 @@ class Decoder:
         for name, number in numbers.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
-    def _unpacked(self, handle: Any, category: int, size: int) -> None:
+    def _unpacked(self, handle: Any, category: int, size: int, correction: int) -> None:
         kind, first = KIND_OF[category], self.counts["subsets_read"]
         compressed = bool(self.ec.codes_get_long(handle, "compressedData"))
         layouts = self._layouts_of(handle, kind, compressed, size)
@@ -191,12 +211,14 @@ class Decoder:
             texts = self._texts(handle, layout, starts, len(subsets))
             if layout.header:
                 values[:, : layout.header] = self._typical(handle)
-            done.append((layout, (first + subsets, values, texts, category, climatological)))
+            done.append((layout, (first + subsets, values, texts, category, climatological, correction)))
         for layout, rows in done:
             self.groups.setdefault((kind, layout.identity), (layout, []))[1].append(rows)
         self._count(subsets_read=size)
 
     def _is_climatological(self, handle: Any, category: int) -> bool:
+        if _MONTHLY & {*self.ec.codes_get_long_array(handle, "unexpandedDescriptors").tolist()}:
+            return True
         with contextlib.suppress(self.ec.KeyValueNotFoundError):  # edition 3 knows only subcategories of its centres
             return (category, self.ec.codes_get_long(handle, "internationalDataSubCategory")) in CLIMATOLOGICAL
         return False
@@ -329,9 +351,9 @@ def joined(groups: dict[Any, tuple[Layout, list[Any]]]) -> dict[str, np.ndarray]
     """All layouts and subsets as arrays, those of one layout together."""
     columns: dict[str, list[np.ndarray]] = {}
     for number, (layout, rows) in enumerate(groups.values()):
-        subsets, values, texts, categories, climatological = zip(*rows, strict=True)
+        subsets, values, texts, *told = zip(*rows, strict=True)
         sizes = [len(part) for part in subsets]
-        parts = {name: np.repeat(told, sizes) for name, told in zip(_TOLD, (categories, climatological), strict=True)}
+        parts = {name: np.repeat(column, sizes) for name, column in zip(_TOLD, told, strict=True)}
         parts |= {"number": np.concatenate(subsets), "layout": np.full(sum(sizes), number)}
         for code in TEXTS:
             there = [part[code] for part in texts] if code in layout.texts else [np.full(sum(sizes), "")]
@@ -350,26 +372,35 @@ def joined(groups: dict[Any, tuple[Layout, list[Any]]]) -> dict[str, np.ndarray]
     return result | {f"subsets.{name}": np.concatenate(arrays) for name, arrays in columns.items()}
 
 
-def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None]]:
-    """Messages that begin in a range of bytes, with where they end; None is one that is not whole."""
+def correction_before(data: Any, position: int) -> int:
+    """Number of the correction that the heading before a message tells: 1 for ``CCA``, and so on; 0 for none."""
+    found = _CORRECTED.search(data[max(position - 40, 0) : position])
+    return 0 if found is None else found[1][0] - ord("A") + 1
+
+
+def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None, int]]:
+    """Messages that begin in a range of bytes, with where they end, and the number of their correction.
+
+    None is one that is not whole.
+    """
     position = 0
     while 0 <= (position := data.find(b"BUFR", position)) < stop:
         end = position + int.from_bytes(data[position + 4 : position + 7], "big")
         whole = position + 8 <= end <= len(data) and data[end - 4 : end] == b"7777"
         begin, position = position, end if whole else position + 4
         if begin >= start:
-            yield position, data[begin:end] if whole else None
+            yield position, data[begin:end] if whole else None, correction_before(data, begin)
 
 
 def decode(data: Any, start: int, stop: int) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Tables and counts of the messages in a range of bytes; a broken one does not take the others with it."""
     decoder, done, said = Decoder(), start, time.monotonic()
-    for position, message in messages(data, start, stop):
+    for position, message, correction in messages(data, start, stop):
         decoder.counts["messages"] += 1
         try:
             if message is None:
                 raise ValueError("it has no end where its length says (truncated?)")
-            decoder.take(message)
+            decoder.take(message, correction)
         except Exception as error:
             decoder.counts["messages_broken"] += 1
             if decoder.counts["messages_broken"] <= _COMPLAINTS:

@@ -62,6 +62,7 @@ def _elements(name: str, *codes: int, **options: object) -> dict[int, Element]:
 
 _TOLD = float("nan")
 _RAIN = {"factor": 1e-3}
+_TRACE = -0.1  # kg m-2; BUFR table B, class 13: less than 0.05
 SURFACE: dict[int, Element] = {
     **_elements("2m_temperature", 12001, 12101, medium=_AIR),
     **_elements("2m_temperature", 12004, 12104),
@@ -72,6 +73,7 @@ SURFACE: dict[int, Element] = {
     **_elements("10m_wind_from_direction", 11001, medium=_AIR),
     **_elements("10m_wind_from_direction", 11011),
     **_elements("mean_sea_level_pressure", 10051),
+    **_elements("altimeter_setting", 10052),
     **_elements("surface_pressure", 10004),
     **_elements("sea_surface_temperature", 22042, 22043, 22045, 22049, medium=_SEA),
     **_elements("total_precipitation", 13011, hours=_TOLD, **_RAIN),
@@ -125,6 +127,8 @@ def judged(reports: Reports, subsets: Columns, elements: dict[int, Element], alo
     frame = _places(reports, subsets, aloft)
     frame["name"] = np.array([e.name for e in measured], dtype=object)[code]
     frame["value"] = reports.values["value"] * np.array([e.factor for e in measured])[code]
+    trace = (frame["name"] == "total_precipitation") & np.isclose(reports.values["value"], _TRACE)
+    frame.loc[trace, "value"] = 0.0
     frame["flag"] = np.int8(Flag.GOOD)
     hours = np.array([-1.0 if e.hours is None else e.hours for e in measured])[code]
     _judge_periods(frame, reports, subsets, hours)
@@ -132,6 +136,7 @@ def judged(reports: Reports, subsets: Columns, elements: dict[int, Element], alo
         frame.loc[frame["level"].isna() & (frame["flag"] == Flag.GOOD), "flag"] = np.int8(Flag.MISSING_PLACE)
     else:
         medium = np.array([e.medium for e in measured], dtype=object)[code]
+        _judge_series(frame, reports)
         _judge_heights(frame, reports, medium)
     return frame
 
@@ -151,7 +156,14 @@ def _places(reports: Reports, subsets: Columns, aloft: bool) -> pd.DataFrame:
     contexts, at = reports.contexts, reports.values["context"]
     latitude, longitude = contexts["latitude"], contexts["longitude"]
     time, level = times_of(contexts), np.full(len(latitude), np.nan)
-    if aloft:
+    if not aloft:
+        # What is in steps from here, or from now, is not here and now.
+        latitude, longitude = (
+            np.where(np.nan_to_num(contexts[f"{way}_increment"]) == 0.0, degrees, np.nan)
+            for way, degrees in (("north", latitude), ("east", longitude))
+        )
+        time = np.where(np.nan_to_num(contexts["time_increment"]) == 0.0, time, np.datetime64("NaT", "us"))
+    else:
         drifted = np.isfinite(contexts["north"]) & np.isfinite(contexts["east"])
         latitude = latitude + np.where(drifted, contexts["north"], 0.0)
         longitude = longitude + np.where(drifted, contexts["east"], 0.0)
@@ -239,6 +251,20 @@ def _judge_periods(frame: pd.DataFrame, reports: Reports, subsets: Columns, hour
         frame.loc[told & (statistic == which), "name"] = f"{prefix}_2m_temperature"
 
 
+def _judge_series(frame: pd.DataFrame, reports: Reports) -> None:
+    """Flag instants that one sensor reports with several displacements in time: which are now, is not told."""
+    contexts, at = reports.contexts, reports.values["context"]
+    time = frame["time"].to_numpy()
+    start, end = (edge[at] for edge in _periods(contexts, times_of(contexts)))
+    instant = frame["period"].isna() & (frame["flag"] == Flag.GOOD) & (frame["left_out"] == "")
+    sensor = {name: contexts[name][at] for name in ("sensor", "sensor_over_water", "vertical")}
+    of = frame[["subset", "name", "time", "latitude", "longitude"]].assign(**sensor)
+    of["begin"] = np.where(np.isnat(start), time, start)
+    begins = of[instant].groupby([name for name in of if name != "begin"], dropna=False, sort=False)["begin"]
+    several = begins.transform("nunique").reindex(frame.index, fill_value=0) > 1
+    frame.loc[instant & several & (end - start > SHORT), "flag"] = np.int8(Flag.PERIOD_UNKNOWN)
+
+
 def _judge_heights(frame: pd.DataFrame, reports: Reports, medium: np.ndarray) -> None:
     """Flag values whose instruments are not at the height of their quantity, nor nearest to it; tell these heights."""
     contexts, at = reports.contexts, reports.values["context"]
@@ -260,8 +286,19 @@ def _judge_heights(frame: pd.DataFrame, reports: Reports, medium: np.ndarray) ->
 
 def _height(contexts: Columns) -> np.ndarray:
     """Height, m, above the water, else above the ground or deck, else (negative) below the ground."""
-    above = np.where(np.isnan(contexts["sensor_over_water"]), contexts["sensor"], contexts["sensor_over_water"])
-    return np.where(np.isnan(above), -contexts["depth_in_soil"], above)
+    vertical, code = contexts["vertical"], contexts["vertical_code"]
+    over_sea = vertical - contexts["altitude"]
+    over_sea = np.where(np.isin(code, (7002, 7007)) & (over_sea > 0.0), over_sea, np.nan)
+    in_turn = (
+        contexts["sensor_over_water"],
+        contexts["sensor"],
+        -contexts["depth_in_soil"],
+        np.where(code == 7006, vertical, over_sea),
+    )
+    height = in_turn[0]
+    for other in in_turn[1:]:
+        height = np.where(np.isnan(height), other, height)
+    return height
 
 
 def _depth(contexts: Columns) -> np.ndarray:

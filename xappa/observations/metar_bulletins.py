@@ -42,6 +42,8 @@ _KIND_ALONE = re.compile(r"^[ \t]*(METAR|SPECI|TAF|TAFOR)(?:[ \t]+(?:AMD|COR|\d{
 _VALIDITY = re.compile(r"(?:(?:AMD|COR|NIL|CNL|AUTO)\s+)*(?:\d{4}/\d{2,4}|\d{6})(?=\s|\Z)")
 _NIL = re.compile(r"(?:(?:AUTO|COR|CC[A-Z]|RTD|RMK)\s+)*NIL\b")
 _CORRECTION = re.compile(r"\b(?:COR|CC([A-Z]))\b")
+# Pages of the web that were saved as text.
+_TAG = re.compile(r"</?[A-Z][A-Z0-9]*(?:\s[^<>]*)?/?>|&NBSP;")
 _NOISE = re.compile(r"\S*|[\d\s/:.-]+|(?:METAR|SPECI)\s+\d{6}Z?")
 
 
@@ -87,6 +89,7 @@ def text_of(path: Path) -> str:
     text = data.decode("utf-8-sig", errors="replace")
     # Telecommunication ends lines with CR CR LF. Text mode takes that for a line and an empty one, and saves it so.
     text = re.sub(r"\r*\n\r*|\r+", "\n", text).upper()
+    text = _TAG.sub(" \n", text)
     runs = Counter(map(len, re.findall(r"\n+", text)))
     if runs[2] > 0.7 * runs.total():
         text = re.sub(r"\n\n?", "\n", text)

@@ -29,7 +29,7 @@ _END_OF_BODY = re.compile(r"\b(?:TEMPO|BECMG|INTER|PROB\d\d|FM\d{4,6}|RMKS?\d?|R
 _WIND = re.compile(
     r"(?<![\w/.])E?(\d{3}|VRB|VAR|///)/?(P?\d{2,3}|//)(?:G[P\d/]{0,4})?\s?(KT|MPS|KMH|KPH)|^(?:AUTO )?CALM\b"
 )
-_DEGREES = r"[M-]?\d\d|[M-]\d|//|XX|MM?"
+_DEGREES = r"[M+-]?\d\d|[M-]\d|//|XX|MM?"
 _TEMPERATURE = re.compile(rf"(?<![\w/+-])(?<!WS RWY )({_DEGREES})\s?/\s?({_DEGREES})?(?=\s|$|[QA]\d)")
 # A temperature that is right before a dew point that is not.
 _HALF = re.compile(r"(?<![\w/+-])(?<!RWY )([M-]?\d\d)/(?=[A-Z]{0,2}\d[\dA-Z]{0,2}(?:\s|$))")
@@ -38,7 +38,7 @@ _SEA_LEVEL = re.compile(r"(?<!\S)SLP\s?(\d{3})(?!\S)")
 _TENTHS = re.compile(r"(?<!\S)T([01]\d{3})([01]\d{3}|////)?(?!\S)")
 _GARBLED = {
     (WIND,): re.compile(r"(?<![\w/])[^\s/]*\d[^\s/]*(?:KTS?|MPS|KMH)\b|^(?:AUTO )?\d{5}[A-Z]*(?!\S)"),
-    (TEMPERATURE, DEWPOINT): re.compile(r"(?<!\S)(?<!RWY )[M-]?[\dO]\w{1,2}/[M-]?\w{0,3}(?!\S)"),
+    (TEMPERATURE, DEWPOINT): re.compile(r"(?<!\S)(?<!RWY )[+M-]?[\dLO][\w.]{1,3}/[+M-]?[\w.]{0,4}(?!\S)"),
     (ALTIMETER,): re.compile(r"(?<![\w/])(?:QNH|Q|A)\s?[\dO]\w+"),
     (SEA_LEVEL,): re.compile(r"(?<!\S)SLP\s?\d"),
 }
@@ -135,7 +135,7 @@ def _temperature(body: str, rest: str, values: Values) -> None:
 
 
 def _degrees(group: str | None) -> float:
-    digits = (group or "").lstrip("M-")
+    digits = (group or "").lstrip("M+-")
     return (-1 if group and group[0] in "M-" else 1) * float(digits) if digits.isdigit() else np.nan
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib.util
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,32 @@ def _advice(groups: Mapping[str, xr.Dataset]) -> str:
     )
 
 
+def _group_names(path: Path, options: Mapping[str, Any]) -> list[str]:
+    # Not by xarray if it can be helped: HDF5 2.2 crashes where it decodes texts of a file that is open several times.
+    if not options and importlib.util.find_spec("netCDF4") is not None:
+        import netCDF4
+
+        with netCDF4.Dataset(path) as file:
+            return [*_below(file)]
+    try:
+        return [str(name) for name in xr.open_groups(path, **options)]
+    except (NotImplementedError, ValueError):  # NetCDF-3 has no groups
+        return []
+
+
+def _below(group: Any) -> Iterator[str]:
+    """Paths of the groups in a group of netCDF4."""
+    for inner in group.groups.values():
+        yield inner.path
+        yield from _below(inner)
+
+
 def _opened(path: Path, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     """All groups of a file, lazily; the root is ``"/"``."""
     kind = "Zarr" if options else "NetCDF"
     try:
         whole = xr.open_dataset(path, chunks={}, **options)
-        try:
-            names = [str(name) for name in xr.open_groups(path, **options) if name != "/"]
-        except (NotImplementedError, ValueError):  # NetCDF-3 has no groups
-            return {"/": whole}
+        names = [name for name in _group_names(path, options) if name != "/"]
         # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
         return {"/": whole} | {name: xr.open_dataset(path, group=name, chunks={}, **options) for name in names}
     except Exception as error:  # the libraries raise whatever they come across: KeyError, TypeError, RuntimeError

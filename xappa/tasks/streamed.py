@@ -49,6 +49,9 @@ Array = np.ndarray
 Reading = tuple["Stencil | Rows | None", xr.Dataset | None, dict[str, Array]]
 """Rows of a segment, places of correlated reports, and ``time`` (s) with the flags of every report (-1: no value)."""
 
+Apart = tuple[xr.Dataset, dict[str, xr.Variable], list[str]]
+"""Reports in memory, variables that Dask reads, and names of coordinates."""
+
 SAMPLE = 256
 """Reports that are looked at when the call is made, to find what is wrong with all of them."""
 
@@ -196,7 +199,12 @@ class Streamed:
         outer = (segment.start == 0, segment.stop >= len(self.trajectory))
         key = dask.base.tokenize(self.obs, runs, self.recipe, times.astype("M8[s]"), outer)
         task = dask.delayed(_read, pure=True)(
-            self.recipe, parts, times, segment.stop - segment.start, outer, dask_key_name=f"xappa-read-{key}"
+            self.recipe,
+            [*map(_apart, parts)],
+            times,
+            segment.stop - segment.start,
+            outer,
+            dask_key_name=f"xappa-read-{key}",
         )
         self.made.append((segment, task))
         return task
@@ -313,8 +321,18 @@ def _span(time: Array) -> Array:
     return np.array([time.min(), time.max()] if len(time) else ["NaT", "NaT"], "M8[s]")
 
 
-def _read(recipe: Recipe, parts: list[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
-    return recipe(parts, times, length, outer)
+def _apart(part: xr.Dataset) -> Apart:
+    """Reports as an argument of a task: what is in memory, and each variable that Dask reads by itself.
+
+    Of a Dataset as a whole Dask 2026.8 loses the blocks of a variable from which another one is made.
+    """
+    lazy = [name for name, variable in part.variables.items() if variable.chunks]
+    return part.drop_vars(lazy), {str(name): part.variables[name] for name in lazy}, [*map(str, part.coords)]
+
+
+def _read(recipe: Recipe, parts: list[Apart], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
+    whole = [part.assign(variables).set_coords(coordinates) for part, variables, coordinates in parts]
+    return recipe(whole, times, length, outer)
 
 
 def _between(obs: xr.Dataset, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
