@@ -17,6 +17,7 @@ from xappa.observations import bufr_decode
 from xappa.observations.bufr_context import Columns, Reports, in_context, subsets_of
 from xappa.observations.bufr_decode import KINDS
 from xappa.observations.bufr_meaning import ALOFT, MEAN, SURFACE, judged, times_of
+from xappa.observations.corrections import flag_superseded
 from xappa.observations.decoders import Decoder, parts_of
 from xappa.observations.form import build, concat, counted
 
@@ -140,10 +141,7 @@ def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
     out = (frame["left_out"] != "").to_numpy()
     left_out = Counter[str]((frame["name"] + ": " + frame["left_out"])[out])
     silenced = frame["subset"][out].unique()
-    frame = frame[~out]
-    # The first of several reports of a place and time is used: corrections come before what they correct.
-    order = np.lexsort((frame["subset"], -subsets["correction"][frame["subset"]]))
-    frame = frame.iloc[order]
+    frame = frame[~out].sort_values("subset", kind="stable")
     told = read - len(frame[["subset", "step"]].drop_duplicates())
     if frame.empty:
         return _Part(None, read, told, 0, left_out, np.empty(0, int), silenced)
@@ -161,8 +159,23 @@ def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
         coordinates["level"] = first["level"].to_numpy()
     if (station := subsets["station"][first["subset"]]).astype(bool).any():
         coordinates["station"] = station
+    _flag_superseded(values, flags, coordinates, subsets["correction"][first["subset"]])
     obs = build(coordinates, values, flags=flags)
     return _Part(obs, read, told, variable, left_out, frame["subset"].unique(), silenced)
+
+
+def _flag_superseded(values: Columns, flags: Columns, coordinates: Columns, correction: np.ndarray) -> None:
+    """Flag values that were corrected later, in place."""
+    if not correction.any():
+        return
+    same = ("station",) if "station" in coordinates else ("latitude", "longitude")
+    names = (*same, "time", "level", "period", "height")
+    keys = {name: coordinates[name] for name in names if name in coordinates}
+    for name, column in values.items():
+        old = flags.get(name, np.zeros(len(column), np.int8))
+        new = flag_superseded(keys, column, correction)
+        if new.any():
+            flags[name] = np.where(old != 0, old, new).astype(np.int8)
 
 
 def _wide(frame: pd.DataFrame, row: np.ndarray, size: int) -> tuple[Columns, Columns]:

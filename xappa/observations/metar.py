@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError, OptionError
-from xappa.observations.flags import Flag
+from xappa.observations.corrections import flag_superseded
 from xappa.observations.form import build, concat, counted
 from xappa.observations.metar_bulletins import FORECAST, NIL, Report, split, text_of
 from xappa.observations.metar_decode import DIRECTION, INSTANT, WIND, Values, decode
@@ -132,15 +132,9 @@ def _part(
     rows = np.any([np.isfinite(column) for column in columns.values()], axis=0)
     places = {name: array[rows] for name, array in coordinates.items()}
     values = {name: array[rows] for name, array in columns.items()}
-    flags = {name: _corrected(places, array, correction[rows]) for name, array in values.items()}
+    keys = {name: places[name] for name in ("station", "time")}
+    flags = {name: flag_superseded(keys, array, correction[rows]) for name, array in values.items()}
     return build(places, values, flags={name: flag for name, flag in flags.items() if flag.any()})
-
-
-def _corrected(places: Mapping[str, np.ndarray], values: np.ndarray, correction: np.ndarray) -> np.ndarray:
-    """Flags of the values of which the same station and time has a later correction."""
-    number = pd.Series(np.where(np.isfinite(values), correction, -1))
-    last = number.groupby([places["station"], places["time"]]).transform("max")
-    return np.where(number < last, Flag.DUPLICATE, Flag.GOOD).astype("int8")
 
 
 def _near(path: Path, date: str | None, reports: Sequence[Report]) -> np.datetime64:
