@@ -34,7 +34,7 @@ REPORTS = pd.DataFrame(
         "lon": [-3.0, 100.0, 200.0, 30.0],
         "elev": [400.0, 10.0, 10.0, 10.0],
         "variable": "2m_temperature",
-        "observation": [288.0, 274.0, 281.0, 999.0],
+        "observation": [288.0, 274.0, 281.0, 400.0],
     }
 )
 

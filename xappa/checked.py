@@ -46,7 +46,8 @@ def misfits(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[s
     wrong = []
     for name, value in values.items():
         kinds = _kinds(annotations.get(name, ""))
-        if not set(kinds) <= set(KINDS) or any(_is(value, kind) for kind in kinds):
+        # Of what must be None, its own check says why.
+        if kinds == ("None",) or not set(kinds) <= set(KINDS) or any(_is(value, kind) for kind in kinds):
             continue
         wrong.append(f"{name}={value!r}, expected {' or '.join(KINDS[kind][0] for kind in kinds)}")
     return wrong
