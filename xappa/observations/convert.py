@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations import formulas
-from xappa.observations.flags import Flag, flags_of, inherit_flags, with_flag, with_reasons
+from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.form import quantities, quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
 
@@ -143,7 +143,7 @@ def derive(obs: xr.Dataset) -> tuple[xr.Dataset, list[Derived]]:
         filled.attrs = attrs | {"derived_from": sources}
         obs = obs.assign({conversion.target: filled.reset_coords(drop=True)})
         obs = _with_error(obs, conversion, rows)
-        obs = inherit_flags(obs, conversion.target, conversion.sources, rows.reset_coords(drop=True))
+        obs = with_reasons(obs, conversion.target, conversion.sources, rows.reset_coords(drop=True))
         made.append(Derived(conversion, rows.reset_coords(drop=True)))
     return obs, made
 
@@ -177,7 +177,7 @@ def settle(obs: xr.Dataset, derived: list[Derived]) -> xr.Dataset:
         for source in made.conversion.sources:
             bad = flags_of(obs, source).isin([Flag.OUT_OF_RANGE, Flag.MISSING_PLACE])
             obs = with_flag(obs, target, made.rows & bad, Flag.OUT_OF_RANGE)
-            obs = with_reasons(obs, target, flags_of(obs, source).where(made.rows, np.int8(Flag.GOOD)))
+            obs = with_reasons(obs, target, [source], made.rows)
         used = made.rows & (flags_of(obs, target) == Flag.GOOD)
         obs = with_flag(obs, made.conversion.sources[0], used, Flag.UNUSED)
     return obs

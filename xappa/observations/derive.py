@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xappa.observations.flags import inherit_flags
+from xappa.observations.flags import with_reasons
 from xappa.observations.form import quantity_attrs, set_error
 
 _OTHER = {"10m_": ("",), "": ("10m_",)}
@@ -97,7 +97,7 @@ def _derived(obs: xr.Dataset, wind: Wind, directions: list[str]) -> xr.Dataset:
         filled.attrs = attrs | {"derived_from": " ".join([wind.speed, *directions])}
         obs = obs.assign({name: filled.reset_coords(drop=True)})
         obs = component_error(obs, wind, name, values.notnull())
-        obs = inherit_flags(obs, name, [wind.speed, *directions], values.notnull().reset_coords(drop=True))
+        obs = with_reasons(obs, name, [wind.speed, *directions], values.notnull().reset_coords(drop=True))
     return obs
 
 

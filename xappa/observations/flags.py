@@ -42,10 +42,6 @@ class Flag(IntEnum):
     CONTRADICTORY = 25
 
 
-OF_SOURCE = (Flag.WRONG_HEIGHT, Flag.PERIOD_UNKNOWN, Flag.REJECTED_BY_SOURCE)
-"""Reasons that a source gives, which hold for whatever is derived from a value."""
-
-
 def flag_attrs() -> dict[str, Any]:
     """CF attributes of a flag variable: ``flag_values`` (int8) and ``flag_meanings``."""
     return {
@@ -89,7 +85,9 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
     return set_flag(obs, variable, flags.where(~rejected, np.int8(flag)))
 
 
-def with_reasons(obs: xr.Dataset, variable: str, reasons: xr.DataArray) -> xr.Dataset:
+def with_reasons(
+    obs: xr.Dataset, variable: str, sources: Iterable[str], rows: xr.DataArray | bool = True
+) -> xr.Dataset:
     """Reject reports of one variable for the reasons of what they were derived from.
 
     Parameters
@@ -98,25 +96,18 @@ def with_reasons(obs: xr.Dataset, variable: str, reasons: xr.DataArray) -> xr.Da
         Observations in the one form; not changed.
     variable : str
         Quantity that was derived.
-    reasons : DataArray of int8, dimension ``obs``
-        Flags of a source; those that say nothing of the value (unused, duplicate) are passed over.
+    sources : iterable of str
+        What it was derived from. Flags that say nothing of a value (unused, duplicate) are passed over.
+    rows : DataArray of bool, dimension ``obs``, default True
+        Reports that were derived.
     """
-    flags = flags_of(obs, variable)
-    passed = reasons.isin([Flag.GOOD, Flag.UNUSED, Flag.DUPLICATE])
-    take = obs[variable].notnull() & (flags == Flag.GOOD) & ~passed
-    return set_flag(obs, variable, flags.where(~take, reasons))
-
-
-def inherit_flags(
-    obs: xr.Dataset, target: str, sources: Iterable[str], rows: xr.DataArray | npt.NDArray[np.bool_]
-) -> xr.Dataset:
-    """`obs` with the reasons of the source (`OF_SOURCE`) of what a quantity was derived from, at `rows`."""
     for source in sources:
-        name = f"{source}_flag"
-        if name not in obs:
+        if f"{source}_flag" not in obs:
             continue
-        for reason in OF_SOURCE:
-            obs = with_flag(obs, target, rows & (obs[name] == reason), reason)
+        reasons, flags = flags_of(obs, source).reset_coords(drop=True), flags_of(obs, variable)
+        told = ~reasons.isin([Flag.GOOD, Flag.UNUSED, Flag.DUPLICATE])
+        take = obs[variable].notnull() & (flags == Flag.GOOD) & told & rows
+        obs = set_flag(obs, variable, flags.where(~take, reasons))
     return obs
 
 

@@ -113,8 +113,7 @@ def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
         for name in components:
             obs = with_flag(obs, name, wrong, Flag.OUT_OF_RANGE)
             if "derived_from" in obs[name].attrs:
-                for source in (part for part in wind.polar if part in obs):
-                    obs = with_reasons(obs, name, flags_of(obs, source))
+                obs = with_reasons(obs, name, (part for part in wind.polar if part in obs))
     return obs
 
 
