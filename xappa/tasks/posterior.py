@@ -30,6 +30,7 @@ from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
+from xappa.observations.quality.index import ReportIndex
 from xappa.observations.read import read_quietly
 from xappa.operators import choose_operator, split_windows
 from xappa.operators.reports import require_used, used_names
@@ -173,7 +174,8 @@ def read_reports(
     # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
     read, assumed = read_quietly(obs, unknown="keep" if interpret.whole_state else own_names(error))
     assumed.tell(told=told)
-    reports = with_default_errors(check(read), error)
+    index = ReportIndex(read)
+    reports = with_default_errors(check(read, index), error)
     if until is not None:
         late = np.asarray(reports["time"].values) > until
         for name in quantities(reports):
@@ -182,7 +184,8 @@ def read_reports(
     own_height = surface_height(task.ds, spec, task.layout)
     height = prior.surface_height if own_height is None else own_height
     before = reports
-    reports = controlled_by(prior, planning.model_address(task.model), reports, checks, surface=own_height)
+    address = planning.model_address(task.model)
+    reports = controlled_by(prior, address, reports, checks, surface=own_height, index=index)
     if trusted is not None and "source" in reports.coords:
         mine = np.asarray(reports["source"].values).astype(str) == trusted
         for name in quantities(reports):
