@@ -12,11 +12,10 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError, nearest_names
-from xappa.grids.axes import Layout, find, recognise, refuse
+from xappa.grids.axes import AXES, Layout, find, recognise, refuse
 from xappa.grids.matching import output_columns, output_levels, output_rows, positions
 from xappa.grids.notation import Notation
 from xappa.labels.asked import Wanted
-from xappa.labels.outward import AXES
 from xappa.labels.region import Region, choose_region
 from xappa.models.state import StateSpec
 

@@ -208,7 +208,7 @@ def load(
     >>> xappa.load("speedy").spec.step_hours
     6
     """
-    from xappa.streaming.devices import resolve
+    from xappa.devices import resolve
 
     place = str(resolve(device))
     name = get_options().default_model if name_or_path is None else name_or_path

@@ -45,6 +45,12 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"lambda in line {number}: {text[text.find('lambda') :][:60]}" if "lambda" in text else "lambda"
 
 
+def describe(function: Callable[..., Any]) -> str:
+    """What a function of a state does, in words: its name, and the first line of its docstring."""
+    text = (getattr(function, "__doc__", None) or "").strip().splitlines()
+    return f"{name_of(function)}(state)" + (f" ({text[0].rstrip('.')})" if text else "")
+
+
 def _normal(value: Any, seen: tuple[int, ...]) -> Any:
     if id(value) in seen:
         return "itself"

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import torch
 
+from xappa.devices import OUT_OF_MEMORY, first_line, free_memory, is_out_of_memory, release
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
-from xappa.streaming.devices import OUT_OF_MEMORY, first_line, free_memory, is_out_of_memory, release
 from xappa.streaming.plan import Plan
 
 LOG = logging.getLogger("xappa")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa.devices import trim
 from xappa.diffusion.composition import Composition, window_count
 from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
 from xappa.diffusion.joint import join
@@ -19,7 +20,6 @@ from xappa.models.evaluations import Evaluations
 from xappa.models.model import Model
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.streaming.devices import trim
 from xappa.streaming.fit import departures, fit, warn_of
 from xappa.streaming.given import Held, context
 from xappa.streaming.guards import Guard

@@ -18,6 +18,7 @@ from xappa.models.registry import load
 from xappa.models.state import StateSpec
 from xappa.observations.form import build
 from xappa.observations.quality.batch import Array, Background, Basis, Batch
+from xappa.operators.context import StateContext
 from xappa.operators.geometry import LEAST_SHARE
 from xappa.operators.interpolate import interpolate
 from xappa.operators.stencil import Stencil
@@ -224,7 +225,7 @@ def _stencil(batch: Batch, spec: StateSpec, times: Array, height: Array | None, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heights that are not known are the operator's to mention
         try:
-            return interpolate(network, spec, times, surface_height=height, mask=mask)[0]
+            return interpolate(network, StateContext(spec, times, height, mask))[0]
         except ObservationError:  # no report of this window is inside the grid's times
             return None
 

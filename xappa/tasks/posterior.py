@@ -31,7 +31,7 @@ from xappa.observations.form import quantities
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
 from xappa.observations.read import read_quietly
-from xappa.operators import choose_operator, split_windows
+from xappa.operators import StateContext, choose_operator, split_windows
 from xappa.operators.reports import require_used, used_names
 from xappa.options import get_options
 from xappa.segments import Segments, choose_segments
@@ -188,7 +188,7 @@ def read_reports(
         for name in quantities(reports):
             flags = np.where(mine, flags_of(before, name), flags_of(reports, name)).astype("int8")
             reports = reports.assign({f"{name}_flag": ("obs", flags, flags_of(reports, name).attrs)})
-    stencil, reports = interpret(reports, spec, trajectory, surface_height=height, mask=prior.mask, layout=task.layout)
+    stencil, reports = interpret(reports, StateContext(spec, trajectory, height, prior.mask, task.layout))
     require_used(reports)
     warn_without_error(reports, without_error(reports), told)
     require_units(reports, used_names(stencil))

@@ -108,7 +108,7 @@ def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:
-    """The weights that `regrid` applies, to be kept: ``.to_netcdf(path)`` writes them as ESMF and xESMF do.
+    """The weights that `regrid` applies, to be kept; `xappa.write_weights` writes them as ESMF and xESMF do.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def regrid_weights(
     Examples
     --------
     >>> weights = xappa.regrid_weights(ds, 1.0, "conservative")  # doctest: +SKIP
-    >>> weights.to_netcdf("to-1-degree.nc")  # doctest: +SKIP
+    >>> xappa.write_weights(weights, "to-1-degree.nc")  # doctest: +SKIP
     >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     choose("method", method, METHODS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.binning.superob import superob
 from xappa.errors import OptionError
 from xappa.observations import read_observations
 from xappa.observations.default_errors import warn_without_error, with_default_errors, without_error
@@ -18,7 +19,6 @@ from xappa.observations.flags import Flag, with_flag
 from xappa.observations.form import concat, quantities
 from xappa.observations.quality import Quality, check
 from xappa.observations.quality.table import Summary
-from xappa.observations.superob import superob
 from xappa.streaming import diagnostics, to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology

@@ -30,7 +30,7 @@ from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check, choose_quality
 from xappa.observations.read import read_quietly
 from xappa.observations.statements import require_said
-from xappa.operators import choose_operator, split_windows
+from xappa.operators import StateContext, choose_operator, split_windows
 from xappa.operators.base import Operator
 from xappa.operators.reports import require_used, used_names
 from xappa.operators.tokens import token
@@ -104,9 +104,7 @@ class Recipe:
         """How they are read off a trajectory."""
         prior = load(self.address)
         height = prior.surface_height if self.height is None else self.height
-        found, reports = self.operator(
-            reports, prior.spec, times, surface_height=height, mask=prior.mask, layout=self.layout
-        )
+        found, reports = self.operator(reports, StateContext(prior.spec, times, height, prior.mask, self.layout))
         require_units(reports, used_names(found))
         return found, reports
 

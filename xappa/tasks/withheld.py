@@ -15,7 +15,7 @@ from xappa.grids.axes import recognise
 from xappa.labels import spec_of, to_array
 from xappa.models.registry import load
 from xappa.observations.form import quantities
-from xappa.operators import choose_operator
+from xappa.operators import StateContext, choose_operator
 from xappa.operators.geometry import STATION
 from xappa.operators.heights import Heights
 from xappa.verification.metrics import scored
@@ -122,9 +122,9 @@ def predicted(
     asked = obs.assign({f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in names})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the reports were assimilated
-        stencil, _ = choose_operator(operator)(
-            asked, spec, np.atleast_1d(fields[layout.time].values), prior.surface_height, mask=mask, layout=layout
-        )
+        times = np.atleast_1d(fields[layout.time].values)
+        context = StateContext(spec, times, prior.surface_height, mask, layout)
+        stencil, _ = choose_operator(operator)(asked, context)
     values = {name: np.full((len(states), obs.sizes["obs"]), np.nan) for name in names}
     for k, state in enumerate(states):
         found = stencil.apply(np.nan_to_num(state))

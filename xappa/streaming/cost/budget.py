@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xappa.devices import available, kernels
 from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, SolverGuidance
 from xappa.errors import DeviceMemoryError
 from xappa.models.model import Model
 from xappa.operators.stencil import Stencil
 from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, sampled_at_once
-from xappa.streaming.devices import available, kernels
 from xappa.streaming.plan import Plan
 
 SHARE = 0.8

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from xappa.devices import trim, wait
 from xappa.diffusion.guidance import SolverGuidance
 from xappa.models.model import Model
 from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, with_fewer, without_probes, work
 from xappa.streaming.cost.meter import Meter
-from xappa.streaming.devices import trim, wait
 from xappa.streaming.plan import Plan
 
 LONGEST = 8.0

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from dask.delayed import Delayed
 
+from xappa.devices import lock
 from xappa.models.model import Model
 from xappa.streaming.cost.budget import divide, need
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
 from xappa.streaming.cost.evaluation import decoding, fullest, sampled_at_once, solves, stretches, work
 from xappa.streaming.cost.solving import guided_levels, solver_steps
-from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
 from xappa.streaming.plan import Plan
 from xappa.streaming.sampling import decode, model_of

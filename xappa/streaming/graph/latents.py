@@ -16,12 +16,12 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xappa.devices import lock
 from xappa.errors import IntegrityError
 from xappa.labels.inward import Assembly
 from xappa.labels.taking import taken
 from xappa.models.model import Model
 from xappa.models.registry import load
-from xappa.streaming.devices import lock
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.workers import Versioned
 from xappa.vocabulary import VARIABLES

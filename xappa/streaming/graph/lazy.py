@@ -27,7 +27,7 @@ from xappa.streaming.graph.slices import slices
 from xappa.streaming.plan import Plan, overlap
 
 if TYPE_CHECKING:
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 MEMBERS_AT_ONCE = 8
 """Members that share the evaluations of the networks, unless the user says otherwise."""

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.binning.cells import Cells
 from xappa.errors import OptionError, is_number
-from xappa.observations.cells import Cells
 
 Step = str | timedelta | np.timedelta64
 """A length of time, such as ``"1h"``."""

@@ -14,10 +14,11 @@ import pandas as pd
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.binning.averages import Sums, gather, merge, position
+from xappa.binning.cells import Cells
+from xappa.binning.targets import Step, cells_of
 from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError, is_number
-from xappa.observations.averages import Sums, gather, merge, position
-from xappa.observations.cells import Cells
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.flags import Flag
@@ -26,7 +27,6 @@ from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.windows import KINDS
 from xappa.observations.read import Source, read_observations
 from xappa.observations.statements import ATTRIBUTE
-from xappa.observations.targets import Step, cells_of
 
 CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
@@ -91,7 +91,7 @@ def superob(
     Notes
     -----
     The error of a mean of n reports of error :math:`\sigma` is :math:`\sigma \sqrt{(1 - \rho) / n + \rho}`, with the
-    correlation :math:`\rho`, or more where they scatter more than that allows: see `xappa.observations.averages`.
+    correlation :math:`\rho`, or more where they scatter more than that allows: see `xappa.binning.averages`.
 
     Lazy reports are averaged chunk by chunk; in memory are a few chunks and the sums of the cells that occur.
 
