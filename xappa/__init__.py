@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from xappa.diffusion import samplers as samplers
     from xappa.grids.regrid.files import write_weights as write_weights
     from xappa.grids.regrid.torch_weights import to_torch as to_torch
+    from xappa.models.protocol import IdentityCoder as IdentityCoder
+    from xappa.models.protocol import Prior as Prior
     from xappa.models.registry import fetch as fetch
     from xappa.models.registry import load as load
     from xappa.models.registry import models as models
+    from xappa.models.state import StateSpec as StateSpec
     from xappa.observations import Quality as Quality
     from xappa.observations import observation_errors as observation_errors
     from xappa.observations import read_observations as read_observations
@@ -89,6 +92,9 @@ _FUNCTIONS = {
     # models
     "load": "xappa.models.registry",
     "fetch": "xappa.models.registry",
+    "Prior": "xappa.models.protocol",
+    "IdentityCoder": "xappa.models.protocol",
+    "StateSpec": "xappa.models.state",
     # results out
     "to_zarr": "xappa.streaming",
     "diagnostics": "xappa.streaming",
@@ -113,7 +119,10 @@ _MODULES = {
 }
 
 __all__ = [  # noqa: F822  (resolved by __getattr__)
+    "IdentityCoder",
+    "Prior",
     "Quality",
+    "StateSpec",
     "__version__",
     "assimilate",
     "background",

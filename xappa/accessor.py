@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xappa.background import Background
     from xappa.grids.regrid.weights import Weights
     from xappa.labels.region import Region
+    from xappa.models.protocol import ModelLike
     from xappa.observations.errors_table import Deviation, Errors
     from xappa.observations.quality import Quality
     from xappa.observations.quality.table import Summary
@@ -59,7 +60,7 @@ class AppaAccessor:
         obs: Source,
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
-        model: str | Path | None = None,
+        model: ModelLike | None = None,
         error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
@@ -96,7 +97,7 @@ class AppaAccessor:
             linear in the logarithm of pressure and in time; 2 m temperature is brought to the station's height. Other
             names, objects of `xappa.operators`, and any plain function of a Dataset, which is differentiated, or
             compositions such as ``Footprint(radius=25) @ wind_speed``. A dict by source, if `obs` is one.
-        model : str or Path, optional
+        model : str, Path or Prior, optional
             Name (see `xappa.models`) or folder of the prior. Default: the option ``default_model``.
         error : mapping of str to float, float, or str, optional
             Standard deviation of the observation error, a variable, in the variable's units; or the name of a
@@ -210,7 +211,7 @@ class AppaAccessor:
         obs: Source,
         operator: Choice | Mapping[str, Choice] | None = None,
         *,
-        model: str | Path | None = None,
+        model: ModelLike | None = None,
         error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
@@ -287,7 +288,7 @@ class AppaAccessor:
         *,
         obs: Source | None = None,
         operator: Choice | Mapping[str, Choice] | None = None,
-        model: str | Path | None = None,
+        model: ModelLike | None = None,
         error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         mode: str = "autoregressive",
@@ -373,7 +374,7 @@ class AppaAccessor:
     def sample(
         self,
         *,
-        model: str | Path | None = None,
+        model: ModelLike | None = None,
         members: int | Iterable[int] = 1,
         effort: str = "standard",
         sampler: str | object | None = None,
@@ -438,7 +439,7 @@ class AppaAccessor:
         task: str | None = None,
         lead: str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64] | None = None,
         mode: str = "autoregressive",
-        model: str | Path | None = None,
+        model: ModelLike | None = None,
         error: Errors | None = None,
         background: str | xr.Dataset | Background | None = None,
         members: int | Iterable[int] = 1,
@@ -709,7 +710,7 @@ class AppaAccessor:
         return summary(self._obj)
 
     def encode(
-        self, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
+        self, model: ModelLike | None = None, *, dtype: str = "float16", device: str | None = None
     ) -> xr.Dataset:
         """The latent form of this Dataset: hundreds of times fewer numbers (532 at 0.25 degrees).
 
@@ -719,7 +720,7 @@ class AppaAccessor:
 
         Parameters
         ----------
-        model : str or Path, optional
+        model : str, Path or Prior, optional
             Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
         dtype : str, default "float16"
             In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
@@ -757,7 +758,7 @@ class AppaAccessor:
         variables: str | Sequence[str] | None = None,
         region: Region | None = None,
         *,
-        model: str | Path | None = None,
+        model: ModelLike | None = None,
         device: str | None = None,
     ) -> xr.Dataset:
         """The fields of latents that `encode` made, or of some of their times, members, rows, columns and levels.
@@ -776,7 +777,7 @@ class AppaAccessor:
             longitude go eastwards from the first to the second, in any convention. Degrees; levels in the Dataset's
             units. Where the region lies across the seam of the longitudes, these ascend from its western bound.
             Default: everything.
-        model : str or Path, optional
+        model : str, Path or Prior, optional
             Where the model of the latents is found, if no longer under the name or in the folder of then.
         device : str, optional
             As for `encode`.
@@ -804,12 +805,12 @@ class AppaAccessor:
 
         return decode(self._obj, variables, region, model=model, device=device)
 
-    def check(self, model: str | Path | None = None) -> Report:
+    def check(self, model: ModelLike | None = None) -> Report:
         """Whether a model can use this Dataset, and every reason why not.
 
         Parameters
         ----------
-        model : str or Path, optional
+        model : str, Path or Prior, optional
             Name or folder of a model. Default: the option ``default_model``.
 
         Returns

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from xappa.tasks.posterior import Task, read_reports, run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
     from xappa.observations.quality import Quality
     from xappa.operators.sources import Choice
 
@@ -54,7 +53,7 @@ def constrain(
     forecast: xr.Dataset | WarmStart | None = None,
     obs: xr.Dataset | pd.DataFrame | Mapping[str, Any] | None = None,
     operator: Choice | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     forcing_error: Mapping[str, float] | None = None,
     error: Mapping[str, float] | float | str | None = None,
     members: int | Iterable[int] = 1,
@@ -181,7 +180,7 @@ def prescribed(forcing: xr.Dataset, task: Task, trajectory: Array, errors: Mappi
 
 
 def _reports(
-    values: Array, part: StateSpec, prior: Model, trajectory: Array, errors: Mapping[str, float]
+    values: Array, part: StateSpec, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float]
 ) -> xr.Dataset:
     """Every value (time, channel, latitude, longitude) as a report of its own."""
     found = []

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import numpy as np
@@ -28,6 +27,9 @@ from xappa.observations.quality.windows import KINDS
 from xappa.observations.read import Source, read_observations
 from xappa.observations.statements import ATTRIBUTE
 
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
+
 CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
 
@@ -42,7 +44,7 @@ def superob(
     time: Step | None = None,
     *,
     levels: Sequence[float] | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     correlation: float | Mapping[str, float] = CORRELATION,
 ) -> xr.Dataset:
@@ -64,7 +66,7 @@ def superob(
     levels : sequence of float, optional
         Pressures (hPa) round which levels are gathered. Default: those of the model or the Dataset; for degrees, each
         level by itself.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Model meant by ``"model"``. Default: the option ``default_model``.
     error : mapping, str or float, optional
         Error deviations of reports that bring none, as `with_errors` takes them. A quantity without any has equal

@@ -11,7 +11,7 @@ import xarray as xr
 from xappa.operators.context import StateContext
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import token
+from xappa.tokens import token
 
 
 class Operator(ABC):

@@ -23,7 +23,7 @@ from xappa.operators.packing import blocks, linear
 from xappa.operators.periods import Period
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import describe, name_of, token
+from xappa.tokens import describe, name_of, token
 
 if TYPE_CHECKING:
     from xappa.operators.column_sum import ColumnSum

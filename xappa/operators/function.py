@@ -12,7 +12,7 @@ from xappa.errors import OptionError
 from xappa.operators.base import Operator
 from xappa.operators.chain import Physics
 from xappa.operators.interpolate import Interpolate
-from xappa.operators.tokens import describe, name_of
+from xappa.tokens import describe, name_of
 
 
 @dataclass(frozen=True, repr=False)

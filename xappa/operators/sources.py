@@ -25,7 +25,7 @@ from xappa.operators.packing import joined
 from xappa.operators.rows import Rows
 from xappa.operators.sounder import Sounder
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import token
+from xappa.tokens import token
 
 Array = np.ndarray
 Choice = str | Operator | Callable[[xr.Dataset], Any]

@@ -17,8 +17,8 @@ from xappa.operators.context import StateContext
 from xappa.operators.duck.array import TensorArray
 from xappa.operators.plausible import LARGEST, plausible
 from xappa.operators.results import matched, named, units_map
-from xappa.operators.tokens import name_of
 from xappa.operators.view import MissingVariable, Output, View, call, labelled, placed
+from xappa.tokens import name_of
 
 Array = np.ndarray
 

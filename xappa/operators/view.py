@@ -20,7 +20,7 @@ from xappa.observations.units import Linear
 from xappa.operators.context import StateContext
 from xappa.operators.duck.array import TensorArray
 from xappa.operators.results import named
-from xappa.operators.tokens import name_of, token
+from xappa.tokens import name_of, token
 
 Array = np.ndarray
 

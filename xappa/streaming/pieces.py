@@ -16,8 +16,7 @@ from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
 from xappa.diffusion.joint import join
 from xappa.diffusion.noise import Noise, member_noise
 from xappa.diffusion.schedule import Truncated
-from xappa.models.evaluations import Evaluations
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel, WindowDenoisers
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.streaming.fit import departures, fit, warn_of
@@ -40,7 +39,7 @@ class Pieces:
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     plan : Plan
     members : tuple of int
     progress : callable, optional
@@ -49,7 +48,7 @@ class Pieces:
         Of the pieces that are done, the guided denoisers of their windows.
     """
 
-    model: Model
+    model: GenerativeModel
     plan: Plan
     members: tuple[int, ...]
     progress: Callable[[int, int], None] | None
@@ -98,7 +97,7 @@ class Pieces:
         plan, window, shared = self.plan, self.model.spec.window, overlap(self.model.spec.window)
         starts = [first + begin for begin in window_starts(last - first, window)]
         priors: list[Denoise] = [self._evaluations.at(plan.times[start : start + window]) for start in starts]
-        covariance: Covariance | None = getattr(self.model.denoiser, "covariance", None)
+        covariance: Covariance | None = self.model.covariance
         stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
         if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
             stretches = [(first, last - first, Composition(priors, window, shared, plan.stitching))]
@@ -147,8 +146,8 @@ class Pieces:
         return noise
 
     @cached_property
-    def _evaluations(self) -> Evaluations:
-        return Evaluations(self.model)
+    def _evaluations(self) -> WindowDenoisers:
+        return self.model.evaluations()
 
     def _period(self, start: int, length: int) -> str:
         times = self.plan.times[start : start + length]
@@ -172,7 +171,7 @@ def _derived(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-def fit_of(model: Model, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
+def fit_of(model: GenerativeModel, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
     """How the sampled states fit the reports; a warning where that is implausible."""
     window = model.spec.window
 

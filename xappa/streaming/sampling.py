@@ -12,7 +12,7 @@ import torch
 from xappa.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock, trim
 from xappa.diffusion.noise import member_noise
 from xappa.errors import DeviceMemoryError, IntegrityError
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.models.reconstruction import correlated, dressed
 from xappa.models.registry import load
 from xappa.streaming.cache import Cache
@@ -34,7 +34,7 @@ DRESSING = 2**31  # number of the draw that dresses members, out of the samplers
 _CACHE: Cache[Sampled] = Cache()
 
 
-def model_of(plan: Plan) -> Model:
+def model_of(plan: Plan) -> GenerativeModel:
     """Load the plan's model and make sure that it is the one the plan was made with."""
     model = load(plan.model, device=plan.device, precision=plan.precision)
     if model.digest != plan.digest:
@@ -114,7 +114,7 @@ def _sample(
 
 
 def _sample_together(
-    model: Model,
+    model: GenerativeModel,
     plan: Plan,
     members: tuple[int, ...],
     progress: Callable[[int, int], None] | None,
@@ -168,7 +168,7 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
     return values
 
 
-def _decode_one(model: Model, latents: torch.Tensor, times: np.ndarray) -> torch.Tensor:
+def _decode_one(model: GenerativeModel, latents: torch.Tensor, times: np.ndarray) -> torch.Tensor:
     """Standardised fields of one state, in main memory."""
     try:
         return model.decode(latents.to(model.device), times).float().cpu()

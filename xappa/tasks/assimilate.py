@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from xappa.tasks.posterior import Reports, Task, read_reports, run
 from xappa.tasks.streamed import Streamed, is_streamed, read_streamed
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
     from xappa.observations.read import Source
@@ -32,7 +32,7 @@ def assimilate(
     obs: Source,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,

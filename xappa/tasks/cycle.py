@@ -25,7 +25,6 @@ from xappa.observations.default_errors import DEFAULT_ERRORS
 from xappa.observations.own import own_names
 from xappa.observations.quality import choose_quality
 from xappa.operators import choose_operator
-from xappa.operators.tokens import token
 from xappa.options import get_options
 from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import read
@@ -35,9 +34,11 @@ from xappa.tasks.innovations import innovations
 from xappa.tasks.posterior import Reports, Task, run
 from xappa.tasks.streamed import Streamed, is_streamed
 from xappa.tasks.template import template
+from xappa.tokens import token
 from xappa.vocabulary import PAIR
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
     from xappa.observations.read import Source
@@ -77,7 +78,7 @@ def cycle(
     store: str | Path,
     window: Any = "24h",
     step: Any = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     background: LatentObservation | None = None,
     members: int | Iterable[int] = 8,

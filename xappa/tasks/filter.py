@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -17,6 +16,7 @@ from xappa.tasks.backgrounds import given_background
 from xappa.tasks.posterior import Task, read_reports, run
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
     from xappa.observations.read import Source
@@ -30,7 +30,7 @@ def filter(
     obs: Source,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,

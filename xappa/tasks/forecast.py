@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from xappa.tasks.posterior import Task, read_reports, run
 if TYPE_CHECKING:
     import dask.array as da
 
+    from xappa.models.protocol import ModelLike
     from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
     from xappa.observations.read import Source
@@ -46,7 +46,7 @@ def forecast(
     *,
     obs: Source | None = None,
     operator: Choice | Mapping[str, Choice] | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     mode: str = "autoregressive",
@@ -89,6 +89,11 @@ def forecast(
         drop_unknown, memory=memory,
     )  # fmt: skip
     spec = task.prior.spec
+    if spec.window < 2:
+        raise OptionError(
+            f"forecast: the model {task.prior.name!r} sees one state at once, and knows of no development in time; "
+            "expected one with a window of 2 or more. ds.appa.sample and ds.appa.assimilate work with it"
+        )
     leads = lead_numbers(lead, spec)
     past, own = model_times(task.ds, spec, task.layout)
     if obs is None and background is not None:

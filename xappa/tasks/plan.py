@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -18,6 +17,7 @@ from xappa.segments import Segments
 from xappa.tasks.effort import DEFAULT
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.observations.errors_table import Errors
     from xappa.observations.quality import Quality
     from xappa.observations.read import Source
@@ -119,7 +119,7 @@ def plan(
     task: str | None = None,
     lead: Lead | None = None,
     mode: str = "autoregressive",
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     background: str | xr.Dataset | Background | None = None,
     members: int | Iterable[int] = 1,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +43,7 @@ from xappa.tasks.streamed import Streamed
 if TYPE_CHECKING:
     import dask.array as da
 
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
     from xappa.operators import Rows, Stencil
     from xappa.operators.sources import Choice
     from xappa.streaming.plan import Given, Rolling
@@ -70,7 +69,7 @@ class Task:
     """
 
     ds: xr.Dataset
-    model: str | Path | None = None
+    model: ModelLike | None = None
     members: int | Iterable[int] = 1
     effort: str = DEFAULT
     guidance: str | object | None = None
@@ -103,7 +102,7 @@ class Task:
             object.__setattr__(self, name, value)
 
     @cached_property
-    def prior(self) -> Model:
+    def prior(self) -> GenerativeModel:
         """The model."""
         return load(self.model, device=self.device)
 

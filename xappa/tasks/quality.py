@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask
@@ -32,7 +31,7 @@ from xappa.tasks.compared import FieldBackground, ModelBackground
 from xappa.tasks.planning import model_address
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
 
 
 @checked
@@ -41,7 +40,7 @@ def quality_control(
     obs: Source,
     quality: str | Quality = "standard",
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     background: xr.Dataset | xr.DataArray | None = None,
     error: Errors | None = None,
 ) -> xr.Dataset:
@@ -55,7 +54,7 @@ def quality_control(
         Reports, as `read_observations` takes them.
     quality : str or Quality, default "standard"
         ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Model whose climatology and surface reports are compared with. Default: the option ``default_model``.
     background : Dataset or DataArray, optional
         Fields that reports are compared with instead of the climatology, on any latitude-longitude grid and at any
@@ -110,8 +109,8 @@ def _without_error(attrs: dict, name: str, reports: xr.Dataset) -> dict:
 
 
 def controlled_by(
-    prior: Model,
-    address: str,
+    prior: GenerativeModel,
+    address: str | GenerativeModel,
     reports: xr.Dataset,
     quality: Quality,
     background: xr.Dataset | xr.DataArray | None = None,
@@ -121,9 +120,9 @@ def controlled_by(
 
     Parameters
     ----------
-    prior : Model
-    address : str
-        Name or folder of the model, from which a worker loads it again.
+    prior : GenerativeModel
+    address : str or GenerativeModel
+        Name, folder or object of the model, from which a worker loads it again.
     reports : Dataset
         Observations in the one form, checked by themselves, with errors.
     quality : Quality

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,9 @@ from xappa.grids.regrid.sorting import Sorted, sort_fields, tell
 from xappa.grids.regrid.targets import by_degrees, gaussian, labelled, of_weights
 from xappa.grids.regrid.weights import Weights, check_share
 from xappa.tasks.prior import state_spec
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 Fields = TypeVar("Fields", xr.Dataset, xr.DataArray)
 ALONE = "_field"
@@ -188,7 +191,7 @@ def target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> 
     )
 
 
-def _of_model(model: str | Path | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
+def _of_model(model: ModelLike | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
     spec = state_spec(model)
     whole = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
     regular = source.kind == RECTILINEAR and all(v.dims == (k,) for k, v in source.coords.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -13,13 +13,16 @@ from xappa.labels import model_times
 from xappa.segments import Segments
 from xappa.tasks.posterior import Task, run
 
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
+
 
 @checked
 @aligned
 def sample(
     ds: xr.Dataset,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     members: int | Iterable[int] = 1,
     effort: str = "standard",
     sampler: str | object | None = None,

@@ -33,14 +33,15 @@ from xappa.observations.statements import require_said
 from xappa.operators import StateContext, choose_operator, split_windows
 from xappa.operators.base import Operator
 from xappa.operators.reports import require_used, used_names
-from xappa.operators.tokens import token
 from xappa.streaming.graph.segments import Segment
 from xappa.tasks import planning
 from xappa.tasks.quality import controlled_by
+from xappa.tokens import token
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
+    from xappa.models.protocol import GenerativeModel
     from xappa.operators import Rows, Stencil
     from xappa.operators.sources import Choice
     from xappa.tasks.posterior import Task
@@ -72,7 +73,8 @@ class Recipe:
 
     Parameters
     ----------
-    address, digest : str
+    address : str or GenerativeModel
+    digest : str
         Of the model.
     operator : Operator
     error : mapping, str or float
@@ -82,7 +84,7 @@ class Recipe:
         The user's surface height on the model's grid, m.
     """
 
-    address: str
+    address: str | GenerativeModel
     digest: str
     operator: Operator
     error: Any

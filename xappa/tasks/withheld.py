@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from xappa.verification.reading import pair_of
 from xappa.verification.stations import inverse_distance
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.operators.sources import Choice
 
 METRICS = ("rmse", "bias", "crps", "spread", "error", "expected", "count")
@@ -38,7 +38,7 @@ def withheld_scores(
     baseline: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
 ) -> xr.Dataset:
     """Scores at withheld reports: of the analysis, of climatology, and of interpolation of the reports used.
 
@@ -52,7 +52,7 @@ def withheld_scores(
         Observations in the one form, flagged, with errors.
     operator : str, operator, function, or dict of these, optional
         How both fields are read at reports; see `assimilate`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Default: the option ``default_model``.
 
     Returns
@@ -89,7 +89,7 @@ def predicted(
     obs: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
 ) -> xr.Dataset:
     """What fields say of reports, by an operator.
 
@@ -102,7 +102,7 @@ def predicted(
         temperature of a station, for its pressure).
     operator : str, operator, function, or dict of these, optional
         See `assimilate`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         The model whose fields they are: gives the height of their surface, and the step within half of which reports
         are read before the first and after the last time. Default: the option ``default_model``.
 

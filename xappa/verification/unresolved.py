@@ -15,7 +15,7 @@ from xappa.operators.context import StateContext
 from xappa.operators.interpolate import interpolate
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel
 
 
 def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, times: np.ndarray) -> xr.Dataset:
@@ -81,7 +81,7 @@ def _error_fields(ds: xr.Dataset, fields: xr.Dataset) -> np.ndarray | None:
     return np.stack(found)
 
 
-def _model(ds: xr.Dataset) -> Model | None:
+def _model(ds: xr.Dataset) -> GenerativeModel | None:
     from xappa.models.registry import load
 
     for name in (ds.attrs.get("xappa_model_address"), ds.attrs.get("xappa_model")):
