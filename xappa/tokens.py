@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import sys
@@ -128,7 +129,19 @@ def _of_object(value: Any, seen: tuple[int, ...]) -> Any:
     kinds = [kind for kind in type(value).__mro__ if kind.__module__.split(".")[0] not in _LIBRARIES]
     code = {f"{kind.__qualname__}.{name}": _code(f.__code__) for kind in kinds for name, f in _methods(kind)}
     names = [(kind.__module__, kind.__qualname__) for kind in type(value).__mro__]
-    return names, code, _of_object(object.__getstate__(value), inner)
+    return names, code, _of_object(_held(value), inner)
+
+
+def _held(value: Any) -> Any:
+    """What an object holds, without what it has computed of that once and kept."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    state = object.__getstate__(value)
+    made = {
+        name for kind in type(value).__mro__ for name, part in vars(kind).items()
+        if isinstance(part, functools.cached_property)
+    }  # fmt: skip
+    return {key: part for key, part in state.items() if key not in made} if isinstance(state, dict) else state
 
 
 _FUNCTIONS = (functools.partial, types.MethodType, types.FunctionType, types.ModuleType, *_COMPILED)

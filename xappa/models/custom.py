@@ -23,6 +23,7 @@ KEPT = 4 * 2**30
 """Bytes that graphs of decoded states may take together, as for models of directories."""
 GRAPH = 16
 """Bytes of the graph of a decoded state over those of the state itself, where nobody says."""
+PREFIX = "latent_"
 ADDRESS = "object:"
 """How addresses of objects begin; they hold in the process that made them."""
 
@@ -158,7 +159,7 @@ class CustomModel:
     @property
     def constant_mean(self) -> bool:
         """See `GenerativeModel.constant_mean`."""
-        return not hasattr(self.prior, "mean")
+        return self._own("mean", None) is None
 
     @property
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -195,12 +196,12 @@ class CustomModel:
         """
         if self.device == torch.device(device):
             return self
-        if not hasattr(self.prior, "to"):
+        if self._own("to", None) is None:
             raise OptionError(
                 f"device={str(device)!r}: {self.name} is on {self.device} and has no method 'to'; give it one, or "
                 "leave out device="
             )
-        self.prior.to(device)
+        self._own("to", None)(device)
         return self
 
     def in_precision(self, precision: str) -> CustomModel:
@@ -263,9 +264,9 @@ class CustomModel:
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """See `GenerativeModel.climatology`."""
         shape = (len(times), *self.spec.shape)
-        if not hasattr(self.prior, "mean"):
+        if self.constant_mean:
             return np.broadcast_to(np.float32(0), shape)
-        mean = np.asarray(self.prior.mean(times))
+        mean = np.asarray(self._own("mean", None)(times))
         try:
             return np.broadcast_to(mean, shape)
         except ValueError:
@@ -332,7 +333,8 @@ def custom_model(prior: Any) -> CustomModel:
     ModelError
         If it lacks what a prior needs; all of it is named.
     """
-    if lacking := missing_of(prior):
+    lacking = missing_of(prior)
+    if lacking and not hasattr(prior, "spec"):
         raise ModelError(
             f"model={_shown(prior)}: expected a name that xappa.models() lists, the path of a model's files, or an "
             f"object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
@@ -368,24 +370,24 @@ def _restored(prior: Prior, digest: str, kept: int) -> CustomModel:
 
 def _problems(prior: Prior) -> list[str]:
     """What is wrong with the parts of a prior."""
-    found = []
     if isinstance(prior, type):
-        return ["it is a class; expected an object"]
-    if isinstance(prior.spec, StateSpec):
-        try:
-            prior.spec.require_sensible()
-        except ModelError as error:
-            found.append(f"spec: {error}")
-    else:
-        found.append(f"spec is {type(prior.spec).__name__}; expected a xappa.models.state.StateSpec")
-    shape = prior.latent_shape
-    if not isinstance(shape, tuple | list) or not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+        return ["it is a class; expected an object of it"]
+    if not isinstance(prior.spec, StateSpec):
+        return [f"spec is {type(prior.spec).__name__}; expected a xappa.StateSpec"]
+    if lacking := missing_of(prior):
+        return [f"it lacks {', '.join(lacking)}"]
+    found = []
+    try:
+        prior.spec.require_sensible()
+    except ModelError as error:
+        found.append(f"spec: {error}")
+    shape: object = prior.latent_shape
+    sizes = shape if isinstance(shape, tuple | list) else ()
+    if not sizes or not all(isinstance(n, int) and n > 0 for n in sizes):
         found.append(f"latent_shape is {shape!r}; expected sizes, such as (48, 96, 16) or (10242, 8)")
     dims = getattr(prior, "latent_dims", None)
-    if dims is not None and (
-        len(set(dims)) != len(tuple(shape)) or not all(str(dim).startswith("latent_") for dim in dims)
-    ):
-        found.append(f"latent_dims are {dims!r}; expected {len(tuple(shape))} names that begin with 'latent_'")
+    if dims is not None and (len({*dims}) != len(sizes) or not all(str(dim).startswith(PREFIX) for dim in dims)):
+        found.append(f"latent_dims are {dims!r}; expected {len(sizes)} names that begin with {PREFIX!r}")
     schedule = prior.schedule
     if not callable(schedule) or not hasattr(schedule, "sigma_min") or not hasattr(schedule, "sigma_max"):
         found.append(
@@ -400,7 +402,7 @@ def _problems(prior: Prior) -> list[str]:
     found += [
         f"{name} is no method"
         for name in ("encode", "decode", "denoise", "mean", "linear_decode", "covariance", "to")
-        if not callable(getattr(prior, name, str))
+        if getattr(prior, name, None) is not None and not callable(getattr(prior, name))
     ]
     return found
 

@@ -22,6 +22,7 @@ from xappa.grids.axes import recognise, text
 from xappa.labels.latents import LATENT, PREFIX
 from xappa.models.state import StateSpec
 from xappa.tasks.latents import encode
+from xappa.tasks.planning import model_address
 from xappa.tasks.posterior import Task, fields_of
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def states(task: Task, fields: xr.Dataset, trajectory: Array, times: Array, use:
     coord = fields[layout.time]
     if coord.ndim:
         fields = fields.isel({coord.dims[0]: np.searchsorted(coord.values, times)})
-    latents = encode(fields, task.model, dtype="float32", device=task.device)[LATENT]
+    known = model_address(task.model, task.prior)
+    latents = encode(fields, known, dtype="float32", device=task.device)[LATENT]
     own = [dim for dim in latents.dims if str(dim).startswith(PREFIX)]
     member = next((dim for dim in latents.dims if dim not in (layout.time, *own)), None)
     if member is None:

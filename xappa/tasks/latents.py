@@ -62,7 +62,7 @@ def encode(
     layout = _usable(ds, spec)
     assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
     blocks = [_by_state(field, layout) for field in fields]
-    coder = streaming.Coder(planning.model_address(model), prior.digest, device, prior.precision)
+    coder = streaming.Coder(planning.model_address(model, prior), prior.digest, device, prior.precision)
     times = np.atleast_1d(ds[layout.time].values)
     latents = streaming.encode(blocks, assemble, times, coder, prior.latent_shape, dtype)
     sea = streaming.sea(blocks, assemble, spec.masked)
@@ -118,7 +118,7 @@ def decode(
     if field.shape[2:] != prior.latent_shape:
         raise DatasetError(
             f"{LATENT!r} has the sizes {field.shape[2:]} along {', '.join(prior.latent_dims)}; expected "
-            f"{prior.latent_shape}: select times, members, latitudes, longitudes and levels, but never part of a latent state"
+            f"{prior.latent_shape}: select times, members and places, but never part of a latent state"
         )
     times, clip = np.atleast_1d(latents[time].values), get_options().clip
     kept = (part.channels, part.rows, part.columns)

@@ -63,14 +63,14 @@ def _listed(members: Iterable[int]) -> list[int]:
     return list(itertools.islice(members, MOST_MEMBERS + 1))
 
 
-def model_address(model: ModelLike | None) -> str | GenerativeModel:
+def model_address(model: ModelLike | None, loaded: GenerativeModel | None = None) -> str | GenerativeModel:
     """What a worker loads a model by: its name, the absolute path of its files, or the object itself.
 
-    The path stays right when the working directory changes.
+    The path stays right when the working directory changes. `loaded` is the model, where it is loaded already.
     """
     name = get_options().default_model if model is None else model
     if not isinstance(name, str | Path):
-        return load(name)
+        return load(name) if loaded is None else loaded
     path = Path(name)
     return str(path.resolve()) if path.is_dir() or path.suffix == ".pth" else str(name)
 

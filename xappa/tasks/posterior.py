@@ -181,7 +181,7 @@ def read_reports(
     own_height = surface_height(task.ds, spec, task.layout)
     height = prior.surface_height if own_height is None else own_height
     before = reports
-    reports = controlled_by(prior, planning.model_address(task.model), reports, checks, surface=own_height)
+    reports = controlled_by(prior, planning.model_address(task.model, task.prior), reports, checks, surface=own_height)
     if trusted is not None and "source" in reports.coords:
         mine = np.asarray(reports["source"].values).astype(str) == trusted
         for name in quantities(reports):
@@ -248,7 +248,7 @@ def run(
         within = len(times) if rolling is None else rolling.first
         stencil, obs = split_windows(reports.stencil, reports.obs, within, spec.window, spec.window - shared)
     plan = Plan(
-        model=planning.model_address(task.model),
+        model=planning.model_address(task.model, task.prior),
         digest=prior.digest,
         device=task.device,
         times=times,

@@ -93,7 +93,7 @@ def quality_control(
     else:
         prior = load(model)
         known = with_default_errors(reports, error)
-        controlled = controlled_by(prior, model_address(model), known, chosen, background)
+        controlled = controlled_by(prior, model_address(model, prior), known, chosen, background)
     counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
     reports = reports.assign_attrs(counts)
     for name in quantities(reports):

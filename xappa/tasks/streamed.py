@@ -252,7 +252,7 @@ def read_streamed(
     require_said(obs, map(str, obs.data_vars))
     own = surface_height(task.ds, task.prior.spec, task.layout)
     recipe = Recipe(
-        planning.model_address(task.model),
+        planning.model_address(task.model, task.prior),
         task.prior.digest,
         choose_operator(operator),
         DEFAULT_ERRORS if error is None else error,

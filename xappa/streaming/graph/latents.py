@@ -23,6 +23,7 @@ from xappa.labels.taking import taken
 from xappa.models.protocol import GenerativeModel
 from xappa.models.registry import load
 from xappa.streaming.graph.retry import tried_twice
+from xappa.streaming.graph.slices import latent_axes
 from xappa.streaming.graph.workers import Versioned
 from xappa.vocabulary import VARIABLES
 
@@ -93,7 +94,7 @@ def encode(
     for number, field in enumerate(fields):
         own = tuple(f"{axis}{number}" for axis in range(field.ndim - lead))
         arguments += [field, ("m", "t")[2 - lead :] + own]
-    inner = tuple(range(len(shape)))
+    inner = latent_axes(len(shape))
     out = (*("m", "t")[2 - lead :], *inner)
     token = dask.base.tokenize(
         coder.digest, coder.precision, assembly, times.astype("M8[s]").astype("i8"), [f.name for f in fields], dtype
@@ -144,7 +145,7 @@ def decode(latents: da.Array, times: Array, coder: Coder, part: tuple[Array, Arr
     latents = latents.rechunk((1, 1, *(-1,) * (latents.ndim - 2)))
     identity = (coder.digest, coder.precision)
     token = dask.base.tokenize(*identity, times.astype("M8[s]").astype("i8"), latents.name, part, clip)
-    own = ("m", "t", *range(latents.ndim - 2))
+    own = ("m", "t", *latent_axes(latents.ndim - 2))
     return da.blockwise(
         _decode, tuple("mtvyx"), _seconds(times), "t", latents, own, name=f"xappa-decode-{token}",
         new_axes=dict(zip("vyx", map(len, part), strict=True)), concatenate=True, align_arrays=False,

@@ -23,7 +23,7 @@ from xappa.streaming.graph.cutting import Cutter
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.segments import Segment, cut, pieces
 from xappa.streaming.graph.shared import Shared
-from xappa.streaming.graph.slices import slices
+from xappa.streaming.graph.slices import latent_axes, slices
 from xappa.streaming.plan import Plan, overlap
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _decoded(
     seconds = plan.times[chosen].astype("M8[s]").astype("i8")
     light = plan.decoding()
     token = dask.base.tokenize(light, members, seconds, latents.name)
-    own = ("m", "t", *range(latents.ndim - 2))
+    own = ("m", "t", *latent_axes(latents.ndim - 2))
     return da.blockwise(
         _decode, tuple("mtvyx"), da.from_array(np.array(members), chunks=1, name=f"xappa-members-{token}"), "m",
         da.from_array(seconds, chunks=size, name=f"xappa-times-{token}"), "t", latents, own,

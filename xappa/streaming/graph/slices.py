@@ -103,6 +103,11 @@ class Slices(Layer):
         return MaterializedLayer(kept), {key: self.get_dependencies(key, all_hlg_keys) for key in kept}
 
 
+def latent_axes(rank: int) -> tuple[str, ...]:
+    """Indices of the dimensions of a latent state, as `dask.array.blockwise` names them."""
+    return tuple(f"z{k}" for k in range(rank))
+
+
 def slices(
     name: str,
     rows: tuple[tuple[int, int], ...],
