@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from xappa.diffusion.schedule import Levels
 from xappa.models.state import StateSpec
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from xappa.diffusion.schedule import Levels
+
+Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
 """(x_t (B, window, *latent), sigma 0-d) -> estimate of x, like x_t."""
-Covariance = Callable[[Tensor, Tensor], Tensor]
+Covariance = Callable[["Tensor", "Tensor"], "Tensor"]
 """(v (B, window, *latent), sigma 0-d) -> Cov[x | x_t] v."""
 
 
