@@ -36,9 +36,7 @@ def reader_memory() -> float:
     return (machine_memory() or _UNKNOWN_MEMORY) / 2 if told is None else float(told)
 
 
-def require_size(
-    claimed: float, what: str, error: type[XappaError], stored: Callable[[], float] | None = None
-) -> None:
+def require_size(claimed: float, what: str, error: type[XappaError], stored: Callable[[], float] | None = None) -> None:
     """Refuse an array that would take more memory than its reader may.
 
     Parameters

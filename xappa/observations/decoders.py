@@ -23,7 +23,7 @@ _SAID = 8
 
 
 class Decoder(Program):
-    """A program that writes what it reads as a NumPy archive, ``<table>.<column>``: parameters as those of `Program`."""
+    """A program that writes a NumPy archive, ``<table>.<column>``; parameters are those of `Program`."""
 
     def __call__(self, source: Path, *options: Sequence[str]) -> tuple[list[Tables], str]:
         """Run the program for each list of options, side by side, each on an equal share of the source.

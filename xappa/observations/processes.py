@@ -151,9 +151,7 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _wait(
-    process: subprocess.Popen[str], source: Path, size: int, kind: str, advance: Callable[[int], None]
-) -> None:
+def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, advance: Callable[[int], None]) -> None:
     """Wait for the end of a process as long as it comes forward; raises ReaderTimeout otherwise."""
     timeout, done, lines = get_options().reader_timeout, 0, queue.SimpleQueue[str | None]()
     assert process.stdout is not None
