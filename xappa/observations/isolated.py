@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -74,12 +75,17 @@ def _copied(program: Program, path: Path, *options: str) -> Iterator[Path]:
 
 
 def _dataset(folder: Path, group: Mapping[str, Any]) -> xr.Dataset:
-    variables = {
-        name: (about["dims"], _values(folder / about["file"], about), _attrs(about["attrs"]))
-        for name, about in group["variables"].items()
-    }
+    variables = {name: _variable(folder, about) for name, about in group["variables"].items()}
     coordinates = [name for name, about in group["variables"].items() if about["coordinate"]]
     return xr.Dataset(variables, attrs=_attrs(group["attrs"])).set_coords(coordinates)
+
+
+def _variable(folder: Path, about: Mapping[str, Any]) -> xr.Variable:
+    data: Any = _values(folder / about["file"], about)
+    if about["kind"] == "string":
+        # xarray makes objects of these texts in memory, but leaves what is lazy as it is.
+        data = da.from_array(data.astype(np.dtypes.StringDType()), chunks=-1)  # type: ignore[no-untyped-call]
+    return xr.Variable(about["dims"], data, _attrs(about["attrs"]))
 
 
 def _values(file: Path, about: Mapping[str, Any]) -> np.ndarray:
@@ -89,10 +95,14 @@ def _values(file: Path, about: Mapping[str, Any]) -> np.ndarray:
     ends = np.cumsum(np.load(f"{file}.lengths.npy"))
     found = np.empty(len(ends), object)
     for i, part in enumerate(np.split(values, ends[:-1]) if len(ends) else []):
-        text = part.tobytes() if kind in ("str", "string", "bytes") else part
-        found[i] = text.decode("utf-8", "surrogatepass") if kind in ("str", "string") else text
-    found = found.reshape(about["shape"])
-    return found.astype(np.dtypes.StringDType()) if kind == "string" else found
+        found[i] = _element(part, kind)
+    return found.reshape(about["shape"])
+
+
+def _element(part: np.ndarray, kind: str) -> Any:
+    if kind in ("str", "string"):
+        return part.tobytes().decode("utf-8", "surrogatepass")
+    return part.tobytes() if kind == "bytes" else part
 
 
 def _attrs(told: list[list[Any]]) -> dict[str, Any]:

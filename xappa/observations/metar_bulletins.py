@@ -168,13 +168,20 @@ def _is_start(start: re.Match[str], body: str) -> bool:
     """Whether a name and a time begin a report: after its kind, at the beginning of a line, or before a first group."""
     if _KIND.search(start["kind"]):
         return True
-    before = body[: start.start()].rstrip(" \t")[-1:]
+    before = _before(body, start.start())
     if start["odd"]:
         return False
     at_beginning = before in ("", "\n", "=")
     return (
         at_beginning if start["zulu"] and not start["like"] else bool(start["like"] and (at_beginning or start["zulu"]))
     )
+
+
+def _before(body: str, position: int) -> str:
+    """The last character before a position that is no blank; empty at the beginning."""
+    while position and body[position - 1] in " \t":
+        position -= 1
+    return body[position - 1 : position] if position else ""
 
 
 def _correction(kind: str, groups: str) -> int:

@@ -172,7 +172,7 @@ def _told(value: Any) -> list[Any]:
         kind = "array" if isinstance(value, np.ndarray) else "scalar"
         return [kind, [value.dtype.str, list(value.shape), np.ascontiguousarray(value).tobytes().hex()]]
     if isinstance(value, list | tuple | np.ndarray):
-        kind = {list: "list", tuple: "tuple"}.get(type(value), "objects")
+        kind = "list" if isinstance(value, list) else "tuple" if isinstance(value, tuple) else "objects"
         return [kind, [_told(item) for item in value]]
     if isinstance(value, dict):
         return ["dict", told(value)]
