@@ -71,8 +71,8 @@ class Options:
         In which networks take matrix products and convolutions, where `xappa.load` is not told. 16 bits are for
         accelerators: a few times faster, with errors of about 1 % (bfloat16) or 0.1 % (float16).
     reader_timeout : float
-        Seconds after which a process that decodes reports is ended if it shows no progress, and in all for each
-        megabyte of its part of the file (and once more). ``float("inf")`` waits for ever.
+        Seconds after which a process that decodes reports is ended if it shows no progress. In all it may take twice
+        that, and as much again for each megabyte of its part of the file. ``float("inf")`` waits for ever.
     reader_memory : float or None
         Bytes that such a process may take, and that a file may claim in its header beyond what it can hold; None is
         half of the machine's memory, ``float("inf")`` no limit. macOS and Windows do not enforce it for processes.

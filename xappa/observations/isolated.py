@@ -47,7 +47,14 @@ def isolated_groups(path: Path) -> dict[str, xr.Dataset]:
     with _copied(program, path, engine, str(reader_memory())) as folder:
         header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
         raw = {name: _dataset(folder, group) for name, group in header.items()}
-    return {name: xr.decode_cf(ds).chunk() for name, ds in raw.items()}
+    return {name: _decoded(ds).chunk() for name, ds in raw.items()}
+
+
+def _decoded(raw: xr.Dataset) -> xr.Dataset:
+    """As `xarray.open_dataset` decodes, which leaves texts of Zarr in NumPy's StringDType; `decode_cf` does not."""
+    ds = xr.decode_cf(raw)
+    texts = {name: v.astype(raw[name].dtype) for name, v in ds.variables.items() if raw[name].dtype.kind == "T"}
+    return ds.assign(texts)
 
 
 @contextlib.contextmanager

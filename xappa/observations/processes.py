@@ -25,7 +25,7 @@ from xappa.options import get_options
 from xappa.sizes import reader_memory
 
 ALLOWANCE = 1_000_000
-"""Bytes of a file for which its reader may take the option ``reader_timeout`` once more."""
+"""Bytes of a file for which its reader may take the option ``reader_timeout`` once more, beyond twice that."""
 
 MISSING, NO_MEMORY, REFUSED = 3, 4, 5
 """Exit statuses of programs: a package is missing, the limit of memory is reached, the file cannot be read."""
@@ -156,8 +156,8 @@ def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, ad
     timeout, done, lines = get_options().reader_timeout, 0, queue.SimpleQueue[str | None]()
     assert process.stdout is not None
     threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True).start()
-    moved = time.monotonic()
-    end = moved + timeout * (1 + size / ALLOWANCE)
+    moved, longest = time.monotonic(), timeout * (2 + size / ALLOWANCE)
+    end = moved + longest
     while (left := min(moved + timeout, end) - time.monotonic()) > 0:
         try:
             line = lines.get(timeout=min(left, _LONGEST_WAIT))
@@ -173,7 +173,7 @@ def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, ad
             done, moved = done + number, time.monotonic()
             advance(number)
     stalled = moved + timeout <= end
-    how = f"made no progress for {timeout:g} s" if stalled else f"took more than {timeout * (1 + size / ALLOWANCE):g} s"
+    how = f"made no progress for {timeout:g} s" if stalled else f"took more than {longest:g} s"
     raise ReaderTimeout(
         f"{source}: the {kind} decoder {how} and was ended; {min(done, size)} of {size} bytes were done. Expected a "
         f"{kind} file of reports: the file is probably damaged. If it is right and only slow to read, allow more: "
