@@ -107,9 +107,35 @@ class GaussianPrior(nn.Module):
         variance = sigma.reshape(-1) ** 2
         return self.transform(v, lambda p: variance * p / (p + variance))
 
+    def spread(self, functionals: Tensor) -> Tensor:
+        """Covariance (M, M), in the prior, of linear functionals (M, h, w, C) of the state at one time.
+
+        The prior is stationary: the covariance at one time is the mean of those at all.
+        """
+        width, joint = self.shape[1], self.joint
+        waves = torch.fft.rfft(functionals, dim=2, norm="ortho").permute(2, 0, 1, 3).flatten(2)
+        amplitude = (waves.conj() @ torch.view_as_complex(self.patterns)).conj()
+        rest = self.rest_variances.mean(-1, keepdim=True)
+        vectors = torch.view_as_complex(self.joint_vectors) * self.joint_variances.clamp(min=0).sqrt()[:, None]
+        leading = (first := amplitude[..., :joint]) @ vectors.unflatten(1, (-1, joint)).transpose(1, 2).flatten(
+            2
+        ).conj()
+        single = amplitude[..., joint:] * (self.single_variances.mean(-1)[:, None] - rest)
+        found = rest * (_real(waves, waves) - _real(first, first)) + _real(single, amplitude[..., joint:])
+        found += _real(leading, leading) / self.window
+        signs = torch.full((len(waves), 1, 1), 2.0).to(found)  # zonal waves travel either way, but for the mean
+        signs[[0, -1] if width % 2 == 0 else 0] = 1
+        return (signs * found).sum(0)
+
     def root(self, noise: Tensor) -> Tensor:
         """P^(1/2) noise: a sample of the prior, for standard normal noise (B, K, h, w, C)."""
         return self.transform(noise, torch.sqrt)
+
+
+def _real(a: Tensor, b: Tensor) -> Tensor:
+    """Real part of a b^H: (..., M, N) and (..., M, N)."""
+    a, b = (torch.view_as_real(x.resolve_conj()).flatten(-2) for x in (a, b))
+    return a @ b.mT
 
 
 def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Spectral) -> Tensor:
