@@ -113,8 +113,8 @@ class GaussianPrior(nn.Module):
         The prior is stationary: the covariance at one time is the mean of those at all.
         """
         width, joint = self.shape[1], self.joint
-        waves = torch.fft.rfft(functionals, dim=2, norm="ortho").permute(2, 0, 1, 3).flatten(2)
-        amplitude = (waves.conj() @ torch.view_as_complex(self.patterns)).conj()
+        waves = torch.fft.rfft(functionals, dim=2, norm="ortho").permute(2, 0, 1, 3).flatten(2).contiguous()
+        amplitude = self._amplitude(functionals, waves)
         rest = self.rest_variances.mean(-1, keepdim=True)
         vectors = torch.view_as_complex(self.joint_vectors) * self.joint_variances.clamp(min=0).sqrt()[:, None]
         leading = (first := amplitude[..., :joint]) @ vectors.unflatten(1, (-1, joint)).transpose(1, 2).flatten(
@@ -127,6 +127,15 @@ class GaussianPrior(nn.Module):
         signs[[0, -1] if width % 2 == 0 else 0] = 1
         return (signs * found).sum(0)
 
+    def _amplitude(self, functionals: Tensor, waves: Tensor) -> Tensor:
+        """Patterns' amplitudes (M, B, R), conjugated twice so that patterns need no copy; only of rows that are used."""
+        patterns = torch.view_as_complex(self.patterns).unflatten(1, self.shape[::2])
+        rows = waves.conj().unflatten(2, self.shape[::2])
+        out = torch.zeros(*waves.shape[:2], patterns.shape[-1]).to(waves)
+        for row, used in enumerate(functionals.abs().amax((2, 3)).T > 0):
+            out[:, used] += rows[:, used, row] @ patterns[:, row]
+        return out.conj()
+
     def root(self, noise: Tensor) -> Tensor:
         """P^(1/2) noise: a sample of the prior, for standard normal noise (B, K, h, w, C)."""
         return self.transform(noise, torch.sqrt)
@@ -134,8 +143,8 @@ class GaussianPrior(nn.Module):
 
 def _real(a: Tensor, b: Tensor) -> Tensor:
     """Real part of a b^H: (..., M, N) and (..., M, N)."""
-    a, b = (torch.view_as_real(x.resolve_conj()).flatten(-2) for x in (a, b))
-    return a @ b.mT
+    parts = [torch.view_as_real(x.resolve_conj()).flatten(-2) for x in ((a,) if a is b else (a, b))]
+    return parts[0] @ parts[-1].mT
 
 
 def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Spectral) -> Tensor:

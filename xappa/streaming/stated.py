@@ -16,7 +16,7 @@ from xappa.streaming.evidence import Scale, scale_of_all, scale_of_some
 
 Array = np.ndarray
 
-MOST = 128
+MOST = 96
 """Reports that are looked at, which bounds the work."""
 FEWEST = 20
 """Reports that say anything of their errors."""
