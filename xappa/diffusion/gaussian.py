@@ -128,7 +128,7 @@ class GaussianPrior(nn.Module):
         return (signs * found).sum(0)
 
     def _amplitude(self, functionals: Tensor, waves: Tensor) -> Tensor:
-        """Patterns' amplitudes (M, B, R), conjugated twice so that patterns need no copy; only of rows that are used."""
+        """Amplitudes of the patterns (M, B, R), from the rows that are used; conjugated, as patterns are large."""
         patterns = torch.view_as_complex(self.patterns).unflatten(1, self.shape[::2])
         rows = waves.conj().unflatten(2, self.shape[::2])
         out = torch.zeros(*waves.shape[:2], patterns.shape[-1]).to(waves)
