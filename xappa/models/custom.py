@@ -261,6 +261,10 @@ class CustomModel:
 
         return [statewise(decoded(k, read), latents[:, k], self.states_at_once) for k, read in enumerate(reads)]
 
+    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+        """It is not known."""
+        return None
+
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """See `GenerativeModel.climatology`."""
         shape = (len(times), *self.spec.shape)

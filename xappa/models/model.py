@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xappa.diffusion.gaussian import GaussianPrior
 from xappa.diffusion.schedule import Schedule
 from xappa.errors import ModelError, choose
 from xappa.models.autoencoder import ConvAutoencoder
@@ -188,6 +189,21 @@ class Model:
     def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
         """Estimate of latents (B, window, h, w, C) from noisy ones, at `times` (window,)."""
         return self.evaluations().at(times)(x, sigma)
+
+    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+        """Prior covariance of sums of few numbers of one state, (M, M); None without Gaussian prior or linear decoder.
+
+        Parameters
+        ----------
+        weight, channel, row, column : Tensor, (M, P)
+            The numbers of each sum, of standardised fields.
+        times : array of datetime64, (1,)
+        """
+        prior = getattr(self.denoiser, "prior", None)
+        if self.tangent is None or not isinstance(prior, GaussianPrior):
+            return None
+        functionals = self.tangent.adjoint(weight, channel, row, column, self.latent_shape[:2])
+        return prior.spread(self.latents.restore_linear(functionals[:, None], times)[:, 0])
 
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times` (datetime64): (time, channel, latitude, longitude), physical units."""

@@ -235,6 +235,9 @@ class GenerativeModel(Prior, Protocol):
     def evaluations(self) -> WindowDenoisers:
         """Denoisers of windows, for one run of a sampler."""
 
+    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+        """Prior covariance (M, M) of sums of few numbers of one standardised state; None where it is not known."""
+
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times`: (time, channel, latitude, longitude), physical units."""
 
