@@ -18,7 +18,7 @@ def counts(found: Found) -> dict[str, dict[str, int]]:
 
 
 def faults(found: Found) -> list[dict[str, Any]]:
-    """Faults in groups of the same kind and place, the most frequent first, with the first indices to repeat them by."""
+    """Faults in groups of one kind and place, the most frequent first, with some indices to repeat them by."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     for name, outcomes in found.items():
         for outcome in outcomes:

@@ -25,7 +25,8 @@ class Target:
         ``seeds(folder)``: list of valid inputs (paths in `folder`, bytes, or objects), made by code, the same in each
         process. Called once a process.
     mutate : callable
-        ``mutate(seed, rng, folder)``: one damaged input. `folder` is empty, and removed afterwards; `seed` stays as it is.
+        ``mutate(seed, rng, folder)``: one damaged input. `folder` is empty, and removed
+        afterwards; `seed` stays as it is.
     read : callable
         ``read(input)``: what users call; it has to compute what is lazy.
     absurd : callable

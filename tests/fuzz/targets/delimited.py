@@ -14,10 +14,11 @@ from tests.fuzz.target import Target
 from xappa.observations import read_observations
 
 WORDS = (
-    "time", "date", "hour", "latitude", "lat", "longitude", "lon", "elev", "altitude", "height", "level", "pressure", "station",
-    "variable", "observation", "error", "units", "period", "t2m", "2m_temperature", "temperature", "msl", "u10", "v10", "wind_speed",
-    "wind_direction", "dew_point", "relative_humidity", "precipitation", "sst", "depth", "qc", "t2m_qc", "K", "degC", "hPa", "Pa",
-    "m s-1", "kt", "%", "mm", "0.1 degC", "t2m (degC)", "year", "month", "day", "doy", "minute", "valid_time", "timePeriod", "-6h", "PT6H",
+    "time", "date", "hour", "latitude", "lat", "longitude", "lon", "elev", "altitude", "height", "level", "pressure",
+    "station", "variable", "observation", "error", "units", "period", "t2m", "2m_temperature", "temperature", "msl",
+    "u10", "v10", "wind_speed", "wind_direction", "dew_point", "relative_humidity", "precipitation", "sst", "depth",
+    "qc", "t2m_qc", "K", "degC", "hPa", "Pa", "m s-1", "kt", "%", "mm", "0.1 degC", "t2m (degC)", "year", "month",
+    "day", "doy", "minute", "valid_time", "timePeriod", "-6h", "PT6H",
 )  # fmt: skip
 
 
