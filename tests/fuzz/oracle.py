@@ -53,7 +53,7 @@ def _coordinates(good: xr.Dataset) -> list[str]:
             wrong.append(f"{name} of {values.dtype}")
         elif ((values < least) | (values > most)).any() or (name in _NEEDED and np.isnan(values).any()):
             wrong.append(f"{name} absurd")
-    time = good["time"].values
+    time = good["time"].values.astype("datetime64[s]")  # nanoseconds do not reach to 1600
     if (np.isnat(time) | (time < _FIRST) | (time >= _LAST)).any():
         wrong.append("time absurd")
     if "period" in good.coords:

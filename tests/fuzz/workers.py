@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -90,6 +91,8 @@ def _one_process(target: Target, indices: range, seed: int, limits: Limits, fold
                 break
             # A watchdog inside ends what takes too long; this one is for what stops that too.
             waited = 3 * limits.seconds + 10
+            if isinstance(message, str):
+                raise RuntimeError(f"The seeds of {target.name} cannot be made:\n{message}")
             if message is not None:
                 yield message
                 done += 1
@@ -139,7 +142,11 @@ def _work(target: Target, indices: range, seed: int, limits: Limits, folder: Pat
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     (folder / "seeds").mkdir()
-    seeds = target.seeds(folder / "seeds")
+    try:
+        seeds = target.seeds(folder / "seeds")
+    except Exception:
+        pipe.send(traceback.format_exc())
+        raise
     with open(folder / "stack", "w") as stack:
         faulthandler.enable(stack, all_threads=False)
         pipe.send(None)
