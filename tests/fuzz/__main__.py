@@ -53,7 +53,7 @@ def _options(targets: Mapping[str, Target]) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", type=names, metavar="A,B", help=f"of {', '.join(targets)} (default all)")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=20.0, metavar="SECONDS", help="of one mutation (default 20)")
+    parser.add_argument("--limit", type=float, default=60.0, metavar="SECONDS", help="of one mutation (default 60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write counts and faults there")
     parser.add_argument("--only", type=one, metavar="FORMAT:INDEX", help="repeat one mutation here, with its traceback")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="with --only: leave the damaged input there")

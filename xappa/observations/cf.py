@@ -15,9 +15,15 @@ import xarray as xr
 from xappa.errors import ObservationError, RejectionWarning, warn
 from xappa.observations.assumptions import with_assumptions
 from xappa.observations.cf_aloft import Aloft, station_pressure
-from xappa.observations.cf_attributes import packing_of_floats, require_distinct_dimensions, unpacked, with_texts
+from xappa.observations.cf_attributes import (
+    packing_of_floats,
+    require_distinct_dimensions,
+    unpacked,
+    with_hashable,
+    with_texts,
+)
 from xappa.observations.cf_columns import Reader
-from xappa.observations.cf_flag_names import flags_for
+from xappa.observations.cf_flag_names import flags_for, require_reasons
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_climatological
@@ -66,9 +72,9 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
     naming = naming or Naming()
     ds = _unstacked(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
-        return ds
+        return ds.assign({name: require_reasons(ds[name]) for name in ds.data_vars if str(name).endswith("_flag")})
     require_distinct_dimensions(ds)
-    ds = unpacked(with_texts(_with_names(ds)))
+    ds = unpacked(with_hashable(with_texts(_with_names(ds))))
     ds, dates, assumed = with_times(expand(with_product_names(ds)), naming)
     places = find_coordinates(ds, naming)
     bounds, climatology = bounds_of(ds, places["time"]), is_climatological(ds[places["time"]])

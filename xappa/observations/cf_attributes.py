@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.objects import as_hashable
 
 _TEXTS = (
     *("units", "standard_name", "long_name", "comment", "convention", "conventions", "cell_methods", "calendar"),
@@ -21,6 +22,16 @@ _TEXTS = (
     *("flag_meanings", "flag_assessments"),
 )
 _PACKING = ("scale_factor", "add_offset")
+
+
+def with_hashable(ds: xr.Dataset) -> xr.Dataset:
+    """The same with objects that can be grouped: those in memory that have no hash (lists, arrays) as their text."""
+    objects = {
+        name: variable.copy(data=as_hashable(variable.to_numpy().reshape(-1)).reshape(variable.shape))
+        for name, variable in ds.variables.items()
+        if variable.dtype == object and variable.chunks is None and name not in ds.xindexes
+    }
+    return ds.assign(objects) if objects else ds
 
 
 def with_texts(ds: xr.Dataset) -> xr.Dataset:
@@ -88,4 +99,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list | tuple | np.ndarray):
         words = [_text(word) for word in np.asarray(value, object).reshape(-1).tolist()]
         return " ".join(word for word in words if word)
-    return None if value is None or value != value else str(value)
+    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+    return None if missing else str(value)

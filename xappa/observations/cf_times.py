@@ -65,4 +65,4 @@ def _may_be_part(name: str, naming: Naming) -> bool:
 
 def _column(part: xr.DataArray) -> pd.Series:
     values = np.asarray(part.to_numpy()).reshape(-1)
-    return pd.Series(np.char.decode(values) if values.dtype.kind == "S" else values, name=part.name)
+    return pd.Series(np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values, name=part.name)
