@@ -19,19 +19,22 @@ from xappa.observations.objects import as_hashable
 _TEXTS = (
     *("units", "standard_name", "long_name", "comment", "convention", "conventions", "cell_methods", "calendar"),
     *("ancillary_variables", "bounds", "climatology", "coordinates", "positive", "axis", "cf_role", "GRIB_stepType"),
-    *("flag_meanings", "flag_assessments"),
+    *("flag_meanings", "flag_assessments", "derived_from", "units_read"),
 )
 _PACKING = ("scale_factor", "add_offset")
 
 
 def with_hashable(ds: xr.Dataset) -> xr.Dataset:
     """The same with objects that can be grouped: those in memory that have no hash (lists, arrays) as their text."""
-    objects = {
-        name: variable.copy(data=as_hashable(variable.to_numpy().reshape(-1)).reshape(variable.shape))
-        for name, variable in ds.variables.items()
-        if variable.dtype == object and variable.chunks is None and name not in ds.xindexes
-    }
-    return ds.assign(objects) if objects else ds
+    changed = {}
+    for name, variable in ds.variables.items():
+        if variable.dtype.kind == "V" or (variable.dtype == object and variable.chunks is None):
+            given = variable.to_numpy().reshape(-1)
+            if (new := as_hashable(given)) is not given:
+                changed[name] = xr.Variable(variable.dims, new.reshape(variable.shape), variable.attrs)
+    if not changed:
+        return ds
+    return ds.drop_indexes([name for name in changed if name in ds.xindexes]).assign(changed)
 
 
 def with_texts(ds: xr.Dataset) -> xr.Dataset:

@@ -58,7 +58,7 @@ def own_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     or 2, the "good" of other schemes.
     """
     flag = ds.get(f"{name}_flag")
-    if flag is None:
+    if flag is None or not set(flag.dims) <= set(ds[name].dims):
         return None
     if is_ours(flag):
         return require_reasons(flag)

@@ -38,6 +38,11 @@ def expand(ds: xr.Dataset) -> xr.Dataset:
     """
     while (name := _ragged(ds)) is not None:
         instance, sample, owner = _owners(ds, name)
+        if ds.sizes[sample] and not ds.sizes[instance]:
+            raise ObservationError(
+                f"{name} tells which of {instance!r} the {ds.sizes[sample]} samples along {sample!r} belong to, but "
+                "there is none. Expected at least one"
+            )
         ds = ds.drop_vars(name)
         variables = {
             key: _repeated(variable, instance, sample, owner) if instance in variable.dims else variable

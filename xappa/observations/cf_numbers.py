@@ -41,7 +41,8 @@ def with_numbers(
     """
     errors = [error_of(ds, name) for name in known]
     coordinates = [name for meaning, name in places.items() if meaning in (*COORDINATE_UNITS, "channel")]
-    names = [*coordinates, *known, *(name for name in errors if name is not None)]
+    pairs = zip(known, errors, strict=True)
+    names = [*coordinates, *(name for pair in pairs for name in pair if name is not None)]
     _require_numbers(ds, names)
     read = {name: _read(ds[name]) for name in names if ds[name].dtype.kind in _TEXT}
     meanings = {name: meaning for meaning, name in places.items()} | dict(known)

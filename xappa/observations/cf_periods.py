@@ -46,7 +46,7 @@ class Period:
 def bounds_of(ds: xr.Dataset, time: str) -> xr.DataArray | None:
     """Bounds (..., 2) of the time coordinate, as times; None if there are none."""
     name = ds[time].attrs.get("bounds", ds[time].encoding.get("bounds"))
-    if name not in ds or ds[name].ndim != ds[time].ndim + 1 or ds[name].shape[-1] != 2:
+    if name not in ds or ds[name].dims[:-1] != ds[time].dims or ds[name].shape[-1] != 2:
         return None
     return _decoded(ds[name], ds[time])
 

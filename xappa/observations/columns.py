@@ -216,7 +216,11 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
     if kind not in PARSED and series.dtype == object:
         series = series.map(plain_number)
     given = series
-    values = pd.to_numeric(given, errors="coerce")
+    try:
+        values = pd.to_numeric(given, errors="coerce")
+    except (OverflowError, TypeError):  # integers above what floats have
+        given = series = series.map(plain_number)
+        values = pd.to_numeric(given, errors="coerce")
     unread = values.isna() & series.notna()
     if unread.any():
         values = values.where(~unread, pd.to_numeric(given.map(_typeset), errors="coerce"))

@@ -54,7 +54,7 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _hashable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with objects that can be grouped: those that have no hash (lists, arrays) as their text."""
-    objects = [place for place, dtype in enumerate(frame.dtypes) if isinstance(dtype, np.dtype) and dtype.kind == "O"]
+    objects = [place for place, dtype in enumerate(frame.dtypes) if isinstance(dtype, np.dtype) and dtype.kind in "OV"]
     given = {place: frame.iloc[:, place].to_numpy() for place in objects}
     changed = {place: new for place, values in given.items() if (new := as_hashable(values)) is not values}
     frame = frame.copy() if changed else frame

@@ -17,7 +17,9 @@ _NONE = "no number"
 
 
 def as_hashable(values: np.ndarray) -> np.ndarray:
-    """Values of which each has a hash, as grouping needs it: those that have none (lists, arrays) as their text."""
+    """Values of which each has a hash, as grouping needs it: lists, arrays and records become their text."""
+    if values.dtype.kind == "V":
+        return np.array([str(value) for value in values.tolist()], object)
     if values.dtype != object or pd.api.types.infer_dtype(values, skipna=True) in PARSED:
         return values
     without = [place for place, value in enumerate(values) if not _has_hash(value)]
@@ -45,10 +47,12 @@ def plain_number(value: Any) -> Any:
         return value
     if isinstance(value, bytes):
         return value.decode(errors="replace")
+    if isinstance(value, np.timedelta64):  # which numpy counts among the integers
+        return None if np.isnat(value) else _NONE
     if isinstance(value, numbers.Real | decimal.Decimal) and not isinstance(value, bool):
         try:
             return float(value)
-        except (ArithmeticError, ValueError):  # above what floats have, or a decimal that signals
+        except (ArithmeticError, TypeError, ValueError):  # above what floats have, or a decimal that signals
             return _NONE
     missing = type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, np.datetime64) and np.isnat(value))
     return None if missing else _NONE
