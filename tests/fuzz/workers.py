@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import multiprocessing
 import os
 import resource
@@ -44,11 +45,14 @@ def run(
     limits: Limits = Limits(),  # noqa: B008  (immutable)
     tell: Callable[[str, Outcome], None] = lambda name, outcome: None,
 ) -> dict[str, list[Outcome]]:
-    """Outcomes by target, `mutations` of each."""
+    """Outcomes by target; `mutations` of all of them together, divided by their weights."""
+    whole = sum(target.weight for target in targets)
+    numbers = {target.name: math.ceil(mutations * target.weight / whole) for target in targets}
     batches = [
-        (target, range(start, min(start + BATCH, mutations)))
-        for start in range(0, mutations, BATCH)
+        (target, range(start, min(start + BATCH, numbers[target.name])))
+        for start in range(0, max(numbers.values()), BATCH)
         for target in targets
+        if start < numbers[target.name]
     ]
     found: dict[str, list[Outcome]] = {target.name: [] for target in targets}
     lock = threading.Lock()
