@@ -44,6 +44,14 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         ("netcdf-bytes",),
+        "crash",
+        "open_lazily",
+        "HDF5, by netCDF4",
+        "2.2 (netCDF4 1.7.5)",
+        "Opening a file whose HDF5 structures are damaged ends the process.",
+    ),
+    Known(
+        ("netcdf-bytes",),
         "hang",
         "netcdf.py",
         "HDF5, by netCDF4",

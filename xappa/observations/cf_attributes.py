@@ -28,7 +28,8 @@ def with_hashable(ds: xr.Dataset) -> xr.Dataset:
     """The same with objects that can be grouped: those in memory that have no hash (lists, arrays) as their text."""
     changed = {}
     for name, variable in ds.variables.items():
-        if variable.dtype.kind == "V" or (variable.dtype == object and variable.chunks is None):
+        odd = variable.dtype.kind in "OV" or not variable.dtype.isnative
+        if odd and (variable.chunks is None or variable.dtype.kind == "V"):
             given = variable.to_numpy().reshape(-1)
             if (new := as_hashable(given)) is not given:
                 changed[name] = xr.Variable(variable.dims, new.reshape(variable.shape), variable.attrs)

@@ -24,7 +24,7 @@ from xappa.observations.names import (
     require_one_each,
     spelling,
 )
-from xappa.observations.objects import PARSED, as_hashable, plain_number
+from xappa.observations.objects import as_hashable, plain_number, to_numeric
 from xappa.observations.periods import to_periods
 from xappa.observations.times import PARTS, Found, find_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
@@ -213,19 +213,20 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
             f"{series.name}: found {_NO_NUMBERS[kind]}. Expected numbers, or text of them. Drop what is none, or say "
             "which column is meant with rename={'<your name>': '2m_temperature'}"
         )
-    if kind not in PARSED and series.dtype == object:
-        series = series.map(plain_number)
-    given = series
-    try:
-        values = pd.to_numeric(given, errors="coerce")
-    except (OverflowError, TypeError):  # integers above what floats have
-        given = series = series.map(plain_number)
-        values = pd.to_numeric(given, errors="coerce")
-    unread = values.isna() & series.notna()
+    values, given = to_numeric(series), _is_given(series)
+    unread = values.isna() & given
     if unread.any():
-        values = values.where(~unread, pd.to_numeric(given.map(_typeset), errors="coerce"))
-        unread = values.isna() & series.notna()
+        values = values.where(~unread, to_numeric(series.map(_typeset)))
+        unread = values.isna() & given
     return values.to_numpy(dtype=float, na_value=np.nan), int(unread.sum())
+
+
+def _is_given(series: pd.Series) -> pd.Series:
+    """Where a column has anything; pandas does not look at decimals that signal."""
+    try:
+        return series.notna()
+    except ArithmeticError:
+        return series.map(plain_number).notna()
 
 
 def _typeset(value: Any) -> Any:

@@ -18,6 +18,8 @@ _NONE = "no number"
 
 def as_hashable(values: np.ndarray) -> np.ndarray:
     """Values of which each has a hash, as grouping needs it: lists, arrays and records become their text."""
+    if not values.dtype.isnative:  # pandas has its own byte order only
+        values = values.astype(values.dtype.newbyteorder("="))
     if values.dtype.kind == "V":
         return np.array([str(value) for value in values.tolist()], object)
     if values.dtype != object or pd.api.types.infer_dtype(values, skipna=True) in PARSED:
@@ -56,3 +58,13 @@ def plain_number(value: Any) -> Any:
             return _NONE
     missing = type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, np.datetime64) and np.isnat(value))
     return None if missing else _NONE
+
+
+def to_numeric(column: pd.Series) -> pd.Series:
+    """Numbers of a column, missing where there is none, as `pandas.to_numeric` with errors coerced; of any objects."""
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in PARSED:
+        column = column.map(plain_number)
+    try:
+        return pd.to_numeric(column, errors="coerce")
+    except (OverflowError, TypeError):  # integers above what floats have
+        return pd.to_numeric(column.map(plain_number), errors="coerce")

@@ -19,6 +19,7 @@ import xarray as xr
 
 from xappa.observations.archives.reports import DIRECTION, SPEED, TD, P, Reports, T, require_columns
 from xappa.observations.names import Naming
+from xappa.observations.objects import to_numeric
 from xappa.observations.periods import HOUR
 
 _GHCNH = {
@@ -53,7 +54,7 @@ def from_ghcnh(frame: pd.DataFrame, naming: Naming | None = None, stations: pd.D
         time = column("date")
     else:
         names = ("year", "month", "day", "hour", "minute")
-        parts = {name: pd.to_numeric(column(name), errors="coerce") for name in names}
+        parts = {name: to_numeric(column(name)) for name in names}
         time = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
     place = {"time": time, "station": column("station_id", "station")}
     reports = Reports(place | {name: column(name) for name in ("latitude", "longitude", "elevation")})
