@@ -230,8 +230,8 @@ def _is_given(series: pd.Series) -> pd.Series:
 
 
 def _typeset(value: Any) -> Any:
-    """A text without the signs of typesetting: the minus of mathematics, blanks that do not break."""
-    return value.translate(_SIGNS).strip() if isinstance(value, str) else value
+    """A text without the signs of typesetting: the minus of mathematics, blanks that do not break; None for no text."""
+    return value.translate(_SIGNS).strip() if isinstance(value, str) else None
 
 
 def notes(
