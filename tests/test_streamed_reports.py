@@ -13,7 +13,7 @@ import xappa
 from xappa.errors import ObservationError, OptionError, UnitsError
 from xappa.segments import Independent
 from xappa.streaming import sampling
-from xappa.tasks.streamed import SAMPLE, is_streamed
+from xappa.tasks.lazy_observations import SAMPLE, is_lazy
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -81,7 +81,7 @@ def numbers(chunks: list, name: str) -> set[int]:
 
 def test_each_task_reads_its_own_reports(assimilate, read) -> None:
     obs, chunks = read
-    assert is_streamed(obs)
+    assert is_lazy(obs)
     found = assimilate(obs)
     assert numbers(chunks, "time") == set(range(COUNT // CHUNK)), "times tell which chunks are needed"
     assert numbers(chunks, "2m_temperature") == set(range(-(-SAMPLE // CHUNK))), "of the rest, the first few reports"
@@ -106,7 +106,7 @@ def test_files_of_reports_of_which_some_are_made_from_others(assimilate, reports
     path = tmp_path / f"reports.{kind}"
     reports.to_netcdf(path) if kind == "nc" else reports.to_zarr(path)
     again = xappa.read_observations(path)
-    assert is_streamed(again)
+    assert is_lazy(again)
     expected = assimilate(reports)["2m_temperature"].isel(time=slice(0, 4)).compute()
     result = assimilate(again)["2m_temperature"].isel(time=slice(0, 4)).compute()
     np.testing.assert_allclose(result, expected, atol=1e-5)
