@@ -8,7 +8,7 @@ import xarray as xr
 
 import xappa
 from xappa.accessor import AppaAccessor
-from xappa.binding import method
+from xappa.binding import array_method, method
 from xappa.errors import DatasetError
 
 
@@ -44,7 +44,7 @@ class AppaArrayAccessor:
     def __init__(self, da: xr.DataArray) -> None:
         self._obj = da
 
-    regrid = method(lambda: xappa.regrid)
+    regrid = array_method(lambda: xappa.regrid)
     observe = method(lambda: xappa.observe, _dataset)
     verify = method(lambda: xappa.verify, _dataset)
 

@@ -7,28 +7,34 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
+import xarray as xr
+
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
+
+
+def _object(accessor: Any) -> Any:
+    return accessor._obj
 
 
 def method(
-    load: Callable[[], Callable[Concatenate[T, P], R]], subject: Callable[[Any], T] | None = None
+    load: Callable[[], Callable[Concatenate[xr.Dataset, P], R]], subject: Callable[[Any], xr.Dataset] = _object
 ) -> Callable[Concatenate[Any, P], R]:
-    """A function as a method, with the parameters and the docstring of the function, but the first.
+    """A function of a Dataset as a method, with its docstring, and its parameters but the first.
 
     Parameters
     ----------
     load : callable
         Returns the function.
     subject : callable, optional
-        What the function is given first, of the accessor. Default: its ``_obj``.
+        Returns the Dataset of an accessor. Default: what it is an accessor of.
     """
-    return cast("Callable[Concatenate[Any, P], R]", _Loaded(load, subject or _object))
+    return cast("Callable[Concatenate[Any, P], R]", _Loaded(load, subject))
 
 
-def _object(accessor: Any) -> Any:
-    return accessor._obj
+def array_method(load: Callable[[], Callable[Concatenate[xr.DataArray, P], R]]) -> Callable[Concatenate[Any, P], R]:
+    """As `method`, for a function of a DataArray."""
+    return cast("Callable[Concatenate[Any, P], R]", _Loaded(load, _object))
 
 
 class _Loaded(Generic[P, R]):
