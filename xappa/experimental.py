@@ -47,7 +47,7 @@ SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ConstrainRequest(TrajectoryRequest, ObservingRequest):
+class ConstrainRequest(ObservingRequest, TrajectoryRequest):
     """Constraints on trajectories.
 
     Parameters

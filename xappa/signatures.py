@@ -34,14 +34,14 @@ def signature_of(request: Callable[P, Q]) -> Callable[[Callable[[Q], R]], Callab
     """
 
     def with_signature(function: Callable[[Q], R]) -> Callable[P, R]:
-        signature = inspect.signature(request)
+        parameters = _parameters(request)
         returned = inspect.signature(function).return_annotation
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             return function(request(*args, **kwargs))
 
-        call.__dict__["__signature__"] = signature.replace(return_annotation=returned)
-        call.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": returned}
+        call.__dict__["__signature__"] = inspect.Signature(parameters, return_annotation=returned)
+        call.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": returned}
         call.__module__, call.__name__, call.__qualname__ = (
             function.__module__,
             function.__name__,
@@ -60,12 +60,21 @@ def parameters_of(docstring: str | None) -> dict[str, str]:
     return {name: entry for entry in entries for name in entry.partition(" : ")[0].split(", ")}
 
 
+def _parameters(request: Any) -> list[inspect.Parameter]:
+    """Of the fields of a dataclass; those by keyword alone from what is its own to what it shares with others."""
+    homes = {
+        name: k for k, kind in [*enumerate(request.__mro__)][::-1] for name in vars(kind).get("__annotations__", ())
+    }
+    listed = inspect.signature(request).parameters.values()
+    return sorted(listed, key=lambda p: (p.kind, homes[p.name] if p.kind is p.KEYWORD_ONLY else 0))
+
+
 def _documented(docstring: str, request: Any) -> str:
     """A docstring with the section of parameters that the fields of a dataclass make."""
     described: dict[str, str] = {}
     for kind in reversed(request.__mro__):
         described |= parameters_of(kind.__doc__)
-    listed = [described[name] for name in inspect.signature(request).parameters if name in described]
+    listed = [described[name] for p in _parameters(request) if (name := p.name) in described]
     before, returns, after = inspect.cleandoc(docstring).partition(_RETURNS)
     return f"{before}{_PARAMETERS}{chr(10).join(listed)}\n\n{returns}{after}"
 

@@ -137,7 +137,7 @@ class SamplingRequest:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrajectoryRequest(SamplingRequest):
+class TrajectoryOptions:
     """How a trajectory of any length is sampled, and what its Dataset is like.
 
     Parameters
@@ -161,6 +161,11 @@ class TrajectoryRequest(SamplingRequest):
     segments: str | Segments = "independent"
     grid: str = "model"
     chunks: str | int | Mapping[str, int] | None = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryRequest(SamplingRequest, TrajectoryOptions):
+    """A trajectory of any length."""
 
     def validate(self) -> None:
         """Refuse options that are not valid."""
@@ -214,7 +219,7 @@ class ObservingRequest(SamplingRequest):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AnalysisRequest(TrajectoryRequest, ObservingRequest):
+class AnalysisRequest(ObservingRequest, TrajectoryRequest):
     """A trajectory that observations and a first guess bend.
 
     Parameters
