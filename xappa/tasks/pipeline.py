@@ -15,8 +15,10 @@ import xarray as xr
 from xappa.grids.axes import Layout
 from xappa.observations.assumptions import Assumed
 from xappa.observations.default_errors import errors_text, with_default_errors
+from xappa.observations.files import Aids
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
+from xappa.observations.names import Naming
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check
 from xappa.observations.read import read_quietly
@@ -105,7 +107,8 @@ class ObservationPipeline:
             That of `address`.
         """
         # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
-        read, assumed = read_quietly(obs, unknown="keep" if self.operator.whole_state else own_names(self.error))
+        unknown = "keep" if self.operator.whole_state else own_names(self.error)
+        read, assumed = read_quietly(obs, Aids(Naming(unknown=unknown)))
         reports = self._without_later(with_default_errors(check(read), self.error))
         controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height)
         return self._with_trust(controlled, reports), assumed
