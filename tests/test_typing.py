@@ -40,15 +40,15 @@ xappa.experimental.constrain(ds, forcing=ds, memory="6GB", segments="chain")
 
 WRONG = {
     'xappa.assimilate(ds, ds, members="a")': 'Argument "members" .*incompatible type "str"',
-    "xappa.filter(ds, ds, membres=3)": 'Unexpected keyword argument "membres"; did you mean "members"',
+    "xappa.filter(ds, ds, membres=3)": 'Unexpected keyword argument "membres".* did you mean "members"',
     "xappa.sample(ds, guidance=None)": 'Unexpected keyword argument "guidance"',
     'xappa.cycle(ds, ds, store="x", seed=None)': 'Argument "seed" .*incompatible type "None"',
     "xappa.experimental.constrain(ds, background=ds)": 'Unexpected keyword argument "background"',
     'of_ds.assimilate(ds, members="a")': 'Argument "members" .*incompatible type "str"',
-    "of_ds.forecast('3D', membres=3)": 'Unexpected keyword argument "membres"; did you mean "members"',
+    "of_ds.forecast('3D', membres=3)": 'Unexpected keyword argument "membres".* did you mean "members"',
     "of_ds.filter()": "Too few arguments",
     "of_ds.plan(progress=3)": 'Argument "progress" .*incompatible type "int"',
-    "of_da.observe(ds, sed=3)": 'Unexpected keyword argument "sed"; did you mean "seed"?',
+    "of_da.observe(ds, sed=3)": 'Unexpected keyword argument "sed".* did you mean "seed"',
     "of_ds.summary(3)": "Too many arguments",
 }
 
