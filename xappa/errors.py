@@ -73,7 +73,7 @@ class SamplingError(XappaError):
 
 
 class FitWarning(UserWarning):
-    """An analysis fits its observations worse or better than their errors allow."""
+    """An analysis fits its observations worse or better than their errors allow, or these are not as was stated."""
 
 
 class AssumptionWarning(UserWarning):
