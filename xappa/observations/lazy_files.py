@@ -14,13 +14,13 @@ from xarray.core.indexing import IndexingSupport, LazilyIndexedArray, explicit_i
 
 from xappa.errors import ObservationError, reading
 
-_REMEDY = (
+REMEDY = (
     "Expected a whole file: fetch or write it again. If only attributes are wrong, open it with "
     "xarray.open_dataset(path, decode_cf=False), correct them, and give the Dataset"
 )
 
 
-def open_lazily(path: Path, kind: str, **options: Any) -> xr.Dataset:
+def open_lazily(path: Path, kind: str, store: Any = None, **options: Any) -> xr.Dataset:
     """A group of a file in the chunks that the file has, as ``xarray.open_dataset(path, chunks={})`` opens it.
 
     Parameters
@@ -29,6 +29,8 @@ def open_lazily(path: Path, kind: str, **options: Any) -> xr.Dataset:
         NetCDF file or Zarr store.
     kind : str
         Which of them, for messages.
+    store : data store, optional
+        Of xarray's, to open in place of the path, with a Dask token of its own.
     **options
         Of `xarray.open_dataset`.
 
@@ -42,9 +44,10 @@ def open_lazily(path: Path, kind: str, **options: Any) -> xr.Dataset:
     ObservationError
         If the file cannot be opened.
     """
-    with reading(f"{path}:", kind, ObservationError, _REMEDY, passes=ImportError):
-        ds = xr.open_dataset(path, chunks=None, cache=False, **options)
-        token = tokenize(str(path), path.stat().st_mtime_ns, sorted(options.items()))
+    with reading(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
+        ds = xr.open_dataset(path if store is None else store, chunks=None, cache=False, **options)
+        source = (str(path), path.stat().st_mtime_ns) if store is None else store
+        token = tokenize(source, sorted(options.items(), key=str))
         lazy = {name: _lazy(path, kind, name, ds.variables[name], token) for name in ds.variables}
         return ds.assign({name: variable for name, variable in lazy.items() if variable is not None})
 
@@ -71,7 +74,7 @@ class _Guarded(BackendArray):
         return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        with reading(f"{self.path}, variable {self.name!r}:", self.kind, ObservationError, _REMEDY):
+        with reading(f"{self.path}, variable {self.name!r}:", self.kind, ObservationError, REMEDY):
             values = self.variable[key].to_numpy()
             if values.dtype.kind != self.dtype.kind and not {values.dtype.kind, self.dtype.kind} <= set("OUST"):
                 # Times are decoded by the first and the last of them: others may lie beyond what numpy has.
