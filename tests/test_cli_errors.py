@@ -14,11 +14,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import tiny
 from tests.official_project import Project
 from xappa import cli
 from xappa.cli_errors import one_line
+from xappa.errors import ModelError, warn
+from xappa.training import commands
 
 WRONG: dict[str, list[str]] = {
     "reports": ["{missing}", "{folder}", "{noise}", "{empty}", "{pipe}"],
@@ -29,7 +33,7 @@ WRONG: dict[str, list[str]] = {
     "model folder": ["{missing}", "{folder}", "{noise}", "{broken}"],
     "run": ["{missing}", "{folder}", "{noise}", "{noise}.pth", "{broken}"],
     "store of statistics": ["{missing}", "{folder}", "{noise}"],
-    "output": ["{noise}/out", "{noise}", "{folder}/\0", "/dev/null/out"],
+    "output": ["{noise}/out", "{noise}", "/dev/null/out"],
     "work": ["{missing}", "{folder}", "{noise}", "{work}"],
     "time": ["noon", "", "2001-13-01", "1e9", "0001-01-01"],
     "count": ["0", "-1", "x", "1.5", "nan", ""],
@@ -80,7 +84,7 @@ GOOD = {
 """Arguments that would be right."""
 
 
-def commands(parser: argparse.ArgumentParser | None = None, name: str = "") -> Iterator[tuple[str, list[str]]]:
+def all_commands(parser: argparse.ArgumentParser | None = None, name: str = "") -> Iterator[tuple[str, list[str]]]:
     """Each command with its arguments; options by their long name."""
     parser = parser or cli.parser()
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -89,10 +93,10 @@ def commands(parser: argparse.ArgumentParser | None = None, name: str = "") -> I
         yield name, [a.option_strings[-1] if a.option_strings else a.dest for a in own]
     for action in below:
         for word, inner in action.choices.items():
-            yield from commands(inner, f"{name} {word}".strip())
+            yield from all_commands(inner, f"{name} {word}".strip())
 
 
-COMMANDS = dict(commands())
+COMMANDS = dict(all_commands())
 CASES = [
     pytest.param(command, argument, value, id=f"{command} {argument}={value!r}")
     for command, arguments in COMMANDS.items()
@@ -105,7 +109,8 @@ def words(command: str, arguments: dict[str, str], places: dict[str, str]) -> li
     """The command line."""
     filled = {key: value.format(**places) for key, value in arguments.items()}
     options = [f"{key}={value}" for key, value in filled.items() if key.startswith("--")]
-    return [*command.split(), *options, "--", *(value for key, value in filled.items() if not key.startswith("--"))]
+    positional = [value for key, value in filled.items() if not key.startswith("--")]
+    return [*command.split(), *options, *(["--", *positional] if positional else [])]
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +141,11 @@ def fixed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.fixture
-def places(fixed: dict[str, str], tmp_path: Path) -> dict[str, str]:
+def places(fixed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    def installed(folder: Path) -> Path:
+        raise AssertionError("nothing is installed before all arguments are looked at")
+
+    monkeypatch.setattr(commands, "_simulator_environment", installed)
     return fixed | {"scratch": str(tmp_path)}
 
 
@@ -170,3 +179,72 @@ def test_a_wrong_value_is_one_line_and_exit_code_2(command, argument, value, pla
     assert (code, out) == (2, "")
     assert line.startswith(f"xappa {command.split()[0]}") and len(line) > 40
     assert all(": warning: " in other for other in warned)
+
+
+def test_every_argument_is_tried():
+    arguments = {f"{command} {argument}" for command, own in COMMANDS.items() for argument in own}
+    assert arguments == set(PURPOSE) and set(COMMANDS) == set(GOOD)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_an_argument_that_is_not_known_is_one_line(command, capsys):
+    code, out, err = run([*command.split(), "--nonsense"], capsys)
+    (line,) = err.splitlines()
+    assert (code, out) == (2, "") and line.startswith("xappa") and "--help lists what is expected" in line
+
+
+@pytest.mark.parametrize("argv", [["assimilate", "nowhere", "--times", "2018-11-02"], ["demo", "--members", "x"], []])
+def test_a_process_says_it_in_one_line(argv):
+    done = subprocess.run([sys.executable, "-m", "xappa", *argv], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_had_enough_is_no_error():
+    command = f"set -o pipefail; {sys.executable} -u -m xappa models | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ModelError("two lines:\n  a\n  b"), 2, "xappa demo: two lines: a; b\n"),
+        (ModelError("a\tbell\x07 and\x1b[31m"), 2, "xappa demo: a bell\\x07 and\\x1b[31m\n"),
+        (PermissionError(13, "Permission denied", "x"), 2, "xappa demo: [Errno 13] Permission denied: 'x'\n"),
+        (MemoryError(), 2, "xappa demo: not enough memory; ask for fewer members, or a shorter time\n"),
+        (KeyboardInterrupt(), 130, "xappa demo: interrupted\n"),
+    ],
+)
+def test_exit_codes(error, code, said, monkeypatch, capsys):
+    failing(monkeypatch, error)
+    assert run(["demo"], capsys) == (code, "", said)
+    with pytest.raises(type(error)):
+        cli.main(["demo", "--debug"])
+
+
+def test_a_fault_of_the_program_is_told_as_one(monkeypatch, capsys):
+    failing(monkeypatch, KeyError("k"))
+    code, out, err = run(["demo"], capsys)
+    assert code == 1 and len(err.splitlines()) == 1
+    assert "internal error: KeyError: 'k'" in err and "test_cli_errors.py:" in err and "--debug" in err
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run_demo(*args: object, **options: object) -> str:
+        raise error
+
+    monkeypatch.setattr("xappa.demo.run_demo", run_demo)
+
+
+def test_a_warning_is_one_line(monkeypatch, capsys):
+    def run_demo(*args: object, **options: object) -> str:
+        warn("one\nline")
+        return "done"
+
+    monkeypatch.setattr("xappa.demo.run_demo", run_demo)
+    assert run(["demo"], capsys) == (0, "done\n", "xappa demo: warning: one; line\n")
+
+
+@given(st.text())
+def test_any_text_becomes_one_printable_line(text):
+    assert one_line(text).isprintable() and one_line(one_line(text)) == one_line(text)

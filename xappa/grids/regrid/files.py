@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -10,11 +11,15 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError
+from xappa.errors import DatasetError, reading
 from xappa.grids.regrid.rows import matrix
 from xappa.grids.regrid.weights import Weights
 
 Array = np.ndarray
+
+REMEDY = "Make the weights again, or copy the whole file."
+LARGEST = 1 << 31
+"""Points that a grid may have: addresses are 32-bit."""
 
 ESMF = ("row", "col", "S")
 SCRIP = ("dst_address", "src_address", "remap_matrix")
@@ -89,6 +94,13 @@ def read(
     DatasetError
         If the file has no weights in a layout that is known, or they belong to other grids.
     """
+    if not Path(path).is_file():
+        raise DatasetError(f"{path}: no such file; expected weights in netCDF, or xappa.regrid_weights(...)")
+    with reading(path, "weights in netCDF", DatasetError, REMEDY):
+        return _read(path, source_shape, target_shape)
+
+
+def _read(path: str | Path, source_shape: Sequence[int] | None, target_shape: Sequence[int] | None) -> Weights:
     with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as opened:
         ds = opened.load()
     names = next((names for names in (ESMF, SCRIP) if all(name in ds for name in names)), None)
@@ -97,20 +109,33 @@ def read(
             f"{path} has no weights: found the variables {', '.join(map(str, ds.variables)) or 'none'}; expected "
             f"{', '.join(ESMF)} (ESMF, xESMF) or {', '.join(SCRIP)} (SCRIP, CDO)"
         )
-    row, column = (np.asarray(ds[name].values, int) - 1 for name in names[:2])
+    row, column = (_addresses(ds[name], path) for name in names[:2])
     weight = np.asarray(ds[names[2]].values, float)
     weight = weight if weight.ndim == 1 else weight[:, 0]  # others multiply gradients: second order, not applied here
+    if not len(row) == len(column) == len(weight) or not np.isfinite(weight).all():
+        raise DatasetError(
+            f"{path} has {len(row)} rows, {len(column)} columns and {len(weight)} weights, of which "
+            f"{int((~np.isfinite(weight)).sum())} are not finite; expected as many of each, all finite. {REMEDY}"
+        )
     source = _shape("source", source_shape, ds, "src_grid_dims", column, path)
     target = _shape("target", target_shape, ds, "dst_grid_dims", row, path)
     kept = {"title", "map_method", "method", "normalization"}
     return Weights(
         source,
         target,
-        full=matrix(row, column, weight, (int(np.prod(target)), int(np.prod(source)))),
+        full=matrix(row, column, weight, (math.prod(target), math.prod(source))),
         normalize=bool(ds.attrs.get("normalize", 0)),
         attrs={str(k): str(v) for k, v in ds.attrs.items() if k in kept} | {"file": Path(path).name},
         places={key: place for key, pair in PLACES.items() if (place := _place(ds, pair)) is not None},
     )
+
+
+def _addresses(values: xr.DataArray, path: str | Path) -> Array:
+    """Addresses counted from 0."""
+    found = values.values
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or not (found == np.floor(found)).all():
+        raise DatasetError(f"{path}: {values.name} is no list of whole numbers; expected addresses. {REMEDY}")
+    return found.astype(int) - 1
 
 
 def _shape(
@@ -122,8 +147,12 @@ def _shape(
     shape = tuple(asked) if asked is not None else held
     if shape is None:
         raise DatasetError(f"{path} does not say how large the {which} grid is: give {which}_shape=")
-    size, most = int(np.prod(shape)), int(index.max(initial=-1)) + 1
-    wrong = held is not None and int(np.prod(held)) != size
+    if not shape or not all(isinstance(n, int | np.integer) and 0 < n <= LARGEST for n in shape):
+        raise DatasetError(f"{path}: {which}_shape is {shape}; expected sizes from 1 to {LARGEST}. {REMEDY}")
+    size, most = math.prod(map(int, shape)), int(index.max(initial=-1)) + 1
+    if size > LARGEST:
+        raise DatasetError(f"{path}: the {which} has {size} points; expected at most {LARGEST}. {REMEDY}")
+    wrong = held is not None and math.prod(held) != size
     if wrong or most > size or index.min(initial=0) < 0:
         found = " x ".join(map(str, held)) if wrong and held else f"addresses up to {most}"
         raise DatasetError(
@@ -136,6 +165,6 @@ def _shape(
 def _place(ds: xr.Dataset, names: Sequence[str]) -> Array | None:
     for name in names:
         if name in ds:
-            values = np.asarray(ds[name].values, float)
+            values = np.asarray(ds[name].values, float).ravel()
             return np.degrees(values) if str(ds[name].attrs.get("units", "")).startswith("rad") else values
     return None
