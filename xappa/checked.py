@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from xappa.errors import OptionError
+from xappa.errors import DatasetError, OptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,6 +111,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     ------
     OptionError
         Naming all of them.
+    DatasetError
+        If all of them should be Datasets.
     """
     signature, annotations = inspect.signature(function), dict(function.__annotations__)
 
@@ -118,7 +120,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
         if wrong := misfits(annotations, given):
-            raise OptionError(f"{function.__name__}: {'; '.join(wrong)}")
+            of_data = {name for name, kind in annotations.items() if set(_kinds(str(kind))) & {"xr.Dataset", "Fields"}}
+            others = {name: value for name, value in given.items() if name not in of_data}
+            error = OptionError if misfits(annotations, others) else DatasetError
+            raise error(f"{function.__name__}: {'; '.join(wrong)}")
         return function(*args, **kwargs)
 
     return call

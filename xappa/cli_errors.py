@@ -59,8 +59,8 @@ def _said(command: str, text: str, code: int) -> int:
 def one_line(text: str) -> str:
     """A message without line breaks or other control characters; items of a list are parted by semicolons."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    ends = [" " if line.endswith((":", ".", ",", ";")) else "; " for line in lines]
-    joined = "".join(line + end for line, end in zip(lines, [*ends[:-1], ""], strict=True))
+    ended = [line if line.endswith((":", ".", ",", ";")) else f"{line};" for line in lines[:-1]]
+    joined = " ".join([*ended, *lines[-1:]])
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in joined)
 
 

@@ -69,7 +69,11 @@ class LatentWindows:
         begin = self.first + index % len(self)
         rows = slice(begin, begin + (self.size - 1) * self.stride + 1, self.stride)
         raw = torch.from_numpy(np.asarray(self._read("latents", rows), np.float32))
-        if raw.ndim != 3 or len(raw) != self.size or not torch.isfinite(raw).all():
+        if (
+            raw.ndim != 3
+            or (len(raw), raw.shape[2]) != (self.size, len(self.latents.mean))
+            or not torch.isfinite(raw).all()
+        ):
             raise ModelError(
                 f"{self.file} has latents of the shape {tuple(raw.shape)} in window {index}, or some that are not "
                 f"finite; expected ({self.size}, tokens, channels). Fetch or dump it again"

@@ -20,6 +20,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "average": (0.0, 1.0),
     "levels": (1, 1100),
+    "upper_air": (1, 1100),
+    **dict.fromkeys(("daily", "channels"), (0, 1100)),
     "mean_surface_pressure": (1e4, 2e5),
 }
 """Least and largest value by the name of an entry."""

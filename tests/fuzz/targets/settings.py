@@ -149,14 +149,14 @@ CALLS = {
     "read_observations": xappa.read_observations, "superob": xappa.superob, "thin": xappa.thin, "regrid": xappa.regrid,
     "regrid_weights": xappa.regrid_weights, "template": xappa.template, "set_options": xappa.get_options,
     "observe": xappa.observe, "verify": xappa.verify, "stations": xappa.platforms.stations,
-    "swaths": xappa.platforms.swaths, "withhold": xappa.withhold,
+    "swaths": xappa.platforms.swaths,
 }  # fmt: skip
 NEEDED: dict[str, dict[str, Any]] = {
     "read_observations": {"source": REPORTS}, "superob": {"obs": REPORTS, "target": 5.0},
     "thin": {"obs": REPORTS, "target": 5.0}, "regrid": {"ds": fields(), "target": 60.0},
     "regrid_weights": {"ds": fields(), "target": 60.0}, "template": {"start": "2018-11-02", "end": "2018-11-03"},
     "set_options": {}, "observe": {"ds": fields(), "where": REPORTS}, "verify": {"ds": fields(), "reference": fields()},
-    "stations": {"ds": fields()}, "swaths": {"ds": fields()}, "withhold": {"obs": REPORTS},
+    "stations": {"ds": fields()}, "swaths": {"ds": fields()},
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from xappa.diffusion.schedule import SCHEDULES, Schedule
 from xappa.errors import ModelError, XappaError, choose, reading
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
+from xappa.models.integrity import require_finite
 from xappa.models.official import inference
 from xappa.models.official.checkpoints import read_tensors
 from xappa.models.official.configuration import Configuration, read_configuration
@@ -73,6 +74,7 @@ def read_autoencoder(config: Path, weights: Path) -> ConvAutoencoder:
             f"{config}: ae.latent_shape is {stated}, but the other entries of 'ae' make {spec.latent_shape}; "
             "correct shape, resize, hid_channels, patch_size or lat_channels."
         )
+    require_finite(tensors, str(weights))
     return load_network(lambda: ConvAutoencoder(spec), tensors, str(weights))
 
 
@@ -111,6 +113,7 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
             _require(read, "backbone", TRANSFORMER, values)
             spec = TransformerSpec.from_config(values, in_channels=channels, shape=(shape[0], shape[1]))
             build = partial(Transformer, spec)
+    require_finite(tensors, str(weights))
     return Denoiser(load_network(build, tensors, str(weights))).eval().requires_grad_(False)
 
 
