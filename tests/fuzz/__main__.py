@@ -24,15 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.only:
         return _repeat(targets, *options.only, options.seed, options.keep)
     chosen = [targets[name] for name in options.formats or targets]
-    each = -(-options.mutations // len(chosen))
-    start = time.process_time(), time.monotonic()
-    found = run(chosen, each, options.seed, options.processes, Limits(options.limit), _Tell(each * len(chosen)))
+    begun = time.monotonic()
+    tell = _Tell(options.mutations, options.seed, options.json)
+    found = run(chosen, options.mutations, options.seed, options.processes, Limits(options.limit), tell)
+    tell.write()
     print(table(found))
-    print(
-        f"{each} mutations of each of {len(chosen)} formats, seed {options.seed}, {time.monotonic() - start[1]:.0f} s"
-    )
-    if options.json:
-        options.json.write_text(json.dumps(as_json(found, options.seed), indent=1))
+    print(f"{sum(map(len, found.values()))} mutations, seed {options.seed}, {time.monotonic() - begun:.0f} s")
     return int(failed(found))
 
 
@@ -53,7 +50,7 @@ def _options(targets: Mapping[str, Target]) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--formats", type=names, metavar="A,B", help=f"of {', '.join(targets)} (default all)")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=20.0, metavar="SECONDS", help="of one mutation (default 20)")
+    parser.add_argument("--limit", type=float, default=60.0, metavar="SECONDS", help="of one mutation (default 60)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write counts and faults there")
     parser.add_argument("--only", type=one, metavar="FORMAT:INDEX", help="repeat one mutation here, with its traceback")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="with --only: leave the damaged input there")
@@ -78,18 +75,27 @@ def _repeat(targets: Mapping[str, Target], name: str, index: int, seed: int, kee
 
 
 class _Tell:
-    """Progress, one line a thousand mutations, and each hang and crash at once."""
+    """Progress, one line a thousand mutations, each kind of fault at once, and what was found until now as JSON."""
 
-    def __init__(self, total: int):
-        self.total, self.done, self.bad = total, 0, 0
+    def __init__(self, total: int, seed: int, file: Path | None):
+        self.total, self.seed, self.file = total, seed, file
+        self.found: dict[str, list[Outcome]] = {}
+        self.seen: set[tuple[str, str, str]] = set()
 
     def __call__(self, name: str, outcome: Outcome) -> None:
-        self.done += 1
-        self.bad += outcome.kind in FAULTS
-        if outcome.kind in ("hang", "crash"):
+        self.found.setdefault(name, []).append(outcome)
+        group = (name, outcome.kind, outcome.what)
+        if outcome.kind in FAULTS and group not in self.seen:
+            self.seen.add(group)
             print(f"{name}:{outcome.index} {outcome.kind} {outcome.what}", flush=True)
-        if not self.done % 1000 or self.done == self.total:
-            print(f"{self.done} of {self.total}, {self.bad} faults", file=sys.stderr, flush=True)
+        done = sum(map(len, self.found.values()))
+        if not done % 1000:
+            print(f"{done} of {self.total}", file=sys.stderr, flush=True)
+            self.write()
+
+    def write(self) -> None:
+        if self.file is not None:
+            self.file.write_text(json.dumps(as_json(self.found, self.seed), indent=1))
 
 
 if __name__ == "__main__":

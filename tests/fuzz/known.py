@@ -32,7 +32,25 @@ class Known:
     words: str
 
 
-KNOWN: Sequence[Known] = ()
+KNOWN: Sequence[Known] = (
+    Known(
+        ("bufr",),
+        "crash",
+        "gribapi.py",
+        "ecCodes",
+        "2.50",
+        "Damaged descriptors or lengths in a message end the process. Users read by a process of its own "
+        "(target bufr-process), whose end is an ObservationError.",
+    ),
+    Known(
+        ("netcdf-bytes",),
+        "hang",
+        "netcdf.py",
+        "HDF5, by netCDF4",
+        "2.2 (netCDF4 1.7.5)",
+        "Opening a file whose HDF5 structures are damaged does not come back, and holds Python's lock.",
+    ),
+)
 
 
 def is_known(name: str, outcome: Outcome) -> bool:

@@ -239,8 +239,8 @@ def mutate_tree(tree: Any, rng: random.Random, leaves: Sequence[Any] = LEAVES) -
     holder = [copy.deepcopy(tree)]
 
     def once() -> None:
-        parent, key = rng.choice([*_places(holder)])
-        rng.choice(_TREE)(parent, key, rng, leaves)
+        if places := _places(holder):
+            rng.choice(_TREE)(*rng.choice(places), rng, leaves)
 
     repeated(rng, once)
     return holder[0] if holder else None

@@ -40,12 +40,28 @@ def judge(target: Target, damaged: Any, index: int) -> Outcome:
         try:
             result = target.read(damaged)
         except XappaError as error:
+            if (hidden := _own_fault(error)) is not None:
+                return Outcome(index, "raw", f"behind {type(error).__name__}: {place_of(hidden)}")
             return Outcome(index, "refused", type(error).__name__)
         except Exception as error:
             return Outcome(index, "raw", place_of(error))
     if wrong := target.absurd(result):
         return Outcome(index, "absurd", "; ".join(wrong))
     return Outcome(index, "remarked" if caught or target.remarked(result) else "read")
+
+
+_OURS = (AttributeError, KeyError, IndexError, TypeError, NameError, AssertionError, ArithmeticError, StopIteration)
+
+
+def _own_fault(error: BaseException) -> BaseException | None:
+    """What a boundary turned into an error of a file, although it was raised by xappa's own line."""
+    cause = error.__cause__
+    while isinstance(cause, XappaError):
+        cause = cause.__cause__
+    if not isinstance(cause, _OURS) or "cannot be read as" not in str(error):
+        return None
+    innermost = traceback.extract_tb(cause.__traceback__)[-1]
+    return cause if "/xappa/observations/" in innermost.filename else None
 
 
 def place_of(error: BaseException) -> str:

@@ -31,6 +31,8 @@ class Target:
         ``read(input)``: what users call; it has to compute what is lazy.
     absurd : callable
         ``absurd(result)``: what among the values that count as good cannot be, in words; empty if all is well.
+    weight : float, default 1
+        Part of the mutations that it gets, beside others; less for those that take long.
     remarked : callable
         ``remarked(result)``: whether something is flagged or counted; a warning counts as a remark too.
     """
@@ -41,6 +43,7 @@ class Target:
     read: Callable[[Any], Any]
     absurd: Callable[[Any], list[str]]
     remarked: Callable[[Any], bool] = bool
+    weight: float = 1.0
 
 
 def registry() -> dict[str, Target]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import multiprocessing
 import os
 import resource
@@ -32,7 +33,7 @@ _START = 120.0
 class Limits:
     """Seconds a mutation, and bytes of address space a process."""
 
-    seconds: float = 20.0
+    seconds: float = 60.0
     memory: int = 8 << 30
 
 
@@ -44,11 +45,14 @@ def run(
     limits: Limits = Limits(),  # noqa: B008  (immutable)
     tell: Callable[[str, Outcome], None] = lambda name, outcome: None,
 ) -> dict[str, list[Outcome]]:
-    """Outcomes by target, `mutations` of each."""
+    """Outcomes by target; `mutations` of all of them together, divided by their weights."""
+    whole = sum(target.weight for target in targets)
+    numbers = {target.name: math.ceil(mutations * target.weight / whole) for target in targets}
     batches = [
-        (target, range(start, min(start + BATCH, mutations)))
-        for start in range(0, mutations, BATCH)
+        (target, range(start, min(start + BATCH, numbers[target.name])))
+        for start in range(0, max(numbers.values()), BATCH)
         for target in targets
+        if start < numbers[target.name]
     ]
     found: dict[str, list[Outcome]] = {target.name: [] for target in targets}
     lock = threading.Lock()
@@ -92,7 +96,7 @@ def _one_process(target: Target, indices: range, seed: int, limits: Limits, fold
             # A watchdog inside ends what takes too long; this one is for what stops that too.
             waited = 3 * limits.seconds + 10
             if isinstance(message, str):
-                raise RuntimeError(f"The seeds of {target.name} cannot be made:\n{message}")
+                raise RuntimeError(f"A fault of the fuzzer itself, in {target.name} after {done}:\n{message}")
             if message is not None:
                 yield message
                 done += 1
@@ -141,20 +145,24 @@ def _work(target: Target, indices: range, seed: int, limits: Limits, folder: Pat
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    (folder / "seeds").mkdir()
     try:
-        seeds = target.seeds(folder / "seeds")
+        _judge_all(target, indices, seed, limits, folder, pipe)
     except Exception:
         pipe.send(traceback.format_exc())
-        raise
+
+
+def _judge_all(target: Target, indices: range, seed: int, limits: Limits, folder: Path, pipe: Connection) -> None:
+    (folder / "seeds").mkdir()
+    seeds = target.seeds(folder / "seeds")
     with open(folder / "stack", "w") as stack:
         faulthandler.enable(stack, all_threads=False)
         pipe.send(None)
         for index in indices:
             place = folder / "case"
             place.mkdir()
+            damaged = draw(target, seeds, seed, index, place)
             faulthandler.dump_traceback_later(limits.seconds, exit=True, file=stack)
-            outcome = judge(target, draw(target, seeds, seed, index, place), index)
+            outcome = judge(target, damaged, index)
             faulthandler.cancel_dump_traceback_later()
             pipe.send(outcome)
             shutil.rmtree(place, ignore_errors=True)

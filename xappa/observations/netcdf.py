@@ -9,10 +9,11 @@ from typing import Any
 
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError
+from xappa.errors import MissingDependency, ObservationError, reading
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.cf import from_dataset
 from xappa.observations.ioda import from_ioda, is_ioda
+from xappa.observations.lazy_files import open_lazily
 from xappa.observations.names import Naming, listing
 
 
@@ -27,13 +28,7 @@ def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
         If netCDF4 is not installed.
     """
     options = {"engine": "zarr"} if path.is_dir() else {}
-    groups = _opened(path, options)
-    try:
-        return _read(path, groups, naming)
-    except (OSError, RuntimeError) as error:
-        raise ObservationError(
-            f"{path}: its values cannot be read: {error}. Expected a whole file: fetch or write it again"
-        ) from error
+    return _read(path, _opened(path, options), naming)
 
 
 def _read(path: Path, groups: Mapping[str, xr.Dataset], naming: Naming) -> xr.Dataset:
@@ -84,18 +79,17 @@ def _opened(path: Path, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     """All groups of a file, lazily; the root is ``"/"``."""
     kind = "Zarr" if options else "NetCDF"
     try:
-        whole = xr.open_dataset(path, chunks={}, **options)
-        names = [name for name in _group_names(path, options) if name != "/"]
+        whole = open_lazily(path, kind, **options)
+        with reading(
+            path, kind, ObservationError, "Expected a whole file: fetch or write it again", passes=ImportError
+        ):
+            names = [name for name in _group_names(path, options) if name != "/"]
         # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
-        return {"/": whole} | {name: xr.open_dataset(path, group=name, chunks={}, **options) for name in names}
-    except Exception as error:  # the libraries raise whatever they come across: KeyError, TypeError, RuntimeError
+        return {"/": whole} | {name: open_lazily(path, kind, group=name, **options) for name in names}
+    except (ImportError, ObservationError) as error:
         if isinstance(error, ImportError) or "not be installed" in str(error):
             raise MissingDependency(
                 f"{path}: reading {kind} needs netCDF4 (or h5netcdf and h5py), which are not installed: "
                 "pip install netCDF4"
             ) from error
-        raise ObservationError(
-            f"{path}: cannot be read as {kind}: {str(error).strip() or type(error).__name__}. Expected a whole {kind} "
-            "file: fetch or write it again. If only attributes are wrong, open it with xarray.open_dataset(path, "
-            "decode_cf=False), correct them, and give the Dataset"
-        ) from error
+        raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -22,27 +22,23 @@ WORDS = (
 )  # fmt: skip
 
 
-def wide(mark: str = ",", units: bool = False, decimal: str = ".") -> str:
-    """A few stations, one column a quantity."""
-    lines = [["time", "lat", "lon", "elev", "station", "t2m", "msl", "wind_speed", "wind_direction", "rh"]]
-    lines += [["", "degrees", "degrees", "m", "", "degC", "hPa", "m/s", "degrees", "%"]] if units else []
-    for k in range(6):
-        numbers = [
-            50.0 + k,
-            4.5 * k,
-            100.0 * k,
-            10433 + k,
-            280.5 - k * (1 if not units else 50),
-            1013.2 + k,
-            3.5 + k,
-            40.0 * k,
-            80.0,
-        ]
-        numbers[4] = 280.5 - k if not units else 7.5 - k
-        if not units:
-            numbers[5] *= 100
+_WIND = {"wind_speed": ("m/s", 3.5), "wind_direction": ("degrees", 40.0)}
+_MASS = {"t2m": ("degC", 7.5), "msl": ("hPa", 1013.2)}
+
+
+def wide(mark: str = ",", decimal: str = ".", quantities: Mapping[str, tuple[str, float]] = _MASS) -> str:
+    """A few stations, one column a quantity, with a row of units."""
+    lines = [["time", "lat", "lon", "elev", "station", *quantities]]
+    lines.append(["", "degrees", "degrees", "m", "", *(units for units, _ in quantities.values())])
+    for k in range(5):
+        numbers = [50.0 + k, 4.5 * k, 100.0 * k, 10433 + k, *(value + k for _, value in quantities.values())]
         lines.append([f"2018-11-02T{12 + k}:00", *(str(number).replace(".", decimal) for number in numbers)])
     return "\n".join(mark.join(line) for line in lines) + "\n"
+
+
+def without_units(text: str) -> str:
+    """The same without the row of units."""
+    return "\n".join(line for line in text.split("\n") if "degrees" not in line)
 
 
 def tidy() -> str:
@@ -64,10 +60,10 @@ def parts_of_time() -> str:
 
 def seeds(folder: Path) -> Sequence[tuple[str, str]]:
     tables = {
-        "wide.csv": wide(),
-        "wide.tsv": wide("\t"),
-        "units.csv": wide(units=True),
-        "decimal.csv": wide(";", True, ","),
+        "wide.csv": without_units(wide(quantities={"t2m": ("K", 280.5), "msl": ("Pa", 101320.0)})),
+        "wind.tsv": wide("\t", quantities=_WIND),
+        "units.csv": wide(),
+        "decimal.csv": wide(";", ","),
         "tidy.csv": tidy(),
         "parts.txt": parts_of_time(),
     }

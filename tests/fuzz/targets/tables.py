@@ -15,12 +15,12 @@ from tests.fuzz.labelled import mutate_frame
 from tests.fuzz.mutators import mutate_bytes
 from tests.fuzz.oracle import absurd_reports, remarked_reports
 from tests.fuzz.target import Target
-from tests.fuzz.targets.delimited import WORDS, read, tidy, wide
+from tests.fuzz.targets.delimited import WORDS, read, tidy, wide, without_units
 from xappa.observations import read_observations
 
 
 def seeds(folder: Path) -> Sequence[pd.DataFrame]:
-    plain = pd.read_csv(io.StringIO(wide()))
+    plain = pd.read_csv(io.StringIO(without_units(wide(quantities={"t2m": ("K", 280.5), "wind_speed": ("m/s", 3.0)}))))
     timed = plain.assign(time=pd.to_datetime(plain["time"]))
     aloft = pd.DataFrame(
         {

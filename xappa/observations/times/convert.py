@@ -134,11 +134,11 @@ def decoded(numbers: xr.DataArray) -> xr.DataArray:
     """
     plain = numbers.drop_vars(list(numbers.coords)).to_dataset(name="decoded")
     try:
-        return xr.decode_cf(plain)["decoded"].rename(numbers.name)
-    except ValueError as error:
+        return xr.decode_cf(plain)["decoded"].load().rename(numbers.name)
+    except Exception as error:  # xarray and cftime raise what they come across
         told = {key: numbers.attrs[key] for key in ("units", "calendar") if key in numbers.attrs}
         raise ObservationError(
-            f"{numbers.name} cannot be decoded as times: found {numbers.to_numpy().flat[0]} with {told}. "
+            f"{numbers.name} cannot be decoded as times: found {numbers.to_numpy().reshape(-1)[:1]} with {told}. "
             "Expected units such as 'hours since 2018-11-02' (seconds, minutes, hours or days) and a calendar of CF; "
             "correct the attributes, or give times as datetime64"
         ) from error
