@@ -1,4 +1,4 @@
-"""Inputs that are refused: what is wrong, how it is made, which error it is. Each is run, and listed in docs/errors.md."""
+"""Inputs that are refused: what is wrong, how it is made, which error it is; each is run, and is in docs/errors.md."""
 
 from __future__ import annotations
 
@@ -87,6 +87,9 @@ class BadInput:
     error: type[XappaError]
 
 
+REMEDIES = "Fetch|Copy|Expected|Remove|Make|Delete|Correct|Write|Begin|Remedy"
+"""How sentences begin that say what to do; what a library said stands before."""
+
 Table = tuple[str, list[BadInput]]
 """A heading of the document, and its rows."""
 
@@ -119,7 +122,7 @@ def message_of(bad: BadInput, places: Places) -> str:
 def plain(message: str, scratch: Path) -> str:
     """A message in one line, without folders, addresses in memory and words of libraries."""
     text = " ".join(message.replace(f"{scratch}{os.sep}", "").replace(str(scratch), ".").split())
-    text = re.sub(r"(cannot be read as [^:]+: )\w+(?: at [^:]+)?: .*?\. (?=[A-Z][a-z ,']+(?: |\.))", r"\1…. ", text)
+    text = re.sub(rf"(cannot be read as [^:]+: ).*?\. (?={REMEDIES})", r"\1…. ", text)
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 

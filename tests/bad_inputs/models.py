@@ -141,7 +141,6 @@ NAMES = refused(
     {
         "a name that is no text": lambda p: xappa.load(5),  # type: ignore[arg-type]
         "`device=` that torch does not know": lambda p: xappa.load("speedy", device="gpu"),
-        "`device=` that is not there": lambda p: xappa.load("speedy", device="cuda:99"),
         "`precision=` that is not known": lambda p: xappa.load("speedy", precision="float8"),
         "`revision=` of an embedded model": lambda p: xappa.fetch("speedy", revision="main"),
     },

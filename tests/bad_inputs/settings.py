@@ -87,7 +87,6 @@ STORES = [
             "a result that is numbers": write(lambda ds: ds["2m_temperature"].values),
             "a result without times": write(lambda ds: ds.isel(time=slice(0, 0))),
             "attributes that cannot be stored": write(lambda ds: ds.assign_attrs(a={1})),
-            "`diagnostics` of something else": lambda p: xappa.diagnostics(fields()),
         },
     ),
     *refused(
@@ -272,7 +271,6 @@ OPTIONS = refused(
         "an operator that is a number": asked(operator=5),
         "an unknown operator": asked(operator="magic"),
         "an unknown table of errors": asked(error="magic"),
-        "errors that are a number": asked(error=5),
         "errors that are a list": asked(error=[1.0]),
         "an error that is text": asked(error={"2m_temperature": "small"}),
         "a background that is a number": asked(background=5),

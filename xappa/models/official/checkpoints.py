@@ -41,7 +41,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     odd = [str(name) for name, v in values.items() if v.layout != torch.strided or v.is_quantized or v.is_meta]
     if odd:
         raise ModelError(
-            f"{file} holds tensors that are sparse, quantised or without values ({', '.join(odd[:8])}); expected plain ones."
+            f"{file} holds tensors that are sparse, quantised or without values ({', '.join(odd[:8])}); expected plain "
+            "ones. Ask whom you have it from for such a file."
         )
     return {str(name): value for name, value in values.items()}
 
