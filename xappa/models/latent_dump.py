@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from xappa.errors import MissingDependency, ModelError, reading
 from xappa.models.latents import ChannelLatents
+from xappa.sizes import require_size
 
 
 class LatentWindows:
@@ -104,6 +106,9 @@ class LatentWindows:
         with reading(self.file, "a dump of latents", ModelError, remedy):
             with netCDF4.Dataset(str(self.file)) as dataset:
                 dataset.set_auto_mask(False)
+                shape = dataset[name].shape
+                read = math.prod((len(range(*rows.indices(shape[0]))), *shape[1:]))
+                require_size(8.0 * read, f"{self.file}: {name}", ModelError)
                 found = np.asarray(dataset[name][rows])
             if found.dtype.kind not in ("iuf" if name == "latents" else "iu"):
                 raise ModelError(f"{self.file} has {name} of the type {found.dtype}; expected numbers")

@@ -14,12 +14,11 @@ import xarray as xr
 from xappa.errors import DatasetError, reading
 from xappa.grids.regrid.rows import matrix
 from xappa.grids.regrid.weights import Weights
+from xappa.sizes import require_size
 
 Array = np.ndarray
 
 REMEDY = "Make the weights again, or copy the whole file."
-LARGEST = 1 << 31
-"""Points that a grid may have: addresses are 32-bit."""
 
 ESMF = ("row", "col", "S")
 SCRIP = ("dst_address", "src_address", "remap_matrix")
@@ -92,11 +91,13 @@ def read(
     Raises
     ------
     DatasetError
-        If the file has no weights in a layout that is known, or they belong to other grids.
+        If the file has no weights in a layout that is known, they belong to other grids, or take more memory than the
+        option ``reader_memory`` allows.
     """
     if not Path(path).is_file():
         raise DatasetError(f"{path}: no such file; expected weights in netCDF, or xappa.regrid_weights(...)")
     with reading(path, "weights in netCDF", DatasetError, REMEDY):
+        _require_sizes(path)
         return _read(path, source_shape, target_shape)
 
 
@@ -138,6 +139,16 @@ def _addresses(values: xr.DataArray, path: str | Path) -> Array:
     return found.astype(int) - 1
 
 
+def _require_sizes(path: str | Path) -> None:
+    """Refuse variables that take more memory than reading may; all of them are read as a whole."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        for name, variable in file.variables.items():
+            claimed = float(np.prod(variable.shape, dtype=float)) * getattr(variable.dtype, "itemsize", 8)
+            require_size(claimed, f"{path}: {name}", DatasetError)
+
+
 def _shape(
     which: str, asked: Sequence[int] | None, ds: xr.Dataset, name: str, index: Array, path: str | Path
 ) -> tuple[int, ...]:
@@ -147,11 +158,11 @@ def _shape(
     shape = tuple(asked) if asked is not None else held
     if shape is None:
         raise DatasetError(f"{path} does not say how large the {which} grid is: give {which}_shape=")
-    if not shape or not all(isinstance(n, int | np.integer) and 0 < n <= LARGEST for n in shape):
-        raise DatasetError(f"{path}: {which}_shape is {shape}; expected sizes from 1 to {LARGEST}. {REMEDY}")
+    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise DatasetError(f"{path}: {which}_shape is {shape}; expected whole numbers above 0. {REMEDY}")
     size, most = math.prod(map(int, shape)), int(index.max(initial=-1)) + 1
-    if size > LARGEST:
-        raise DatasetError(f"{path}: the {which} has {size} points; expected at most {LARGEST}. {REMEDY}")
+    # The matrix has a number a target, whether it is in the file or not.
+    require_size(8.0 * size, f"{path}: the {which} grid {' x '.join(map(str, shape))}", DatasetError)
     wrong = held is not None and math.prod(held) != size
     if wrong or most > size or index.min(initial=0) < 0:
         found = " x ".join(map(str, held)) if wrong and held else f"addresses up to {most}"

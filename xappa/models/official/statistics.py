@@ -10,15 +10,13 @@ import numpy as np
 
 from xappa.errors import ModelError, reading
 from xappa.models.official.channels import Channels
+from xappa.sizes import require_zarr_sizes
 from xappa.zarr_codecs import require_safe_codecs
 
 if TYPE_CHECKING:
     import zarr
 
 REMEDY = "Fetch or copy the store again."
-LARGEST = 1 << 28
-"""Values that an array may have: statistics are small, and a mask has one a point."""
-
 SEA = "sea_surface_temperature_mask"
 
 Array = np.ndarray
@@ -137,8 +135,6 @@ def _values(group: zarr.Group, name: str) -> Array:
         array = group[name]
         if not isinstance(array, zarr.Array):
             raise ModelError(f"{group.store_path} has a group {name!r}; expected an array.")
-        if array.size > LARGEST:
-            raise ModelError(f"{group.store_path}/{name} has {array.size} values; expected at most {LARGEST}. {REMEDY}")
         return np.asarray(array[...])
 
 
@@ -153,5 +149,6 @@ def _open(store: Path) -> zarr.Group:
     import zarr
 
     require_safe_codecs(store, ModelError)
+    require_zarr_sizes(store, ModelError, whole=True)
     with reading(store, "a Zarr group", ModelError, "Fetch or copy it again."):
         return zarr.open_group(store, mode="r")
