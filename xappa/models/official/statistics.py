@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,19 @@ REMEDY = "Fetch or copy the store again."
 SEA = "sea_surface_temperature_mask"
 
 Array = np.ndarray
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _told(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` of a store, whose metadata may be anything: what Zarr raises is told with the store."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with reading(args[0], "a Zarr store of statistics or masks", ModelError, REMEDY):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def is_statistics(folder: Path) -> bool:
@@ -32,6 +46,7 @@ def is_masks(folder: Path) -> bool:
     return (folder / SEA).is_dir()
 
 
+@_told
 def levels_of(store: Path) -> tuple[int, ...]:
     """Pressure levels of a store of statistics, hPa; none if it has no upper air."""
     group = _open(store)
@@ -43,6 +58,7 @@ def levels_of(store: Path) -> tuple[int, ...]:
     return tuple(int(level) for level in levels)
 
 
+@_told
 def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel: (channel,), float32, physical units.
 
@@ -87,6 +103,7 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     return mean, deviation
 
 
+@_told
 def sea_mask(store: Path, latitude: Sequence[float], longitude: Sequence[float]) -> Array:
     """True over sea: (latitude, longitude), in the order of the given coordinates.
 
