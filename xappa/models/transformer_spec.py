@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from xappa.errors import ModelError
-from xappa.models.state import DEEPEST
+from xappa.models.schema import from_json
+from xappa.models.state import DEEPEST, too_small
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ class TransformerSpec:
 
     def __post_init__(self) -> None:
         """Check that the values fit together."""
-        window, problems = (self.blanket_size, *self.shape), []
+        names = ("in_channels", "blanket_size", "shape", "hid_channels", "attention_heads", "ffn_factor", "patch_size")
+        window, problems = (self.blanket_size, *self.shape), too_small(**{name: getattr(self, name) for name in names})
+        if self.window_size is not None:
+            problems += too_small(window_size=self.window_size)
+        if problems:
+            raise ModelError("Transformer that cannot be built: " + "; ".join(problems))
         if any(n % p for n, p in zip(window, self.patch_size, strict=True)):
             problems.append(f"(time, latitude, longitude) {window} is not divisible by patch_size {self.patch_size}")
         if self.hid_channels % (2 * self.attention_heads):
@@ -90,7 +96,7 @@ class TransformerSpec:
         Raises
         ------
         ModelError
-            If entries are missing.
+            If entries are missing or of another type.
         """
         values: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         given = {"in_channels": in_channels, "shape": shape}
@@ -99,10 +105,7 @@ class TransformerSpec:
         missing = [key for key in required if key not in values]
         if missing:
             raise ModelError(f"Transformer configuration without {', '.join(missing)}; found {', '.join(config)}")
-        for key in ("shape", "patch_size", "window_size"):
-            if values.get(key) is not None:
-                values[key] = tuple(values[key])
-        return cls(**values)
+        return from_json(cls, values, "backbone")
 
     @property
     def tokens(self) -> tuple[int, int, int]:
