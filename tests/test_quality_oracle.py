@@ -181,9 +181,7 @@ def near_duplicates(table, k):
                 near = math.dist(a["unit"], b["unit"]) <= chord(quality.near_distance)
                 near &= a["window"] == b["window"] and abs(a["s"] - b["s"]) <= 60 * quality.near_time
                 alike = all(
-                    good(a, n)
-                    and good(b, n)
-                    and abs(a[n] - b[n]) <= k * max(known_error(a, n), known_error(b, n))
+                    good(a, n) and good(b, n) and abs(a[n] - b[n]) <= k * max(known_error(a, n), known_error(b, n))
                     for n in unit
                 )
                 if named and near and alike and i not in out:
@@ -203,7 +201,9 @@ def buddies_check(table, k):
         }
         for i, row in enumerate(usable):
             own = row[f"{name}_error"]
-            row["error"] = own if math.isfinite(own) else (np.median(known[row["window"]]) if known[row["window"]] else 0)
+            row["error"] = (
+                own if math.isfinite(own) else (np.median(known[row["window"]]) if known[row["window"]] else 0)
+            )
             row["place"] = np.array([*row["unit"], row["since"] / 3600 * chord(100.0)])
             row["departure"], row["order"], row["suspect"] = _departure(row, name), i, False
         if len(usable) < 4:

@@ -272,7 +272,7 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
 
 
 def _train(args: argparse.Namespace) -> None:
-    from xappa.streaming.devices import resolve
+    from xappa.devices import resolve
     from xappa.training import commands
     from xappa.training.config import read_config
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask
@@ -33,7 +32,7 @@ from xappa.tasks.compared import FieldBackground, ModelBackground
 from xappa.tasks.planning import model_address
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
 
 
 @checked
@@ -42,7 +41,7 @@ def quality_control(
     obs: Source,
     quality: str | Quality = "standard",
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     background: xr.Dataset | xr.DataArray | None = None,
     error: Errors | None = None,
 ) -> xr.Dataset:
@@ -56,7 +55,7 @@ def quality_control(
         Reports, as `read_observations` takes them.
     quality : str or Quality, default "standard"
         ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Model whose climatology and surface reports are compared with. Default: the option ``default_model``.
     background : Dataset or DataArray, optional
         Fields that reports are compared with instead of the climatology, on any latitude-longitude grid and at any
@@ -97,7 +96,7 @@ def quality_control(
     else:
         prior = load(model)
         known = with_default_errors(reports, error)
-        controlled = controlled_by(prior, model_address(model), known, chosen, background, index=index)
+        controlled = controlled_by(prior, model_address(model, prior), known, chosen, background, index=index)
     counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
     reports = reports.assign_attrs(counts)
     for name in quantities(reports):
@@ -113,8 +112,8 @@ def _without_error(attrs: dict, name: str, reports: xr.Dataset) -> dict:
 
 
 def controlled_by(
-    prior: Model,
-    address: str,
+    prior: GenerativeModel,
+    address: str | GenerativeModel,
     reports: xr.Dataset,
     quality: Quality,
     background: xr.Dataset | xr.DataArray | None = None,
@@ -125,7 +124,7 @@ def controlled_by(
 
     Parameters
     ----------
-    prior : Model
+    prior : GenerativeModel
     address : str
         Name or folder of the model, from which a worker loads it again.
     reports : Dataset

@@ -30,7 +30,7 @@ PLACES = {
 }
 
 
-def write(weights: Weights, path: str | Path) -> None:
+def write_weights(weights: Weights, path: str | Path) -> None:
     """Write weights as ESMF and xESMF keep them: netCDF, ``row``, ``col`` (counted from 1) and ``S``.
 
     Beside these, which is all that xESMF reads, the sizes of both grids are kept (``src_grid_dims`` and
@@ -42,6 +42,11 @@ def write(weights: Weights, path: str | Path) -> None:
     weights : Weights
     path : str or Path
         Replaced when complete.
+
+    Examples
+    --------
+    >>> xappa.write_weights(xappa.regrid_weights(ds, 1.0), "to-1-degree.nc")  # doctest: +SKIP
+    >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     made = weights.matrix.tocoo()
     ds = xr.Dataset(

@@ -104,7 +104,7 @@ class Batch:
 
     @cached_property
     def sites(self) -> tuple[Array, Array]:
-        """Of the latitudes and longitudes that differ: where each comes first (K,), and the number of each one's (N,)."""
+        """Of the places that differ: where each comes first (K,), and the number of each report's place (N,)."""
         return distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
 
     @cached_property

@@ -18,7 +18,7 @@ from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, Run
 
 if TYPE_CHECKING:
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 FITS = ("chi_squared", "departure_mean", "departure_rms", "count")
 KEPT = 64  # runs of this session whose diagnostics can still be asked for
