@@ -10,12 +10,12 @@ import dask
 import dask.array as da
 import numpy as np
 import torch
-from dask._task_spec import Task, TaskRef
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xappa._compat.dask import Task, TaskRef
 from xappa.errors import IntegrityError
 from xappa.labels.inward import Assembly
 from xappa.labels.taking import taken
