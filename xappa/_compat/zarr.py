@@ -1,8 +1,8 @@
 """Keys of a Zarr store, read and written without being asynchronous.
 
-Zarr's stores are asynchronous, and it has no public function that waits for one key: ``sync`` of ``zarr.core.sync`` does,
-on Zarr's own loop. Contents come in buffers, of the kind that ``default_buffer_prototype`` tells. Used with 3.1.2 to
-3.1.6.
+Zarr's stores are asynchronous, and it has no public function that waits for one key: ``sync`` of ``zarr.core.sync``
+does, on Zarr's own loop. Contents come in buffers, of the kind that ``default_buffer_prototype`` tells. Used with 3.1.2
+to 3.1.6.
 """
 
 from __future__ import annotations
