@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
 
 
 @dataclass(frozen=True)

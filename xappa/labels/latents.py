@@ -11,6 +11,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError, nearest_names
 from xappa.grids.axes import Layout, find, recognise, refuse
 from xappa.grids.matching import output_columns, output_levels, output_rows, positions
@@ -19,8 +20,6 @@ from xappa.labels.asked import Wanted
 from xappa.labels.outward import AXES
 from xappa.labels.region import Region, choose_region
 from xappa.models.state import StateSpec
-
-Array = np.ndarray
 
 LATENT = "latent"
 DIMS = ("latent_y", "latent_x", "latent_channel")

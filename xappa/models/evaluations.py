@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.models.dates import date_tensor
 from xappa.models.precision import autocast, with_scaled_gradients
 
 if TYPE_CHECKING:
     from xappa.models.model import Model
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t (B, K, h, w, C), sigma) -> estimate of x, like x_t."""
 
 
 class Evaluations:

@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import OptionError
-
-Array = np.ndarray
 
 TICKS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of time a second."""

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError, is_number, nearest_names
 from xappa.observations.form import quantities
 from xappa.observations.statements import ATTRIBUTE, Options, numbered, require_said, said_of, sources_of, text
-
-Array = np.ndarray
 
 EARTH_RADIUS = 6371.0  # km
 

@@ -6,9 +6,8 @@ import numpy as np
 import xarray as xr
 from scipy.linalg import solve_banded
 
+from xappa._typing import Array
 from xappa.observations.correlation import Correlation, correlations_of, great_circle, unit_vectors
-
-Array = np.ndarray
 
 LARGEST_BLOCK = 512
 NEAREST = 0.9999

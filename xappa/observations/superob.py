@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError, is_number
@@ -30,8 +31,6 @@ from xappa.observations.targets import Step, cells_of
 
 CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
-
-Array = np.ndarray
 
 
 @checked

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import OptionError, choose
@@ -18,8 +19,6 @@ from xappa.observations.quality.batch import unit_vectors
 from xappa.observations.read import Source, read_observations
 from xappa.observations.superob import _kinds
 from xappa.observations.targets import Step, cells_of
-
-Array = np.ndarray
 
 
 @checked

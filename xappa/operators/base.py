@@ -7,17 +7,15 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.models.state import StateSpec
 
 if TYPE_CHECKING:
     from xappa.grids.axes import Layout
     from xappa.operators.rows import Rows
     from xappa.operators.stencil import Stencil
-
-Array = np.ndarray
 
 
 class Operator(ABC):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import NoReportsError, OperatorError, OptionError, is_number
 from xappa.grids.matching import positions
 from xappa.models.state import StateSpec
@@ -31,7 +32,6 @@ from xappa.operators.tokens import token
 if TYPE_CHECKING:
     from xappa.grids.axes import Layout
 
-Array = np.ndarray
 
 BLOCK = 1 << 20  # weights of sums over levels that are made at once
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError
 from xappa.models.state import StateSpec
@@ -30,8 +31,6 @@ from xappa.observations.units import Linear
 from xappa.operators.function import Physics
 from xappa.operators.results import matched, units_map
 from xappa.operators.stencil import Stencil, compact
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

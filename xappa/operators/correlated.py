@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.diffusion.guidance import (
     BlockCovariance,
     ErrorCovariance,
@@ -17,8 +18,6 @@ from xappa.diffusion.guidance import (
 from xappa.diffusion.guidance.covariance import LARGEST_BLOCK
 from xappa.observations.correlation import Correlation, correlations_of, great_circle, unit_vectors
 from xappa.observations.form import quantities
-
-Array = np.ndarray
 
 
 def error_covariance(

@@ -24,12 +24,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError
 from xappa.grids.bilinear import Corners, corners
 from xappa.models.state import StateSpec
 from xappa.operators.geometry import Geometry, described
-
-Array = np.ndarray
 
 EARTH_RADIUS = 6371.0088  # km, mean radius of WGS 84
 BLOCK = 1 << 20  # corners of nodes that are read at once

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError
 from xappa.models.state import StateSpec
 from xappa.operators.base import Operator
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from xappa.grids.axes import Layout
     from xappa.operators.rows import Rows
     from xappa.operators.stencil import Stencil
-
-Array = np.ndarray
 
 
 class Physics(Operator):

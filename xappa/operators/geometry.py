@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError, is_number
 from xappa.grids.bilinear import Corners, bracket, corners
 from xappa.models.state import StateSpec
@@ -29,7 +30,6 @@ from xappa.vocabulary import VARIABLES
 if TYPE_CHECKING:
     from xappa.grids.axes import Layout
 
-Array = np.ndarray
 
 # Less of a report's weight than this on cells that exist, and it is read from none.
 LEAST_SHARE = 1e-6

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.grids.bilinear import Corners
 from xappa.models.state import StateSpec
 from xappa.operators.cached import Places, corners_at
@@ -16,8 +17,6 @@ from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil, concatenate
 
 __all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "standard_height"]
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, repr=False)

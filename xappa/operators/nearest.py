@@ -9,12 +9,11 @@ import numpy as np
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
 from xappa.errors import ObservationError
 from xappa.grids.bilinear import Corners, corners
 from xappa.models.state import StateSpec
 from xappa.operators.geometry import Geometry, described
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError, choose
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -29,7 +30,6 @@ from xappa.operators.tokens import token
 if TYPE_CHECKING:
     from xappa.grids.axes import Layout
 
-Array = np.ndarray
 Choice = str | Operator | Callable[[xr.Dataset], Any]
 
 OPERATORS: dict[str, Operator] = {

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble
 from xappa.platforms.ground import Ground
 from xappa.platforms.orbit import EARTH_RADIUS
 from xappa.platforms.places import scattered
-
-Array = np.ndarray
 
 
 @checked

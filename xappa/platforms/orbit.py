@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import OptionError
-
-Array = np.ndarray
 
 EARTH_RADIUS = 6371.0088  # km
 GRAVITY = 3.986004415e14  # of the Earth, m3 s-2

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xappa._typing import Array
+
 if TYPE_CHECKING:
     from xappa.streaming.sampling import Sampled
 
-Array = np.ndarray
 
 WORST = ("residual", "iterations")
 MEANS = ("departure_mean", "chi_squared")

@@ -8,6 +8,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.background import Background, LatentObservation, WarmStart, choose_background, lead_steps, without_fields
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import recognise, text
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from xappa.streaming.plan import Given
-
-Array = np.ndarray
 
 
 def given_background(task: Task, background: object, trajectory: Array) -> list[tuple[Given, da.Array]]:

@@ -13,6 +13,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.checked import checked
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 PLAN = "cycle.json"
 ANALYSIS, FORECAST = 0, 1
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.background import Background, WarmStart, timedelta
 from xappa.checked import checked
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
     from xappa.streaming.plan import Given, Rolling
 
-Array = np.ndarray
 Lead = Any
 """str, timedelta, timedelta64, or a sequence of these."""
 

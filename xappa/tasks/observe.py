@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import OptionError, warn
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 
 REPORTED = "reported"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.background import Fields
 from xappa.errors import choose
 from xappa.grids import tidy
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from xappa.operators import Rows, Stencil
     from xappa.operators.sources import Choice
     from xappa.streaming.plan import Given, Rolling
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

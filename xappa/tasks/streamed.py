@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import NoReportsError
 from xappa.grids.axes import Layout
 from xappa.labels import surface_height
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
     from xappa.tasks.posterior import Task
 
-Array = np.ndarray
 Reading = tuple["Stencil | Rows | None", xr.Dataset | None, dict[str, Array]]
 """Rows of a segment, places of correlated reports, and ``time`` (s) with the flags of every report (-1: no value)."""
 

@@ -27,6 +27,7 @@ import xarray as xr
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from xappa._typing import Array
 from xappa.diffusion.guidance.linearised import Linearised
 from xappa.errors import OperatorError
 from xappa.grids.axes import Layout, recognise
@@ -43,7 +44,6 @@ from xappa.operators.view import State, call
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 Map = Callable[[Tensor], Tensor]
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}

@@ -11,13 +11,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.regrid.grid import CURVILINEAR, REDUCED, Grid
 from xappa.grids.regrid.rows import latitude_cells, matrix, split_rows
 from xappa.grids.regrid.sphere import closes, unit
 from xappa.grids.regrid.weights import Weights
-
-Array = np.ndarray
 
 EDGE = 1e-9
 NEIGHBOURS = 16

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.regrid.rows import matrix
 from xappa.grids.regrid.weights import Weights
-
-Array = np.ndarray
 
 ESMF = ("row", "col", "S")
 SCRIP = ("dst_address", "src_address", "remap_matrix")

@@ -17,12 +17,11 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.regrid.grid import CURVILINEAR, RECTILINEAR, REDUCED, Grid
 from xappa.grids.regrid.rows import latitude_cells, longitude_cells, matrix, split_rows
 from xappa.grids.regrid.sphere import quads, unit
-
-Array = np.ndarray
 
 # Longest stretch of a parallel that is drawn as one great circle, degrees.
 STRETCH = 0.2

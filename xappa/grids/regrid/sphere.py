@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
 
 
 def unit(latitude: Array, longitude: Array) -> Array:

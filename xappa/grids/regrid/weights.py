@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_array, kron
 
+from xappa._typing import Array
 from xappa.errors import OptionError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from xappa.operators.weights import Regrid
 
-Array = np.ndarray
 Factors = tuple[csr_array, csr_array]
 
 SMALL = 1e-9

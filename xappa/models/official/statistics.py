@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import ModelError, reading
 from xappa.models.official.channels import Channels
 from xappa.zarr_codecs import require_safe_codecs
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     import zarr
 
 SEA = "sea_surface_temperature_mask"
-
-Array = np.ndarray
 
 
 def is_statistics(folder: Path) -> bool:

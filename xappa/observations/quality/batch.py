@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.observations.flags import Flag
-
-Array = np.ndarray
 
 EARTH_RADIUS = 6371.0
 """Mean radius, km."""

@@ -16,6 +16,7 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from xappa._compat.dask import Task, TaskRef
+from xappa._typing import Array
 from xappa.errors import IntegrityError
 from xappa.labels.inward import Assembly
 from xappa.labels.taking import taken
@@ -25,8 +26,6 @@ from xappa.streaming.devices import lock
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.workers import Versioned
 from xappa.vocabulary import VARIABLES
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
