@@ -12,10 +12,10 @@ from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import OptionError, choose
+from xappa.geometry import unit_vectors
 from xappa.observations.cells import Cells, compact
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import is_one_form, quantities
-from xappa.observations.quality.batch import unit_vectors
 from xappa.observations.read import Source, read_observations
 from xappa.observations.superob import _kinds
 from xappa.observations.targets import Step, cells_of

@@ -7,12 +7,6 @@ import numpy as np
 from xappa._typing import Array
 
 
-def unit(latitude: Array, longitude: Array) -> Array:
-    """Unit vectors (..., 3) of places in degrees."""
-    phi, lam = np.radians(latitude), np.radians(longitude)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
-
-
 def normalized(vectors: Array) -> Array:
     """Vectors (..., 3) of length 1."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -29,9 +29,11 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
+from xappa.geometry import arc, chord
 from xappa.observations.flags import Flag
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import APART, EARTH_RADIUS, Array, Batch, chord
+from xappa.observations.quality.batch import APART, Batch
 from xappa.observations.quality.options import Quality
 
 NEIGHBOURS = 8
@@ -204,7 +206,7 @@ class _Neighbourhood:
         near, distance = np.where(other, near, -1), np.full(near.shape, np.nan)
         row, column = np.nonzero(other)
         straight = np.linalg.norm(self.places[near[row, column], :3] - self.places[block[row], :3], axis=-1)
-        distance[row, column] = 2 * EARTH_RADIUS * np.arcsin(np.clip(straight / 2, 0, 1))
+        distance[row, column] = arc(straight)
         return near, distance
 
 
