@@ -32,6 +32,7 @@ from scipy.spatial import cKDTree
 from xappa._typing import Array
 from xappa.geometry import arc, chord
 from xappa.observations.flags import Flag
+from xappa.observations.formulas import standard_pressure
 from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.batch import APART, Batch
 from xappa.observations.quality.options import Quality
@@ -64,11 +65,6 @@ def check_buddies(batch: Batch, found: Mapping[str, tuple[Array, Array]], qualit
     wrong = {name: _contradicted(batch, name, found.get(name), quality) for name in batch.value if comparable(name)}
     for name, mask in wrong.items():
         batch.reject(name, mask, Flag.BUDDY_CHECK)
-
-
-def standard_pressure(altitude: Array) -> Array:
-    """Pressure of the standard atmosphere, Pa, at heights (m) of the troposphere: U.S. Standard 1976, equation 33a."""
-    return 101325.0 * (1 - LAPSE_RATE / 288.15 * altitude) ** (9.80665 / (287.053 * LAPSE_RATE))
 
 
 def comparable(name: str) -> bool:
