@@ -32,6 +32,18 @@ class NoReportsError(ObservationError):
     """Observations of which none can be used: none lies inside the times, or all of them are rejected."""
 
 
+class ReaderError(ObservationError):
+    """A process that reads a file of reports failed, or was ended by a signal."""
+
+
+class ReaderTimeout(ReaderError):
+    """A process that reads a file of reports made no progress, or took too long; the message tells how far it came."""
+
+
+class ReaderMemoryError(ReaderError, MemoryError):
+    """A process that reads a file of reports reached its limit of memory."""
+
+
 class UnitsError(XappaError):
     """Units that are unknown, or that cannot be converted."""
 
@@ -61,7 +73,7 @@ class SamplingError(XappaError):
 
 
 class FitWarning(UserWarning):
-    """An analysis fits its observations worse or better than their errors allow."""
+    """An analysis fits its observations worse or better than their errors allow, or these are not as was stated."""
 
 
 class AssumptionWarning(UserWarning):

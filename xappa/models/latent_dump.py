@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from xappa.errors import MissingDependency, ModelError
 from xappa.models.latents import ChannelLatents
+from xappa.sizes import require_size
 
 
 class LatentWindows:
@@ -90,6 +92,9 @@ class LatentWindows:
         try:
             with netCDF4.Dataset(str(self.file)) as dataset:
                 dataset.set_auto_mask(False)
+                shape = dataset[name].shape
+                read = math.prod((len(range(*rows.indices(shape[0]))), *shape[1:]))
+                require_size(8.0 * read, f"{self.file}: {name}", ModelError)
                 return dataset[name][rows]
         except (OSError, IndexError) as error:
             raise ModelError(

@@ -58,6 +58,8 @@ def read_bufr(path: str | Path) -> xr.Dataset:
         If ecCodes is not installed.
     ObservationError
         If the file cannot be decoded, or has no report.
+    ReaderTimeout, ReaderMemoryError
+        If a decoder reaches the limits of the options ``reader_timeout`` and ``reader_memory``.
 
     References
     ----------

@@ -18,12 +18,15 @@ from xappa.observations.bufr import read_bufr
 from xappa.observations.delimited import Layout, find_layout, read_table
 from xappa.observations.formats import FORMATS, TABLES, is_zarr, kind_of
 from xappa.observations.frames import flat, from_frame
+from xappa.observations.isolated import isolated_parquet
 from xappa.observations.metar import is_metar, read_metar
 from xappa.observations.names import Naming, coordinate_of
 from xappa.observations.netcdf import read_netcdf
 from xappa.observations.packed import is_packed, opened, plain_name, unpacked
 from xappa.observations.stations import placed
 from xappa.observations.text_files import HEAD, TextFile, text_file
+from xappa.options import get_options
+from xappa.sizes import require_size
 from xappa.zarr_codecs import require_safe_codecs
 
 # A path has one slash where an address had two.
@@ -209,9 +212,20 @@ def _unknown(text: TextFile) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    if get_options().isolate_readers:
+        with isolated_parquet(path) as plain:
+            return pd.read_parquet(plain)
     try:
+        _require_parquet_size(path)
         return pd.read_parquet(path)
     except ImportError as error:
         raise MissingDependency(
             f'{path}: reading Parquet needs pyarrow, which is not installed: pip install "xappa[obs]"'
         ) from error
+
+
+def _require_parquet_size(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    about = pq.read_metadata(path)
+    require_size(float(about.num_rows) * about.num_columns, f"{path}: its table", ObservationError)

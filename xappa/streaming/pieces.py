@@ -21,11 +21,12 @@ from xappa.models.model import Model
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.streaming.devices import trim
-from xappa.streaming.fit import departures, fit, warn_of
+from xappa.streaming.fit import departures, fit, warn_of, warn_of_errors
 from xappa.streaming.given import Held, context
 from xappa.streaming.guards import Guard
 from xappa.streaming.observing import observe_latents, reading_of
 from xappa.streaming.plan import Plan, overlap
+from xappa.streaming.stated import misstated
 
 REPORTS = 2**32
 """Number of the first draw that perturbs reports, out of the samplers' reach."""
@@ -186,7 +187,10 @@ def fit_of(model: Model, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
     if plan.stencil is None:
         return {}
     statistics = fit(plan.stencil, latents, window_starts(latents.shape[1], window), window, residuals)
-    warn_of(statistics, plan.stencil.names, plan.sampler.steps)
+    warned = warn_of(statistics, plan.stencil.names, plan.sampler.steps)
+    # Errors that are correlated are not those of single reports.
+    if not warned and plan.correlation is None and (wrong := misstated(model, plan.stencil, plan.times)) is not None:
+        warn_of_errors(wrong)
     return statistics
 
 

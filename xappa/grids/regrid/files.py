@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.regrid.rows import matrix
 from xappa.grids.regrid.weights import Weights
+from xappa.sizes import require_size
 
 ESMF = ("row", "col", "S")
 SCRIP = ("dst_address", "src_address", "remap_matrix")
@@ -76,8 +78,10 @@ def read(
     Raises
     ------
     DatasetError
-        If the file has no weights in a layout that is known, or they belong to other grids.
+        If the file has no weights in a layout that is known, they belong to other grids, or take more memory than the
+        option ``reader_memory`` allows.
     """
+    _require_sizes(path)
     with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as opened:
         ds = opened.load()
     names = next((names for names in (ESMF, SCRIP) if all(name in ds for name in names)), None)
@@ -95,11 +99,21 @@ def read(
     return Weights(
         source,
         target,
-        full=matrix(row, column, weight, (int(np.prod(target)), int(np.prod(source)))),
+        full=matrix(row, column, weight, (math.prod(target), math.prod(source))),
         normalize=bool(ds.attrs.get("normalize", 0)),
         attrs={str(k): str(v) for k, v in ds.attrs.items() if k in kept} | {"file": Path(path).name},
         places={key: place for key, pair in PLACES.items() if (place := _place(ds, pair)) is not None},
     )
+
+
+def _require_sizes(path: str | Path) -> None:
+    """Refuse variables that take more memory than reading may; all of them are read as a whole."""
+    import netCDF4
+
+    with netCDF4.Dataset(path) as file:
+        for name, variable in file.variables.items():
+            claimed = float(np.prod(variable.shape, dtype=float)) * getattr(variable.dtype, "itemsize", 8)
+            require_size(claimed, f"{path}: {name}", DatasetError)
 
 
 def _shape(
@@ -111,8 +125,10 @@ def _shape(
     shape = tuple(asked) if asked is not None else held
     if shape is None:
         raise DatasetError(f"{path} does not say how large the {which} grid is: give {which}_shape=")
-    size, most = int(np.prod(shape)), int(index.max(initial=-1)) + 1
-    wrong = held is not None and int(np.prod(held)) != size
+    size, most = math.prod(map(int, shape)), int(index.max(initial=-1)) + 1
+    # The matrix has a number a target, whether it is in the file or not.
+    require_size(8.0 * size, f"{path}: the {which} grid {' x '.join(map(str, shape))}", DatasetError)
+    wrong = held is not None and math.prod(held) != size
     if wrong or most > size or index.min(initial=0) < 0:
         found = " x ".join(map(str, held)) if wrong and held else f"addresses up to {most}"
         raise DatasetError(

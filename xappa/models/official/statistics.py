@@ -11,6 +11,7 @@ import numpy as np
 from xappa._typing import Array
 from xappa.errors import ModelError, reading
 from xappa.models.official.channels import Channels
+from xappa.sizes import require_zarr_sizes
 from xappa.zarr_codecs import require_safe_codecs
 
 if TYPE_CHECKING:
@@ -126,5 +127,6 @@ def _open(store: Path) -> zarr.Group:
     import zarr
 
     require_safe_codecs(store, ModelError)
+    require_zarr_sizes(store, ModelError, whole=True)
     with reading(store, "a Zarr group", ModelError, "Fetch or copy it again."):
         return zarr.open_group(store, mode="r")
