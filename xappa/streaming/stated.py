@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from xappa._typing import Array
 from xappa.models.protocol import GenerativeModel
 from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.streaming.evidence import Scale, scale_of_all, scale_of_some
-
-Array = np.ndarray
 
 MOST = 96
 """Reports that are looked at, which bounds the work."""
