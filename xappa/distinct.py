@@ -33,7 +33,8 @@ def distinct(*columns: Array) -> tuple[Array, Array]:
     if all((word == word[first][number]).all() for word in words):
         return first, number
     # Two kinds have one hash.
-    number = np.asarray(pd.DataFrame(dict(enumerate(words))).groupby(list(range(len(words))), sort=False).ngroup().to_numpy())
+    frame = pd.DataFrame(dict(enumerate(words)))
+    number = np.asarray(frame.groupby(list(range(len(words))), sort=False).ngroup())
     return np.unique(number, return_index=True)[1], number
 
 
