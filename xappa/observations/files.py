@@ -100,6 +100,8 @@ def _existing(path: Path) -> Path:
         )
     if not path.exists():
         raise ObservationError(f"No file or folder {str(path)!r}. Expected the path of {FORMATS}")
+    if not path.is_file() and not path.is_dir():  # such as a pipe, at which reading would wait for ever
+        raise ObservationError(f"{path} is neither a file nor a folder. Copy what it gives into a file, and read that")
     return path
 
 

@@ -21,6 +21,7 @@ from xappa.observations.form import quantities
 from xappa.observations.names import Naming
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check
+from xappa.observations.quality.index import ReportIndex
 from xappa.observations.read import read_quietly
 from xappa.operators.base import Operator
 from xappa.operators.reports import used_names
@@ -109,8 +110,9 @@ class ObservationPipeline:
         # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
         unknown = "keep" if self.operator.whole_state else own_names(self.error)
         read, assumed = read_quietly(obs, Aids(Naming(unknown=unknown)))
-        reports = self._without_later(with_default_errors(check(read), self.error))
-        controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height)
+        index = ReportIndex(read)
+        reports = self._without_later(with_default_errors(check(read, index), self.error))
+        controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height, index=index)
         return self._with_trust(controlled, reports), assumed
 
     def rows(self, reports: xr.Dataset, times: Array, prior: Model) -> tuple[Stencil | Rows, xr.Dataset]:

@@ -254,8 +254,13 @@ def _require_same(weights: Weights, which: str, grid: Grid) -> None:
         return
     latitude, longitude = (weights.places[f"{which}_{axis}"] for axis in ("latitude", "longitude"))
     phi, lam = grid.points
+    if latitude.shape != phi.shape or longitude.shape != phi.shape:
+        raise DatasetError(
+            f"These weights belong to another {which}: they name {latitude.size} points, the {grid} has {phi.size}; "
+            "take weights that were made for these grids"
+        )
     away = np.abs((lam - longitude + 180) % 360 - 180) * np.cos(np.radians(phi))
-    apart = (np.abs(phi - latitude) > 1e-3) | (away > 1e-3)
+    apart = ~((np.abs(phi - latitude) <= 1e-3) & (away <= 1e-3))  # where they are NaN, too
     if apart.any():
         i = int(apart.argmax())
         raise DatasetError(

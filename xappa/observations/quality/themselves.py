@@ -12,7 +12,8 @@ from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.periods import LONGEST, NO_LENGTH
 from xappa.observations.quality.coordinates import refuse_wrong_coordinates
-from xappa.observations.quality.repeats import find_repeats, settle_repeats
+from xappa.observations.quality.index import ReportIndex
+from xappa.observations.quality.repeats import settle_repeats
 from xappa.observations.quality.windows import times_of
 
 HIGHEST_PRESSURE = 1100.0
@@ -25,7 +26,7 @@ HIGHEST_DECK = 50.0
 """Height, m, that ships and platforms at sea do not exceed."""
 
 
-def check(obs: xr.Dataset) -> xr.Dataset:
+def check(obs: xr.Dataset, index: ReportIndex | None = None) -> xr.Dataset:
     """Flag reports that cannot be believed, or that come twice.
 
     In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea,
@@ -39,6 +40,8 @@ def check(obs: xr.Dataset) -> xr.Dataset:
     ----------
     obs : Dataset
         Observations in the one form; not changed.
+    index : ReportIndex, optional
+        Of their coordinates, where it is there already.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def check(obs: xr.Dataset) -> xr.Dataset:
         obs = with_flag(obs, name, period, Flag.PERIOD_UNKNOWN)
         obs = with_flag(obs, name, _outside_range(obs, name), Flag.OUT_OF_RANGE)
     obs = _winds_as_a_whole(obs)
-    return _polar_unused(settle_repeats(obs, find_repeats(obs)))
+    return _polar_unused(settle_repeats(obs, (index or ReportIndex(obs)).repeats))
 
 
 def _array(obs: xr.Dataset, name: str) -> npt.NDArray:
@@ -110,10 +113,12 @@ def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
     """
     for wind in winds_of(obs):
         components = [name for name in wind.components if name in obs]
+        if not components:
+            continue
         parts = components + [name for name in wind.polar if name in obs]
-        wrong = xr.zeros_like(obs["time"], dtype=bool)
+        wrong = xr.DataArray(np.zeros(obs.sizes["obs"], bool), dims="obs")
         for name in parts:
-            wrong = wrong | (flags_of(obs, name) == Flag.OUT_OF_RANGE)
+            wrong = wrong | (flags_of(obs, name).reset_coords(drop=True) == Flag.OUT_OF_RANGE)
         for name in components:
             obs = with_flag(obs, name, wrong, Flag.OUT_OF_RANGE)
             if "derived_from" in obs[name].attrs:
