@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
@@ -58,7 +58,7 @@ def read_lock(folder: Path) -> Lock | None:
             record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ModelError(f"{path} has format {record['format']!r}; this version of xappa reads {FORMAT}.")
-        files = {role: tuple(RemoteFile(**file) for file in listed) for role, listed in record.pop("files").items()}
+        files = {role: tuple(map(_file, listed)) for role, listed in record.pop("files").items()}
         del record["format"]
         return _of_text(Lock(files=files, **record))
     except ABSENT:
@@ -67,6 +67,12 @@ def read_lock(folder: Path) -> Lock | None:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{path} is not a lock file ({error}). {REMEDY}") from error
+
+
+def _file(entries: object) -> RemoteFile:
+    if not isinstance(entries, dict) or set(entries) != {field.name for field in fields(RemoteFile)}:
+        raise ValueError(f"a file is {str(entries)[:80]}; expected its path, size, kind and digest")
+    return RemoteFile(**entries)
 
 
 def _of_text(lock: Lock) -> Lock:
