@@ -45,6 +45,18 @@ def test_the_examples_of_verification_run(tmp_path, monkeypatch):
     assert len(blocks) > 2 and "rmse" in str(names["scores"])
 
 
+def test_the_example_of_a_prior_of_ones_own_runs():
+    pytest.importorskip("azula", reason="azula 0.11 is not importable")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-prior.md").read_text(), flags=re.DOTALL)
+    names: dict = {"__name__": "example"}
+    for block in blocks:
+        exec(block, names)
+    spread = names["analysis"]["2m_temperature"].std("member").values
+    assert np.isfinite(spread).all() and 0 < spread.mean() < 24
+    levels = names["KarrasSchedule"](0.002, 80.0)
+    np.testing.assert_allclose([levels(0.0), levels(1.0)], [0.002, 80.0], rtol=1e-9)
+
+
 def test_names_are_public(text):
     for dotted in set(re.findall(r"(?<![./\w-])(?<!from )xappa\.([\w.]+\w)\b(?![/-])", text)):
         found: object = xappa

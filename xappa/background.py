@@ -18,6 +18,9 @@ from xappa.errors import OptionError
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]
 
+ENSEMBLE = 4
+"""Members from which a covariance may be estimated."""
+
 COVARIANCES = ("auto", "nmc", "ensemble", "autoencoder")
 """Names that choose where the error covariance of a background comes from."""
 TIMES = ("first", "all")

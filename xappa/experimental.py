@@ -33,7 +33,7 @@ from xappa.tasks.request import ObservingRequest, TrajectoryRequest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel
     from xappa.operators.sources import Choice
 
 __all__ = ["constrain"]
@@ -117,13 +117,15 @@ def constrain(request: ConstrainRequest) -> xr.Dataset:
     return result.assign_attrs(xappa_experimental="constrain")
 
 
-def prescribed(forcing: xr.Dataset, prior: Model, trajectory: Array, errors: Mapping[str, float] | None) -> xr.Dataset:
+def prescribed(
+    forcing: xr.Dataset, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float] | None
+) -> xr.Dataset:
     """Fields as observations at every point of the model's grid and every time of the trajectory.
 
     Parameters
     ----------
     forcing : Dataset
-    prior : Model
+    prior : GenerativeModel
     trajectory : array of datetime64, (T,)
     errors : mapping of str to float, optional
 
@@ -163,7 +165,7 @@ def prescribed(forcing: xr.Dataset, prior: Model, trajectory: Array, errors: Map
 
 
 def _reports(
-    values: Array, part: StateSpec, prior: Model, trajectory: Array, errors: Mapping[str, float]
+    values: Array, part: StateSpec, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float]
 ) -> xr.Dataset:
     """Every value (time, channel, latitude, longitude) as a report of its own."""
     found = []

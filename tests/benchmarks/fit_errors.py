@@ -15,6 +15,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -126,12 +127,15 @@ def main() -> None:
     parser.add_argument("--efforts", nargs="+", default=["errors"], choices=["errors", "preview", "standard"])
     parser.add_argument("--cases", nargs="+", default=list(NOISE))
     parser.add_argument("--every", type=int, default=1, help="one in so many networks")
+    parser.add_argument("--kinds", nargs="+", default=["scattered", "stations", "mixed", "columns"])
     parser.add_argument("--quality", default="standard", choices=["standard", "none"])
     args = parser.parse_args()
     lines = [json.loads(line) for line in args.out.open()] if args.out.exists() else []
     done = {tuple(line["key"]) for line in lines}
     truth = xappa.tutorial.nature_run()
-    for kind, seed, places in list(networks(truth))[:: args.every]:
+    for kind, seed, places in islice(networks(truth), None, None, args.every):
+        if kind not in args.kinds:
+            continue
         times = places["time"].values
         ds = truth.sel(time=slice(times.min(), times.max()))
         for case in args.cases:

@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa.devices import trim
 from xappa.diffusion.composition import Composition, window_count
 from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
 from xappa.diffusion.joint import join
 from xappa.diffusion.noise import Noise, member_noise
 from xappa.diffusion.schedule import Truncated
-from xappa.models.evaluations import Evaluations
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel, WindowDenoisers
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.streaming.devices import trim
 from xappa.streaming.fit import departures, fit, warn_of, warn_of_errors
 from xappa.streaming.given import Held, context
 from xappa.streaming.guards import Guard
@@ -41,7 +40,7 @@ class Pieces:
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     plan : Plan
     members : tuple of int
     progress : callable, optional
@@ -50,7 +49,7 @@ class Pieces:
         Of the pieces that are done, the guided denoisers of their windows.
     """
 
-    model: Model
+    model: GenerativeModel
     plan: Plan
     members: tuple[int, ...]
     progress: Callable[[int, int], None] | None
@@ -99,7 +98,7 @@ class Pieces:
         plan, window, shared = self.plan, self.model.spec.window, overlap(self.model.spec.window)
         starts = [first + begin for begin in window_starts(last - first, window)]
         priors: list[Denoise] = [self._evaluations.at(plan.times[start : start + window]) for start in starts]
-        covariance: Covariance | None = getattr(self.model.denoiser, "covariance", None)
+        covariance: Covariance | None = self.model.covariance
         stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
         if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
             stretches = [(first, last - first, Composition(priors, window, shared, plan.stitching))]
@@ -148,8 +147,8 @@ class Pieces:
         return noise
 
     @cached_property
-    def _evaluations(self) -> Evaluations:
-        return Evaluations(self.model)
+    def _evaluations(self) -> WindowDenoisers:
+        return self.model.evaluations()
 
     def _period(self, start: int, length: int) -> str:
         times = self.plan.times[start : start + length]
@@ -173,7 +172,7 @@ def _derived(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-def fit_of(model: Model, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
+def fit_of(model: GenerativeModel, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
     """How the sampled states fit the reports; a warning where that is implausible."""
     window = model.spec.window
 

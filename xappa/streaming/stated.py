@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from xappa.diffusion.gaussian import GaussianPrior
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
@@ -49,12 +48,12 @@ class Misstated:
 
 
 @torch.no_grad()
-def misstated(model: Model, rows: Stencil | Rows, times: Array) -> Misstated | None:
+def misstated(model: GenerativeModel, rows: Stencil | Rows, times: Array) -> Misstated | None:
     """Compare reports of one time with each other, by the model's static Gaussian prior.
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     rows : Stencil or Rows
         Of the whole trajectory. Functions of the state are left out.
     times : array of datetime64
@@ -65,8 +64,8 @@ def misstated(model: Model, rows: Stencil | Rows, times: Array) -> Misstated | N
     Misstated or None
         None where errors seem right, reports are too few, or the model has no such prior.
     """
-    prior, linear = getattr(model.denoiser, "prior", None), _linear(rows)
-    if model.tangent is None or not isinstance(prior, GaussianPrior) or linear is None:
+    linear = _linear(rows)
+    if not model.has_linear_decoder or not model.static_prior or linear is None:
         return None
     stencil, frame = _of_one_time(linear)
     if len(stencil) < FEWEST:
@@ -74,9 +73,10 @@ def misstated(model: Model, rows: Stencil | Rows, times: Array) -> Misstated | N
     time = times[[frame]]
     reading = Reading(stencil, model.climatology(time), model.scale, representation=model.error).to(model.device)
     _, channel, row, column = torch.unravel_index(reading.index, reading.shape)
-    functionals = model.tangent.adjoint(reading.weight, channel, row, column, model.latent_shape[:2])
-    functionals = model.latents.restore_linear(functionals[:, None], time)[:, 0]
-    spread, departure = (x.double().cpu().numpy() for x in (prior.spread(functionals), reading.y))
+    among = model.spread(reading.weight, channel, row, column, time)
+    if among is None:
+        return None
+    spread, departure = (x.double().cpu().numpy() for x in (among, reading.y))
     return _judge(spread, departure, stencil, stencil.error / reading.deviation)
 
 

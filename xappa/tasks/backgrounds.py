@@ -8,13 +8,22 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.background import Background, LatentObservation, WarmStart, choose_background, lead_steps, without_fields
+from xappa.background import (
+    ENSEMBLE,
+    Background,
+    LatentObservation,
+    WarmStart,
+    choose_background,
+    lead_steps,
+    without_fields,
+)
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import recognise, text
-from xappa.labels.latents import DIMS, LATENT
+from xappa.labels.latents import LATENT, PREFIX
 from xappa.models.state import StateSpec
 from xappa.tasks.latents import encode
+from xappa.tasks.planning import model_address
 from xappa.tasks.request import SamplingRequest
 
 if TYPE_CHECKING:
@@ -37,7 +46,7 @@ def given_background(request: SamplingRequest, background: object, trajectory: A
 
     Returns
     -------
-    list of (Given, dask array (member, frame, h, w, C))
+    list of (Given, dask array (member, frame, *latent))
         Empty without a background.
 
     Raises
@@ -61,14 +70,18 @@ def given_background(request: SamplingRequest, background: object, trajectory: A
                 f"{text(lacking[0])}; it has {_range(times)}. A warm start needs all of them: extend it, or use "
                 "xappa.background.LatentObservation, for which one will do"
             )
-        return [states(request, fields, trajectory, trajectory, chosen)]
+        found = states(request, fields, trajectory, trajectory, chosen)
+        _require_error(chosen, request.prior.spec, found[1].shape[0])
+        return [found]
     common = trajectory[np.isin(trajectory, times)]
     if not len(common):
         raise DatasetError(
             f"The background has no time of the analysis: it has {_range(times)}, the analysis is from "
             f"{text(trajectory[0])} to {text(trajectory[-1])}; expected one at least, as a rule the first"
         )
-    return [states(request, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)]
+    found = states(request, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)
+    _require_error(chosen, request.prior.spec, found[1].shape[0])
+    return [found]
 
 
 def states(
@@ -87,13 +100,15 @@ def states(
     coord = fields[layout.time]
     if coord.ndim:
         fields = fields.isel({coord.dims[0]: np.searchsorted(coord.values, times)})
-    latents = encode(fields, request.model, dtype="float32", device=request.device)[LATENT]
-    member = next((dim for dim in latents.dims if dim not in (layout.time, *DIMS)), None)
+    known = model_address(request.model, request.prior)
+    latents = encode(fields, known, dtype="float32", device=request.device)[LATENT]
+    own = [dim for dim in latents.dims if str(dim).startswith(PREFIX)]
+    member = next((dim for dim in latents.dims if dim not in (layout.time, *own)), None)
     if member is None:
         member, latents = "member", latents.expand_dims("member")
     if layout.time not in latents.dims:
         latents = latents.expand_dims(str(layout.time), axis=1)
-    latents = latents.transpose(member, layout.time, *DIMS)
+    latents = latents.transpose(member, layout.time, *own)
     frames = tuple(int(k) for k in np.searchsorted(trajectory, times))
     key = dask.base.tokenize(latents.data.name)
     return Given(frames, without_fields(use), key), latents.data
@@ -124,6 +139,22 @@ def _check(background: Background, request: SamplingRequest) -> None:
             raise OptionError(
                 f"WarmStart: sigma={background.sigma:g}; expected a noise level of the model, from {low:g} to {high:g}"
             )
+
+
+def _require_error(background: Background, spec: StateSpec, members: int) -> None:
+    """Refuse a background whose error is to be that of the model's forecasts, where the model makes none."""
+    if spec.window > 1:
+        return
+    if isinstance(background, WarmStart):
+        known = background.sigma is not None or background.error is not None or members > 1
+    else:
+        known = background.covariance == "autoencoder" or (background.covariance != "nmc" and members >= ENSEMBLE)
+    if not known:
+        raise OptionError(
+            f"{background!r}: the error of a background is estimated from the model's own forecasts, and this model, "
+            f"which sees one state at once, makes none. Give {ENSEMBLE} members or more, or WarmStart(error=...), or "
+            "LatentObservation(covariance='autoencoder', scale=...)"
+        )
 
 
 def _times(fields: xr.Dataset) -> Array:

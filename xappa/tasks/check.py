@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -24,6 +24,9 @@ from xappa.labels.regridding import coverage_problems
 from xappa.labels.units import unit_problems
 from xappa.models.state import StateSpec
 from xappa.tasks.prior import state_spec
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Report:
 
 @checked
 @aligned
-def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
+def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> Report:
     """Whether a model can use a Dataset, and every reason why not.
 
     Parameters

@@ -23,7 +23,6 @@ from xappa.observations.default_errors import DEFAULT_ERRORS
 from xappa.observations.own import own_names
 from xappa.observations.quality import choose_quality
 from xappa.operators import choose_operator
-from xappa.operators.tokens import token
 from xappa.options import get_options
 from xappa.signatures import shared, signature_of
 from xappa.streaming.store.zarr import to_zarr
@@ -36,6 +35,7 @@ from xappa.tasks.pipeline import Observations
 from xappa.tasks.posterior import run
 from xappa.tasks.request import AnalysisRequest, ObservingRequest
 from xappa.tasks.template import template
+from xappa.tokens import token
 from xappa.vocabulary import PAIR
 
 if TYPE_CHECKING:

@@ -105,6 +105,11 @@ def forecast(request: ForecastRequest) -> xr.Dataset:
     >>> ahead = past.appa.forecast(["24h", "48h"], obs=obs, members=8, seed=0)  # doctest: +SKIP
     """
     spec = request.prior.spec
+    if spec.window < 2:
+        raise OptionError(
+            f"forecast: the model {request.prior.name!r} sees one state at once, and knows of no development in time; "
+            "expected one with a window of 2 or more. ds.appa.sample and ds.appa.assimilate work with it"
+        )
     leads = lead_numbers(request.lead, spec)
     past, own = model_times(request.ds, spec, request.layout)
     # States of the Dataset count as far back as the next window looks.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask.array
@@ -20,7 +19,7 @@ from xappa.labels import to_dataset
 from xappa.labels.asked import model_time_problems
 from xappa.labels.faults import value_problems
 from xappa.labels.inward import assembly
-from xappa.labels.latents import DIMS, LATENT, Unfolding, at_sea, check_latents, label, unfolding
+from xappa.labels.latents import LATENT, Unfolding, at_sea, check_dims, check_latents, label, unfolding
 from xappa.labels.region import Region
 from xappa.labels.regridding import coverage_problems, grid_of, method_for
 from xappa.labels.units import refuse_units, unit_problems
@@ -30,7 +29,7 @@ from xappa.options import get_options
 from xappa.tasks import planning
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
 
 DTYPES = ("float16", "float32")
 
@@ -38,7 +37,7 @@ DTYPES = ("float16", "float32")
 @checked
 @aligned
 def encode(
-    ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
+    ds: xr.Dataset, model: ModelLike | None = None, *, dtype: str = "float16", device: str | None = None
 ) -> xr.Dataset:
     """The latent form of fields: hundreds of times fewer numbers (532 at 0.25 degrees).
 
@@ -88,7 +87,7 @@ def encode(
     layout = _usable(ds, spec)
     assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
     blocks = [_by_state(field, layout) for field in fields]
-    coder = streaming.Coder(planning.model_address(model), prior.digest, device, prior.precision)
+    coder = streaming.Coder(planning.model_address(model, prior), prior.digest, device, prior.precision)
     times = np.atleast_1d(ds[layout.time].values)
     latents = streaming.encode(blocks, assemble, times, coder, prior.latent_shape, dtype)
     sea = streaming.sea(blocks, assemble, spec.masked)
@@ -96,10 +95,10 @@ def encode(
     attrs = {
         "title": "Latent states encoded by xappa",
         **_origin(prior),
-        "xappa_model_address": coder.model,
+        "xappa_model_address": planning.address_text(coder.model),
         "xappa_regridded": f"{method}, from {grid_of(layout)}" if method else "",
     }
-    return label(latents, ds, spec, layout, attrs, sea)
+    return label(latents, prior.latent_dims, ds, spec, layout, attrs, sea)
 
 
 @checked
@@ -109,7 +108,7 @@ def decode(
     variables: str | Sequence[str] | None = None,
     region: Region | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     device: str | None = None,
 ) -> xr.Dataset:
     """The fields of latents that `encode` made, or of some of their times, members, rows, columns and levels.
@@ -157,20 +156,22 @@ def decode(
     from xappa.streaming.graph import latents as streaming
 
     check_latents(latents)
-    address = planning.model_address(str(latents.attrs["xappa_model_address"]) if model is None else model)
+    known = latents.attrs["xappa_model_address"] or latents.attrs["xappa_model"]
+    address = planning.model_address(str(known) if model is None else model)
     coder = streaming.Coder(address, str(latents.attrs["xappa_model_digest"]), device, get_options().precision)
     prior = coder.load()
+    check_dims(latents, prior.latent_dims)
     part = unfolding(latents, prior.spec, variables, region)
     layout = part.layout
     time, member = str(layout.time), layout.member or "member"
     field = latents[LATENT]
     has_members = member in field.dims
     field = field.drop_vars(list(field.coords)).expand_dims([name for name in (member, time) if name not in field.dims])
-    field = field.transpose(member, time, *DIMS)
+    field = field.transpose(member, time, *prior.latent_dims)
     if field.shape[2:] != prior.latent_shape:
         raise DatasetError(
-            f"{LATENT!r} has the sizes {field.shape[2:]} along {', '.join(DIMS)}; expected {prior.latent_shape}: "
-            "select times, members, latitudes, longitudes and levels, but never part of a latent state"
+            f"{LATENT!r} has the sizes {field.shape[2:]} along {', '.join(prior.latent_dims)}; expected "
+            f"{prior.latent_shape}: select times, members and places, but never part of a latent state"
         )
     times, clip = np.atleast_1d(latents[time].values), get_options().clip
     kept = (part.channels, part.rows, part.columns)
@@ -209,7 +210,7 @@ def _by_state(field: xr.DataArray, layout: Layout) -> dask.array.Array:
     return field.chunk({dim: 1 if place < lead else -1 for place, dim in enumerate(field.dims)}).data
 
 
-def _origin(prior: Model) -> dict[str, str]:
+def _origin(prior: GenerativeModel) -> dict[str, str]:
     from xappa import __version__
 
     return {

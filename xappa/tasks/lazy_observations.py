@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dask.delayed import Delayed
 
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel
     from xappa.operators import Rows, Stencil
 
 Array = np.ndarray
@@ -143,7 +143,11 @@ class LazyObservations:
 
 
 def read_later(
-    pipeline: ObservationPipeline, obs: xr.Dataset, trajectory: Array, prior: Model, told: set[str] | None = None
+    pipeline: ObservationPipeline,
+    obs: xr.Dataset,
+    trajectory: Array,
+    prior: GenerativeModel,
+    told: set[str] | None = None,
 ) -> LazyObservations:
     """Observations for a trajectory; only their times, and a few reports, are looked at.
 
@@ -168,7 +172,7 @@ def _validated(
     spans: Array,
     chunks: Array,
     trajectory: Array,
-    prior: Model,
+    prior: GenerativeModel,
     told: set[str] | None,
 ) -> tuple[str, ...]:
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import is_one_form, quantities, set_error
 from xappa.observations.noise import standard_errors
 from xappa.observations.own import own_names, require_units
-from xappa.operators import Operator, Rows, Stencil, choose_operator
+from xappa.operators import Operator, Rows, StateContext, Stencil, choose_operator
 from xappa.tasks.planning import choose_seed
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def _stencil(
 ) -> tuple[Stencil | Rows, xr.Dataset, xr.Dataset]:
     """Stencil of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
     times = np.atleast_1d(ds[layout.time].values)
-    stencil, flagged = interpret(network, spec, times, height, layout=layout)
+    state = StateContext(spec, times, height, layout=layout)
+    stencil, flagged = interpret(network, state)
     frames = stencil.frames
     fields = ds.isel({ds[layout.time].dims[0]: frames}) if ds[layout.time].ndim else ds
     first = fields if layout.member is None else fields.isel({ds[layout.member].dims[0]: [0]})
@@ -133,7 +135,7 @@ def _stencil(
     if not mask.all():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once by the first call
-            stencil, flagged = interpret(network, spec, times, height, mask=mask, layout=layout)
+            stencil, flagged = interpret(network, replace(state, mask=mask))
     return stencil.at(frames), flagged, fields
 
 

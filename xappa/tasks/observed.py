@@ -53,7 +53,7 @@ def observed(
         If none of them can be used.
     """
     pipeline = ObservationPipeline(
-        address=planning.model_address(request.model),
+        address=planning.model_address(request.model, request.prior),
         digest=request.prior.digest,
         operator=choose_operator(operator),
         error=DEFAULT_ERRORS if request.error is None else request.error,

@@ -21,14 +21,16 @@ from xappa.observations.form import quantities
 from xappa.observations.names import Naming
 from xappa.observations.own import own_names, require_units
 from xappa.observations.quality import Quality, check
+from xappa.observations.quality.index import ReportIndex
 from xappa.observations.read import read_quietly
 from xappa.operators.base import Operator
+from xappa.operators.context import StateContext
 from xappa.operators.reports import used_names
-from xappa.operators.tokens import token
 from xappa.tasks.quality import controlled_by
+from xappa.tokens import token
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel
     from xappa.operators import Rows, Stencil
 
 Array = np.ndarray
@@ -62,7 +64,8 @@ class ObservationPipeline:
 
     Parameters
     ----------
-    address, digest : str
+    address : str or GenerativeModel
+    digest : str
         Of the model.
     operator : Operator
     error : mapping, str or float
@@ -78,7 +81,7 @@ class ObservationPipeline:
         Source of observations that are not compared with the climatology or each other.
     """
 
-    address: str
+    address: str | GenerativeModel
     digest: str
     operator: Operator
     error: Any
@@ -97,23 +100,24 @@ class ObservationPipeline:
         """The error deviations that are assumed where reports bring none (JSON)."""
         return errors_text(self.error)
 
-    def read(self, obs: Any, prior: Model) -> tuple[xr.Dataset, Assumed]:
+    def read(self, obs: Any, prior: GenerativeModel) -> tuple[xr.Dataset, Assumed]:
         """Reports in the one form, flagged, with errors; and what was assumed.
 
         Parameters
         ----------
         obs : Dataset, DataFrame, path, or a list or dict of these
-        prior : Model
+        prior : GenerativeModel
             That of `address`.
         """
         # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
         unknown = "keep" if self.operator.whole_state else own_names(self.error)
         read, assumed = read_quietly(obs, Aids(Naming(unknown=unknown)))
-        reports = self._without_later(with_default_errors(check(read), self.error))
-        controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height)
+        index = ReportIndex(read)
+        reports = self._without_later(with_default_errors(check(read, index), self.error))
+        controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height, index=index)
         return self._with_trust(controlled, reports), assumed
 
-    def rows(self, reports: xr.Dataset, times: Array, prior: Model) -> tuple[Stencil | Rows, xr.Dataset]:
+    def rows(self, reports: xr.Dataset, times: Array, prior: GenerativeModel) -> tuple[Stencil | Rows, xr.Dataset]:
         """How reports are read off a trajectory, and the reports with the flags that this leaves.
 
         Parameters
@@ -122,7 +126,7 @@ class ObservationPipeline:
             As `read` returns them.
         times : array of datetime64, (T,)
             Consecutive model times.
-        prior : Model
+        prior : GenerativeModel
             That of `address`.
 
         Raises
@@ -131,9 +135,7 @@ class ObservationPipeline:
             If a quantity that is used has no units.
         """
         height = prior.surface_height if self.height is None else self.height
-        found, reports = self.operator(
-            reports, prior.spec, times, surface_height=height, mask=prior.mask, layout=self.layout
-        )
+        found, reports = self.operator(reports, StateContext(prior.spec, times, height, prior.mask, self.layout))
         require_units(reports, used_names(found))
         return found, reports
 

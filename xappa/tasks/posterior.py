@@ -80,7 +80,7 @@ def run(
     if isinstance(reports, Observations):
         stencil, obs = split_windows(reports.stencil, reports.obs, within, spec.window, spec.window - shared)
     plan = Plan(
-        model=planning.model_address(request.model),
+        model=planning.model_address(request.model, request.prior),
         digest=prior.digest,
         device=request.device,
         times=times,

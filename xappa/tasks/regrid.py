@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,9 @@ from xappa.grids.regrid.sorting import Sorted, sort_fields, tell
 from xappa.grids.regrid.targets import by_degrees, gaussian, labelled, of_weights
 from xappa.grids.regrid.weights import Weights, check_share
 from xappa.tasks.prior import state_spec
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 Fields = TypeVar("Fields", xr.Dataset, xr.DataArray)
 ALONE = "_field"
@@ -140,7 +143,7 @@ def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:
-    """The weights that `regrid` applies, to be kept: ``.to_netcdf(path)`` writes them as ESMF and xESMF do.
+    """The weights that `regrid` applies, to be kept; `xappa.write_weights` writes them as ESMF and xESMF do.
 
     Parameters
     ----------
@@ -161,7 +164,7 @@ def regrid_weights(
     Examples
     --------
     >>> weights = xappa.regrid_weights(ds, 1.0, "conservative")  # doctest: +SKIP
-    >>> weights.to_netcdf("to-1-degree.nc")  # doctest: +SKIP
+    >>> xappa.write_weights(weights, "to-1-degree.nc")  # doctest: +SKIP
     >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     choose("method", method, METHODS)
@@ -220,7 +223,7 @@ def target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> 
     )
 
 
-def _of_model(model: str | Path | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
+def _of_model(model: ModelLike | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
     spec = state_spec(model)
     whole = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
     regular = source.kind == RECTILINEAR and all(v.dims == (k,) for k, v in source.coords.items())
@@ -254,8 +257,13 @@ def _require_same(weights: Weights, which: str, grid: Grid) -> None:
         return
     latitude, longitude = (weights.places[f"{which}_{axis}"] for axis in ("latitude", "longitude"))
     phi, lam = grid.points
+    if latitude.shape != phi.shape or longitude.shape != phi.shape:
+        raise DatasetError(
+            f"These weights belong to another {which}: they name {latitude.size} points, the {grid} has {phi.size}; "
+            "take weights that were made for these grids"
+        )
     away = np.abs((lam - longitude + 180) % 360 - 180) * np.cos(np.radians(phi))
-    apart = (np.abs(phi - latitude) > 1e-3) | (away > 1e-3)
+    apart = ~((np.abs(phi - latitude) <= 1e-3) & (away <= 1e-3))  # where they are NaN, too
     if apart.any():
         i = int(apart.argmax())
         raise DatasetError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -27,7 +26,7 @@ from xappa.tasks.effort import DEFAULT
 from xappa.tasks.regrid import GRIDS
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
     from xappa.observations.errors_table import Errors
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
@@ -41,7 +40,7 @@ class SamplingRequest:
     ----------
     ds : xarray.Dataset
         Fields, or just the times and variables that are wanted (`xappa.template` makes such a Dataset).
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Name (see `xappa.models`) or folder of the prior. Default: the option ``default_model``.
     members : int or iterable of int, default 1
         Number of members, or the member numbers: ``range(8, 16)`` continues what ``8`` began.
@@ -74,7 +73,7 @@ class SamplingRequest:
 
     ds: xr.Dataset
     _: KW_ONLY
-    model: str | Path | None = None
+    model: ModelLike | None = None
     members: int | Iterable[int] = 1
     effort: str = DEFAULT
     sampler: str | object | None = None
@@ -96,7 +95,7 @@ class SamplingRequest:
         _ = self.chosen_seed, self.chosen_guidance, self.chosen_sampler, self.bytes_of_memory
 
     @cached_property
-    def prior(self) -> Model:
+    def prior(self) -> GenerativeModel:
         """The model."""
         return load(self.model, device=self.device)
 

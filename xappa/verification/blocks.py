@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from xappa.binning.cells import Axis
 from xappa.errors import OptionError
-from xappa.observations.cells import Axis
 from xappa.verification.stations import NAMELESS, withhold
 
 BLOCK = 4.0  # degrees

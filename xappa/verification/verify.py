@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import inspect, refuse
 from xappa.grids.conventions import conventional, once_round
@@ -30,6 +31,7 @@ Group = tuple[dict[str, Any], dict[str, Pair]]
 """Labels, such as a lead, and the pairs by quantity."""
 
 
+@checked
 @aligned
 def verify(
     ds: xr.Dataset,

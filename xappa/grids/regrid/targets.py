@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, OptionError
+from xappa.grids.axes import AXES
 from xappa.grids.regrid.grid import CURVILINEAR, POINTS, RECTILINEAR, Grid
 from xappa.grids.regrid.rows import latitude_cells, split_rows
 from xappa.grids.regrid.weights import Weights
-from xappa.labels.outward import AXES
 
 Array = np.ndarray
 

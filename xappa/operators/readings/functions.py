@@ -16,8 +16,8 @@ from xappa.operators.readings.extremes import Extreme, extreme
 from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import name_of
 from xappa.operators.view import View
+from xappa.tokens import name_of
 
 Array = np.ndarray
 

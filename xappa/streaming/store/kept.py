@@ -19,7 +19,7 @@ from xappa.streaming.store.places import Inside
 
 if TYPE_CHECKING:
     from xappa.streaming.plan import Plan
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 Files = Local | Remote | Inside
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.binning.cells import Cells, compact
+from xappa.binning.superob import _kinds
+from xappa.binning.targets import Step, cells_of
 from xappa.checked import checked
 from xappa.errors import OptionError, choose
-from xappa.observations.cells import Cells, compact
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import is_one_form, quantities
 from xappa.observations.quality.batch import unit_vectors
 from xappa.observations.read import Source, read_observations
-from xappa.observations.superob import _kinds
-from xappa.observations.targets import Step, cells_of
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 Array = np.ndarray
 
@@ -31,7 +34,7 @@ def thin(
     *,
     keep: str = "nearest",
     levels: Sequence[float] | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Keep one report a cell and quantity; the others are flagged ``thinned``.
@@ -49,7 +52,7 @@ def thin(
         Which report: ``"nearest"`` to the cell's middle (in time first, then in space), ``"precise"`` (smallest error,
         then nearest), ``"first"``, or ``"random"``.
     levels : sequence of float, optional
-    model : str or Path, optional
+    model : str, Path or Prior, optional
     seed : int, default 0
         Of ``"random"``.
 

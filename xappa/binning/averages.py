@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xappa.observations.cells import compact
+from xappa.binning.cells import compact
 
 Array = np.ndarray
 
