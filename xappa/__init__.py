@@ -10,8 +10,6 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from xappa import array_accessor as _array_accessor  # noqa: F401  (registers ds.appa and da.appa)
-
 if TYPE_CHECKING:
     from xappa import background as background
     from xappa import errors as errors
@@ -52,6 +50,9 @@ if TYPE_CHECKING:
     from xappa.tasks.sample import sample as sample
     from xappa.tasks.template import template as template
     from xappa.verification.verify import verify as verify
+
+# Registers ds.appa and da.appa. By name, since type checkers need the types of the functions below before theirs.
+importlib.import_module("xappa.array_accessor")
 
 try:
     __version__ = version("xappa")

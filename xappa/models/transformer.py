@@ -17,7 +17,8 @@ from xappa.models.blocks import Block
 from xappa.models.dates import date_codes
 from xappa.models.embedding import SineEncoding, coordinates
 from xappa.models.precision import full
-from xappa.models.state import DEEPEST
+from xappa.models.schema import from_json
+from xappa.models.state import DEEPEST, too_small
 
 _TILES = [field.name for field in fields(Tiles)]
 
@@ -71,7 +72,12 @@ class TransformerSpec:
 
     def __post_init__(self) -> None:
         """Check that the values fit together."""
-        window, problems = (self.blanket_size, *self.shape), []
+        names = ("in_channels", "blanket_size", "shape", "hid_channels", "attention_heads", "ffn_factor", "patch_size")
+        window, problems = (self.blanket_size, *self.shape), too_small(**{name: getattr(self, name) for name in names})
+        if self.window_size is not None:
+            problems += too_small(window_size=self.window_size)
+        if problems:
+            raise ModelError("Transformer that cannot be built: " + "; ".join(problems))
         if any(n % p for n, p in zip(window, self.patch_size, strict=True)):
             problems.append(f"(time, latitude, longitude) {window} is not divisible by patch_size {self.patch_size}")
         if self.hid_channels % (2 * self.attention_heads):
@@ -102,7 +108,7 @@ class TransformerSpec:
         Raises
         ------
         ModelError
-            If entries are missing.
+            If entries are missing or of another type.
         """
         values: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         given = {"in_channels": in_channels, "shape": shape}
@@ -111,10 +117,7 @@ class TransformerSpec:
         missing = [key for key in required if key not in values]
         if missing:
             raise ModelError(f"Transformer configuration without {', '.join(missing)}; found {', '.join(config)}")
-        for key in ("shape", "patch_size", "window_size"):
-            if values.get(key) is not None:
-                values[key] = tuple(values[key])
-        return cls(**values)
+        return from_json(cls, values, "backbone")
 
     @property
     def tokens(self) -> tuple[int, int, int]:

@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, is_number
-from xappa.grids.bilinear import Corners, bracket, corners
+from xappa.grids.bilinear import Corners, bracket
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.form import quantities
 from xappa.operators import reports
 from xappa.operators.base import Operator
+from xappa.operators.cached import Places, corners_at
 from xappa.operators.extremes import METHODS, by_state, missed, states_within
 from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, Heights
 from xappa.operators.packing import joined, linear
@@ -366,7 +367,7 @@ def _in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Arr
 def _at(field: Array, obs: xr.Dataset, spec: StateSpec) -> Array:
     """A field at the places of reports, bilinear."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    around = corners(latitude, longitude, spec.latitude, spec.longitude)
+    around = corners_at(Places(latitude, longitude), spec.latitude, spec.longitude)
     return (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
 
 

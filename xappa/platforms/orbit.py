@@ -81,7 +81,7 @@ def choose_orbit(orbit: str | Orbit) -> Orbit:
     """
     if isinstance(orbit, Orbit):
         return orbit
-    if orbit not in ORBITS:
+    if not isinstance(orbit, str) or orbit not in ORBITS:
         raise OptionError(f"Unknown orbit {orbit!r}; expected one of {', '.join(map(repr, ORBITS))}, or an Orbit")
     return ORBITS[orbit]
 

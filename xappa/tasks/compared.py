@@ -61,8 +61,8 @@ class ModelBackground:
         if stencil is None:
             return {}
         # Deviations of neighbouring cells are taken as one, an upper bound of that of their mean.
-        row, column = np.divmod(stencil.cell, self.spec.shape[-1])
-        deviation = (np.abs(stencil.weight) * prior.scale[stencil.channel, row, column]).sum(axis=1)
+        scale = prior.scale.reshape(len(prior.scale), -1)[stencil.channel, stencil.cell]
+        deviation = (np.abs(stencil.weight) * scale).sum(axis=1)
         return _by_quantity(batch, stencil, stencil.apply(prior.climatology(times)), deviation)
 
 

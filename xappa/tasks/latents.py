@@ -40,19 +40,44 @@ DTYPES = ("float16", "float32")
 def encode(
     ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
 ) -> xr.Dataset:
-    """Encode fields; the twin of ``ds.appa.encode``, which documents the parameters.
+    """The latent form of fields: hundreds of times fewer numbers (532 at 0.25 degrees).
+
+    Returns at once; states are encoded one by one when values are asked for. Fields may be in any order and
+    convention, in convertible units, with more variables and levels than the model's, and on another grid
+    (they are regridded: bilinear, or conservative where the model's grid is at least twice as coarse).
 
     Parameters
     ----------
-    ds : Dataset
-        All variables and levels of the model, at model times; others are not looked at.
-    model, dtype, device
-        See `xappa.accessor.AppaAccessor.encode`.
+    ds : xarray.Dataset
+        Fields.
+    model : str or Path, optional
+        Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
+    dtype : str, default "float16"
+        In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
+        handed out in float32, so that statistics do not overflow.
+    device : str, optional
+        In torch's words, such as ``"cpu"``. Default: an accelerator where there is one.
 
     Returns
     -------
-    Dataset
-        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), float32, Dask-backed.
+    xarray.Dataset
+        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), of mean about 0 and deviation about 1;
+        NaN for a state with missing values, except of sea surface temperature. ``sea_mask`` (latitude, longitude):
+        where that is there at the first time. The coordinates of the fields, in their names, order and
+        conventions; model, its hash, and names and units of the variables in the attributes.
+
+    Raises
+    ------
+    xappa.errors.DatasetError
+        If variables, levels, times or places that the model needs are missing; all reasons at once.
+    xappa.errors.UnitsError
+        If only units are wrong, or precipitation is over other hours than the model's.
+    xappa.errors.OptionError
+        If `dtype` is neither of the two.
+
+    Examples
+    --------
+    >>> xappa.to_zarr(era5.appa.encode(), "latents.zarr")  # doctest: +SKIP
     """
     from xappa.streaming.graph import latents as streaming
 
@@ -87,19 +112,47 @@ def decode(
     model: str | Path | None = None,
     device: str | None = None,
 ) -> xr.Dataset:
-    """Decode latents; the twin of ``latents.appa.decode``, which documents the parameters.
+    """The fields of latents that `encode` made, or of some of their times, members, rows, columns and levels.
+
+    Returns at once; states are decoded one by one when values are asked for, and of each only what is wanted is
+    kept.
 
     Parameters
     ----------
-    latents : Dataset
+    latents : xarray.Dataset
         What `encode` returned, or anything selected from it.
-    variables, region, model, device
-        See `xappa.accessor.AppaAccessor.decode`.
+    variables : str or sequence of str, optional
+        Names as in the Dataset that was encoded, or WeatherBench names. Default: all of the model's.
+    region : mapping or pair, optional
+        ``{"latitude": slice(30, 60), "longitude": slice(-10, 40), "level": (500, 850)}``: slices or pairs of
+        bounds, any of the three, by these or the Dataset's own names; or ``((30, 60), (-10, 40))`` for latitudes
+        and longitudes. Both bounds belong to the region. Bounds of latitude and level come in any order; those of
+        longitude go eastwards from the first to the second, in any convention. Degrees; levels in the Dataset's
+        units. Where the region lies across the seam of the longitudes, these ascend from its western bound.
+        Default: everything.
+    model : str or Path, optional
+        Where the model of the latents is found, if no longer under the name or in the folder of then.
+    device : str, optional
+        As for `encode`.
 
     Returns
     -------
-    Dataset
-        ([member,] time, [level,] latitude, longitude), Dask-backed.
+    xarray.Dataset
+        ([member,] time, [level,] latitude, longitude); names, units, order and conventions as in the Dataset that
+        was encoded, missing where its sea surface temperature was missing.
+
+    Raises
+    ------
+    xappa.errors.DatasetError
+        If `latents` does not hold whole latent states.
+    xappa.errors.IntegrityError
+        If `model` is not the one that made the latents.
+    xappa.errors.OptionError
+        If a variable is unknown, or `region` holds no point.
+
+    Examples
+    --------
+    >>> latents.appa.decode("2m_temperature", region=((35, 70), (-10, 40)))  # doctest: +SKIP
     """
     from xappa.streaming.graph import latents as streaming
 

@@ -47,7 +47,7 @@ def observe(
     error: Mapping[str, Deviation] | Deviation | None = None,
     seed: int | None = None,
 ) -> xr.Dataset:
-    """What this network would have reported of a Dataset. The fields that are read are computed.
+    """What a network would have reported of a Dataset. The fields that are read are computed.
 
     Parameters
     ----------
@@ -60,9 +60,10 @@ def observe(
     operator : str, operator, function, or dict of these, default "interpolate"
         How fields are read; see `assimilate`.
     error : mapping, str or float, optional
-        Standard deviation of the Gaussian noise that is added, as `with_errors` takes it; ``"reported"``: the
-        deviations that `where` brings. The noise is correlated where `where` says so (`with_correlation`). Variables
-        without a deviation get no noise, with a warning. Default: no noise.
+        Standard deviation of the Gaussian noise that is added: by variable, a number in the variable's units or a text
+        such as ``"1 K"``; or the name of a table; or one deviation, if there is one variable; or ``"reported"``: the
+        deviations that `where` brings. It is correlated where `where` says so (`with_correlation`). Variables without a
+        deviation get no noise, with a warning. Default: no noise.
     seed : int, optional
         The noise is a function of (seed, variable, position along ``obs``). Default: drawn now, and kept in the attrs.
 
@@ -80,6 +81,10 @@ def observe(
         If no place lies inside the times of `ds`, or it has none of the variables.
     OptionError
         If the operator or `error` is not valid.
+
+    Examples
+    --------
+    >>> reports = truth.appa.observe(stations, error={"2m_temperature": 1.0}, seed=0)  # doctest: +SKIP
     """
     interpret = choose_operator(operator)
     network = _network(where, "keep" if interpret.whole_state else own_names(error))

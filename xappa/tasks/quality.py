@@ -26,6 +26,7 @@ from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
 from xappa.observations.quality.batch import Array, Background
 from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
+from xappa.observations.quality.index import ReportIndex
 from xappa.observations.quality.places import PRESSURES, REPORTED
 from xappa.observations.read import Source, read_observations
 from xappa.tasks.compared import FieldBackground, ModelBackground
@@ -87,14 +88,16 @@ def quality_control(
     >>> xappa.summary(checked)  # doctest: +SKIP
     """
     chosen = choose_quality(quality)
-    reports = check(read_observations(obs, unknown=own_names(error)))
+    reports = read_observations(obs, unknown=own_names(error))
+    index = ReportIndex(reports)
+    reports = check(reports, index)
     of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
     if all(option is None for option in of_model):
-        controlled = control(with_default_errors(reports, error), chosen)
+        controlled = control(with_default_errors(reports, error), chosen, index=index)
     else:
         prior = load(model)
         known = with_default_errors(reports, error)
-        controlled = controlled_by(prior, model_address(model), known, chosen, background)
+        controlled = controlled_by(prior, model_address(model), known, chosen, background, index=index)
     counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
     reports = reports.assign_attrs(counts)
     for name in quantities(reports):
@@ -116,6 +119,7 @@ def controlled_by(
     quality: Quality,
     background: xr.Dataset | xr.DataArray | None = None,
     surface: Array | None = None,
+    index: ReportIndex | None = None,
 ) -> xr.Dataset:
     """Reports checked against a model, and a background where there is one.
 
@@ -130,6 +134,8 @@ def controlled_by(
     background : Dataset or DataArray, optional
     surface : array of float, (latitude, longitude), optional
         Height of the surface on the model's grid, m. Default: the model's own.
+    index : ReportIndex, optional
+        Of the coordinates of the reports, where it is there already.
 
     Returns
     -------
@@ -145,7 +151,9 @@ def controlled_by(
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
     reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]
     window = max(prior.spec.step, _HOUR)
-    controlled = control(reports, quality, background=found, surface=at_reports, reduced=reduced, window=window)
+    controlled = control(
+        reports, quality, background=found, surface=at_reports, reduced=reduced, window=window, index=index
+    )
     if background is not None:
         _warn_not_checked(controlled)
     return controlled
@@ -180,10 +188,17 @@ def _warn_not_checked(obs: xr.Dataset) -> None:
 
 
 _HOUR = np.timedelta64(1, "h")
+BLOCK = 2**19
+"""Reports whose places are located at once."""
 
 
 def _at(obs: xr.Dataset, field: Array, spec: StateSpec) -> Array:
     """A field (latitude, longitude) of the model's grid at the places of reports, bilinear; NaN outside."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    around = corners(latitude, longitude, spec.latitude, spec.longitude)
-    return np.where(around.inside, (field.reshape(-1)[around.cell] * around.weight).sum(axis=1), np.nan)
+    found = np.full(len(latitude), np.nan)
+    for first in range(0, len(found), BLOCK):
+        rows = slice(first, first + BLOCK)
+        around = corners(latitude[rows], longitude[rows], spec.latitude, spec.longitude)
+        values = (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
+        found[rows] = np.where(around.inside, values, np.nan)
+    return found

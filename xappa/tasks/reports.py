@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.observations import read_observations
 from xappa.observations.default_errors import warn_without_error, with_default_errors, without_error
@@ -77,6 +78,7 @@ class Outcome:
         return "\n\n".join(parts)
 
 
+@checked
 def assimilate_reports(
     sources: Sequence[str | Path] | Mapping[str, One],
     start: str,

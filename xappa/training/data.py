@@ -12,7 +12,7 @@ import xarray as xr
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, reading
 from xappa.models.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
 from xappa.models.state import StateSpec
 from xappa.training.config import Recipe
@@ -90,7 +90,7 @@ def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
         (k, f) for k, run in enumerate(recipe.simulation.runs) for f in sorted((nature / run.name).glob("[0-9]*.nc"))
     ]
     if not found:
-        raise FileNotFoundError(f"No simulated chunks under {nature}; run 'xappa train simulate' first.")
+        raise ModelError(f"No simulated chunks under {nature}; run 'xappa train simulate' first.")
     return found
 
 
@@ -133,8 +133,8 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     """
     if (out / "record.json").exists():
         return open_record(recipe, out)
-    out.mkdir(parents=True, exist_ok=True)
     files = _files(recipe, nature)
+    out.mkdir(parents=True, exist_ok=True)
     with xr.open_dataset(files[0][1]) as first:
         spec = state_spec(recipe, first.latitude.values, first.longitude.values)
         per_file = first.sizes["time"]
@@ -221,10 +221,17 @@ def _statistics(
 
 def open_record(recipe: Recipe, out: Path) -> Record:
     """Open what `prepare` wrote."""
+    if not (out / "record.json").exists():
+        raise ModelError(f"{out} holds no prepared record; run 'xappa train autoencoder' first.")
+    with reading(out, "a prepared record", ModelError, "Remove it, and run 'xappa train autoencoder' again."):
+        return _opened(recipe, out)
+
+
+def _opened(recipe: Recipe, out: Path) -> Record:
     made = json.loads((out / "record.json").read_text())
     spec = state_spec(recipe, np.array(made["latitude"]), np.array(made["longitude"]))
     if [list(c) for c in spec.channels] != made["channels"]:
-        raise ValueError(f"{out} was prepared for other channels than the recipe's; prepare into another folder.")
+        raise ModelError(f"{out} was prepared for other channels than the recipe's; prepare into another folder.")
     axes = np.load(out / "axes.npz")
     return Record(
         anomalies=np.load(out / "anomalies.npy", mmap_mode="r"),

@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, reading
 from xappa.training.config import Optimisation
+
+REMEDY = "Remove it, and run the step again; or name the working folder that it belongs to."
 
 
 def channels_last(network: nn.Module, device: torch.device) -> None:
@@ -97,11 +99,12 @@ def fit(
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     first, running = 0, None
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
-        network.load_state_dict(state["network"])
-        if state["optimiser"] is not None:
-            optimiser.load_state_dict(state["optimiser"])
-        average, first, running = state["average"], state["step"], state["running"]
+        with reading(checkpoint, "a checkpoint of this training", ModelError, REMEDY):
+            state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
+            network.load_state_dict(state["network"])
+            if state["optimiser"] is not None:
+                optimiser.load_state_dict(state["optimiser"])
+            average, first, running = state["average"], state["step"], state["running"]
         log(f"going on from step {first}")
     begin = time.monotonic()
     network.train()
@@ -166,7 +169,9 @@ def averaged_weights(checkpoint: Path, config: Optimisation) -> dict[str, Tensor
     """
     if not checkpoint.exists():
         raise ModelError(f"{checkpoint} does not exist: train this network first.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state["step"] < config.steps:
-        raise ModelError(f"{checkpoint} is at step {state['step']} of {config.steps}: go on training it.")
-    return state["average"]
+    with reading(checkpoint, "a checkpoint of a training", ModelError, REMEDY):
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        step, average = int(state["step"]), state["average"]
+    if step < config.steps:
+        raise ModelError(f"{checkpoint} is at step {step} of {config.steps}: go on training it.")
+    return average

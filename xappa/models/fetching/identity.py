@@ -52,9 +52,13 @@ class RemoteFile:
         path = PurePosixPath(self.path)
         if path.is_absolute() or not path.parts or ".." in path.parts or set(self.path) & set("\\:\0"):
             raise ValueError(f"the path {self.path!r} leads out of the folder")
-        if not isinstance(self.size, int) or self.size < 0:
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 0:
             raise ValueError(f"{self.path!r} has size {self.size!r}")
-        if _DIGITS.get(self.kind) != len(self.digest) or set(self.digest) - set("0123456789abcdef"):
+        if (
+            not isinstance(self.digest, str)
+            or _DIGITS.get(str(self.kind)) != len(self.digest)
+            or set(self.digest) - set("0123456789abcdef")
+        ):
             raise ValueError(f"{self.path!r} has the {self.kind} {self.digest!r}")
 
     @property

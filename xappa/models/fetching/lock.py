@@ -11,12 +11,14 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from xappa.errors import ModelError
+from xappa.errors import ModelError, reading
 from xappa.models.fetching.identity import RemoteFile, difference
 
 NAME = "xappa-lock.json"
 GUARD = ".xappa.lock"
 FORMAT = 1
+REMEDY = "Delete it, and fetch again."
+ABSENT = (FileNotFoundError, NotADirectoryError)
 SHORTEST = 7  # digits of a hash that is recognised without asking
 
 
@@ -78,18 +80,29 @@ def read_lock(folder: Path) -> Lock | None:
     """
     path = folder / NAME
     try:
-        record = json.loads(path.read_text())
+        with reading(path, "a lock file", ModelError, REMEDY, passes=ABSENT):
+            record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ModelError(f"{path} has format {record['format']!r}; this version of xappa reads {FORMAT}.")
         files = {role: tuple(RemoteFile(**file) for file in listed) for role, listed in record.pop("files").items()}
         del record["format"]
-        return Lock(files=files, **record)
-    except (FileNotFoundError, NotADirectoryError):
+        return _of_text(Lock(files=files, **record))
+    except ABSENT:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{path} is not a lock file ({error}). Delete it, and fetch again.") from error
+        raise ModelError(f"{path} is not a lock file ({error}). {REMEDY}") from error
+
+
+def _of_text(lock: Lock) -> Lock:
+    """`lock`, if all but its files is text."""
+    single = {name: getattr(lock, name) for name in ("name", "repository", "revision", "asked", "licence")}
+    mapped = {name: getattr(lock, name) for name in ("chosen", "choice")}
+    flat = single | {f"{name}.{key}": value for name, entries in mapped.items() for key, value in entries.items()}
+    if wrong := [f"{name} is {str(value)[:80]!r}" for name, value in flat.items() if not isinstance(value, str)]:
+        raise ValueError(f"{'; '.join(wrong)}; expected text")
+    return lock
 
 
 def write_lock(folder: Path, lock: Lock) -> None:

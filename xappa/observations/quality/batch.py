@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from xappa.distinct import distinct
 from xappa.observations.flags import Flag
 
 Array = np.ndarray
@@ -100,6 +101,27 @@ class Batch:
         """Time since the first report of its window, s (N,)."""
         first = self._spread(np.minimum.reduceat(self.time, self._starts))
         return (self.time - first) / np.timedelta64(1, "s")
+
+    @cached_property
+    def sites(self) -> tuple[Array, Array]:
+        """Of the latitudes and longitudes that differ: where each comes first (K,), and the number of each one's (N,)."""
+        return distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
+
+    @cached_property
+    def by_place(self) -> Array:
+        """Positions by window, place and time; reports that share them come in an order that they alone decide."""
+        first, number = self.sites
+        rank = np.empty(len(first), np.int64)
+        rank[np.lexsort((self.longitude[first], self.latitude[first]))] = np.arange(len(first))
+        keys = (self.seconds, len(first) * self.window + rank[number])
+        order = np.lexsort(keys)
+        same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+        if not same.any():
+            return order
+        rows = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        more = (self.altitude, self.level, self.source, self.station)
+        order[rows] = order[rows][np.lexsort([key[order[rows]] for key in (*more, *keys)])]
+        return order
 
     @cached_property
     def _starts(self) -> Array:

@@ -13,6 +13,7 @@ import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, Run
 
@@ -46,6 +47,7 @@ def run_of(result: xr.Dataset) -> Run:
 
 
 @aligned
+@checked
 def diagnostics(result: xr.Dataset) -> xr.Dataset:
     """Reports used and rejected by reason, and how the sampling went.
 
