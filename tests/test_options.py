@@ -65,6 +65,12 @@ def test_unknown_options_are_answered_with_the_valid_ones():
         ("default_model", None),
         ("default_model", ""),
         ("dress", 1),
+        ("reader_timeout", 0),
+        ("reader_timeout", None),
+        ("reader_timeout", float("nan")),
+        ("reader_memory", -1.0),
+        ("reader_memory", "2 GB"),
+        ("isolate_readers", "yes"),
     ],
 )
 def test_values_that_are_not_valid(name, value):

@@ -70,6 +70,15 @@ class Options:
     precision : {"float32", "bfloat16", "float16"}
         In which networks take matrix products and convolutions, where `xappa.load` is not told. 16 bits are for
         accelerators: a few times faster, with errors of about 1 % (bfloat16) or 0.1 % (float16).
+    reader_timeout : float
+        Seconds after which a process that decodes reports is ended if it shows no progress. In all it may take twice
+        that, and as much again for each megabyte of its part of the file. ``float("inf")`` waits for ever.
+    reader_memory : float or None
+        Bytes that such a process may take, and that a file may claim in its header beyond what it can hold; None is
+        half of the machine's memory, ``float("inf")`` no limit. macOS and Windows do not enforce it for processes.
+    isolate_readers : bool
+        Whether NetCDF, HDF5, Zarr and Parquet of reports are read in a process of its own too, whose crash becomes an
+        error. Values are in memory then, not lazy.
     """
 
     progress: bool | None = None
@@ -79,6 +88,9 @@ class Options:
     clip: bool = True
     default_model: str = "speedy"
     precision: str = "float32"
+    reader_timeout: float = 120.0
+    reader_memory: float | None = None
+    isolate_readers: bool = False
 
     def __post_init__(self) -> None:
         wrong = []
@@ -86,7 +98,7 @@ class Options:
             wrong.append(f"progress={self.progress!r}: expected None, True or False")
         if not (self.cache_dir is None or isinstance(self.cache_dir, str | os.PathLike)):
             wrong.append(f"cache_dir={self.cache_dir!r}: expected a path or None")
-        for name in ("dress", "clip"):
+        for name in ("dress", "clip", "isolate_readers"):
             if not isinstance(getattr(self, name), bool):
                 wrong.append(f"{name}={getattr(self, name)!r}: expected True or False")
         try:
@@ -97,8 +109,16 @@ class Options:
             wrong.append(f"default_model={self.default_model!r}: expected a name; xappa.models() lists those known")
         if self.precision not in ("float32", "bfloat16", "float16"):
             wrong.append(f"precision={self.precision!r}: expected 'float32', 'bfloat16' or 'float16'")
+        if not _is_above_zero(self.reader_timeout):
+            wrong.append(f"reader_timeout={self.reader_timeout!r}: expected seconds above 0")
+        if not (self.reader_memory is None or _is_above_zero(self.reader_memory)):
+            wrong.append(f"reader_memory={self.reader_memory!r}: expected bytes above 0, or None")
         if wrong:
             raise OptionError("Options that are not valid: " + "; ".join(wrong))
+
+
+def _is_above_zero(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _latent_cache(value: object) -> LatentCache:
@@ -132,7 +152,7 @@ class set_options:  # noqa: N801  (used like a function)
     ----------
     **options
         Any of the fields of `Options`: ``progress``, ``cache_dir``, ``latent_cache``, ``dress``, ``clip``,
-        ``default_model``, ``precision``.
+        ``default_model``, ``precision``, ``reader_timeout``, ``reader_memory``, ``isolate_readers``.
 
     Raises
     ------

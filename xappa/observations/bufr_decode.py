@@ -4,7 +4,7 @@
 
 reads one of PARTS equal parts of the BUFR file SOURCE and writes the NumPy archive TARGET. It says on standard output
 how many bytes it has done. It imports nothing of xappa, so that nothing else is in the process. Exit status 3 means
-that ecCodes is not installed.
+that ecCodes is not installed, 4 that there is not enough memory.
 
 Subsets whose known elements stand at the same places have one layout. The archive holds, as ``<table>.<column>``:
 
@@ -402,6 +402,9 @@ def decode(data: Any, start: int, stop: int) -> tuple[dict[str, np.ndarray], dic
                 raise ValueError("it has no end where its length says (truncated?)")
             decoder.take(message, correction)
         except Exception as error:
+            # Where there is no memory, nothing is wrong with the message.
+            if isinstance(error, MemoryError) or type(error).__name__ == "MemoryAllocationError":
+                raise MemoryError(f"message before byte {position}: {error}") from error
             decoder.counts["messages_broken"] += 1
             if decoder.counts["messages_broken"] <= _COMPLAINTS:
                 print(f"message before byte {position}: {type(error).__name__}: {error}", file=sys.stderr)

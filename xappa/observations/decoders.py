@@ -1,21 +1,17 @@
-"""Decoders that run as programs of their own: what they load cannot harm the session, nor its global state."""
+"""Decoders that hand over what they read as NumPy archives, several processes side by side."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from xappa.errors import MissingDependency, ObservationError
+from xappa.observations.processes import Program
 from xappa.progress import reading
 
 Tables = dict[str, dict[str, np.ndarray]]
@@ -23,39 +19,14 @@ Tables = dict[str, dict[str, np.ndarray]]
 PART = 500_000
 """Bytes of a file for which a further process is worth its start."""
 
-
-def decode(
-    program: str, package: str, install: str, kind: str, source: Path, options: Sequence[str]
-) -> tuple[Tables, str]:
-    """Run a decoder once: parameters, returns and errors as those of `Decoder`."""
-    tables, complaints = Decoder(program, package, install, kind)(source, options)
-    return tables[0], complaints
+_SAID = 8
 
 
-@dataclass(frozen=True)
-class Decoder:
-    """A program that writes what it reads as a NumPy archive.
-
-    Parameters
-    ----------
-    program : str
-        File of the decoder; it takes a source, a target and options, and ends with status 3 if a package is missing. A
-        number on its standard output says how many bytes more of the source are done.
-    package : str
-        What it needs.
-    install : str
-        What to say where that is missing.
-    kind : str
-        What it decodes, for messages.
-    """
-
-    program: str
-    package: str
-    install: str
-    kind: str
+class Decoder(Program):
+    """A program that writes a NumPy archive, ``<table>.<column>``; parameters are those of `Program`."""
 
     def __call__(self, source: Path, *options: Sequence[str]) -> tuple[list[Tables], str]:
-        """Run the program for each list of options, side by side.
+        """Run the program for each list of options, side by side, each on an equal share of the source.
 
         Parameters
         ----------
@@ -72,19 +43,20 @@ class Decoder:
         Raises
         ------
         MissingDependency, ObservationError
+            See `Program.run`.
         """
-        if importlib.util.find_spec(self.package) is None:
-            raise MissingDependency(self.install)
+        self.require_package()
+        size = source.stat().st_size
         with (
             tempfile.TemporaryDirectory() as folder,
-            reading(source.stat().st_size, f"Reading {source.name}") as advance,
+            reading(size, f"Reading {source.name}") as advance,
             ThreadPoolExecutor(len(options)) as threads,
         ):
-            folders = [Path(folder) / str(i) for i in range(len(options))]
             running: list[subprocess.Popen[str]] = []
+            share = -(-size // len(options))
             waiting = [
-                threads.submit(self._run, source, *each, advance, running)
-                for each in zip(folders, options, strict=True)
+                threads.submit(self._archive, source, Path(folder) / f"{i}.npz", each, share, advance, running)
+                for i, each in enumerate(options)
             ]
             try:
                 for each in as_completed(waiting):
@@ -93,48 +65,25 @@ class Decoder:
                 for process in running:
                     process.kill()
         done = [each.result() for each in waiting]
-        complaints = [line for _, said in done for line in said.strip().splitlines()]
-        return [tables for tables, _ in done], "\n".join(complaints[-8:])
+        complaints = [line for _, said in done for line in said.splitlines()]
+        return [tables for tables, _ in done], "\n".join(complaints[-_SAID:])
 
-    def _run(
+    def _archive(
         self,
         source: Path,
-        folder: Path,
+        target: Path,
         options: Sequence[str],
+        size: int,
         advance: Callable[[int], None],
         running: list[subprocess.Popen[str]],
     ) -> tuple[Tables, str]:
-        folder.mkdir()
-        # Not `-m`: the decoder must not import the package, and `-P` keeps its folder off the path.
-        command = [sys.executable, "-P", self.program, str(source), str(folder / "reports.npz"), *options]
-        with (
-            (folder / "complaints").open("w+", errors="replace") as said,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace") as process,
-        ):
-            running.append(process)
-            assert process.stdout is not None
-            for line in process.stdout:
-                advance(int(line) if line.strip().isdigit() else 0)
-            status = process.wait()
-            said.seek(0)
-            complaints = said.read()
-        self._require_success(source, status, complaints)
+        complaints = self.run(source, target, options, size, advance, running)
         tables: Tables = {}
-        with np.load(folder / "reports.npz") as archive:
+        with np.load(target) as archive:
             for name in archive.files:
                 table, _, column = name.partition(".")
                 tables.setdefault(table, {})[column] = archive[name]
         return tables, complaints
-
-    def _require_success(self, source: Path, status: int, said: str) -> None:
-        end = "\n".join(said.strip().splitlines()[-8:])
-        if status == 3:
-            raise MissingDependency(f"{self.install}\n{end}")
-        if status != 0:
-            how = f"was ended by {signal.Signals(-status).name}" if status < 0 else "failed"
-            raise ObservationError(
-                f"{source}: the {self.kind} decoder {how}. Expected a {self.kind} file of reports. It said:\n{end}"
-            )
 
 
 def parts_of(source: Path) -> list[tuple[str, str]]:

@@ -11,19 +11,22 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError, XappaError
+from xappa.errors import MissingDependency, ObservationError, XappaError, reading
 from xappa.observations.archives import archive_of, lines_of_archive
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.bufr import read_bufr
 from xappa.observations.delimited import Layout, find_layout, read_table
 from xappa.observations.formats import FORMATS, TABLES, is_zarr, kind_of
 from xappa.observations.frames import flat, from_frame
+from xappa.observations.isolated import isolated_parquet
 from xappa.observations.metar import is_metar, read_metar
 from xappa.observations.names import Naming, coordinate_of
 from xappa.observations.netcdf import read_netcdf
 from xappa.observations.packed import is_packed, opened, plain_name, unpacked
 from xappa.observations.stations import placed
 from xappa.observations.text_files import HEAD, TextFile, text_file
+from xappa.options import get_options
+from xappa.sizes import require_size
 from xappa.zarr_codecs import require_safe_codecs
 
 # A path has one slash where an address had two.
@@ -97,6 +100,8 @@ def _existing(path: Path) -> Path:
         )
     if not path.exists():
         raise ObservationError(f"No file or folder {str(path)!r}. Expected the path of {FORMATS}")
+    if not path.is_file() and not path.is_dir():  # such as a pipe, at which reading would wait for ever
+        raise ObservationError(f"{path} is neither a file nor a folder. Copy what it gives into a file, and read that")
     return path
 
 
@@ -104,15 +109,16 @@ def _existing(path: Path) -> Path:
 def _named(path: Path, plain: Path) -> Iterator[None]:
     """Errors of libraries, which speak of the unpacked file or of none, as one that names the file."""
     try:
-        yield
+        with reading(f"{path}:", "reports", ObservationError, _REMEDY):
+            yield
     except XappaError as error:
         text = str(error).replace(str(plain), str(path))
+        if text == str(error) and str(path) in text:
+            raise
         raise type(error)(text if str(path) in text else f"{path}: {text}") from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ObservationError(
-            f"{path}: cannot be read: {type(error).__name__}: {error}. Expected a whole file: it is damaged or "
-            "incomplete, or not what it seems to be"
-        ) from error
+
+
+_REMEDY = "Expected a whole file: it is damaged or incomplete, or not what it seems to be. Fetch or write it again"
 
 
 def _read_folder(path: Path, aids: Aids) -> xr.Dataset:
@@ -209,9 +215,20 @@ def _unknown(text: TextFile) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    if get_options().isolate_readers:
+        with isolated_parquet(path) as plain:
+            return pd.read_parquet(plain)
     try:
+        _require_parquet_size(path)
         return pd.read_parquet(path)
     except ImportError as error:
         raise MissingDependency(
             f'{path}: reading Parquet needs pyarrow, which is not installed: pip install "xappa[obs]"'
         ) from error
+
+
+def _require_parquet_size(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    about = pq.read_metadata(path)
+    require_size(float(about.num_rows) * about.num_columns, f"{path}: its table", ObservationError)

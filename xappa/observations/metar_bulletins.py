@@ -6,15 +6,13 @@ What is left out is counted by reason.
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xappa.errors import ObservationError
+from xappa.observations.packed import opened
 
 FORECAST, NIL, OTHER = "forecast", "nil", "other"
 """Reasons why a piece of a bulletin is no report: TAF and the like, no observation was made, anything else."""
@@ -39,8 +37,8 @@ _STAMPED = re.compile(rf"{_STAMP}\s*\Z")
 _END = re.compile(rf"=|\n\s*\n|\n\s*{_STAMP}|\b(?:SIGMET|AIRMET|GAMET|AAXX|BBXX|UUA?\s*/OV)\b")
 _KIND = re.compile(r"\b(METAR|SPECI|TAF|TAFOR)\b")
 _KIND_ALONE = re.compile(r"^[ \t]*(METAR|SPECI|TAF|TAFOR)(?:[ \t]+(?:AMD|COR|\d{6}Z?))*[ \t]*$", re.MULTILINE)
-_VALIDITY = re.compile(r"(?:(?:AMD|COR|NIL|CNL|AUTO)\s+)*(?:\d{4}/\d{2,4}|\d{6})(?=\s|\Z)")
-_NIL = re.compile(r"(?:(?:AUTO|COR|CC[A-Z]|RTD|RMK)\s+)*NIL\b")
+_VALIDITY = re.compile(r"(?:(?:AMD|COR|NIL|CNL|AUTO)\s+){0,5}(?:\d{4}/\d{2,4}|\d{6})(?=\s|\Z)")
+_NIL = re.compile(r"(?:(?:AUTO|COR|CC[A-Z]|RTD|RMK)\s+){0,5}NIL\b")
 _CORRECTION = re.compile(r"\b(?:COR|CC([A-Z]))\b")
 # Pages of the web that were saved as text.
 _TAG = re.compile(r"</?[A-Z][A-Z0-9]*(?:\s[^<>]*)?/?>|&NBSP;")
@@ -74,18 +72,15 @@ class Report:
 
 
 def text_of(path: Path) -> str:
-    """Text of a file, plain or packed (gzip), with line ends of one character.
+    """Text of a file, plain or packed, with line ends of one character.
 
     Raises
     ------
     ObservationError
         If it cannot be unpacked.
     """
-    data = path.read_bytes()
-    try:
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise ObservationError(f"{path}: cannot be unpacked as gzip: {error}. Expected a whole file") from error
+    with opened(path) as file:
+        data = file.read()
     text = data.decode("utf-8-sig", errors="replace")
     # Telecommunication ends lines with CR CR LF. Text mode takes that for a line and an empty one, and saves it so.
     text = re.sub(r"\r*\n\r*|\r+", "\n", text).upper()
@@ -168,13 +163,20 @@ def _is_start(start: re.Match[str], body: str) -> bool:
     """Whether a name and a time begin a report: after its kind, at the beginning of a line, or before a first group."""
     if _KIND.search(start["kind"]):
         return True
-    before = body[: start.start()].rstrip(" \t")[-1:]
+    before = _before(body, start.start())
     if start["odd"]:
         return False
     at_beginning = before in ("", "\n", "=")
     return (
         at_beginning if start["zulu"] and not start["like"] else bool(start["like"] and (at_beginning or start["zulu"]))
     )
+
+
+def _before(body: str, position: int) -> str:
+    """The last character before a position that is no blank; empty at the beginning."""
+    while position and body[position - 1] in " \t":
+        position -= 1
+    return body[position - 1 : position] if position else ""
 
 
 def _correction(kind: str, groups: str) -> int:

@@ -37,7 +37,7 @@ _PRESSURE = re.compile(r"(?<![A-Z])(?:QNH|Q|A)\s?(\d\d\.\d\d|\d{4}\.\d|\d ?\d ?\
 _SEA_LEVEL = re.compile(r"(?<!\S)SLP\s?(\d{3})(?!\S)")
 _TENTHS = re.compile(r"(?<!\S)T([01]\d{3})([01]\d{3}|////)?(?!\S)")
 _GARBLED = {
-    (WIND,): re.compile(r"(?<![\w/])[^\s/]*\d[^\s/]*(?:KTS?|MPS|KMH)\b|^(?:AUTO )?\d{5}[A-Z]*(?!\S)"),
+    (WIND,): re.compile(r"(?<![\w/])[^\s/]{0,9}\d[^\s/]{0,9}(?:KTS?|MPS|KMH)\b|^(?:AUTO )?\d{5}[A-Z]*(?!\S)"),
     (TEMPERATURE, DEWPOINT): re.compile(r"(?<!\S)(?<!RWY )[+M-]?[\dLO][\w.]{1,3}/[+M-]?[\w.]{0,4}(?!\S)"),
     (ALTIMETER,): re.compile(r"(?<![\w/])(?:QNH|Q|A)\s?[\dO]\w+"),
     (SEA_LEVEL,): re.compile(r"(?<!\S)SLP\s?\d"),

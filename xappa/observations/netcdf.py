@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError
+from xappa.errors import MissingDependency, ObservationError, reading
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.cf import from_dataset
 from xappa.observations.ioda import from_ioda, is_ioda
+from xappa.observations.isolated import isolated_groups
+from xappa.observations.lazy_files import REMEDY, open_lazily
 from xappa.observations.names import Naming, listing
+from xappa.observations.netcdf_decode import has_netcdf4, other_group_names
+from xappa.observations.netcdf_handles import shared_groups
+from xappa.options import get_options
+from xappa.sizes import require_zarr_sizes
 
 
 def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
@@ -25,15 +29,16 @@ def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
         If the file cannot be read, or if its variables are in groups other than IODA's.
     MissingDependency
         If netCDF4 is not installed.
+
+    Notes
+    -----
+    Lazy; with the option ``isolate_readers`` it is read by a process of its own, and in memory.
     """
-    options = {"engine": "zarr"} if path.is_dir() else {}
-    groups = _opened(path, options)
-    try:
-        return _read(path, groups, naming)
-    except (OSError, RuntimeError) as error:
-        raise ObservationError(
-            f"{path}: its values cannot be read: {error}. Expected a whole file: fetch or write it again"
-        ) from error
+    if get_options().isolate_readers:
+        groups = isolated_groups(path)
+    else:
+        groups = _opened(path, "zarr" if path.is_dir() else None)
+    return _read(path, groups, naming)
 
 
 def _read(path: Path, groups: Mapping[str, xr.Dataset], naming: Naming) -> xr.Dataset:
@@ -60,42 +65,22 @@ def _advice(groups: Mapping[str, xr.Dataset]) -> str:
     )
 
 
-def _group_names(path: Path, options: Mapping[str, Any]) -> list[str]:
-    # Not by xarray if it can be helped: HDF5 2.2 crashes where it decodes texts of a file that is open several times.
-    if not options and importlib.util.find_spec("netCDF4") is not None:
-        import netCDF4
-
-        with netCDF4.Dataset(path) as file:
-            return [*_below(file)]
-    try:
-        return [str(name) for name in xr.open_groups(path, **options)]
-    except (NotImplementedError, ValueError):  # NetCDF-3 has no groups
-        return []
-
-
-def _below(group: Any) -> Iterator[str]:
-    """Paths of the groups in a group of netCDF4."""
-    for inner in group.groups.values():
-        yield inner.path
-        yield from _below(inner)
-
-
-def _opened(path: Path, options: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+def _opened(path: Path, engine: str | None) -> dict[str, xr.Dataset]:
     """All groups of a file, lazily; the root is ``"/"``."""
-    kind = "Zarr" if options else "NetCDF"
+    kind = "NetCDF" if engine is None else "Zarr"
     try:
-        whole = xr.open_dataset(path, chunks={}, **options)
-        names = [name for name in _group_names(path, options) if name != "/"]
-        # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
-        return {"/": whole} | {name: xr.open_dataset(path, group=name, chunks={}, **options) for name in names}
-    except Exception as error:  # the libraries raise whatever they come across: KeyError, TypeError, RuntimeError
+        with reading(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
+            if engine is None and has_netcdf4():
+                return shared_groups(path)
+            if engine is not None:
+                require_zarr_sizes(path, ObservationError)
+            # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
+            names = ["/", *other_group_names(path, engine)]
+        return {name: open_lazily(path, kind, engine=engine, group=name) for name in names}
+    except (ImportError, ObservationError) as error:
         if isinstance(error, ImportError) or "not be installed" in str(error):
             raise MissingDependency(
                 f"{path}: reading {kind} needs netCDF4 (or h5netcdf and h5py), which are not installed: "
                 "pip install netCDF4"
             ) from error
-        raise ObservationError(
-            f"{path}: cannot be read as {kind}: {str(error).strip() or type(error).__name__}. Expected a whole {kind} "
-            "file: fetch or write it again. If only attributes are wrong, open it with xarray.open_dataset(path, "
-            "decode_cf=False), correct them, and give the Dataset"
-        ) from error
+        raise

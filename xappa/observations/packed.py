@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import shutil
 import tempfile
@@ -12,12 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from xappa.errors import ObservationError
+from xappa.sizes import reader_memory
 
 _GZIP, _BZIP2, _XZ, _ZIP = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"PK\x03\x04"
 _SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
+_BLOCK = 1 << 20
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 
@@ -39,18 +42,41 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     ObservationError
-        If it cannot be opened, or what is packed is damaged or several files.
+        If it cannot be opened, or what is packed is damaged or several files, or takes more bytes, unpacked, than the
+        option ``reader_memory`` allows.
     """
     with opened_plain(path) as file:
         head = file.read(6)
         file.seek(0)
         try:
             with _unpacked(path, head, file) as contents:
-                yield contents
+                yield contents if contents is file else io.BufferedReader(_Bounded(contents, path), _BLOCK)
         except _BROKEN as error:
             packed = head.startswith((_GZIP, _BZIP2, _XZ, _ZIP))
             what = "the packed file is damaged or incomplete" if packed else "cannot be read"
             raise ObservationError(f"{path}: {what}: {error}. Expected a whole file: fetch or write it anew") from error
+
+
+class _Bounded(io.RawIOBase):
+    """Unpacked contents, as far as a reader may take memory for them."""
+
+    def __init__(self, contents: IO[bytes], path: Path) -> None:
+        self._contents, self._path, self._done = contents, path, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._contents.read(len(buffer))
+        self._done += len(data)
+        if self._done > (limit := reader_memory()):
+            raise ObservationError(
+                f"{self._path}: more than {limit:.4g} bytes when unpacked, of {self._path.stat().st_size} packed ones. "
+                "Expected less; if it is right, unpack it first, or raise the limit: "
+                "xappa.set_options(reader_memory=...)"
+            )
+        buffer[: len(data)] = data
+        return len(data)
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import CheckWarning, OptionError, warn
@@ -24,7 +24,7 @@ from xappa.observations.flags import flags_of
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
-from xappa.observations.quality.batch import Array, Background
+from xappa.observations.quality.batch import Background
 from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
 from xappa.observations.quality.index import ReportIndex
 from xappa.observations.quality.places import PRESSURES, REPORTED
@@ -33,7 +33,7 @@ from xappa.tasks.compared import FieldBackground, ModelBackground
 from xappa.tasks.planning import model_address
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
 
 
 @checked
@@ -42,7 +42,7 @@ def quality_control(
     obs: Source,
     quality: str | Quality = "standard",
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     background: xr.Dataset | xr.DataArray | None = None,
     error: Errors | None = None,
 ) -> xr.Dataset:
@@ -56,7 +56,7 @@ def quality_control(
         Reports, as `read_observations` takes them.
     quality : str or Quality, default "standard"
         ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Model whose climatology and surface reports are compared with. Default: the option ``default_model``.
     background : Dataset or DataArray, optional
         Fields that reports are compared with instead of the climatology, on any latitude-longitude grid and at any
@@ -97,7 +97,7 @@ def quality_control(
     else:
         prior = load(model)
         known = with_default_errors(reports, error)
-        controlled = controlled_by(prior, model_address(model), known, chosen, background, index=index)
+        controlled = controlled_by(prior, model_address(model, prior), known, chosen, background, index=index)
     counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
     reports = reports.assign_attrs(counts)
     for name in quantities(reports):
@@ -113,8 +113,8 @@ def _without_error(attrs: dict, name: str, reports: xr.Dataset) -> dict:
 
 
 def controlled_by(
-    prior: Model,
-    address: str,
+    prior: GenerativeModel,
+    address: str | GenerativeModel,
     reports: xr.Dataset,
     quality: Quality,
     background: xr.Dataset | xr.DataArray | None = None,
@@ -125,7 +125,7 @@ def controlled_by(
 
     Parameters
     ----------
-    prior : Model
+    prior : GenerativeModel
     address : str
         Name or folder of the model, from which a worker loads it again.
     reports : Dataset

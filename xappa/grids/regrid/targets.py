@@ -8,17 +8,18 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError
+from xappa.grids.axes import AXES
 from xappa.grids.regrid.grid import CURVILINEAR, POINTS, RECTILINEAR, Grid
 from xappa.grids.regrid.rows import latitude_cells, split_rows
 from xappa.grids.regrid.weights import Weights
-from xappa.labels.outward import AXES
-
-Array = np.ndarray
 
 GAUSSIAN = re.compile(r"[Ff](\d+)")
 # A stretch of longitude as wide as this without any point means that the grid doesn't go round the globe.
 GAP = 30.0
+MOST_COLUMNS, MOST_ROWS = 1_000_000, 4000
+"""Of a grid of so many degrees, and of a Gaussian one between pole and equator: finer ones take too much memory."""
 SMALL = 1e-9
 """Of a number of rows: what rounding makes of a whole one."""
 
@@ -49,6 +50,11 @@ def by_degrees(degrees: float, source: Grid) -> Grid:
     if not 0 < degrees <= 90:
         raise OptionError(f"target={degrees!r} degrees; expected a number above 0 and up to 90, such as 0.25, 1 or 2.5")
     rows = 180 / degrees
+    if 2 * rows > MOST_COLUMNS:
+        raise OptionError(
+            f"target={degrees!r} degrees makes {2 * rows:.3g} columns; expected at most {MOST_COLUMNS}: "
+            f"{360 / MOST_COLUMNS:g} degrees or more"
+        )
     if abs(rows - round(rows)) <= SMALL * rows:
         latitudes = 90 - np.arange(round(rows) + 1) * degrees
     else:
@@ -65,10 +71,20 @@ def by_degrees(degrees: float, source: Grid) -> Grid:
 
 
 def gaussian(name: str, source: Grid) -> Grid | None:
-    """The regular Gaussian grid ``"F48"`` (48 rows between a pole and the equator); None if the name is no such."""
+    """The regular Gaussian grid ``"F48"`` (48 rows between a pole and the equator); None if the name is no such.
+
+    Raises
+    ------
+    OptionError
+        If it has more than `MOST_ROWS` such rows.
+    """
     match = GAUSSIAN.fullmatch(name)
-    if match is None or int(match[1]) < 1:
+    if match is None or not match[1].strip("0"):
         return None
+    if len(match[1]) > len(str(MOST_ROWS)) or int(match[1]) > MOST_ROWS:
+        raise OptionError(
+            f"target={name[:20]!r}: expected at most 'F{MOST_ROWS}', whose rows are {90 / MOST_ROWS:g} degrees apart"
+        )
     half = int(match[1])
     latitudes = -np.degrees(np.arcsin(np.polynomial.legendre.leggauss(2 * half)[0]))
     return in_the_manner_of(source, latitudes, np.arange(4 * half) * 90 / half)

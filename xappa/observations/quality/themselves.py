@@ -19,6 +19,9 @@ from xappa.observations.quality.windows import times_of
 HIGHEST_PRESSURE = 1100.0
 """hPa, of levels: more than was ever measured near the ground."""
 
+LOWEST, HIGHEST = -12_000.0, 100_000.0
+"""Heights, m: below the deepest sea and above all instruments in the atmosphere."""
+
 HIGHEST_DECK = 50.0
 """Height, m, that ships and platforms at sea do not exceed."""
 
@@ -27,11 +30,11 @@ def check(obs: xr.Dataset, index: ReportIndex | None = None) -> xr.Dataset:
     """Flag reports that cannot be believed, or that come twice.
 
     In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea,
-    infinite heights, and upper-air values without a level or with one that is none), times that are missing or not
-    between 1600 and 2261, periods that are no lengths of time, values outside the range of the vocabulary (both
-    components of a wind if either, or the speed or direction behind them, is), what comes twice from the same station
-    or place, time and level (of values that agree one stays; those that contradict each other are all rejected:
-    `settle_repeats`), and speeds and directions that are used as components.
+    heights that are not between -12 and 100 km, and upper-air values without a level or with one that is none), times
+    that are missing or not between 1600 and 2261, periods that are no lengths of time, values outside the range of the
+    vocabulary (both components of a wind if either, or the speed or direction behind them, is), what comes twice from
+    the same station or place, time and level (of values that agree one stays; those that contradict each other are all
+    rejected: `settle_repeats`), and speeds and directions that are used as components.
 
     Parameters
     ----------
@@ -77,7 +80,8 @@ def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
         wrong |= (latitude == 0.0) & (longitude == 0.0) & (_array(obs, "altitude") > HIGHEST_DECK)
     for name in ("altitude", "height"):
         if name in obs.coords:
-            wrong |= np.isinf(_array(obs, name))
+            height = _array(obs, name)
+            wrong |= (height < LOWEST) | (height > HIGHEST)
     return wrong
 
 

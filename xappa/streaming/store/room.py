@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Hashable, Mapping
 
 import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, StoreError
+from xappa.sizes import machine_memory as memory
 from xappa.streaming.store.encoding import steps_of
 from xappa.streaming.store.places import Place
 
@@ -42,14 +42,6 @@ def require_memory(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> None:
             f"chunks={asked} cannot be honoured: what is written together takes {needed / 1e9:.3g} GB, and this "
             f"machine has {there / 1e9:.3g} GB; expected at most half of it: use fewer times or members a chunk"
         )
-
-
-def memory() -> float | None:
-    """Bytes of main memory, where the operating system tells."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def require_room(place: Place, ds: xr.Dataset) -> None:

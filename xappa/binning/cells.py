@@ -8,9 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import OptionError
 
-Array = np.ndarray
+MOST_CELLS = 1_000_000
+"""Along one axis: 36 m of latitude at the finest, less than any report's place is known to."""
 
 TICKS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of time a second."""
@@ -118,6 +120,11 @@ class Cells:
         """Cells of `size` degrees, with edges at the poles and at Greenwich."""
         if isinstance(size, bool) or not 0 < size <= 90:
             raise OptionError(f"target={size!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
+        if 360 / size > MOST_CELLS:
+            raise OptionError(
+                f"target={size!r} degrees makes {360 / size:.3g} cells round the globe; expected at most {MOST_CELLS}: "
+                f"cells of {360 / MOST_CELLS:g} degrees or more"
+            )
         rows, columns = int(np.ceil(180 / size - 1e-9)), int(np.ceil(360 / size - 1e-9))
         south = np.minimum(-90 + size * np.arange(rows + 1), 90.0)
         west = np.minimum(size * np.arange(columns + 1), 360.0)
