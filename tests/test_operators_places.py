@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tests.coarse import SPEC, TIMES, flags, random_states, reports
 from xappa.errors import ObservationError, OptionError
+from xappa.geometry import unit_vectors
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import Footprint, Grid, Interpolate, Nearest, StateContext
 from xappa.operators.footprint import away
-from xappa.operators.nearest import unit_vectors
 
 trajectory = pytest.fixture(random_states)
 

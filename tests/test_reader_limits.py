@@ -204,7 +204,7 @@ def test_texts_with_odd_characters_and_arrays_of_varying_length_survive(tmp_path
     with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
         file.createDimension("obs", 3)
         file.createVariable("text", str, ("obs",))[:] = np.array(["a\x00b"[:1], "\U0001f327", " "], object)
-        kind = file.createVLType("i4", "ragged")
+        kind = file.createVLType("i4", "numbers")
         ragged = file.createVariable("ragged", kind, ("obs",))
         for i in range(3):
             ragged[i] = np.arange(i + 1, dtype="i4")
@@ -235,13 +235,14 @@ def test_one_file_is_open_once_however_often_it_is_read(tmp_path, monkeypatch):
 
     path = write(points(), tmp_path / "obs.nc", engine="netcdf4")
     write(points(), tmp_path / "obs.nc", engine="netcdf4", group="more", mode="a")
-    opened, opener = [], netCDF4.Dataset
+    opened = []
 
-    def counted(*arguments, **options):
-        opened.append(arguments)
-        return opener(*arguments, **options)
+    class Counted(netCDF4.Dataset):
+        def __init__(self, *arguments, **options):
+            opened.append(arguments)
+            super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(netCDF4, "Dataset", counted)
+    monkeypatch.setattr(netCDF4, "Dataset", Counted)
     first, second = netcdf._opened(path, None), netcdf._opened(path, None)
     assert len(opened) == 1
     assert first["/"]["t2m"].data.name == second["/"]["t2m"].data.name != first["/more"]["t2m"].data.name

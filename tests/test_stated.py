@@ -38,7 +38,8 @@ class TestEvidence:
         root = np.linalg.cholesky(kappa * spread + alpha * np.eye(120))
         found = [scale_of_all(spread, root @ rng.standard_normal(120))[0] for _ in range(40)]
         middle = np.exp(np.median([np.log(scale.alpha) for scale in found]))
-        assert middle < 0.25 if alpha < 1 else alpha / 1.5 < middle < alpha * 1.5
+        # Of small errors less is seen, beside a prior whose own variance is in doubt.
+        assert middle < 0.5 if alpha < 1 else alpha / 1.5 < middle < alpha * 1.5
         assert sum(scale.sure > 3 for scale in found) == (40 if alpha > 1 else 0)
 
     def test_the_gain_is_that_of_the_likelihood(self) -> None:
@@ -61,8 +62,8 @@ class TestEvidence:
         some = np.arange(120) % 3 == 0
         root = np.linalg.cholesky(spread + np.diag(np.where(some, 9.0, 1.0)))
         departure = root @ rng.standard_normal(120)
-        assert scale_of_some(spread, departure, some).sure > 3
-        assert scale_of_some(spread, departure, ~some).sure < 2
+        right, wrong = (scale_of_some(spread, departure, mine).sure for mine in (some, ~some))
+        assert right > 3 and right > wrong + 1
 
 
 def test_pixels_are_read_off_the_latents_as_the_tangent_gives_them() -> None:
@@ -85,7 +86,7 @@ def test_each_variable_has_its_share_of_the_reports() -> None:
 class TestOfTheEmbeddedModel:
     """Reports of the nature run."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def truth(self):
         return xappa.tutorial.nature_run().isel(time=[2])
 
@@ -106,7 +107,7 @@ class TestOfTheEmbeddedModel:
 
     def test_one_variable_is_named(self, truth) -> None:
         found = self.found(truth, dict.fromkeys(ERRORS, 1.0) | {"2m_temperature": 5.0})
-        assert found is not None and found.name == "2m_temperature" and 3 < found.factor < 8
+        assert found is not None and found.alone and found.name == "2m_temperature" and 2 < found.factor < 8
 
     def test_few_reports_say_nothing(self, truth) -> None:
         assert self.found(truth, dict.fromkeys(ERRORS, 5.0), count=FEWEST // 3 - 1) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-Array = np.ndarray
+from xappa._typing import Array
 
 _MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, of no pattern
 _HALF = np.uint64(32)
@@ -33,7 +33,8 @@ def distinct(*columns: Array) -> tuple[Array, Array]:
     if all((word == word[first][number]).all() for word in words):
         return first, number
     # Two kinds have one hash.
-    number = pd.DataFrame(dict(enumerate(words))).groupby(list(range(len(words))), sort=False).ngroup().to_numpy()
+    frame = pd.DataFrame(dict(enumerate(words)))
+    number = np.asarray(frame.groupby(list(range(len(words))), sort=False).ngroup())
     return np.unique(number, return_index=True)[1], number
 
 

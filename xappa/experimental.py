@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.background import WarmStart
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["constrain"]
 
-Array = np.ndarray
 
 FORCING = "forcing"
 """Source of the prescribed fields among the observations."""

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.binning.averages import Sums, gather, merge, position
 from xappa.binning.cells import Cells
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
-
-Array = np.ndarray
 
 
 @checked

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.binning.cells import Cells, compact
 from xappa.binning.superob import _kinds
 from xappa.binning.targets import Step, cells_of
 from xappa.checked import checked
 from xappa.errors import OptionError, choose
+from xappa.geometry import unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import is_one_form, quantities
-from xappa.observations.quality.batch import unit_vectors
 from xappa.observations.read import Source, read_observations
 
 if TYPE_CHECKING:
     from xappa.models.protocol import ModelLike
-
-Array = np.ndarray
 
 
 @checked

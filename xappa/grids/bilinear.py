@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.distinct import distinct
-
-Array = np.ndarray
 
 MANY = 1000
 """Places from which it pays to look for those that come again."""

@@ -11,6 +11,7 @@ import dask.array
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError, nearest_names
 from xappa.grids.axes import AXES, Layout, find, recognise, refuse
 from xappa.grids.matching import output_columns, output_levels, output_rows, positions
@@ -18,8 +19,6 @@ from xappa.grids.notation import Notation
 from xappa.labels.asked import Wanted
 from xappa.labels.region import Region, choose_region
 from xappa.models.state import StateSpec
-
-Array = np.ndarray
 
 LATENT = "latent"
 PREFIX = "latent_"

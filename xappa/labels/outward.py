@@ -10,13 +10,14 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.grids.axes import AXES, Layout
 from xappa.grids.matching import output_levels
 from xappa.grids.notation import Notation
 from xappa.labels.area import Area
 from xappa.labels.asked import Wanted
 from xappa.labels.described import attributes, output_problems
-from xappa.labels.taking import Array, Fields, taken
+from xappa.labels.taking import Fields, taken
 from xappa.labels.units import conversion, inverse, refuse_units
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear

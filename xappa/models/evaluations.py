@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -10,11 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xappa._typing import Denoise
 from xappa.models.dates import date_tensor
 from xappa.models.precision import autocast, with_scaled_gradients
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t (B, K, h, w, C), sigma) -> estimate of x, like x_t."""
 
 
 class WithDenoiser(Protocol):

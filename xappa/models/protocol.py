@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from xappa._typing import Denoise
 from xappa.models.state import StateSpec
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from xappa.diffusion.schedule import Levels
 
-Denoise = Callable[["Tensor", "Tensor"], "Tensor"]
-"""(x_t (B, window, *latent), sigma 0-d) -> estimate of x, like x_t."""
 Covariance = Callable[["Tensor", "Tensor"], "Tensor"]
 """(v (B, window, *latent), sigma 0-d) -> Cov[x | x_t] v."""
 

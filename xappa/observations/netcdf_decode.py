@@ -16,10 +16,11 @@ Numbers of attributes are hexadecimal bytes with their dtype.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,21 +116,32 @@ def _require_sizes(sizes: list[tuple[str, float]], limit: float) -> None:
 def _copy(variable: Any, target: Path, share: float) -> str:
     """Write the values of a variable, block by block; returns their kind."""
     blocks = _blocks(variable)
-    if variable.dtype.kind not in "OT":
-        with open(f"{target}.npy", "wb") as file:
-            about = {"descr": np.lib.format.dtype_to_descr(_without_metadata(variable.dtype)), "fortran_order": False}
-            np.lib.format.write_array_header_2_0(file, {**about, "shape": variable.shape})
-            for block in blocks:
-                file.write(np.ascontiguousarray(block).tobytes())
-                print(round(block.nbytes * share), flush=True)
+    first = next(blocks)
+    blocks = itertools.chain([first], blocks)
+    # The dtype of the values counts: variables of varying length call themselves that of their elements.
+    if first.dtype.kind not in "OT":
+        _copy_plain(blocks, _without_metadata(first.dtype), variable.shape, target, share)
         return "plain"
     elements = [element for block in blocks for element in np.asarray(block, object).ravel()]
     kind, parts = _parts(elements)
-    kind = "string" if variable.dtype.kind == "T" else kind
+    kind = "string" if first.dtype.kind == "T" else kind
     np.save(f"{target}.npy", np.concatenate([np.empty(0, parts[0].dtype if parts else np.uint8), *parts]))
     np.save(f"{target}.lengths.npy", np.array([len(part) for part in parts], np.int64))
     print(round(variable.nbytes * share), flush=True)
     return kind
+
+
+def _copy_plain(
+    blocks: Iterable[np.ndarray], dtype: np.dtype, shape: tuple[int, ...], target: Path, share: float
+) -> None:
+    with open(f"{target}.npy", "wb") as file:
+        about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(file, about)
+        for block in blocks:
+            if dtype.hasobject or _without_metadata(block.dtype) != dtype:
+                raise TypeError(f"values of the dtype {block.dtype} where {dtype} are expected")
+            file.write(np.ascontiguousarray(block).tobytes())
+            print(round(block.nbytes * share), flush=True)
 
 
 def _without_metadata(dtype: np.dtype) -> np.dtype:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import NoReportsError, OperatorError, OptionError
 from xappa.grids.matching import positions
 from xappa.models.state import StateSpec
@@ -28,7 +29,6 @@ from xappa.tokens import describe, name_of, token
 if TYPE_CHECKING:
     from xappa.operators.column_sum import ColumnSum
 
-Array = np.ndarray
 Function = Callable[[xr.Dataset], Any]
 
 BLOCK = 1 << 20  # weights of sums over levels that are made at once

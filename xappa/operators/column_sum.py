@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.models.state import StateSpec
 from xappa.operators.stencil import Stencil, compact
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError
 from xappa.observations.formulas import STANDARD_GRAVITY
@@ -32,8 +33,6 @@ from xappa.operators.column_sum import ColumnSum
 from xappa.operators.context import StateContext
 from xappa.operators.interpolate import Interpolate
 from xappa.operators.results import matched, units_map
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, repr=False)

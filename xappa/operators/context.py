@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from xappa._typing import Array
 from xappa.models.state import StateSpec
 from xappa.operators.periods import Period
 
 if TYPE_CHECKING:
     from xappa.grids.axes import Layout
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

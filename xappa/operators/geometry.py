@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError, is_number
 from xappa.grids.bilinear import Corners, bracket
 from xappa.models.state import StateSpec
@@ -27,8 +28,6 @@ from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil, compact, concatenate
 from xappa.operators.vertical import EXTRAPOLATIONS, in_level
 from xappa.vocabulary import VARIABLES
-
-Array = np.ndarray
 
 # Less of a report's weight than this on cells that exist, and it is read from none.
 LEAST_SHARE = 1e-6

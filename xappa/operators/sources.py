@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError, choose
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -27,7 +28,6 @@ from xappa.operators.sounder import Sounder
 from xappa.operators.stencil import Stencil
 from xappa.tokens import token
 
-Array = np.ndarray
 Choice = str | Operator | Callable[[xr.Dataset], Any]
 
 OPERATORS: dict[str, Operator] = {

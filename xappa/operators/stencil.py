@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.models.state import StateSpec
 from xappa.operators.context import StateContext
@@ -19,8 +20,6 @@ from xappa.operators.plausible import LARGEST, plausible
 from xappa.operators.results import matched, named, units_map
 from xappa.operators.view import MissingVariable, Output, View, call, labelled, placed
 from xappa.tokens import name_of
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

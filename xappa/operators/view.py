@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import OperatorError, nearest_names
 from xappa.grids.axes import Layout
 from xappa.grids.matching import output_columns, output_rows
@@ -21,8 +22,6 @@ from xappa.operators.context import StateContext
 from xappa.operators.duck.array import TensorArray
 from xappa.operators.results import named
 from xappa.tokens import name_of, token
-
-Array = np.ndarray
 
 SURFACE = "surface_altitude"
 

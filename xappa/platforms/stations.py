@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import OptionError, reading
 from xappa.observations.errors_table import Errors
@@ -14,7 +15,6 @@ from xappa.platforms.form import assemble, repeated, soundings
 from xappa.platforms.ground import SURFACE, UPPER_AIR, Ground
 from xappa.platforms.places import scattered
 
-Array = np.ndarray
 Seed = int | np.random.Generator
 ROUGHNESS = 150.0
 """Deviation of a station's height from that of the grid's surface, m."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-Array = np.ndarray
+from xappa._typing import Array
 
 ALPHA = np.exp(np.linspace(-np.log(36), np.log(36), 41))
 COARSE = ALPHA[[8, 12, 20, 28, 32, 36]]

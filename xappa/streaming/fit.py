@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import FitWarning, warn
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.streaming.stated import Misstated
 
-Array = np.ndarray
 Residuals = Callable[[Stencil | Rows, int, Tensor], tuple[Array, Array]]
 """(rows of a window, its start, its latents) -> whitened y - H(x) (member, M), and deviations (M,)."""
 

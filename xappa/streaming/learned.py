@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.streaming.sampled import Sampled
-
-Array = np.ndarray
 
 WORST = ("residual", "iterations")
 MEANS = ("departure_mean", "chi_squared")

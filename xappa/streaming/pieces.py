@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.devices import trim
 from xappa.diffusion.composition import Composition, window_count
 from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
@@ -25,8 +26,6 @@ from xappa.streaming.guards import Guard
 from xappa.streaming.observing import observe_latents, reading_of
 from xappa.streaming.plan import Plan, overlap
 from xappa.streaming.stated import misstated
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
 
 REPORTS = 2**32
 """Number of the first draw that perturbs reports, out of the samplers' reach."""

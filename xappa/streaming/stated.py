@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from xappa._typing import Array
 from xappa.models.protocol import GenerativeModel
 from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
 from xappa.streaming.evidence import Scale, scale_of_all, scale_of_some
-
-Array = np.ndarray
 
 MOST = 96
 """Reports that are looked at, which bounds the work."""
@@ -120,11 +119,14 @@ def _judge(spread: Array, departure: Array, stencil: Stencil, share: Array) -> M
         scale.sure * sign if sign else abs(scale.sure) * wrong for scale, wrong in zip(single, alone, strict=True)
     ]
     worst = int(np.argmax(evident))
+    # One variable's errors may explain it better than everybody's; with the same kappa, to compare like with like.
+    every = scale_of_some(kappa * spread, departure, np.ones(len(departure), bool))
+    is_alone = len(codes) > 1 and bool(not sign or evident[worst] > abs(every.sure))
     mine = stencil.variable == codes[worst]
-    alpha = together.alpha if sign else single[worst].alpha
+    alpha = single[worst].alpha if is_alone else together.alpha
     own = float(np.square(share[mine]).mean())
     factor = max((alpha - 1 + own) / own, 0.0) ** 0.5
-    return Misstated(stencil.names[codes[worst]], factor, not sign and len(codes) > 1, len(departure))
+    return Misstated(stencil.names[codes[worst]], factor, is_alone, len(departure))
 
 
 def _is_wrong(scale: Scale, larger: float) -> bool:

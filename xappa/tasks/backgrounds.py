@@ -8,6 +8,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.background import (
     ENSEMBLE,
     Background,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from xappa.streaming.plan import Given
-
-Array = np.ndarray
 
 
 def given_background(request: SamplingRequest, background: object, trajectory: Array) -> list[tuple[Given, da.Array]]:

@@ -11,13 +11,14 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import CheckWarning, ObservationError, warn
 from xappa.grids.axes import Layout
 from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.registry import load
 from xappa.models.state import StateSpec
 from xappa.observations.form import build
-from xappa.observations.quality.batch import Array, Background, Basis, Batch
+from xappa.observations.quality.batch import Background, Basis, Batch
 from xappa.operators.context import StateContext
 from xappa.operators.geometry import LEAST_SHARE
 from xappa.operators.interpolate import interpolate

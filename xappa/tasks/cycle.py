@@ -13,6 +13,8 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._files import replacing, write_text
+from xappa._typing import Array
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 PLAN = "cycle.json"
 ANALYSIS, FORECAST = 0, 1
 
@@ -245,9 +246,8 @@ def _analysed(
 
 def _write(folder: Path, number: int, analysis: xr.Dataset, found: xr.Dataset) -> None:
     """One step: its innovations, then its analysis, which makes it whole."""
-    part = folder / f"{_name(folder, number).stem}.innovations.part"
-    found.to_netcdf(part)
-    part.replace(part.with_suffix(".nc"))
+    with replacing(folder / f"{_name(folder, number).stem}.innovations.nc") as part:
+        found.to_netcdf(part)
     # An unfinished store has its name already; here a name says that the step is whole.
     unfinished = folder / f"unfinished-{number:05d}.zarr"
     to_zarr(analysis, unfinished, overwrite=True)
@@ -316,11 +316,7 @@ def _begun(folder: Path, about: dict[str, Any]) -> bool:
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = folder / PLAN
-    part = plan.with_suffix(".part")
-    part.write_text(json.dumps(about, indent=1))
-    part.replace(plan)
+    write_text(folder / PLAN, json.dumps(about, indent=1))
 
 
 def _read(folder: Path, count: int, stride: int, request: CycleRequest) -> Cycled:

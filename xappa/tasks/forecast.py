@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.background import WarmStart
 from xappa.background import timedelta as length_of
 from xappa.errors import DatasetError, OptionError, choose, warn
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
     from xappa.streaming.plan import Given, Rolling
 
-Array = np.ndarray
 Lead = str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64]
 
 SKILL = np.timedelta64(15, "D")

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import NoReportsError
 from xappa.models.registry import load
 from xappa.observations.default_errors import warn_without_error, without_error
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from xappa.models.protocol import GenerativeModel
     from xappa.operators import Rows, Stencil
 
-Array = np.ndarray
 Reading = tuple["Stencil | Rows | None", xr.Dataset | None, dict[str, Array]]
 """Rows of a segment, places of correlated reports, and ``time`` (s) with the flags of every report (-1: no value)."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import OptionError, warn
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 
 REPORTED = "reported"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.labels import surface_height
 from xappa.observations.default_errors import DEFAULT_ERRORS, warn_without_error, without_error
 from xappa.observations.quality import choose_quality
@@ -19,8 +20,6 @@ from xappa.tasks.request import ObservingRequest
 
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
-
-Array = np.ndarray
 
 
 def observed(

@@ -12,6 +12,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.grids.axes import Layout
 from xappa.observations.assumptions import Assumed
 from xappa.observations.default_errors import errors_text, with_default_errors
@@ -32,8 +33,6 @@ from xappa.tokens import token
 if TYPE_CHECKING:
     from xappa.models.protocol import GenerativeModel
     from xappa.operators import Rows, Stencil
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.labels import to_dataset, with_pairs
 from xappa.labels.area import Area
 from xappa.operators import split_windows
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import dask.array as da
 
     from xappa.streaming.plan import Given, Rolling
-
-Array = np.ndarray
 
 
 def run(

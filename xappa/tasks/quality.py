@@ -9,6 +9,7 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import CheckWarning, OptionError, warn
@@ -23,7 +24,7 @@ from xappa.observations.flags import flags_of
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
-from xappa.observations.quality.batch import Array, Background
+from xappa.observations.quality.batch import Background
 from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
 from xappa.observations.quality.index import ReportIndex
 from xappa.observations.quality.places import PRESSURES, REPORTED

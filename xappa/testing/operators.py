@@ -44,7 +44,6 @@ from xappa.operators.view import call, labelled
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 Map = Callable[[Tensor], Tensor]
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from xappa._files import replacing
 from xappa.errors import ModelError, reading
 from xappa.training.config import Optimisation
 
@@ -40,9 +40,8 @@ def learning_rate(config: Optimisation, step: int) -> float:
 
 def save_atomically(state: dict, path: Path) -> None:
     """A checkpoint, complete or as it was before."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 @contextmanager
@@ -55,9 +54,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """A safetensors file, complete or as it was before, with words of its own if they are given."""
-    part = path.with_suffix(".part")
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
 
 
 def fit(

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import recognise
 from xappa.grids.conventions import conventional, once_round
@@ -28,7 +29,6 @@ from xappa.operators.stencil import Stencil
 from xappa.verification.matching import prepare
 from xappa.vocabulary import VARIABLES
 
-Array = np.ndarray
 UNREAD = "unread"
 """Attribute of values at reports: how many good reports of each quantity cannot be read off the fields."""
 

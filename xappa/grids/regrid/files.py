@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from xappa._files import replacing
+from xappa._typing import Array
 from xappa.errors import DatasetError, reading
 from xappa.grids.regrid.rows import matrix
 from xappa.grids.regrid.weights import Weights
 from xappa.sizes import require_size
-
-Array = np.ndarray
 
 REMEDY = "Make the weights again, or copy the whole file."
 
@@ -63,17 +61,8 @@ def write_weights(weights: Weights, path: str | Path) -> None:
         if key in weights.places:
             ds[name] = (f"n_{name[-1]}", weights.places[key], {"units": "degrees"})
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".nc")
-    os.close(handle)
-    try:
-        ds.to_netcdf(temporary, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
 
 
 def read(

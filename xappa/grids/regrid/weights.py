@@ -16,9 +16,9 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array, kron
 
+from xappa._typing import Array
 from xappa.errors import OptionError
 
-Array = np.ndarray
 Factors = tuple[csr_array, csr_array]
 
 SMALL = 1e-9

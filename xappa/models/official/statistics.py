@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import ModelError, reading
 from xappa.models.official.channels import Channels
 from xappa.sizes import require_zarr_sizes
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 REMEDY = "Fetch or copy the store again."
 SEA = "sea_surface_temperature_mask"
 
-Array = np.ndarray
 P = ParamSpec("P")
 R = TypeVar("R")
 

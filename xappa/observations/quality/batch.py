@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.distinct import distinct
+from xappa.geometry import unit_vectors
 from xappa.observations.flags import Flag
-
-Array = np.ndarray
-
-EARTH_RADIUS = 6371.0
-"""Mean radius, km."""
 
 APART = 16.0
 """Between neighbouring windows, where reports are sought on the unit sphere: more than any distance there."""
@@ -168,14 +165,3 @@ Check = Callable[[Batch], None]
 
 Background = Callable[[Batch], Mapping[str, tuple[Array, Array]]]
 """What a background says of the reports: by quantity, mean and deviation (N,), NaN where it says nothing."""
-
-
-def unit_vectors(latitude: Array, longitude: Array) -> Array:
-    """Places on the unit sphere: (N, 3) for degrees (N,)."""
-    phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
-
-
-def chord(distance: float) -> float:
-    """Straight line through the unit sphere between places `distance` km apart on its surface."""
-    return float(2 * np.sin(min(distance / EARTH_RADIUS, np.pi) / 2))

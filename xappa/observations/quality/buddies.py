@@ -29,9 +29,12 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
+from xappa.geometry import arc, chord
 from xappa.observations.flags import Flag
+from xappa.observations.formulas import standard_pressure
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import APART, EARTH_RADIUS, Array, Batch, chord
+from xappa.observations.quality.batch import APART, Batch
 from xappa.observations.quality.options import Quality
 
 NEIGHBOURS = 8
@@ -63,11 +66,6 @@ def check_buddies(batch: Batch, found: Mapping[str, tuple[Array, Array]], qualit
     wrong = {name: _contradicted(batch, name, found.get(name), quality) for name in batch.value if comparable(name)}
     for name, mask in wrong.items():
         batch.reject(name, mask, Flag.BUDDY_CHECK)
-
-
-def standard_pressure(altitude: Array) -> Array:
-    """Pressure of the standard atmosphere, Pa, at heights (m) of the troposphere: U.S. Standard 1976, equation 33a."""
-    return 101325.0 * (1 - LAPSE_RATE / 288.15 * altitude) ** (9.80665 / (287.053 * LAPSE_RATE))
 
 
 def comparable(name: str) -> bool:
@@ -213,7 +211,7 @@ class _Neighbourhood:
     def distances(self, rows: Array, near: Array) -> Array:
         """Distances, km, of reports from their neighbours (n, 8); NaN where there is none."""
         straight = np.linalg.norm(self.places[near, :3] - self.places[rows, None, :3], axis=-1)
-        return np.where(near >= 0, 2 * EARTH_RADIUS * np.arcsin(np.clip(straight / 2, 0, 1)), np.nan)
+        return np.where(near >= 0, arc(straight), np.nan)
 
     def _nearest(self, block: Array, most: int) -> tuple[Array, Array]:
         """The nearest candidates, -1 where there are no more, and how far they are; the first of those equally far."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.observations.form import counted, quantities
 from xappa.observations.quality.background import check_background
-from xappa.observations.quality.batch import Array, Background, Basis, Batch
+from xappa.observations.quality.batch import Background, Basis, Batch
 from xappa.observations.quality.buddies import check_buddies
 from xappa.observations.quality.contradictions import decide, doubtful
 from xappa.observations.quality.index import ReportIndex

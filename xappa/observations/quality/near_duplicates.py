@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
+from xappa.geometry import chord
 from xappa.observations.flags import Flag
-from xappa.observations.quality.batch import APART, Array, Batch, chord
+from xappa.observations.quality.batch import APART, Batch
 from xappa.observations.quality.options import Quality
 
 _LEVEL = 0.5  # hPa

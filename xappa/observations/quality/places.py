@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
+from xappa.geometry import arc, unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import EARTH_RADIUS, Array, unit_vectors
 from xappa.observations.quality.options import Quality
 from xappa.observations.quality.windows import name_codes
 
@@ -173,7 +174,7 @@ def _too_fast(a: Array, b: Array, seconds: Array, limit: Array) -> Array:
 
 
 def _kilometres(a: Array, b: Array) -> Array:
-    return 2 * EARTH_RADIUS * np.arcsin(np.clip(np.linalg.norm(a - b, axis=-1) / 2, 0, 1))
+    return arc(np.linalg.norm(a - b, axis=-1))
 
 
 def _place(obs: xr.Dataset) -> Array:

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.observations.flags import Flag, flags_of, set_flag
 from xappa.observations.form import quantities
 from xappa.observations.quality.agreement import Part, agreement
-from xappa.observations.quality.batch import Array
 from xappa.observations.quality.windows import KINDS, component_pairs
 
 PLACE_STEP = 1e-3

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.distinct import distinct
 from xappa.observations.derive import winds_of
 from xappa.observations.flags import flag_attrs, flags_of
 from xappa.observations.form import quantities
-from xappa.observations.quality.batch import Array, Batch, Check
+from xappa.observations.quality.batch import Batch, Check
 
 KINDS = ("period", "channel")
 """Coordinates that reports must share to be comparable."""

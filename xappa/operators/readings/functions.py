@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.operators.readings.extremes import Extreme, extreme
 from xappa.operators.readings.linear import Reading
@@ -18,8 +19,6 @@ from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
 from xappa.operators.view import View
 from xappa.tokens import name_of
-
-Array = np.ndarray
 
 
 class Gathered(torch.nn.Module):

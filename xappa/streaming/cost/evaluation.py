@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.background import WarmStart
 from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
@@ -24,7 +25,6 @@ from xappa.streaming.pieces import Pieces, window_starts
 from xappa.streaming.plan import Follows, Given, Plan
 from xappa.tokens import token as token_of
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
 SIGMA = 0.5
 """Noise level of evaluations that are only metered: any does, as long as guidance acts at it."""
 METERED = 2

@@ -10,12 +10,13 @@ import dask
 import dask.array as da
 import numpy as np
 import torch
-from dask._task_spec import Task, TaskRef
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xappa._compat.dask import Task, TaskRef
+from xappa._typing import Array
 from xappa.devices import lock
 from xappa.errors import IntegrityError
 from xappa.labels.inward import Assembly
@@ -26,8 +27,6 @@ from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.slices import latent_axes
 from xappa.streaming.graph.workers import Versioned
 from xappa.vocabulary import VARIABLES
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

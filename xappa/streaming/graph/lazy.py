@@ -10,11 +10,11 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask._task_spec import List, Task, TaskRef
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xappa._compat.dask import List, Task, TaskRef
 from xappa.models.state import StateSpec
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
 
+from xappa._compat.dask import List, Task, TaskRef
 from xappa.streaming.graph.segments import Piece
 
 if TYPE_CHECKING:
