@@ -1,4 +1,4 @@
-# Sourced by ci/test, ci/demo and ci/lowest: `use_venv NAME PACKAGE...` puts a virtual environment with these packages
+# Sourced by ci/test, ci/demo, ci/lowest and ci/fuzz: `use_venv NAME PACKAGE...` puts a virtual environment with these packages
 # first on the PATH. It is made once (XAPPA_VENV, default .venv) and brought up to date when what it is made of changes.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -7,9 +7,9 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from tests import cdo
+from xappa.geometry import unit_vectors
 from xappa.grids.regrid import Grid
 from xappa.grids.regrid.rows import latitude_cells, longitude_cells
-from xappa.grids.regrid.sphere import unit
 
 METHODS = ("bilinear", "conservative", "nearest")
 
@@ -34,7 +34,7 @@ def area_mean(ds: xr.Dataset) -> float:
 
 def untied(ds: xr.Dataset, grid: xr.Dataset) -> np.ndarray:
     """Targets that one source is nearer to than all others."""
-    sources, targets = (unit(*Grid.of(g).points) for g in (ds, grid))
+    sources, targets = (unit_vectors(*Grid.of(g).points) for g in (ds, grid))
     distance = cKDTree(sources).query(targets, k=2)[0]
     return (np.diff(distance, axis=1)[:, 0] > 1e-9).reshape(Grid.of(grid).shape)
 

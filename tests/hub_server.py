@@ -64,7 +64,10 @@ class FakeHub:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:  # noqa: N802
-                hub.answer(self)
+                if hub.server is None:  # connections that clients keep end with it
+                    self.close_connection = True
+                else:
+                    hub.answer(self)
 
             def log_message(self, *args: object) -> None:
                 pass

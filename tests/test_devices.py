@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import xappa
-from xappa.streaming.devices import lock_file
+from xappa.devices import lock_file
 
 
 @pytest.fixture
@@ -34,9 +34,7 @@ def test_the_name_has_a_random_part(cache: Path, tmp_path_factory: pytest.TempPa
 def test_threads_and_processes_agree(cache: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(lock_file, ["cuda"] * 32))
-    code = (
-        "import sys, xappa; from xappa.streaming.devices import lock_file; xappa.set_options(cache_dir=sys.argv[1]); "
-    )
+    code = "import sys, xappa; from xappa.devices import lock_file; xappa.set_options(cache_dir=sys.argv[1]); "
     run = [sys.executable, "-c", f"{code}print(lock_file('cuda'))", str(cache)]
     found.add(Path(subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()))
     assert len(found) == 1

@@ -321,7 +321,7 @@ def test_two_processes_do_not_hold_one_accelerator_at_once(client) -> None:
     def hold(_: int) -> tuple[float, float]:
         import torch
 
-        from xappa.streaming.devices import lock
+        from xappa.devices import lock
 
         with lock(torch.device("mps")):
             begin = time.time()

@@ -13,6 +13,7 @@ import xarray as xr
 
 import xappa
 from tests import forecasts
+from tests.catalogue import START
 from xappa.accessor import AppaAccessor
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +25,8 @@ FUNCTIONS = [found for found in re.findall(r"`xappa\.(\w+)\((.*?)\)`", API) if "
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.name)
 def text(request) -> str:
-    return request.param.read_text()
+    # Messages name what is not public too, such as the function that writes a model directory.
+    return request.param.read_text().partition(START)[0]
 
 
 def test_code_parses(text):
@@ -43,6 +45,18 @@ def test_the_examples_of_verification_run(tmp_path, monkeypatch):
     for block in blocks:
         exec(block, names)
     assert len(blocks) > 2 and "rmse" in str(names["scores"])
+
+
+def test_the_example_of_a_prior_of_ones_own_runs():
+    pytest.importorskip("azula", reason="azula 0.11 is not importable")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "own-prior.md").read_text(), flags=re.DOTALL)
+    names: dict = {"__name__": "example"}
+    for block in blocks:
+        exec(block, names)
+    spread = names["analysis"]["2m_temperature"].std("member").values
+    assert np.isfinite(spread).all() and 0 < spread.mean() < 24
+    levels = names["KarrasSchedule"](0.002, 80.0)
+    np.testing.assert_allclose([levels(0.0), levels(1.0)], [0.002, 80.0], rtol=1e-9)
 
 
 def test_names_are_public(text):

@@ -74,12 +74,11 @@ def test_a_file_arrives_exactly_or_not_at_all(plain, tmp_path, monkeypatch, size
             Path(f"{part}.etag").write_text(f'"{hashlib.md5(contents).hexdigest()}"')
     told: list[int] = []
     try:
-        with http.new_session() as session:
-            url = f"{plain.url}/datasets/{REPOSITORY}/resolve/{FIRST}/file"
-            ResumingDownloader(file, part, session, told.append)(url, str(out), None)
+        url = f"{plain.url}/datasets/{REPOSITORY}/resolve/{FIRST}/file"
+        ResumingDownloader(file, part, told.append)(url, str(out), None)
     except XappaError:
         assert not out.exists()
     else:
         assert out.read_bytes() == contents
-        assert sum(told) == len(contents)
+        assert told[-1] == len(contents)
         assert not part.exists()

@@ -47,6 +47,16 @@ def test_covariance_is_symmetric_and_positive() -> None:
     assert torch.linalg.eigvalsh(p).min() > 0.09
 
 
+def test_spread_is_the_covariance_at_one_time() -> None:
+    prior = random_prior()
+    blocks = dense(prior).view(WINDOW, len(dense(prior)) // WINDOW, WINDOW, -1)
+    at_one_time = torch.stack([blocks[k, :, k] for k in range(WINDOW)]).mean(0)
+    functionals = torch.randn(5, *SHAPE, dtype=torch.float64)
+    functionals[:3, 0] = 0  # as reports that read few rows
+    expected = functionals.flatten(1) @ at_one_time @ functionals.flatten(1).T
+    assert torch.allclose(prior.spread(functionals), expected, atol=1e-10)
+
+
 def test_denoiser_is_the_posterior_mean() -> None:
     prior = random_prior()
     p = dense(prior)

@@ -14,7 +14,7 @@ import xarray as xr
 
 import xappa
 
-HEAVY = ("torch", "dask", "zarr", "scipy", "pint", "pooch", "cf_xarray", "safetensors", "tqdm")
+HEAVY = ("torch", "dask", "zarr", "scipy", "pint", "pooch", "huggingface_hub", "cf_xarray", "safetensors", "tqdm")
 OPTIONAL = ("distributed", "pdbufr", "eccodes", "metpy", "pyarrow", "xesmf", "scores", "matplotlib", "cartopy", "jcm")
 
 

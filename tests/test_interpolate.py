@@ -15,7 +15,7 @@ from scipy.interpolate import RegularGridInterpolator
 from xappa.errors import ObservationError, OptionError, choose
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.operators import OPERATORS, Interpolate, Stencil, interpolate
+from xappa.operators import OPERATORS, Interpolate, StateContext, Stencil, interpolate
 from xappa.operators.interpolate import standard_height
 from xappa.operators.readings.linear import Reading
 from xappa.operators.stencil import compact
@@ -81,7 +81,7 @@ class TestReading:
         hours, level = rng.uniform(0, 24, size), rng.uniform(300, 850, size)
         latitude, longitude = rng.uniform(-82.5, 82.5, size), rng.uniform(0, 345, size)
         obs = reports(latitude, longitude, hours, level=level, temperature=np.zeros(size))
-        stencil, _ = interpolate(obs, SPEC, TIMES)
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         axes = (np.arange(5) * 6, np.log(LEVELS), SPEC.latitude, SPEC.longitude)
         seconds = np.trunc(hours * 3600) / 3600
         expected = RegularGridInterpolator(axes, trajectory[:, 3:])(
@@ -93,42 +93,42 @@ class TestReading:
     @given(st.floats(-90, 90), st.floats(-360, 720), st.floats(-3, 27), st.floats(300, 850))
     def test_a_constant_everywhere(self, latitude: float, longitude: float, hours: float, level: float) -> None:
         obs = reports(latitude, longitude, hours, level=level, temperature=0.0)
-        stencil, seen = interpolate(obs, SPEC, TIMES)
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES))
         assert flags(seen, "temperature") == [Flag.GOOD]
         assert stencil.apply(np.full((5, *SPEC.shape), 7.0)) == pytest.approx(7, abs=1e-12)
 
     def test_reversed_rows_change_nothing(self, rng: np.random.Generator, trajectory: np.ndarray) -> None:
         obs = random_reports(rng, 200, **{"2m_temperature": 0, "10m_u_component_of_wind": 0})
         turned = StateSpec(SPEC.channels, SPEC.latitude[::-1], tuple(np.roll(SPEC.longitude, 5)), 6, 5)
-        plain, _ = interpolate(obs, SPEC, TIMES)
-        other, _ = interpolate(obs, turned, TIMES)
+        plain, _ = interpolate(obs, StateContext(SPEC, TIMES))
+        other, _ = interpolate(obs, StateContext(turned, TIMES))
         np.testing.assert_allclose(
             other.apply(np.roll(trajectory[..., ::-1, :], 5, axis=-1)), plain.apply(trajectory), atol=1e-12
         )
 
     def test_exact_points_read_one_number(self, trajectory: np.ndarray) -> None:
         obs = reports(7.5, 30, 12, level=500, temperature=0.0)
-        stencil, _ = interpolate(obs, SPEC, TIMES)
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         assert stencil.weight.shape == (1, 1)
         assert stencil.apply(trajectory)[0] == trajectory[2, 4, 6, 2]
 
     def test_linear_in_log_pressure(self) -> None:
         between = np.sqrt(500 * 850)
         obs = reports(level=between, temperature=0.0)
-        stencil, _ = interpolate(obs, SPEC, TIMES)
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         profile = np.broadcast_to(np.array([0.0, 0, 0, 1, 10, 20])[:, None, None], (5, *SPEC.shape))
         assert stencil.apply(profile)[0] == pytest.approx(15)
 
     def test_wind_turns_over_the_pole(self, trajectory: np.ndarray) -> None:
         obs = reports(90, 30, **{"10m_u_component_of_wind": 0.0, "2m_temperature": 0.0})
-        stencil, _ = interpolate(obs, SPEC, TIMES)
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         near, far = trajectory[0, :2, -1, 2], trajectory[0, :2, -1, 14]
         wind, temperature = (stencil.select(stencil.variable == k).apply(trajectory)[0] for k in (0, 1))
         assert wind == pytest.approx(0.5 * (near[1] - far[1]))
         assert temperature == pytest.approx(0.5 * (near[0] + far[0]))
 
     def test_members_lead(self, rng: np.random.Generator, trajectory: np.ndarray) -> None:
-        stencil, _ = interpolate(random_reports(rng, 20), SPEC, TIMES)
+        stencil, _ = interpolate(random_reports(rng, 20), StateContext(SPEC, TIMES))
         ensemble = np.stack([trajectory, 2 * trajectory])
         np.testing.assert_allclose(stencil.apply(ensemble)[1], 2 * stencil.apply(trajectory))
 
@@ -136,7 +136,7 @@ class TestReading:
 class TestTimes:
     def test_ends_hold_for_half_a_step(self, trajectory: np.ndarray) -> None:
         obs = reports(7.5, 0, [-3.1, -3, -0.5, 3, 24, 27, 27.1], **{"2m_temperature": 0.0})
-        stencil, seen = interpolate(obs, SPEC, TIMES)
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES))
         out = Flag.OUTSIDE_TIMES
         assert flags(seen, "2m_temperature") == [out, 0, 0, 0, 0, 0, out]
         series = trajectory[:, 0, 6, 0]
@@ -146,82 +146,82 @@ class TestTimes:
 
     def test_one_time(self) -> None:
         obs = reports(hours=[-4, -2, 0, 3, 4], **{"2m_temperature": 0.0})
-        stencil, seen = interpolate(obs, SPEC, TIMES[:1])
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES[:1]))
         assert flags(seen, "2m_temperature") == [5, 0, 0, 0, 5]
         assert (stencil.time == 0).all()
 
     def test_nothing_is_interpolated_across_a_gap(self, trajectory: np.ndarray) -> None:
         obs = reports(7.5, 0, [2, 4, 20, 22], **{"2m_temperature": 0.0})
-        stencil, seen = interpolate(obs, SPEC, TIMES[[0, 4]])
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES[[0, 4]]))
         assert flags(seen, "2m_temperature") == [0, 5, 5, 0]
         np.testing.assert_allclose(stencil.apply(trajectory[[0, 4]]), trajectory[[0, 4], 0, 6, 0])
 
     def test_no_report_inside(self) -> None:
         obs = reports(hours=[100, 200], **{"2m_temperature": 0.0})
         with pytest.raises(ObservationError) as error:
-            interpolate(obs, SPEC, TIMES)
+            interpolate(obs, StateContext(SPEC, TIMES))
         for words in ("2021-03-25T04:00 to 2021-03-29T08:00", "2021-03-21T00:00 to 2021-03-22T00:00", "3 h outside"):
             assert words in str(error.value)
 
     def test_no_report_at_all(self) -> None:
         with pytest.raises(ObservationError, match="no usable report"):
-            interpolate(reports(**{"2m_temperature": np.nan}), SPEC, TIMES)
+            interpolate(reports(**{"2m_temperature": np.nan}), StateContext(SPEC, TIMES))
 
     @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
     def test_any_resolution(self, unit: str, trajectory: np.ndarray) -> None:
         obs = reports(7.5, 0, 4.5, **{"2m_temperature": 0.0})
         obs = obs.assign_coords(time=obs.time.astype(f"M8[{unit}]"))
-        stencil, _ = interpolate(obs, SPEC, TIMES.astype("M8[s]"))
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES.astype("M8[s]")))
         assert stencil.apply(trajectory) == pytest.approx(0.25 * trajectory[0, 0, 6, 0] + 0.75 * trajectory[1, 0, 6, 0])
 
 
 class TestRejected:
     def test_levels(self) -> None:
         obs = reports(level=[200, 300, 600, 850, 900, np.nan], temperature=0.0)
-        stencil, seen = interpolate(obs, SPEC, TIMES)
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES))
         out = Flag.OUTSIDE_LEVELS
         assert flags(seen, "temperature") == [out, 0, 0, 0, out, out]
         assert stencil.observation.tolist() == [1, 2, 3]
 
     def test_upper_air_without_levels(self) -> None:
-        stencil, seen = interpolate(reports(temperature=[0.0, 1.0]), SPEC, TIMES)
+        stencil, seen = interpolate(reports(temperature=[0.0, 1.0]), StateContext(SPEC, TIMES))
         assert len(stencil) == 0 and flags(seen, "temperature") == [Flag.OUTSIDE_LEVELS] * 2
 
     def test_places_and_times_that_are_missing(self) -> None:
         obs = reports([0, np.nan, 91, 0, 0], [0, 0, 0, np.nan, 0], **{"2m_temperature": 0.0})
         obs["time"] = obs["time"].where(np.arange(5) < 4)
-        assert flags(interpolate(obs, SPEC, TIMES)[1], "2m_temperature") == [0, 1, 1, 1, 2]
+        assert flags(interpolate(obs, StateContext(SPEC, TIMES))[1], "2m_temperature") == [0, 1, 1, 1, 2]
 
     def test_rejected_and_missing_reports_are_not_read(self) -> None:
         obs = reports(**{"2m_temperature": [0.0, np.nan, 5.0, 6.0]})
         obs["2m_temperature_flag"] = ("obs", np.array([0, 0, Flag.DUPLICATE, 0], "i1"))
-        stencil, seen = interpolate(obs, SPEC, TIMES)
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES))
         assert stencil.value.tolist() == [0, 6] and stencil.observation.tolist() == [0, 3]
         assert flags(seen, "2m_temperature") == [0, 0, Flag.DUPLICATE, 0]
         np.testing.assert_array_equal(seen["2m_temperature"], obs["2m_temperature"])
 
     def test_unknown_variables_are_counted(self) -> None:
         obs = reports(**{"2m_temperature": [0.0, 1.0], "wind_speed": [3.0, np.nan]})
-        stencil, seen = interpolate(obs, SPEC, TIMES)
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES))
         assert flags(seen, "wind_speed") == [Flag.UNKNOWN_VARIABLE, 0]
         assert stencil.names == ("2m_temperature",) and "wind_speed_flag" not in obs
 
     def test_only_unknown_variables(self) -> None:
         with pytest.raises(ObservationError, match="'2m_temprature'; did you mean '2m_temperature'.*expected any of"):
-            interpolate(reports(**{"2m_temprature": 0.0}), SPEC, TIMES)
+            interpolate(reports(**{"2m_temprature": 0.0}), StateContext(SPEC, TIMES))
 
     def test_below_the_surface(self) -> None:
         surface = np.full(SPEC.shape[1:], 2000.0)
         # 850 hPa is at 1457 m, 700 hPa at 3012 m; a station's altitude is the least a report above it can have.
         obs = reports(level=[850, 700, 850], altitude=[np.nan, 100, 2100], temperature=0.0)
-        stencil, seen = interpolate(obs, SPEC, TIMES, surface)
+        stencil, seen = interpolate(obs, StateContext(SPEC, TIMES, surface))
         assert flags(seen, "temperature") == [Flag.BELOW_SURFACE, 0, 0]
-        assert flags(interpolate(obs, SPEC, TIMES)[1], "temperature") == [0, 0, 0]
+        assert flags(interpolate(obs, StateContext(SPEC, TIMES))[1], "temperature") == [0, 0, 0]
 
     def test_reports_without_an_error_are_left_out(self) -> None:
         obs = reports(**{"2m_temperature": [0.0, 1.0, 2.0], "sea_surface_temperature": 0.0})
         obs["2m_temperature_error"][:2] = [np.nan, 0.0]
-        stencil, seen = interpolate(obs.drop_vars("sea_surface_temperature_error"), SPEC, TIMES)
+        stencil, seen = interpolate(obs.drop_vars("sea_surface_temperature_error"), StateContext(SPEC, TIMES))
         assert flags(seen, "2m_temperature") == [Flag.NO_ERROR, Flag.NO_ERROR, Flag.GOOD]
         assert flags(seen, "sea_surface_temperature") == [Flag.NO_ERROR] * 3
         assert stencil.observation.tolist() == [2]
@@ -236,10 +236,10 @@ class TestRejected:
     )
     def test_other_forms_are_refused(self, obs: xr.Dataset) -> None:
         with pytest.raises(ObservationError, match="expected one"):
-            interpolate(obs, SPEC, TIMES)
+            interpolate(obs, StateContext(SPEC, TIMES))
 
     def test_flags_are_cf(self) -> None:
-        seen = interpolate(reports(**{"2m_temperature": 0.0}), SPEC, TIMES)[1]
+        seen = interpolate(reports(**{"2m_temperature": 0.0}), StateContext(SPEC, TIMES))[1]
         flag = seen["2m_temperature_flag"]
         assert flag.dtype == np.int8 and len(flag.attrs["flag_values"]) == len(flag.attrs["flag_meanings"].split())
         assert "2m_temperature_flag" in seen["2m_temperature"].attrs["ancillary_variables"]
@@ -250,7 +250,9 @@ class TestMask:
     mask[2, :, :12] = False  # land from 0 to 165 degrees east
 
     def read(self, longitude: list[float]) -> tuple[Stencil, xr.Dataset]:
-        return interpolate(reports(3.0, longitude, **{"sea_surface_temperature": 0.0}), SPEC, TIMES, mask=self.mask)
+        return interpolate(
+            reports(3.0, longitude, **{"sea_surface_temperature": 0.0}), StateContext(SPEC, TIMES, mask=self.mask)
+        )
 
     def test_only_cells_that_exist_are_read(self) -> None:
         stencil, seen = self.read([200, 175, 350, 90, 165, 180])
@@ -265,31 +267,31 @@ class TestMask:
 
     def test_other_channels_do_not_mind(self) -> None:
         obs = reports(3.0, 90, **{"2m_temperature": 0.0})
-        assert flags(interpolate(obs, SPEC, TIMES, mask=self.mask)[1], "2m_temperature") == [0]
+        assert flags(interpolate(obs, StateContext(SPEC, TIMES, mask=self.mask))[1], "2m_temperature") == [0]
 
 
 class TestHeights:
     obs = reports(altitude=[0.0, 500.0, np.nan], **{"2m_temperature": 280.0, "10m_u_component_of_wind": 1.0})
 
     def test_temperature_is_brought_to_the_station(self) -> None:
-        stencil, seen = interpolate(self.obs, SPEC, TIMES, np.full(SPEC.shape[1:], 300.0))
+        stencil, seen = interpolate(self.obs, StateContext(SPEC, TIMES, np.full(SPEC.shape[1:], 300.0)))
         np.testing.assert_allclose(stencil.offset, [0.0065 * 300, -0.0065 * 200, 0, 0, 0, 0])
         np.testing.assert_allclose(stencil.apply(np.zeros((5, *SPEC.shape))), stencil.offset)
         assert seen.attrs["height_correction"] == "0.0065 K m-1"
         assert seen.attrs["height_correction_unknown_altitude"] == 1
 
     def test_another_lapse_rate(self) -> None:
-        stencil, _ = interpolate(self.obs, SPEC, TIMES, np.full(SPEC.shape[1:], 300.0), lapse_rate=0.01)
+        stencil, _ = interpolate(self.obs, StateContext(SPEC, TIMES, np.full(SPEC.shape[1:], 300.0)), lapse_rate=0.01)
         assert stencil.offset[0] == pytest.approx(3)
 
     def test_the_surface_is_interpolated(self) -> None:
         surface = np.broadcast_to(np.array(SPEC.latitude)[:, None] * 10 + 1000, SPEC.shape[1:])
         obs = reports(latitude=30, altitude=0.0, **{"2m_temperature": 280.0})
-        assert interpolate(obs, SPEC, TIMES, surface)[0].offset[0] == pytest.approx(0.0065 * 1300)
+        assert interpolate(obs, StateContext(SPEC, TIMES, surface))[0].offset[0] == pytest.approx(0.0065 * 1300)
 
     def test_unknown_surface_is_said_once(self) -> None:
         with pytest.warns(UserWarning, match="height of the model's surface is not known") as warned:
-            stencil, seen = interpolate(self.obs, SPEC, TIMES)
+            stencil, seen = interpolate(self.obs, StateContext(SPEC, TIMES))
         assert len(warned) == 1 and warned[0].filename == __file__
         assert (stencil.offset == 0).all() and seen.attrs["height_correction"].startswith("off")
 
@@ -302,7 +304,7 @@ class TestHeights:
 
 class TestStencil:
     def test_windows_share_what_lies_between_them(self, rng: np.random.Generator, trajectory: np.ndarray) -> None:
-        stencil, _ = interpolate(random_reports(rng, 200), SPEC, TIMES)
+        stencil, _ = interpolate(random_reports(rng, 200), StateContext(SPEC, TIMES))
         found = []
         for start in range(0, 4):
             part = stencil.window(start, 2)
@@ -320,7 +322,7 @@ class TestStencil:
         np.testing.assert_array_equal(index, [[1, 2], [4, 4]])
 
     def test_arrays_tell_stencils_apart(self, rng: np.random.Generator) -> None:
-        stencil, _ = interpolate(random_reports(rng, 5), SPEC, TIMES)
+        stencil, _ = interpolate(random_reports(rng, 5), StateContext(SPEC, TIMES))
         assert len(stencil.arrays()) == 9 and all(len(array) == len(stencil) for array in stencil.arrays())
 
     def test_registry(self) -> None:
@@ -331,7 +333,7 @@ class TestStencil:
 
 class TestTensors:
     def reading(self, rng: np.random.Generator, **options: Any) -> tuple[Stencil, Reading, np.ndarray, np.ndarray]:
-        stencil, _ = interpolate(random_reports(rng, 100), SPEC, TIMES[:4])
+        stencil, _ = interpolate(random_reports(rng, 100), StateContext(SPEC, TIMES[:4]))
         climatology, scale = rng.normal(size=(4, *SPEC.shape)), rng.uniform(1, 2, SPEC.shape)
         return stencil, Reading(stencil, climatology, scale, dtype=torch.float64, **options), climatology, scale
 
@@ -355,7 +357,7 @@ class TestTensors:
 
     def test_only_frames_that_are_read(self, rng: np.random.Generator) -> None:
         obs = reports(0, 0, [6, 18.0, 18], **{"2m_temperature": 0.0})
-        stencil, _ = interpolate(obs, SPEC, TIMES)
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         reading = Reading(stencil, np.zeros((5, *SPEC.shape)), np.ones(SPEC.shape))
         assert reading.frames == (1, 3)
         x = torch.randn(1, 5, *SPEC.shape)
@@ -376,12 +378,12 @@ class TestTensors:
 
     def test_missing_cells_are_refused(self) -> None:
         obs = reports(3.0, 90, **{"sea_surface_temperature": [0.0, 1.0]})
-        stencil, _ = interpolate(obs, SPEC, TIMES)
+        stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         climatology = np.broadcast_to(np.where(TestMask.mask, 290.0, np.nan), (5, *SPEC.shape))
         with pytest.raises(ObservationError, match="2 of 2 reports read cells where"):
             Reading(stencil, climatology, np.ones(SPEC.shape))
 
     def test_no_report(self) -> None:
-        stencil, _ = interpolate(reports(temperature=[0.0, 1.0]), SPEC, TIMES)
+        stencil, _ = interpolate(reports(temperature=[0.0, 1.0]), StateContext(SPEC, TIMES))
         reading = Reading(stencil, np.zeros((5, *SPEC.shape)), np.ones(SPEC.shape))
         assert reading.frames == () and reading(torch.zeros(2, *reading.shape)).shape == (2, 0)

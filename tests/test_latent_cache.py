@@ -12,7 +12,7 @@ import pytest
 
 import xappa
 from xappa.streaming.cache import Cache
-from xappa.streaming.sampling import Sampled
+from xappa.streaming.sampled import Sampled
 from xappa.streaming.store.files import Shelf, packed, unpacked
 
 

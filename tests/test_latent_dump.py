@@ -57,5 +57,5 @@ def test_what_is_wrong_is_said(dump: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no latents between 2021-01-01"):
         LatentWindows(dump, LATENTS, 2, start=np.datetime64("2021-01-01", "h"))
     (tmp_path / "no.h5").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="expected HDF5 with latents and dates"):
+    with pytest.raises(ModelError, match="Expected HDF5 with latents and dates"):
         LatentWindows(tmp_path / "no.h5", LATENTS, 2)

@@ -131,7 +131,7 @@ def test_no_amount_of_memory(wrong):
 def test_memory_that_was_freed_goes_back_to_the_system() -> None:
     code = """
 from pathlib import Path
-from xappa.streaming.devices import trim
+from xappa.devices import trim
 
 def resident():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))

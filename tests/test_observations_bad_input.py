@@ -172,7 +172,7 @@ def test_values_of_a_dataset_that_are_no_numbers(kind, chunks):
     ds = ds.assign({name: ds[name].astype(kind if kind != "string" else str) for name in ("t2m", "lat", "t2m_error")})
     obs, expected = read_observations(ds), read_observations(table)
     xr.testing.assert_identical(obs.compute(), expected)
-    assert json.loads(obs.attrs["unreadable_values"]) == {T: 2}
+    assert json.loads(obs.attrs["unreadable_values"]) == {"latitude": 1, T: 2, f"{T}_error": 1}
     np.testing.assert_array_equal(obs["latitude"], [0.0, 10.0, np.nan, 30.0])
     obs[T] = obs[T].astype(object)
     assert not is_one_form(obs) and read_observations(obs)[T].dtype == float

@@ -16,7 +16,7 @@ from xappa.observations import formulas, read_observations
 from xappa.observations.convert import CONVERSIONS
 from xappa.observations.default_errors import with_default_errors
 from xappa.observations.flags import Flag
-from xappa.operators import ColumnWater, Footprint, choose_operator
+from xappa.operators import ColumnWater, Footprint, StateContext, choose_operator
 
 T, RAIN = "2m_temperature", "total_precipitation_6hr"
 UNITS = {
@@ -195,5 +195,5 @@ class TestEveryOperator:
         table = pd.DataFrame({"time": ds["time"].values[0], "lat": [10.0, 20.0], "lon": 5.0, "tcwv": 20.0})
         obs = read_observations(table, units={"tcwv": "kg m-2"})
         spec = load("speedy").spec
-        rows, seen = ColumnWater()(obs, spec, ds["time"].values, np.zeros(spec.shape[1:]))
+        rows, seen = ColumnWater()(obs, StateContext(spec, ds["time"].values, np.zeros(spec.shape[1:])))
         assert len(rows) == 0 and (seen["total_column_water_vapour_flag"] == Flag.NO_ERROR).all()

@@ -271,7 +271,7 @@ def test_both_networks_are_checked_at_once(lap: Path) -> None:
 
 def test_contradictions_are_named(lap: Path) -> None:
     edit(lap.parents[2] / "ae/config.yaml", "ae", latent_shape=[9, 9, 9])
-    assert "ae.latent_shape is (9, 9, 9)" in message(lap)
+    assert "ae.latent_shape is [9, 9, 9]" in message(lap)
     edit(lap.parents[2] / "ae/config.yaml", "ae", ("latent_shape",))
     edit(lap / "config.yaml", "train", noise_schedule="cosine", blanket_dt=1)
     assert "Unknown noise_schedule 'cosine'" in message(lap)

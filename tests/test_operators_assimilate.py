@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 
-from xappa.operators import Footprint, choose_operator
+from xappa.operators import Footprint, StateContext, choose_operator
 
 
 def tiny_speed(state: xr.Dataset) -> xr.DataArray:
@@ -82,7 +82,7 @@ class TestAssimilate:
         model = load(tiny_model)
         times = np.datetime64("2001-03-13T00", "s") + np.arange(model.spec.window) * model.spec.step
         obs = self.obs(tiny_model).assign({"10m_wind_speed_error": ("obs", np.ones(12))})
-        rows, _ = choose_operator(tiny_speed)(obs, model.spec, times, mask=model.mask)
+        rows, _ = choose_operator(tiny_speed)(obs, StateContext(model.spec, times, mask=model.mask))
         observation = observe_latents(model, rows, times)
         assert observation.tangent is None and observation.linearise is not None
         latents = torch.randn(2, model.spec.window, *model.latent_shape, generator=torch.Generator().manual_seed(0))

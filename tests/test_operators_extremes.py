@@ -15,7 +15,17 @@ import xappa
 from tests.coarse import SPEC, TIMES, U, V, fields, flags, random_states, reports
 from xappa.errors import OperatorError
 from xappa.observations.flags import Flag
-from xappa.operators import Footprint, Interpolate, Maximum, Minimum, Nearest, PerSource, Rows, split_windows
+from xappa.operators import (
+    Footprint,
+    Interpolate,
+    Maximum,
+    Minimum,
+    Nearest,
+    PerSource,
+    Rows,
+    StateContext,
+    split_windows,
+)
 from xappa.operators.extremes import missed, states_within
 from xappa.operators.readings.functions import make_reading
 from xappa.operators.sources import choose_operator
@@ -33,7 +43,7 @@ def extremes(hours: Any, period: Any, **values: float) -> xr.Dataset:
 
 
 def test_values(trajectory: np.ndarray) -> None:
-    rows, seen = Interpolate()(extremes([24.0, 18.0, 21.0, 24.0], [24, 12, 12, 6]), SPEC, TIMES)
+    rows, seen = Interpolate()(extremes([24.0, 18.0, 21.0, 24.0], [24, 12, 12, 6]), StateContext(SPEC, TIMES))
     assert flags(seen, TMAX) == flags(seen, TMIN) == [0, 0, 0, 0] and rows.names == (TMAX, TMIN)
     series = trajectory[:, 0, 6, 2]
     periods = [series[:5], series[1:4], series[2:4], series[3:5]]  # of 21 UTC back to 9 UTC: the states of 12 and 18
@@ -47,7 +57,7 @@ def test_beside_instants_and_in_any_geometry(trajectory: np.ndarray) -> None:
     obs["period"] = ("obs", np.array([24 * HOUR, np.timedelta64("NaT", "s")]))
     series = trajectory[:, 0, 6, 2]
     for operator in (Interpolate(), Nearest(), Footprint(radius=1.0)):
-        rows, _ = operator(obs, SPEC, TIMES)
+        rows, _ = operator(obs, StateContext(SPEC, TIMES))
         found = dict(zip(np.array(rows.names)[rows.variable], rows.apply(trajectory), strict=True))
         assert found[TMAX] == pytest.approx(series.max(), rel=1e-3)
         assert found[T] == pytest.approx(series[4], rel=1e-3)
@@ -55,20 +65,20 @@ def test_beside_instants_and_in_any_geometry(trajectory: np.ndarray) -> None:
 
 
 def test_what_states_cannot_represent() -> None:
-    _, seen = Interpolate()(extremes([24.0, 21.0, 12.0], [3, 6, 24]), SPEC, TIMES)
+    _, seen = Interpolate()(extremes([24.0, 21.0, 12.0], [3, 6, 24]), StateContext(SPEC, TIMES))
     wanted = [Flag.PERIOD_NOT_REPRESENTABLE, Flag.PERIOD_NOT_REPRESENTABLE, Flag.OUTSIDE_TIMES]
     assert flags(seen, TMAX) == wanted
 
 
 def test_no_window_holds_it() -> None:
-    rows, seen = Interpolate()(extremes([12.0, 24.0], [12, 24]), SPEC, TIMES)
+    rows, seen = Interpolate()(extremes([12.0, 24.0], [12, 24]), StateContext(SPEC, TIMES))
     kept, seen = split_windows(rows, seen, length=6, window=4, stride=2)
     assert len(kept) == 2 and flags(seen, TMAX) == [0, Flag.PERIOD_NOT_REPRESENTABLE]
 
 
 def test_brought_to_the_height_of_the_station(trajectory: np.ndarray) -> None:
     obs = extremes([24.0], [24]).assign_coords(altitude=("obs", [100.0]))
-    rows, _ = Interpolate()(obs, SPEC, TIMES, np.full(SPEC.shape[1:], 500.0))
+    rows, _ = Interpolate()(obs, StateContext(SPEC, TIMES, np.full(SPEC.shape[1:], 500.0)))
     series = trajectory[:, 0, 6, 2] + 0.0065 * 400
     np.testing.assert_allclose(rows.apply(trajectory), [series.max(), series.min()])
 
@@ -78,7 +88,7 @@ def test_what_is_missed_is_added_to_the_error(rng: np.random.Generator) -> None:
         angle = rng.uniform(-np.pi * hours / 24, np.pi * hours / 24, 400_000)
         drawn = 5.0 * np.sqrt(np.mean((1 - np.cos(angle)) ** 2))
         assert missed(T, hours * 3600.0) == pytest.approx(drawn, rel=0.02)
-    rows, _ = Interpolate()(extremes([24.0], [24]), SPEC, TIMES)
+    rows, _ = Interpolate()(extremes([24.0], [24]), StateContext(SPEC, TIMES))
     np.testing.assert_allclose(rows.error, np.hypot(1.0, missed(T, 6 * 3600.0)))
     assert missed("10m_wind_speed", 6 * 3600.0) == 0
 
@@ -100,7 +110,7 @@ def test_states_within(ends: list[float], length: float) -> None:
 
 
 def test_the_gradient_goes_to_the_state_that_wins(trajectory: np.ndarray) -> None:
-    rows, _ = Interpolate()(extremes([24.0], [24], **{TMAX: 0.0}), SPEC, TIMES)
+    rows, _ = Interpolate()(extremes([24.0], [24], **{TMAX: 0.0}), StateContext(SPEC, TIMES))
     reading = make_reading(rows, trajectory, np.ones(SPEC.shape), dtype=torch.float64)
     x = torch.zeros(1, *trajectory.shape, dtype=torch.float64, requires_grad=True)
     reading(x).sum().backward()
@@ -151,17 +161,19 @@ class TestOfFunctions:
         obs = reports(15, 30, 24.0, **{"10m_wind_speed": 0.0})
         each = np.hypot(trajectory[:, 1, 6, 2], trajectory[:, 2, 6, 2])
         for operator, wanted in ((Maximum(24) @ speed, each.max()), (Minimum(12) @ speed, each[2:].min())):
-            rows, _ = operator(obs, SPEC, TIMES)
+            rows, _ = operator(obs, StateContext(SPEC, TIMES))
             assert rows.apply(trajectory)[0] == pytest.approx(wanted, rel=1e-6)
         assert str(Maximum(24)) == "maximum over the 24 hours before" and repr(Minimum(12)) == "Minimum(hours=12)"
-        assert flags((Maximum(3) @ speed)(reports(15, 30, [24.0, 24.0], **{T: 0.0}), SPEC, TIMES)[1], T) == [13, 13]
+        assert flags(
+            (Maximum(3) @ speed)(reports(15, 30, [24.0, 24.0], **{T: 0.0}), StateContext(SPEC, TIMES))[1], T
+        ) == [13, 13]
 
     def test_by_cell_methods_of_a_quantity_of_ones_own(self, trajectory: np.ndarray) -> None:
         obs = extremes([24.0], [24], gust=0.0)
         each = np.hypot(trajectory[:, 1, 6, 2], trajectory[:, 2, 6, 2])
         for method, wanted in (("maximum", each.max()), ("mean", each[1:].mean()), ("sum", each[1:].sum())):
             obs["gust"].attrs["cell_methods"] = f"area: point time: {method}"
-            rows, _ = choose_operator(speed)(obs, SPEC, TIMES)
+            rows, _ = choose_operator(speed)(obs, StateContext(SPEC, TIMES))
             assert rows.apply(trajectory)[0] == pytest.approx(wanted, rel=1e-6)
 
     def test_differentiated(self) -> None:
@@ -173,12 +185,12 @@ class TestOfFunctions:
     def test_of_sums_over_levels(self) -> None:
         obs = reports(15, 30, 24.0, total_column_water_vapour=0.0)
         with pytest.raises(OperatorError, match="write the sum as a function"):
-            (Maximum(24) @ choose_operator("column-water"))(obs, SPEC, TIMES)
+            (Maximum(24) @ choose_operator("column-water"))(obs, StateContext(SPEC, TIMES))
 
 
 def test_by_source(trajectory: np.ndarray) -> None:
     obs = xr.concat([extremes([24.0], [24])] * 2, "obs").assign_coords(source=("obs", ["a", "b"]))
-    rows, _ = PerSource({"a": Interpolate(), "b": Nearest()})(obs, SPEC, TIMES)
+    rows, _ = PerSource({"a": Interpolate(), "b": Nearest()})(obs, StateContext(SPEC, TIMES))
     series = trajectory[:, 0, 6, 2]
     assert isinstance(rows, Rows)
     found = rows.apply(trajectory)

@@ -13,7 +13,7 @@ from tests.coarse import SPEC, TIMES, U, V, fields, flags, random_states, report
 from xappa.errors import OptionError
 from xappa.grids.axes import recognise
 from xappa.observations.flags import Flag
-from xappa.operators import Footprint, Function, Interpolate, Rows, choose_operator
+from xappa.operators import Footprint, Function, Interpolate, Rows, StateContext, choose_operator
 
 trajectory = pytest.fixture(random_states)
 ds = pytest.fixture(fields)
@@ -28,8 +28,10 @@ def _form(obs: xr.Dataset) -> xr.Dataset:
 class TestFunctions:
     def test_values(self, rng: np.random.Generator, trajectory: np.ndarray) -> None:
         obs = reports(rng.uniform(-70, 70, 30), rng.uniform(0, 360, 30), rng.uniform(0, 24, 30), wind_speed=0.0)
-        rows, seen = choose_operator(wind_speed)(obs, SPEC, TIMES)
-        stencil, _ = Interpolate()(obs.rename({"wind_speed": U, "wind_speed_error": f"{U}_error"}), SPEC, TIMES)
+        rows, seen = choose_operator(wind_speed)(obs, StateContext(SPEC, TIMES))
+        stencil, _ = Interpolate()(
+            obs.rename({"wind_speed": U, "wind_speed_error": f"{U}_error"}), StateContext(SPEC, TIMES)
+        )
         speed = np.zeros_like(trajectory)
         speed[:, 1] = np.hypot(trajectory[:, 1], trajectory[:, 2])
         assert isinstance(rows, Rows) and flags(seen, "wind_speed") == [0] * 30
@@ -56,7 +58,7 @@ class TestFunctions:
     def test_the_models_names_do_as_well(self, ds: xr.Dataset) -> None:
         user = ds.rename({U: "u10", V: "v10"})
         obs = reports(coords={}, wind_speed=[0.0, 0.0])
-        rows, _ = choose_operator(wind_speed)(obs, SPEC, TIMES, layout=recognise(user))
+        rows, _ = choose_operator(wind_speed)(obs, StateContext(SPEC, TIMES, layout=recognise(user)))
         assert rows.parts[0].view.state.layout is None
 
     def test_a_dataset_and_what_is_unused(self, trajectory: np.ndarray) -> None:
@@ -66,7 +68,7 @@ class TestFunctions:
         obs = reports(
             15, 30, **{"10m_wind_speed": 0.0, "2m_temperature": 0.0, "mean_sea_level_pressure": [1.0, np.nan]}
         )
-        rows, seen = choose_operator(both)(obs, SPEC, TIMES)
+        rows, seen = choose_operator(both)(obs, StateContext(SPEC, TIMES))
         assert flags(seen, "mean_sea_level_pressure") == [Flag.UNUSED, 0]
         assert sorted(rows.names) == ["10m_wind_speed", "2m_temperature"] and len(rows) == 4
         series = trajectory[0, :3, 6, 2]
@@ -76,20 +78,24 @@ class TestFunctions:
 
     def test_levels(self, trajectory: np.ndarray) -> None:
         obs = reports(15, 30, coords={"level": [500.0, 850.0]}, potential_temperature=0.0)
-        rows, _ = choose_operator(lambda s: s["temperature"] * (1000 / s.level) ** (2 / 7))(obs, SPEC, TIMES)
+        rows, _ = choose_operator(lambda s: s["temperature"] * (1000 / s.level) ** (2 / 7))(
+            obs, StateContext(SPEC, TIMES)
+        )
         expected = trajectory[0, [7, 9], 6, 2] * (1000 / np.array([500.0, 850.0])) ** (2 / 7)
         np.testing.assert_allclose(rows.apply(trajectory), expected, rtol=1e-6)
 
     def test_a_region_and_a_zonal_mean(self, trajectory: np.ndarray) -> None:
         obs = reports([30.0, -30.0], 100.0, observed=0.0)
-        rows, seen = choose_operator(lambda s: s["2m_temperature"].sel(latitude=slice(0, 60)))(obs, SPEC, TIMES)
+        rows, seen = choose_operator(lambda s: s["2m_temperature"].sel(latitude=slice(0, 60)))(
+            obs, StateContext(SPEC, TIMES)
+        )
         assert flags(seen, "observed") == [0, Flag.MASKED] and len(rows) == 1
-        zonal, _ = choose_operator(lambda s: s["2m_temperature"].mean("longitude"))(obs, SPEC, TIMES)
+        zonal, _ = choose_operator(lambda s: s["2m_temperature"].mean("longitude"))(obs, StateContext(SPEC, TIMES))
         np.testing.assert_allclose(zonal.apply(trajectory), trajectory[0, 0, [7, 3]].mean(axis=-1), rtol=1e-6)
 
     def test_steps_in_time(self, trajectory: np.ndarray) -> None:
         obs = reports(15, 30, [0.0, 6.0, 24.0], observed=0.0)
-        rows, _ = choose_operator(lambda s: s["2m_temperature"].diff("time"))(obs, SPEC, TIMES)
+        rows, _ = choose_operator(lambda s: s["2m_temperature"].diff("time"))(obs, StateContext(SPEC, TIMES))
         assert not rows.parts[0].view.local and rows.frames.tolist() == [0, 1, 2, 3, 4]
         found = rows.apply(trajectory)
         series = trajectory[:, 0, 6, 2]
@@ -111,11 +117,11 @@ class TestFunctions:
     )
     def test_times_further_away(self, function: Callable, expected: Callable, trajectory: np.ndarray) -> None:
         obs = reports(15, 30, [0.0, 6.0, 12.0, 18.0, 24.0], observed=0.0)
-        rows, _ = choose_operator(lambda s: function(s[U]))(obs, SPEC, TIMES)
+        rows, _ = choose_operator(lambda s: function(s[U]))(obs, StateContext(SPEC, TIMES))
         assert not rows.parts[0].view.local
         np.testing.assert_allclose(rows.apply(trajectory), expected(trajectory[:, 1, 6, 2]), rtol=1e-5, atol=1e-5)
         # Those of one report come out the same, though it reads only one time itself.
-        one, _ = choose_operator(lambda s: function(s[U]))(obs.isel(obs=[3]), SPEC, TIMES)
+        one, _ = choose_operator(lambda s: function(s[U]))(obs.isel(obs=[3]), StateContext(SPEC, TIMES))
         assert one.frames.tolist() == [0, 1, 2, 3, 4]
 
     @pytest.mark.parametrize(
@@ -128,7 +134,9 @@ class TestFunctions:
         ],
     )
     def test_functions_of_each_time_alone(self, function: Callable) -> None:
-        rows, _ = choose_operator(lambda s: function(s[U]))(reports(15, 30, 12.0, observed=0.0), SPEC, TIMES)
+        rows, _ = choose_operator(lambda s: function(s[U]))(
+            reports(15, 30, 12.0, observed=0.0), StateContext(SPEC, TIMES)
+        )
         assert rows.parts[0].view.local and rows.frames.tolist() == [2]
 
     def test_the_times_are_those_of_the_coordinate(self, trajectory: np.ndarray) -> None:
@@ -138,7 +146,9 @@ class TestFunctions:
             (lambda s: s["2m_temperature"].sortby("time", ascending=False), series[[0, 1, 4]]),
             (lambda s: s["2m_temperature"].isel(time=[4, 1, 3]), [np.nan, series[1], series[4]]),
         ):
-            rows, _ = choose_operator(function)(reports(15, 30, [0.0, 6.0, 24.0], observed=0.0), SPEC, TIMES)
+            rows, _ = choose_operator(function)(
+                reports(15, 30, [0.0, 6.0, 24.0], observed=0.0), StateContext(SPEC, TIMES)
+            )
             found = rows.at(rows.frames).apply(trajectory[rows.frames])
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
@@ -148,8 +158,8 @@ class TestFunctions:
 
         operator = Footprint(radius=20) @ (lambda s: (s.a**2 + s.b**2) ** 0.5) @ Function(components)
         obs = reports(15, 30, wind_speed=0.0)
-        plain = (Footprint(radius=20) @ wind_speed)(obs, SPEC, TIMES)[0].apply(trajectory)
-        np.testing.assert_allclose(operator(obs, SPEC, TIMES)[0].apply(trajectory), plain, rtol=1e-6)
+        plain = (Footprint(radius=20) @ wind_speed)(obs, StateContext(SPEC, TIMES))[0].apply(trajectory)
+        np.testing.assert_allclose(operator(obs, StateContext(SPEC, TIMES))[0].apply(trajectory), plain, rtol=1e-6)
         with pytest.raises(OptionError, match="cannot be composed"):
             wind_speed @ Interpolate()
 
@@ -158,4 +168,4 @@ class TestFunctions:
         mask[4, :, :12] = False
         obs = reports(3.0, [200.0, 90.0], observed=0.0)
         contrast = choose_operator(lambda s: s["sea_surface_temperature"] - s["2m_temperature"])
-        assert flags(contrast(obs, SPEC, TIMES, mask=mask)[1], "observed") == [0, Flag.MASKED]
+        assert flags(contrast(obs, StateContext(SPEC, TIMES, mask=mask))[1], "observed") == [0, Flag.MASKED]

@@ -11,7 +11,7 @@ import xarray as xr
 
 from tests.coarse import SPEC, TIMES, U, V, reports, wind_speed
 from xappa.errors import OperatorError
-from xappa.operators import choose_operator
+from xappa.operators import StateContext, choose_operator
 from xappa.operators.readings.functions import make_reading
 
 WRONG: list[tuple[Callable, str]] = [
@@ -38,29 +38,29 @@ WRONG: list[tuple[Callable, str]] = [
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_wrong_with_a_function(function: Callable, words: str) -> None:
     with pytest.raises(OperatorError, match=words):
-        choose_operator(function)(reports(observed=0.0), SPEC, TIMES)
+        choose_operator(function)(reports(observed=0.0), StateContext(SPEC, TIMES))
 
 
 def test_ambiguity_lists_candidates() -> None:
     obs = reports(a=0.0, b=0.0)
     with pytest.raises(OperatorError, match="not clear.*'a', 'b'.*select one variable"):
-        choose_operator(wind_speed)(obs, SPEC, TIMES)
+        choose_operator(wind_speed)(obs, StateContext(SPEC, TIMES))
     obs["a"][:] = np.nan
-    assert choose_operator(wind_speed)(obs, SPEC, TIMES)[0].names == ("b",)
+    assert choose_operator(wind_speed)(obs, StateContext(SPEC, TIMES))[0].names == ("b",)
 
 
 def test_units_that_do_not_fit() -> None:
     obs = reports(wind_speed=0.0)
     obs["wind_speed"].attrs["units"] = "m s-1"
     with pytest.raises(OperatorError, match=r"'K' cannot be converted.*assign_attrs\(units='m s-1'\)"):
-        choose_operator(lambda s: wind_speed(s).assign_attrs(units="K"))(obs, SPEC, TIMES)
-    rows, _ = choose_operator(lambda s: wind_speed(s).assign_attrs(units="km/h"))(obs, SPEC, TIMES)
+        choose_operator(lambda s: wind_speed(s).assign_attrs(units="K"))(obs, StateContext(SPEC, TIMES))
+    rows, _ = choose_operator(lambda s: wind_speed(s).assign_attrs(units="km/h"))(obs, StateContext(SPEC, TIMES))
     assert rows.apply(np.ones((5, *SPEC.shape)))[0] == pytest.approx(2**0.5 / 3.6, rel=1e-6)
 
 
 def test_numbers_that_are_not_finite_are_said_where_they_appear() -> None:
     rows, _ = choose_operator(lambda s: np.log(s["specific_humidity"].sel(level=850)))(
-        reports(observed=0.0), SPEC, TIMES
+        reports(observed=0.0), StateContext(SPEC, TIMES)
     )
     reading = make_reading(rows, np.zeros((5, *SPEC.shape)) + 0.001, np.ones(SPEC.shape))
     with pytest.raises(OperatorError, match=r"no finite number for 1 of 1 reports.*clip\(min"):

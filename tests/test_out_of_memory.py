@@ -10,10 +10,10 @@ import torch
 
 import xappa
 from tests.test_sampling import plan_of, point
+from xappa.devices import is_out_of_memory
 from xappa.errors import DeviceMemoryError
 from xappa.models.directory import read_model
 from xappa.streaming import halving, sampling
-from xappa.streaming.devices import is_out_of_memory
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.coarse import SPEC, TIMES, U, reports
 from xappa.errors import ObservationError
-from xappa.operators import Interpolate
+from xappa.operators import Interpolate, StateContext
 from xappa.operators.points import Points, points_at
 
 
@@ -28,7 +28,7 @@ def test_it_is_the_operator(gradient: bool, places: tuple, rng: np.random.Genera
     for _ in range(2):  # the second time in memory that is used again
         found = points(torch.tensor(state, requires_grad=gradient), vector).detach()
     for name in ("2m_temperature", U):
-        stencil, _ = Interpolate(lapse_rate=None)(reports(*places, **{name: 0.0}), SPEC, TIMES[:1])
+        stencil, _ = Interpolate(lapse_rate=None)(reports(*places, **{name: 0.0}), StateContext(SPEC, TIMES[:1]))
         np.testing.assert_allclose(found[SPEC.index(name)], stencil.apply(state[None]), atol=1e-12)
 
 

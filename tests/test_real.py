@@ -20,7 +20,7 @@ from tests.installed import needs
 from xappa.cli import main
 from xappa.errors import MissingErrorWarning, OptionError
 from xappa.observations.flags import Flag, flags_of
-from xappa.operators import Footprint, Sounder
+from xappa.operators import Footprint, Sounder, StateContext
 from xappa.operators.packing import packed
 from xappa.operators.stencil import Stencil
 from xappa.tasks.climatology import climatology
@@ -199,12 +199,12 @@ def test_blocks_of_footprints_change_nothing(monkeypatch) -> None:
     field = rng.standard_normal((2, *spec.shape))
     for physics in (Sounder(TABLE), lambda state: state["temperature"].sel(level=[500, 700]).mean("level")):
         operator = Footprint(axes=(300.0, sizes)) @ physics
-        one, _ = operator(obs, spec, times)
+        one, _ = operator(obs, StateContext(spec, times))
         with monkeypatch.context() as change:
             change.setattr("xappa.operators.footprint.BLOCK", 20_000)
             change.setattr("xappa.operators.chain.BLOCK", 20_000)
             change.setattr("xappa.operators.packing.SMALL", 1000)
-            many, seen = operator(obs, spec, times)
+            many, seen = operator(obs, StateContext(spec, times))
         assert len(many) == len(one) == obs.sizes["obs"] and many.parts and len(many.parts) > 1
         assert (flags_of(seen, "brightness_temperature") == Flag.GOOD).all()
         found, expected = np.empty(len(one)), np.empty(len(one))

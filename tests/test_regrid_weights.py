@@ -22,7 +22,7 @@ from xappa.grids.regrid import Grid, Weights, polygons, read, weights_between
 from xappa.grids.regrid.build import KEPT, Kept
 from xappa.grids.regrid.conservative import conservative
 from xappa.grids.regrid.curvilinear import patch_bilinear
-from xappa.operators.weights import Regrid
+from xappa.grids.regrid.torch_weights import Regrid
 
 DATA = cdo.RECORD.parent
 METHODS = ("bilinear", "conservative", "nearest")
@@ -107,7 +107,7 @@ def test_files_are_read_as_they_were_written(tmp_path, method):
     ds = on(*even(9, 12), np.random.default_rng(0).normal(size=(9, 12)))
     target = cdo.lonlat(*even(7, 10, pole=True))
     weights = xappa.regrid_weights(ds, target, method)
-    weights.to_netcdf(tmp_path / "w.nc")
+    xappa.write_weights(weights, tmp_path / "w.nc")
     assert [p.name for p in tmp_path.iterdir()] == ["w.nc"]
     with xr.open_dataset(tmp_path / "w.nc", engine="netcdf4") as raw:
         assert raw["row"].min() == 1 and raw["col"].max() <= 108 and set(raw["S"].dims) == {"n_s"}
@@ -125,7 +125,7 @@ def test_files_are_read_as_they_were_written(tmp_path, method):
 def test_a_file_is_whole_or_as_before(tmp_path, monkeypatch):
     weights = xappa.regrid_weights(on(*even(5, 6), np.zeros((5, 6))), 45)
     path = tmp_path / "w.nc"
-    weights.to_netcdf(path)
+    xappa.write_weights(weights, path)
     before = path.read_bytes()
 
     def broken(self, where, **options):
@@ -134,7 +134,7 @@ def test_a_file_is_whole_or_as_before(tmp_path, monkeypatch):
 
     monkeypatch.setattr(xr.Dataset, "to_netcdf", broken)
     with pytest.raises(OSError, match="disk full"):
-        weights.to_netcdf(path)
+        xappa.write_weights(weights, path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
@@ -274,7 +274,7 @@ def test_torch_functions():
     torch.testing.assert_close(tangent, operator(v))
     torch.testing.assert_close(torch.func.vmap(operator)(x), y)
     torch.testing.assert_close(torch.func.vjp(operator, x)[1](y)[0].shape, x.shape)
-    single = weights.to_torch()(x.float())
+    single = xappa.to_torch(weights)(x.float())
     assert single.dtype == torch.float32
     torch.testing.assert_close(single.double(), y, atol=1e-5, rtol=1e-5)
 

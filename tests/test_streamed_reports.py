@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from dask.callbacks import Callback
 
 import xappa
 from xappa.errors import ObservationError, OptionError, UnitsError
 from xappa.segments import Independent
 from xappa.streaming import sampling
-from xappa.tasks.streamed import SAMPLE, is_streamed
+from xappa.tasks.lazy_observations import SAMPLE, is_lazy
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -63,16 +64,38 @@ def read(reports) -> tuple[xr.Dataset, list]:
 
 
 @pytest.fixture
-def assimilate(tiny_model):
+def ask(tiny_model):
+    """A task, asked of a Dataset of 27 times."""
     ds = xappa.template("2001-03-13T00", "2001-03-19T12", model=tiny_model)
 
-    def call(obs, **options):
+    def call(task, *arguments, **options):
         settings = {"model": tiny_model, "members": 1, "seed": 0, "steps": 3, "sampler": "lms", "quality": "none"}
         settings |= {"segments": Independent(4, 2), "error": {"2m_temperature": 1.0, "mean_sea_level_pressure": 100.0}}
         sampling._CACHE.clear()
-        return ds.appa.assimilate(obs, **(settings | options))
+        return getattr(ds.appa, task)(*arguments, **(settings | options))
 
     return call
+
+
+@pytest.fixture
+def assimilate(ask):
+    return lambda obs, **options: ask("assimilate", obs, **options)
+
+
+TASKS = {
+    "assimilate": lambda ask, obs, **options: ask("assimilate", obs, **options),
+    "filter": lambda ask, obs, **options: ask("filter", obs, **options),
+    "forecast": lambda ask, obs, **options: ask("forecast", "12h", obs=obs, **options),
+    "all at once": lambda ask, obs, **options: ask("forecast", "12h", obs=obs, mode="all-at-once", **options),
+}
+
+
+class Counted(Callback):
+    """How many tasks Dask computes, of which kinds."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        super().__init__(pretask=lambda key, graph, state: self.keys.append(str(key)))
 
 
 def numbers(chunks: list, name: str) -> set[int]:
@@ -81,7 +104,7 @@ def numbers(chunks: list, name: str) -> set[int]:
 
 def test_each_task_reads_its_own_reports(assimilate, read) -> None:
     obs, chunks = read
-    assert is_streamed(obs)
+    assert is_lazy(obs)
     found = assimilate(obs)
     assert numbers(chunks, "time") == set(range(COUNT // CHUNK)), "times tell which chunks are needed"
     assert numbers(chunks, "2m_temperature") == set(range(-(-SAMPLE // CHUNK))), "of the rest, the first few reports"
@@ -93,10 +116,66 @@ def test_each_task_reads_its_own_reports(assimilate, read) -> None:
     assert len(chunks) == len(set(chunks)), "none is read twice"
 
 
-def test_the_analysis_is_that_of_the_same_reports_in_memory(assimilate, read, reports) -> None:
-    lazy, eager = assimilate(read[0]).compute(), assimilate(reports).compute()
+@pytest.mark.parametrize("task", TASKS)
+def test_all_tasks_compute_as_little_at_the_call(ask, reports, task) -> None:
+    obs = reports.chunk(obs=CHUNK)
+    with Counted() as expected:
+        TASKS["assimilate"](ask, obs)
+    with Counted() as found:
+        TASKS[task](ask, obs)
+    assert len(found.keys) == len(expected.keys)
+    # A few of times for each chunk, and a few for the first reports; not every variable of every chunk.
+    assert len(found.keys) < 4 * COUNT // CHUNK + 8 * len(reports.variables)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_more_is_read_at_the_call_than_times_and_the_first_reports(ask, read, task) -> None:
+    obs, chunks = read
+    TASKS[task](ask, obs)
+    assert numbers(chunks, "time") == set(range(COUNT // CHUNK))
+    assert numbers(chunks, "2m_temperature") == set(range(-(-SAMPLE // CHUNK)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_result_is_that_of_the_same_reports_in_memory(ask, reports, task) -> None:
+    # Reports go on for four hours after the last time: of the state now, and of a forecast, these are in the future.
+    lazy = TASKS[task](ask, reports.chunk(obs=CHUNK)).compute()
+    eager = TASKS[task](ask, reports).compute()
+    assert lazy.sizes == eager.sizes and lazy.attrs["title"] == eager.attrs["title"]
     np.testing.assert_allclose(lazy["temperature"], eager["temperature"], atol=1e-3)
-    xr.testing.assert_allclose(lazy["2m_temperature"], eager["2m_temperature"], atol=1e-3)
+    np.testing.assert_allclose(lazy["2m_temperature"], eager["2m_temperature"], atol=1e-3)
+
+
+@pytest.mark.parametrize("task", ["filter", "forecast", "all at once"])
+def test_later_reports_are_neither_read_nor_used(ask, reports, task) -> None:
+    now = np.datetime64("2001-03-19T12")
+    later = (reports["time"] > now).values
+    assert later.any()
+    changed = reports.copy(deep=True)
+    changed["2m_temperature"].values[later] += 5.0
+    chunked = [obs.chunk(obs=CHUNK) for obs in (reports, changed, reports.isel(obs=~later))]
+    one, two, three = (TASKS[task](ask, obs)["2m_temperature"].isel(time=-1).compute() for obs in chunked)
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, three)
+    counts = [xappa.diagnostics(TASKS[task](ask, obs))["reports"].compute() for obs in (chunked[0], chunked[2])]
+    np.testing.assert_array_equal(*counts)
+
+
+@pytest.mark.parametrize("task", ["filter", "forecast"])
+def test_reports_of_the_future_alone_are_refused_at_the_call(ask, reports, task) -> None:
+    future = reports.assign_coords(time=reports["time"] + np.timedelta64(157, "h")).chunk(obs=CHUNK)
+    with pytest.raises(ObservationError, match="No report lies inside the times.*2001-03-19T13.* to 2001-03-19T12"):
+        TASKS[task](ask, future)
+
+
+@pytest.mark.parametrize("task", ["filter", "forecast"])
+def test_counts_of_reports_that_were_read_later(ask, reports, task) -> None:
+    counts = xappa.diagnostics(TASKS[task](ask, reports.chunk(obs=CHUNK)))["reports"].compute()
+    expected = xappa.diagnostics(TASKS[task](ask, reports))["reports"]
+    for name in reports.data_vars:
+        for status in ("good", "out_of_range"):
+            own = {"variable": name, "status": status}
+            assert int(counts.sel(own)) == int(expected.sel(own)), own
 
 
 @pytest.mark.parametrize("kind", ["nc", "zarr"])
@@ -106,7 +185,7 @@ def test_files_of_reports_of_which_some_are_made_from_others(assimilate, reports
     path = tmp_path / f"reports.{kind}"
     reports.to_netcdf(path) if kind == "nc" else reports.to_zarr(path)
     again = xappa.read_observations(path)
-    assert is_streamed(again)
+    assert is_lazy(again)
     expected = assimilate(reports)["2m_temperature"].isel(time=slice(0, 4)).compute()
     result = assimilate(again)["2m_temperature"].isel(time=slice(0, 4)).compute()
     np.testing.assert_allclose(result, expected, atol=1e-5)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xappa
+from xappa.binning.averages import gather, merge
+from xappa.binning.cells import Axis, Cells, compact
 from xappa.errors import ObservationError, OptionError
 from xappa.observations import Flag, read_observations, with_flag
-from xappa.observations.averages import gather, merge
-from xappa.observations.cells import Axis, Cells, compact
 from xappa.observations.form import build, is_one_form
 
 T, U, V = "2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind"

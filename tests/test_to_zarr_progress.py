@@ -37,16 +37,22 @@ class TestTasksInHand:
 
     @pytest.fixture
     def listening(self, client, monkeypatch) -> list:
-        """What has listened to the scheduler; sampling waits until it has drawn."""
-        from xappa.streaming.store import in_hand
+        """What was drawn; sampling waits until something was."""
+        from xappa.streaming.store import cluster_progress
 
-        drawn, made, begun = threading.Event(), [], in_hand._Progress.__init__
-        draw, sampled = in_hand.InHand.draw, sampling._sample
-        monkeypatch.setattr(in_hand._Progress, "__init__", lambda self, *a: made.append(self) or begun(self, *a))
-        monkeypatch.setattr(in_hand.InHand, "draw", lambda self, *counts: draw(self, *counts) or drawn.set())
-        monkeypatch.setattr(sampling, "_sample", lambda *args: drawn.wait(60) and sampled(*args))
+        drawn, begun = [], threading.Event()
+        draw, sampled = cluster_progress.draw, sampling._sample
+
+        def drawing(bar, counts) -> None:
+            draw(bar, counts)
+            drawn.append(counts)
+            if any(of for _, of in counts.values()):
+                begun.set()
+
+        monkeypatch.setattr(cluster_progress, "draw", drawing)
+        monkeypatch.setattr(sampling, "_sample", lambda *args: begun.wait(60) and sampled(*args))
         sampling._CACHE.clear()
-        return made
+        return drawn
 
     def test_it_is_shown_and_leaves_nothing_behind(self, client, listening, tiny_model, tmp_path, capsys) -> None:
         found = analysis(tiny_model, last="2001-03-13T18")
@@ -57,8 +63,26 @@ class TestTasksInHand:
         assert re.search(r"writing a.zarr: +[1-9]\d?%.*<\d\d:\d\d", shown), "the time left"
         assert re.search(r"tasks in hand: .*/\d+ \[00:0\d, sampling 0/\d, decoding 0/\d\]", shown)
         self._require_nothing_left(client, listening)
+        done = sum(done for done, _ in listening[-1].values())
+        assert 0 < done <= sum(of for _, of in listening[-1].values())
         more = {thread.name for thread in threading.enumerate()} - threads
         assert not [name for name in more if "progress" in name.lower() or "tqdm" in name.lower()]
+
+    def test_it_counts_from_where_it_begins(self, client, listening, tiny_model, tmp_path) -> None:
+        client.gather(client.map(lambda x: x + 1, range(50), key="xappa-sample-before"))
+        xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18"), tmp_path / "a.zarr", progress=True)
+        assert listening[-1].get("xappa-sample-before", (0, 0)) == (0, 0)
+
+    def test_a_scheduler_that_is_gone_ends_it(self, capsys) -> None:
+        from xappa.streaming.store.cluster_progress import cluster_progress
+
+        class Gone:
+            def run_on_scheduler(self, function):
+                raise OSError("gone")
+
+        with cluster_progress(Gone(), True):
+            pass
+        assert not [thread for thread in threading.enumerate() if thread.name == "xappa-progress"]
 
     def test_it_goes_when_a_task_fails(self, client, listening, tiny_model, tmp_path, monkeypatch) -> None:
         def fail(*args):
@@ -71,7 +95,7 @@ class TestTasksInHand:
 
     def _require_nothing_left(self, client, listening) -> None:
         assert listening
-        assert all(progress.comm.closed() for progress in listening)
+        assert not [thread for thread in threading.enumerate() if thread.name == "xappa-progress"]
         assert not [bar for bar in tqdm._instances if not bar.disable]
         end = time.monotonic() + 30
         while plugins := [name for name in client.cluster.scheduler.plugins if "progress" in name]:
@@ -79,9 +103,9 @@ class TestTasksInHand:
             time.sleep(0.05)
 
     def test_it_is_not_shown_unasked(self, client, tiny_model, tmp_path, capsys, monkeypatch) -> None:
-        from xappa.streaming.store import in_hand
+        from xappa.streaming.store import cluster_progress
 
-        monkeypatch.setattr(in_hand, "InHand", lambda client: pytest.fail("it listens"))
+        monkeypatch.setattr(cluster_progress, "count", lambda client: pytest.fail("it asks"))
         xappa.to_zarr(analysis(tiny_model, last="2001-03-13T18"), tmp_path / "a.zarr", progress=False)
         assert capsys.readouterr().err == ""
 

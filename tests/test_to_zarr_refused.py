@@ -70,7 +70,7 @@ class TestRefused:
         ("change", "options", "error", "message"),
         [
             (lambda ds: ds["u"], {}, DatasetError, r"Found a DataArray; expected a Dataset.* analysis\[\['u'\]\]"),
-            (lambda ds: ds.to_array().values, {}, DatasetError, "Found ndarray; expected a Dataset"),
+            (lambda ds: ds.to_array().values, {}, DatasetError, "expected a Dataset"),
             (lambda ds: ds.isel(time=slice(0, 0)), {}, DatasetError, "nothing to write: 'time' has no points"),
             (lambda ds: ds.assign_attrs(a={1}), {}, DatasetError, "cannot be stored: .*set"),
             (None, {"store": None}, StoreError, "store=None: expected a folder"),

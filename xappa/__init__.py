@@ -10,8 +10,6 @@ import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from xappa import array_accessor as _array_accessor  # noqa: F401  (registers ds.appa and da.appa)
-
 if TYPE_CHECKING:
     from xappa import background as background
     from xappa import errors as errors
@@ -22,17 +20,22 @@ if TYPE_CHECKING:
     from xappa import segments as segments
     from xappa import testing as testing
     from xappa import tutorial as tutorial
+    from xappa.binning.superob import superob as superob
+    from xappa.binning.thinning import thin as thin
     from xappa.diffusion import guidance as guidance
     from xappa.diffusion import samplers as samplers
+    from xappa.grids.regrid.files import write_weights as write_weights
+    from xappa.grids.regrid.torch_weights import to_torch as to_torch
+    from xappa.models.protocol import IdentityCoder as IdentityCoder
+    from xappa.models.protocol import Prior as Prior
     from xappa.models.registry import fetch as fetch
     from xappa.models.registry import load as load
     from xappa.models.registry import models as models
+    from xappa.models.state import StateSpec as StateSpec
     from xappa.observations import Quality as Quality
     from xappa.observations import observation_errors as observation_errors
     from xappa.observations import read_observations as read_observations
     from xappa.observations import summary as summary
-    from xappa.observations.superob import superob as superob
-    from xappa.observations.thinning import thin as thin
     from xappa.options import get_options as get_options
     from xappa.options import set_options as set_options
     from xappa.streaming.graph.diagnostics import diagnostics as diagnostics
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
     from xappa.tasks.template import template as template
     from xappa.verification.verify import verify as verify
 
+# Registers ds.appa and da.appa. By name, since type checkers need the types of the functions below before theirs.
+importlib.import_module("xappa.array_accessor")
+
 try:
     __version__ = version("xappa")
 except PackageNotFoundError:  # a source tree that was never installed
@@ -64,8 +70,8 @@ _FUNCTIONS = {
     "observation_errors": "xappa.observations",
     "Quality": "xappa.observations",
     "quality_control": "xappa.tasks.quality",
-    "superob": "xappa.observations.superob",
-    "thin": "xappa.observations.thinning",
+    "superob": "xappa.binning.superob",
+    "thin": "xappa.binning.thinning",
     "summary": "xappa.observations",
     # what ds.appa does, as functions
     "assimilate": "xappa.tasks.assimilate",
@@ -78,6 +84,8 @@ _FUNCTIONS = {
     "decode": "xappa.tasks.latents",
     "regrid": "xappa.tasks.regrid",
     "regrid_weights": "xappa.tasks.regrid",
+    "write_weights": "xappa.grids.regrid.files",
+    "to_torch": "xappa.grids.regrid.torch_weights",
     "verify": "xappa.verification.verify",
     "check": "xappa.tasks.check",
     "plan": "xappa.tasks.plan",
@@ -85,6 +93,9 @@ _FUNCTIONS = {
     # models
     "load": "xappa.models.registry",
     "fetch": "xappa.models.registry",
+    "Prior": "xappa.models.protocol",
+    "IdentityCoder": "xappa.models.protocol",
+    "StateSpec": "xappa.models.state",
     # results out
     "to_zarr": "xappa.streaming",
     "diagnostics": "xappa.streaming",
@@ -109,7 +120,10 @@ _MODULES = {
 }
 
 __all__ = [  # noqa: F822  (resolved by __getattr__)
+    "IdentityCoder",
+    "Prior",
     "Quality",
+    "StateSpec",
     "__version__",
     "assimilate",
     "background",
@@ -146,9 +160,11 @@ __all__ = [  # noqa: F822  (resolved by __getattr__)
     "template",
     "testing",
     "thin",
+    "to_torch",
     "to_zarr",
     "tutorial",
     "verify",
+    "write_weights",
 ]
 
 

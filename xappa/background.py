@@ -18,11 +18,14 @@ from xappa.errors import OptionError
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]
 
+ENSEMBLE = 4
+"""Members from which a covariance may be estimated."""
+
 COVARIANCES = ("auto", "nmc", "ensemble", "autoencoder")
 """Names that choose where the error covariance of a background comes from."""
 TIMES = ("first", "all")
 
-Fields = str | xr.Dataset
+BackgroundFields = str | xr.Dataset
 """``"ds"``, for the values of the Dataset itself, or a Dataset of fields."""
 
 
@@ -54,7 +57,7 @@ class WarmStart:
     https://arxiv.org/abs/2108.01073
     """
 
-    fields: Fields = field(default="ds", repr=False)
+    fields: BackgroundFields = field(default="ds", repr=False)
     sigma: float | None = None
     error: float | None = None
     lead: str | np.timedelta64 | None = None
@@ -106,7 +109,7 @@ class LatentObservation:
     Mon. Wea. Rev. 120, https://doi.org/10.1175/1520-0493(1992)120<1747:TNMCSS>2.0.CO;2
     """
 
-    fields: Fields = field(default="ds", repr=False)
+    fields: BackgroundFields = field(default="ds", repr=False)
     covariance: str = "auto"
     scale: float = 1.0
     times: str = "first"
@@ -128,7 +131,7 @@ class LatentObservation:
 Background = WarmStart | LatentObservation
 
 
-def choose_background(background: Fields | Background | None) -> Background | None:
+def choose_background(background: BackgroundFields | Background | None) -> Background | None:
     """The object that a background means: fields become a `LatentObservation`.
 
     Raises

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from xappa.errors import OptionError
+from xappa.errors import DatasetError, OptionError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +33,18 @@ KINDS: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 """What an annotation asks for: in words, and the types that are taken."""
 
+OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    # Of DataArrays that should be Datasets, the function's own check says more.
+    "xr.Dataset": ("a Dataset", ("Dataset", "DataArray")),
+    "xr.DataArray": ("a DataArray", ("DataArray",)),
+    "Fields": ("a Dataset or a DataArray", ("Dataset", "DataArray")),
+    "Weights": ("weights of xappa.regrid_weights", ("Weights",)),
+}
+"""Classes of an annotation: in words, and names of theirs, so that none has to be imported here."""
+
+LARGEST_SEED = 1 << 63
+"""Beyond it, and below 0, NumPy or torch take no seed."""
+
 
 def misfits(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:
     """Sentences on what is of another kind than its annotation asks for.
@@ -40,17 +52,27 @@ def misfits(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[s
     Parameters
     ----------
     annotations : mapping of str to str
-        Such as ``"float | None"``; those of other kinds than `KINDS` are left to other checks.
+        Such as ``"float | None"``; those of other kinds than `KINDS` and `OBJECTS` are left to other checks.
     values : mapping of str to object
     """
     wrong = []
     for name, value in values.items():
         kinds = _kinds(annotations.get(name, ""))
-        # Of what must be None, its own check says why.
-        if kinds == ("None",) or not set(kinds) <= set(KINDS) or any(_is(value, kind) for kind in kinds):
+        if name == "seed" and _is(value, "int") and not 0 <= value < LARGEST_SEED:
+            wrong.append(f"seed={value!r}, expected a whole number from 0 to 2**63 - 1")
             continue
-        wrong.append(f"{name}={value!r}, expected {' or '.join(KINDS[kind][0] for kind in kinds)}")
+        # Of what must be None, its own check says why.
+        if kinds == ("None",) or not set(kinds) <= {*KINDS, *OBJECTS} or any(_is(value, kind) for kind in kinds):
+            continue
+        expected = " or ".join((KINDS | OBJECTS)[kind][0] for kind in kinds)
+        wrong.append(f"{name}={shown(value)}, expected {expected}")
     return wrong
+
+
+def shown(value: Any) -> str:
+    """A value in a message: in one line, and cut if it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def misfitting(options: Any) -> list[str]:
@@ -73,6 +95,8 @@ def _kinds(annotation: str) -> tuple[str, ...]:
 
 
 def _is(value: Any, kind: str) -> bool:
+    if kind in OBJECTS:
+        return not {base.__name__ for base in type(value).__mro__}.isdisjoint(OBJECTS[kind][1])
     if not isinstance(value, KINDS[kind][1]):
         return False
     if kind in ("int", "float"):  # as which Python and NumPy take truth values and lengths of time
@@ -87,6 +111,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     ------
     OptionError
         Naming all of them.
+    DatasetError
+        If all of them should be Datasets.
     """
     signature, annotations = inspect.signature(function), dict(function.__annotations__)
 
@@ -94,7 +120,10 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
         if wrong := misfits(annotations, given):
-            raise OptionError(f"{function.__name__}: {'; '.join(wrong)}")
+            of_data = {name for name, kind in annotations.items() if set(_kinds(str(kind))) & {"xr.Dataset", "Fields"}}
+            others = {name: value for name, value in given.items() if name not in of_data}
+            error = OptionError if misfits(annotations, others) else DatasetError
+            raise error(f"{function.__name__}: {'; '.join(wrong)}")
         return function(*args, **kwargs)
 
     return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import xappa
-from xappa.errors import OptionError, XappaError
+from xappa.cli_errors import Parser, exit_code, warnings_as_lines
+from xappa.errors import OptionError, reading
 
 TRAIN_STEPS = {
     "simulate": "run the climate model that the networks learn from (in an environment of its own)",
@@ -34,33 +36,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0; 2 after an error that says what to do; 130 after an interruption.
+        Exit code: 0; 2 after an error that says what to do; 1 after a fault of the program; 130 after an interruption.
+        Each error is one line on stderr; with ``--debug`` it is raised.
     """
-    args = _parser().parse_args(argv)
-    try:
-        args.run(args)
-    except (XappaError, FileNotFoundError) as error:
-        if args.debug:
-            raise
-        print(f"xappa {args.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if args.debug:
-            raise
-        print(f"xappa {args.command}: interrupted", file=sys.stderr)
-        return 130
+    args = parser().parse_args(argv)
+    with warnings_as_lines(args.command):
+        try:
+            args.run(args)
+            sys.stdout.flush()
+        except BrokenPipeError:  # of a reader that had enough, such as `head`; what is left has no place to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (Exception, KeyboardInterrupt) as error:
+            if args.debug:
+                raise
+            return exit_code(error, args.command)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="xappa", description="Generative data assimilation with xarray.")
-    parser.add_argument("--version", action="version", version=f"xappa {xappa.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    root = Parser(prog="xappa", description="Generative data assimilation with xarray.")
+    root.add_argument("--version", action="version", version=f"xappa {xappa.__version__}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    common = Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for add in (_add_demo, _add_assimilate, _add_models, _add_convert, _add_train):
         add(commands, common)
-    return parser
+    return root
 
 
 def _add_demo(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -179,7 +181,8 @@ def _operator(text: str | None) -> Any:
         return text
     if not Path(file).is_file():
         raise OptionError(f"--operator {text}: there is no file {file!r}; expected FILE.py:NAME")
-    found = runpy.run_path(file)
+    with reading(file, "Python", OptionError, "Correct it, so that it can be run by itself."):
+        found = runpy.run_path(file)
     if name not in found:
         own = sorted(key for key, value in found.items() if callable(value) and not key.startswith("_"))
         raise OptionError(f"--operator {text}: {file} has no {name!r}; found {', '.join(own) or 'no function'}")
@@ -269,7 +272,7 @@ def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
 
 
 def _train(args: argparse.Namespace) -> None:
-    from xappa.streaming.devices import resolve
+    from xappa.devices import resolve
     from xappa.training import commands
     from xappa.training.config import read_config
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import xarray as xr
 
 from xappa import tutorial
-from xappa.errors import MissingDependency
+from xappa.checked import checked
+from xappa.errors import MissingDependency, writing
 from xappa.streaming import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
@@ -20,6 +21,7 @@ from xappa.verification.verify import verify
 ERRORS = "speedy-twin"
 
 
+@checked
 def run_demo(out: str | Path, *, members: int = 8, seed: int = 0, overwrite: bool = False) -> str:
     """Run the demonstration.
 
@@ -46,7 +48,8 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0, overwrite: boo
     if find_spec("matplotlib") is None:
         raise MissingDependency("The demo draws a figure, for which matplotlib is needed: pip install 'xappa[plot]'")
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     truth = tutorial.nature_run().load()
     reports = observe(truth, tutorial.network(truth, seed=seed), error=ERRORS, seed=seed)
     used, withheld = withhold(reports, fraction=0.15, seed=seed)

@@ -73,7 +73,7 @@ class SamplingError(XappaError):
 
 
 class FitWarning(UserWarning):
-    """An analysis fits its observations worse or better than their errors allow."""
+    """An analysis fits its observations worse or better than their errors allow, or these are not as was stated."""
 
 
 class AssumptionWarning(UserWarning):
@@ -153,9 +153,26 @@ def reading(
         raise error(f"{path} cannot be read as {what}: {type(raised).__name__}: {said}. {remedy}") from raised
 
 
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Turn what the system says of a place that cannot be written into an error with a remedy.
+
+    Raises
+    ------
+    StoreError
+        For any `OSError` but those of this package.
+    """
+    try:
+        yield
+    except OSError as raised:
+        if isinstance(raised, XappaError):
+            raise
+        raise StoreError(f"{path} cannot be written ({raised}); choose another place.") from raised
+
+
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
     """Text that offers the known names nearest to `name`: ``"; did you mean 'a' or 'b'?"``, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.4)
+    close = difflib.get_close_matches(str(name), list(known), n=most, cutoff=0.4)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

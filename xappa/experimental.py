@@ -10,35 +10,35 @@ Yang et al. (2025), Generative assimilation and prediction for weather and clima
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.background import WarmStart
-from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import tidy
 from xappa.grids.axes import recognise, text
 from xappa.labels import model_times, to_array
 from xappa.models.state import StateSpec
 from xappa.observations.form import build, concat
+from xappa.signatures import signature_of
 from xappa.tasks.backgrounds import given_background
-from xappa.tasks.posterior import Task, read_reports, run
+from xappa.tasks.observed import observed
+from xappa.tasks.posterior import run
+from xappa.tasks.request import ObservingRequest, TrajectoryRequest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xappa.models.model import Model
-    from xappa.observations.quality import Quality
+    from xappa.models.protocol import GenerativeModel
     from xappa.operators.sources import Choice
 
 __all__ = ["constrain"]
 
-Array = np.ndarray
 
 FORCING = "forcing"
 """Source of the prescribed fields among the observations."""
@@ -46,39 +46,12 @@ SHARE = 0.1
 """Error of a prescribed field, where none is told, over the deviation of the model's climate."""
 
 
-@checked
-def constrain(
-    ds: xr.Dataset,
-    *,
-    forcing: xr.Dataset | None = None,
-    forecast: xr.Dataset | WarmStart | None = None,
-    obs: xr.Dataset | pd.DataFrame | Mapping[str, Any] | None = None,
-    operator: Choice | None = None,
-    model: str | Path | None = None,
-    forcing_error: Mapping[str, float] | None = None,
-    error: Mapping[str, float] | float | str | None = None,
-    members: int | Iterable[int] = 1,
-    effort: str = "standard",
-    guidance: str | object | None = None,
-    sampler: str | object | None = None,
-    steps: int | None = None,
-    stitching: str = "symmetrical",
-    quality: str | Quality = "standard",
-    grid: str = "model",
-    seed: int | None = None,
-    device: str | None = None,
-    chunks: str | int | Mapping[str, int] | None = "auto",
-    progress: bool | None = None,
-    drop_unknown: bool = False,
-) -> xr.Dataset:
-    """Trajectories of the prior under constraints: forcing, a forecast, observations, or any of them together.
-
-    Experimental: names and defaults may change without notice.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ConstrainRequest(ObservingRequest, TrajectoryRequest):
+    """Constraints on trajectories.
 
     Parameters
     ----------
-    ds : Dataset
-        Its times and variables say what is wanted; its values are not used.
     forcing : Dataset, optional
         Fields of one or more of the model's variables, such as the sea surface temperature, on any grid of latitudes
         and longitudes. They are prescribed at every time of `ds`: as observed fields with a small error, at each point
@@ -93,9 +66,26 @@ def constrain(
     forcing_error : mapping of str to float, optional
         Standard deviations of the forcing's errors, in the vocabulary's units. Default: a tenth of the deviation of
         the model's climate.
-    model, error, members, effort, guidance, sampler, steps, stitching, quality, grid, seed, device, chunks, progress, \
-    drop_unknown
-        As for `assimilate`.
+    """
+
+    forcing: xr.Dataset | None = None
+    forecast: xr.Dataset | WarmStart | None = None
+    obs: xr.Dataset | pd.DataFrame | Mapping[str, Any] | None = None
+    operator: Choice | None = None
+    forcing_error: Mapping[str, float] | None = None
+
+    def validate(self) -> None:
+        """Refuse options that are not valid."""
+        if self.forcing is None and self.forecast is None and self.obs is None:
+            raise OptionError("No constraint: expected forcing=, forecast= or obs=; without any, use ds.appa.sample")
+        super().validate()
+
+
+@signature_of(ConstrainRequest)
+def constrain(request: ConstrainRequest) -> xr.Dataset:
+    """Trajectories of the prior under constraints: forcing, a forecast, observations, or any of them together.
+
+    Experimental: names and defaults may change without notice. The values of `ds` are not used.
 
     Returns
     -------
@@ -109,39 +99,33 @@ def constrain(
     DatasetError
         If the forcing lacks times of `ds`, or has no variable of the model.
     """
-    if forcing is None and forecast is None and obs is None:
-        raise OptionError("No constraint: expected forcing=, forecast= or obs=; without any, use ds.appa.sample")
-    task = Task(
-        ds, model, members, effort, guidance, sampler, steps, stitching, grid, seed, device, chunks, progress,
-        drop_unknown,
-    )  # fmt: skip
-    trajectory, selection = model_times(task.ds, task.prior.spec, task.layout)
-    given = []
-    if forecast is not None:
-        start = forecast if isinstance(forecast, WarmStart) else WarmStart(forecast)
-        if isinstance(start.fields, str):
-            start = replace(start, fields=task.ds)
-        given = given_background(task, start, trajectory)
-    reports = None
+    trajectory, selection = model_times(request.ds, request.prior.spec, request.layout)
+    start = request.forecast
+    if start is not None and not isinstance(start, WarmStart):
+        start = WarmStart(start)
+    given = given_background(request, start, trajectory)
     sources: dict[str, Any] = {}
-    if forcing is not None:
-        sources[FORCING] = prescribed(forcing, task, trajectory, forcing_error)
-    if obs is not None:
+    if request.forcing is not None:
+        sources[FORCING] = prescribed(request.forcing, request.prior, trajectory, request.forcing_error)
+    if (obs := request.obs) is not None:
         sources |= {str(key): value for key, value in obs.items()} if isinstance(obs, dict) else {"obs": obs}
+    reports = None
     if sources:
-        operators: dict[str, Any] = {key: operator for key in sources if key != FORCING and operator is not None}
-        reports = read_reports(task, trajectory, sources, operators or None, error, quality, trusted=FORCING)
-    result = run(task, trajectory, selection, reports=reports, given=given, title="Constrained trajectories")
+        operators = {key: request.operator for key in sources if key != FORCING and request.operator is not None}
+        reports = observed(request, trajectory, sources, operators or None, trusted=FORCING)
+    result = run(request, trajectory, selection, reports=reports, given=given, title="Constrained trajectories")
     return result.assign_attrs(xappa_experimental="constrain")
 
 
-def prescribed(forcing: xr.Dataset, task: Task, trajectory: Array, errors: Mapping[str, float] | None) -> xr.Dataset:
+def prescribed(
+    forcing: xr.Dataset, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float] | None
+) -> xr.Dataset:
     """Fields as observations at every point of the model's grid and every time of the trajectory.
 
     Parameters
     ----------
     forcing : Dataset
-    task : Task
+    prior : GenerativeModel
     trajectory : array of datetime64, (T,)
     errors : mapping of str to float, optional
 
@@ -150,7 +134,7 @@ def prescribed(forcing: xr.Dataset, task: Task, trajectory: Array, errors: Mappi
     Dataset
         Observations in the one form, with errors.
     """
-    spec, prior, fields = task.prior.spec, task.prior, tidy(forcing)
+    spec, fields = prior.spec, tidy(forcing)
     layout = recognise(fields, need=("latitude", "longitude"))
     names = [name for name in layout.names.values() if name in spec.variables]
     if not names:
@@ -181,7 +165,7 @@ def prescribed(forcing: xr.Dataset, task: Task, trajectory: Array, errors: Mappi
 
 
 def _reports(
-    values: Array, part: StateSpec, prior: Model, trajectory: Array, errors: Mapping[str, float]
+    values: Array, part: StateSpec, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float]
 ) -> xr.Dataset:
     """Every value (time, channel, latitude, longitude) as a report of its own."""
     found = []

@@ -30,13 +30,13 @@ from torch import Tensor
 
 from tests.benchmarks.full_size import Operations
 from tests.benchmarks.random_models import random_model
+from xappa.devices import resolve
 from xappa.diffusion.guidance import MMPS, Observation
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import PC
 from xappa.models.evaluations import Evaluations
 from xappa.models.model import Model
 from xappa.models.precision import PRECISIONS
-from xappa.streaming.devices import resolve
 
 PARTS = ("peak", "networks", "evaluation", "sample")
 CELLS = {"full": (10_277, 60_000), "toy": (12, 40)}

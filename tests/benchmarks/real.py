@@ -25,7 +25,7 @@ from scipy.sparse.linalg import lsqr
 
 import xappa
 from xappa.observations.flags import Flag, flags_of
-from xappa.operators import Footprint, Sounder, choose_operator
+from xappa.operators import Footprint, Sounder, StateContext, choose_operator
 from xappa.operators.sounder import HIRS
 from xappa.tasks.climatology import climatology
 from xappa.tasks.reports import Outcome, assimilate_reports, prepared
@@ -114,7 +114,7 @@ def best_on_grid(outcome: Outcome) -> dict[str, float]:
         for obs in (outcome.used, outcome.held):
             obs = obs[[key for key in (name, f"{name}_flag", f"{name}_error") if key in obs]]
             reader = choose_operator("interpolate")
-            stencil, _ = reader(obs, prior.spec, outcome.analysis.time.values, height, mask=mask)
+            stencil, _ = reader(obs, StateContext(prior.spec, outcome.analysis.time.values, height, mask=mask))
             entries = stencil.weight.shape[1]
             index = (np.repeat(np.arange(len(stencil)), entries), stencil.cell.ravel())
             matrix = csr_array((stencil.weight.ravel(), index), shape=(len(stencil), height.size))

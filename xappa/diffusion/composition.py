@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.errors import OptionError, choose
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
 BLENDING = 4
 Stitching = Callable[[Tensor, int], Tensor]
 """(windows (B, N, K, ...), stride S) -> trajectory (B, T, ...)"""

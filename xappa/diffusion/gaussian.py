@@ -107,9 +107,44 @@ class GaussianPrior(nn.Module):
         variance = sigma.reshape(-1) ** 2
         return self.transform(v, lambda p: variance * p / (p + variance))
 
+    def spread(self, functionals: Tensor) -> Tensor:
+        """Covariance (M, M), in the prior, of linear functionals (M, h, w, C) of the state at one time.
+
+        The prior is stationary: the covariance at one time is the mean of those at all.
+        """
+        width, joint = self.shape[1], self.joint
+        waves = torch.fft.rfft(functionals, dim=2, norm="ortho").permute(2, 0, 1, 3).flatten(2).contiguous()
+        amplitude = self._amplitude(functionals, waves)
+        rest = self.rest_variances.mean(-1, keepdim=True)
+        vectors = torch.view_as_complex(self.joint_vectors) * self.joint_variances.clamp(min=0).sqrt()[:, None]
+        leading = (first := amplitude[..., :joint]) @ vectors.unflatten(1, (-1, joint)).transpose(1, 2).flatten(
+            2
+        ).conj()
+        single = amplitude[..., joint:] * (self.single_variances.mean(-1)[:, None] - rest)
+        found = rest * (_real(waves, waves) - _real(first, first)) + _real(single, amplitude[..., joint:])
+        found += _real(leading, leading) / self.window
+        signs = torch.full((len(waves), 1, 1), 2.0).to(found)  # zonal waves travel either way, but for the mean
+        signs[[0, -1] if width % 2 == 0 else 0] = 1
+        return (signs * found).sum(0)
+
+    def _amplitude(self, functionals: Tensor, waves: Tensor) -> Tensor:
+        """Amplitudes of the patterns (M, B, R), from the rows that are used; conjugated, as patterns are large."""
+        patterns = torch.view_as_complex(self.patterns).unflatten(1, self.shape[::2])
+        rows = waves.conj().unflatten(2, self.shape[::2])
+        out = torch.zeros(*waves.shape[:2], patterns.shape[-1]).to(waves)
+        for row, used in enumerate(functionals.abs().amax((2, 3)).T > 0):
+            out[:, used] += rows[:, used, row] @ patterns[:, row]
+        return out.conj()
+
     def root(self, noise: Tensor) -> Tensor:
         """P^(1/2) noise: a sample of the prior, for standard normal noise (B, K, h, w, C)."""
         return self.transform(noise, torch.sqrt)
+
+
+def _real(a: Tensor, b: Tensor) -> Tensor:
+    """Real part of a b^H: (..., M, N) and (..., M, N)."""
+    parts = [torch.view_as_real(x.resolve_conj()).flatten(-2) for x in ((a,) if a is b else (a, b))]
+    return parts[0] @ parts[-1].mT
 
 
 def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Spectral) -> Tensor:

@@ -10,11 +10,27 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from xappa.errors import OptionError
+
+
+class Levels(Protocol):
+    """Noise levels that samplers can follow: every `Schedule`, and any function of t that tells its ends."""
+
+    @property
+    def sigma_min(self) -> float:
+        """Deviation at t = 0, in units of the latents'."""
+
+    @property
+    def sigma_max(self) -> float:
+        """Deviation at t = 1."""
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Deviations at times t in [0, 1], ascending with t."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +123,16 @@ class Truncated:
 
     Parameters
     ----------
-    schedule : Schedule
+    schedule : Levels
     t_max : float
         Time of the original schedule that becomes 1.
     """
 
-    schedule: Schedule
+    schedule: Levels
     t_max: float
 
     @classmethod
-    def at(cls, schedule: Schedule, sigma: float) -> Truncated:
+    def at(cls, schedule: Levels, sigma: float) -> Truncated:
         """The part below noise level `sigma`.
 
         Raises
@@ -137,7 +153,7 @@ class Truncated:
 
     def __call__(self, t: Tensor | float) -> Tensor:
         """Deviation at times `t`; see `Schedule`."""
-        return self.schedule(t * self.t_max)
+        return self.schedule(torch.as_tensor(t * self.t_max))
 
 
 SCHEDULES: dict[str, type[Schedule]] = {"rectified": Rectified, "loglinear": LogLinear, "loglogit": LogLogit}

@@ -29,7 +29,7 @@ from xappa.grids.naming import static_names, variable_names
 from xappa.grids.notation import notation
 from xappa.vocabulary import VARIABLES
 
-__all__ = ["NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
+__all__ = ["AXES", "NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
 
 NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
@@ -78,6 +78,15 @@ NAMES: dict[str, tuple[str, ...]] = {
         "samples",
     ),
 }
+AXES: dict[str, dict[str, str]] = {
+    "member": {"standard_name": "realization", "long_name": "ensemble member", "units": "1"},
+    "time": {"standard_name": "time", "long_name": "time", "axis": "T"},
+    "level": {"standard_name": "air_pressure", "long_name": "pressure level", "positive": "down", "axis": "Z"},
+    "latitude": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
+    "longitude": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
+}
+"""CF attributes of axes."""
+
 HECTOPASCAL = {"hpa", "millibar", "millibars", "mbar", "mb", "hectopascal", "hectopascals"}
 PASCAL = {"pa", "pascal", "pascals"}
 PRESSURE = (*HECTOPASCAL, *PASCAL, "bar", "bars")

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
+from xappa.distinct import distinct
+
+MANY = 1000
+"""Places from which it pays to look for those that come again."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,19 @@ def corners(
     -------
     Corners
     """
+    latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
     rows, columns = np.asarray(latitudes, float), np.asarray(longitudes, float)
-    place = np.nan_to_num(np.asarray(latitude, float)), np.nan_to_num(np.asarray(longitude, float))
+    if len(latitude) < MANY:
+        return _corners(latitude, longitude, rows, columns)
+    first, number = distinct(latitude, longitude)
+    if 2 * len(first) > len(latitude):
+        return _corners(latitude, longitude, rows, columns)
+    found = _corners(latitude[first], longitude[first], rows, columns)
+    return Corners(found.cell[number], found.weight[number], found.crossed[number], found.inside[number])
+
+
+def _corners(latitude: Array, longitude: Array, rows: Array, columns: Array) -> Corners:
+    place = np.nan_to_num(latitude), np.nan_to_num(longitude)
     circle = Circle(columns)
     row, row_weight, crossed, in_latitude = _meridian(place[0], rows, circle.closed)
     near, near_weight, in_longitude = circle.around(place[1])

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.grids.axes import Layout
 from xappa.models.state import StateSpec
-
-Array = np.ndarray
 
 
 def positions(

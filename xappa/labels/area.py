@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.grids.axes import Layout
 from xappa.grids.bilinear import Circle
 from xappa.grids.matching import described, output_columns, output_rows, positions
 from xappa.grids.regrid.rows import latitude_cells
 from xappa.models.state import StateSpec
-
-Array = np.ndarray
 
 TOLERANCE = 1e-6  # degrees
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import nearest_names, warn
 from xappa.grids.axes import Layout, recognise, refuse, text
 from xappa.grids.notation import PRECIPITATION
 from xappa.models.state import StateSpec
-
-Array = np.ndarray
 
 MOST = 12
 """How many levels are listed."""

@@ -8,13 +8,12 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.grids.axes import Layout
 from xappa.grids.matching import grid_problems, positions
 from xappa.grids.naming import SURFACE_HEIGHT
 from xappa.models.state import StateSpec
 from xappa.vocabulary import VARIABLES
-
-Array = np.ndarray
 
 
 def spec_of(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = None) -> StateSpec:

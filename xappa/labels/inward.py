@@ -8,12 +8,13 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.grids.axes import Layout, recognise, refuse
 from xappa.grids.conventions import conventional
 from xappa.grids.matching import grid_problems, positions
 from xappa.labels.faults import value_problems
 from xappa.labels.regridding import coverage_problems, on_model_grid
-from xappa.labels.taking import Array, taken
+from xappa.labels.taking import taken
 from xappa.labels.units import implausible, refuse_units, unit_maps
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear

@@ -11,19 +11,18 @@ import dask.array
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError, nearest_names
-from xappa.grids.axes import Layout, find, recognise, refuse
+from xappa.grids.axes import AXES, Layout, find, recognise, refuse
 from xappa.grids.matching import output_columns, output_levels, output_rows, positions
 from xappa.grids.notation import Notation
 from xappa.labels.asked import Wanted
-from xappa.labels.outward import AXES
 from xappa.labels.region import Region, choose_region
 from xappa.models.state import StateSpec
 
-Array = np.ndarray
-
 LATENT = "latent"
-DIMS = ("latent_y", "latent_x", "latent_channel")
+PREFIX = "latent_"
+"""How the names of the dimensions of a latent state begin."""
 SEA = "sea_mask"
 VARIABLES = "xappa_variables"
 HALF = {"dtype": "float16", "scale_factor": 1.0, "_FillValue": None}
@@ -32,6 +31,7 @@ HALF = {"dtype": "float16", "scale_factor": 1.0, "_FillValue": None}
 
 def label(
     latents: dask.array.Array,
+    dims: Sequence[str],
     ds: xr.Dataset,
     spec: StateSpec,
     layout: Layout,
@@ -42,7 +42,9 @@ def label(
 
     Parameters
     ----------
-    latents : dask array, ([member,] time, h, w, C)
+    latents : dask array, ([member,] time, *latent)
+    dims : sequence of str
+        Names of the dimensions of a latent state; each begins with ``latent_``.
     ds : Dataset
         That was encoded.
     spec : StateSpec
@@ -56,7 +58,7 @@ def label(
     Returns
     -------
     Dataset
-        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), float32; its encoding says float16 where
+        ``latent`` ([member,] time, *dims), float32; its encoding says float16 where
         `latents` are that; the coordinates of the fields, in the user's
         names and order; ``sea_mask`` on them.
     """
@@ -69,7 +71,7 @@ def label(
     if spec.levels:
         coords["level"] = output_levels(layout, spec.levels)[1]
         units = {"units": layout.level_units}
-    members = [layout.member] if latents.ndim == 5 and layout.member else []
+    members = [layout.member] if latents.ndim == 2 + len(dims) and layout.member else []
     if members and layout.member in ds.coords:
         coords["member"] = ds[layout.member].values
     labelled = {
@@ -78,7 +80,7 @@ def label(
     }
     about: dict[str, Any] = {"long_name": "Standardised latent state", "units": "1"}
     kept = HALF if latents.dtype == np.float16 else {}
-    variables = {LATENT: xr.Variable([*members, spelt["time"], *DIMS], latents.astype("f4"), about, kept)}
+    variables = {LATENT: xr.Variable([*members, spelt["time"], *dims], latents.astype("f4"), about, kept)}
     if sea is not None:
         about = {
             "long_name": f"Where {', '.join(spec.masked)} exists",
@@ -132,14 +134,28 @@ def check_latents(latents: xr.Dataset) -> None:
             "these with xr.set_options(keep_attrs=True), or, where latents are joined, combine_attrs='override'"
         )
     found = find(latents, "time"), find(latents, "member")
-    known = {*DIMS, *found, *(dim for name in found if name in latents.coords for dim in latents[name].dims)}
-    more = [str(dim) for dim in latents[LATENT].dims if dim not in known]
-    lost = [dim for dim in DIMS if dim not in latents[LATENT].dims]
-    if more or lost:
-        select = f"select one of {', '.join(map(repr, more))}, or mask fields after decoding"
+    known = {*found, *(dim for name in found if name in latents.coords for dim in latents[name].dims)}
+    more = [str(dim) for dim in latents[LATENT].dims if dim not in known and not str(dim).startswith(PREFIX)]
+    if more:
+        own = [str(dim) for dim in latents[LATENT].dims if str(dim).startswith(PREFIX)]
         raise DatasetError(
-            f"{LATENT!r} has the dimensions {latents[LATENT].dims}; expected {', '.join(DIMS)} beside times and "
-            f"members: {select if more else 'keep all of these'}"
+            f"{LATENT!r} has the dimensions {latents[LATENT].dims}; expected {', '.join(own)} beside times and "
+            f"members: select one of {', '.join(map(repr, more))}, or mask fields after decoding"
+        )
+
+
+def check_dims(latents: xr.Dataset, dims: Sequence[str]) -> None:
+    """Refuse latents that lack dimensions of those of their model, or have others.
+
+    Raises
+    ------
+    DatasetError
+    """
+    found = {str(dim) for dim in latents[LATENT].dims if str(dim).startswith(PREFIX)}
+    if found != set(dims):
+        raise DatasetError(
+            f"{LATENT!r} has the dimensions {latents[LATENT].dims}; expected {', '.join(dims)} beside times and "
+            "members: keep all of these"
         )
 
 

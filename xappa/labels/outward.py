@@ -10,25 +10,18 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xappa.grids.axes import Layout
+from xappa._typing import Array
+from xappa.grids.axes import AXES, Layout
 from xappa.grids.matching import output_levels
 from xappa.grids.notation import Notation
 from xappa.labels.area import Area
 from xappa.labels.asked import Wanted
 from xappa.labels.described import attributes, output_problems
-from xappa.labels.taking import Array, Fields, taken
+from xappa.labels.taking import Fields, taken
 from xappa.labels.units import conversion, inverse, refuse_units
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear
 from xappa.vocabulary import PAIR
-
-AXES: dict[str, dict[str, str]] = {
-    "member": {"standard_name": "realization", "long_name": "ensemble member", "units": "1"},
-    "time": {"standard_name": "time", "long_name": "time", "axis": "T"},
-    "level": {"standard_name": "air_pressure", "long_name": "pressure level", "positive": "down", "axis": "Z"},
-    "latitude": {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north", "axis": "Y"},
-    "longitude": {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east", "axis": "X"},
-}
 
 
 def to_dataset(

@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import OptionError
 from xappa.grids.axes import Layout
 
-Array = np.ndarray
 Bounds: TypeAlias = slice | tuple[float, float]
 Region: TypeAlias = Mapping[str, Bounds] | tuple[tuple[float, float], tuple[float, float]]
 

@@ -7,13 +7,12 @@ from functools import lru_cache
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import XappaError
 from xappa.grids.axes import Layout
 from xappa.grids.bilinear import corners
 from xappa.grids.matching import positions
 from xappa.labels.fields import spec_of, surface_height
-
-Array = np.ndarray
 
 MODEL_ATTRS = ("xappa_model_address", "xappa_model")
 """Attributes of an analysis that name the model which made it."""

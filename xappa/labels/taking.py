@@ -8,7 +8,8 @@ from typing import TypeVar
 import dask.array
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
+
 Fields = np.ndarray | dask.array.Array
 F = TypeVar("F", np.ndarray, dask.array.Array, Fields)
 

@@ -124,13 +124,8 @@ class Attention(nn.Module):
         """Tokens (B, L, channels) to the same shape; without tiles, all see all."""
         q, k, v = self.qkv_proj(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.qk_norm:
-            q, k = _rms_norm(q), _rms_norm(k)
+            q, k = (F.rms_norm(part, part.shape[-1:], eps=1e-5) for part in (q, k))
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
         y = F.scaled_dot_product_attention(q, k, v) if tiles is None else attend_within(q, k, v, tiles)
         return self.y_proj(y.transpose(1, 2).flatten(-2))
-
-
-def _rms_norm(x: Tensor) -> Tensor:
-    wide = x.float() if x.dtype.itemsize < 4 else x
-    return (wide * torch.rsqrt(torch.mean(torch.square(wide), -1, keepdim=True) + 1e-5)).to(x.dtype)

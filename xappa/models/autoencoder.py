@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from xappa.errors import ModelError, choose
 from xappa.models.layers import PADDINGS, SATURATIONS, Conv, PlaceScale, ResBlock, patchify, unpatchify
 from xappa.models.remainder import Remainder
-from xappa.models.state import DEEPEST
+from xappa.models.schema import from_json
+from xappa.models.state import DEEPEST, FINEST, too_small
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,14 @@ class AutoencoderSpec:
         if self.saturation is not None:
             choose("saturation", self.saturation, {name: f for name, f in SATURATIONS.items() if name})
         choose("padding", self.padding, dict.fromkeys(PADDINGS))
-        problems = []
+        problems = too_small(
+            **{name: getattr(self, name) for name in ("in_channels", "lat_channels", "shape", "resize")},
+            **{name: getattr(self, name) for name in ("hid_channels", "patch_size", "ffn_factor")},
+        )
+        if max(self.shape) > FINEST:
+            problems.append(f"shape {self.shape}; expected at most {FINEST} rows and columns")
+        if problems:
+            raise ModelError("Autoencoder that cannot be built: " + "; ".join(problems))
         if not self.hid_channels or len(self.hid_channels) != len(self.hid_blocks):
             problems.append(
                 f"hid_channels has {len(self.hid_channels)} levels and hid_blocks {len(self.hid_blocks)};"
@@ -124,7 +132,8 @@ class AutoencoderSpec:
         Raises
         ------
         ModelError
-            If entries are missing, or ask for convolutions other than 3 x 3 and strides other than 2.
+            If entries are missing or of another type, or ask for convolutions other than 3 x 3 and strides other
+            than 2.
         """
         required = ("in_channels", "lat_channels", "shape", "resize", "hid_channels", "hid_blocks")
         problems = [f"{key} is missing" for key in required if key not in config]
@@ -135,12 +144,9 @@ class AutoencoderSpec:
         if problems:
             raise ModelError("Autoencoder configuration that cannot be used: " + "; ".join(problems))
         values: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
-        for key in ("shape", "hid_channels", "hid_blocks", "patch_size"):
-            if key in values:
-                values[key] = tuple(values[key])
         if "padding" not in config and config.get("periodic", False):
             values["padding"] = "circular"
-        return cls(**values)
+        return from_json(cls, values, "ae")
 
     @property
     def pads(self) -> tuple[int, int, int, int]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xappa.models.attention import Attention, Rotation, Tiles
 from xappa.models.precision import full
-
-if TYPE_CHECKING:
-    from xappa.models.transformer import TransformerSpec
+from xappa.models.transformer_spec import TransformerSpec
 
 
 class Block(nn.Module):

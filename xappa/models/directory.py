@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 from torch import nn
 
+from xappa._files import replacing
 from xappa.diffusion.schedule import SCHEDULES, Schedule
 from xappa.errors import ModelError, XappaError, choose, reading
 from xappa.models.autoencoder import ConvAutoencoder
@@ -210,12 +210,10 @@ def _statistics(file: Path) -> dict[str, np.ndarray]:
 
 def _written(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
     """Write a file beside `path`, then put it in its place: who has mapped an older one keeps that. Name and hash."""
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    part.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are for their owner alone
-    digest = sha256(part)
-    os.replace(part, path)
-    return {path.name: digest}
+    with replacing(path) as part:
+        write(part)
+        part.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are for their owner alone
+        return {path.name: sha256(part)}
 
 
 def _stored(value: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from xappa._typing import Denoise
 from xappa.models.dates import date_tensor
 from xappa.models.precision import autocast, with_scaled_gradients
 
-if TYPE_CHECKING:
-    from xappa.models.model import Model
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t (B, K, h, w, C), sigma) -> estimate of x, like x_t."""
+class WithDenoiser(Protocol):
+    """A model whose denoiser is a network."""
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """``denoiser(x_t, sigma, date (K, 4))``."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+
+    @property
+    def precision(self) -> str:
+        """In which it is evaluated."""
 
 
 class Evaluations:
@@ -31,7 +42,7 @@ class Evaluations:
         Its denoiser is evaluated in the precision ``model.precision``.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: WithDenoiser) -> None:
         self.model = model
         self._windows: dict[bytes, Denoise] = {}
 

@@ -68,7 +68,7 @@ class GraphAttention(nn.Module):
         """(B, K, N, channels) to the same shape; without neighbours, all see all."""
         q = self._heads(self.q_proj(x))
         k, v = (self._heads(part) for part in self.kv_proj(x).chunk(2, -1))
-        q, k = _rms_norm(q), _rms_norm(k)
+        q, k = (F.rms_norm(part, part.shape[-1:], eps=1e-5) for part in (q, k))
         y = self._everywhere(q, k, v) if neighbours is None else self._near(q, k, v, neighbours)
         return self.out_proj(y.flatten(-2))
 
@@ -93,8 +93,3 @@ class GraphAttention(nn.Module):
             mask = neighbours.mask(rows, times)
             parts.append(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
         return torch.cat(parts, 1).permute(0, 3, 1, 2, 4)
-
-
-def _rms_norm(x: Tensor) -> Tensor:
-    wide = x.float() if x.dtype.itemsize < 4 else x
-    return (wide * torch.rsqrt(torch.mean(torch.square(wide), -1, keepdim=True) + 1e-5)).to(x.dtype)

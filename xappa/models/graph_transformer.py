@@ -15,7 +15,8 @@ from xappa.models.dates import local_time, year_progress
 from xappa.models.embedding import SineEncoding
 from xappa.models.graph_attention import GraphAttention, Neighbours
 from xappa.models.icosphere import hop_edges, icosphere, unit_vectors
-from xappa.models.state import DEEPEST
+from xappa.models.schema import from_json
+from xappa.models.state import DEEPEST, too_small
 
 _CONTEXT = 7  # year and local time, each a point on a circle, and the node's on the unit sphere
 _ALIASES = {"latent_channels": "input_channels"}
@@ -63,6 +64,9 @@ class GraphTransformerSpec:
 
     def __post_init__(self) -> None:
         """Check that the values fit together."""
+        names = ("input_channels", "hidden_channels", "heads", "ffn_factor")
+        if problems := too_small(**{name: getattr(self, name) for name in names}):
+            raise ModelError("Graph transformer that cannot be built: " + "; ".join(problems))
         problems = []
         if self.hidden_channels % self.heads:
             problems.append(f"hidden_channels {self.hidden_channels} is not a multiple of {self.heads} heads")
@@ -98,7 +102,7 @@ class GraphTransformerSpec:
         Raises
         ------
         ModelError
-            If entries are missing.
+            If entries are missing or of another type.
         """
         names = {f.name for f in fields(cls)}
         values = {_ALIASES.get(key, key): value for key, value in config.items()}
@@ -110,7 +114,8 @@ class GraphTransformerSpec:
         if missing:
             raise ModelError(f"Graph transformer configuration without {', '.join(missing)}; found {', '.join(config)}")
         divisions = values["ico_divisions"]
-        return cls(**values | {"ico_divisions": divisions if isinstance(divisions, int) else list(divisions)[-1]})
+        last = divisions[-1] if isinstance(divisions, list | tuple) and divisions else divisions
+        return from_json(cls, values | {"ico_divisions": last}, "backbone")
 
     @property
     def nodes(self) -> int:

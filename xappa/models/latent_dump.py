@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.errors import MissingDependency, ModelError
+from xappa.errors import MissingDependency, ModelError, reading
 from xappa.models.latents import ChannelLatents
 from xappa.sizes import require_size
 
@@ -49,6 +49,10 @@ class LatentWindows:
     ) -> None:
         self.file, self.latents, self.size, self.stride = file, latents, size, stride
         self.dates = np.asarray(self._read("dates", slice(None)))
+        if self.dates.ndim != 2 or self.dates.shape[1] != 4 or not len(self.dates):
+            raise ModelError(f"{file} has dates of the shape {self.dates.shape}; expected (N, 4) with N above 0")
+        if odd := _odd_dates(self.dates):
+            raise ModelError(f"{file} has no such date as {odd} (year, month, day, hour); fetch or dump it again")
         times = times_of(self.dates)
         inside = np.ones(len(times), bool) if start is None else times >= start
         inside = inside if end is None else inside & (times < end)
@@ -67,6 +71,15 @@ class LatentWindows:
         begin = self.first + index % len(self)
         rows = slice(begin, begin + (self.size - 1) * self.stride + 1, self.stride)
         raw = torch.from_numpy(np.asarray(self._read("latents", rows), np.float32))
+        if (
+            raw.ndim != 3
+            or (len(raw), raw.shape[2]) != (self.size, len(self.latents.mean))
+            or not torch.isfinite(raw).all()
+        ):
+            raise ModelError(
+                f"{self.file} has latents of the shape {tuple(raw.shape)} in window {index}, or some that are not "
+                f"finite; expected ({self.size}, tokens, channels). Fetch or dump it again"
+            )
         dates = self.dates[rows]
         return self.latents.standardise(raw, times_of(dates)), torch.from_numpy(dates)
 
@@ -89,17 +102,28 @@ class LatentWindows:
             raise MissingDependency(
                 "Reading dumps of latents (HDF5) needs netCDF4, which is not installed: pip install netCDF4"
             ) from error
-        try:
+        remedy = "Expected HDF5 with latents and dates; fetch or dump it again."
+        with reading(self.file, "a dump of latents", ModelError, remedy):
             with netCDF4.Dataset(str(self.file)) as dataset:
                 dataset.set_auto_mask(False)
                 shape = dataset[name].shape
                 read = math.prod((len(range(*rows.indices(shape[0]))), *shape[1:]))
                 require_size(8.0 * read, f"{self.file}: {name}", ModelError)
-                return dataset[name][rows]
-        except (OSError, IndexError) as error:
-            raise ModelError(
-                f"{self.file} is no dump of latents: expected HDF5 with latents and dates ({error})"
-            ) from error
+                found = np.asarray(dataset[name][rows])
+            if found.dtype.kind not in ("iuf" if name == "latents" else "iu"):
+                raise ModelError(f"{self.file} has {name} of the type {found.dtype}; expected numbers")
+            return found
+
+
+def _odd_dates(dates: np.ndarray) -> str:
+    """The first date that does not exist, in words."""
+    year, month, day, hour = np.moveaxis(dates.astype(np.int64), -1, 0)
+    sane = (year >= 1) & (year <= 9999) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    sane &= (hour >= 0) & (hour <= 23)
+    if sane.all():
+        month_found = times_of(dates).astype("datetime64[M]").astype(np.int64)
+        sane = month_found == (year - 1970) * 12 + month - 1
+    return "" if sane.all() else str(tuple(map(int, dates[int((~sane).argmax())])))
 
 
 def times_of(dates: np.ndarray) -> np.ndarray:

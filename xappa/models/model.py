@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xappa.diffusion.gaussian import GaussianPrior
 from xappa.diffusion.schedule import Schedule
 from xappa.errors import ModelError, choose
 from xappa.models.autoencoder import ConvAutoencoder
-from xappa.models.latents import LatentNormalisation
+from xappa.models.evaluations import Evaluations
+from xappa.models.latents import ChannelLatents, LatentNormalisation
 from xappa.models.normalisation import Normalisation
 from xappa.models.precision import PRECISIONS, autocast
+from xappa.models.protocol import Covariance
 from xappa.models.state import StateSpec
 from xappa.models.statewise import statewise
 from xappa.models.tangent import Tangent
@@ -85,6 +88,21 @@ class Model:
         return ("xappa.Model", self.digest, self.precision)
 
     @property
+    def address(self) -> str:
+        """Empty: a model does not know under which name or path it was loaded."""
+        return ""
+
+    @property
+    def latent_dims(self) -> tuple[str, ...]:
+        """Names of the dimensions of a latent state."""
+        return ("latent_y", "latent_x", "latent_channel")
+
+    @property
+    def zonal_latents(self) -> bool:
+        """Whether latents are (latitude, longitude, channel), with longitude round the globe: they are."""
+        return True
+
+    @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(latitude, longitude, channel) of a latent state."""
         return self.autoencoder.spec.latent_shape
@@ -139,13 +157,53 @@ class Model:
         return self.statistics.get("surface_height")
 
     @property
+    def constant_mean(self) -> bool:
+        """Whether the mean state is the same at all times."""
+        return self.normalisation.constant_mean
+
+    @property
+    def latent_noise(self) -> np.ndarray | None:
+        """Variance of the noise that an official autoencoder's latents were trained with, standardised: (C,)."""
+        if not isinstance(self.latents, ChannelLatents):
+            return None
+        return np.square(self.latents.noise_level / self.latents.effective)
+
+    @property
     def static_prior(self) -> bool:
         """Whether the denoiser knows a covariance of the latents that guidance can use instead of its Jacobian."""
         return hasattr(self.denoiser, "covariance")
 
+    @property
+    def covariance(self) -> Covariance | None:
+        """Covariance of the latents given noisy ones, (v, sigma), where the denoiser knows one."""
+        return getattr(self.denoiser, "covariance", None)
+
     def linear(self) -> Model:
         """The same model without what of its denoiser is not linear; only with a `static_prior`."""
         return replace(self, denoiser=self.denoiser.linear())  # type: ignore[operator]
+
+    def evaluations(self) -> Evaluations:
+        """Denoisers of windows, for one run of a sampler."""
+        return Evaluations(self)
+
+    def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
+        """Estimate of latents (B, window, h, w, C) from noisy ones, at `times` (window,)."""
+        return self.evaluations().at(times)(x, sigma)
+
+    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+        """Prior covariance of sums of few numbers of one state, (M, M); None without Gaussian prior or linear decoder.
+
+        Parameters
+        ----------
+        weight, channel, row, column : Tensor, (M, P)
+            The numbers of each sum, of standardised fields.
+        times : array of datetime64, (1,)
+        """
+        prior = getattr(self.denoiser, "prior", None)
+        if self.tangent is None or not isinstance(prior, GaussianPrior):
+            return None
+        functionals = self.tangent.adjoint(weight, channel, row, column, self.latent_shape[:2])
+        return prior.spread(self.latents.restore_linear(functionals[:, None], times)[:, 0])
 
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times` (datetime64): (time, channel, latitude, longitude), physical units."""
@@ -168,9 +226,19 @@ class Model:
         return self._statewise(self.autoencoder.decode, self.latents.restore(latents, times))
 
     @property
+    def has_linear_decoder(self) -> bool:
+        """Whether `linear_decode` can be called."""
+        return self.tangent is not None
+
+    @property
+    def graph_bytes(self) -> int:
+        """Bytes of the graph of one decoded state."""
+        return self.autoencoder.spec.graph_bytes
+
+    @property
     def states_at_once(self) -> int:
         """States that are encoded or decoded together."""
-        return max(1, self.kept // self.autoencoder.spec.graph_bytes)
+        return max(1, self.kept // self.graph_bytes)
 
     def within(self, kept: int) -> Model:
         """The same model, with the same networks, whose graphs of states take no more than `kept` bytes."""

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import fft
 from scipy.special import gammaincinv, ndtr
 
-Array = np.ndarray
+from xappa._typing import Array
 
 ZONAL, MERIDIONAL = "error_zonal", "error_meridional"
 """Names of the statistics in model directories: (channel, longitude // 2 + 1) and (channel, latitude)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from xappa.checked import checked
 from xappa.errors import ModelError, OptionError, nearest_names
@@ -18,6 +18,7 @@ from xappa.options import cache_folder, get_options
 if TYPE_CHECKING:
     from xappa.models.fetching.pool import Pool
     from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike, Prior
 
 _LOADING = threading.RLock()
 """So that tasks which begin together load a model once."""
@@ -161,7 +162,7 @@ def _state_of(entry: Entry) -> str:
     return f" ({note(_pool(entry))})"
 
 
-@checked
+@overload
 def load(
     name_or_path: str | Path | None = None,
     *,
@@ -169,17 +170,40 @@ def load(
     checkpoint: str | None = None,
     statistics: str | Path | None = None,
     precision: str | None = None,
-) -> Model:
+) -> Model: ...
+
+
+@overload
+def load(
+    name_or_path: Prior,
+    *,
+    device: str | None = None,
+    checkpoint: str | None = None,
+    statistics: str | Path | None = None,
+    precision: str | None = None,
+) -> GenerativeModel: ...
+
+
+@checked
+def load(
+    name_or_path: ModelLike | None = None,
+    *,
+    device: str | None = None,
+    checkpoint: str | None = None,
+    statistics: str | Path | None = None,
+    precision: str | None = None,
+) -> GenerativeModel:
     """Load a model.
 
     Parameters
     ----------
-    name_or_path : str or Path, optional
+    name_or_path : str, Path or Prior, optional
         A name that `models` lists, a model directory, or (part of) an official project: its root, an autoencoder's
-        run, a latent dump, a denoiser's lap or checkpoint (``.pth``), a flat folder of one model's files. Default: the
-        option ``default_model`` (``"speedy"``).
+        run, a latent dump, a denoiser's lap or checkpoint (``.pth``), a flat folder of one model's files; or an
+        object that is a `xappa.Prior`, which is taken as it is. Default: the option ``default_model`` (``"speedy"``).
     device : str, optional
-        Where the networks go, in torch's words; default: an accelerator where there is one, else the CPU.
+        Where the networks go, in torch's words; default: an accelerator where there is one, else the CPU. An object
+        stays where it is unless this is given, and is moved in place.
     checkpoint : {"last", "best"}, optional
         Of an official run. Default: the last, or the one that is there.
     statistics : str or Path, optional
@@ -208,12 +232,16 @@ def load(
     >>> xappa.load("speedy").spec.step_hours
     6
     """
-    from xappa.streaming.devices import resolve
+    from xappa.devices import resolve
 
+    if name_or_path is not None and not isinstance(name_or_path, str | Path):
+        return _taken(name_or_path, device, precision)
+    if str(name_or_path).startswith("object:"):
+        from xappa.models.custom import live_model
+
+        return live_model(str(name_or_path))
     place = str(resolve(device))
     name = get_options().default_model if name_or_path is None else name_or_path
-    if not isinstance(name, str | Path):
-        raise ModelError(f"model={name!r}: expected a name that xappa.models() lists, or the path of a model's files")
     precision = precision or get_options().precision
     path = Path(name)
     with _LOADING:
@@ -227,6 +255,17 @@ def load(
             folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
             return load(folder, device=device, checkpoint=checkpoint, statistics=statistics, precision=precision)
         return _load(str(_fetch(entry)), entry.name, place).in_precision(precision)
+
+
+def _taken(model: Prior, device: str | None, precision: str | None) -> GenerativeModel:
+    """A model that is given as an object: one that was loaded, or a prior of one's own."""
+    from xappa.devices import resolve
+    from xappa.models.custom import CustomModel, custom_model
+    from xappa.models.model import Model
+
+    taken: GenerativeModel = model if isinstance(model, Model | CustomModel) else custom_model(model)
+    taken = taken if device is None else taken.to(resolve(device))
+    return taken if precision is None else taken.in_precision(precision)
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,18 @@ LONGEST_WINDOW = 4096
 DEEPEST = 1024
 """Blocks that a network may have."""
 
+FINEST = 1 << 16
+"""Rows or columns that a grid may have: a hundredth of a degree has 36000 columns."""
+
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
+
+
+def too_small(**sizes: int | tuple[int, ...]) -> list[str]:
+    """Sentences on sizes that are not above zero, by which nothing could be divided."""
+    flat = {name: value if isinstance(value, tuple | list) else (value,) for name, value in sizes.items()}
+    return [
+        f"{name} is {sizes[name]}; expected 1 or more" for name, values in flat.items() if min(values, default=1) < 1
+    ]
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class StateSpec:
         problems += [f"levels {levels} of channels; expected 1 to 1100 hPa"] * bool(levels)
         for name, values, most in (("latitude", self.latitude, 90.0), ("longitude", self.longitude, 360.0)):
             steps = np.diff(values)
+            if len(values) > FINEST:
+                problems.append(f"{name} has {len(values)} points; expected at most {FINEST}")
             if not len(values) or np.abs(values).max() > most or not ((steps > 0).all() or (steps < 0).all()):
                 problems.append(f"{name} is not strictly monotonic within {-most:g} to {most:g} degrees")
         if problems:

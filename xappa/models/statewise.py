@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 
+from xappa._compat.torch import FakeTensor
 from xappa.models.precision import power_of_two
 
 Function = Callable[[Tensor], Tensor]

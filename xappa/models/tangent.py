@@ -35,6 +35,31 @@ class Tangent(nn.Module):
         return F.pixel_shuffle(self.cells(latents.permute(0, 3, 1, 2)), self.factor)
 
     @torch.no_grad()
+    def adjoint(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, shape: tuple[int, int]) -> Tensor:
+        """The transpose, for sums of few pixels: what each of them is as a functional of the latents.
+
+        Parameters
+        ----------
+        weight, channel, row, column : Tensor, (M, P)
+            The pixels of each sum.
+        shape : tuple of int
+            Latent (h, w).
+
+        Returns
+        -------
+        Tensor, (M, h, w, C)
+        """
+        f, (height, width) = self.factor, shape
+        kernel = self.cells.weight[channel * f**2 + row % f * f + column % f]  # (M, P, C, 3, 3)
+        out = torch.zeros(len(weight), height + 2, width, kernel.shape[2]).to(weight)
+        report = torch.arange(len(weight), device=weight.device)[:, None].expand_as(row)
+        for i in range(3):
+            for j in range(3):
+                place = (report, row // f + i, (column // f + j - 1) % width)
+                out.index_put_(place, weight[..., None] * kernel[..., i, j], accumulate=True)
+        return out[:, 1:-1]  # beyond the poles there is nothing
+
+    @torch.no_grad()
     def fit(self, latents: Tensor, fields: Tensor) -> None:
         """Least squares: latents (B, h, w, C), fields (B, channel, H, W); their means are taken out first."""
         x_mean, y_mean = latents.mean(0), fields.mean(0)

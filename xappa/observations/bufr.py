@@ -74,7 +74,8 @@ def read_bufr(path: str | Path) -> xr.Dataset:
     for part in tables:
         counts.update({name: int(number) for name, number in part["count"].items()})
     subsets, reports = subsets_of(tables), in_context(tables)
-    parts = [_READERS[kind](reports[kind], subsets) for kind in KINDS if kind in reports]
+    # Messages of no subset leave kinds without any.
+    parts = [_READERS[kind](reports[kind], subsets) for kind in KINDS if kind in reports and subsets]
     _require_reports(path, parts, counts, complaints)
     obs = concat([part.obs for part in parts if part.obs is not None])
     return obs.assign_attrs(_attrs(parts, subsets, counts))

@@ -15,9 +15,15 @@ import xarray as xr
 from xappa.errors import ObservationError, RejectionWarning, warn
 from xappa.observations.assumptions import with_assumptions
 from xappa.observations.cf_aloft import Aloft, station_pressure
-from xappa.observations.cf_attributes import packing_of_floats, require_distinct_dimensions, unpacked, with_texts
+from xappa.observations.cf_attributes import (
+    packing_of_floats,
+    require_distinct_dimensions,
+    unpacked,
+    with_hashable,
+    with_texts,
+)
 from xappa.observations.cf_columns import Reader
-from xappa.observations.cf_flag_names import flags_for
+from xappa.observations.cf_flag_names import flags_for, require_reasons
 from xappa.observations.cf_layouts import expand
 from xappa.observations.cf_numbers import with_numbers
 from xappa.observations.cf_periods import bounds_of, is_climatological
@@ -31,6 +37,7 @@ from xappa.observations.names import NEEDED, Naming, require_one_each, require_q
 from xappa.observations.own import is_own, keepable
 from xappa.observations.statements import ATTRIBUTE
 from xappa.observations.times import decoded, to_times
+from xappa.observations.written_attrs import require_written_attrs
 from xappa.valid_range import within_limits
 
 
@@ -64,13 +71,15 @@ def from_dataset(ds: xr.Dataset, naming: Naming | None = None) -> xr.Dataset:
         If units are unknown or cannot be converted.
     """
     naming = naming or Naming()
-    ds = _unstacked(ds)
+    ds = with_texts(_unstacked(ds))
+    require_written_attrs(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
-        return ds
+        return ds.assign({name: require_reasons(ds[name]) for name in ds.data_vars if str(name).endswith("_flag")})
     require_distinct_dimensions(ds)
-    ds = unpacked(with_texts(_with_names(ds)))
+    ds = unpacked(with_hashable(_with_names(ds)))
     ds, dates, assumed = with_times(expand(with_product_names(ds)), naming)
     places = find_coordinates(ds, naming)
+    _require_elements(ds, places)
     bounds, climatology = bounds_of(ds, places["time"]), is_climatological(ds[places["time"]])
     ancillary = _ancillary(ds)
     time = ds[places["time"]]
@@ -117,6 +126,15 @@ def _with_correlations(obs: xr.Dataset, ds: xr.Dataset, columns: Sequence[Column
         if ATTRIBUTE in ds[column.name].attrs:
             obs[column.meaning].attrs[ATTRIBUTE] = ds[column.name].attrs[ATTRIBUTE]
     return obs
+
+
+def _require_elements(ds: xr.Dataset, places: Mapping[str, str]) -> None:
+    empty = [f"{name} {dict(ds[name].sizes)}" for name in places.values() if not ds[name].size]
+    if empty:
+        raise ObservationError(
+            f"There is not one report: the source is empty, its coordinates have no elements: {', '.join(empty)}. "
+            "Expected at least one"
+        )
 
 
 def _refuse_statistics(statistics: Mapping[str, str]) -> None:

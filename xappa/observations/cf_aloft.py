@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import UnitsError
 from xappa.observations.cf_roles import SEA_PRESSURE
 from xappa.observations.columns import to_text
-from xappa.observations.heights import Array, falls_with, leaves_ground, spans_levels
+from xappa.observations.heights import falls_with, leaves_ground, spans_levels
 from xappa.observations.names import Naming, coordinate_of
 from xappa.observations.units import conversions
 

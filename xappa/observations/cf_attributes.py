@@ -14,13 +14,28 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.objects import as_hashable
 
 _TEXTS = (
     *("units", "standard_name", "long_name", "comment", "convention", "conventions", "cell_methods", "calendar"),
     *("ancillary_variables", "bounds", "climatology", "coordinates", "positive", "axis", "cf_role", "GRIB_stepType"),
-    *("flag_meanings", "flag_assessments"),
+    *("flag_meanings", "flag_assessments", "derived_from", "units_read"),
 )
 _PACKING = ("scale_factor", "add_offset")
+
+
+def with_hashable(ds: xr.Dataset) -> xr.Dataset:
+    """The same with objects that can be grouped: those in memory that have no hash (lists, arrays) as their text."""
+    changed = {}
+    for name, variable in ds.variables.items():
+        odd = variable.dtype.kind in "OV" or not variable.dtype.isnative
+        if odd and (variable.chunks is None or variable.dtype.kind == "V"):
+            given = variable.to_numpy().reshape(-1)
+            if (new := as_hashable(given)) is not given:
+                changed[name] = xr.Variable(variable.dims, new.reshape(variable.shape), variable.attrs)
+    if not changed:
+        return ds
+    return ds.drop_indexes([name for name in changed if name in ds.xindexes]).assign(changed)
 
 
 def with_texts(ds: xr.Dataset) -> xr.Dataset:
@@ -88,4 +103,5 @@ def _text(value: Any) -> str | None:
     if isinstance(value, list | tuple | np.ndarray):
         words = [_text(word) for word in np.asarray(value, object).reshape(-1).tolist()]
         return " ".join(word for word in words if word)
-    return None if value is None or value != value else str(value)
+    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+    return None if missing else str(value)

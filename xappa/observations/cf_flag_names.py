@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
 from xappa.observations.beside import own_flags
-from xappa.observations.flags import flag_attrs
+from xappa.observations.flags import Flag, flag_attrs
 from xappa.observations.names import QUANTITIES
 
 _SUFFIXES = ("_qc", "_QC", "_qc_agg", "_qartod_agg", "_quality_flag", "_qcflag", "_quality", "_SEADATANET_QC", "_flag")
@@ -57,8 +58,10 @@ def own_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     or 2, the "good" of other schemes.
     """
     flag = ds.get(f"{name}_flag")
-    if flag is None or is_ours(flag):
-        return flag
+    if flag is None or not set(flag.dims) <= set(ds[name].dims):
+        return None
+    if is_ours(flag):
+        return require_reasons(flag)
     labelled = {"flag_values", "flag_masks", "flag_meanings", "standard_name"} & set(flag.attrs)
     if name not in QUANTITIES or labelled or flag.chunks is not None:
         return None
@@ -66,6 +69,25 @@ def own_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     if column.isin([1, 2, "1", "2"]).mean() > 0.5:
         return None
     return flag.copy(data=own_flags(column, str(flag.name)).reshape(flag.shape))
+
+
+def require_reasons(flag: xr.DataArray) -> xr.DataArray:
+    """Flags of xappa's own as integers.
+
+    Raises
+    ------
+    ObservationError
+        If one is no reason; of numbers that are lazy, when they are computed.
+    """
+    if flag.chunks is not None and flag.dtype.kind in "iuf":
+        return flag.copy(data=flag.data.map_blocks(_reasons, str(flag.name), dtype="int8", meta=np.empty(0, "int8")))
+    return flag.copy(data=_reasons(flag.to_numpy(), str(flag.name)))
+
+
+def _reasons(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype.kind in "iu" and np.isin(values, [int(reason) for reason in Flag]).all():
+        return values.astype("int8")
+    return own_flags(pd.Series(values.reshape(-1)), name).reshape(values.shape)
 
 
 def is_ours(flag: xr.DataArray) -> bool:

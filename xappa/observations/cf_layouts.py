@@ -38,6 +38,11 @@ def expand(ds: xr.Dataset) -> xr.Dataset:
     """
     while (name := _ragged(ds)) is not None:
         instance, sample, owner = _owners(ds, name)
+        if ds.sizes[sample] and not ds.sizes[instance]:
+            raise ObservationError(
+                f"{name} tells which of {instance!r} the {ds.sizes[sample]} samples along {sample!r} belong to, but "
+                "there is none. Expected at least one"
+            )
         ds = ds.drop_vars(name)
         variables = {
             key: _repeated(variable, instance, sample, owner) if instance in variable.dims else variable
@@ -64,30 +69,39 @@ def _owners(ds: xr.Dataset, name: str) -> tuple[str, str, np.ndarray]:
         raise ObservationError(f"{name} counts or indexes samples along {variable.dims}; expected one dimension")
     own = str(variable.dims[0])
     numbers = variable.to_numpy()
-    if (sample := variable.attrs.get("sample_dimension")) is not None:
+    if (told := variable.attrs.get("sample_dimension")) is not None:
+        sample = str(told)
         if sample not in ds.sizes:
             raise ObservationError(
                 f"{name} counts samples along {sample!r}, but dimensions are {', '.join(map(str, ds.sizes))}"
             )
-        counts = np.nan_to_num(numbers.astype(float), nan=0.0).clip(min=0).astype("int64")
-        if counts.sum() > ds.sizes[sample]:
+        counts = _whole(name, numbers, 0.0).clip(min=0)
+        if counts.sum(dtype=float) > ds.sizes[sample]:
             raise ObservationError(
-                f"{name} counts {counts.sum()} samples, but the dimension {sample!r} has {ds.sizes[sample]}: the file "
-                "is not whole, or the counts are wrong. Expected counts that add up to it"
+                f"{name} counts {counts.sum():.0f} samples, but the dimension {sample!r} has {ds.sizes[sample]}: the "
+                "file is not whole, or the counts are wrong. Expected counts that add up to it"
             )
-        owner = np.repeat(np.arange(counts.size), counts)
+        owner = np.repeat(np.arange(counts.size), counts.astype("int64"))
         rest = np.full(ds.sizes[sample] - owner.size, -1)
-        return own, str(sample), np.concatenate([owner, rest])
+        return own, sample, np.concatenate([owner, rest])
     instance = str(variable.attrs["instance_dimension"])
     if instance not in ds.sizes:
         raise ObservationError(f"{name} indexes {instance!r}, but dimensions are {', '.join(map(str, ds.sizes))}")
-    owner = np.nan_to_num(numbers.astype(float), nan=-1.0).astype("int64")
+    owner = _whole(name, numbers, -1.0)
     if owner.max(initial=-1) >= ds.sizes[instance]:
         raise ObservationError(
-            f"{name} gives index {owner.max()} along {instance!r}, which has {ds.sizes[instance]}. Expected 0 to "
+            f"{name} gives index {owner.max():.0f} along {instance!r}, which has {ds.sizes[instance]}. Expected 0 to "
             f"{ds.sizes[instance] - 1}"
         )
-    return instance, own, owner
+    return instance, own, owner.clip(min=-1).astype("int64")
+
+
+def _whole(name: str, numbers: np.ndarray, missing: float) -> np.ndarray:
+    """Counts or indices, as floats so that no sum of them overflows; `missing` where there are none."""
+    if numbers.dtype.kind not in "iuf" or np.isinf(numbers).any():
+        found = "infinite values" if numbers.dtype.kind == "f" else str(numbers.dtype)
+        raise ObservationError(f"{name} counts or indexes samples, and has {found}. Expected whole numbers")
+    return np.trunc(np.nan_to_num(numbers.astype(float), nan=missing))
 
 
 def _repeated(variable: xr.Variable, instance: str, sample: str, owner: np.ndarray) -> xr.Variable:

@@ -32,7 +32,7 @@ def with_numbers(
     -------
     ds : Dataset
     unreadable : dict of str to int
-        How many values of each quantity are no numbers (they are missing then).
+        How many values of each quantity, error and coordinate are no numbers (they are missing then).
 
     Raises
     ------
@@ -41,10 +41,13 @@ def with_numbers(
     """
     errors = [error_of(ds, name) for name in known]
     coordinates = [name for meaning, name in places.items() if meaning in (*COORDINATE_UNITS, "channel")]
-    names = [*coordinates, *known, *(name for name in errors if name is not None)]
+    pairs = zip(known, errors, strict=True)
+    names = [*coordinates, *(name for pair in pairs for name in pair if name is not None)]
     _require_numbers(ds, names)
     read = {name: _read(ds[name]) for name in names if ds[name].dtype.kind in _TEXT}
-    unreadable = {meaning: read[name][1] for name, meaning in known.items() if name in read}
+    meanings = {name: meaning for meaning, name in places.items()} | dict(known)
+    meanings |= {error: f"{known[name]}_error" for name, error in zip(known, errors, strict=True) if error is not None}
+    unreadable = {meanings[name]: count for name, (_, count) in read.items()}
     return ds.assign({name: variable for name, (variable, _) in read.items()}), unreadable
 
 

@@ -17,7 +17,7 @@ import xarray as xr
 from xappa.observations.cf_methods import Method, cell_methods, over_period
 from xappa.observations.names import QUANTITIES, quantity_of
 from xappa.observations.periods import own_period
-from xappa.observations.times import decoded
+from xappa.observations.times import decoded, to_times
 
 DAY, HALF_HOUR = np.timedelta64(86400, "s"), np.timedelta64(1800, "s")
 NOTHING = np.timedelta64(0, "s")
@@ -46,7 +46,7 @@ class Period:
 def bounds_of(ds: xr.Dataset, time: str) -> xr.DataArray | None:
     """Bounds (..., 2) of the time coordinate, as times; None if there are none."""
     name = ds[time].attrs.get("bounds", ds[time].encoding.get("bounds"))
-    if name not in ds or ds[name].ndim != ds[time].ndim + 1 or ds[name].shape[-1] != 2:
+    if name not in ds or ds[name].dims[:-1] != ds[time].dims or ds[name].shape[-1] != 2:
         return None
     return _decoded(ds[name], ds[time])
 
@@ -132,7 +132,11 @@ def _decoded(bounds: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
         return bounds
     units = {key: time.encoding.get(key, time.attrs.get(key)) for key in ("units", "calendar")}
     attrs = {key: text for key, text in units.items() if text} | dict(bounds.attrs)
-    return decoded(bounds.assign_attrs(attrs))
+    if bounds.dtype.kind in "iuf" and attrs:
+        bounds = decoded(bounds.assign_attrs(attrs))
+    if np.issubdtype(bounds.dtype, np.datetime64):
+        return bounds
+    return bounds.copy(data=to_times(bounds.to_numpy().reshape(-1), str(bounds.name)).reshape(bounds.shape))
 
 
 def _is_definition(variable: xr.DataArray, meaning: str, method: Method, step: np.timedelta64 | None) -> bool:

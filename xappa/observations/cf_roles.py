@@ -60,11 +60,19 @@ def find_coordinates(ds: xr.Dataset, naming: Naming) -> dict[str, str]:
     return preferred(sources, naming)
 
 
+_TELLING = ("standard_name", "units", "axis", "positive", "long_name", "_CoordinateAxisType")
+
+
 def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
     import cf_xarray  # noqa: F401  (registers ds.cf)
 
-    everything = ds.set_coords(list(ds.data_vars))
-    found = {str(name): role for role in NEEDED for name in everything.cf.coordinates.get(role, [])}
+    # Only what tells a role: cf_xarray stumbles over other attributes that are not as CF wants them.
+    told = {
+        name: xr.Variable(v.dims, v.data, {key: v.attrs[key] for key in _TELLING if isinstance(v.attrs.get(key), str)})
+        for name, v in ds.reset_coords().drop_indexes(list(ds.xindexes)).variables.items()
+    }
+    by_role = xr.Dataset(coords=told).cf.coordinates
+    found = {str(name): role for role in NEEDED for name in by_role.get(role, [])}
     for name, variable in ds.variables.items():
         attrs = variable.attrs
         standard_name = canonical(attrs.get("standard_name"))

@@ -43,6 +43,8 @@ def with_times(ds: xr.Dataset, naming: Naming) -> tuple[xr.Dataset, bool, tuple[
     if whole or not (named or others) or any(naming.told_units(name, "time") for name in named):
         return ds, False, ()
     parts = xr.broadcast(*(ds[name].reset_coords(drop=True) for name in (*named, *others)))
+    if not parts[0].size:
+        return ds, False, ()
     table = {str(part.name): _column(part) for part in parts}
     found = find_times(table, named, others, naming.rename)
     if found is None:
@@ -65,4 +67,4 @@ def _may_be_part(name: str, naming: Naming) -> bool:
 
 def _column(part: xr.DataArray) -> pd.Series:
     values = np.asarray(part.to_numpy()).reshape(-1)
-    return pd.Series(np.char.decode(values) if values.dtype.kind == "S" else values, name=part.name)
+    return pd.Series(np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values, name=part.name)

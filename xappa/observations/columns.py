@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from xappa.observations.names import (
     require_one_each,
     spelling,
 )
+from xappa.observations.objects import as_hashable, plain_number, to_numeric
 from xappa.observations.periods import to_periods
 from xappa.observations.times import PARTS, Found, find_times
 from xappa.observations.units import COORDINATE_UNITS, conversions
@@ -75,8 +75,8 @@ class Places:
         Whether times are dates alone.
     assumed : tuple of str
         Sentences on what was assumed.
-    codes : dict of str to int
-        How many values were codes for a missing one, by coordinate.
+    codes, unreadable : dict of str to int
+        How many values were codes for a missing one, and how many no numbers, by coordinate.
     """
 
     arrays: dict[str, np.ndarray]
@@ -84,6 +84,7 @@ class Places:
     dates: bool = False
     assumed: tuple[str, ...] = ()
     codes: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, int] = field(default_factory=dict)
 
     @property
     def located(self) -> np.ndarray:
@@ -108,7 +109,6 @@ _TRUTH, _COMPLEX, _TIMES = "true and false", "complex numbers", "times or length
 _NO_NUMBERS = {"b": _TRUTH, "boolean": _TRUTH, "c": _COMPLEX, "complex": _COMPLEX} | dict.fromkeys(
     ("M", "m", "datetime", "datetime64", "date", "time", "timedelta", "timedelta64"), _TIMES
 )
-_OTHERS = (bool, np.bool_, complex, np.complexfloating, date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming) -> Places:
@@ -130,15 +130,16 @@ def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: Naming
     used = {meaning: by_name[name] for meaning, name in preferred(sources, naming).items()}
     arrays = {"time": times.times}
     codes: dict[str, int] = {}
+    unreadable: dict[str, int] = {}
     for meaning, column in used.items():
-        arrays[meaning], codes[meaning] = _coordinate(frame[column], meaning, naming)
+        arrays[meaning], codes[meaning], unreadable[meaning] = _coordinate(frame[column], meaning, naming)
     columns_used = {*used.values(), *(by_name[name] for name in times.used)}
     rest = {name: frame[column] for name, column in by_name.items() if column not in columns_used}
     for meaning in ("latitude", "longitude"):
         for name in hemispheres(rest, meaning):
             arrays[meaning] = signed(arrays[meaning], rest[name], meaning)
             columns_used.add(by_name[name])
-    return Places(arrays, columns_used, times.dates, times.assumed, codes)
+    return Places(arrays, columns_used, times.dates, times.assumed, codes, unreadable)
 
 
 def of_written(rest: Mapping[str, pd.Series]) -> tuple[dict[str, np.ndarray], set[str]]:
@@ -165,18 +166,19 @@ def _times(
     return find_times(table, named, others, {**meant, **naming.rename}, units)
 
 
-def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> tuple[np.ndarray, int]:
-    """A coordinate in its units, and how many of its values were codes for a missing one."""
+def _coordinate(series: pd.Series, meaning: str, naming: Naming) -> tuple[np.ndarray, int, int]:
+    """A coordinate in its units, and how many of its values were codes for a missing one, and no numbers."""
     if meaning in ("station", "source"):
-        return to_text(series), 0
+        return to_text(series), 0, 0
     if meaning == "period":
-        return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name)), 0
-    given = numbers(read_angles(series, meaning))[0]
+        return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name)), 0, 0
+    given, unreadable = numbers(read_angles(series, meaning))
     if meaning not in COORDINATE_UNITS:
-        return without_codes(given, given, meaning)
+        return *without_codes(given, given, meaning), unreadable
     expected = COORDINATE_UNITS[meaning]
     units = naming.told_units(str(series.name), meaning) or expected
-    return without_codes(given, conversions([(meaning, units, expected)])[meaning, units].value(given), meaning)
+    values = conversions([(meaning, units, expected)])[meaning, units].value(given)
+    return *without_codes(given, values, meaning), unreadable
 
 
 def to_text(values: Any) -> np.ndarray:
@@ -190,7 +192,8 @@ def to_text(values: Any) -> np.ndarray:
         return str(value).strip()
 
     # A name is made once, however many reports it has.
-    codes, names = pd.factorize(np.asarray(values) if not isinstance(values, pd.Series) else values)
+    typed = isinstance(values, pd.Series) and values.dtype != object
+    codes, names = pd.factorize(values if typed else as_hashable(np.asarray(values)))
     return np.array([*map(text, names), ""], dtype=str)[codes]
 
 
@@ -210,20 +213,25 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
             f"{series.name}: found {_NO_NUMBERS[kind]}. Expected numbers, or text of them. Drop what is none, or say "
             "which column is meant with rename={'<your name>': '2m_temperature'}"
         )
-    given = series
-    if kind in ("mixed", "mixed-integer"):
-        given = series.mask(series.map(lambda value: isinstance(value, _OTHERS)).to_numpy(bool))
-    values = pd.to_numeric(given, errors="coerce")
-    unread = values.isna() & series.notna()
+    values, given = to_numeric(series), _is_given(series)
+    unread = values.isna() & given
     if unread.any():
-        values = values.where(~unread, pd.to_numeric(given.map(_typeset), errors="coerce"))
-        unread = values.isna() & series.notna()
+        values = values.where(~unread, to_numeric(series.map(_typeset)))
+        unread = values.isna() & given
     return values.to_numpy(dtype=float, na_value=np.nan), int(unread.sum())
 
 
+def _is_given(series: pd.Series) -> pd.Series:
+    """Where a column has anything; pandas does not look at decimals that signal."""
+    try:
+        return series.notna()
+    except ArithmeticError:
+        return series.map(plain_number).notna()
+
+
 def _typeset(value: Any) -> Any:
-    """A text without the signs of typesetting: the minus of mathematics, blanks that do not break."""
-    return value.translate(_SIGNS).strip() if isinstance(value, str) else value
+    """A text without the signs of typesetting: the minus of mathematics, blanks that do not break; None for no text."""
+    return value.translate(_SIGNS).strip() if isinstance(value, str) else None
 
 
 def notes(

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError, is_number, nearest_names
+from xappa.geometry import arc, unit_vectors
 from xappa.observations.form import quantities
 from xappa.observations.statements import ATTRIBUTE, Options, numbered, require_said, said_of, sources_of, text
-
-Array = np.ndarray
-
-EARTH_RADIUS = 6371.0  # km
 
 _ALONG = ("level", "time", "track", "place")
 
@@ -97,27 +95,22 @@ class Correlation:
 def _travelled(obs: xr.Dataset, groups: Array, hours: Array) -> Array:
     """Km along the track of each group."""
     order = np.lexsort((hours, groups))
-    xyz = unit_vectors(obs)[order]
-    step = np.r_[0.0, _arc(np.linalg.norm(np.diff(xyz, axis=0), axis=1))]
+    xyz = places_of(obs)[order]
+    step = np.r_[0.0, arc(np.linalg.norm(np.diff(xyz, axis=0), axis=1))]
     result = np.empty(len(order))
     # Sums run on from group to group: only differences within one matter.
     result[order] = np.cumsum(step)
     return result
 
 
-def unit_vectors(obs: xr.Dataset) -> Array:
+def places_of(obs: xr.Dataset) -> Array:
     """Places of reports on the unit sphere, float (obs, 3)."""
-    latitude, longitude = (np.deg2rad(np.asarray(obs[name], float)) for name in ("latitude", "longitude"))
-    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1)
-
-
-def _arc(chord: Array) -> Array:
-    return 2.0 * EARTH_RADIUS * np.arcsin(np.clip(chord / 2.0, 0.0, 1.0))
+    return unit_vectors(*(np.asarray(obs[name], float) for name in ("latitude", "longitude")))
 
 
 def great_circle(xyz: Array) -> Array:
     """Distances (km) between all places of a block, float (n, n)."""
-    return _arc(np.linalg.norm(xyz[:, None] - xyz, axis=-1))
+    return arc(np.linalg.norm(xyz[:, None] - xyz, axis=-1))
 
 
 def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Mapping[str, Correlation]]) -> xr.Dataset:

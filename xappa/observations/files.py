@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError, XappaError
+from xappa.errors import MissingDependency, ObservationError, XappaError, reading
 from xappa.observations.archives import archive_of, lines_of_archive
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.bufr import read_bufr
@@ -100,6 +100,8 @@ def _existing(path: Path) -> Path:
         )
     if not path.exists():
         raise ObservationError(f"No file or folder {str(path)!r}. Expected the path of {FORMATS}")
+    if not path.is_file() and not path.is_dir():  # such as a pipe, at which reading would wait for ever
+        raise ObservationError(f"{path} is neither a file nor a folder. Copy what it gives into a file, and read that")
     return path
 
 
@@ -107,15 +109,16 @@ def _existing(path: Path) -> Path:
 def _named(path: Path, plain: Path) -> Iterator[None]:
     """Errors of libraries, which speak of the unpacked file or of none, as one that names the file."""
     try:
-        yield
+        with reading(f"{path}:", "reports", ObservationError, _REMEDY):
+            yield
     except XappaError as error:
         text = str(error).replace(str(plain), str(path))
+        if text == str(error) and str(path) in text:
+            raise
         raise type(error)(text if str(path) in text else f"{path}: {text}") from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ObservationError(
-            f"{path}: cannot be read: {type(error).__name__}: {error}. Expected a whole file: it is damaged or "
-            "incomplete, or not what it seems to be"
-        ) from error
+
+
+_REMEDY = "Expected a whole file: it is damaged or incomplete, or not what it seems to be. Fetch or write it again"
 
 
 def _read_folder(path: Path, aids: Aids) -> xr.Dataset:

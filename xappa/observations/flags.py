@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import xarray as xr
 
 
@@ -81,6 +82,12 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
     name = f"{variable}_flag"
     if name in obs and isinstance(mask, np.ndarray) and not mask.any():
         return obs
+    mask = mask.data if isinstance(mask, xr.DataArray) else mask
+    if all(isinstance(array, np.ndarray) for array in (mask, flags.data, obs[variable].data)):
+        wrong = np.flatnonzero(mask & (flags.data == Flag.GOOD))
+        rejected = flags.data.astype("int8")
+        rejected[wrong[pd.notna(obs[variable].data[wrong])]] = flag
+        return set_flag(obs, variable, xr.DataArray(rejected, dims="obs"))
     rejected = obs[variable].notnull() & (flags == Flag.GOOD) & xr.DataArray(mask, dims="obs")
     return set_flag(obs, variable, flags.where(~rejected, np.int8(flag)))
 

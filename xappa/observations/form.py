@@ -235,7 +235,9 @@ def is_one_form(ds: xr.Dataset) -> bool:
             ds[name].attrs.get("units") == QUANTITIES[name].units if name in QUANTITIES else is_own(ds[name])
             for name in names
         )
+        and all(ds[name].dims == ("obs",) for name in (*COORDINATE_ATTRS, *ds.data_vars) if name in ds.variables)
         and all(str(name).rsplit("_", 1)[0] in names for name in ds.data_vars if str(name) not in names)
+        and all(ds[name].dtype.kind in "iu" for name in ds.data_vars if str(name).endswith("_flag"))
         and ("level" in ds.coords or not any(QUANTITIES[n].upper_air for n in names if n in QUANTITIES))
         and ds.coords.get("level", xr.DataArray(attrs={"units": "hPa"})).attrs.get("units") == "hPa"
         and ("period" not in ds.coords or ds["period"].dtype.kind == "m")

@@ -17,6 +17,7 @@ from xappa.observations.flags import joined
 from xappa.observations.form import build
 from xappa.observations.missing_codes import deviations_without_codes, without_codes
 from xappa.observations.names import QUANTITIES, Naming, listing, require_one_each, require_quantities
+from xappa.observations.objects import as_hashable
 from xappa.observations.own import own_attrs
 from xappa.observations.table_heights import flags_by_height, near_ground, with_heights
 from xappa.observations.tidy import from_tidy, tidy_columns
@@ -48,7 +49,18 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
     arrow = [
         name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "OUSbiuf"
     ]
-    return frame.assign(**{str(name): _without_arrow(frame[name]) for name in arrow})
+    return _hashable(frame.assign(**{str(name): _without_arrow(frame[name]) for name in arrow}))
+
+
+def _hashable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with objects that can be grouped: those that have no hash (lists, arrays) as their text."""
+    objects = [place for place, dtype in enumerate(frame.dtypes) if isinstance(dtype, np.dtype) and dtype.kind in "OV"]
+    given = {place: frame.iloc[:, place].to_numpy() for place in objects}
+    changed = {place: new for place, values in given.items() if (new := as_hashable(values)) is not values}
+    frame = frame.copy() if changed else frame
+    for place, values in changed.items():
+        frame.isetitem(place, values)
+    return frame
 
 
 def _without_arrow(series: pd.Series) -> pd.Series:
@@ -112,7 +124,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
     written = of_vocabulary(others, names)
     arrays, again = columns.of_written(rest if written else {})
     unknown = {n: int(series.notna().sum()) for n, series in rest.items() if n not in verdicts.used | again}
-    values, errors, unreadable, codes, assumed = {}, {}, {}, dict(places.codes), []
+    values, errors, unreadable, codes, assumed = {}, {}, dict(places.unreadable), dict(places.codes), []
     units: dict[str, str | None] = {}
     for meaning, name in names.items():
         units[meaning] = told = naming.told_units(name, meaning)
@@ -122,7 +134,7 @@ def _from_wide(frame: pd.DataFrame, naming: Naming) -> xr.Dataset:
         values[meaning], codes[meaning] = without_codes(given, convert.value(given), meaning)
         if (error := known.get(f"{meaning}_error")) is not None:
             convert = _conversion(meaning, _units_of_error(error, told, naming))[0]
-            deviation = columns.numbers(others[error])[0]
+            deviation, unreadable[f"{meaning}_error"] = columns.numbers(others[error])
             errors[meaning] = deviations_without_codes(deviation, convert.deviation(deviation), meaning)
     attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
     own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}

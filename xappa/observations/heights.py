@@ -13,9 +13,9 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from xappa._typing import Array
 from xappa.observations.names import QUANTITIES, Naming, quantity_of
 from xappa.observations.reported import NEAR_GROUND
 
@@ -79,8 +79,6 @@ _LENGTHS = (
     "foot",
 )
 _FASTEST, _PAUSE = 400.0, 900.0  # m/s and s between successive reports of one flight or ascent
-
-Array = npt.NDArray[Any]
 
 
 def kind_of_name(name: str) -> str | None:

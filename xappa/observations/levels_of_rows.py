@@ -18,6 +18,7 @@ from xappa.errors import ObservationError
 from xappa.observations.columns import numbers
 from xappa.observations.missing_codes import without_codes
 from xappa.observations.names import QUANTITIES, Naming
+from xappa.observations.objects import to_numeric
 from xappa.observations.units import conversions
 
 _PRESSURES = ("pres", "pressure", "press", "air_pressure", "p")
@@ -74,7 +75,7 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: Naming) -> pd.D
 
 def _full_names(frame: pd.DataFrame, variable: Hashable) -> pd.Series:
     names = frame[variable].astype("string")
-    types = pd.to_numeric(frame["type"], errors="coerce") if "type" in frame else pd.Series(np.nan, frame.index)
+    types = to_numeric(frame["type"]) if "type" in frame else pd.Series(np.nan, frame.index)
     near = (types.between(180, 199) | types.between(280, 299)).to_numpy(bool)
     full = names.where(~near, names.map(_NEAR_GROUND).fillna(names))
     return full.where(full != "pres", "surface_pressure")

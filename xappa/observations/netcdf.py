@@ -7,11 +7,12 @@ from pathlib import Path
 
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError, XappaError
+from xappa.errors import MissingDependency, ObservationError, reading
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.cf import from_dataset
 from xappa.observations.ioda import from_ioda, is_ioda
 from xappa.observations.isolated import isolated_groups
+from xappa.observations.lazy_files import REMEDY, open_lazily
 from xappa.observations.names import Naming, listing
 from xappa.observations.netcdf_decode import has_netcdf4, other_group_names
 from xappa.observations.netcdf_handles import shared_groups
@@ -37,12 +38,7 @@ def read_netcdf(path: Path, naming: Naming) -> xr.Dataset:
         groups = isolated_groups(path)
     else:
         groups = _opened(path, "zarr" if path.is_dir() else None)
-    try:
-        return _read(path, groups, naming)
-    except (OSError, RuntimeError) as error:
-        raise ObservationError(
-            f"{path}: its values cannot be read: {error}. Expected a whole file: fetch or write it again"
-        ) from error
+    return _read(path, groups, naming)
 
 
 def _read(path: Path, groups: Mapping[str, xr.Dataset], naming: Naming) -> xr.Dataset:
@@ -73,23 +69,18 @@ def _opened(path: Path, engine: str | None) -> dict[str, xr.Dataset]:
     """All groups of a file, lazily; the root is ``"/"``."""
     kind = "NetCDF" if engine is None else "Zarr"
     try:
-        if engine is None and has_netcdf4():
-            return shared_groups(path)
-        if engine is not None:
-            require_zarr_sizes(path, ObservationError)
-        # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
-        names = ["/", *other_group_names(path, engine)]
-        return {name: xr.open_dataset(path, engine=engine, group=name, chunks={}) for name in names}  # type: ignore[arg-type]
-    except XappaError:
-        raise
-    except Exception as error:  # the libraries raise whatever they come across: KeyError, TypeError, RuntimeError
+        with reading(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
+            if engine is None and has_netcdf4():
+                return shared_groups(path)
+            if engine is not None:
+                require_zarr_sizes(path, ObservationError)
+            # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
+            names = ["/", *other_group_names(path, engine)]
+        return {name: open_lazily(path, kind, engine=engine, group=name) for name in names}
+    except (ImportError, ObservationError) as error:
         if isinstance(error, ImportError) or "not be installed" in str(error):
             raise MissingDependency(
                 f"{path}: reading {kind} needs netCDF4 (or h5netcdf and h5py), which are not installed: "
                 "pip install netCDF4"
             ) from error
-        raise ObservationError(
-            f"{path}: cannot be read as {kind}: {str(error).strip() or type(error).__name__}. Expected a whole {kind} "
-            "file: fetch or write it again. If only attributes are wrong, open it with xarray.open_dataset(path, "
-            "decode_cf=False), correct them, and give the Dataset"
-        ) from error
+        raise

@@ -11,6 +11,7 @@ import xarray as xr
 from xarray.backends import CachingFileManager, NetCDF4DataStore
 
 from xappa.errors import ObservationError
+from xappa.observations.lazy_files import open_lazily
 from xappa.observations.netcdf_decode import claims, group_names
 from xappa.sizes import require_size
 
@@ -42,7 +43,7 @@ def shared_groups(path: Path) -> dict[str, xr.Dataset]:
             require_size(claimed, f"{path}: {name}", ObservationError, lambda: float(identity[-1]))
         names = ["/", *group_names(root)]
     # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
-    return {name: xr.open_dataset(_Store(manager, name, identity), chunks={}) for name in names}
+    return {name: open_lazily(path, "NetCDF", _Store(manager, name, identity)) for name in names}
 
 
 def _manager(path: Path) -> tuple[CachingFileManager, Identity]:

@@ -6,9 +6,8 @@ import numpy as np
 import xarray as xr
 from scipy.linalg import solve_banded
 
-from xappa.observations.correlation import Correlation, correlations_of, great_circle, unit_vectors
-
-Array = np.ndarray
+from xappa._typing import Array
+from xappa.observations.correlation import Correlation, correlations_of, great_circle, places_of
 
 LARGEST_BLOCK = 512
 NEAREST = 0.9999
@@ -49,7 +48,7 @@ def _correlated(white: Array, correlation: Correlation, obs: xr.Dataset, rng: np
     if correlation.kind == "uniform":
         common = rng.standard_normal((*white.shape[:-1], int(groups.max()) + 1))[..., groups]
         return np.sqrt(correlation.strength) * common + np.sqrt(1 - correlation.strength) * white
-    result, places = white.copy(), unit_vectors(obs)
+    result, places = white.copy(), places_of(obs)
     for block in _blocks(groups):
         distance = great_circle(places[block]) / correlation.scale
         # Reports at one place have errors in common, up to what keeps the matrix positive.

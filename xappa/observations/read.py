@@ -78,9 +78,6 @@ def read_observations(
         What becomes of variables that are no known quantity: left out and counted, kept as quantities of your own (all
         that are numbers along the reports; for a function as operator), or only those with these names kept. Those
         whose units are told in `units` are kept in any case. Their values stay as they are, in their own units.
-    suspect : {"keep", "reject"}, default "keep"
-        What becomes of values that the source's own quality control calls suspect. Those that it rejects are flagged
-        ``rejected_by_source`` in any case.
     strict : bool, default False
         Whether to refuse what would have to be assumed (units that are not given, and whatever else an
         `AssumptionWarning` tells), instead of warning of it.
@@ -125,45 +122,27 @@ def read_observations(
     >>> float(obs["2m_temperature"][0])
     280.15
     """
-    obs, assumed = read_quietly(
-        source,
-        rename=rename,
-        units=units,
-        error=error,
-        derive=derive,
-        stations=stations,
-        date=date,
-        unknown=unknown,
-        suspect=suspect,
-        source_quality=source_quality,
-    )
+    naming = Naming(rename or {}, units or {}, _kept(unknown, error), suspect, source_quality or {})
+    aids = Aids(naming, None if stations is None else station_table(stations), date)
+    obs, assumed = read_quietly(source, aids, error=error, derive=derive)
     assumed.tell(strict)
     return obs
 
 
+def _kept(unknown: str | Collection[str], error: Errors | None) -> str | Collection[str]:
+    """Unknown variables that are kept: those that the caller names, and those whose errors are told."""
+    if not isinstance(unknown, str):
+        return {*unknown, *own_names(error)}
+    return (own_names(error) or unknown) if unknown == "drop" else unknown
+
+
 def read_quietly(
-    source: Source,
-    *,
-    rename: Mapping[str, str] | None = None,
-    units: Mapping[str, str] | None = None,
-    error: Errors | None = None,
-    derive: bool = True,
-    stations: Table | Sequence[Table] | None = None,
-    date: str | None = None,
-    unknown: str | Collection[str] = "drop",
-    suspect: str = "keep",
-    source_quality: str | Mapping[str, str | Mapping[str, str]] | None = None,
+    source: Source, aids: Aids, *, error: Errors | None = None, derive: bool = True
 ) -> tuple[xr.Dataset, Assumed]:
     """As `read_observations`, and what was assumed, for the caller to tell."""
-    if not isinstance(unknown, str):
-        unknown = {*unknown, *own_names(error)}
-    elif unknown == "drop" and own_names(error):
-        unknown = own_names(error)
-    naming = Naming(rename or {}, units or {}, unknown, suspect, source_quality or {})
     assumed = Assumed()
-    places = None if stations is None else station_table(stations)
-    obs = _read(source, Aids(naming, places, date), assumed)
-    naming.require_used()
+    obs = _read(source, aids, assumed)
+    aids.naming.require_used()
     refuse_heights(obs)
     require_said(obs, quantities(obs))
     derived: list[Derived] = []

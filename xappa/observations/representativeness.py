@@ -25,11 +25,10 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.observations.form import quantities, set_error
-
-Array = np.ndarray
 
 KM_PER_DEGREE = 111.2
 _REFERENCE = 300.0  # km

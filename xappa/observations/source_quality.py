@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from xappa.errors import OptionError, choose
+from xappa.observations.objects import as_hashable
 
 Mask = npt.NDArray[np.bool_]
 
@@ -109,7 +110,7 @@ def texts_of(codes: Any) -> tuple[np.ndarray, list[str]]:
     texts : list of str
     """
     array = np.asarray(codes)
-    number, values = pd.factorize(array.reshape(-1))
+    number, values = pd.factorize(as_hashable(array.reshape(-1)))
     texts = [_text(value) for value in values]
     # A blank is no code.
     absent = np.array([*(not text for text in texts), True])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import ObservationError
 
 ATTRIBUTE = "error_correlation"
@@ -23,7 +24,6 @@ _BY_SOURCE, _STATEMENT = "by_source", "statement"
 _ABOUT = {"long_name": "Number of the statement on correlated errors that holds for the report"}
 
 Options = dict[str, Any]
-Array = np.ndarray
 
 
 def text(said: Options | Mapping[str, Options | None], by_source: bool) -> str:

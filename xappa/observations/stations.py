@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xappa.errors import ObservationError
+from xappa.checked import shown
+from xappa.errors import ObservationError, OptionError
 from xappa.observations.columns import numbers, to_text
 from xappa.observations.delimited import find_layout, read_table
 from xappa.observations.names import Naming, coordinate_of, listing
@@ -51,7 +52,11 @@ def station_table(source: Table | Sequence[Table]) -> pd.DataFrame:
     ObservationError
         If a table cannot be read, or has no names or places.
     """
-    tables = [source] if isinstance(source, str | Path | pd.DataFrame) else list(source)
+    tables = [source] if isinstance(source, str | Path | pd.DataFrame) else source
+    if not isinstance(tables, list | tuple) or not all(isinstance(one, str | Path | pd.DataFrame) for one in tables):
+        raise OptionError(f"stations={shown(source)}, expected a table, the path of one, or a list of these")
+    if not tables:
+        raise OptionError("stations=[]: expected at least one table; leave it out where there is none")
     table = pd.concat([_named(*_read(one)) for one in tables])
     return table[~table.index.duplicated()]
 

@@ -107,7 +107,8 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: Naming
     data, codes, bad = _values(frame, roles, rows, factor, offset)
     flags = {key: rows.spread(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
     flags |= _flags_of_rows(frame[roles["observation"]], rows)
-    attrs = columns.notes(unknown, bad, assumed, {**found.codes, **codes}) | verdicts.attrs(data["value"], flags)
+    attrs: dict[str, Any] = columns.notes(unknown, found.unreadable | bad, assumed, found.codes | codes)
+    attrs |= verdicts.attrs(data["value"], flags)
     coordinates = {name: array[rows.first] for name, array in places.items()}
     spelt = {m: name for m, name in zip(meanings, names, strict=True) if m in quantities}
     flags = joined(flags, flags_by_height(coordinates, spelt, naming))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from xappa.observations import headers
 from xappa.observations.names import NEEDED, Naming, coordinate_of, expected_units
+from xappa.observations.objects import to_numeric
 from xappa.observations.units import converts
 
 
@@ -80,5 +81,5 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     """Numbers, where all that is there are some."""
     if column.dtype.kind in "biufM":
         return column
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = to_numeric(column)
     return numbers if numbers.notna().sum() == column.notna().sum() else column

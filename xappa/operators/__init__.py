@@ -7,10 +7,12 @@ is read. They compose: ``Footprint(radius=25) @ wind_speed``.
 
 from __future__ import annotations
 
+from xappa.operators.aggregation import Accumulate, Average, Maximum, Minimum
 from xappa.operators.base import Operator
 from xappa.operators.calculus import differentiate, interp
-from xappa.operators.chain import Accumulate, Average, Chain, Maximum, Minimum
+from xappa.operators.chain import Chain, Physics
 from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.context import StateContext
 from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
 from xappa.operators.interpolate import Interpolate, interpolate
@@ -35,8 +37,10 @@ __all__ = [
     "Nearest",
     "Operator",
     "PerSource",
+    "Physics",
     "Rows",
     "Sounder",
+    "StateContext",
     "Stencil",
     "Thickness",
     "choose_operator",

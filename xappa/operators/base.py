@@ -1,43 +1,24 @@
-"""What operators have in common: they are called with reports, they compose, they have a token and a name."""
+"""What operators have in common: they are called with reports, they have a token and a name."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from xappa.models.state import StateSpec
-
-if TYPE_CHECKING:
-    from xappa.grids.axes import Layout
-    from xappa.operators.rows import Rows
-    from xappa.operators.stencil import Stencil
-
-Array = np.ndarray
+from xappa.operators.context import StateContext
+from xappa.operators.rows import Rows
+from xappa.operators.stencil import Stencil
+from xappa.tokens import token
 
 
 class Operator(ABC):
-    """An observation operator H: what reports would say of a trajectory of states.
-
-    ``a @ b`` is `a` applied to what `b` makes: ``Footprint(radius=25) @ wind_speed``. A plain function may stand on
-    either side.
-    """
+    """An observation operator H: what reports would say of a trajectory of states."""
 
     @abstractmethod
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        layout: Layout | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
         """How reports are read off a trajectory.
 
         Parameters
@@ -45,16 +26,8 @@ class Operator(ABC):
         obs : Dataset
             Observations in xappa's CF form, each quantity with its ``<name>_error``. Only reports flagged good are
             read.
-        spec : StateSpec
-            The state's channels and grid.
-        times : array of datetime64, (T,)
-            Times of the trajectory, ascending.
-        surface_height : array of float, (latitude, longitude), optional
-            Height of the model's surface, m.
-        mask : array of bool, (channel, latitude, longitude), optional
-            True where the state has a value; default everywhere.
-        layout : Layout, optional
-            Names, order and units that functions of a Dataset are given; default the model's.
+        state : StateContext
+            The trajectory: channels, grid, times, height of the surface, where there are values.
 
         Returns
         -------
@@ -84,19 +57,7 @@ class Operator(ABC):
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def __matmul__(self, other: Operator | Callable[..., Any]) -> Operator:
-        from xappa.operators.chain import compose
-
-        return compose(self, other)
-
-    def __rmatmul__(self, other: Callable[..., Any]) -> Operator:
-        from xappa.operators.chain import compose
-
-        return compose(other, self)
-
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        from xappa.operators.tokens import token
-
         values = [(name, token(getattr(self, name))) for name in _defaults(self)]
         return (type(self).__module__, type(self).__qualname__, *values)
 

@@ -7,9 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.grids.bilinear import Corners, corners
-
-Array = np.ndarray
 
 
 class Places:

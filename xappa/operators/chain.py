@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import NoReportsError, OperatorError, OptionError, is_number
+from xappa._typing import Array
+from xappa.errors import NoReportsError, OperatorError, OptionError
 from xappa.grids.matching import positions
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -18,129 +19,136 @@ from xappa.observations.form import quantities
 from xappa.observations.own import is_own, units_to_match
 from xappa.operators import reports
 from xappa.operators.base import Operator
-from xappa.operators.columns import Columns, Made, combined
-from xappa.operators.function import Function, Physics
-from xappa.operators.geometry import Geometry
-from xappa.operators.interpolate import Interpolate
+from xappa.operators.context import StateContext
 from xappa.operators.packing import blocks, linear
 from xappa.operators.periods import Period
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import token
+from xappa.tokens import describe, name_of, token
 
 if TYPE_CHECKING:
-    from xappa.grids.axes import Layout
+    from xappa.operators.column_sum import ColumnSum
 
-Array = np.ndarray
+Function = Callable[[xr.Dataset], Any]
 
 BLOCK = 1 << 20  # weights of sums over levels that are made at once
 
+PERIOD, GEOMETRY, PHYSICS = range(3)
+"""What links of a chain do, in the order in which they are written."""
 
-@dataclass(frozen=True, repr=False)
-class _Over(Operator):
-    """What reports are taken over, whatever they say themselves.
 
-    Parameters
-    ----------
-    hours : float
-        Length of the period, which ends at the report's time: a multiple of the model's step.
+class Composable(Operator):
+    """Operators with ``@``: ``a @ b`` is `a` applied to what `b` makes, as in ``Footprint(radius=25) @ wind_speed``.
+
+    A plain function of a Dataset may stand on either side.
     """
 
-    hours: float
+    def __matmul__(self, other: Operator | Function) -> Chain:
+        return Chain((*_links(self), *_links(other)))
 
-    def __post_init__(self) -> None:
-        if not is_number(self.hours) or self.hours <= 0:
-            raise OptionError(
-                f"{type(self).__name__}: found hours={self.hours!r}; expected a number of hours above 0, such as "
-                f"{type(self).__name__}(12)"
-            )
+    def __rmatmul__(self, other: Function) -> Chain:
+        return Chain((*_links(other), *_links(self)))
+
+
+class Link(Composable):
+    """An operator of which chains are made.
+
+    Attributes
+    ----------
+    rank : int
+        `PERIOD`, `GEOMETRY` or `PHYSICS`.
+    """
+
+    rank: ClassVar[int]
+
+
+class OverPeriod(Link):
+    """Operators that say over which period reports are taken.
+
+    Attributes
+    ----------
+    default : Operator
+        The geometry that reads fields unless another is composed with it.
+    """
+
+    rank = PERIOD
+    default: ClassVar[Operator]
 
     @property
     @abstractmethod
     def period(self) -> Period:
-        """The same as the geometries take it."""
+        """The period that geometries are told."""
 
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        layout: Layout | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
-        """See `Operator.__call__`; fields are read by ``"interpolate"``."""
-        return Chain((self,))(obs, spec, times, surface_height, mask=mask, layout=layout)
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+        """See `Operator.__call__`; fields are read by the default geometry."""
+        return Chain((self,))(obs, state)
 
 
-class Accumulate(_Over):
-    """Sum over the states of a period that ends at the report's time, for amounts such as precipitation."""
+class Physics(Link):
+    """Operators that make fields of fields, and leave it to a geometry where they are read.
 
-    @property
-    def period(self) -> Period:
-        """The same as the geometries take it."""
-        return Period(self.hours, "sum")
+    Attributes
+    ----------
+    default : Operator
+        The geometry that reads fields unless another is composed with it.
+    """
 
-    def describe(self) -> str:
-        """What the operator does, in words."""
-        return f"sum over the {self.hours:g} hours before"
-
-
-class Maximum(_Over):
-    """Largest of the states of a period that ends at the report's time; see `extremes`."""
+    rank = PHYSICS
+    default: ClassVar[Operator]
 
     @property
-    def period(self) -> Period:
-        """The same as the geometries take it."""
-        return Period(self.hours, "maximum")
+    def whole_state(self) -> bool:
+        """Whether variables may be read that were not observed."""
+        return True
 
-    def describe(self) -> str:
-        """What the operator does, in words."""
-        return f"maximum over the {self.hours:g} hours before"
+    @abstractmethod
+    def of(self, state: xr.Dataset) -> Any:
+        """Fields that are made of labelled fields: a DataArray or a Dataset."""
 
+    def sums(self, state: StateContext, candidates: Sequence[str], units: dict[str, str]) -> ColumnSum | None:
+        """The same as weighted sums of a state's channels, which need no derivative; None if they are no such sums.
 
-class Minimum(_Over):
-    """Smallest of the states of a period that ends at the report's time; see `extremes`."""
+        Parameters
+        ----------
+        state : StateContext
+        candidates : sequence of str
+            Observed quantities that have good reports.
+        units : dict
+            Units of the observed quantities.
+        """
+        return None
 
-    @property
-    def period(self) -> Period:
-        """The same as the geometries take it."""
-        return Period(self.hours, "minimum")
-
-    def describe(self) -> str:
-        """What the operator does, in words."""
-        return f"minimum over the {self.hours:g} hours before"
-
-
-class Average(_Over):
-    """Mean over the states of a period that ends at the report's time."""
-
-    @property
-    def period(self) -> Period:
-        """The same as the geometries take it."""
-        return Period(self.hours, "mean")
-
-    def describe(self) -> str:
-        """What the operator does, in words."""
-        return f"mean over the {self.hours:g} hours before"
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+        """See `Operator.__call__`; fields are read by the default geometry."""
+        return Chain((self,))(obs, state)
 
 
 @dataclass(frozen=True, repr=False)
-class Chain(Operator):
+class Chain(Composable):
     """Operators, the last applied first.
 
     Parameters
     ----------
-    links : tuple of Operator
-        At most one geometry (default: `Interpolate`) and one period, before what makes fields.
+    links : tuple of Link or function of a Dataset
+        At most one period and one geometry (default: `Interpolate`), before what makes fields.
+
+    Raises
+    ------
+    OptionError
+        If the links are others, or in another order.
     """
 
-    links: tuple[Operator, ...]
+    links: tuple[Link | Function, ...]
 
     def __post_init__(self) -> None:
-        kinds = [0 if isinstance(a, _Over) else 1 if isinstance(a, Geometry) else 2 for a in self.links]
-        if kinds != sorted(kinds) or kinds.count(0) > 1 or kinds.count(1) > 1:
+        foreign = [link for link in self.links if isinstance(link, Operator) and not isinstance(link, Link)]
+        if foreign or not any(isinstance(link, Link) for link in self.links):
+            raise OptionError(
+                f"{self!r} cannot be composed: expected periods, geometries, what makes fields (a subclass of "
+                f"xappa.operators.Physics), and functions; found {', '.join(map(_shown, foreign)) or 'functions alone'}"
+            )
+        ranks = [_rank(link) for link in self.links]
+        if ranks != sorted(ranks) or ranks.count(PERIOD) > 1 or ranks.count(GEOMETRY) > 1:
             raise OptionError(
                 f"{self!r} cannot be composed: expected, from left to right, at most one period (Average, Accumulate, "
                 "Maximum, Minimum), at most one geometry (Interpolate, Nearest, Footprint, Grid), and then what makes "
@@ -148,19 +156,21 @@ class Chain(Operator):
             )
 
     @property
-    def geometry(self) -> Geometry:
-        """Where fields are read."""
-        return next((link for link in self.links if isinstance(link, Geometry)), Interpolate())
+    def geometry(self) -> Operator:
+        """What reads fields where reports are."""
+        links = [link for link in self.links if isinstance(link, Link)]
+        found = next((link for link in links if link.rank == GEOMETRY), None)
+        return found or next(link.default for link in links if isinstance(link, OverPeriod | Physics))
 
     @property
     def period(self) -> Period | None:
         """What reports are taken over, if told."""
-        return next((link.period for link in self.links if isinstance(link, _Over)), None)
+        return next((link.period for link in self.links if isinstance(link, OverPeriod)), None)
 
     @property
-    def physics(self) -> tuple[Physics, ...]:
+    def physics(self) -> tuple[Physics | Function, ...]:
         """What makes fields, the last first."""
-        return tuple(link for link in self.links if isinstance(link, Physics))
+        return tuple(link for link in self.links if _rank(link) == PHYSICS)  # type: ignore[misc]
 
     @property
     def whole_state(self) -> bool:
@@ -168,25 +178,16 @@ class Chain(Operator):
         return bool(self.physics)
 
     def __repr__(self) -> str:
-        return " @ ".join(map(repr, self.links))
+        return " @ ".join(map(_shown, self.links))
 
     def describe(self) -> str:
         """What the operator does, in words."""
-        return ", of ".join(link.describe() for link in self.links)
+        return ", of ".join(link.describe() if isinstance(link, Link) else describe(link) for link in self.links)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xappa.Chain", *(token(link) for link in self.links))
 
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        layout: Layout | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
         """See `Operator.__call__`.
 
         Raises
@@ -197,46 +198,46 @@ class Chain(Operator):
             As for `Interpolate`.
         """
         reports.require_form(obs)
-        obs = obs.compute()
+        obs, state = obs.compute(), replace(state, period=self.period)
         if not self.physics:
-            return self.geometry.read(obs, spec, times, surface_height, mask=mask, period=self.period)
+            return self.geometry(obs, state)
         candidates = _candidates(obs)
         if not candidates:
             raise NoReportsError(
                 f"No usable report: all of {obs.sizes['obs']} are missing or rejected already; their flags say why"
             )
-        if len(self.physics) == 1 and isinstance(self.physics[0], Columns):
-            made = self.physics[0].made(spec, candidates, _units(obs), surface_height, mask)
-            stencil, seen = self._read(obs, made.derived, times, surface_height, made.mask, made.by, made.names)
-            if isinstance(stencil, Rows) and any(part.extreme for part in stencil.parts):
-                raise OperatorError(
-                    f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
-                )
-            read = _stencils(stencil)
-            del stencil
-            return linear(_weighted(read, made), times), seen
-        from xappa.operators.trace import trace
-        from xappa.operators.view import State
+        only = self.physics[0] if len(self.physics) == 1 else None
+        sums = only.sums(state, candidates, _units(obs)) if isinstance(only, Physics) else None
+        return self._traced(obs, state, candidates) if sums is None else self._summed(obs, state, sums)
 
-        state = State(spec, layout, mask, surface_height)
-        spare = {name for name in candidates if is_own(obs[name]) and f"{name}_error" not in obs}
-        traced = trace(_Composed(self.physics), state, times, candidates, _units(obs), spare)
-        names = {output.name for output in traced.view.outputs}
-        surface = None if surface_height is None else _on_grid(surface_height, spec, traced.view.derived)
-        stencil, seen = self._read(obs, traced.view.derived, times, surface, traced.mask, traced.by, names)
-        parts = stencil.parts if isinstance(stencil, Rows) else (Part(stencil),)
-        return Rows(tuple(replace(part, view=traced.view) for part in parts), times), seen
+    def _summed(self, obs: xr.Dataset, state: StateContext, sums: ColumnSum) -> tuple[Stencil | Rows, xr.Dataset]:
+        """Reading of weighted sums of channels: linear again."""
+        made = replace(state, spec=sums.derived, mask=sums.mask, by=sums.by)
+        stencil, seen = self._read(obs, made, sums.names)
+        if isinstance(stencil, Rows) and any(part.extreme for part in stencil.parts):
+            raise OperatorError(
+                f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
+            )
+        read = _stencils(stencil)
+        del stencil
+        return linear(_weighted(read, sums), state.times), seen
 
-    def _read(
-        self,
-        obs: xr.Dataset,
-        derived: StateSpec,
-        times: Array,
-        surface_height: Array | None,
-        mask: Array,
-        by: Mapping[str, str],
-        names: set[str],
+    def _traced(
+        self, obs: xr.Dataset, state: StateContext, candidates: Sequence[str]
     ) -> tuple[Stencil | Rows, xr.Dataset]:
+        """Reading of what functions make, which are differentiated."""
+        from xappa.operators.trace import trace
+
+        spare = {name for name in candidates if is_own(obs[name]) and f"{name}_error" not in obs}
+        traced = trace(Composed(self.physics), state, candidates, _units(obs), spare)
+        derived, height = traced.view.derived, state.surface_height
+        surface = None if height is None else _on_grid(height, state.spec, derived)
+        made = replace(state, spec=derived, surface_height=surface, mask=traced.mask, by=traced.by)
+        stencil, seen = self._read(obs, made, {output.name for output in traced.view.outputs})
+        parts = stencil.parts if isinstance(stencil, Rows) else (Part(stencil),)
+        return Rows(tuple(replace(part, view=traced.view) for part in parts), state.times), seen
+
+    def _read(self, obs: xr.Dataset, made: StateContext, names: set[str]) -> tuple[Stencil | Rows, xr.Dataset]:
         """Reading of made fields; what was observed and has no counterpart is flagged as unused."""
         others = {}
         for name in quantities(obs):
@@ -244,63 +245,66 @@ class Chain(Operator):
                 flag, value = reports.flags(obs, name), np.asarray(obs[name].values, float)
                 reports.reject(flag, value, np.ones(len(value), bool), Flag.UNUSED)
                 others[name] = flag
-        obs = reports.with_flags(obs, others)
-        return self.geometry.read(obs, derived, times, surface_height, mask=mask, by=by, period=self.period)
-
-
-def _weighted(read: list[Stencil], made: Made) -> Iterator[Stencil]:
-    """Sums over levels, block by block; what is done is let go, for it is large."""
-    while read:
-        for block in blocks(read.pop(0), BLOCK, made.width):
-            yield combined(block, made)
-
-
-def _stencils(read: Stencil | Rows) -> list[Stencil]:
-    """The stencils of a linear reading."""
-    return [part.stencil for part in read.parts] if isinstance(read, Rows) else [read]
+        return self.geometry(reports.with_flags(obs, others), made)
 
 
 @dataclass(frozen=True)
-class _Composed:
+class Composed:
     """Physics after each other, as one function of a Dataset."""
 
-    physics: tuple[Physics, ...]
+    physics: tuple[Physics | Function, ...]
 
     @property
     def label(self) -> str:
         """What it is called, for messages."""
-        return " @ ".join(map(repr, self.physics))
+        return " @ ".join(map(_shown, self.physics))
 
     def __call__(self, state: xr.Dataset) -> Any:
+        """What they make of labelled fields, one after the other."""
         result: Any = state
         for link in reversed(self.physics):
             if isinstance(result, xr.DataArray):
                 result = result.to_dataset(name=result.name if result.name is not None else "field")
             if not isinstance(result, xr.Dataset):
                 raise OperatorError(
-                    f"{link!r} was given {type(result).__name__} by what comes before it; expected a DataArray or a "
-                    "Dataset"
+                    f"{_shown(link)} was given {type(result).__name__} by what comes before it; expected a DataArray "
+                    "or a Dataset"
                 )
-            result = link.of(result)
+            result = link.of(result) if isinstance(link, Physics) else link(result)
         return result
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xappa.Composed", *(token(link) for link in self.physics))
 
 
-def compose(left: Operator | Callable[..., Any], right: Operator | Callable[..., Any]) -> Chain:
-    """`left` applied to what `right` makes."""
-    links: list[Operator] = []
-    for part in (left, right):
-        if isinstance(part, Chain):
-            links += part.links
-        elif isinstance(part, Operator):
-            links.append(part)
-        elif callable(part):
-            links.append(Function(part))
-        else:
-            raise OptionError(f"Operators compose with operators and functions; found {type(part).__name__}")
-    return Chain(tuple(links))
+def _links(part: Operator | Function) -> tuple[Any, ...]:
+    """The links of one side of ``@``."""
+    if isinstance(part, Chain):
+        return part.links
+    if not callable(part) or isinstance(part, type):
+        found = part.__name__ if isinstance(part, type) else type(part).__name__
+        raise OptionError(f"Operators compose with operators and functions; found {found}")
+    return (part,)
+
+
+def _rank(link: Link | Function) -> int:
+    return link.rank if isinstance(link, Link) else PHYSICS
+
+
+def _shown(link: Operator | Function) -> str:
+    return repr(link) if isinstance(link, Operator) else name_of(link)
+
+
+def _weighted(read: list[Stencil], sums: ColumnSum) -> Iterator[Stencil]:
+    """Sums over levels, block by block; what is done is let go, for it is large."""
+    while read:
+        for block in blocks(read.pop(0), BLOCK, sums.width):
+            yield sums.combined(block)
+
+
+def _stencils(read: Stencil | Rows) -> list[Stencil]:
+    """The stencils of a linear reading."""
+    return [part.stencil for part in read.parts] if isinstance(read, Rows) else [read]
 
 
 def _candidates(obs: xr.Dataset) -> list[str]:

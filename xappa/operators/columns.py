@@ -17,63 +17,29 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError
-from xappa.models.state import StateSpec
 from xappa.observations.formulas import STANDARD_GRAVITY
 from xappa.observations.units import Linear
-from xappa.operators.function import Physics
+from xappa.operators.base import Operator
+from xappa.operators.chain import Physics
+from xappa.operators.column_sum import ColumnSum
+from xappa.operators.context import StateContext
+from xappa.operators.interpolate import Interpolate
 from xappa.operators.results import matched, units_map
-from xappa.operators.stencil import Stencil, compact
-
-Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class Made:
-    """Fields that are weighted sums of a state's channels.
-
-    Parameters
-    ----------
-    derived : StateSpec
-        What they are.
-    channel : tuple of array of int, (K,)
-        For each field, the channels of the state.
-    weight : tuple of array of float, (K, 1) or (K, latitude * longitude)
-        Their weights, in the units of the observations.
-    offset : tuple of float
-        What is added.
-    mask : array of bool, (derived channel, latitude, longitude)
-    by : dict
-        Coordinate that chooses the level of each variable.
-    """
-
-    derived: StateSpec
-    channel: tuple[Array, ...]
-    weight: tuple[Array, ...]
-    offset: tuple[float, ...]
-    mask: Array
-    by: dict[str, str]
-
-    @property
-    def width(self) -> int:
-        """Most channels that make up a field."""
-        return max((len(channel) for channel in self.channel), default=1)
-
-    @property
-    def names(self) -> set[str]:
-        """Quantities that they are compared with."""
-        return set(self.derived.variables)
 
 
 @dataclass(frozen=True, repr=False)
 class Columns(Physics):
     """Operators that are weighted sums of the levels of one variable."""
+
+    default: ClassVar[Operator] = Interpolate()
 
     @property
     @abstractmethod
@@ -121,14 +87,7 @@ class Columns(Physics):
             total = total.isel(channel=0, drop=True)
         return total.assign_attrs(self.output.attrs)
 
-    def made(
-        self,
-        spec: StateSpec,
-        candidates: Sequence[str],
-        units: dict[str, str],
-        surface_height: Array | None,
-        mask: Array | None,
-    ) -> Made:
+    def sums(self, state: StateContext, candidates: Sequence[str], units: dict[str, str]) -> ColumnSum:
         """The same as weights of a state's channels.
 
         Raises
@@ -136,6 +95,7 @@ class Columns(Physics):
         OperatorError
             If the state lacks the variable, or nothing that was observed corresponds.
         """
+        spec, surface_height, mask = state.spec, state.surface_height, state.mask
         levels = spec.levels_of(self.variable)
         if not levels:
             raise OperatorError(
@@ -151,7 +111,7 @@ class Columns(Physics):
         used = [np.flatnonzero((part != 0).any(axis=1)) for part in weight]
         numbers = out["channel"].values.tolist() if "channel" in out.dims else [None]
         there = np.ones(spec.shape, bool) if mask is None else mask
-        return Made(
+        return ColumnSum(
             derived=replace(spec, channels=tuple((target, number) for number in numbers)),
             channel=tuple(own[rows] for rows in used),
             weight=tuple(part[rows] for part, rows in zip(weight, used, strict=True)),
@@ -253,28 +213,6 @@ def integral(levels: Array, bottom: Array) -> Array:
         weight[k + 1] += part**2 / (2 * length)
     weight[-1] += np.maximum(bottom - levels[-1], 0)
     return weight
-
-
-def combined(stencil: Stencil, made: Made) -> Stencil:
-    """A reading of weighted sums as a reading of what they are sums of."""
-    most = made.width
-    channel = np.stack([np.resize(c, most) for c in made.channel])
-    places = max(w.shape[1] for w in made.weight)
-    weight = np.zeros((len(made.channel), most, places))
-    for row, w in enumerate(made.weight):
-        weight[row, : len(w)] = w
-    cell = stencil.cell if places > 1 else np.zeros_like(stencil.cell)
-    size, width = len(stencil), stencil.weight.shape[1] * most
-    factors = weight[stencil.channel[:, :, None], np.arange(most), cell[:, :, None]]
-    total = (stencil.weight[:, :, None] * factors).reshape(size, width)
-    entries = [np.repeat(a, most, axis=1) for a in (stencil.time, stencil.cell)]
-    channels = channel[stencil.channel].reshape(size, width)
-    # The sum's offset is read like the field: the weights of a row add up to what it is multiplied with.
-    offset = stencil.offset + (stencil.weight * np.array(made.offset)[stencil.channel]).sum(axis=1)
-    total, time, channels, cells = compact(total, entries[0], channels, entries[1])
-    # There are as many entries as levels times cells; half as wide indices hold them.
-    time, channels, cells = (a.astype(np.int32) for a in (time, channels, cells))
-    return replace(stencil, time=time, channel=channels, cell=cells, weight=total, offset=offset)
 
 
 def weighted_mean(output: Sequence[Any], levels: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.diffusion.guidance import (
     BlockCovariance,
     ErrorCovariance,
@@ -15,10 +16,8 @@ from xappa.diffusion.guidance import (
     SequenceCovariance,
 )
 from xappa.diffusion.guidance.covariance import LARGEST_BLOCK
-from xappa.observations.correlation import Correlation, correlations_of, great_circle, unit_vectors
+from xappa.observations.correlation import Correlation, correlations_of, great_circle, places_of
 from xappa.observations.form import quantities
-
-Array = np.ndarray
 
 
 def error_covariance(
@@ -108,7 +107,7 @@ def _matrix(correlation: Correlation, obs: xr.Dataset, block: Array, dtype: torc
     if correlation.kind == "uniform":
         matrix = correlation.strength + (1.0 - correlation.strength) * unit
     else:
-        distance = great_circle(unit_vectors(obs.isel(obs=block)))
+        distance = great_circle(places_of(obs.isel(obs=block)))
         # Two reports of one place would make it singular.
         matrix = np.exp(-distance / correlation.scale) * (1.0 - 1e-4) + 1e-4 * unit
     return torch.as_tensor(matrix, dtype=dtype)

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.operators.stencil import compact
-
-Array = np.ndarray
 
 METHODS = ("maximum", "minimum")
 

@@ -24,14 +24,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError
+from xappa.geometry import WGS84_RADIUS
 from xappa.grids.bilinear import Corners, corners
 from xappa.models.state import StateSpec
 from xappa.operators.geometry import Geometry, described
 
-Array = np.ndarray
-
-EARTH_RADIUS = 6371.0088  # km, mean radius of WGS 84
 BLOCK = 1 << 20  # corners of nodes that are read at once
 
 Size = float | str | Array
@@ -133,7 +132,7 @@ class Footprint(Geometry):
 
 def away(latitude: Array, longitude: Array, distance: Array, azimuth: Array) -> tuple[Array, Array]:
     """Places at a distance (km) in a direction (degrees clockwise from north) along great circles, degrees."""
-    phi, arc, bearing = np.deg2rad(latitude), distance / EARTH_RADIUS, np.deg2rad(azimuth)
+    phi, arc, bearing = np.deg2rad(latitude), distance / WGS84_RADIUS, np.deg2rad(azimuth)
     sine = np.sin(phi) * np.cos(arc) + np.cos(phi) * np.sin(arc) * np.cos(bearing)
     east = np.sin(bearing) * np.sin(arc) * np.cos(phi)
     north = np.cos(arc) - np.sin(phi) * sine
@@ -166,7 +165,7 @@ def _rings(largest: float, spec: StateSpec) -> int:
     """Rings of nodes: two a cell, so that every cell inside is met."""
     rows = np.sort(np.array(spec.latitude))
     spacing = np.diff(rows).min() if len(rows) > 1 else 180.0
-    return int(np.clip(np.ceil(2 * largest / (np.deg2rad(spacing) * EARTH_RADIUS)) + 1, 3, 24))
+    return int(np.clip(np.ceil(2 * largest / (np.deg2rad(spacing) * WGS84_RADIUS)) + 1, 3, 24))
 
 
 def _nodes(rings: int) -> tuple[Array, Array]:

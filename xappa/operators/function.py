@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError
-from xappa.models.state import StateSpec
 from xappa.operators.base import Operator
-from xappa.operators.tokens import name_of
-
-if TYPE_CHECKING:
-    from xappa.grids.axes import Layout
-    from xappa.operators.rows import Rows
-    from xappa.operators.stencil import Stencil
-
-Array = np.ndarray
-
-
-class Physics(Operator):
-    """Operators that make fields of fields, and leave it to a geometry where they are read."""
-
-    @property
-    def whole_state(self) -> bool:
-        """Whether variables may be read that were not observed."""
-        return True
-
-    @abstractmethod
-    def of(self, state: xr.Dataset) -> Any:
-        """Fields that are made of labelled fields: a DataArray or a Dataset."""
-
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        layout: Layout | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
-        """See `Operator.__call__`; fields are read by ``"interpolate"``."""
-        from xappa.operators.chain import Chain
-
-        return Chain((self,))(obs, spec, times, surface_height, mask=mask, layout=layout)
+from xappa.operators.chain import Physics
+from xappa.operators.interpolate import Interpolate
+from xappa.tokens import describe, name_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,6 +33,8 @@ class Function(Physics):
     lambda ... @ abs
     """
 
+    default: ClassVar[Operator] = Interpolate()
+
     function: Callable[[xr.Dataset], Any]
 
     def __post_init__(self) -> None:
@@ -84,5 +50,4 @@ class Function(Physics):
 
     def describe(self) -> str:
         """What the operator does, in words."""
-        text = (getattr(self.function, "__doc__", None) or "").strip().splitlines()
-        return f"{name_of(self.function)}(state)" + (f" ({text[0].rstrip('.')})" if text else "")
+        return describe(self.function)

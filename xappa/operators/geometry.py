@@ -5,18 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError, is_number
-from xappa.grids.bilinear import Corners, bracket, corners
+from xappa.grids.bilinear import Corners, bracket
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.form import quantities
 from xappa.operators import reports
-from xappa.operators.base import Operator
+from xappa.operators.cached import Places, corners_at
+from xappa.operators.chain import GEOMETRY, Link
+from xappa.operators.context import StateContext
 from xappa.operators.extremes import METHODS, by_state, missed, states_within
 from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, Heights
 from xappa.operators.packing import joined, linear
@@ -26,18 +29,13 @@ from xappa.operators.stencil import Stencil, compact, concatenate
 from xappa.operators.vertical import EXTRAPOLATIONS, in_level
 from xappa.vocabulary import VARIABLES
 
-if TYPE_CHECKING:
-    from xappa.grids.axes import Layout
-
-Array = np.ndarray
-
 # Less of a report's weight than this on cells that exist, and it is read from none.
 LEAST_SHARE = 1e-6
 STATION, SEA = "surface_pressure", "mean_sea_level_pressure"
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Geometry(Operator):
+class Geometry(Link):
     """Operators that read fields where and when reports are.
 
     Parameters
@@ -48,6 +46,8 @@ class Geometry(Operator):
     extrapolate : {"refuse", "hydrostatic"}, default "refuse"
         What becomes of reports beyond the model's levels: rejected, or compared with a hydrostatic continuation.
     """
+
+    rank: ClassVar[int] = GEOMETRY
 
     lapse_rate: float | None = LAPSE_RATE
     extrapolate: str = "refuse"
@@ -69,16 +69,7 @@ class Geometry(Operator):
         """Whether the nearest level and time are read, instead of what lies between two."""
         return False
 
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        layout: Layout | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
         """See `Operator.__call__`; the attributes of the observations say what was done about heights.
 
         Raises
@@ -86,31 +77,7 @@ class Geometry(Operator):
         ObservationError
             If no report lies inside the times, or no quantity is one of the model's.
         """
-        return self.read(obs, spec, times, surface_height, mask=mask)
-
-    def read(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        by: Mapping[str, str] | None = None,
-        period: Period | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
-        """As a call, for fields that need not be a model's.
-
-        Parameters
-        ----------
-        obs, spec, times, surface_height, mask
-            See `Operator.__call__`.
-        by : mapping, optional
-            Coordinate of the reports that chooses a variable's level, by variable: ``"level"`` (hPa, the default) or
-            ``"channel"`` (a number, exactly).
-        period : Period, optional
-            What reports are taken over instead of what they say.
-        """
+        spec, times, period = state.spec, state.times, state.period
         reports.require_form(obs)
         obs, names = obs.compute(), quantities(obs)
         before = {name: reports.flags(obs, name) for name in names}
@@ -125,7 +92,7 @@ class Geometry(Operator):
         extremes: list[Part] = []
         for geometry, rows in self.blocks(obs, spec):
             here = obs if rows is None else obs.isel(obs=rows)
-            reader = _Reader(geometry, here, spec, times, surface_height, mask, by or {})
+            reader = _Reader(geometry, here, state)
             reason[... if rows is None else rows] = reader.place_reason
             for name in known:
                 flag = flags[name] if rows is None else flags[name][rows]
@@ -188,24 +155,16 @@ def _placed(extremes: list[Part], rows: Array | None) -> list[Part]:
 class _Reader:
     """Reads quantities of some reports, one after the other."""
 
-    def __init__(
-        self,
-        geometry: Geometry,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None,
-        mask: Array | None,
-        by: Mapping[str, str],
-    ) -> None:
-        self.geometry, self.obs, self.spec, self.mask, self.by = geometry, obs, spec, mask, by
+    def __init__(self, geometry: Geometry, obs: xr.Dataset, state: StateContext) -> None:
+        spec, times = state.spec, state.times
+        self.geometry, self.obs, self.spec, self.mask, self.by = geometry, obs, spec, state.mask, state.by
         self.corners = geometry.places(obs, spec)
         self.when = reports.seconds(np.asarray(obs["time"].values), times[0])
         self.nodes, self.step = reports.seconds(times, times[0]), spec.step_hours * 3600
         self.place_reason = self._place_reason()
         surface = None
-        if surface_height is not None:
-            surface = _at(np.asarray(surface_height, float), obs, spec)
+        if state.surface_height is not None:
+            surface = _at(np.asarray(state.surface_height, float), obs, spec)
         self.heights = Heights(obs, surface, geometry.lapse_rate)
 
     def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[Stencil]:
@@ -366,7 +325,7 @@ def _in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Arr
 def _at(field: Array, obs: xr.Dataset, spec: StateSpec) -> Array:
     """A field at the places of reports, bilinear."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    around = corners(latitude, longitude, spec.latitude, spec.longitude)
+    around = corners_at(Places(latitude, longitude), spec.latitude, spec.longitude)
     return (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import warn
 from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
-
-Array = np.ndarray
 
 LAPSE_RATE = 0.0065
 TEMPERATURES = ("2m_temperature", "maximum_2m_temperature", "minimum_2m_temperature")

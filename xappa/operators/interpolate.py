@@ -10,14 +10,13 @@ import xarray as xr
 from xappa.grids.bilinear import Corners
 from xappa.models.state import StateSpec
 from xappa.operators.cached import Places, corners_at
+from xappa.operators.context import StateContext
 from xappa.operators.geometry import Geometry, described
 from xappa.operators.heights import LAPSE_RATE, standard_height
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil, concatenate
 
 __all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "standard_height"]
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,19 +45,13 @@ class Interpolate(Geometry):
 
 
 def interpolate(
-    obs: xr.Dataset,
-    spec: StateSpec,
-    times: Array,
-    surface_height: Array | None = None,
-    lapse_rate: float | None = LAPSE_RATE,
-    *,
-    mask: Array | None = None,
+    obs: xr.Dataset, state: StateContext, lapse_rate: float | None = LAPSE_RATE
 ) -> tuple[Stencil, xr.Dataset]:
     """Where and how each report is read off a trajectory of states: `Interpolate` as a function.
 
     Parameters
     ----------
-    obs, spec, times, surface_height, mask
+    obs, state
         See `Operator.__call__`. Without a surface height there is no height correction, with a warning.
     lapse_rate : float or None
         Decrease of temperature with height, K/m.
@@ -76,7 +69,7 @@ def interpolate(
     ObservationError
         If no report lies inside the times, no quantity is one of the model's, or an error is missing.
     """
-    found, seen = Interpolate(lapse_rate=lapse_rate)(obs, spec, times, surface_height, mask=mask)
+    found, seen = Interpolate(lapse_rate=lapse_rate)(obs, state)
     if isinstance(found, Rows):
         found = concatenate([part.stencil for part in found.parts if part.extreme is None])
     return found, seen

@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
 from xappa.errors import ObservationError
+from xappa.geometry import unit_vectors
 from xappa.grids.bilinear import Corners, corners
 from xappa.models.state import StateSpec
 from xappa.operators.geometry import Geometry, described
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,12 +83,6 @@ class Grid(Geometry):
     def describe(self) -> str:
         """What the operator does, in words."""
         return described(self, "the field itself, at its grid points")
-
-
-def unit_vectors(latitude: Array, longitude: Array) -> Array:
-    """Places (N,) in degrees as points on the unit sphere (N, 3)."""
-    phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
 @lru_cache(maxsize=4)

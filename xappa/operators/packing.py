@@ -11,10 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil, compact, concatenate
-
-Array = np.ndarray
 
 SMALL = 1 << 20  # entries, filled ones included, below which it is not worth while to part rows
 WASTE = 2.0  # entries over those that are not zero, above which rows are parted

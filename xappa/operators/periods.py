@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.models.state import StateSpec
 from xappa.observations.names import QUANTITIES
 from xappa.observations.periods import EXTREMES, NONE, States, method_in, states_of
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

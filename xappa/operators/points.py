@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import ObservationError
 from xappa.operators.cached import Places, corners_at
-
-Array = np.ndarray
 
 BLOCK = 8192  # places at once: their results stay in the processor's cache until they are written
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import NoReportsError, ObservationError, nearest_names
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
@@ -16,8 +17,6 @@ from xappa.observations.form import quantities
 if TYPE_CHECKING:
     from xappa.operators.rows import Rows
     from xappa.operators.stencil import Stencil
-
-Array = np.ndarray
 
 
 def good(flag: Array, value: Array) -> Array:

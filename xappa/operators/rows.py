@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.operators.stencil import Stencil
 
 if TYPE_CHECKING:
     from xappa.operators.view import View
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

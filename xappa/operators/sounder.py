@@ -26,11 +26,10 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError, choose
 from xappa.operators.columns import Columns, weighted_mean
-
-Array = np.ndarray
 
 HIRS: dict[int, tuple[float, float]] = {
     1: (30.0, 0.5),

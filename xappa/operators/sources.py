@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError, choose
 from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag
@@ -16,6 +17,7 @@ from xappa.observations.form import quantities
 from xappa.operators import reports
 from xappa.operators.base import Operator
 from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.context import StateContext
 from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
 from xappa.operators.interpolate import Interpolate
@@ -24,12 +26,8 @@ from xappa.operators.packing import joined
 from xappa.operators.rows import Rows
 from xappa.operators.sounder import Sounder
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import token
+from xappa.tokens import token
 
-if TYPE_CHECKING:
-    from xappa.grids.axes import Layout
-
-Array = np.ndarray
 Choice = str | Operator | Callable[[xr.Dataset], Any]
 
 OPERATORS: dict[str, Operator] = {
@@ -104,16 +102,7 @@ class PerSource(Operator):
         """What the operators do, in words."""
         return "; ".join(f"{key}: {operator.describe()}" for key, operator in self.operators.items())
 
-    def __call__(
-        self,
-        obs: xr.Dataset,
-        spec: StateSpec,
-        times: Array,
-        surface_height: Array | None = None,
-        *,
-        mask: Array | None = None,
-        layout: Layout | None = None,
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
         """See `Operator.__call__`.
 
         Raises
@@ -140,7 +129,7 @@ class PerSource(Operator):
         found, attrs = [], dict(obs.attrs)
         before = {name: reports.flags(obs, name) for name in quantities(obs)}
         flags = {name: flag.copy() for name, flag in before.items()}
-        reason = _outside(np.asarray(obs["time"].values), times, spec)
+        reason = _outside(np.asarray(obs["time"].values), state.times, state.spec)
         for name, flag in flags.items():
             reports.reject(flag, np.asarray(obs[name].values, float), reason != Flag.GOOD, reason)
         timely = reports.with_flags(obs, flags)
@@ -150,14 +139,14 @@ class PerSource(Operator):
             if not _any_good(part):
                 continue
             operator = self.operators.get(key, OPERATORS[DEFAULT])
-            read, seen = operator(part, spec, times, surface_height, mask=mask, layout=layout)
+            read, seen = operator(part, state)
             found.append(_moved(read, rows))
             attrs |= seen.attrs
             for name, flag in flags.items():
                 flag[rows] = reports.flags(seen, name)
         if not found:
-            reports.require_inside(obs, before, reason, times, spec)
-        return joined(found, times), reports.with_flags(obs, flags).assign_attrs(attrs)
+            reports.require_inside(obs, before, reason, state.times, state.spec)
+        return joined(found, state.times), reports.with_flags(obs, flags).assign_attrs(attrs)
 
 
 def split_windows(

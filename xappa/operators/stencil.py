@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,16 @@ class Stencil:
         -------
         array of float64, (..., M)
         """
-        row, column = np.divmod(self.cell, trajectory.shape[-1])
-        picked = trajectory[..., self.time, self.channel, row, column]
+        picked = self._picked(trajectory)
         return np.einsum("...mp,mp->...m", picked.astype(float), self.weight) + self.offset
 
     def each(self, trajectory: Array) -> Array:
         """The weighted numbers (..., M, P) that make up the predicted reports, without what is added."""
-        row, column = np.divmod(self.cell, trajectory.shape[-1])
-        return trajectory[..., self.time, self.channel, row, column].astype(float) * self.weight
+        return self._picked(trajectory).astype(float) * self.weight
+
+    def _picked(self, trajectory: Array) -> Array:
+        *more, height, width = trajectory.shape
+        return trajectory.reshape(*more, height * width)[..., self.time, self.channel, self.cell]
 
     def select(self, rows: Array) -> Stencil:
         """The stencil of some rows, given as a mask or as indices."""
@@ -137,8 +139,22 @@ def compact(weight: Array, *indices: Array) -> tuple[Array, ...]:
     -------
     weight, *indices : arrays, (M, Q), Q <= P
     """
+    number = np.count_nonzero(weight, axis=1)
+    most = max(int(number.max(initial=0)), 1)
+    if most < weight.shape[1]:
+        return _first_nonzero(most, weight, *indices)
+    # Rows without a zero stay as they are.
+    some = np.flatnonzero(number < most)
+    ordered = _first_nonzero(most, *(array[some] for array in (weight, *indices)))
+    whole = tuple(np.array(array) for array in (weight, *indices))
+    for array, rows in zip(whole, ordered, strict=True):
+        array[some] = rows
+    return whole
+
+
+def _first_nonzero(most: int, weight: Array, *indices: Array) -> tuple[Array, ...]:
+    """The first entries of each row that are not zero, `most` of them or with the heaviest in place of others."""
     nonzero = weight != 0
-    most = max(int(nonzero.sum(axis=1).max(initial=0)), 1)
     order = np.argsort(~nonzero, axis=1, kind="stable")[:, :most]
     heaviest = np.argmax(np.abs(weight), axis=1)[:, None]
     kept = np.take_along_axis(nonzero, order, axis=1)

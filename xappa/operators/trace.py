@@ -11,15 +11,15 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.models.state import StateSpec
+from xappa.operators.context import StateContext
 from xappa.operators.duck.array import TensorArray
 from xappa.operators.plausible import LARGEST, plausible
 from xappa.operators.results import matched, named, units_map
-from xappa.operators.tokens import name_of
-from xappa.operators.view import MissingVariable, Output, State, View, call, placed
-
-Array = np.ndarray
+from xappa.operators.view import MissingVariable, Output, View, call, labelled, placed
+from xappa.tokens import name_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,7 @@ class Traced:
 
 def trace(
     function: Callable[[xr.Dataset], Any],
-    state: State,
-    times: Array,
+    state: StateContext,
     candidates: Sequence[str],
     units: dict[str, str],
     spare: Collection[str] = (),
@@ -52,8 +51,7 @@ def trace(
     Parameters
     ----------
     function : callable
-    state : State
-    times : array of datetime64, (T,)
+    state : StateContext
     candidates : sequence of str
         Observed quantities that have good reports.
     units : dict
@@ -68,14 +66,14 @@ def trace(
     """
     name = name_of(function)
     try:
-        result, states, used = _tried(function, state, times)
+        result, states, used = _tried(function, state)
     except MissingVariable as error:
         if state.layout is None:
             raise
         # A function written for the model's own names serves every Dataset.
-        state = State(state.spec, None, state.mask, state.surface_height)
+        state = replace(state, layout=None)
         try:
-            result, states, used = _tried(function, state, times)
+            result, states, used = _tried(function, state)
         except MissingVariable:
             raise error from None
     fields = named(result, name)
@@ -102,24 +100,25 @@ def trace(
     return Traced(replace(view, local=_local(view, result, states, used)), mask, by)
 
 
-def _tried(function: Callable[[xr.Dataset], Any], state: State, times: Array) -> tuple[Any, Tensor, Array]:
+def _tried(function: Callable[[xr.Dataset], Any], state: StateContext) -> tuple[Any, Tensor, Array]:
     """The result of a function, and the states and the times that it was given.
 
     These are all times, but no more than a window's or than `LARGEST` numbers: a function must look no further back in
     them than it ever will, if it is to be seen.
     """
+    times = state.times
     affordable = LARGEST // int(np.prod(state.spec.shape))
     few = times[: max(state.spec.window, affordable, 2)]
     fields = plausible(state.spec, len(few)).requires_grad_()
     try:
-        return call(function, state.dataset(fields, few)), fields, few
+        return call(function, labelled(state, fields, few)), fields, few
     except MissingVariable:
         raise
     except OperatorError:
         if len(few) == len(times):
             raise
     fields = plausible(state.spec, len(times)).requires_grad_()
-    return call(function, state.dataset(fields, times)), fields, times
+    return call(function, labelled(state, fields, times)), fields, times
 
 
 def _local(view: View, result: Any, fields: Tensor, times: Array) -> bool:
@@ -149,7 +148,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
     return bool((((a - b).abs() <= 1e-5 * size) | (a == b) | (a.isnan() & b.isnan())).all())
 
 
-def _require_shape(field: xr.DataArray, key: str, state: State, times: Array, name: str) -> None:
+def _require_shape(field: xr.DataArray, key: str, state: StateContext, times: Array, name: str) -> None:
     axes = [state.axis(axis) for axis in ("time", "level", "latitude", "longitude")]
     wrong = [f"{dim} ({field.sizes[dim]})" for dim in field.dims if dim not in (*axes, "channel")]
     shape = f"{key} with the dimensions ({', '.join(f'{d}: {n}' for d, n in field.sizes.items())})"
@@ -185,7 +184,9 @@ def _require_gradient(field: xr.DataArray, key: str, name: str) -> None:
         )
 
 
-def _grid(fields: dict[str, xr.DataArray], state: State, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _grid(
+    fields: dict[str, xr.DataArray], state: StateContext, name: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     found = {}
     for key, field in fields.items():
         axes = []
@@ -206,12 +207,12 @@ def _grid(fields: dict[str, xr.DataArray], state: State, name: str) -> tuple[tup
     return next(iter(found.values()))  # type: ignore[return-value]
 
 
-def _own(state: State, axis: str) -> Array:
-    ds = state.dataset(torch.zeros(()).expand(1, *state.spec.shape), np.zeros(1, "datetime64[s]"))
+def _own(state: StateContext, axis: str) -> Array:
+    ds = labelled(state, torch.zeros(()).expand(1, *state.spec.shape), np.zeros(1, "datetime64[s]"))
     return ds[state.axis(axis)].values
 
 
-def _levels(field: xr.DataArray, state: State) -> tuple[str | None, list[Any], str]:
+def _levels(field: xr.DataArray, state: StateContext) -> tuple[str | None, list[Any], str]:
     """The other dimension, its levels in hPa or numbers of channels, and which coordinate of reports chooses."""
     level = state.axis("level")
     if "channel" in field.dims:

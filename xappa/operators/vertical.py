@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.grids.bilinear import bracket
 from xappa.models.state import StateSpec
 from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
 from xappa.operators.heights import LAPSE_RATE
-
-Array = np.ndarray
 
 EXTRAPOLATIONS = ("refuse", "hydrostatic")
 LOWEST = 1100.0  # hPa; below that there is no atmosphere

@@ -11,17 +11,17 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import OperatorError, nearest_names
 from xappa.grids.axes import Layout
 from xappa.grids.matching import output_columns, output_rows
 from xappa.labels.outward import to_dataset
 from xappa.models.state import StateSpec
 from xappa.observations.units import Linear
+from xappa.operators.context import StateContext
 from xappa.operators.duck.array import TensorArray
 from xappa.operators.results import named
-from xappa.operators.tokens import name_of, token
-
-Array = np.ndarray
+from xappa.tokens import name_of, token
 
 SURFACE = "surface_altitude"
 
@@ -48,46 +48,31 @@ class Output:
     axis: str | None
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """How a state is shown to a function.
+def labelled(state: StateContext, fields: Tensor, times: Array) -> xr.Dataset:
+    """Fields (time, channel, latitude, longitude) as a Dataset over tensors, as functions are given it.
 
     Parameters
     ----------
-    spec : StateSpec
-    layout : Layout or None
-        The user's names, order and units; None for the model's.
-    mask : array of bool, (channel, latitude, longitude), or None
-        True where the state has a value.
-    surface_height : array of float, (latitude, longitude), or None
-        m; a coordinate ``surface_altitude`` of the Dataset.
+    state : StateContext
+        Of any times.
+    fields : Tensor, (T, channel, latitude, longitude)
+        Physical units of the vocabulary.
+    times : array of datetime64, (T,)
     """
-
-    spec: StateSpec
-    layout: Layout | None = None
-    mask: Array | None = None
-    surface_height: Array | None = None
-
-    def axis(self, name: str) -> str:
-        """What an axis is called."""
-        return (getattr(self.layout, name) if self.layout else None) or name
-
-    def dataset(self, fields: Tensor, times: Array) -> xr.Dataset:
-        """Labelled fields (time, channel, latitude, longitude)."""
-        holes = self.mask is not None and not self.mask.all()
-        if holes:
-            there = torch.as_tensor(self.mask, device=fields.device)
-            fields = torch.where(there, fields, torch.full_like(fields[:1, :1, :1, :1], torch.nan))
-        array: Any = TensorArray(fields[None], holes)
-        ds = to_dataset(array, self.spec, times, [0], _in_single(self.layout))
-        ds = ds.isel({self.axis("member"): 0}, drop=True)
-        ds.attrs = {}
-        if self.surface_height is None:
-            return ds
-        rows, columns = output_rows(self.layout, self.spec)[0], output_columns(self.layout, self.spec)[0]
-        height = np.asarray(self.surface_height, float)[rows][:, columns]
-        dims = (self.axis("latitude"), self.axis("longitude"))
-        return ds.assign_coords({SURFACE: (dims, height, {"units": "m", "standard_name": SURFACE})})
+    holes = state.mask is not None and not state.mask.all()
+    if holes:
+        there = torch.as_tensor(state.mask, device=fields.device)
+        fields = torch.where(there, fields, torch.full_like(fields[:1, :1, :1, :1], torch.nan))
+    array: Any = TensorArray(fields[None], holes)
+    ds = to_dataset(array, state.spec, times, [0], _in_single(state.layout))
+    ds = ds.isel({state.axis("member"): 0}, drop=True)
+    ds.attrs = {}
+    if state.surface_height is None:
+        return ds
+    rows, columns = output_rows(state.layout, state.spec)[0], output_columns(state.layout, state.spec)[0]
+    height = np.asarray(state.surface_height, float)[rows][:, columns]
+    dims = (state.axis("latitude"), state.axis("longitude"))
+    return ds.assign_coords({SURFACE: (dims, height, {"units": "m", "standard_name": SURFACE})})
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +83,8 @@ class View:
     ----------
     function : callable
         Dataset -> DataArray or Dataset.
-    state : State
+    state : StateContext
+        How it is shown the states; of any times.
     outputs : tuple of Output
     derived : StateSpec
         What the fields are that come out.
@@ -107,7 +93,7 @@ class View:
     """
 
     function: Callable[[xr.Dataset], Any]
-    state: State
+    state: StateContext
     outputs: tuple[Output, ...]
     derived: StateSpec
     local: bool
@@ -133,7 +119,7 @@ class View:
         Tensor, (T, derived channel, latitude, longitude)
             Units of the observations; NaN at times that the function leaves out.
         """
-        return self.placed(call(self.function, self.state.dataset(fields, times)), times)
+        return self.placed(call(self.function, labelled(self.state, fields, times)), times)
 
     def placed(self, result: Any, times: Array) -> Tensor:
         """Fields, as from a call, out of what the function returned."""
@@ -183,7 +169,7 @@ class MissingVariable(OperatorError):
     """A function asks for a name that its Dataset does not have."""
 
 
-def placed(field: xr.DataArray, state: State, times: Array, derived: StateSpec, axis: str | None) -> Tensor:
+def placed(field: xr.DataArray, state: StateContext, times: Array, derived: StateSpec, axis: str | None) -> Tensor:
     """A result as (T, K, latitude, longitude), in the order of `derived` and at `times`; NaN at times that lack."""
     time, latitude, longitude = (state.axis(name) for name in ("time", "latitude", "longitude"))
     field = field.reset_coords(drop=True)

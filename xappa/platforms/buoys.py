@@ -7,14 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
+from xappa.geometry import WGS84_RADIUS
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble
 from xappa.platforms.ground import Ground
-from xappa.platforms.orbit import EARTH_RADIUS
 from xappa.platforms.places import scattered
-
-Array = np.ndarray
 
 
 @checked
@@ -91,7 +90,7 @@ def buoys(
 
 def _moved(latitude: Array, longitude: Array, metres: Array) -> tuple[Array, Array]:
     """Places that far to the east and north, along great circles."""
-    distance = np.hypot(*metres) / (1e3 * EARTH_RADIUS)
+    distance = np.hypot(*metres) / (1e3 * WGS84_RADIUS)
     bearing, phi = np.arctan2(metres[0], metres[1]), np.deg2rad(latitude)
     north = np.sin(phi) * np.cos(distance) + np.cos(phi) * np.sin(distance) * np.cos(bearing)
     turn = np.arctan2(np.sin(bearing) * np.sin(distance) * np.cos(phi), np.cos(distance) - np.sin(phi) * north)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.observations import with_errors
 from xappa.observations.errors_table import Errors
 from xappa.observations.form import build
 from xappa.platforms.ground import split
 
-Array = np.ndarray
 Block = Mapping[str, Any]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.grids import tidy
@@ -20,8 +21,6 @@ from xappa.observations.form import build
 from xappa.platforms import places
 from xappa.platforms.form import soundings
 from xappa.platforms.ground import Ground
-
-Array = np.ndarray
 
 
 @checked

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError, nearest_names
 from xappa.grids import tidy
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import spec_of, surface_height
 from xappa.observations.names import QUANTITIES
-
-Array = np.ndarray
 
 LAND = ("land_area_fraction", "land_binary_mask", "land_sea_mask", "lsm", "sftlf")
 SURFACE = ("2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind", "mean_sea_level_pressure")

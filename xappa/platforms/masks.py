@@ -6,10 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.checked import checked
 from xappa.platforms.orbit import Orbit
-
-Array = np.ndarray
 
 
 @checked

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import OptionError
+from xappa.geometry import WGS84_RADIUS, unit_vectors
 
-Array = np.ndarray
-
-EARTH_RADIUS = 6371.0088  # km
 GRAVITY = 3.986004415e14  # of the Earth, m3 s-2
-KM_A_DEGREE = np.pi * EARTH_RADIUS / 180
+KM_A_DEGREE = np.pi * WGS84_RADIUS / 180
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Orbit:
     @property
     def period(self) -> float:
         """Time of one revolution, h."""
-        radius = (EARTH_RADIUS + self.altitude) * 1e3
+        radius = (WGS84_RADIUS + self.altitude) * 1e3
         return 2 * np.pi * np.sqrt(radius**3 / GRAVITY) / 3600
 
     def track(self, hours: Array) -> tuple[Array, Array]:
@@ -81,7 +80,7 @@ def choose_orbit(orbit: str | Orbit) -> Orbit:
     """
     if isinstance(orbit, Orbit):
         return orbit
-    if orbit not in ORBITS:
+    if not isinstance(orbit, str) or orbit not in ORBITS:
         raise OptionError(f"Unknown orbit {orbit!r}; expected one of {', '.join(map(repr, ORBITS))}, or an Orbit")
     return ORBITS[orbit]
 
@@ -108,9 +107,3 @@ def across(latitude: Array, longitude: Array, ahead: tuple[Array, Array], aside:
     angle = np.deg2rad(aside)[:, None]
     x, y, z = np.moveaxis(here[:, None] * np.cos(angle) + right[:, None] * np.sin(angle), -1, 0)
     return np.rad2deg(np.arcsin(np.clip(z, -1, 1))), np.rad2deg(np.arctan2(y, x))
-
-
-def unit_vectors(latitude: Array, longitude: Array) -> Array:
-    """Points on the unit sphere: (..., 3)."""
-    phi, lam = np.broadcast_arrays(np.deg2rad(latitude), np.deg2rad(longitude))
-    return np.stack((np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)), -1)

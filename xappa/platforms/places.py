@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-Array = np.ndarray
+from xappa._typing import Array
+
 Rng = np.random.Generator
 
 

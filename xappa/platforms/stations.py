@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
-from xappa.errors import OptionError
+from xappa.errors import OptionError, reading
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble, repeated, soundings
 from xappa.platforms.ground import SURFACE, UPPER_AIR, Ground
 from xappa.platforms.places import scattered
 
-Array = np.ndarray
 Seed = int | np.random.Generator
 ROUGHNESS = 150.0
 """Deviation of a station's height from that of the grid's surface, m."""
@@ -126,7 +126,8 @@ def radiosondes(
 def _chance(ground: Ground, over_sea: float, density: xr.DataArray | Array | None) -> Array:
     if density is None:
         return np.where(ground.is_sea, over_sea, 1.0)
-    given = np.asarray(density, float)
+    with reading("density", "numbers", OptionError, "Expected a field on the grid of the Dataset."):
+        given = np.asarray(density, float)
     shape = (len(ground.latitude), len(ground.longitude))
     if given.shape != shape or not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
         raise OptionError(

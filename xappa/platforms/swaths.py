@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.errors_table import Errors
 from xappa.platforms.form import assemble
 from xappa.platforms.ground import Ground
 from xappa.platforms.orbit import KM_A_DEGREE, Orbit, across, choose_orbit
-
-Array = np.ndarray
 
 
 @checked

@@ -11,8 +11,7 @@ from torch import Tensor
 from xappa.diffusion.guidance import MMPS, JacobianFree, Observation
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import LMS
-from xappa.models.evaluations import Evaluations
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.streaming.cache import Cache
 
 SEED = 2**63 + 1990
@@ -34,7 +33,7 @@ class _Stored:
 _CACHE: Cache[_Stored] = Cache()
 
 
-def forecast_differences(model: Model, date: np.datetime64, lead: int, samples: int) -> Tensor:
+def forecast_differences(model: GenerativeModel, date: np.datetime64, lead: int, samples: int) -> Tensor:
     """Forecast of a lead minus forecast of half of it, valid at the same time (the NMC method).
 
     Both start from states of one trajectory that is drawn from the prior. Estimated once a session for a model, a month
@@ -42,7 +41,7 @@ def forecast_differences(model: Model, date: np.datetime64, lead: int, samples: 
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     date : datetime64
         Its month counts.
     lead : int
@@ -52,7 +51,7 @@ def forecast_differences(model: Model, date: np.datetime64, lead: int, samples: 
 
     Returns
     -------
-    Tensor, (samples, window - lead, h, w, C)
+    Tensor, (samples, window - lead, *latent)
         At leads from `lead` to the end of a window; on the model's device.
     """
     month = date.astype("datetime64[M]")
@@ -61,7 +60,7 @@ def forecast_differences(model: Model, date: np.datetime64, lead: int, samples: 
     return torch.from_numpy(found.differences).to(model.device)
 
 
-def _differences(model: Model, month: np.datetime64, lead: int, samples: int) -> np.ndarray:
+def _differences(model: GenerativeModel, month: np.datetime64, lead: int, samples: int) -> np.ndarray:
     middle = month.astype("datetime64[s]") + np.timedelta64(14, "D")
     times = middle + model.spec.step * np.arange(model.spec.window)
     parts = []
@@ -77,9 +76,11 @@ def _differences(model: Model, month: np.datetime64, lead: int, samples: int) ->
     return np.concatenate(parts)
 
 
-def _draw(model: Model, times: np.ndarray, members: range, seed: int, start: tuple[int, Tensor] | None) -> Tensor:
+def _draw(
+    model: GenerativeModel, times: np.ndarray, members: range, seed: int, start: tuple[int, Tensor] | None
+) -> Tensor:
     """One window of the prior, given its state at one time, if any."""
-    denoise = prior = Evaluations(model).at(times)
+    denoise = prior = model.evaluations().at(times)
     if start is not None:
         frame, state = start
 
@@ -89,7 +90,7 @@ def _draw(model: Model, times: np.ndarray, members: range, seed: int, start: tup
         y = state.flatten(1)
         observation = Observation(y, operator, torch.full_like(y[0], KNOWN**2), operator)
         guidance = JacobianFree() if model.static_prior else MMPS()
-        denoise = guidance.guide(prior, observation, getattr(model.denoiser, "covariance", None))
+        denoise = guidance.guide(prior, observation, model.covariance)
     hours = times.astype("datetime64[h]").astype("i8").tolist()
     noise = Noise(seed, tuple(members), hours, model.latent_shape)
     x = model.schedule(torch.ones(1)).item() * noise.start().to(model.device)

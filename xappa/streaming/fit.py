@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import FitWarning, warn
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
+from xappa.streaming.stated import Misstated
 
-Array = np.ndarray
 Residuals = Callable[[Stencil | Rows, int, Tensor], tuple[Array, Array]]
 """(rows of a window, its start, its latents) -> whitened y - H(x) (member, M), and deviations (M,)."""
 
@@ -25,6 +26,13 @@ FEW_LEVELS = 10
 _TOO_NEAR = (
     "the analysis is nearer to them than their errors allow: these, or the model's error of representation, are "
     "smaller than was said"
+)
+_ONE_TOO_SMALL = (
+    "its errors are stated too small or in other units, or its values are in other units or for another height"
+)
+_TOO_SMALL = (
+    "they are stated too small, or leave out what the model's grid cannot represent, or values are wrong that quality "
+    "control passed"
 )
 FEWEST = 10
 """Observations of which chi-squared says anything."""
@@ -86,8 +94,8 @@ def fit(rows: Stencil | Rows, latents: Tensor, starts: Sequence[int], window: in
     return out
 
 
-def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) -> None:
-    """Warn where chi-squared an observation is implausible, naming the variable that is worst.
+def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) -> bool:
+    """Warn where chi-squared an observation is implausible, naming the variable that is worst; and tell whether it is.
 
     Parameters
     ----------
@@ -101,12 +109,12 @@ def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) ->
     count = statistics["count"]
     total = int(count.sum())
     if total < FEWEST:
-        return
+        return False
     by_variable = statistics["chi_squared"].mean(0)
     overall = float(np.nansum(by_variable * count) / total)
     low, high = plausible(total, levels)
     if low <= overall <= high:
-        return
+        return False
     excess = np.where(count > 0, (by_variable - 1) * count * (1 if overall > high else -1), -np.inf)
     worst = int(np.argmax(excess))
     cause = _too_far(statistics, worst, levels) if overall > high else _TOO_NEAR
@@ -114,6 +122,23 @@ def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) ->
         f"Implausible fit: chi-squared an observation is {overall:.2g}, expected about 1 ({low:.2g} to {high:.2g}). "
         f"Most of it is due to {names[worst]}: {by_variable[worst]:.2g} of {int(count[worst])} reports; {cause}. "
         "xappa.diagnostics(analysis) has chi-squared and departures by variable.",
+        FitWarning,
+    )
+    return True
+
+
+def warn_of_errors(found: Misstated) -> None:
+    """Warn that errors are not those that were stated, naming the variable that shows it most, and a likely cause."""
+    if found.factor < 1:
+        many = f"about {max(found.factor, 0.1):.1g} times what was stated, or less"
+        cause = "they are stated too large, or in other units"
+    else:
+        many = f"about {found.factor:.2g} times what was stated"
+        cause = _ONE_TOO_SMALL if found.alone else _TOO_SMALL
+    whose = f"the errors of {found.name} alone" if found.alone else f"the errors, first of all of {found.name},"
+    warn(
+        f"Implausible errors: as {found.count} reports of one time differ from each other, {whose} are {many}. "
+        f"Likely cause: {cause}. error= states others.",
         FitWarning,
     )
 

@@ -9,17 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.background import LatentObservation, WarmStart, lead_steps
+from xappa.background import ENSEMBLE, LatentObservation, WarmStart, lead_steps
 from xappa.diffusion.guidance import Observation
 from xappa.diffusion.latent_covariance import LatentCovariance, estimate, stationary
 from xappa.errors import DatasetError
-from xappa.models.latents import ChannelLatents
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.streaming.differences import forecast_differences
 from xappa.streaming.plan import Follows, Given, Plan
 
-ENSEMBLE = 4
-"""Members from which a covariance may be estimated."""
 LOCAL = 0.5
 """Share of an ensemble's variance that is each point's own; the rest is its row's."""
 LEAST = 0.02
@@ -38,8 +35,8 @@ class Held:
     ----------
     frames : tuple of int
         Where they lie along the trajectory.
-    y : Tensor, (1 or member, frame, h, w, C)
-    deviation : Tensor, (frame, h, w, C)
+    y : Tensor, (1 or member, frame, *latent)
+    deviation : Tensor, (frame, *latent)
     spectrum : Tensor or None
         See `LatentCovariance`; None where errors are independent.
     time : Tensor or None
@@ -72,7 +69,7 @@ class Held:
         return Observation(y if len(y) > 1 else y[0], operator, variance, operator, noise=own)
 
 
-def held(model: Model, plan: Plan, members: Sequence[int], states: Sequence[np.ndarray]) -> list[Held]:
+def held(model: GenerativeModel, plan: Plan, members: Sequence[int], states: Sequence[np.ndarray]) -> list[Held]:
     """The given states that are observations of the latents, as a batch of members sees them.
 
     Raises
@@ -91,7 +88,7 @@ def held(model: Model, plan: Plan, members: Sequence[int], states: Sequence[np.n
 
 
 def warm_start(
-    model: Model, plan: Plan, members: Sequence[int], states: Sequence[np.ndarray]
+    model: GenerativeModel, plan: Plan, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> tuple[Tensor, float] | None:
     """Where members start, (member, time, h, w, C), and the noise level that they start with; None without."""
     for given, values in zip(plan.given, states, strict=True):
@@ -116,7 +113,7 @@ def require_finite(given: Given, values: np.ndarray, plan: Plan) -> None:
     ------
     DatasetError
     """
-    missing = ~np.isfinite(values).all(axis=(0, 2, 3, 4))
+    missing = ~np.isfinite(values).all(axis=(0, *range(2, values.ndim)))
     if missing.any():
         first = plan.times[np.array(given.frames)[missing][0]]
         raise DatasetError(
@@ -126,7 +123,9 @@ def require_finite(given: Given, values: np.ndarray, plan: Plan) -> None:
         )
 
 
-def _held(model: Model, plan: Plan, given: Given, use: LatentObservation, members: Sequence[int], z: Tensor) -> Held:
+def _held(
+    model: GenerativeModel, plan: Plan, given: Given, use: LatentObservation, members: Sequence[int], z: Tensor
+) -> Held:
     chosen = [member % len(z) for member in members]
     y = z[chosen] if use.each and len(z) > 1 else z.mean(0, keepdim=True)
     times = plan.times[list(given.frames)]
@@ -138,21 +137,32 @@ def _held(model: Model, plan: Plan, given: Given, use: LatentObservation, member
         return Held(given.frames, y, use.scale * own.expand(z.shape[1:]))
     if kind == "ensemble":
         errors = (z - z.mean(0)) * (len(z) / (len(z) - 1)) ** 0.5
-        deviation, spectrum, time = estimate(errors, 0.0, LOCAL)
+        deviation, spectrum, time = _estimate(model, errors, 0.0, LOCAL)
     else:
         deviation, spectrum, time = _nmc(model, plan, use, len(given.frames))
     return Held(given.frames, y, use.scale * (deviation.square() + own.square()).sqrt(), spectrum, time)
 
 
-def _nmc(model: Model, plan: Plan, use: LatentObservation | WarmStart, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+def _estimate(
+    model: GenerativeModel, errors: Tensor, floor: float, local: float = 0.0
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Deviation, spectrum and correlation in time; of latents that are on no grid the deviation alone."""
+    if not model.zonal_latents:
+        return (errors.square().mean(0) + floor**2).sqrt(), None, None
+    return estimate(errors, floor, local)
+
+
+def _nmc(
+    model: GenerativeModel, plan: Plan, use: LatentObservation | WarmStart, frames: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     lead = lead_steps(use.lead, model.spec.step, model.spec.window)
     errors = forecast_differences(model, plan.times[0], lead, use.samples)
-    deviation, spectrum, time = estimate(errors, LEAST)
+    deviation, spectrum, time = _estimate(model, errors, LEAST)
     whole = deviation[:1].expand(frames, *deviation.shape[1:])
-    return whole, spectrum, stationary(time, frames)
+    return whole, spectrum, None if time is None else stationary(time, frames)
 
 
-def _level(model: Model, plan: Plan, use: WarmStart, z: Tensor) -> float:
+def _level(model: GenerativeModel, plan: Plan, use: WarmStart, z: Tensor) -> float:
     """Noise level of a warm start."""
     if use.sigma is not None:
         sigma = float(use.sigma)
@@ -168,15 +178,15 @@ def _level(model: Model, plan: Plan, use: WarmStart, z: Tensor) -> float:
     return min(max(sigma, model.schedule.sigma_min), model.schedule.sigma_max)
 
 
-def autoencoder_error(model: Model, z: Tensor, times: np.ndarray) -> Tensor:
-    """Deviation, by channel (C,), of what decoding and encoding once more makes of latents (member, time, h, w, C).
+def autoencoder_error(model: GenerativeModel, z: Tensor, times: np.ndarray) -> Tensor:
+    """Deviation of what decoding and encoding once more makes of latents (member, time, *latent).
 
-    The noise that an official autoencoder's latents were trained with counts as well.
+    By channel, (C,), of latents on a grid; of others by number. The noise that the latents were trained with counts as
+    well.
     """
     with torch.no_grad():
         again = model.encode(model.decode(z, times), times)
-        variance = (again - z).square().flatten(0, -2).mean(0)
-    if isinstance(model.latents, ChannelLatents):
-        noise = model.latents.noise_level / model.latents.effective
-        variance = variance + torch.from_numpy(np.square(noise)).to(variance)
+        variance = (again - z).square().flatten(0, -2 if model.zonal_latents else 1).mean(0)
+    if model.latent_noise is not None:
+        variance = variance + torch.from_numpy(model.latent_noise).to(variance)
     return variance.sqrt().clamp(min=LEAST)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.diffusion.guidance import Observation
 from xappa.errors import OperatorError, SamplingError
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
 
 
 class Guard:

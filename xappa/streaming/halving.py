@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import TypeVar
 
 import torch
 
+from xappa.devices import OUT_OF_MEMORY, first_line, free_memory, is_out_of_memory, release
 from xappa.errors import DeviceMemoryError
-from xappa.models.model import Model
-from xappa.streaming.devices import OUT_OF_MEMORY, first_line, free_memory, is_out_of_memory, release
+from xappa.models.protocol import GenerativeModel
 from xappa.streaming.plan import Plan
 
 LOG = logging.getLogger("xappa")
@@ -44,11 +45,11 @@ class Needs:
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     plan : Plan
     """
 
-    model: Model
+    model: GenerativeModel
     plan: Plan
 
     @property
@@ -63,13 +64,13 @@ class Needs:
 
     def __str__(self) -> str:
         model, times = self.model, len(self.plan.times)
-        h, w, c = model.latent_shape
+        size, shape = math.prod(model.latent_shape), " x ".join(map(str, model.latent_shape))
         reports = 0 if self.plan.stencil is None else len(self.plan.stencil)
         free = free_memory(model.device)
         room = "" if free is None else f"; {free[0] / 1e9:.2f} of {free[1] / 1e9:.2f} GB are free"
         return (
-            f"{model.nbytes / 1e9:.3g} GB of weights, {times} times of latents {h} x {w} x {c} "
-            f"({4e-9 * times * h * w * c:.3g} GB a copy), {reports} reports{room}"
+            f"{model.nbytes / 1e9:.3g} GB of weights, {times} times of latents {shape} "
+            f"({4e-9 * times * size:.3g} GB a copy), {reports} reports{room}"
         )
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from xappa.streaming.sampling import Sampled
-
-Array = np.ndarray
+from xappa._typing import Array
+from xappa.streaming.sampled import Sampled
 
 WORST = ("residual", "iterations")
 MEANS = ("departure_mean", "chi_squared")
@@ -18,8 +15,6 @@ MEANS = ("departure_mean", "chi_squared")
 
 def light(sampled: Sampled) -> Sampled:
     """The same without latents."""
-    from xappa.streaming.sampling import Sampled
-
     return Sampled(sampled.members, np.array(sampled.latents[:, :0]), sampled.diagnostics)
 
 
@@ -40,8 +35,6 @@ def joined(parts: Sequence[Sampled], variables: Sequence[str]) -> Sampled:
         sum; ``count`` (variable,), and ``chi_squared``, ``departure_mean`` and ``departure_rms`` (member, variable)
         over the reports of all segments, where a report that two segments see counts twice.
     """
-    from xappa.streaming.sampling import Sampled
-
     members = parts[0].members
     learned = [part.diagnostics for part in parts]
     out: dict[str, Array] = {"seconds": np.array(sum(float(part["seconds"]) for part in learned))}
@@ -56,8 +49,6 @@ def joined(parts: Sequence[Sampled], variables: Sequence[str]) -> Sampled:
 
 def side_by_side(parts: Sequence[Sampled]) -> Sampled:
     """One batch that was sampled in parts, of different members."""
-    from xappa.streaming.sampling import Sampled
-
     learned = [part.diagnostics for part in parts]
     out: dict[str, Array] = {k: learned[0][k] for k in ("sigma", "count", "variables") if k in learned[0]}
     out["seconds"] = np.array(sum(float(part["seconds"]) for part in learned))

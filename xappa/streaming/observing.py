@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xappa.diffusion.guidance import ErrorCovariance, Linearised, Observation
 from xappa.diffusion.guidance.linearised import Linear, LinearMap, Product
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.operators.correlated import error_covariance
 from xappa.operators.readings.frames import FrameReadings
 from xappa.operators.readings.functions import make_reading
@@ -23,7 +23,7 @@ from xappa.streaming.cost.meter import for_real
 
 
 def observe_latents(
-    model: Model, stencil: Stencil | Rows, times: np.ndarray, correlation: xr.Dataset | None = None
+    model: GenerativeModel, stencil: Stencil | Rows, times: np.ndarray, correlation: xr.Dataset | None = None
 ) -> Observation:
     """Whitened observations of a window, as a function of its latents.
 
@@ -60,13 +60,13 @@ def observe_latents(
     if correlation is not None:
         rows = (stencil.names, stencil.variable, stencil.observation, stencil.error, np.asarray(reading.deviation))
         variance = error_covariance(correlation, *rows, device=model.device) or variance
-    if model.tangent is None:
+    if not model.has_linear_decoder:
         return Observation(reading.y, operator, variance)
     if reading.linear:
         return Observation(reading.y, operator, variance, tangent)
     return Observation(reading.y, operator, variance, linearise=linearise)
 
 
-def reading_of(model: Model, stencil: Stencil | Rows, times: np.ndarray) -> Any:
+def reading_of(model: GenerativeModel, stencil: Stencil | Rows, times: np.ndarray) -> Any:
     """The reports of a window as a function of its fields, on the model's device."""
     return make_reading(stencil, model.climatology(times), model.scale, representation=model.error).to(model.device)

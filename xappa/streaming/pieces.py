@@ -10,23 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
+from xappa.devices import trim
 from xappa.diffusion.composition import Composition, window_count
 from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
 from xappa.diffusion.joint import join
 from xappa.diffusion.noise import Noise, member_noise
 from xappa.diffusion.schedule import Truncated
-from xappa.models.evaluations import Evaluations
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel, WindowDenoisers
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.streaming.devices import trim
-from xappa.streaming.fit import departures, fit, warn_of
+from xappa.streaming.fit import departures, fit, warn_of, warn_of_errors
 from xappa.streaming.given import Held, context
 from xappa.streaming.guards import Guard
 from xappa.streaming.observing import observe_latents, reading_of
 from xappa.streaming.plan import Plan, overlap
-
-Denoise = Callable[[Tensor, Tensor], Tensor]
+from xappa.streaming.stated import misstated
 
 REPORTS = 2**32
 """Number of the first draw that perturbs reports, out of the samplers' reach."""
@@ -40,7 +39,7 @@ class Pieces:
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     plan : Plan
     members : tuple of int
     progress : callable, optional
@@ -49,7 +48,7 @@ class Pieces:
         Of the pieces that are done, the guided denoisers of their windows.
     """
 
-    model: Model
+    model: GenerativeModel
     plan: Plan
     members: tuple[int, ...]
     progress: Callable[[int, int], None] | None
@@ -98,7 +97,7 @@ class Pieces:
         plan, window, shared = self.plan, self.model.spec.window, overlap(self.model.spec.window)
         starts = [first + begin for begin in window_starts(last - first, window)]
         priors: list[Denoise] = [self._evaluations.at(plan.times[start : start + window]) for start in starts]
-        covariance: Covariance | None = getattr(self.model.denoiser, "covariance", None)
+        covariance: Covariance | None = self.model.covariance
         stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
         if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
             stretches = [(first, last - first, Composition(priors, window, shared, plan.stitching))]
@@ -147,8 +146,8 @@ class Pieces:
         return noise
 
     @cached_property
-    def _evaluations(self) -> Evaluations:
-        return Evaluations(self.model)
+    def _evaluations(self) -> WindowDenoisers:
+        return self.model.evaluations()
 
     def _period(self, start: int, length: int) -> str:
         times = self.plan.times[start : start + length]
@@ -172,7 +171,7 @@ def _derived(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-def fit_of(model: Model, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
+def fit_of(model: GenerativeModel, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
     """How the sampled states fit the reports; a warning where that is implausible."""
     window = model.spec.window
 
@@ -187,7 +186,10 @@ def fit_of(model: Model, plan: Plan, latents: Tensor) -> dict[str, np.ndarray]:
     if plan.stencil is None:
         return {}
     statistics = fit(plan.stencil, latents, window_starts(latents.shape[1], window), window, residuals)
-    warn_of(statistics, plan.stencil.names, plan.sampler.steps)
+    warned = warn_of(statistics, plan.stencil.names, plan.sampler.steps)
+    # Errors that are correlated are not those of single reports.
+    if not warned and plan.correlation is None and (wrong := misstated(model, plan.stencil, plan.times)) is not None:
+        warn_of_errors(wrong)
     return statistics
 
 

@@ -11,11 +11,12 @@ import xarray as xr
 from dask.base import normalize_token
 
 from xappa.background import Background
+from xappa.models.protocol import GenerativeModel
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import token as token_of
 from xappa.segments import Segments
 from xappa.streaming.graph.workers import Versioned
+from xappa.tokens import token as token_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Follows:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Latent states that a sampling task is given; their values come separately, as (member, frame, h, w, C).
+    """Latent states that a sampling task is given; their values come separately, as (member, frame, *latent).
 
     Parameters
     ----------
@@ -64,8 +65,8 @@ class Plan(Versioned):
 
     Parameters
     ----------
-    model : str
-        Name or folder, as `xappa.load` takes it.
+    model : str or GenerativeModel
+        As `xappa.load` takes it.
     digest : str
         The model's hash; a worker that loads another model under the same name refuses.
     device : str or None
@@ -95,7 +96,7 @@ class Plan(Versioned):
         Bytes that sampling may use; None: most of what is free. Results agree to rounding, and have one token.
     """
 
-    model: str
+    model: str | GenerativeModel
     digest: str
     device: str | None
     times: np.ndarray

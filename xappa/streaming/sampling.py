@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from xappa.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock, trim
 from xappa.diffusion.noise import member_noise
 from xappa.errors import DeviceMemoryError, IntegrityError
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.models.reconstruction import correlated, dressed
 from xappa.models.registry import load
 from xappa.streaming.cache import Cache
 from xappa.streaming.cost.budget import divide
-from xappa.streaming.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock, trim
 from xappa.streaming.given import held, warm_start
 from xappa.streaming.halving import Needs, in_halves
 from xappa.streaming.learned import side_by_side
 from xappa.streaming.observing import observe_latents
 from xappa.streaming.pieces import Pieces, fit_of, series_of
 from xappa.streaming.plan import Follows, Plan
+from xappa.streaming.sampled import Sampled
 from xappa.vocabulary import VARIABLES
 
 __all__ = ["DRESSING", "Sampled", "decode", "model_of", "observe_latents", "sample"]
@@ -31,46 +31,10 @@ __all__ = ["DRESSING", "Sampled", "decode", "model_of", "observe_latents", "samp
 DRESSING = 2**31  # number of the draw that dresses members, out of the samplers' reach
 
 
-@dataclass(frozen=True, eq=False)
-class Sampled:
-    """Latents of some members, and what the run learned of itself.
-
-    Parameters
-    ----------
-    members : tuple of int
-    latents : array (member, time, h, w, C), float32
-        Standardised.
-    diagnostics : dict of arrays
-        ``sigma`` (step,), ``residual`` and ``iterations`` (step, member), worst of the windows; those of `fit.fit`;
-        ``seconds`` ().
-    """
-
-    members: tuple[int, ...]
-    latents: np.ndarray
-    diagnostics: dict[str, np.ndarray]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the latents."""
-        return self.latents.nbytes
-
-    def stored(self) -> dict[str, np.ndarray]:
-        """All of it as arrays by name, for files."""
-        return {"members": np.array(self.members), "latents": self.latents} | {
-            f"diagnostics.{name}": np.asarray(values) for name, values in self.diagnostics.items()
-        }
-
-    @classmethod
-    def restored(cls, arrays: Mapping[str, np.ndarray]) -> Sampled:
-        """What was `stored`."""
-        diagnostics = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith("diagnostics.")}
-        return cls(tuple(arrays["members"].tolist()), arrays["latents"], diagnostics)
-
-
 _CACHE: Cache[Sampled] = Cache()
 
 
-def model_of(plan: Plan) -> Model:
+def model_of(plan: Plan) -> GenerativeModel:
     """Load the plan's model and make sure that it is the one the plan was made with."""
     model = load(plan.model, device=plan.device, precision=plan.precision)
     if model.digest != plan.digest:
@@ -150,7 +114,7 @@ def _sample(
 
 
 def _sample_together(
-    model: Model,
+    model: GenerativeModel,
     plan: Plan,
     members: tuple[int, ...],
     progress: Callable[[int, int], None] | None,
@@ -204,7 +168,7 @@ def decode(plan: Plan, latents: np.ndarray, members: tuple[int, ...], first: int
     return values
 
 
-def _decode_one(model: Model, latents: torch.Tensor, times: np.ndarray) -> torch.Tensor:
+def _decode_one(model: GenerativeModel, latents: torch.Tensor, times: np.ndarray) -> torch.Tensor:
     """Standardised fields of one state, in main memory."""
     try:
         return model.decode(latents.to(model.device), times).float().cpu()

@@ -2,98 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.background import Background
-from xappa.checked import checked
 from xappa.labels import model_times
-from xappa.segments import Segments
+from xappa.signatures import signature_of
 from xappa.tasks.backgrounds import given_background
-from xappa.tasks.posterior import Reports, Task, read_reports, run
-from xappa.tasks.streamed import Streamed, is_streamed, read_streamed
-
-if TYPE_CHECKING:
-    from xappa.observations.errors_table import Errors
-    from xappa.observations.quality import Quality
-    from xappa.observations.read import Source
-    from xappa.operators.sources import Choice
+from xappa.tasks.observed import observed
+from xappa.tasks.posterior import run
+from xappa.tasks.request import ObservedRequest
 
 
-@checked
-@aligned
-def assimilate(
-    ds: xr.Dataset,
-    obs: Source,
-    operator: Choice | Mapping[str, Choice] | None = None,
-    *,
-    model: str | Path | None = None,
-    error: Errors | None = None,
-    background: str | xr.Dataset | Background | None = None,
-    members: int | Iterable[int] = 1,
-    effort: str = "standard",
-    guidance: str | object | None = None,
-    sampler: str | object | None = None,
-    steps: int | None = None,
-    stitching: str = "symmetrical",
-    segments: str | Segments = "independent",
-    quality: str | Quality = "standard",
-    grid: str = "model",
-    seed: int | None = None,
-    device: str | None = None,
-    memory: str | float | None = None,
-    chunks: str | int | Mapping[str, int] | None = "auto",
-    progress: bool | None = None,
-    drop_unknown: bool = False,
-) -> xr.Dataset:
-    """Assimilate observations; the twin of ``ds.appa.assimilate``, which documents the parameters.
+@signature_of(ObservedRequest)
+def assimilate(request: ObservedRequest) -> xr.Dataset:
+    """Reanalysis: the trajectories over the times of a Dataset that observations allow.
 
-    Parameters
-    ----------
-    ds : Dataset
-        Its times and variables say what is wanted; its values are used as a background only, if told so.
-    obs, operator, model, error, background, members, effort, guidance, sampler, steps, stitching, segments, quality, \
-    grid, seed, device, memory, chunks, progress, drop_unknown
-        See `xappa.accessor.AppaAccessor.assimilate`.
+    Returns at once. The sampling runs when values are asked for (``.compute()``, ``.plot()``, `xappa.to_zarr`), and
+    only for what is asked for. Reports that cannot be used are never an error: they are rejected, and counted by reason
+    in `xappa.diagnostics`.
 
     Returns
     -------
-    Dataset
-        (member, time, level, latitude, longitude), Dask-backed.
-    """
-    task = Task(
-        ds, model, members, effort, guidance, sampler, steps, stitching, grid, seed, device, chunks, progress,
-        drop_unknown, segments, memory=memory,
-    )  # fmt: skip
-    trajectory, selection = model_times(task.ds, task.prior.spec, task.layout)
-    reports = read(task, trajectory, obs, operator, error, quality)
-    given = given_background(task, background, trajectory)
-    return run(task, trajectory, selection, reports=reports, given=given)
-
-
-def read(
-    task: Task,
-    trajectory: np.ndarray,
-    obs: Source,
-    operator: Choice | Mapping[str, Choice] | None,
-    error: Errors | None,
-    quality: str | Quality,
-    told: set[str] | None = None,
-) -> Reports | Streamed:
-    """Observations for a trajectory: read now, or where Dask has them, by each task.
-
-    `told` is what the user was warned of already; what is said now is added.
+    xarray.Dataset
+        The variables of `ds` on the model's grid, with dimensions ``member``, ``time``, ``level`` where it applies,
+        ``latitude``, ``longitude``; Dask-backed; names, order of latitude, convention of longitude, and units as in
+        `ds`. Model, options and seed are in the attributes.
 
     Raises
     ------
-    NoReportsError
-        If none of them can be used.
+    xappa.errors.DatasetError
+        If axes, times or variables are not as needed; all reasons at once.
+    xappa.errors.ObservationError
+        If no observation lies within the times, or `obs` lacks a coordinate.
+    xappa.errors.UnitsError
+        If units are unknown or cannot be converted.
+    xappa.errors.ModelError
+        If there is no such model; those known are listed.
+    xappa.errors.OptionError
+        If an option has a value that is not valid, such as ``members=0``.
+
+    Examples
+    --------
+    >>> ds = xappa.template("2018-11-01T00", "2018-11-02T18")  # doctest: +SKIP
+    >>> analysis = ds.appa.assimilate(obs, members=8, seed=0)  # doctest: +SKIP
+    >>> analysis["2m_temperature"].std("member").isel(time=-1).plot()  # doctest: +SKIP
     """
-    if is_streamed(obs):
-        return read_streamed(task, trajectory, obs, operator, error, quality, told)
-    return read_reports(task, trajectory, obs, operator, error, quality, told=told)
+    trajectory, selection = model_times(request.ds, request.prior.spec, request.layout)
+    reports = observed(request, trajectory, request.obs, request.operator)
+    given = given_background(request, request.background, trajectory)
+    return run(request, trajectory, selection, reports=reports, given=given)

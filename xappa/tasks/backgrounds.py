@@ -8,35 +8,44 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.background import Background, LatentObservation, WarmStart, choose_background, lead_steps, without_fields
+from xappa._typing import Array
+from xappa.background import (
+    ENSEMBLE,
+    Background,
+    LatentObservation,
+    WarmStart,
+    choose_background,
+    lead_steps,
+    without_fields,
+)
 from xappa.errors import DatasetError, OptionError
+from xappa.grids import tidy
 from xappa.grids.axes import recognise, text
-from xappa.labels.latents import DIMS, LATENT
+from xappa.labels.latents import LATENT, PREFIX
 from xappa.models.state import StateSpec
 from xappa.tasks.latents import encode
-from xappa.tasks.posterior import Task, fields_of
+from xappa.tasks.planning import model_address
+from xappa.tasks.request import SamplingRequest
 
 if TYPE_CHECKING:
     import dask.array as da
 
     from xappa.streaming.plan import Given
 
-Array = np.ndarray
 
-
-def given_background(task: Task, background: object, trajectory: Array) -> list[tuple[Given, da.Array]]:
+def given_background(request: SamplingRequest, background: object, trajectory: Array) -> list[tuple[Given, da.Array]]:
     """What a background tells of a trajectory.
 
     Parameters
     ----------
-    task : Task
+    request : SamplingRequest
     background : "ds", Dataset, WarmStart, LatentObservation or None
     trajectory : array of datetime64, (T,)
         Consecutive model times.
 
     Returns
     -------
-    list of (Given, dask array (member, frame, h, w, C))
+    list of (Given, dask array (member, frame, *latent))
         Empty without a background.
 
     Raises
@@ -49,8 +58,8 @@ def given_background(task: Task, background: object, trajectory: Array) -> list[
     chosen = choose_background(background)  # type: ignore[arg-type]
     if chosen is None:
         return []
-    _check(chosen, task)
-    fields = fields_of(chosen.fields, task.ds)
+    _check(chosen, request)
+    fields = request.ds if isinstance(chosen.fields, str) else tidy(chosen.fields)
     times = _times(fields)
     if isinstance(chosen, WarmStart):
         lacking = trajectory[~np.isin(trajectory, times)]
@@ -60,17 +69,23 @@ def given_background(task: Task, background: object, trajectory: Array) -> list[
                 f"{text(lacking[0])}; it has {_range(times)}. A warm start needs all of them: extend it, or use "
                 "xappa.background.LatentObservation, for which one will do"
             )
-        return [states(task, fields, trajectory, trajectory, chosen)]
+        found = states(request, fields, trajectory, trajectory, chosen)
+        _require_error(chosen, request.prior.spec, found[1].shape[0])
+        return [found]
     common = trajectory[np.isin(trajectory, times)]
     if not len(common):
         raise DatasetError(
             f"The background has no time of the analysis: it has {_range(times)}, the analysis is from "
             f"{text(trajectory[0])} to {text(trajectory[-1])}; expected one at least, as a rule the first"
         )
-    return [states(task, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)]
+    found = states(request, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)
+    _require_error(chosen, request.prior.spec, found[1].shape[0])
+    return [found]
 
 
-def states(task: Task, fields: xr.Dataset, trajectory: Array, times: Array, use: Background) -> tuple[Given, da.Array]:
+def states(
+    request: SamplingRequest, fields: xr.Dataset, trajectory: Array, times: Array, use: Background
+) -> tuple[Given, da.Array]:
     """Latents of `fields` at `times`, as known states of a trajectory.
 
     Raises
@@ -84,43 +99,61 @@ def states(task: Task, fields: xr.Dataset, trajectory: Array, times: Array, use:
     coord = fields[layout.time]
     if coord.ndim:
         fields = fields.isel({coord.dims[0]: np.searchsorted(coord.values, times)})
-    latents = encode(fields, task.model, dtype="float32", device=task.device)[LATENT]
-    member = next((dim for dim in latents.dims if dim not in (layout.time, *DIMS)), None)
+    known = model_address(request.model, request.prior)
+    latents = encode(fields, known, dtype="float32", device=request.device)[LATENT]
+    own = [dim for dim in latents.dims if str(dim).startswith(PREFIX)]
+    member = next((dim for dim in latents.dims if dim not in (layout.time, *own)), None)
     if member is None:
         member, latents = "member", latents.expand_dims("member")
     if layout.time not in latents.dims:
         latents = latents.expand_dims(str(layout.time), axis=1)
-    latents = latents.transpose(member, layout.time, *DIMS)
+    latents = latents.transpose(member, layout.time, *own)
     frames = tuple(int(k) for k in np.searchsorted(trajectory, times))
     key = dask.base.tokenize(latents.data.name)
     return Given(frames, without_fields(use), key), latents.data
 
 
-def initial(task: Task, trajectory: Array, known: Array) -> tuple[Given, da.Array]:
+def initial(request: SamplingRequest, trajectory: Array, known: Array) -> tuple[Given, da.Array]:
     """The last states of the Dataset, from which a forecast starts.
 
     Parameters
     ----------
-    task : Task
+    request : SamplingRequest
     trajectory : array of datetime64
         Of the forecast, beginning with `known`.
     known : array of datetime64
         Times of the Dataset.
     """
     exact = LatentObservation(covariance="autoencoder", times="all", each=True)
-    return states(task, task.ds, trajectory, known, exact)
+    return states(request, request.ds, trajectory, known, exact)
 
 
-def _check(background: Background, task: Task) -> None:
-    spec: StateSpec = task.prior.spec
+def _check(background: Background, request: SamplingRequest) -> None:
+    spec: StateSpec = request.prior.spec
     lead_steps(background.lead, spec.step, spec.window)
-    schedule = task.prior.schedule
+    schedule = request.prior.schedule
     if isinstance(background, WarmStart) and background.sigma is not None:
         low, high = schedule.sigma_min, schedule.sigma_max
         if not low < background.sigma <= high:
             raise OptionError(
                 f"WarmStart: sigma={background.sigma:g}; expected a noise level of the model, from {low:g} to {high:g}"
             )
+
+
+def _require_error(background: Background, spec: StateSpec, members: int) -> None:
+    """Refuse a background whose error is to be that of the model's forecasts, where the model makes none."""
+    if spec.window > 1:
+        return
+    if isinstance(background, WarmStart):
+        known = background.sigma is not None or background.error is not None or members > 1
+    else:
+        known = background.covariance == "autoencoder" or (background.covariance != "nmc" and members >= ENSEMBLE)
+    if not known:
+        raise OptionError(
+            f"{background!r}: the error of a background is estimated from the model's own forecasts, and this model, "
+            f"which sees one state at once, makes none. Give {ENSEMBLE} members or more, or WarmStart(error=...), or "
+            "LatentObservation(covariance='autoencoder', scale=...)"
+        )
 
 
 def _times(fields: xr.Dataset) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -24,6 +24,9 @@ from xappa.labels.regridding import coverage_problems
 from xappa.labels.units import unit_problems
 from xappa.models.state import StateSpec
 from xappa.tasks.prior import state_spec
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 
 @dataclass(frozen=True)
@@ -73,18 +76,29 @@ class Report:
 
 @checked
 @aligned
-def check(ds: xr.Dataset, model: str | Path | StateSpec | None = None) -> Report:
-    """Whether a model can use a Dataset, and every reason why not. A Dataset, however wrong, raises nothing.
+def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> Report:
+    """Whether a model can use a Dataset, and every reason why not.
 
     Parameters
     ----------
-    ds : Dataset
+    ds : xarray.Dataset
+        A Dataset; however wrong, it raises nothing.
     model : str, Path or StateSpec, optional
         Name or folder of a model. Default: the option ``default_model``.
 
     Returns
     -------
     Report
+        True where nothing is wrong; printed, a list of what was found, what was expected and what to do.
+
+    Raises
+    ------
+    xappa.errors.ModelError
+        If there is no such model; those known are listed.
+
+    Examples
+    --------
+    >>> print(ds.appa.check())  # doctest: +SKIP
     """
     spec, (ds, settled) = state_spec(model), with_notes(ds)
     forecasts, ds = forecast_times(ds)[0], tidy(ds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -12,15 +12,18 @@ from xappa.grids.axes import recognise
 from xappa.labels import model_times, to_dataset
 from xappa.models.registry import load
 
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
-def climatology(ds: xr.Dataset, *, model: str | Path | None = None) -> xr.Dataset:
+
+def climatology(ds: xr.Dataset, *, model: ModelLike | None = None) -> xr.Dataset:
     """Climatology of a model at the times of a Dataset: the baseline that any analysis has to beat.
 
     Parameters
     ----------
     ds : Dataset
         Gives the times.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Default: the option ``default_model``.
 
     Returns

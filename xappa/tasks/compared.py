@@ -11,19 +11,21 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import CheckWarning, ObservationError, warn
 from xappa.grids.axes import Layout
 from xappa.labels import spec_of, surface_height, to_array
 from xappa.models.registry import load
 from xappa.models.state import StateSpec
 from xappa.observations.form import build
-from xappa.observations.quality.batch import Array, Background, Basis, Batch
+from xappa.observations.quality.batch import Background, Basis, Batch
+from xappa.operators.context import StateContext
 from xappa.operators.geometry import LEAST_SHARE
 from xappa.operators.interpolate import interpolate
 from xappa.operators.stencil import Stencil
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel
 
 STATES_BYTES = 64e6
 """Of the mean states that are held at once when reports are compared with the climate."""
@@ -37,12 +39,13 @@ class ModelBackground:
 
     Parameters
     ----------
-    address, digest : str
+    address : str or GenerativeModel
+    digest : str
         Which model; it is loaded where it is used.
     spec : StateSpec
     """
 
-    address: str
+    address: str | GenerativeModel
     digest: str
     spec: StateSpec
 
@@ -55,14 +58,14 @@ class ModelBackground:
         parts = _in_groups(batch, self.spec.step, _times_at_once(prior))
         return _joined(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
 
-    def _found(self, prior: Model, batch: Batch) -> dict[str, tuple[Array, Array]]:
+    def _found(self, prior: GenerativeModel, batch: Batch) -> dict[str, tuple[Array, Array]]:
         times = _around(batch.time, self.spec.step)
         stencil = _stencil(batch, self.spec, times, prior.surface_height, prior.mask)
         if stencil is None:
             return {}
         # Deviations of neighbouring cells are taken as one, an upper bound of that of their mean.
-        row, column = np.divmod(stencil.cell, self.spec.shape[-1])
-        deviation = (np.abs(stencil.weight) * prior.scale[stencil.channel, row, column]).sum(axis=1)
+        scale = prior.scale.reshape(len(prior.scale), -1)[stencil.channel, stencil.cell]
+        deviation = (np.abs(stencil.weight) * scale).sum(axis=1)
         return _by_quantity(batch, stencil, stencil.apply(prior.climatology(times)), deviation)
 
 
@@ -166,9 +169,9 @@ def _tell(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> None:
         )
 
 
-def _times_at_once(prior: Model) -> float:
+def _times_at_once(prior: GenerativeModel) -> float:
     """Times whose mean states are held together; any number where the mean is the same at all of them."""
-    return np.inf if prior.normalisation.constant_mean else STATES_BYTES / prior.scale.nbytes
+    return np.inf if prior.constant_mean else STATES_BYTES / prior.scale.nbytes
 
 
 def _in_groups(batch: Batch, step: np.timedelta64, most: float) -> Iterator[slice]:
@@ -224,7 +227,7 @@ def _stencil(batch: Batch, spec: StateSpec, times: Array, height: Array | None, 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heights that are not known are the operator's to mention
         try:
-            return interpolate(network, spec, times, surface_height=height, mask=mask)[0]
+            return interpolate(network, StateContext(spec, times, height, mask))[0]
         except ObservationError:  # no report of this window is inside the grid's times
             return None
 

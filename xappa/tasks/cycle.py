@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,9 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
+from xappa._files import replacing, write_text
+from xappa._typing import Array
 from xappa.background import LatentObservation, timedelta, without_fields
-from xappa.checked import checked
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
 from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
@@ -25,25 +25,25 @@ from xappa.observations.default_errors import DEFAULT_ERRORS
 from xappa.observations.own import own_names
 from xappa.observations.quality import choose_quality
 from xappa.operators import choose_operator
-from xappa.operators.tokens import token
 from xappa.options import get_options
+from xappa.signatures import shared, signature_of
 from xappa.streaming.store.zarr import to_zarr
-from xappa.tasks.assimilate import read
 from xappa.tasks.backgrounds import given_background
 from xappa.tasks.forecast import forecast
 from xappa.tasks.innovations import innovations
-from xappa.tasks.posterior import Reports, Task, run
-from xappa.tasks.streamed import Streamed, is_streamed
+from xappa.tasks.lazy_observations import LazyObservations, is_lazy
+from xappa.tasks.observed import observed
+from xappa.tasks.pipeline import Observations
+from xappa.tasks.posterior import run
+from xappa.tasks.request import AnalysisRequest, ObservingRequest
 from xappa.tasks.template import template
+from xappa.tokens import token
 from xappa.vocabulary import PAIR
 
 if TYPE_CHECKING:
-    from xappa.observations.errors_table import Errors
-    from xappa.observations.quality import Quality
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 PLAN = "cycle.json"
 ANALYSIS, FORECAST = 0, 1
 
@@ -67,30 +67,55 @@ class Cycled:
     innovations: xr.Dataset
 
 
-@checked
-@aligned
-def cycle(
-    ds: xr.Dataset,
-    obs: Source,
-    operator: Choice | Mapping[str, Choice] | None = None,
-    *,
-    store: str | Path,
-    window: Any = "24h",
-    step: Any = None,
-    model: str | Path | None = None,
-    error: Errors | None = None,
-    background: LatentObservation | None = None,
-    members: int | Iterable[int] = 8,
-    effort: str = "standard",
-    guidance: str | object | None = None,
-    sampler: str | object | None = None,
-    steps: int | None = None,
-    quality: str | Quality = "standard",
-    seed: int = 0,
-    device: str | None = None,
-    progress: bool | None = None,
-    drop_unknown: bool = False,
-) -> Cycled:
+@dataclass(frozen=True, eq=False)
+class CycleRequest(ObservingRequest):
+    """Forecasts and analyses by turns.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Its times, a whole number of steps, are cycled over; its variables and levels are kept, in its names, units and
+        order. Its values are not used, but for the height of its surface. As in `assimilate`, operators are given its
+        names and units.
+    obs : Dataset, DataFrame or path of a file; or a dict or list of these
+        As for `assimilate`.
+    operator : str, operator, function, or dict of these, optional
+        As for `assimilate`.
+    store : path
+        Folder for the steps; made if it is not there.
+    window : str or timedelta, default "24h"
+        Length of an analysis window.
+    step : str or timedelta, optional
+        From the end of one window to that of the next; a divisor of `window`. Default: `window`.
+    background : LatentObservation, optional
+        How forecasts enter; its fields play no part. Default: covariance of the ensemble, from 4 members on.
+    members : int or iterable of int, default 8
+        Number of members, or the member numbers.
+    seed : int, default 0
+        Noise is a function of (seed, step, member, time).
+    """
+
+    obs: Source
+    operator: Choice | Mapping[str, Choice] | None = None
+    _: KW_ONLY
+    store: str | Path
+    window: Any = "24h"
+    step: Any = None
+    background: LatentObservation | None = None
+    members: int | Iterable[int] = 8
+    seed: int = 0
+
+    def validate(self) -> None:
+        """Refuse options that are not valid."""
+        if self.background is not None and not isinstance(self.background, LatentObservation):
+            raise OptionError(
+                f"background={self.background!r}; expected an object xappa.background.LatentObservation, or None"
+            )
+        super().validate()
+
+
+@signature_of(CycleRequest)
+def cycle(request: CycleRequest) -> Cycled:
     """Forecast and analysis by turns: each window's background is a forecast from an analysis that saw none of it.
 
     The analysis of the window that ends at T has as background, at its first time, the forecast of the analysis that
@@ -101,27 +126,6 @@ def cycle(
 
     Runs at once, a step at a time; each is written to `store` whole or not at all. A call with the same arguments goes
     on where the last one stopped, in another process too; functions are the same if they do the same.
-
-    Parameters
-    ----------
-    ds : Dataset
-        Its times, a whole number of steps, are cycled over; its variables and levels are kept, in its names, units and
-        order. Its values are not used, but for the height of its surface. As in `assimilate`, operators are given its
-        names and units.
-    obs : Dataset, DataFrame, or a list or dict of these
-    operator, model, error, effort, guidance, sampler, steps, quality, device, progress, drop_unknown
-        See `xappa.accessor.AppaAccessor.assimilate`.
-    store : path
-        Folder for the steps; made if it is not there.
-    window : str or timedelta, default "24h"
-        Length of an analysis window.
-    step : str or timedelta, optional
-        From the end of one window to that of the next; a divisor of `window`. Default: `window`.
-    background : LatentObservation, optional
-        How forecasts enter; its fields play no part. Default: covariance of the ensemble, from 4 members on.
-    members : int or iterable of int, default 8
-    seed : int, default 0
-        Noise is a function of (seed, step, member, time).
 
     Returns
     -------
@@ -141,44 +145,39 @@ def cycle(
     >>> cycled = xappa.cycle(month, obs, window="24h", store="november")  # doctest: +SKIP
     >>> cycled.innovations["mean"].sel(variable="2m_temperature").plot()  # doctest: +SKIP
     """
-    if background is not None and not isinstance(background, LatentObservation):
-        raise OptionError(f"background={background!r}; expected an object xappa.background.LatentObservation, or None")
-    task = Task(
-        ds, model, members, effort, guidance, sampler, steps, seed=seed, device=device, drop_unknown=drop_unknown
-    )
-    spec = task.prior.spec
-    check_units(task.ds, spec, task.layout)
-    trajectory, _ = model_times(task.ds, spec, task.layout)
-    length, stride = _lengths(window, step, spec.step, len(trajectory))
-    unknown = "keep" if choose_operator(operator).whole_state else own_names(error)
-    obs = obs if is_streamed(obs) else read_observations(obs, unknown=unknown).compute()
-    use = background or LatentObservation()
-    shared: dict[str, Any] = {
-        "model": model, "members": task.members, "effort": effort, "guidance": guidance, "sampler": sampler,
-        "steps": steps, "device": device, "progress": progress,
-    }  # fmt: skip
+    spec = request.prior.spec
+    check_units(request.ds, spec, request.layout)
+    trajectory, _ = model_times(request.ds, spec, request.layout)
+    length, stride = _lengths(request.window, request.step, spec.step, len(trajectory))
+    unknown = "keep" if choose_operator(request.operator).whole_state else own_names(request.error)
+    obs = request.obs if is_lazy(request.obs) else read_observations(request.obs, unknown=unknown).compute()
+    use = request.background or LatentObservation()
+    options = shared(request, ObservingRequest)
+    for name in ("ds", "seed", "drop_unknown", "error", "quality"):
+        del options[name]
+    height = surface_height(request.ds, spec, request.layout)
     about = {
-        "model": task.prior.digest, "members": list(task.members), "seed": task.seed, "window": length,  # type: ignore[arg-type]
-        "step": stride, "Dataset": token([task.asked, repr(task.layout), surface_height(task.ds, spec, task.layout)]),
-        "options": _options(task, use),
-        "operator": token(choose_operator(operator)), "error": token(DEFAULT_ERRORS if error is None else error),
-        "quality": token(choose_quality(quality)), "observations": dask.base.tokenize(obs),
+        "model": request.prior.digest, "members": list(request.numbers), "seed": request.chosen_seed, "window": length,
+        "step": stride, "Dataset": token([request.asked, repr(request.layout), height]),
+        "options": _options(request, use), "operator": token(choose_operator(request.operator)),
+        "error": token(DEFAULT_ERRORS if request.error is None else request.error),
+        "quality": token(choose_quality(request.quality)), "observations": dask.base.tokenize(obs),
         "first": text(trajectory[0]),
     }  # fmt: skip
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
-    folder = Path(store)
+    folder = Path(request.store)
 
     told: set[str] = set()
 
-    def reports_of(times: Array) -> Reports | Streamed:
+    def reports_of(times: Array) -> Observations | LazyObservations:
         # The user's own Dataset says what operators see, and how high the surface is.
-        return read(task, times, obs, operator, error, quality, told)
+        return observed(request, times, obs, request.operator, told=told)
 
     if not _begun(folder, about):
         covered = [trajectory[first:end] for first, end in windows]
         _require_reports(covered, spec.step, np.asarray(obs["time"].values).astype("M8[s]"), reports_of)
         _begin(folder, about)
-    whole = template(trajectory[0], trajectory[-1], model)
+    whole = template(trajectory[0], trajectory[-1], request.model)
     for number, (first, end) in enumerate(windows):
         if _complete(folder, number):
             continue
@@ -186,13 +185,14 @@ def cycle(
         if end - length >= stride:
             before = xr.open_zarr(_name(folder, (end - length) // stride - 1), consolidated=False)
             ahead = [f"{k * spec.step_hours}h" for k in range(1, length + 1)]
-            past = forecast(before, ahead, **shared, seed=_seed(task, number, FORECAST))  # type: ignore[arg-type]
+            past = forecast(before, ahead, **options, seed=_seed(request, number, FORECAST))
             past = past.compute()
         with contextlib.suppress(NoReportsError):
             reports = reports_of(trajectory[first:end])
-        part = Task(whole.isel(time=slice(first, end)), **shared, seed=_seed(task, number, ANALYSIS))
+        seed = _seed(request, number, ANALYSIS)
+        part = AnalysisRequest(whole.isel(time=slice(first, end)), **options, seed=seed)
         _write(folder, number, *_analysed(part, reports, past, use))
-    return _read(folder, len(windows), stride, task)
+    return _read(folder, len(windows), stride, request)
 
 
 def _require_reports(windows: Sequence[Array], step: np.timedelta64, when: Array, read: Callable[[Array], Any]) -> None:
@@ -226,7 +226,10 @@ def _require_reports(windows: Sequence[Array], step: np.timedelta64, when: Array
 
 
 def _analysed(
-    window: Task, reports: Reports | Streamed | None, past: xr.Dataset | None, use: LatentObservation
+    window: AnalysisRequest,
+    reports: Observations | LazyObservations | None,
+    past: xr.Dataset | None,
+    use: LatentObservation,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """The analysis of a window, lazy, and the innovations of its background."""
     trajectory, selection = model_times(window.ds, window.prior.spec, window.layout)
@@ -243,9 +246,8 @@ def _analysed(
 
 def _write(folder: Path, number: int, analysis: xr.Dataset, found: xr.Dataset) -> None:
     """One step: its innovations, then its analysis, which makes it whole."""
-    part = folder / f"{_name(folder, number).stem}.innovations.part"
-    found.to_netcdf(part)
-    part.replace(part.with_suffix(".nc"))
+    with replacing(folder / f"{_name(folder, number).stem}.innovations.nc") as part:
+        found.to_netcdf(part)
     # An unfinished store has its name already; here a name says that the step is whole.
     unfinished = folder / f"unfinished-{number:05d}.zarr"
     to_zarr(analysis, unfinished, overwrite=True)
@@ -275,16 +277,16 @@ def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> 
     return int(length / model_step), int(stride / model_step)
 
 
-def _options(task: Task, use: LatentObservation) -> str:
+def _options(request: CycleRequest, use: LatentObservation) -> str:
     """Token of how states are sampled and decoded, with what the session's options have to do with it."""
     session = get_options()
-    decoding = [session.dress, session.clip, task.prior.precision]
-    return token([task.guidance, task.sampler, without_fields(use), *decoding])
+    decoding = [session.dress, session.clip, request.prior.precision]
+    return token([request.chosen_guidance, request.chosen_sampler, without_fields(use), *decoding])
 
 
-def _seed(task: Task, number: int, kind: int) -> int:
+def _seed(request: CycleRequest, number: int, kind: int) -> int:
     """Noise of a forecast and of the analysis that it is the background of must not be the same."""
-    entropy = np.random.SeedSequence([int(task.seed or 0), number, kind])
+    entropy = np.random.SeedSequence([request.chosen_seed, number, kind])
     return int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
@@ -314,14 +316,10 @@ def _begun(folder: Path, about: dict[str, Any]) -> bool:
 
 
 def _begin(folder: Path, about: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = folder / PLAN
-    part = plan.with_suffix(".part")
-    part.write_text(json.dumps(about, indent=1))
-    part.replace(plan)
+    write_text(folder / PLAN, json.dumps(about, indent=1))
 
 
-def _read(folder: Path, count: int, stride: int, task: Task) -> Cycled:
+def _read(folder: Path, count: int, stride: int, request: CycleRequest) -> Cycled:
     """All steps, each with the times that it is the first to reach."""
     parts, found, ends = [], [], []
     for number in range(count):
@@ -333,22 +331,26 @@ def _read(folder: Path, count: int, stride: int, task: Task) -> Cycled:
             found.append(statistics)
             ends.append(step["time"].values[-1])
     analysis = xr.concat(parts, "time", join="exact", coords="minimal", compat="override", data_vars="minimal")
-    analysis = _as_asked(analysis, task)
+    analysis = _as_asked(analysis, request)
     if not found:
         return Cycled(analysis, xr.Dataset(coords={"step": np.array([], "M8[s]")}))
     joined = xr.concat(found, "step", join="outer", coords="minimal", compat="override")
     return Cycled(analysis, joined.assign_coords(step=np.array(ends)))
 
 
-def _as_asked(analysis: xr.Dataset, task: Task) -> xr.Dataset:
+def _as_asked(analysis: xr.Dataset, request: CycleRequest) -> xr.Dataset:
     """The variables and levels that were asked for, as the user's Dataset is written; lazy."""
-    spec, asked = task.prior.spec, task.asked
+    spec, asked = request.prior.spec, request.asked
     lacking = [name for name in asked.variables if name not in analysis]
     if lacking:
         raise DatasetError(f"The store lacks {lacking}; expected what cycling writes: use another store")
-    attrs = {"title": "Cycled analysis sampled by xappa", "xappa_model": task.prior.name, "xappa_seed": task.seed}
+    attrs = {
+        "title": "Cycled analysis sampled by xappa",
+        "xappa_model": request.prior.name,
+        "xappa_seed": request.chosen_seed,
+    }
     times, members, parts = analysis["time"].values, analysis["member"].values, []
-    area = Area.covering(task.layout, spec)
+    area = Area.covering(request.layout, spec)
     # One by one, so that only what is computed is read.
     for name in asked.variables:
         levels = spec.levels_of(name)
@@ -356,6 +358,6 @@ def _as_asked(analysis: xr.Dataset, task: Task) -> xr.Dataset:
         alone = replace(spec, channels=tuple(channel for channel in spec.channels if channel[0] == name))
         states = field.transpose("member", "time", "level", "latitude", "longitude").data
         wanted = Wanted((name,), asked.levels)
-        parts.append(to_dataset(states, alone, times, members, task.layout, wanted, attrs, area))
+        parts.append(to_dataset(states, alone, times, members, request.layout, wanted, attrs, area))
     result = xr.merge(parts, join="exact", compat="override", combine_attrs="override")
-    return with_pairs(result, task.layout) if PAIR in analysis.coords else result
+    return with_pairs(result, request.layout) if PAIR in analysis.coords else result

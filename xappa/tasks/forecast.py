@@ -2,121 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.background import Background, WarmStart, timedelta
-from xappa.checked import checked
+from xappa._typing import Array
+from xappa.background import WarmStart
+from xappa.background import timedelta as length_of
 from xappa.errors import DatasetError, OptionError, choose, warn
 from xappa.labels import model_times
 from xappa.models.state import StateSpec
-from xappa.observations.quality import choose_quality
-from xappa.operators import choose_operator
+from xappa.signatures import signature_of
 from xappa.tasks.backgrounds import given_background, initial
-from xappa.tasks.posterior import Task, read_reports, run
+from xappa.tasks.observed import observed
+from xappa.tasks.posterior import run
+from xappa.tasks.request import AnalysisRequest
 
 if TYPE_CHECKING:
     import dask.array as da
 
-    from xappa.observations.errors_table import Errors
-    from xappa.observations.quality import Quality
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.streaming.plan import Given, Rolling
 
-Array = np.ndarray
-Lead = Any
-"""str, timedelta, timedelta64, or a sequence of these."""
+Lead = str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64]
 
 SKILL = np.timedelta64(15, "D")
 """Beyond it no forecast of the weather is better than climatology."""
 LONGEST = np.timedelta64(366, "D")
 
 
-@checked
-@aligned
-def forecast(
-    ds: xr.Dataset,
-    lead: Lead,
-    *,
-    obs: Source | None = None,
-    operator: Choice | Mapping[str, Choice] | None = None,
-    model: str | Path | None = None,
-    error: Errors | None = None,
-    background: str | xr.Dataset | Background | None = None,
-    mode: str = "autoregressive",
-    members: int | Iterable[int] = 1,
-    effort: str = "standard",
-    guidance: str | object | None = None,
-    sampler: str | object | None = None,
-    steps: int | None = None,
-    stitching: str = "symmetrical",
-    quality: str | Quality = "standard",
-    grid: str = "model",
-    seed: int | None = None,
-    device: str | None = None,
-    memory: str | float | None = None,
-    chunks: str | int | Mapping[str, int] | None = "auto",
-    progress: bool | None = None,
-    drop_unknown: bool = False,
-) -> xr.Dataset:
-    """What follows `ds`, or the analysis of `obs`; the twin of ``ds.appa.forecast``, which documents the parameters.
+@dataclass(frozen=True, eq=False)
+class ForecastRequest(AnalysisRequest):
+    """A forecast, from states or from observations.
 
     Parameters
     ----------
-    ds : Dataset
-        The forecast starts at its last time: from its states, all variables and levels of the model; or, with `obs`,
-        from the observations at its times.
-    lead, obs, operator, model, error, background, mode, members, effort, guidance, sampler, steps, stitching, \
-    quality, grid, seed, device, memory, chunks, progress, drop_unknown
-        See `xappa.accessor.AppaAccessor.forecast`.
+    lead : str, timedelta, or a sequence of these
+        ``"48h"``: all model times up to 48 hours ahead. ``["24h", "48h"]``: these two. At most 366 days.
+    obs : xarray.Dataset, pandas.DataFrame or path of a file; or a dict or list of these, optional
+        As for `assimilate`. Reports later than the last time of `ds` are rejected. `operator`, `error`, `background`
+        and `quality` are for these.
+    operator : str, operator, function, or dict of these, optional
+        As for `assimilate`.
+    mode : str, default "autoregressive"
+        ``"autoregressive"``: a window of the model at a time, each given the last states of the one before.
+        ``"all-at-once"``: the whole trajectory, all its windows together, in `segments` where it is long.
+    """
+
+    lead: Lead
+    _: KW_ONLY
+    obs: Source | None = None
+    operator: Choice | Mapping[str, Choice] | None = None
+    mode: str = "autoregressive"
+
+    def validate(self) -> None:
+        """Refuse options that are not valid."""
+        choose("mode", self.mode, MODES)
+        super().validate()
+        if self.obs is None and self.background is not None:
+            raise OptionError(
+                "Found background= without obs=; expected both, or neither: without observations a forecast starts "
+                "from the states of the Dataset itself. For a forecast of another model as a constraint see "
+                "xappa.experimental"
+            )
+        if isinstance(self.background, WarmStart):
+            raise OptionError(
+                "Found a WarmStart as the background of a forecast; expected fields or a LatentObservation: nothing is "
+                "known of the times ahead to start from. With another model's forecast of them use "
+                "xappa.experimental.constrain"
+            )
+
+
+@signature_of(ForecastRequest)
+def forecast(request: ForecastRequest) -> xr.Dataset:
+    """What follows a Dataset, or the analysis of observations at its times.
+
+    Without `obs` the forecast starts from the states of `ds` (the last ones, up to half a window of the model): all
+    variables and levels of the model, on any global grid. They are held to within the error of the model's
+    autoencoder; member i starts from member i of `ds`, counted round. With `obs` the values of `ds` are not used, and
+    members of the forecast continue members of the analysis.
 
     Returns
     -------
-    Dataset
-        (member, time, level, latitude, longitude), with ``lead_time`` along time; Dask-backed.
+    xarray.Dataset
+        As of `assimilate`, at the times ahead, with the coordinate ``lead_time`` along time.
+
+    Raises
+    ------
+    xappa.errors.OptionError
+        If a lead is not ahead, no multiple of the model's step, or too long.
+    xappa.errors.XappaError
+        As `assimilate`. States with missing values are found when they are computed.
+
+    Examples
+    --------
+    >>> ahead = analysis.appa.forecast("5D", members=8, seed=1)  # doctest: +SKIP
+    >>> ahead = past.appa.forecast(["24h", "48h"], obs=obs, members=8, seed=0)  # doctest: +SKIP
     """
-    choose("mode", mode, MODES)
-    choose_quality(quality)
-    choose_operator(operator)
-    task = Task(
-        ds, model, members, effort, guidance, sampler, steps, stitching, grid, seed, device, chunks, progress,
-        drop_unknown, memory=memory,
-    )  # fmt: skip
-    spec = task.prior.spec
-    leads = lead_numbers(lead, spec)
-    past, own = model_times(task.ds, spec, task.layout)
-    if obs is None and background is not None:
+    spec = request.prior.spec
+    if spec.window < 2:
         raise OptionError(
-            "Found background= without obs=; expected both, or neither: without observations a forecast starts from "
-            "the states of the Dataset itself. For a forecast of another model as a constraint see xappa.experimental"
+            f"forecast: the model {request.prior.name!r} sees one state at once, and knows of no development in time; "
+            "expected one with a window of 2 or more. ds.appa.sample and ds.appa.assimilate work with it"
         )
-    if isinstance(background, WarmStart):
-        raise OptionError(
-            "Found a WarmStart as the background of a forecast; expected fields or a LatentObservation: nothing is "
-            "known of the times ahead to start from. With another model's forecast of them use "
-            "xappa.experimental.constrain"
-        )
+    leads = lead_numbers(request.lead, spec)
+    past, own = model_times(request.ds, spec, request.layout)
     # States of the Dataset count as far back as the next window looks.
-    past = past if obs is not None else _recent(past, own, spec.window // 2)
+    past = past if request.obs is not None else _recent(past, own, spec.window // 2)
     now = past[-1]
     trajectory = past[0] + spec.step * np.arange(len(past) + leads[-1])
+    reports = None
     given: list[tuple[Given, da.Array]] = []
-    if obs is None:
-        reports = None
-        given.append(initial(task, trajectory, past))
+    if request.obs is None:
+        given.append(initial(request, trajectory, past))
     else:
-        reports = read_reports(task, trajectory, obs, operator, error, quality, until=now)
-        given += given_background(task, background, past)
-    rolling = MODES[mode](len(past), spec)
+        reports = observed(request, trajectory, request.obs, request.operator, until=now)
+        given += given_background(request, request.background, past)
+    rolling = MODES[request.mode](len(past), spec)
     selection = len(past) - 1 + leads
-    result = run(task, trajectory, selection, reports=reports, given=given, rolling=rolling, title="Forecast")
-    time = str(task.layout.time)
+    result = run(request, trajectory, selection, reports=reports, given=given, rolling=rolling, title="Forecast")
+    time = str(request.layout.time)
     ahead = (trajectory[selection] - now).astype("timedelta64[ns]")
     about = {"standard_name": "forecast_period", "long_name": "Time since the last state or observation"}
     result = result.assign_coords(lead_time=(time, ahead, about))
@@ -139,7 +149,7 @@ MODES = {"autoregressive": _rolling, "all-at-once": _at_once}
 """Names that choose how a forecast goes beyond the first window."""
 
 
-def lead_numbers(lead: Lead, spec: StateSpec) -> Array:
+def lead_numbers(lead: Any, spec: StateSpec) -> Array:
     """Steps of the model after now that are wanted: all up to one lead, or those of a sequence.
 
     Raises
@@ -151,7 +161,7 @@ def lead_numbers(lead: Lead, spec: StateSpec) -> Array:
     values = list(lead) if several else [lead]
     if not values:
         raise OptionError("lead is empty; expected a lead such as '48h', or several")
-    asked = np.array([timedelta("lead", value) for value in values])
+    asked = np.array([length_of("lead", value) for value in values])
     problems, hours = [], spec.step_hours
     for value, given in zip(values, asked, strict=True):
         past = given % spec.step

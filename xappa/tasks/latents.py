@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask.array
@@ -20,7 +19,7 @@ from xappa.labels import to_dataset
 from xappa.labels.asked import model_time_problems
 from xappa.labels.faults import value_problems
 from xappa.labels.inward import assembly
-from xappa.labels.latents import DIMS, LATENT, Unfolding, at_sea, check_latents, label, unfolding
+from xappa.labels.latents import LATENT, Unfolding, at_sea, check_dims, check_latents, label, unfolding
 from xappa.labels.region import Region
 from xappa.labels.regridding import coverage_problems, grid_of, method_for
 from xappa.labels.units import refuse_units, unit_problems
@@ -30,7 +29,7 @@ from xappa.options import get_options
 from xappa.tasks import planning
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
 
 DTYPES = ("float16", "float32")
 
@@ -38,21 +37,46 @@ DTYPES = ("float16", "float32")
 @checked
 @aligned
 def encode(
-    ds: xr.Dataset, model: str | Path | None = None, *, dtype: str = "float16", device: str | None = None
+    ds: xr.Dataset, model: ModelLike | None = None, *, dtype: str = "float16", device: str | None = None
 ) -> xr.Dataset:
-    """Encode fields; the twin of ``ds.appa.encode``, which documents the parameters.
+    """The latent form of fields: hundreds of times fewer numbers (532 at 0.25 degrees).
+
+    Returns at once; states are encoded one by one when values are asked for. Fields may be in any order and
+    convention, in convertible units, with more variables and levels than the model's, and on another grid
+    (they are regridded: bilinear, or conservative where the model's grid is at least twice as coarse).
 
     Parameters
     ----------
-    ds : Dataset
-        All variables and levels of the model, at model times; others are not looked at.
-    model, dtype, device
-        See `xappa.accessor.AppaAccessor.encode`.
+    ds : xarray.Dataset
+        Fields.
+    model : str or Path, optional
+        Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
+    dtype : str, default "float16"
+        In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
+        handed out in float32, so that statistics do not overflow.
+    device : str, optional
+        In torch's words, such as ``"cpu"``. Default: an accelerator where there is one.
 
     Returns
     -------
-    Dataset
-        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), float32, Dask-backed.
+    xarray.Dataset
+        ``latent`` ([member,] time, latent_y, latent_x, latent_channel), of mean about 0 and deviation about 1;
+        NaN for a state with missing values, except of sea surface temperature. ``sea_mask`` (latitude, longitude):
+        where that is there at the first time. The coordinates of the fields, in their names, order and
+        conventions; model, its hash, and names and units of the variables in the attributes.
+
+    Raises
+    ------
+    xappa.errors.DatasetError
+        If variables, levels, times or places that the model needs are missing; all reasons at once.
+    xappa.errors.UnitsError
+        If only units are wrong, or precipitation is over other hours than the model's.
+    xappa.errors.OptionError
+        If `dtype` is neither of the two.
+
+    Examples
+    --------
+    >>> xappa.to_zarr(era5.appa.encode(), "latents.zarr")  # doctest: +SKIP
     """
     from xappa.streaming.graph import latents as streaming
 
@@ -63,7 +87,7 @@ def encode(
     layout = _usable(ds, spec)
     assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
     blocks = [_by_state(field, layout) for field in fields]
-    coder = streaming.Coder(planning.model_address(model), prior.digest, device, prior.precision)
+    coder = streaming.Coder(planning.model_address(model, prior), prior.digest, device, prior.precision)
     times = np.atleast_1d(ds[layout.time].values)
     latents = streaming.encode(blocks, assemble, times, coder, prior.latent_shape, dtype)
     sea = streaming.sea(blocks, assemble, spec.masked)
@@ -71,10 +95,10 @@ def encode(
     attrs = {
         "title": "Latent states encoded by xappa",
         **_origin(prior),
-        "xappa_model_address": coder.model,
+        "xappa_model_address": planning.address_text(coder.model),
         "xappa_regridded": f"{method}, from {grid_of(layout)}" if method else "",
     }
-    return label(latents, ds, spec, layout, attrs, sea)
+    return label(latents, prior.latent_dims, ds, spec, layout, attrs, sea)
 
 
 @checked
@@ -84,40 +108,70 @@ def decode(
     variables: str | Sequence[str] | None = None,
     region: Region | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     device: str | None = None,
 ) -> xr.Dataset:
-    """Decode latents; the twin of ``latents.appa.decode``, which documents the parameters.
+    """The fields of latents that `encode` made, or of some of their times, members, rows, columns and levels.
+
+    Returns at once; states are decoded one by one when values are asked for, and of each only what is wanted is
+    kept.
 
     Parameters
     ----------
-    latents : Dataset
+    latents : xarray.Dataset
         What `encode` returned, or anything selected from it.
-    variables, region, model, device
-        See `xappa.accessor.AppaAccessor.decode`.
+    variables : str or sequence of str, optional
+        Names as in the Dataset that was encoded, or WeatherBench names. Default: all of the model's.
+    region : mapping or pair, optional
+        ``{"latitude": slice(30, 60), "longitude": slice(-10, 40), "level": (500, 850)}``: slices or pairs of
+        bounds, any of the three, by these or the Dataset's own names; or ``((30, 60), (-10, 40))`` for latitudes
+        and longitudes. Both bounds belong to the region. Bounds of latitude and level come in any order; those of
+        longitude go eastwards from the first to the second, in any convention. Degrees; levels in the Dataset's
+        units. Where the region lies across the seam of the longitudes, these ascend from its western bound.
+        Default: everything.
+    model : str or Path, optional
+        Where the model of the latents is found, if no longer under the name or in the folder of then.
+    device : str, optional
+        As for `encode`.
 
     Returns
     -------
-    Dataset
-        ([member,] time, [level,] latitude, longitude), Dask-backed.
+    xarray.Dataset
+        ([member,] time, [level,] latitude, longitude); names, units, order and conventions as in the Dataset that
+        was encoded, missing where its sea surface temperature was missing.
+
+    Raises
+    ------
+    xappa.errors.DatasetError
+        If `latents` does not hold whole latent states.
+    xappa.errors.IntegrityError
+        If `model` is not the one that made the latents.
+    xappa.errors.OptionError
+        If a variable is unknown, or `region` holds no point.
+
+    Examples
+    --------
+    >>> latents.appa.decode("2m_temperature", region=((35, 70), (-10, 40)))  # doctest: +SKIP
     """
     from xappa.streaming.graph import latents as streaming
 
     check_latents(latents)
-    address = planning.model_address(str(latents.attrs["xappa_model_address"]) if model is None else model)
+    known = latents.attrs["xappa_model_address"] or latents.attrs["xappa_model"]
+    address = planning.model_address(str(known) if model is None else model)
     coder = streaming.Coder(address, str(latents.attrs["xappa_model_digest"]), device, get_options().precision)
     prior = coder.load()
+    check_dims(latents, prior.latent_dims)
     part = unfolding(latents, prior.spec, variables, region)
     layout = part.layout
     time, member = str(layout.time), layout.member or "member"
     field = latents[LATENT]
     has_members = member in field.dims
     field = field.drop_vars(list(field.coords)).expand_dims([name for name in (member, time) if name not in field.dims])
-    field = field.transpose(member, time, *DIMS)
+    field = field.transpose(member, time, *prior.latent_dims)
     if field.shape[2:] != prior.latent_shape:
         raise DatasetError(
-            f"{LATENT!r} has the sizes {field.shape[2:]} along {', '.join(DIMS)}; expected {prior.latent_shape}: "
-            "select times, members, latitudes, longitudes and levels, but never part of a latent state"
+            f"{LATENT!r} has the sizes {field.shape[2:]} along {', '.join(prior.latent_dims)}; expected "
+            f"{prior.latent_shape}: select times, members and places, but never part of a latent state"
         )
     times, clip = np.atleast_1d(latents[time].values), get_options().clip
     kept = (part.channels, part.rows, part.columns)
@@ -156,7 +210,7 @@ def _by_state(field: xr.DataArray, layout: Layout) -> dask.array.Array:
     return field.chunk({dim: 1 if place < lead else -1 for place, dim in enumerate(field.dims)}).data
 
 
-def _origin(prior: Model) -> dict[str, str]:
+def _origin(prior: GenerativeModel) -> dict[str, str]:
     from xappa import __version__
 
     return {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import OptionError, warn
@@ -25,7 +27,7 @@ from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import is_one_form, quantities, set_error
 from xappa.observations.noise import standard_errors
 from xappa.observations.own import own_names, require_units
-from xappa.operators import Operator, Rows, Stencil, choose_operator
+from xappa.operators import Operator, Rows, StateContext, Stencil, choose_operator
 from xappa.tasks.planning import choose_seed
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 
 REPORTED = "reported"
 
@@ -47,7 +48,7 @@ def observe(
     error: Mapping[str, Deviation] | Deviation | None = None,
     seed: int | None = None,
 ) -> xr.Dataset:
-    """What this network would have reported of a Dataset. The fields that are read are computed.
+    """What a network would have reported of a Dataset. The fields that are read are computed.
 
     Parameters
     ----------
@@ -60,9 +61,10 @@ def observe(
     operator : str, operator, function, or dict of these, default "interpolate"
         How fields are read; see `assimilate`.
     error : mapping, str or float, optional
-        Standard deviation of the Gaussian noise that is added, as `with_errors` takes it; ``"reported"``: the
-        deviations that `where` brings. The noise is correlated where `where` says so (`with_correlation`). Variables
-        without a deviation get no noise, with a warning. Default: no noise.
+        Standard deviation of the Gaussian noise that is added: by variable, a number in the variable's units or a text
+        such as ``"1 K"``; or the name of a table; or one deviation, if there is one variable; or ``"reported"``: the
+        deviations that `where` brings. It is correlated where `where` says so (`with_correlation`). Variables without a
+        deviation get no noise, with a warning. Default: no noise.
     seed : int, optional
         The noise is a function of (seed, variable, position along ``obs``). Default: drawn now, and kept in the attrs.
 
@@ -80,6 +82,10 @@ def observe(
         If no place lies inside the times of `ds`, or it has none of the variables.
     OptionError
         If the operator or `error` is not valid.
+
+    Examples
+    --------
+    >>> reports = truth.appa.observe(stations, error={"2m_temperature": 1.0}, seed=0)  # doctest: +SKIP
     """
     interpret = choose_operator(operator)
     network = _network(where, "keep" if interpret.whole_state else own_names(error))
@@ -120,7 +126,8 @@ def _stencil(
 ) -> tuple[Stencil | Rows, xr.Dataset, xr.Dataset]:
     """Stencil of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
     times = np.atleast_1d(ds[layout.time].values)
-    stencil, flagged = interpret(network, spec, times, height, layout=layout)
+    state = StateContext(spec, times, height, layout=layout)
+    stencil, flagged = interpret(network, state)
     frames = stencil.frames
     fields = ds.isel({ds[layout.time].dims[0]: frames}) if ds[layout.time].ndim else ds
     first = fields if layout.member is None else fields.isel({ds[layout.member].dims[0]: [0]})
@@ -128,7 +135,7 @@ def _stencil(
     if not mask.all():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once by the first call
-            stencil, flagged = interpret(network, spec, times, height, mask=mask, layout=layout)
+            stencil, flagged = interpret(network, replace(state, mask=mask))
     return stencil.at(frames), flagged, fields
 
 

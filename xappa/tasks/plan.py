@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.background import Background
-from xappa.checked import checked
 from xappa.errors import OptionError, choose
-from xappa.segments import Segments
-from xappa.tasks.effort import DEFAULT
+from xappa.signatures import shared, signature_of
+from xappa.tasks.assimilate import assimilate
+from xappa.tasks.filter import filter
+from xappa.tasks.forecast import MODES, ForecastRequest, forecast
+from xappa.tasks.request import AnalysisRequest, ObservedRequest, TrajectoryRequest
+from xappa.tasks.sample import sample
 
 if TYPE_CHECKING:
-    from xappa.observations.errors_table import Errors
-    from xappa.observations.quality import Quality
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
     from xappa.tasks.forecast import Lead
@@ -109,93 +107,81 @@ class Cost:
         return f"<table><caption>xappa plan of {html.escape(self.task)}</caption>{rows}</table>"
 
 
-@checked
-@aligned
-def plan(
-    ds: xr.Dataset,
-    obs: Source | None = None,
-    operator: Choice | Mapping[str, Choice] | None = None,
-    *,
-    task: str | None = None,
-    lead: Lead | None = None,
-    mode: str = "autoregressive",
-    model: str | Path | None = None,
-    error: Errors | None = None,
-    background: str | xr.Dataset | Background | None = None,
-    members: int | Iterable[int] = 1,
-    effort: str = DEFAULT,
-    guidance: str | object | None = None,
-    sampler: str | object | None = None,
-    steps: int | None = None,
-    stitching: str = "symmetrical",
-    segments: str | Segments = "independent",
-    quality: str | Quality = "standard",
-    grid: str = "model",
-    seed: int | None = None,
-    device: str | None = None,
-    memory: str | float | None = None,
-    chunks: str | int | Mapping[str, int] | None = "auto",
-    drop_unknown: bool = False,
-) -> Cost:
-    """What a run would cost; the twin of ``ds.appa.plan``, which documents the parameters.
+@dataclass(frozen=True, eq=False)
+class PlanRequest(AnalysisRequest):
+    """What a run would be asked.
 
     Parameters
     ----------
-    ds, obs, operator, task, lead, mode, model, error, background, members, effort, guidance, sampler, steps, \
-    stitching, segments, quality, grid, seed, device, memory, chunks, drop_unknown
-        See `xappa.accessor.AppaAccessor.plan`.
+    obs : xarray.Dataset, pandas.DataFrame or path of a file; or a dict or list of these, optional
+        As for `assimilate`. Default: no observations.
+    operator : str, operator, function, or dict of these, optional
+        As for `assimilate`.
+    task : str, optional
+        ``"assimilate"``, ``"filter"``, ``"forecast"`` or ``"sample"``. Default: ``"forecast"`` if `lead` is given,
+        ``"sample"`` without observations, else ``"assimilate"``.
+    lead : str, timedelta, or a sequence of these, optional
+        As for `forecast`.
+    mode : str, default "autoregressive"
+        As for `forecast`.
+    """
+
+    obs: Source | None = None
+    operator: Choice | Mapping[str, Choice] | None = None
+    _: KW_ONLY
+    task: str | None = None
+    lead: Lead | None = None
+    mode: str = "autoregressive"
+
+    def validate(self) -> None:
+        """Refuse options that are not valid."""
+        choose("mode", self.mode, MODES)
+        if self.task is not None and self.task not in TASKS:
+            raise OptionError(f"task={self.task!r}: expected 'assimilate', 'filter', 'forecast' or 'sample'")
+        super().validate()
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.task or ("forecast" if self.lead is not None else "sample" if self.obs is None else "assimilate")
+
+
+@signature_of(PlanRequest)
+def plan(request: PlanRequest) -> Cost:
+    """What a run will cost: evaluations, FLOP, memory, seconds, chunks and tasks. It is not run.
+
+    The networks' arithmetic is counted and their memory metered without doing anything; seconds come from a small run
+    of some seconds on the device. Reports are read and checked as for the run itself. All options are those of the run.
 
     Returns
     -------
     Cost
+        Shown as a table; its numbers are attributes, such as ``.seconds`` and ``.flop``.
 
     Raises
     ------
-    OptionError
-        If the task lacks what it needs.
+    xappa.errors.XappaError
+        Whatever the task itself would raise when it is called.
+
+    Examples
+    --------
+    >>> ds.appa.plan(obs, members=8)  # doctest: +SKIP
     """
-    from xappa.tasks.forecast import MODES
-
-    choose("mode", mode, MODES)
-    name = task or ("forecast" if lead is not None else "sample" if obs is None else "assimilate")
-    shared: dict[str, Any] = {
-        "model": model, "members": members, "effort": effort, "sampler": sampler, "steps": steps,
-        "stitching": stitching, "grid": grid, "seed": seed, "device": device, "memory": memory, "chunks": chunks,
-        "drop_unknown": drop_unknown,
-    }  # fmt: skip
-    observing: dict[str, Any] = {
-        "operator": operator, "error": error, "background": background, "guidance": guidance, "quality": quality
-    }  # fmt: skip
-    return _cost(name, _lazy(name, ds, obs, lead, mode, segments, shared, observing))
+    if request.name == "forecast" and request.lead is None:
+        raise OptionError("A plan of a forecast needs lead=, such as lead='3D'")
+    if request.name in ("assimilate", "filter") and request.obs is None:
+        raise OptionError(f"A plan of {request.name} needs observations; without them the task is 'sample'")
+    task, kind = TASKS[request.name]
+    return _cost(request.name, task(**shared(request, kind)))
 
 
-def _lazy(
-    name: str,
-    ds: xr.Dataset,
-    obs: Source | None,
-    lead: Lead | None,
-    mode: str,
-    segments: str | Segments,
-    shared: dict[str, Any],
-    observing: dict[str, Any],
-) -> xr.Dataset:
-    """The result itself, of which nothing is computed."""
-    from xappa.tasks.assimilate import assimilate
-    from xappa.tasks.filter import filter
-    from xappa.tasks.forecast import forecast
-    from xappa.tasks.sample import sample
-
-    if name == "sample":
-        return sample(ds, segments=segments, **shared)
-    if name == "forecast":
-        if lead is None:
-            raise OptionError("A plan of a forecast needs lead=, such as lead='3D'")
-        return forecast(ds, lead, obs=obs, mode=mode, **observing, **shared)
-    if name not in ("assimilate", "filter"):
-        raise OptionError(f"task={name!r}: expected 'assimilate', 'filter', 'forecast' or 'sample'")
-    if obs is None:
-        raise OptionError(f"A plan of {name} needs observations; without them the task is 'sample'")
-    return (assimilate if name == "assimilate" else filter)(ds, obs, segments=segments, **observing, **shared)
+TASKS: dict[str, tuple[Callable[..., xr.Dataset], type[TrajectoryRequest]]] = {
+    "assimilate": (assimilate, ObservedRequest),
+    "filter": (filter, ObservedRequest),
+    "forecast": (forecast, ForecastRequest),
+    "sample": (sample, TrajectoryRequest),
+}
+"""Names that choose what is planned: the function, whose result is not computed, and what it is asked."""
 
 
 def _cost(name: str, result: xr.Dataset) -> Cost:

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, choose
+from xappa.models.registry import load
 from xappa.observations.quality import flag_counts
 from xappa.observations.quality.control import NOT_CHECKED
 from xappa.observations.quality.counts import COUNTS, counts_text
@@ -23,7 +24,7 @@ from xappa.options import get_options
 from xappa.tasks.effort import DEFAULT, EFFORTS
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
     from xappa.streaming.plan import Plan
 
 LARGEST_SEED = 2**63
@@ -62,11 +63,21 @@ def _listed(members: Iterable[int]) -> list[int]:
     return list(itertools.islice(members, MOST_MEMBERS + 1))
 
 
-def model_address(model: str | Path | None) -> str:
-    """Name of a model, or the absolute path of its files, which stays right when the working directory changes."""
+def model_address(model: ModelLike | None, loaded: GenerativeModel | None = None) -> str | GenerativeModel:
+    """What a worker loads a model by: its name, the absolute path of its files, or the object itself.
+
+    The path stays right when the working directory changes. `loaded` is the model, where it is loaded already.
+    """
     name = get_options().default_model if model is None else model
+    if not isinstance(name, str | Path):
+        return load(name) if loaded is None else loaded
     path = Path(name)
     return str(path.resolve()) if path.is_dir() or path.suffix == ".pth" else str(name)
+
+
+def address_text(model: str | GenerativeModel) -> str:
+    """The address of a model, for attributes."""
+    return model if isinstance(model, str) else model.address
 
 
 def choose_seed(seed: int | None) -> int:
@@ -220,7 +231,7 @@ def counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
 
 
 def provenance(
-    model: Model,
+    model: GenerativeModel,
     plan: Plan,
     operator: str,
     token: str,
@@ -237,7 +248,7 @@ def provenance(
         "xappa_version": __version__,
         "xappa_model": model.name,
         "xappa_model_digest": model.digest,
-        "xappa_model_address": plan.model,
+        "xappa_model_address": address_text(plan.model),
         "xappa_guidance": _text(plan.guidance),
         "xappa_sampler": _text(plan.sampler),
         "xappa_effort": effort,

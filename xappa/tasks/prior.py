@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xappa.models.state import StateSpec
 
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
-def state_spec(model: str | Path | StateSpec | None) -> StateSpec:
-    """Specification of a model given by name or folder (default: the option ``default_model``), or itself."""
+
+def state_spec(model: ModelLike | StateSpec | None) -> StateSpec:
+    """Specification of what ``model=`` takes (default: the option ``default_model``), or itself."""
     if isinstance(model, StateSpec):
         return model
     from xappa.models.registry import load

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import CheckWarning, OptionError, warn
@@ -24,15 +24,16 @@ from xappa.observations.flags import flags_of
 from xappa.observations.form import quantities
 from xappa.observations.own import own_names
 from xappa.observations.quality import Quality, check, choose_quality, control
-from xappa.observations.quality.batch import Array, Background
+from xappa.observations.quality.batch import Background
 from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
+from xappa.observations.quality.index import ReportIndex
 from xappa.observations.quality.places import PRESSURES, REPORTED
 from xappa.observations.read import Source, read_observations
 from xappa.tasks.compared import FieldBackground, ModelBackground
 from xappa.tasks.planning import model_address
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel, ModelLike
 
 
 @checked
@@ -41,7 +42,7 @@ def quality_control(
     obs: Source,
     quality: str | Quality = "standard",
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     background: xr.Dataset | xr.DataArray | None = None,
     error: Errors | None = None,
 ) -> xr.Dataset:
@@ -55,7 +56,7 @@ def quality_control(
         Reports, as `read_observations` takes them.
     quality : str or Quality, default "standard"
         ``"none"``, ``"standard"``, ``"strict"`` or an object `xappa.Quality`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Model whose climatology and surface reports are compared with. Default: the option ``default_model``.
     background : Dataset or DataArray, optional
         Fields that reports are compared with instead of the climatology, on any latitude-longitude grid and at any
@@ -87,14 +88,16 @@ def quality_control(
     >>> xappa.summary(checked)  # doctest: +SKIP
     """
     chosen = choose_quality(quality)
-    reports = check(read_observations(obs, unknown=own_names(error)))
+    reports = read_observations(obs, unknown=own_names(error))
+    index = ReportIndex(reports)
+    reports = check(reports, index)
     of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
     if all(option is None for option in of_model):
-        controlled = control(with_default_errors(reports, error), chosen)
+        controlled = control(with_default_errors(reports, error), chosen, index=index)
     else:
         prior = load(model)
         known = with_default_errors(reports, error)
-        controlled = controlled_by(prior, model_address(model), known, chosen, background)
+        controlled = controlled_by(prior, model_address(model, prior), known, chosen, background, index=index)
     counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
     reports = reports.assign_attrs(counts)
     for name in quantities(reports):
@@ -110,18 +113,19 @@ def _without_error(attrs: dict, name: str, reports: xr.Dataset) -> dict:
 
 
 def controlled_by(
-    prior: Model,
-    address: str,
+    prior: GenerativeModel,
+    address: str | GenerativeModel,
     reports: xr.Dataset,
     quality: Quality,
     background: xr.Dataset | xr.DataArray | None = None,
     surface: Array | None = None,
+    index: ReportIndex | None = None,
 ) -> xr.Dataset:
     """Reports checked against a model, and a background where there is one.
 
     Parameters
     ----------
-    prior : Model
+    prior : GenerativeModel
     address : str
         Name or folder of the model, from which a worker loads it again.
     reports : Dataset
@@ -130,6 +134,8 @@ def controlled_by(
     background : Dataset or DataArray, optional
     surface : array of float, (latitude, longitude), optional
         Height of the surface on the model's grid, m. Default: the model's own.
+    index : ReportIndex, optional
+        Of the coordinates of the reports, where it is there already.
 
     Returns
     -------
@@ -145,7 +151,9 @@ def controlled_by(
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
     reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]
     window = max(prior.spec.step, _HOUR)
-    controlled = control(reports, quality, background=found, surface=at_reports, reduced=reduced, window=window)
+    controlled = control(
+        reports, quality, background=found, surface=at_reports, reduced=reduced, window=window, index=index
+    )
     if background is not None:
         _warn_not_checked(controlled)
     return controlled
@@ -180,10 +188,17 @@ def _warn_not_checked(obs: xr.Dataset) -> None:
 
 
 _HOUR = np.timedelta64(1, "h")
+BLOCK = 2**19
+"""Reports whose places are located at once."""
 
 
 def _at(obs: xr.Dataset, field: Array, spec: StateSpec) -> Array:
     """A field (latitude, longitude) of the model's grid at the places of reports, bilinear; NaN outside."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    around = corners(latitude, longitude, spec.latitude, spec.longitude)
-    return np.where(around.inside, (field.reshape(-1)[around.cell] * around.weight).sum(axis=1), np.nan)
+    found = np.full(len(latitude), np.nan)
+    for first in range(0, len(found), BLOCK):
+        rows = slice(first, first + BLOCK)
+        around = corners(latitude[rows], longitude[rows], spec.latitude, spec.longitude)
+        values = (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
+        found[rows] = np.where(around.inside, values, np.nan)
+    return found

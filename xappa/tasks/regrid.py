@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -27,6 +27,9 @@ from xappa.grids.regrid.targets import by_degrees, gaussian, labelled, of_weight
 from xappa.grids.regrid.weights import Weights, check_share
 from xappa.tasks.prior import state_spec
 
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
+
 Fields = TypeVar("Fields", xr.Dataset, xr.DataArray)
 ALONE = "_field"
 """Name of a field without others."""
@@ -44,19 +47,51 @@ def regrid(
     weights: Weights | str | Path | None = None,
     min_valid: float = 0.5,
 ) -> Fields:
-    """Fields on another grid; the twin of ``ds.appa.regrid``, which documents the parameters.
+    """Bring fields onto another grid.
+
+    Grids are regular, Gaussian (full, or reduced as one list of points) or curvilinear (2-D latitude and
+    longitude); fields of staggered grids are read where their ``coordinates`` attribute puts them. Weights are made
+    once for two grids, and kept. Dask-backed fields stay lazy, with each horizontal field in one chunk. A variable
+    ``mask`` (1 where the grid has values, 0 elsewhere), here or in the target, is honoured.
 
     Parameters
     ----------
-    ds : Dataset or DataArray
-        Fields on rectilinear (regular or Gaussian), reduced Gaussian or curvilinear grids.
-    target, method, backend, weights, min_valid
-        See `xappa.accessor.AppaAccessor.regrid`.
+    ds : xarray.Dataset or xarray.DataArray
+        Fields.
+    target : xarray.Dataset, xarray.DataArray, float, str or Path, optional
+        Anything on the grid that is wanted; or so many degrees, up to 90 (rows on both poles, or, if 180 is no
+        multiple, counted from the equator; a column at 0); or a Gaussian grid, such as ``"F48"``; or ``"model"``
+        for the default model's grid, or a model's name or folder. May be left out where a file of weights tells it.
+    method : str, default "bilinear"
+        ``"bilinear"``; ``"conservative"``, which keeps area means; or ``"nearest"``.
+    backend : str, optional
+        ``"xesmf"``: weights made by xESMF, where it is installed. Default: our own.
+    weights : Weights, str or Path, optional
+        Weights of `xappa.regrid_weights`, or a file of them: of ESMF or xESMF (``row``, ``col``, ``S``), or of CDO
+        or SCRIP (``src_address``, ``dst_address``, ``remap_matrix``). `method` then has no effect.
+    min_valid : float, default 0.5
+        Share of a target's weight that must fall on values; the values that are there then make up for those that
+        are missing. 0: any value will do. 1: one missing value is enough to have none.
 
     Returns
     -------
-    Dataset or DataArray
-        As `ds`; lazy where it is.
+    xarray.Dataset or xarray.DataArray
+        As `ds`, lazy where it is; NaN where it does not reach. Types of floats are kept. What describes the old grid,
+        or cannot be regridded, is left out, and listed in the attribute ``regrid_left_out``.
+
+    Raises
+    ------
+    xappa.errors.DatasetError
+        If there is no usable grid, or variables or weights do not fit it.
+    xappa.errors.MissingDependency
+        If the backend is not installed; the message says how to install it.
+    xappa.errors.ModelError, xappa.errors.OptionError
+        If there is no such model, method, backend or number of degrees.
+
+    Examples
+    --------
+    >>> coarse = ds.appa.regrid(1.5, "conservative")  # doctest: +SKIP
+    >>> same = forecast.appa.regrid(ds)  # doctest: +SKIP
     """
     if isinstance(ds, xr.DataArray):
         whole = ds.to_dataset(name=ALONE)
@@ -108,7 +143,7 @@ def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:
-    """The weights that `regrid` applies, to be kept: ``.to_netcdf(path)`` writes them as ESMF and xESMF do.
+    """The weights that `regrid` applies, to be kept; `xappa.write_weights` writes them as ESMF and xESMF do.
 
     Parameters
     ----------
@@ -129,7 +164,7 @@ def regrid_weights(
     Examples
     --------
     >>> weights = xappa.regrid_weights(ds, 1.0, "conservative")  # doctest: +SKIP
-    >>> weights.to_netcdf("to-1-degree.nc")  # doctest: +SKIP
+    >>> xappa.write_weights(weights, "to-1-degree.nc")  # doctest: +SKIP
     >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     choose("method", method, METHODS)
@@ -188,7 +223,7 @@ def target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> 
     )
 
 
-def _of_model(model: str | Path | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
+def _of_model(model: ModelLike | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
     spec = state_spec(model)
     whole = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
     regular = source.kind == RECTILINEAR and all(v.dims == (k,) for k, v in source.coords.items())
@@ -222,8 +257,13 @@ def _require_same(weights: Weights, which: str, grid: Grid) -> None:
         return
     latitude, longitude = (weights.places[f"{which}_{axis}"] for axis in ("latitude", "longitude"))
     phi, lam = grid.points
+    if latitude.shape != phi.shape or longitude.shape != phi.shape:
+        raise DatasetError(
+            f"These weights belong to another {which}: they name {latitude.size} points, the {grid} has {phi.size}; "
+            "take weights that were made for these grids"
+        )
     away = np.abs((lam - longitude + 180) % 360 - 180) * np.cos(np.radians(phi))
-    apart = (np.abs(phi - latitude) > 1e-3) | (away > 1e-3)
+    apart = ~((np.abs(phi - latitude) <= 1e-3) & (away <= 1e-3))  # where they are NaN, too
     if apart.any():
         i = int(apart.argmax())
         raise DatasetError(

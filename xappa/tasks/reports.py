@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.binning.superob import superob
+from xappa.checked import checked
 from xappa.errors import OptionError
 from xappa.observations import read_observations
 from xappa.observations.default_errors import warn_without_error, with_default_errors, without_error
@@ -18,7 +20,6 @@ from xappa.observations.flags import Flag, with_flag
 from xappa.observations.form import concat, quantities
 from xappa.observations.quality import Quality, check
 from xappa.observations.quality.table import Summary
-from xappa.observations.superob import superob
 from xappa.streaming import diagnostics, to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
@@ -29,6 +30,7 @@ from xappa.verification.blocks import of_swaths, withhold_reports
 from xappa.verification.table import to_table
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.observations.read import One
     from xappa.observations.stations import Table
     from xappa.operators.sources import Choice
@@ -77,6 +79,7 @@ class Outcome:
         return "\n\n".join(parts)
 
 
+@checked
 def assimilate_reports(
     sources: Sequence[str | Path] | Mapping[str, One],
     start: str,
@@ -89,7 +92,7 @@ def assimilate_reports(
     members: int = 8,
     steps: int | None = None,
     withhold_fraction: float = 0.0,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     quality: str | Quality = "standard",
     seed: int = 0,
@@ -118,7 +121,7 @@ def assimilate_reports(
         Steps of the sampler.
     withhold_fraction : float
         Share of the stations, and of blocks of 4 degrees of sources that name none, that is kept for the scores.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
     error : str or mapping, optional
         Observation errors, as for `assimilate`. Quantities of which no error is known are not used.
     quality : str or Quality, default "standard"
@@ -169,7 +172,7 @@ def prepared(
     stations: Table | Sequence[Table] | None = None,
     variables: Sequence[str] | None = None,
     superobs: str | float = "auto",
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     quality: str | Quality = "standard",
 ) -> xr.Dataset:
@@ -213,7 +216,7 @@ def _with_known_errors(reports: xr.Dataset) -> xr.Dataset:
     return reports
 
 
-def _averaged(reports: xr.Dataset, superobs: str | float, model: str | Path | None) -> xr.Dataset:
+def _averaged(reports: xr.Dataset, superobs: str | float, model: ModelLike | None) -> xr.Dataset:
     if superobs == "none":
         return reports
     if not isinstance(superobs, str):

@@ -2,70 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.checked import checked
 from xappa.labels import model_times
-from xappa.segments import Segments
-from xappa.tasks.posterior import Task, run
+from xappa.signatures import signature_of
+from xappa.tasks.posterior import run
+from xappa.tasks.request import TrajectoryRequest
 
 
-@checked
-@aligned
-def sample(
-    ds: xr.Dataset,
-    *,
-    model: str | Path | None = None,
-    members: int | Iterable[int] = 1,
-    effort: str = "standard",
-    sampler: str | object | None = None,
-    steps: int | None = None,
-    stitching: str = "symmetrical",
-    segments: str | Segments = "independent",
-    grid: str = "model",
-    seed: int | None = None,
-    device: str | None = None,
-    memory: str | float | None = None,
-    chunks: str | int | Mapping[str, int] | None = "auto",
-    progress: bool | None = None,
-    drop_unknown: bool = False,
-) -> xr.Dataset:
-    """Trajectories of the prior; the twin of ``ds.appa.sample``, which documents the parameters.
-
-    Parameters
-    ----------
-    ds : Dataset
-        Its times and variables say what is wanted; its values are not used.
-    model, members, effort, sampler, steps, stitching, segments, grid, seed, device, memory, chunks, progress, \
-    drop_unknown
-        See `xappa.accessor.AppaAccessor.sample`.
+@signature_of(TrajectoryRequest)
+def sample(request: TrajectoryRequest) -> xr.Dataset:
+    """Trajectories that the model holds possible at the times of a Dataset, without observations.
 
     Returns
     -------
-    Dataset
-        (member, time, level, latitude, longitude), Dask-backed.
+    xarray.Dataset
+        As of `assimilate`.
+
+    Raises
+    ------
+    xappa.errors.DatasetError, xappa.errors.ModelError, xappa.errors.OptionError
+        As `assimilate`.
+
+    Examples
+    --------
+    >>> free = xappa.template("2018-01-01", "2018-01-10").appa.sample(members=4, seed=0)  # doctest: +SKIP
     """
-    task = Task(
-        ds,
-        model,
-        members,
-        effort,
-        None,
-        sampler,
-        steps,
-        stitching,
-        grid,
-        seed,
-        device,
-        chunks,
-        progress,
-        drop_unknown,
-        segments,
-        memory=memory,
-    )
-    trajectory, selection = model_times(task.ds, task.prior.spec, task.layout)
-    return run(task, trajectory, selection, title="Free samples")
+    trajectory, selection = model_times(request.ds, request.prior.spec, request.layout)
+    return run(request, trajectory, selection, title="Free samples")

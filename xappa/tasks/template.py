@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dask.array
 import numpy as np
@@ -19,13 +19,16 @@ from xappa.labels.asked import model_time_problems
 from xappa.models.state import StateSpec
 from xappa.tasks.prior import state_spec
 
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
+
 Time = str | datetime | np.datetime64
 
 
 def template(
     start: Time,
     end: Time,
-    model: str | Path | StateSpec | None = None,
+    model: ModelLike | StateSpec | None = None,
     *,
     latitude: str = "model",
     longitude: str = "model",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from xappa.grids.axes import recognise
 from xappa.labels import spec_of, to_array
 from xappa.models.registry import load
 from xappa.observations.form import quantities
-from xappa.operators import choose_operator
+from xappa.operators import StateContext, choose_operator
 from xappa.operators.geometry import STATION
 from xappa.operators.heights import Heights
 from xappa.verification.metrics import scored
@@ -23,6 +22,7 @@ from xappa.verification.reading import pair_of
 from xappa.verification.stations import inverse_distance
 
 if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
     from xappa.operators.sources import Choice
 
 METRICS = ("rmse", "bias", "crps", "spread", "error", "expected", "count")
@@ -38,7 +38,7 @@ def withheld_scores(
     baseline: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
 ) -> xr.Dataset:
     """Scores at withheld reports: of the analysis, of climatology, and of interpolation of the reports used.
 
@@ -52,7 +52,7 @@ def withheld_scores(
         Observations in the one form, flagged, with errors.
     operator : str, operator, function, or dict of these, optional
         How both fields are read at reports; see `assimilate`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Default: the option ``default_model``.
 
     Returns
@@ -89,7 +89,7 @@ def predicted(
     obs: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None = None,
     *,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
 ) -> xr.Dataset:
     """What fields say of reports, by an operator.
 
@@ -102,7 +102,7 @@ def predicted(
         temperature of a station, for its pressure).
     operator : str, operator, function, or dict of these, optional
         See `assimilate`.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         The model whose fields they are: gives the height of their surface, and the step within half of which reports
         are read before the first and after the last time. Default: the option ``default_model``.
 
@@ -122,9 +122,9 @@ def predicted(
     asked = obs.assign({f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in names})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the reports were assimilated
-        stencil, _ = choose_operator(operator)(
-            asked, spec, np.atleast_1d(fields[layout.time].values), prior.surface_height, mask=mask, layout=layout
-        )
+        times = np.atleast_1d(fields[layout.time].values)
+        context = StateContext(spec, times, prior.surface_height, mask, layout)
+        stencil, _ = choose_operator(operator)(asked, context)
     values = {name: np.full((len(states), obs.sizes["obs"]), np.nan) for name in names}
     for k, state in enumerate(states):
         found = stencil.apply(np.nan_to_num(state))

@@ -31,19 +31,19 @@ from xappa.diffusion.guidance.linearised import Linearised
 from xappa.errors import OperatorError
 from xappa.grids.axes import Layout, recognise
 from xappa.labels import spec_of, surface_height, to_array
-from xappa.models.state import StateSpec
-from xappa.operators.chain import Chain
+from xappa.operators.chain import Chain, Composed
 from xappa.operators.columns import Columns
+from xappa.operators.context import StateContext
+from xappa.operators.nearest import Grid
 from xappa.operators.plausible import moments
 from xappa.operators.readings.functions import make_reading
 from xappa.operators.results import named
 from xappa.operators.sources import choose_operator
-from xappa.operators.view import State, call
+from xappa.operators.view import call, labelled
 
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
-Array = np.ndarray
 Map = Callable[[Tensor], Tensor]
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -147,12 +147,13 @@ def check_operator(
     spec, height = spec_of(ds, layout), surface_height(ds, spec_of(ds, layout), layout)
     times, fields = np.atleast_1d(ds[layout.time].values), to_array(ds, spec, layout).astype(float)
     mask = np.isfinite(fields).all(axis=0)
+    state = StateContext(spec, times, height, mask, layout)
     rng = np.random.default_rng(seed)
     if obs is None:
-        obs = _random_reports(chosen, spec, times, State(spec, layout, mask, height), reports, rng)
+        obs = _random_reports(chosen, state, reports, rng)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The height of the model's surface")
-        rows, _ = chosen(_with_errors(obs), spec, times, height, mask=mask, layout=layout)
+        rows, _ = chosen(_with_errors(obs), state)
     if not len(rows):
         raise OperatorError(f"{chosen!r}: none of {obs.sizes['obs']} reports can be read; give obs= inside the Dataset")
     scale = np.broadcast_to(moments(spec)[1][:, None, None], spec.shape)
@@ -206,9 +207,8 @@ def _adjoint(operator: Map, direction: Tensor, y: Tensor) -> float:
     return abs(left - right) / size if size else 0.0
 
 
-def _random_reports(
-    operator: Any, spec: StateSpec, times: Array, state: State, number: int, rng: np.random.Generator
-) -> xr.Dataset:
+def _random_reports(operator: Any, state: StateContext, number: int, rng: np.random.Generator) -> xr.Dataset:
+    spec, times = state.spec, state.times
     latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, number)))
     longitude = rng.uniform(-180, 360, number)
     latitude[:4], longitude[4:8] = [90, -90, 0, 0][: len(latitude[:4])], [180, -180, 0, 360][: len(longitude[4:8])]
@@ -225,23 +225,23 @@ def _random_reports(
     made = operator.physics if isinstance(operator, Chain) else (operator,) if operator.whole_state else ()
     if made:
         names = ["observed"]
-        result = made[0].output if isinstance(made[0], Columns) else _result(made, state, spec, times)
+        result = made[0].output if isinstance(made[0], Columns) else _result(made, state)
         if isinstance(result, xr.Dataset):
             names = list(named(result, repr(operator)))
         if "channel" in result.dims:
             coords["channel"] = ("obs", rng.choice(result["channel"].values, number))
-    grid = Chain((operator,)).geometry if made else operator
-    if type(grid).__name__ == "Grid" or (isinstance(operator, Chain) and type(operator.geometry).__name__ == "Grid"):
+    chain = operator if isinstance(operator, Chain) or not made else Chain((operator,))
+    if isinstance(chain.geometry if isinstance(chain, Chain) else chain, Grid):
         coords["latitude"] = ("obs", rng.choice(spec.latitude, number))
         coords["longitude"] = ("obs", rng.choice(spec.longitude, number))
     return xr.Dataset({name: ("obs", np.zeros(number)) for name in names}, coords)
 
 
-def _result(made: tuple[Any, ...], state: State, spec: StateSpec, times: Array) -> Any:
-    from xappa.operators.chain import _Composed
+def _result(made: tuple[Any, ...], state: StateContext) -> Any:
     from xappa.operators.plausible import plausible
 
-    return call(_Composed(made), state.dataset(plausible(spec, len(times)), times))
+    fields = plausible(state.spec, len(state.times))
+    return call(Composed(made), labelled(state, fields, state.times))
 
 
 def _with_errors(obs: xr.Dataset) -> xr.Dataset:

@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser
-from xappa.errors import ModelError
+from xappa.errors import ModelError, writing
 from xappa.models.denoisers import describe
 from xappa.models.local import LocalCorrections
 from xappa.models.model import Model
@@ -58,7 +58,8 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
     stage = autoencoder.last_stage(recipe, before="estimates")
     _compare(recipe, model, network, stage)
     arrays = {**model.statistics, **model.normalisation.arrays()}
-    (work / "data").mkdir(parents=True, exist_ok=True)
+    with writing(work):
+        (work / "data").mkdir(parents=True, exist_ok=True)
     save_file({name: arrays[name] for name in RECORD}, work / "data" / STATISTICS)
     save_file(model.latents.arrays(), work / LATENT_STATISTICS)
     bare = without(model.autoencoder)

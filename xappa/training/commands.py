@@ -15,7 +15,7 @@ import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
-from xappa.errors import OptionError
+from xappa.errors import DownloadError, ModelError, OptionError, reading, writing
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.directory import write_model
 from xappa.models.reconstruction import error_spectra
@@ -34,7 +34,7 @@ from xappa.training import (
     rehearsal,
     remainder,
 )
-from xappa.training.config import Recipe
+from xappa.training.config import Recipe, read_config
 from xappa.training.state_metric import state_metric
 
 SIMULATOR = "jcm==3.0.0"
@@ -59,6 +59,14 @@ def simulate(
     python : Path, optional
         Interpreter of an environment that has the simulator.
     """
+    _make_folder(work)
+    known = [run.name for run in read_config(recipe_file).simulation.runs]
+    if unknown := sorted(set(runs) - set(known)):
+        raise OptionError(f"no run named {', '.join(map(repr, unknown))}; the recipe has {', '.join(known) or 'none'}")
+    if restart is not None and not restart.is_file():
+        raise OptionError(f"restart={str(restart)!r}: no such file; expected a restart state that the simulator wrote")
+    if not known:
+        raise OptionError(f"{recipe_file}: the recipe has no runs; expected [[simulation.runs]] with name, start, end")
     python = python or _simulator_environment(work / "simulator")
     source = Path(__file__).resolve().parents[1]
     out = (work / "nature").resolve()
@@ -68,16 +76,33 @@ def simulate(
     # A copy by itself: beside an installed xappa lie packages that are not the simulator environment's.
     with tempfile.TemporaryDirectory() as alone:
         shutil.copytree(source, Path(alone) / "xappa", ignore=shutil.ignore_patterns("data", "__pycache__"))
-        subprocess.run(command, check=True, cwd=alone)
+        try:
+            subprocess.run(command, check=True, cwd=alone)
+        except subprocess.CalledProcessError as error:
+            raise ModelError(
+                f"The simulator ended with exit code {error.returncode}; what it said is above. Run the step again, "
+                "which goes on after the last whole chunk."
+            ) from error
 
 
 def _simulator_environment(folder: Path) -> Path:
     python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     if not (folder / "ready").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", SIMULATOR, "scipy"], check=True)
+        try:
+            venv.create(folder, with_pip=True, clear=True)
+            subprocess.run([str(python), "-m", "pip", "install", "--quiet", SIMULATOR, "scipy"], check=True)
+        except subprocess.CalledProcessError as error:
+            raise DownloadError(
+                f"{SIMULATOR} could not be installed into {folder}: pip ended with exit code {error.returncode}. Run "
+                "the step again where there is a network."
+            ) from error
         (folder / "ready").touch()
     return python
+
+
+def _make_folder(work: Path) -> None:
+    with writing(work):
+        work.mkdir(parents=True, exist_ok=True)
 
 
 def adopt(recipe: Recipe, work: Path, model: str) -> None:
@@ -87,6 +112,7 @@ def adopt(recipe: Recipe, work: Path, model: str) -> None:
 
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Standardise the record and train the autoencoder, by stages: those before the last that has begun are over."""
+    _make_folder(work)
     record = data.prepare(recipe, work / "nature", work / "data")
     train = {
         "training": autoencoder.train_autoencoder,
@@ -136,13 +162,16 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
         Text of measured scores (twin experiments) that the card quotes.
     """
     cpu = torch.device("cpu")
+    with reading(scores, "text", OptionError, "Expected a file of text, or none."):
+        quoted = scores.read_text(encoding="utf-8") if scores else ""
     made = _made(recipe, work, cpu)
+    _make_folder(out)
     network = autoencoder.restore(recipe, made.record, work, cpu)
     if recipe.remainder.rank:
         found = _estimates(made, work) if recipe.rehearsal.count else None
         network = remainder.restore(recipe, network, made.raw, made.record, found, work)
     about = _write(recipe, made, network, work, out)
-    (out / "README.md").write_text(card.render(recipe, about, out, scores.read_text() if scores else ""))
+    (out / "README.md").write_text(card.render(recipe, about, out, quoted))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from xappa.errors import OptionError
+from xappa.errors import OptionError, reading
 from xappa.models.state import StateSpec
+from xappa.training.ranges import out_of_range
 
 
 @dataclass(frozen=True)
@@ -360,18 +361,30 @@ class Recipe:
 
 def read_config(path: str | Path) -> Recipe:
     """Read a recipe from TOML; unknown keys are an error that names them."""
-    with open(path, "rb") as file:
-        return _build(Recipe, tomllib.load(file), str(path))
+    remedy = "Expected a recipe as in docs/training.md: TOML, in UTF-8."
+    with reading(path, "a recipe", OptionError, remedy):
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    return _build(Recipe, values, str(path))
+
+
+def _needed(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _build(kind: Any, values: Any, where: str) -> Any:
     """`values` as TOML gives them, as the type `kind`."""
     if dataclasses.is_dataclass(kind):
+        if not isinstance(values, dict):
+            raise OptionError(f"{where}: expected a table of keys, found {values!r}")
         hints = get_type_hints(kind)
         unknown = sorted(set(values) - set(hints))
         if unknown:
             raise OptionError(f"{where}: unknown keys {unknown}; known: {sorted(hints)}")
         built = {key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+        if missing := [f.name for f in dataclasses.fields(kind) if _needed(f) and f.name not in built]:
+            raise OptionError(f"{where}: {', '.join(missing)} missing; expected it in the recipe")
+        if wrong := out_of_range(built):
+            raise OptionError(f"{where}: {'; '.join(wrong)}")
         try:
             return kind(**built)  # type: ignore[operator]
         except OptionError as error:
@@ -386,6 +399,6 @@ def _build(kind: Any, values: Any, where: str) -> Any:
         return tuple(_build(k, v, where) for k, v in zip(kinds, values, strict=True))
     if kind is float and isinstance(values, int) and not isinstance(values, bool):
         return float(values)
-    if not isinstance(values, kind):
+    if not isinstance(values, kind) or (kind is int and isinstance(values, bool)):
         raise OptionError(f"{where}: expected {kind.__name__}, found {values!r}")
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import xarray as xr
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from xappa.errors import ModelError
+from xappa._files import replacing, write_text
+from xappa.errors import ModelError, reading
 from xappa.models.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
 from xappa.models.state import StateSpec
 from xappa.training.config import Recipe
@@ -90,7 +90,7 @@ def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
         (k, f) for k, run in enumerate(recipe.simulation.runs) for f in sorted((nature / run.name).glob("[0-9]*.nc"))
     ]
     if not found:
-        raise FileNotFoundError(f"No simulated chunks under {nature}; run 'xappa train simulate' first.")
+        raise ModelError(f"No simulated chunks under {nature}; run 'xappa train simulate' first.")
     return found
 
 
@@ -133,8 +133,8 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     """
     if (out / "record.json").exists():
         return open_record(recipe, out)
-    out.mkdir(parents=True, exist_ok=True)
     files = _files(recipe, nature)
+    out.mkdir(parents=True, exist_ok=True)
     with xr.open_dataset(files[0][1]) as first:
         spec = state_spec(recipe, first.latitude.values, first.longitude.values)
         per_file = first.sizes["time"]
@@ -149,9 +149,8 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
             times[rows] = dataset.time.values.astype("datetime64[s]")
         run[rows] = number
     if not (out / STATISTICS).exists():
-        with xr.open_dataset(files[0][1].parent / "static.nc") as static:
-            save_file(_statistics(recipe, spec, raw, times, run, static), out / "statistics.part")
-        os.replace(out / "statistics.part", out / STATISTICS)
+        with xr.open_dataset(files[0][1].parent / "static.nc") as static, replacing(out / STATISTICS) as part:
+            save_file(_statistics(recipe, spec, raw, times, run, static), part)
     statistics = load_file(out / STATISTICS)
     if statistics["scale"].shape != spec.shape:
         raise ModelError(
@@ -162,14 +161,13 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     coefficients[:ANNUAL] = statistics["annual"].swapaxes(0, 1)
     coefficients[ANNUAL:, statistics["diurnal_channels"]] = statistics["diurnal"].swapaxes(0, 1)
     anomalies = np.lib.format.open_memmap(out / "anomalies.npy", "w+", "f2", shape)
-    for part in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
-        value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
-        anomalies[part] = np.nan_to_num(value) / statistics["scale"]
+    for some in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
+        value = raw[some] - np.tensordot(basis(times[some]).astype("f4"), coefficients, 1)
+        anomalies[some] = np.nan_to_num(value) / statistics["scale"]
     anomalies.flush()
     np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=_split(recipe, times, run))
     record = {"channels": spec.channels, "latitude": spec.latitude, "longitude": spec.longitude}
-    (out / "record.part").write_text(json.dumps(record))
-    os.replace(out / "record.part", out / "record.json")
+    write_text(out / "record.json", json.dumps(record))
     (out / "raw.npy").unlink()
     return open_record(recipe, out)
 
@@ -197,8 +195,8 @@ def _statistics(
 
     area = np.cos(np.deg2rad(spec.latitude))[:, None]
     square = np.zeros(spec.shape)
-    for part in tqdm(chunks, desc="deviation", unit="chunk"):
-        value = raw[part] - np.tensordot(basis(times[part]).astype("f4"), coefficients, 1)
+    for some in tqdm(chunks, desc="deviation", unit="chunk"):
+        value = raw[some] - np.tensordot(basis(times[some]).astype("f4"), coefficients, 1)
         square += (np.nan_to_num(value) ** 2).sum(0)
     square /= len(usual)
     weight = mask * area
@@ -221,10 +219,17 @@ def _statistics(
 
 def open_record(recipe: Recipe, out: Path) -> Record:
     """Open what `prepare` wrote."""
+    if not (out / "record.json").exists():
+        raise ModelError(f"{out} holds no prepared record; run 'xappa train autoencoder' first.")
+    with reading(out, "a prepared record", ModelError, "Remove it, and run 'xappa train autoencoder' again."):
+        return _opened(recipe, out)
+
+
+def _opened(recipe: Recipe, out: Path) -> Record:
     made = json.loads((out / "record.json").read_text())
     spec = state_spec(recipe, np.array(made["latitude"]), np.array(made["longitude"]))
     if [list(c) for c in spec.channels] != made["channels"]:
-        raise ValueError(f"{out} was prepared for other channels than the recipe's; prepare into another folder.")
+        raise ModelError(f"{out} was prepared for other channels than the recipe's; prepare into another folder.")
     axes = np.load(out / "axes.npz")
     return Record(
         anomalies=np.load(out / "anomalies.npy", mmap_mode="r"),

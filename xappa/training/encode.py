@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from xappa._files import replacing
 from xappa.errors import ModelError
 from xappa.models.autoencoder import ConvAutoencoder
 from xappa.models.climatology import season_basis
@@ -90,8 +91,8 @@ def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndar
     """
     file, made = out / LATENT_STATISTICS, out / "standardised.npy"
     if not file.exists():
-        save_file(_latent_statistics(latents, record), out / "latent-statistics.part")
-        os.replace(out / "latent-statistics.part", file)
+        with replacing(file) as part:
+            save_file(_latent_statistics(latents, record), part)
     statistics = load_file(file)
     if not made.exists():
         part = out / "standardised.part.npy"

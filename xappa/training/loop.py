@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from xappa.errors import ModelError
+from xappa._files import replacing
+from xappa.errors import ModelError, reading
 from xappa.training.config import Optimisation
+
+REMEDY = "Remove it, and run the step again; or name the working folder that it belongs to."
 
 
 def channels_last(network: nn.Module, device: torch.device) -> None:
@@ -38,9 +40,8 @@ def learning_rate(config: Optimisation, step: int) -> float:
 
 def save_atomically(state: dict, path: Path) -> None:
     """A checkpoint, complete or as it was before."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
 @contextmanager
@@ -53,9 +54,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """A safetensors file, complete or as it was before, with words of its own if they are given."""
-    part = path.with_suffix(".part")
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
 
 
 def fit(
@@ -97,11 +97,12 @@ def fit(
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     first, running = 0, None
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
-        network.load_state_dict(state["network"])
-        if state["optimiser"] is not None:
-            optimiser.load_state_dict(state["optimiser"])
-        average, first, running = state["average"], state["step"], state["running"]
+        with reading(checkpoint, "a checkpoint of this training", ModelError, REMEDY):
+            state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
+            network.load_state_dict(state["network"])
+            if state["optimiser"] is not None:
+                optimiser.load_state_dict(state["optimiser"])
+            average, first, running = state["average"], state["step"], state["running"]
         log(f"going on from step {first}")
     begin = time.monotonic()
     network.train()
@@ -166,7 +167,9 @@ def averaged_weights(checkpoint: Path, config: Optimisation) -> dict[str, Tensor
     """
     if not checkpoint.exists():
         raise ModelError(f"{checkpoint} does not exist: train this network first.")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if state["step"] < config.steps:
-        raise ModelError(f"{checkpoint} is at step {state['step']} of {config.steps}: go on training it.")
-    return state["average"]
+    with reading(checkpoint, "a checkpoint of a training", ModelError, REMEDY):
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        step, average = int(state["step"]), state["average"]
+    if step < config.steps:
+        raise ModelError(f"{checkpoint} is at step {step} of {config.steps}: go on training it.")
+    return average

@@ -6,7 +6,6 @@ wrong in ways that hang together; from pairs of such estimates and the truth it 
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dask.base import tokenize
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
+from xappa._files import replacing
 from xappa.errors import ModelError
 from xappa.models.registry import load
 from xappa.operators.stencil import Stencil
@@ -66,9 +66,8 @@ def rehearse(config: Rehearsal, record: Record, model: Path, out: Path, seed: in
         rng = np.random.default_rng([seed, number])
         first = int(starts[int(((number + 0.5) * GOLDEN) % 1 * len(starts))])
         estimate = _analyse(config, record, str(model), first, rng, device)
-        part = file.with_suffix(".part")
-        save_file({"latents": estimate.astype("f2"), "first": np.array(first)}, part)
-        os.replace(part, file)
+        with replacing(file) as part:
+            save_file({"latents": estimate.astype("f2"), "first": np.array(first)}, part)
 
 
 def estimates(out: Path, record: Record, statistics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._files import replacing
 from xappa.training.config import Run, Simulation, read_config
 from xappa.training.pressure_levels import GRAVITY, PressureLevels
 
@@ -197,11 +198,10 @@ def chunk_dates(run: Run, days: int) -> list[pd.Timestamp]:
 
 
 def write_atomically(dataset: xr.Dataset, path: Path) -> None:
-    """NetCDF, complete or absent: written beside, flushed, renamed."""
-    part = path.with_suffix(".part")
+    """NetCDF, complete or absent."""
     encoding = {name: {"compression": "gzip", "compression_opts": 2, "shuffle": True} for name in dataset.data_vars}
-    dataset.to_netcdf(part, engine="h5netcdf", encoding=encoding)
-    os.replace(part, path)
+    with replacing(path) as part:
+        dataset.to_netcdf(part, engine="h5netcdf", encoding=encoding)
 
 
 def digest(files: Sequence[Path]) -> str:

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import recognise
 from xappa.grids.conventions import conventional, once_round
@@ -20,6 +21,7 @@ from xappa.models.state import StateSpec
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
 from xappa.observations.periods import EXTREMES
+from xappa.operators.context import StateContext
 from xappa.operators.geometry import SEA, STATION, variables_read
 from xappa.operators.interpolate import Interpolate
 from xappa.operators.rows import Rows
@@ -27,7 +29,6 @@ from xappa.operators.stencil import Stencil
 from xappa.verification.matching import prepare
 from xappa.vocabulary import VARIABLES
 
-Array = np.ndarray
 UNREAD = "unread"
 """Attribute of values at reports: how many good reports of each quantity cannot be read off the fields."""
 
@@ -94,7 +95,7 @@ def read_fields(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None
     with_error = _with_any_error(obs)
     assert spec is not None
     # Once for all, for what is wrong with all of them, and what is to be said.
-    _, seen = Interpolate()(with_error, spec, fields["time"].values, surface)
+    _, seen = Interpolate()(with_error, StateContext(spec, fields["time"].values, surface))
     found = {name: _one(name, with_error, fields[sorted(v)], surface) for name, v in read.items()}
     if "member" in fields.coords:
         found["member"] = fields["member"]
@@ -115,7 +116,7 @@ def _one(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) 
     obs = obs[[n for base in kept for n in (base, f"{base}_flag", f"{base}_error") if n in obs]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frames = Interpolate()(obs, spec, times, surface)[0].frames
+        frames = Interpolate()(obs, StateContext(spec, times, surface))[0].frames
     if len(frames):
         fields = fields.isel(time=frames)
     members = [fields.isel(member=k) for k in range(fields.sizes["member"])] if "member" in fields.dims else [fields]
@@ -157,7 +158,7 @@ def _reader(
     mask = there | ~there.any(axis=(1, 2), keepdims=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found, _ = Interpolate()(obs, spec, times, surface, mask=mask)
+        found, _ = Interpolate()(obs, StateContext(spec, times, surface, mask))
     if name not in found.names:
         return None
     return found.select(np.flatnonzero(found.variable == found.names.index(name))).at(frames)

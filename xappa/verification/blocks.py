@@ -8,13 +8,12 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
+from xappa.binning.cells import Axis
 from xappa.errors import OptionError
-from xappa.observations.cells import Axis
 from xappa.verification.stations import NAMELESS, withhold
 
 BLOCK = 4.0  # degrees
-
-Array = np.ndarray
 
 
 def grid_boxes(obs: xr.Dataset, latitudes: Sequence[float] | Array, longitudes: Sequence[float] | Array) -> Array:

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import GapWarning, warn
 from xappa.grids.axes import text
 
 SHOWN = 3
 """How many times, members or places are named."""
 AREA = ("latitude", "longitude", "level", "obs")
-
-Array = np.ndarray
 
 
 @dataclass(eq=False)

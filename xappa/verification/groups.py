@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import OptionError, nearest_names
 from xappa.verification.pairs import Pair
 
-Array = np.ndarray
 BY = ("lead", "init", "time", "region", "season", "level")
 """Dimensions of scores that can be asked for; levels are kept in any case."""
 

@@ -12,10 +12,9 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr
 
+from xappa._typing import Array
 from xappa.verification import scores
 from xappa.verification.pairs import Pair
-
-Array = np.ndarray
 
 
 def rank_histogram(forecast: xr.DataArray, pair: Pair, over: list[str]) -> dict[str, xr.DataArray]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.statistics import no_instant
 from xappa.labels.surface import height_of
@@ -27,7 +28,6 @@ from xappa.verification.unresolved import unresolved_at
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = np.ndarray
 PLACES = ("time", "latitude", "longitude")
 ERRORS = "xappa_errors"
 """Attribute of an analysis: the error deviations that it assumed where reports brought none (JSON)."""

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import Layout, find
 from xappa.grids.forecast_time import ForecastTimes, forecast_times
 from xappa.grids.tidy import tidy, with_valid_time
 from xappa.verification.matching import Prepared, forecast_dim, prepare
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from xappa.errors import ObservationError, OptionError
+from xappa.geometry import EARTH_RADIUS, arc, unit_vectors
 
-EARTH_RADIUS = 6371.0  # km
 WITHIN = np.timedelta64(90, "m")
 NAMELESS = ("", "nan", "None", "NaN", "MISSING")
 _PLACE = 0.01  # degrees; to which places are rounded
@@ -147,10 +147,7 @@ class _Reports:
         self.time = obs["time"].values[part].astype("datetime64[s]")
         self.level, self.height, self.value = column("level"), column("altitude"), column(variable)
         self.station = station[part]
-        latitude, longitude = np.deg2rad(column("latitude")), np.deg2rad(column("longitude"))
-        self.place = np.stack(
-            [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1
-        )
+        self.place = unit_vectors(column("latitude"), column("longitude"))
         self.placed = np.isfinite(self.place).all(-1) & ~np.isnat(self.time)
         self.good = self.placed & np.isfinite(self.value) & (obs["flag"].values[part] == 0)
 
@@ -188,7 +185,7 @@ def _interpolate(near: _Reports, target: _Reports, neighbours: int, power: float
     if k == 0:
         return np.full(len(target.value), np.nan)
     chord, index = cKDTree(near.place).query(target.place, k=np.arange(1, k + 1))
-    distance = 2 * EARTH_RADIUS * np.arcsin(np.clip(chord / 2, 0, 1))
+    distance = arc(chord)
     weight = np.maximum(distance, 1e-3) ** -power
     other = near.station[index] != target.station[:, None]
     weight = weight * (other & (np.cumsum(other, 1) <= neighbours))
@@ -211,8 +208,7 @@ def _places(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
 def _near(node: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Pairs (n, 2) of nodes whose places, of which one each is looked at, are near each other."""
     own, one = np.unique(node, return_index=True)
-    phi, lam = np.deg2rad(latitude[one]), np.deg2rad(longitude[one])
-    place = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], -1)
+    place = unit_vectors(latitude[one], longitude[one])
     there = np.isfinite(place).all(-1)
     pairs = cKDTree(place[there]).query_pairs(_NEAR / EARTH_RADIUS, output_type="ndarray")
     return own[there][pairs].reshape(-1, 2)

@@ -11,10 +11,11 @@ from xappa.errors import XappaError
 from xappa.grids.axes import recognise
 from xappa.grids.matching import positions
 from xappa.labels import spec_of, to_dataset
+from xappa.operators.context import StateContext
 from xappa.operators.interpolate import interpolate
 
 if TYPE_CHECKING:
-    from xappa.models.model import Model
+    from xappa.models.protocol import GenerativeModel
 
 
 def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, times: np.ndarray) -> xr.Dataset:
@@ -44,7 +45,7 @@ def unresolved_at(ds: xr.Dataset, fields: xr.Dataset, obs: xr.Dataset, times: np
     spec = spec_of(fields, recognise(fields))
     # Where the error is not known, as over land that of the sea, it is read from the other cells.
     known = np.isfinite(error)
-    stencil, _ = interpolate(obs, spec, times, np.zeros(spec.shape[1:]), mask=known)
+    stencil, _ = interpolate(obs, StateContext(spec, times, np.zeros(spec.shape[1:]), known))
     values = np.stack([error[k] for k in range(len(error))]).reshape(len(error), -1)
     total = (np.abs(stencil.weight) * np.nan_to_num(values)[stencil.channel, stencil.cell]).sum(axis=1)
     found = {}
@@ -80,7 +81,7 @@ def _error_fields(ds: xr.Dataset, fields: xr.Dataset) -> np.ndarray | None:
     return np.stack(found)
 
 
-def _model(ds: xr.Dataset) -> Model | None:
+def _model(ds: xr.Dataset) -> GenerativeModel | None:
     from xappa.models.registry import load
 
     for name in (ds.attrs.get("xappa_model_address"), ds.attrs.get("xappa_model")):

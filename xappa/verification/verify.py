@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import inspect, refuse
 from xappa.grids.conventions import conventional, once_round
@@ -30,6 +31,7 @@ Group = tuple[dict[str, Any], dict[str, Pair]]
 """Labels, such as a lead, and the pairs by quantity."""
 
 
+@checked
 @aligned
 def verify(
     ds: xr.Dataset,
@@ -38,19 +40,63 @@ def verify(
     baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
     by: str | Sequence[str] | None = None,
 ) -> Scores:
-    """Scores against fields or (withheld) reports; the twin of ``ds.appa.verify``, which documents the parameters.
+    """How good a Dataset is, against fields or (withheld) observations.
+
+    Forecasts along starts and leads are compared at their valid time, start plus lead; `xappa` recognises them as
+    WeatherBench2, earth2studio, earthkit, cfgrib, climpred and CF write them. Fields are weighted by the cosine of
+    latitude. What is missing in the reference, in `ds` or in a baseline is left out of all scores alike;
+    where single members are missing, the others are scored. What is left out is told by a `GapWarning`, by the
+    metric ``"count"`` and by the attribute ``left_out``.
 
     Parameters
     ----------
-    ds : Dataset
+    ds : xarray.Dataset
         Fields in (time, latitude, longitude), or forecasts along starts and leads, with or without members and levels.
-    reference, metrics, baselines, by
-        See `xappa.accessor.AppaAccessor.verify`.
+    reference : xarray.Dataset, xarray.DataArray or pandas.DataFrame
+        Fields on the grid of `ds` or a region of it (any order of rows, any convention of longitude), which are
+        compared at common times and levels; or observations, to which `ds` is brought by ``"interpolate"``,
+        amounts and extremes over their periods too. Reports that bring no error have the one that the analysis
+        assumed. Rejected reports do not count. A DataArray is the variable of its name.
+    metrics : sequence of str, optional
+        Any of ``"rmse"`` (of the mean over members), ``"bias"``, ``"mae"``, ``"crps"`` (the fair form),
+        ``"spread"``, ``"spread_skill"`` (1 is calibrated, less is overconfident), ``"count"`` (of values);
+        ``"acc"`` and ``"reliability"``, which need a baseline called ``"climatology"``; ``"rank_histogram"``;
+        against reports also ``"error"`` (of the reports) and ``"expected"`` (sqrt((M + 1) / M spread² + error²):
+        what rmse is if members are calibrated). Default: all that apply but mae, acc, reliability and the rank
+        histogram.
+    baselines : mapping of str to xarray.Dataset or xarray.DataArray, optional
+        Others, scored beside `ds` under their names: fields, forecasts (at the same leads), a climatology
+        by hour, day of the year or month, a mean without time, or, against reports, values along ``obs``.
+    by : str or sequence of str, optional
+        What scores are kept along; means are over all else but levels. Any of ``"lead"``, ``"init"`` (start),
+        ``"time"`` (valid time), ``"region"`` (bands of latitude), ``"season"``, ``"level"``, or the
+        names that `ds` has for start and lead. Default: the lead, where forecasts overlap or give no valid time of
+        their own.
 
     Returns
     -------
-    Scores
-        A Dataset with one variable a quantity, called as in `ds` and in its units, over ``metric``.
+    xarray.Dataset
+        One variable a quantity, in its units, with dimension ``metric`` (and ``level`` where it applies, those of
+        `by` under the names of `ds`, and ``source``, ``"analysis"`` first, where baselines are given).
+        Histograms and reliability are variables of their own, ``<name>_rank_histogram`` and the like. Lazy where
+        `ds` is; ``print`` computes it and shows a table.
+
+    Raises
+    ------
+    xappa.errors.DatasetError
+        If the two have no variable, time or level in common, or are on different grids; if times are ambiguous, a
+        dimension is not understood, or extremes or means over a period meet values of instants; or if a DataArray
+        has no name.
+    xappa.errors.OptionError
+        If a metric is unknown or lacks what it needs, or `by` does not apply.
+    xappa.errors.UnitsError
+        If units cannot be converted, or values without units are none of the quantity's, as wherever fields are
+        read; the latter, where a Dataset is lazy, when scores are computed.
+
+    Examples
+    --------
+    >>> analysis.appa.verify(truth)["2m_temperature"].sel(metric="rmse")  # doctest: +SKIP
+    >>> forecast.appa.verify(era5, by=("lead", "region"), baselines={"climatology": normals})  # doctest: +SKIP
     """
     reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
     ds, others = once_round(conventional(ds)), _baselines(baselines)

@@ -18,13 +18,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.diffusion.guidance.covariance import ErrorCovariance, FactoredCovariance, Noise, Whitening
 from xappa.diffusion.guidance.linearised import Diagonal, Linear, Linearised, LinearMap, Product
 from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t (B, ...), sigma 0-d) -> estimate of x, like x_t."""
 Operator = Callable[[Tensor], Tensor]
 """x (B, ...) -> what is observed of it (B, M); differentiable, entry by entry."""
 Covariance = Callable[[Tensor, Tensor], Tensor]

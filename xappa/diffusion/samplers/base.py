@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(x_t, sigma 0-d) -> estimate of x, like x_t."""
 Schedule = Callable[[Tensor], Tensor]
 """Times in [0, 1] -> noise levels."""
 Noise = Callable[[int], Tensor]

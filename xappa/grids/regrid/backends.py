@@ -6,10 +6,11 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, MissingDependency, OptionError
+from xappa.geometry import unit_vectors
 from xappa.grids.bilinear import Circle
 from xappa.grids.regrid.grid import CURVILINEAR, RECTILINEAR, Grid
 from xappa.grids.regrid.rows import latitude_cells, longitude_cells, matrix
-from xappa.grids.regrid.sphere import closes, unit
+from xappa.grids.regrid.sphere import closes
 from xappa.grids.regrid.weights import Weights
 
 METHODS = {"bilinear": "bilinear", "conservative": "conservative", "nearest": "nearest_s2d"}
@@ -107,4 +108,4 @@ def _corners(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 def _periodic(grid: Grid) -> bool:
     if grid.kind == RECTILINEAR:
         return Circle(grid.longitude).closed
-    return closes(unit(grid.latitude, grid.longitude))
+    return closes(unit_vectors(grid.latitude, grid.longitude))

@@ -9,12 +9,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
+from xappa._typing import Array
 from xappa.grids.regrid.grid import RECTILINEAR, REDUCED, Grid
 from xappa.grids.regrid.polygons import clipped_weights
 from xappa.grids.regrid.rows import covering, covering_round, latitude_cells, longitude_cells, matrix, split_rows
 from xappa.grids.regrid.weights import Weights
-
-Array = np.ndarray
 
 
 def conservative(source: Grid, target: Grid) -> Weights:

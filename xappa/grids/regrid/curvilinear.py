@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
+from xappa.geometry import unit_vectors
 from xappa.grids.regrid.grid import CURVILINEAR, REDUCED, Grid
 from xappa.grids.regrid.rows import latitude_cells, matrix, split_rows
-from xappa.grids.regrid.sphere import closes, unit
+from xappa.grids.regrid.sphere import closes
 from xappa.grids.regrid.weights import Weights
-
-Array = np.ndarray
 
 EDGE = 1e-9
 NEIGHBOURS = 16
@@ -50,9 +50,9 @@ def patch_bilinear(source: Grid, target: Grid) -> Weights:
             f"Bilinear weights need neighbours along two axes: found a list of {source.size} places; expected rows and "
             "columns, rows of a reduced Gaussian grid, or 2-D latitude and longitude: use method='nearest'"
         )
-    corner = _patches(unit(source.latitude, source.longitude))
-    vertices = unit(*source.points)
-    place = unit(*target.points)
+    corner = _patches(unit_vectors(source.latitude, source.longitude))
+    vertices = unit_vectors(*source.points)
+    place = unit_vectors(*target.points)
     full = _located(vertices, corner, place)
     return Weights(source.shape, target.shape, full=matrix(*full, (target.size, source.size)))
 
@@ -69,7 +69,7 @@ def nearest_place(source: Grid, target: Grid) -> Weights:
     -------
     Weights
     """
-    points, places = unit(*source.points), unit(*target.points)
+    points, places = unit_vectors(*source.points), unit_vectors(*target.points)
     known, asked = (np.flatnonzero(np.isfinite(p).all(axis=1)) for p in (points, places))
     tree = cKDTree(points[known])
     distance, index = tree.query(places[asked])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.horizontal import Pair
 from xappa.grids.regrid.grid import Grid
@@ -18,7 +19,6 @@ from xappa.vocabulary import lookup
 if TYPE_CHECKING:
     import dask.array
 
-Array = np.ndarray
 
 # Attributes that speak of the grid that was left.
 STALE = ("grid_mapping", "cell_measures", "coordinates")

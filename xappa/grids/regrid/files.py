@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from xappa.errors import DatasetError
+from xappa._files import replacing
+from xappa._typing import Array
+from xappa.errors import DatasetError, reading
 from xappa.grids.regrid.rows import matrix
 from xappa.grids.regrid.weights import Weights
 from xappa.sizes import require_size
 
-Array = np.ndarray
+REMEDY = "Make the weights again, or copy the whole file."
 
 ESMF = ("row", "col", "S")
 SCRIP = ("dst_address", "src_address", "remap_matrix")
@@ -28,7 +28,7 @@ PLACES = {
 }
 
 
-def write(weights: Weights, path: str | Path) -> None:
+def write_weights(weights: Weights, path: str | Path) -> None:
     """Write weights as ESMF and xESMF keep them: netCDF, ``row``, ``col`` (counted from 1) and ``S``.
 
     Beside these, which is all that xESMF reads, the sizes of both grids are kept (``src_grid_dims`` and
@@ -40,6 +40,11 @@ def write(weights: Weights, path: str | Path) -> None:
     weights : Weights
     path : str or Path
         Replaced when complete.
+
+    Examples
+    --------
+    >>> xappa.write_weights(xappa.regrid_weights(ds, 1.0), "to-1-degree.nc")  # doctest: +SKIP
+    >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     made = weights.matrix.tocoo()
     ds = xr.Dataset(
@@ -56,17 +61,8 @@ def write(weights: Weights, path: str | Path) -> None:
         if key in weights.places:
             ds[name] = (f"n_{name[-1]}", weights.places[key], {"units": "degrees"})
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".nc")
-    os.close(handle)
-    try:
-        ds.to_netcdf(temporary, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as part:
+        ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
 
 
 def read(
@@ -92,7 +88,14 @@ def read(
         If the file has no weights in a layout that is known, they belong to other grids, or take more memory than the
         option ``reader_memory`` allows.
     """
-    _require_sizes(path)
+    if not Path(path).is_file():
+        raise DatasetError(f"{path}: no such file; expected weights in netCDF, or xappa.regrid_weights(...)")
+    with reading(path, "weights in netCDF", DatasetError, REMEDY):
+        _require_sizes(path)
+        return _read(path, source_shape, target_shape)
+
+
+def _read(path: str | Path, source_shape: Sequence[int] | None, target_shape: Sequence[int] | None) -> Weights:
     with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as opened:
         ds = opened.load()
     names = next((names for names in (ESMF, SCRIP) if all(name in ds for name in names)), None)
@@ -101,9 +104,14 @@ def read(
             f"{path} has no weights: found the variables {', '.join(map(str, ds.variables)) or 'none'}; expected "
             f"{', '.join(ESMF)} (ESMF, xESMF) or {', '.join(SCRIP)} (SCRIP, CDO)"
         )
-    row, column = (np.asarray(ds[name].values, int) - 1 for name in names[:2])
+    row, column = (_addresses(ds[name], path) for name in names[:2])
     weight = np.asarray(ds[names[2]].values, float)
     weight = weight if weight.ndim == 1 else weight[:, 0]  # others multiply gradients: second order, not applied here
+    if not len(row) == len(column) == len(weight) or not np.isfinite(weight).all():
+        raise DatasetError(
+            f"{path} has {len(row)} rows, {len(column)} columns and {len(weight)} weights, of which "
+            f"{int((~np.isfinite(weight)).sum())} are not finite; expected as many of each, all finite. {REMEDY}"
+        )
     source = _shape("source", source_shape, ds, "src_grid_dims", column, path)
     target = _shape("target", target_shape, ds, "dst_grid_dims", row, path)
     kept = {"title", "map_method", "method", "normalization"}
@@ -115,6 +123,14 @@ def read(
         attrs={str(k): str(v) for k, v in ds.attrs.items() if k in kept} | {"file": Path(path).name},
         places={key: place for key, pair in PLACES.items() if (place := _place(ds, pair)) is not None},
     )
+
+
+def _addresses(values: xr.DataArray, path: str | Path) -> Array:
+    """Addresses counted from 0."""
+    found = values.values
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or not (found == np.floor(found)).all():
+        raise DatasetError(f"{path}: {values.name} is no list of whole numbers; expected addresses. {REMEDY}")
+    return found.astype(int) - 1
 
 
 def _require_sizes(path: str | Path) -> None:
@@ -136,6 +152,8 @@ def _shape(
     shape = tuple(asked) if asked is not None else held
     if shape is None:
         raise DatasetError(f"{path} does not say how large the {which} grid is: give {which}_shape=")
+    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise DatasetError(f"{path}: {which}_shape is {shape}; expected whole numbers above 0. {REMEDY}")
     size, most = math.prod(map(int, shape)), int(index.max(initial=-1)) + 1
     # The matrix has a number a target, whether it is in the file or not.
     require_size(8.0 * size, f"{path}: the {which} grid {' x '.join(map(str, shape))}", DatasetError)
@@ -152,6 +170,6 @@ def _shape(
 def _place(ds: xr.Dataset, names: Sequence[str]) -> Array | None:
     for name in names:
         if name in ds:
-            values = np.asarray(ds[name].values, float)
+            values = np.asarray(ds[name].values, float).ravel()
             return np.degrees(values) if str(ds[name].attrs.get("units", "")).startswith("rad") else values
     return None

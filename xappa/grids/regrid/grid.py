@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import NAMES, find, refuse
 from xappa.grids.faults import (
@@ -22,8 +23,6 @@ from xappa.grids.faults import (
 )
 from xappa.grids.horizontal import at_rest, require_at_rest
 from xappa.grids.regrid.rows import split_rows
-
-Array = np.ndarray
 
 RECTILINEAR = "rectilinear"
 REDUCED = "reduced"

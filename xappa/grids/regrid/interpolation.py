@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
+from xappa._typing import Array
 from xappa.grids.bilinear import Circle, bracket
 from xappa.grids.regrid.grid import RECTILINEAR, Grid
 from xappa.grids.regrid.rows import Row, latitude_cells, longitude_cells, matrix, split_rows
 from xappa.grids.regrid.weights import Weights
-
-Array = np.ndarray
 
 
 def bilinear(source: Grid, target: Grid, vector: bool = False) -> Weights:

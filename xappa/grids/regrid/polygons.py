@@ -17,12 +17,12 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
 from xappa.errors import DatasetError
+from xappa.geometry import unit_vectors
 from xappa.grids.regrid.grid import CURVILINEAR, RECTILINEAR, REDUCED, Grid
 from xappa.grids.regrid.rows import latitude_cells, longitude_cells, matrix, split_rows
-from xappa.grids.regrid.sphere import quads, unit
-
-Array = np.ndarray
+from xappa.grids.regrid.sphere import quads
 
 # Longest stretch of a parallel that is drawn as one great circle, degrees.
 STRETCH = 0.2
@@ -81,7 +81,7 @@ def cells(grid: Grid) -> Array:
         west, east, _ = longitude_cells(grid.longitude, grid.longitude_bounds)
         return _boxes(*(a.ravel() for a in np.broadcast_arrays(south[:, None], north[:, None], west, east)))
     if grid.latitude_bounds is not None and grid.longitude_bounds is not None:
-        return unit(grid.latitude_bounds, grid.longitude_bounds)
+        return unit_vectors(grid.latitude_bounds, grid.longitude_bounds)
     if grid.kind == REDUCED:
         rows = split_rows(grid.latitude, grid.longitude) or []
         south, north = latitude_cells(np.array([row.latitude for row in rows]))
@@ -90,7 +90,7 @@ def cells(grid: Grid) -> Array:
         west, east = (np.concatenate(parts) for parts in zip(*meridians, strict=True))
         return _boxes(np.repeat(south, sizes), np.repeat(north, sizes), west, east)
     if grid.kind == CURVILINEAR:
-        return quads(unit(grid.latitude, grid.longitude))
+        return quads(unit_vectors(grid.latitude, grid.longitude))
     raise DatasetError(
         f"Conservative weights need the edges of cells: found a list of {grid.size} places without bounds; expected "
         "latitude and longitude bounds (CF attribute 'bounds', one row of vertices a cell): add them, or use "
@@ -105,7 +105,7 @@ def _boxes(south: Array, north: Array, west: Array, east: Array) -> Array:
     edges = np.stack([south, north], axis=1)
     edges = edges - _bulge((east - west) / steps)[:, None] * np.sin(np.radians(2 * edges))
     latitude = np.repeat(edges, steps + 1, axis=1)
-    return unit(latitude, np.concatenate([longitude, longitude[:, ::-1]], axis=1))
+    return unit_vectors(latitude, np.concatenate([longitude, longitude[:, ::-1]], axis=1))
 
 
 def _bulge(width: Array) -> Array:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
+from xappa._typing import Array
 from xappa.grids.bilinear import Circle
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
-
-
-def unit(latitude: Array, longitude: Array) -> Array:
-    """Unit vectors (..., 3) of places in degrees."""
-    phi, lam = np.radians(latitude), np.radians(longitude)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+from xappa._typing import Array
 
 
 def normalized(vectors: Array) -> Array:

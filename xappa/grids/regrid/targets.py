@@ -8,13 +8,12 @@ from collections.abc import Hashable
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError
+from xappa.grids.axes import AXES
 from xappa.grids.regrid.grid import CURVILINEAR, POINTS, RECTILINEAR, Grid
 from xappa.grids.regrid.rows import latitude_cells, split_rows
 from xappa.grids.regrid.weights import Weights
-from xappa.labels.outward import AXES
-
-Array = np.ndarray
 
 GAUSSIAN = re.compile(r"[Ff](\d+)")
 # A stretch of longitude as wide as this without any point means that the grid doesn't go round the globe.

@@ -12,20 +12,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array, kron
 
+from xappa._typing import Array
 from xappa.errors import OptionError
 
-if TYPE_CHECKING:
-    import torch
-
-    from xappa.operators.weights import Regrid
-
-Array = np.ndarray
 Factors = tuple[csr_array, csr_array]
 
 SMALL = 1e-9
@@ -232,33 +225,6 @@ class Weights:
         whole = sum(a.nnz * b.nnz for a, b in self.parts)
         apart = sum(a.nnz * self.source_shape[1] / 5 + b.nnz * self.target_shape[0] / 2.5 for a, b in self.parts)
         return apart + 5 * self.shape[0] * len(self.parts) < whole
-
-    def to_torch(self, *, min_valid: float = 0.5, missing: bool = True, dtype: torch.dtype | None = None) -> Regrid:
-        """The same map of tensors, differentiable.
-
-        Parameters
-        ----------
-        min_valid : float, default 0.5
-            As for `apply`.
-        missing : bool, default True
-            Whether fields may have NaN. Without it the map is linear throughout, and takes half the time.
-        dtype : torch.dtype, optional
-            Type of the fields. Default: float32.
-
-        Returns
-        -------
-        torch.nn.Module
-            (..., *source_shape) -> (..., *target_shape).
-        """
-        from xappa.operators.weights import Regrid
-
-        return Regrid(self, min_valid=min_valid, missing=missing, dtype=dtype)
-
-    def to_netcdf(self, path: str | Path) -> None:
-        """Write the weights in the layout of xESMF and ESMF; see `xappa.grids.regrid.files.write`."""
-        from xappa.grids.regrid.files import write
-
-        write(self, path)
 
 
 def check_share(min_valid: float) -> None:

@@ -1,15 +1,16 @@
-"""Requests that are repeated where the failure may pass, and explained where it does not."""
+"""Requests through the client of `huggingface_hub`: bounded, repeated where a failure may pass, else explained.
+
+That client has the user's proxies, certificates and ``HF_HUB_OFFLINE``, and takes logins neither from ``.netrc`` nor to
+the server that a redirection leads to. Its methods are not used: they take answers of any size into memory, wait for as
+long as a server asks, and follow links of a listing to any server, away from a mirror too.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
-
-import requests
-from requests.auth import HTTPBasicAuth
-from requests.utils import get_auth_from_url
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from xappa.errors import DownloadError
 
@@ -18,11 +19,10 @@ T = TypeVar("T")
 TRIES = 5
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 LONGEST_PAUSE = 60.0
-TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two packets
+TIMEOUT = (10.0, 60.0, 60.0, 60.0)  # seconds to connect, between two packets, to send, and for a free connection
 MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
 OUT_OF_RANGE = 416
-LARGEST = 2**26
-"""Bytes of an answer that is taken into memory: a page of a listing, a configuration."""
+LARGEST = 2**26  # bytes of an answer that is taken into memory: a page of a listing, a configuration
 
 ADVICE = (
     "Check the network (proxies are taken from HTTPS_PROXY), or name another server with XAPPA_MIRROR. "
@@ -38,114 +38,56 @@ class Transient(Exception):  # noqa: N818  (never seen by users)
         self.wait = wait
 
 
-class _Session(requests.Session):
-    """Takes proxies from the environment, but no logins from ``.netrc``, for redirections neither."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Add nothing; a login in an address goes no further than that address."""
-        prepared_request.headers.pop("Authorization", None)
-
-
-def _login_of_address(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Login that an address itself holds (``https://name:password@server``), and no other."""
-    name, password = get_auth_from_url(str(request.url))
-    return HTTPBasicAuth(name, password)(request) if name or password else request
-
-
-def new_session() -> requests.Session:
-    """A session that says who asks, and asks for bytes as they are stored.
-
-    Compressed on the way, neither sizes nor ranges would be those of the file. Logins of ``.netrc`` are not sent.
-    """
-    from xappa import __version__
-
-    session = _Session()
-    session.auth = _login_of_address  # without one, requests looks into .netrc
-    session.headers.update({"User-Agent": f"xappa/{__version__}", "Accept-Encoding": "identity"})
-    return session
-
-
-def get(
-    session: requests.Session,
-    url: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    stream: bool = False,
-    timeout: tuple[float, float] = TIMEOUT,
-) -> requests.Response:
-    """One request.
+@contextmanager
+def opened(url: str, headers: Mapping[str, str] | None = None, timeout: tuple[float, ...] = TIMEOUT) -> Iterator[Any]:
+    """The response to one request, its body still to be read.
 
     Raises
     ------
     Transient
-        If another attempt may succeed.
+        If another attempt may succeed; from reading the body, too.
     DownloadError
         If it cannot.
     """
+    from huggingface_hub.errors import HTTPError, OfflineModeIsEnabled
+    from huggingface_hub.utils import get_session
+
+    from xappa import __version__
+
+    # Compressed on the way, neither sizes nor ranges would be those of the file.
+    sent = {"User-Agent": f"xappa/{__version__}", "Accept-Encoding": "identity"} | dict(headers or {})
+    what = "failed"
     try:
-        response = session.get(url, headers=headers, stream=stream, timeout=timeout)
-    except requests.exceptions.SSLError as error:
-        raise DownloadError(
-            f"{url}: the server's certificate was not accepted ({error}). Where a proxy renews certificates, "
-            "set REQUESTS_CA_BUNDLE to the file of its authority."
-        ) from error
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise Transient(_cause(error)) from error
-    except requests.RequestException as error:
-        raise DownloadError(f"{url} cannot be requested: {error}. Is XAPPA_MIRROR an address?") from error
-    if response.status_code in MAY_PASS:
-        response.close()
-        raise Transient(f"the server answered {_status(response)}", _asked_pause(response))
-    if response.status_code >= 400 and response.status_code != OUT_OF_RANGE:
-        response.close()
-        raise DownloadError(f"{url}: the server answered {_status(response)}. {_remedy(response.status_code)}")
-    return response
+        with get_session().stream("GET", url, headers=sent, timeout=timeout, follow_redirects=True) as response:
+            _check(response, url)
+            what = "broke"
+            yield response
+    except OfflineModeIsEnabled as error:
+        raise DownloadError(f"{url} is not asked: HF_HUB_OFFLINE is set. Unset it to fetch what is missing.") from error
+    except HTTPError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise DownloadError(
+                f"{url}: the server's certificate was not accepted ({error}). Where a proxy renews certificates, "
+                "set SSL_CERT_FILE to the file of its authority."
+            ) from error
+        raise Transient(f"the connection {what} ({str(error) or type(error).__name__})") from error
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a server answered: the whole body, its kind, and the address of the next page (if there is one)."""
-
-    url: str
-    body: bytes
-    kind: str
-    following: str
-
-
-def answer(session: requests.Session, url: str, timeout: tuple[float, float] = TIMEOUT) -> Answer:
-    """One request whose answer is taken into memory, up to `LARGEST` bytes.
-
-    Raises
-    ------
-    Transient
-        If another attempt may succeed.
-    DownloadError
-        If it cannot, or the answer is larger.
-    """
-    with get(session, url, stream=True, timeout=timeout) as response:
-        found = bytearray()
-        try:
-            for piece in response.iter_content(2**16):
-                found += piece
-                if len(found) > LARGEST:
-                    raise DownloadError(f"{url} answers with more than {LARGEST} bytes, which is refused. {ADVICE}")
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise Transient(_cause(error)) from error
-    following = response.links.get("next", {}).get("url", "")
-    return Answer(response.url, bytes(found), response.headers.get("Content-Type", "something"), following)
+def read(url: str, timeout: tuple[float, ...] = TIMEOUT) -> tuple[bytes, Any]:
+    """Body, of at most `LARGEST` bytes, and response of one request; see `opened`."""
+    found = bytearray()
+    with opened(url, timeout=timeout) as response:
+        for piece in response.iter_bytes():
+            found += piece
+            if len(found) > LARGEST:
+                raise DownloadError(f"{url} answers with more than {LARGEST} bytes, which is refused. {ADVICE}")
+    return bytes(found), response
 
 
 def persistently(action: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0) -> T:
-    """Result of `action`, repeated while its failure may pass.
+    """Result of `action`, repeated while it raises `Transient`.
 
-    Parameters
-    ----------
-    action : callable
-        Raises `Transient` where another attempt may succeed.
-    url : str
-        For the message.
-    progress : callable
-        How far it is; attempts that come further than any before are not counted.
+    Attempts after which `progress` is further than ever before are not counted; `url` is for the message.
 
     Raises
     ------
@@ -164,27 +106,20 @@ def persistently(action: Callable[[], T], url: str, progress: Callable[[], int] 
             time.sleep(min(pause, LONGEST_PAUSE))
 
 
-def _cause(error: requests.RequestException) -> str:
-    kind = "no answer in time" if isinstance(error, requests.Timeout) else "the connection failed"
-    return f"{kind} ({error})"
+def _check(response: Any, url: str) -> None:
+    status, said = response.status_code, response.headers.get("X-Error-Message", "")
+    text = f"the server answered {status} {response.reason_phrase}" + (f" ({said})" if said else "")
+    if status in MAY_PASS:
+        seconds = response.headers.get("Retry-After", "")
+        raise Transient(text, float(seconds) if seconds.isdigit() else None)
+    if status >= 400 and status != OUT_OF_RANGE:
+        raise DownloadError(f"{url}: {text}. {_REMEDIES.get(status, ADVICE)}")
 
 
-def _status(response: requests.Response) -> str:
-    said = response.headers.get("X-Error-Message", "")
-    return f"{response.status_code} {response.reason}" + (f" ({said})" if said else "")
-
-
-def _asked_pause(response: requests.Response) -> float | None:
-    seconds = response.headers.get("Retry-After", "")
-    return float(seconds) if seconds.isdigit() else None
-
-
-def _remedy(status: int) -> str:
-    if status in (401, 403):
-        return "The repository, or a proxy on the way, wants to know who asks; xappa sends no credentials."
-    if status == 404:
-        return (
-            "Neither this file nor its revision is there (any more). Is the revision right, and is XAPPA_MIRROR, "
-            "where it is set, a complete mirror?"
-        )
-    return ADVICE
+_LOGIN = "The repository, or a proxy on the way, wants to know who asks; xappa sends no credentials."
+_REMEDIES = {
+    401: _LOGIN,
+    403: _LOGIN,
+    404: "Neither this file nor its revision is there (any more). Is the revision right, and is XAPPA_MIRROR, "
+    "where it is set, a complete mirror?",
+}

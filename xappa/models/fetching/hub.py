@@ -11,25 +11,21 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import requests
-
 from xappa.errors import DownloadError, IntegrityError
-from xappa.models.fetching.http import TIMEOUT, Answer, answer, persistently
-from xappa.models.fetching.identity import RemoteFile, difference_of
+from xappa.models.fetching.http import TIMEOUT, persistently, read
+from xappa.models.fetching.identity import RemoteFile, difference
 
 HUB = "https://huggingface.co"
-MOST_PAGES = 1000
-"""Pages of a listing, beyond which it is no listing of a model's repository."""
-_SHA = re.compile(r"[0-9a-f]{40}")
+QUICK = (3.0, 5.0, 5.0, 5.0)  # seconds, where no answer is no failure
+MOST_PAGES = 1000  # of a listing, beyond which it is none of a model's repository
 
 
 def base_url() -> str:
-    """Address of the Hub, or of the mirror that ``XAPPA_MIRROR`` names.
+    """Address of the Hub, or of the mirror that ``XAPPA_MIRROR`` names, without a slash at its end.
 
     Raises
     ------
@@ -37,7 +33,12 @@ def base_url() -> str:
         If ``XAPPA_MIRROR`` is no address.
     """
     mirror = os.environ.get("XAPPA_MIRROR", "").strip().rstrip("/")
-    if mirror and not re.match(r"https?://[^/]", mirror):
+    try:
+        parts = urlsplit(mirror or HUB)
+        right = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:  # brackets that do not match, a port that is no number
+        right = False
+    if not right:
         raise DownloadError(
             f"XAPPA_MIRROR is {mirror!r}; expected an address that begins with https:// or http://, "
             f"such as {HUB}. Unset it to use that one."
@@ -46,48 +47,24 @@ def base_url() -> str:
 
 
 @dataclass(frozen=True)
-class Commit:
-    """A state of a repository.
-
-    Parameters
-    ----------
-    revision : str
-        Hash of the commit, 40 hexadecimal digits.
-    licence : str
-        What the repository's card states, or nothing.
-    """
-
-    revision: str
-    licence: str = ""
-
-
-@dataclass(frozen=True)
 class Hub:
-    """One dataset repository.
-
-    Parameters
-    ----------
-    repository : str
-        ``"owner/name"``.
-    session : requests.Session
-    """
+    """The dataset repository ``"owner/name"``."""
 
     repository: str
-    session: requests.Session
 
-    @property
-    def base(self) -> str:
-        """Address of the Hub or of a mirror, without a slash at its end."""
-        return base_url()
+    def commit(self, revision: str, persistent: bool = True) -> tuple[str, str]:
+        """Hash of the commit that a branch, tag or (short) hash stands for now, and the licence that its card states.
 
-    def commit(self, revision: str) -> Commit:
-        """Commit that a branch, tag or (short) hash stands for now."""
-        url = self._revision_url(revision)
-        return self._commit(persistently(lambda: self._json(url), url))
-
-    def commit_if_quick(self, revision: str, timeout: tuple[float, float] = (3.0, 5.0)) -> Commit:
-        """The same with one attempt only; raises `Transient` or `DownloadError` where there is no answer."""
-        return self._commit(self._json(self._revision_url(revision), timeout))
+        Not `persistent`, it is asked once and shortly: then `Transient` is raised where there is no answer.
+        """
+        url = f"{self._api}/revision/{quote(revision, safe='')}"
+        found = (persistently(lambda: self._json(url), url) if persistent else self._json(url, QUICK))[0]
+        sha = found.get("sha") if isinstance(found, dict) else None
+        if not isinstance(sha, str) or not re.fullmatch("[0-9a-f]{40}", sha):
+            raise DownloadError(f"{url} names no commit: {sha!r}. {self._expected}")
+        card = found.get("cardData")
+        licence = card.get("license") if isinstance(card, dict) else None
+        return sha, ", ".join(map(str, licence)) if isinstance(licence, list) else str(licence or "")
 
     def tree(self, revision: str) -> tuple[RemoteFile, ...]:
         """All files of a commit.
@@ -97,94 +74,72 @@ class Hub:
         DownloadError
             If the answers are not a listing.
         """
-        address = f"{self.base}/api/datasets/{self.repository}/tree/{quote(revision, safe='')}"
-        query, seen, files = "recursive=true", set[str](), list[RemoteFile]()
+        address, query = f"{self._api}/tree/{quote(revision, safe='')}", "recursive=true"
+        seen, files = set[str](), list[RemoteFile]()
         while query:
-            if query in seen:
-                raise DownloadError(f"{address} repeats a page of its listing. {self._expected()}")
-            if len(seen) >= MOST_PAGES:
-                raise DownloadError(f"{address} lists more than {MOST_PAGES} pages. {self._expected()}")
+            if query in seen or len(seen) >= MOST_PAGES:
+                fault = "repeats a page of its listing" if query in seen else f"lists more than {MOST_PAGES} pages"
+                raise DownloadError(f"{address} {fault}. {self._expected}")
             seen.add(query)
-            entries, query = self._page(f"{address}?{query}")
-            files += entries
+            url = f"{address}?{query}"
+            entries, following = persistently(lambda url=url: self._json(url), url)  # type: ignore[misc]
+            files += self._files(entries, url)
+            # The link's own host is not asked: behind a mirror, it would be the original one.
+            query = urlsplit(following).query
         return tuple(files)
 
     def url(self, revision: str, path: str) -> str:
         """Address of a file of a commit."""
-        return f"{self.base}/datasets/{self.repository}/resolve/{quote(revision, safe='')}/{quote(path)}"
+        from huggingface_hub import hf_hub_url
+
+        return hf_hub_url(self.repository, path, repo_type="dataset", revision=revision, endpoint=base_url())
 
     def read(self, revision: str, file: RemoteFile) -> bytes:
-        """Contents of a small file, checked.
-
-        Raises
-        ------
-        IntegrityError
-            If they are not those that the listing names.
-        """
+        """Contents of a small file, checked."""
         url = self.url(revision, file.path)
-        contents = persistently(lambda: answer(self.session, url), url).body
-        found = difference_of(contents, file)
-        if found:
-            raise IntegrityError(wrong(file, found, self.base))
+        contents, _ = persistently(lambda: read(url), url)
+        if found := difference(contents, file):
+            raise wrong(file, found, url)
         return contents
 
-    def _page(self, url: str) -> tuple[list[RemoteFile], str]:
-        page = persistently(lambda: answer(self.session, url), url)
-        entries = self._parsed(page)
-        try:
-            files = [_file(entry) for entry in entries if entry["type"] == "file"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DownloadError(f"{url} lists an entry that cannot be used: {error}. {self._expected()}") from error
-        # The link's own host is not asked: behind a mirror, it would be the original one.
-        return files, urlsplit(page.following).query
+    @property
+    def _api(self) -> str:
+        return f"{base_url()}/api/datasets/{self.repository}"
 
-    def _json(self, url: str, timeout: tuple[float, float] = TIMEOUT) -> Any:
-        return self._parsed(answer(self.session, url, timeout))
-
-    def _parsed(self, found: Answer) -> Any:
-        try:
-            return json.loads(found.body)
-        except (ValueError, RecursionError) as error:
-            raise DownloadError(f"{found.url} answered {found.kind!r}, not JSON. {self._expected()}") from error
-
-    def _commit(self, answer: Any) -> Commit:
-        sha = answer.get("sha") if isinstance(answer, dict) else None
-        if not isinstance(sha, str) or not _SHA.fullmatch(sha):
-            raise DownloadError(f"{self.base} names no commit of {self.repository}: {sha!r}. {self._expected()}")
-        card = answer.get("cardData")
-        licence = card.get("license") if isinstance(card, dict) else None
-        return Commit(sha, ", ".join(licence) if isinstance(licence, list) else str(licence or ""))
-
-    def _revision_url(self, revision: str) -> str:
-        return f"{self.base}/api/datasets/{self.repository}/revision/{quote(revision, safe='')}"
-
+    @property
     def _expected(self) -> str:
         return (
             f"Expected the API of the Hugging Face Hub (/api/datasets/{self.repository}/...). Where a mirror has files "
             "only, put a lock file made elsewhere into the folder first: see the documentation on weights."
         )
 
+    def _json(self, url: str, timeout: tuple[float, ...] = TIMEOUT) -> tuple[Any, str]:
+        """What is answered, and the address of the next page if there is one."""
+        body, response = read(url, timeout)
+        try:
+            return json.loads(body), response.links.get("next", {}).get("url", "")
+        except (ValueError, RecursionError) as error:
+            kind = response.headers.get("Content-Type", "something")
+            raise DownloadError(f"{url} answered {kind!r}, not JSON. {self._expected}") from error
 
-def wrong(file: RemoteFile, found: str, base: str) -> str:
+    def _files(self, entries: Any, url: str) -> list[RemoteFile]:
+        from huggingface_hub.hf_api import RepoFile
+
+        try:
+            listed = [RepoFile(**entry) for entry in entries if entry["type"] == "file"]
+            # The id beside "lfs" is that of the pointer that git keeps in the file's place.
+            return [
+                RemoteFile(f.path, f.lfs.size, "sha256", f.lfs.sha256) if f.lfs else
+                RemoteFile(f.path, f.size, "git", f.blob_id)
+                for f in listed
+            ]  # fmt: skip
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DownloadError(f"{url} lists an entry that cannot be used: {error}. {self._expected}") from error
+
+
+def wrong(file: RemoteFile, found: str, url: str) -> IntegrityError:
     """What a file that is not the one listed is answered with."""
-    return (
-        f"{file.path}: expected {file.identity}, found {found}, from {base}. It was not kept. Fetch again; where that "
+    return IntegrityError(
+        f"{file.path}: expected {file.identity}, found {found}, from {url}. It was not kept. Fetch again; where that "
         "changes nothing, something on the way (a proxy, a mirror) alters files: name another with XAPPA_MIRROR."
     )
-
-
-def _file(entry: Any) -> RemoteFile:
-    large = entry.get("lfs")
-    # The id beside "lfs" is that of the pointer that git keeps in the file's place.
-    digest = str((large or entry)["oid"]).removeprefix("sha256:")
-    kind = "sha256" if len(digest) == 64 else "git"
-    return RemoteFile(str(entry["path"]), (large or entry)["size"], kind, digest)
-
-
-def folders(files: tuple[RemoteFile, ...]) -> Iterator[tuple[str, dict[str, RemoteFile]]]:
-    """Each folder with the files in it, by name."""
-    listing: dict[str, dict[str, RemoteFile]] = {}
-    for file in files:
-        folder, _, name = file.path.rpartition("/")
-        listing.setdefault(folder, {})[name] = file
-    yield from sorted(listing.items())

@@ -12,11 +12,9 @@ References
 from __future__ import annotations
 
 import hashlib
-import os
-from dataclasses import dataclass, field
-from functools import lru_cache
+import io
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 _WORDS = {"sha256": "sha256", "git": "git blob id"}
 _DIGITS = {"sha256": 64, "git": 40}
@@ -24,37 +22,23 @@ _DIGITS = {"sha256": 64, "git": 40}
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository.
+    """A file of a repository; ValueError if the path leads out of the folder, or size or hash are none."""
 
-    Parameters
-    ----------
-    path : str
-        Within the repository, with ``/``.
-    size : int
-        Bytes.
-    kind : str
-        ``"sha256"``, or ``"git"`` for the id of a git blob.
-    digest : str
-        In hexadecimal digits.
-
-    Raises
-    ------
-    ValueError
-        If the path leads out of the folder, or size or hash are none.
-    """
-
-    path: str
-    size: int
-    kind: str
-    digest: str
+    path: str  # within the repository, with "/"
+    size: int  # bytes
+    kind: str  # "sha256", or "git" for the id of a git blob
+    digest: str  # in hexadecimal digits
 
     def __post_init__(self) -> None:
-        path = PurePosixPath(self.path)
-        if path.is_absolute() or not path.parts or ".." in path.parts or set(self.path) & set("\\:\0"):
+        if not isinstance(self.path, str) or not _inside(self.path):
             raise ValueError(f"the path {self.path!r} leads out of the folder")
-        if not isinstance(self.size, int) or self.size < 0:
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 0:
             raise ValueError(f"{self.path!r} has size {self.size!r}")
-        if _DIGITS.get(self.kind) != len(self.digest) or set(self.digest) - set("0123456789abcdef"):
+        if (
+            not isinstance(self.digest, str)
+            or _DIGITS.get(str(self.kind)) != len(self.digest)
+            or set(self.digest) - set("0123456789abcdef")
+        ):
             raise ValueError(f"{self.path!r} has the {self.kind} {self.digest!r}")
 
     @property
@@ -63,49 +47,38 @@ class RemoteFile:
         return f"{self.size} bytes with {_WORDS[self.kind]} {self.digest}"
 
 
-def difference(path: Path, file: RemoteFile) -> str | None:
-    """How the file at `path` differs from `file`, in words; None where it is that file.
+def _inside(path: str) -> bool:
+    parts = PurePosixPath(path)
+    return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts and not set(path) & set("\\:\0")
 
-    The hash is computed once a process for as long as size and time of change stay as they are.
+
+def difference(held: Path | bytes, file: RemoteFile) -> str | None:
+    """How contents, or the file at a path, differ from `file`, in words; None where they are that file.
+
+    The hash of a file is computed once a process for as long as size and time of change stay as they are.
     """
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return "no such file"
-    if status.st_size != file.size:
-        return f"{status.st_size} bytes"
-    found = _digest(_Contents(str(path), file.kind, status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev))
-    return None if found == file.digest else f"{status.st_size} bytes with {_WORDS[file.kind]} {found}"
+    if isinstance(held, bytes):
+        size, digest = len(held), _hash(io.BytesIO(held), file.kind, len(held))
+    else:
+        try:
+            status = held.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return "no such file"
+        size = status.st_size
+        if size != file.size:
+            return f"{size} bytes"
+        # Without the path: under another name it is still the same file.
+        key = (file.kind, size, status.st_mtime_ns, status.st_ino, status.st_dev)
+        if key not in _HASHES:
+            with open(held, "rb") as contents:
+                _HASHES[key] = _hash(contents, file.kind, size)
+        digest = _HASHES[key]
+    return None if (size, digest) == (file.size, file.digest) else f"{size} bytes with {_WORDS[file.kind]} {digest}"
 
 
-def difference_of(contents: bytes, file: RemoteFile) -> str | None:
-    """The same for contents in memory."""
-    hasher = _hasher(file.kind, len(contents))
-    hasher.update(contents)
-    if len(contents) == file.size and hasher.hexdigest() == file.digest:
-        return None
-    return f"{len(contents)} bytes with {_WORDS[file.kind]} {hasher.hexdigest()}"
+_HASHES: dict[tuple[str | int, ...], str] = {}
 
 
-@dataclass(frozen=True)
-class _Contents:
-    """A file as it is now; under another name it is still the same."""
-
-    path: str = field(compare=False)
-    kind: str
-    size: int
-    modified: int
-    inode: int
-    device: int
-
-
-@lru_cache(maxsize=4096)
-def _digest(contents: _Contents) -> str:
-    with open(contents.path, "rb") as file:
-        return hashlib.file_digest(file, lambda: _hasher(contents.kind, contents.size)).hexdigest()
-
-
-def _hasher(kind: str, size: int) -> Any:
-    if kind == "sha256":
-        return hashlib.sha256()
-    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+def _hash(file: io.BytesIO | io.BufferedReader, kind: str, size: int) -> str:
+    start = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    return hashlib.file_digest(file, lambda: start).hexdigest()

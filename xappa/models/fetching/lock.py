@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from xappa.errors import ModelError
+from xappa._files import write_text
+from xappa.errors import ModelError, reading
 from xappa.models.fetching.identity import RemoteFile, difference
 
 NAME = "xappa-lock.json"
 GUARD = ".xappa.lock"
 FORMAT = 1
+REMEDY = "Delete it, and fetch again."
+ABSENT = (FileNotFoundError, NotADirectoryError)
 SHORTEST = 7  # digits of a hash that is recognised without asking
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What a folder holds.
+    """What a folder holds."""
 
-    Parameters
-    ----------
-    name : str
-        Of the model.
-    repository : str
-    revision : str
-        Hash of the commit.
-    asked : str
-        Branch, tag or hash that `revision` was found by.
-    licence : str
-        As the repository's card states it, or nothing.
-    chosen : dict
-        What a person chose, by role.
-    choice : dict
-        What that, and the layout, led to.
-    files : dict
-        Files by role.
-    """
-
-    name: str
+    name: str  # of the model
     repository: str
-    revision: str
-    asked: str
-    licence: str
-    chosen: dict[str, str]
-    choice: dict[str, str]
-    files: dict[str, tuple[RemoteFile, ...]]
+    revision: str  # hash of the commit
+    asked: str  # branch, tag or hash that the revision was found by
+    licence: str  # as the repository's card states it, or nothing
+    chosen: dict[str, str]  # what a person chose, by role
+    choice: dict[str, str]  # what that, and the layout, led to
+    files: dict[str, tuple[RemoteFile, ...]]  # by role
 
     @property
     def all_files(self) -> tuple[RemoteFile, ...]:
@@ -59,8 +42,7 @@ class Lock:
 
     def missing(self, folder: Path) -> dict[RemoteFile, str]:
         """Files that are not in `folder` as they should be, and what is there instead."""
-        found = {file: difference(folder / file.path, file) for file in self.all_files}
-        return {file: what for file, what in found.items() if what}
+        return {file: found for file in self.all_files if (found := difference(folder / file.path, file))}
 
     def suits(self, revision: str | None, choice: Mapping[str, str]) -> bool:
         """Whether it is what is asked for: any revision or that of a (short) hash; a part of each chosen path."""
@@ -69,41 +51,43 @@ class Lock:
 
 
 def read_lock(folder: Path) -> Lock | None:
-    """The lock file of a folder, or None where it has none.
-
-    Raises
-    ------
-    ModelError
-        If it cannot be read.
-    """
+    """The lock file of a folder, or None where it has none; ModelError if it cannot be read."""
     path = folder / NAME
     try:
-        record = json.loads(path.read_text())
+        with reading(path, "a lock file", ModelError, REMEDY, passes=ABSENT):
+            record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ModelError(f"{path} has format {record['format']!r}; this version of xappa reads {FORMAT}.")
-        files = {role: tuple(RemoteFile(**file) for file in listed) for role, listed in record.pop("files").items()}
+        files = {role: tuple(map(_file, listed)) for role, listed in record.pop("files").items()}
         del record["format"]
-        return Lock(files=files, **record)
-    except (FileNotFoundError, NotADirectoryError):
+        return _of_text(Lock(files=files, **record))
+    except ABSENT:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{path} is not a lock file ({error}). Delete it, and fetch again.") from error
+        raise ModelError(f"{path} is not a lock file ({error}). {REMEDY}") from error
+
+
+def _file(entries: object) -> RemoteFile:
+    if not isinstance(entries, dict) or set(entries) != {field.name for field in fields(RemoteFile)}:
+        raise ValueError(f"a file is {str(entries)[:80]}; expected its path, size, kind and digest")
+    return RemoteFile(**entries)
+
+
+def _of_text(lock: Lock) -> Lock:
+    """`lock`, if all but its files is text."""
+    single = {name: getattr(lock, name) for name in ("name", "repository", "revision", "asked", "licence")}
+    mapped = {name: getattr(lock, name) for name in ("chosen", "choice")}
+    flat = single | {f"{name}.{key}": value for name, entries in mapped.items() for key, value in entries.items()}
+    if wrong := [f"{name} is {str(value)[:80]!r}" for name, value in flat.items() if not isinstance(value, str)]:
+        raise ValueError(f"{'; '.join(wrong)}; expected text")
+    return lock
 
 
 def write_lock(folder: Path, lock: Lock) -> None:
     """Write the lock file of a folder."""
-    files = {role: [vars(file) for file in listed] for role, listed in lock.files.items()}
-    write_text(folder / NAME, json.dumps({"format": FORMAT, **vars(lock), "files": files}, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file: completely, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    write_text(folder / NAME, json.dumps({"format": FORMAT, **asdict(lock)}, indent=1) + "\n")
 
 
 @contextmanager

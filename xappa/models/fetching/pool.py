@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from xappa._files import replacing, write_text
 from xappa.errors import ModelError
 from xappa.models.fetching.identity import RemoteFile, difference
-from xappa.models.fetching.lock import SHORTEST, Lock, read_lock, write_text
+from xappa.models.fetching.lock import SHORTEST, Lock, read_lock
 
 PINNED = "pinned"
 UPSTREAM = ".xappa-upstream.json"
@@ -20,18 +21,10 @@ UPSTREAM = ".xappa-upstream.json"
 
 @dataclass(frozen=True)
 class Pool:
-    """Folders of weights.
+    """Folders of weights."""
 
-    Parameters
-    ----------
-    root : Path
-        Holds a folder for each revision and choice; or the files themselves, if `single`.
-    single : bool
-        Whether the root is a folder that the user named, for one revision.
-    """
-
-    root: Path
-    single: bool = False
+    root: Path  # holds a folder for each revision and choice; or the files themselves, if `single`
+    single: bool = False  # whether the root is a folder that the user named, for one revision
 
     def find(self, revision: str | None, choice: Mapping[str, str]) -> tuple[Path, Lock] | None:
         """Folder and lock file of what is asked for, without asking anybody; None where there is none.
@@ -98,8 +91,7 @@ class Pool:
         found = [self.root] if self.single else self.root.glob("*")
         pinned = self.pinned
         for folder in sorted(filter(Path.is_dir, found), key=lambda path: (path.name != pinned, -path.stat().st_mtime)):
-            lock = read_lock(folder)
-            if lock:
+            if lock := read_lock(folder):
                 yield folder, lock
 
 
@@ -110,10 +102,8 @@ def _is_hash(revision: str | None) -> bool:
 def link(source: Path, target: Path) -> None:
     """The same file in another place, taking no room where the file system can do that."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(source, part)
-    except OSError:
-        shutil.copyfile(source, part)
-    os.replace(part, target)
+    with replacing(target) as part:
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)

@@ -38,6 +38,12 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     if not isinstance(values, dict) or not all(isinstance(v, Tensor) for v in values.values()):
         held = {type(v).__name__ for v in values.values()} if isinstance(values, dict) else {type(values).__name__}
         raise ModelError(f"{file} holds {', '.join(sorted(held))}; expected a state dict: tensors by name.")
+    odd = [str(name) for name, v in values.items() if v.layout != torch.strided or v.is_quantized or v.is_meta]
+    if odd:
+        raise ModelError(
+            f"{file} holds tensors that are sparse, quantised or without values ({', '.join(odd[:8])}); expected plain "
+            "ones. Ask whom you have it from for such a file."
+        )
     return {str(name): value for name, value in values.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from xappa.errors import ModelError
 from xappa.models.official.checkpoints import read_tensors
 from xappa.models.official.configuration import read_configuration
-from xappa.models.official.discovery import RunFiles, choose_checkpoint, find_store
+from xappa.models.official.run_files import RunFiles, choose_checkpoint, find_store
 from xappa.models.official.statistics import is_masks, is_statistics
 
 WHAT = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,10 @@ from torch import nn
 
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, Schedule
-from xappa.errors import ModelError, XappaError, choose
+from xappa.errors import ModelError, XappaError, choose, reading
 from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
+from xappa.models.integrity import require_finite
 from xappa.models.official import inference
 from xappa.models.official.checkpoints import read_tensors
 from xappa.models.official.configuration import Configuration, read_configuration
@@ -59,16 +63,18 @@ def read_autoencoder(config: Path, weights: Path) -> ConvAutoencoder:
             f"{config} is of the graph autoencoder {name!r}, which xappa does not have yet; expected a convolutional "
             "one ('cae...'). Its denoiser can be read by itself, with xappa.models.official.read_denoiser."
         )
-    values = {**inference.autoencoder_values(tensors, entries), **entries}
-    _require(read, "ae", AUTOENCODER, values)
-    values["noise_level"] = _number(read, "ae.noise_level", values["noise_level"])
-    spec = AutoencoderSpec.from_config(values)
+    with _fitting(config, "ae"):
+        values = {**inference.autoencoder_values(tensors, entries), **entries}
+        _require(read, "ae", AUTOENCODER, values)
+        values["noise_level"] = _number(read, "ae.noise_level", values["noise_level"])
+        spec = AutoencoderSpec.from_config(values)
     stated = entries.get("latent_shape")
-    if stated is not None and tuple(stated) != spec.latent_shape:
+    if stated is not None and list(spec.latent_shape) != stated:
         raise ModelError(
-            f"{config}: ae.latent_shape is {tuple(stated)}, but the other entries of 'ae' make {spec.latent_shape}; "
+            f"{config}: ae.latent_shape is {stated}, but the other entries of 'ae' make {spec.latent_shape}; "
             "correct shape, resize, hid_channels, patch_size or lat_channels."
         )
+    require_finite(tensors, str(weights))
     return load_network(lambda: ConvAutoencoder(spec), tensors, str(weights))
 
 
@@ -91,22 +97,35 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
     """
     read = read_configuration(config)
     entries, tensors = read.section("backbone"), read_tensors(weights)
-    backbone: nn.Module
+    build: Callable[[], nn.Module]
     if is_graph(read):
-        known = GraphTransformerSpec.from_config
-        values = {**inference.graph_transformer_values(tensors), **entries}
-        _require(read, "backbone", GRAPH_TRANSFORMER, values)
-        backbone = load_network(lambda: GraphTransformer(known(values)), tensors, str(weights))
+        with _fitting(config, "backbone"):
+            values = {**inference.graph_transformer_values(tensors), **entries}
+            _require(read, "backbone", GRAPH_TRANSFORMER, values)
+            build = partial(GraphTransformer, GraphTransformerSpec.from_config(values))
     else:
         if latent_shape is None:
             raise ModelError(f"{config} is of a transformer on a grid, which needs latent_shape=(h, w, C).")
         *shape, channels = latent_shape
         trained = {k: v for k, v in read.section("train").items() if k == "blanket_size"}
-        values = {**inference.transformer_values(tensors, channels), **trained, **entries}
-        _require(read, "backbone", TRANSFORMER, values)
-        spec = TransformerSpec.from_config(values, in_channels=channels, shape=(shape[0], shape[1]))
-        backbone = load_network(lambda: Transformer(spec), tensors, str(weights))
-    return Denoiser(backbone).eval().requires_grad_(False)
+        with _fitting(config, "backbone"):
+            values = {**inference.transformer_values(tensors, channels), **trained, **entries}
+            _require(read, "backbone", TRANSFORMER, values)
+            spec = TransformerSpec.from_config(values, in_channels=channels, shape=(shape[0], shape[1]))
+            build = partial(Transformer, spec)
+    require_finite(tensors, str(weights))
+    return Denoiser(load_network(build, tensors, str(weights))).eval().requires_grad_(False)
+
+
+@contextmanager
+def _fitting(config: Path, section: str) -> Iterator[None]:
+    """Errors of a configuration's values, with its file."""
+    try:
+        with reading(f"section {section!r}", "sizes of a network", ModelError, "Correct it, or copy the run again."):
+            yield
+    except XappaError as error:
+        text = str(error)
+        raise ModelError(text if str(config) in text else f"{config}: {text}") from error
 
 
 def read_schedule(config: Path) -> tuple[Schedule, int]:
@@ -148,8 +167,11 @@ def _require(config: Configuration, section: str, keys: Iterable[str], values: M
 
 
 def _number(config: Configuration, key: str, value: Any) -> float:
-    """A number, also of YAML such as ``1e-3``, which is text there."""
+    """A finite number, also of YAML such as ``1e-3``, which is text there."""
     try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{config.file}: {key} is {value!r}; expected a number.") from error
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ModelError(f"{config.file}: {key} is {str(value)[:80]!r}; expected a number.")
+    return number

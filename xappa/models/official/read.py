@@ -114,6 +114,8 @@ def _latents(file: Path, channels: int, noise_level: float) -> ChannelLatents:
         for name in ("mean", "std")
         if name in tensors and tuple(tensors[name].shape) != (channels,)
     ]
+    if not problems and not torch.isfinite(tensors["mean"]).all():
+        problems.append("some of 'mean' are not finite")
     if not problems and not (torch.isfinite(tensors["std"]) & (tensors["std"] > 0)).all():
         problems.append("some of 'std' are not above zero")
     if problems:

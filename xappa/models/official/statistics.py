@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import ModelError, reading
 from xappa.models.official.channels import Channels
 from xappa.sizes import require_zarr_sizes
@@ -16,9 +18,22 @@ from xappa.zarr_codecs import require_safe_codecs
 if TYPE_CHECKING:
     import zarr
 
+REMEDY = "Fetch or copy the store again."
 SEA = "sea_surface_temperature_mask"
 
-Array = np.ndarray
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _told(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` of a store, whose metadata may be anything: what Zarr raises is told with the store."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with reading(args[0], "a Zarr store of statistics or masks", ModelError, REMEDY):
+            return function(*args, **kwargs)
+
+    return call
 
 
 def is_statistics(folder: Path) -> bool:
@@ -31,12 +46,19 @@ def is_masks(folder: Path) -> bool:
     return (folder / SEA).is_dir()
 
 
+@_told
 def levels_of(store: Path) -> tuple[int, ...]:
     """Pressure levels of a store of statistics, hPa; none if it has no upper air."""
     group = _open(store)
-    return tuple(int(level) for level in _values(group, "level")) if "level" in group else ()
+    if "level" not in group:
+        return ()
+    levels = _numbers(group, "level")
+    if levels.ndim != 1 or not (levels == np.floor(levels)).all():
+        raise ModelError(f"{store} has no whole numbers along one dimension as 'level'; expected hPa. {REMEDY}")
+    return tuple(int(level) for level in levels)
 
 
+@_told
 def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel: (channel,), float32, physical units.
 
@@ -64,6 +86,12 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     if problems:
         raise ModelError(f"{store} lacks what the model needs: {'; '.join(dict.fromkeys(problems))}.")
     rows = {name: _ordered(group, name, ("statistic", "level")) for name in dict.fromkeys(n for n, _ in channels)}
+    aloft = {name for name, level in channels if level is not None}
+    shapes = {name: (len(names), len(levels)) if name in aloft else (len(names),) for name in rows}
+    if odd := [
+        f"{name} has {rows[name].shape}, expected {shapes[name]}" for name in rows if rows[name].shape != shapes[name]
+    ]:
+        raise ModelError(f"{store} has variables of other sizes than (statistic, level): {'; '.join(odd)}. {REMEDY}")
     where = [(rows[name], (Ellipsis,) if level is None else (levels.index(level),)) for name, level in channels]
     mean, deviation = (np.array([row[names.index(kind)][at] for row, at in where], "f4") for kind in ("mean", "std"))
     if wrong := [
@@ -75,6 +103,7 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     return mean, deviation
 
 
+@_told
 def sea_mask(store: Path, latitude: Sequence[float], longitude: Sequence[float]) -> Array:
     """True over sea: (latitude, longitude), in the order of the given coordinates.
 
@@ -96,9 +125,9 @@ def _positions(store: Path, group: zarr.Group, axis: str, expected: Sequence[flo
     """Where each of the `expected` coordinates is; in order where the store has no coordinates."""
     if axis not in group:
         return np.arange(len(expected))
-    away = np.abs(_values(group, axis).astype(float)[None] - np.asarray(expected)[:, None])
+    away = np.abs(_numbers(group, axis).astype(float).ravel()[None] - np.asarray(expected)[:, None])
     away = np.minimum(away, np.abs(360 - away)) if axis == "longitude" else away
-    if away.min(axis=1).max() > 1e-3:
+    if not away.size or not away.min(axis=1).max() <= 1e-3:
         raise ModelError(
             f"{store} has other {axis}s than the model, which goes from {expected[0]:g} to {expected[-1]:g}."
         )
@@ -107,21 +136,30 @@ def _positions(store: Path, group: zarr.Group, axis: str, expected: Sequence[flo
 
 def _ordered(group: zarr.Group, name: str, axes: tuple[str, ...]) -> Array:
     """Values of a variable, its axes in the given order; those without names are taken to be in it."""
-    array, values = group[name], _values(group, name)
+    array, values = group[name], _numbers(group, name)
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
-    if not isinstance(names, (list, tuple)) or set(names) - set(axes):
+    if not isinstance(names, (list, tuple)) or not any(names):
         return values
+    if set(names) - set(axes) or len(set(names)) < len(names) or len(names) != values.ndim:
+        raise ModelError(f"{group.store_path}/{name} lies along {tuple(names)}; expected {axes}. {REMEDY}")
     return values.transpose([names.index(axis) for axis in axes if axis in names])
 
 
 def _values(group: zarr.Group, name: str) -> Array:
     import zarr
 
-    with reading(f"{group.store_path}/{name}", "a Zarr array", ModelError, "Fetch or copy the store again."):
+    with reading(f"{group.store_path}/{name}", "a Zarr array", ModelError, REMEDY):
         array = group[name]
         if not isinstance(array, zarr.Array):
             raise ModelError(f"{group.store_path} has a group {name!r}; expected an array.")
         return np.asarray(array[...])
+
+
+def _numbers(group: zarr.Group, name: str) -> Array:
+    values = _values(group, name)
+    if values.dtype.kind not in "iufb":
+        raise ModelError(f"{group.store_path}/{name} holds {values.dtype}; expected numbers. {REMEDY}")
+    return values
 
 
 def _open(store: Path) -> zarr.Group:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from xappa.observations.objects import to_numeric
+
 _MIDNIGHT = 24 * 60
 
 
@@ -29,7 +31,7 @@ def ends_of_days(dates: np.ndarray, longitude: np.ndarray, clock: pd.Series | No
     """
     minutes = np.full(len(dates), float(_MIDNIGHT))
     if clock is not None:
-        digits = pd.to_numeric(clock, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        digits = to_numeric(clock).to_numpy(dtype=float, na_value=np.nan)
         hours, rest = np.divmod(digits, 100)
         told = (hours >= 0) & (hours <= 24) & (rest < 60) & (digits <= 2400)
         minutes = np.where(told, hours * 60 + rest, minutes)

@@ -19,6 +19,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.archives.days import ends_of_days
+from xappa.observations.archives.reports import require_columns, with_unreadable
 from xappa.observations.archives.tables import joined
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.columns import numbers, to_text
@@ -72,7 +73,7 @@ class _Daily:
 
     def to_obs(self, element: str, naming: Naming) -> xr.Dataset | None:
         """In the one form; None if there is no value."""
-        values = numbers(self.value)[0]
+        values, unreadable = numbers(self.value.mask(self.value.astype("string").str.strip().fillna("") == ""))
         values = np.where(values == _MISSING, np.nan, values)
         rows = np.isfinite(values)
         if not rows.any():
@@ -84,7 +85,7 @@ class _Daily:
         place = self.place[rows]
         time = ends_of_days(to_times(self.date[rows]), numbers(place["longitude"])[0], self.clock[rows])
         table = place.assign(time=time, period=pd.Timedelta("24h"), **{quantity: values[rows]})
-        obs = from_frame(table, Naming(units={quantity: told or documented}))
+        obs = with_unreadable(from_frame(table, Naming(units={quantity: told or documented})), {quantity: unreadable})
         measurement = self.measurement[rows].astype("string").fillna("").str.strip()
         refused = self.quality[rows].astype("string").fillna("").str.strip() != ""
         obs = with_flag(obs, quantity, (refused | (measurement == _PRESUMED)).to_numpy(bool), Flag.REJECTED_BY_SOURCE)
@@ -208,6 +209,7 @@ def _place(frame: pd.DataFrame, stations: pd.DataFrame | None) -> pd.DataFrame:
     place = frame[[name for name in names if name in frame]].rename(columns=names)
     if {"latitude", "longitude"} <= set(place):
         return place
+    require_columns(frame, "GHCN-Daily", "STATION")
     if stations is None:
         raise ObservationError(
             "GHCN-Daily without the columns LATITUDE and LONGITUDE. Give a table of places of stations: "

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.archives.reports import DIRECTION, SPEED, TD, P, Reports, T
+from xappa.observations.archives.reports import DIRECTION, SPEED, TD, P, Reports, T, require_columns
 from xappa.observations.names import Naming
+from xappa.observations.objects import to_numeric
 from xappa.observations.periods import HOUR
 
 _GHCNH = {
@@ -44,12 +45,16 @@ def from_ghcnh(frame: pd.DataFrame, naming: Naming | None = None, stations: pd.D
     by_name = {str(column).casefold(): column for column in frame.columns}
 
     def column(*names: str) -> pd.Series:
-        return frame[next(by_name[name] for name in names if name in by_name)]
+        found = [by_name[name] for name in names if name in by_name]
+        if not found:
+            require_columns(frame, "GHCNh", names[0].capitalize())
+        return frame[found[0]]
 
     if "date" in by_name:
         time = column("date")
     else:
-        parts = {name: pd.to_numeric(column(name)) for name in ("year", "month", "day", "hour", "minute")}
+        names = ("year", "month", "day", "hour", "minute")
+        parts = {name: to_numeric(column(name)) for name in names}
         time = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
     place = {"time": time, "station": column("station_id", "station")}
     reports = Reports(place | {name: column(name) for name in ("latitude", "longitude", "elevation")})
@@ -68,6 +73,6 @@ def from_ghcnh(frame: pd.DataFrame, naming: Naming | None = None, stations: pd.D
 
 
 def _ghcnh_good(frame: pd.DataFrame, name: str, reports: Reports, key: str) -> pd.Series:
-    values = pd.to_numeric(frame[name], errors="coerce")
+    values = reports.number(key, frame[name])
     codes = frame.get(f"{name}_Quality_Code")
     return values if codes is None else reports.keep(key, values, codes, "ghcnh")

@@ -17,6 +17,7 @@ import xarray as xr
 from xappa.observations.archives.tables import DAY, documented, joined, over_period
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.names import Naming
+from xappa.observations.objects import to_numeric
 from xappa.observations.stations import placed
 
 _DAILY = {
@@ -45,8 +46,8 @@ def from_gsod(frame: pd.DataFrame, naming: Naming, stations: pd.DataFrame | None
     """
     frame = frame.copy()
     for name in _DAILY.keys() & set(frame.columns):
-        values = pd.to_numeric(frame[name], errors="coerce")
-        frame[name] = values.mask(np.isclose(values, _MISSING.get(name, 9999.9)))
+        values = to_numeric(frame[name])
+        frame[name] = frame[name].mask(np.isclose(values, _MISSING.get(name, 9999.9)))
     if "PRCP_ATTRIBUTES" in frame:
         frame["PRCP"] = frame["PRCP"].mask(frame["PRCP_ATTRIBUTES"].astype("string").str.strip().isin(_NO_REPORT))
     frame = frame[[name for name in frame.columns if not str(name).endswith("_ATTRIBUTES")]]

@@ -20,7 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.archives.reports import DIRECTION, SPEED, TD, P, Reports, T
+from xappa.observations.archives.reports import DIRECTION, SPEED, TD, P, Reports, T, require_columns
 from xappa.observations.names import Naming
 from xappa.observations.packed import plain_name
 from xappa.observations.periods import HOUR
@@ -38,6 +38,7 @@ def is_isd_csv(columns: Collection[str]) -> bool:
 
 def from_isd_csv(frame: pd.DataFrame, naming: Naming | None = None, stations: pd.DataFrame | None = None) -> xr.Dataset:
     """Observations from a table of NOAA's global-hourly CSV files of ISD [2]_."""
+    require_columns(frame, "ISD", "DATE", "STATION", "LATITUDE", "LONGITUDE", "ELEVATION")
     place = {
         "time": frame["DATE"],
         "station": frame["STATION"].astype(str),
@@ -69,11 +70,11 @@ def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Da
     place = {
         "time": pd.to_datetime(cut(16, 27), format="%Y%m%d%H%M", errors="coerce"),
         "station": cut(5, 10) + "-" + cut(11, 15),
-        "latitude": _number(cut(29, 34), 1000, 99999),
-        "longitude": _number(cut(35, 41), 1000, 999999),
-        "altitude": _number(cut(47, 51), 1, 9999),
     }
     reports = Reports(place)
+    place["latitude"] = reports.number("latitude", cut(29, 34), 1000, 99999)
+    place["longitude"] = reports.number("longitude", cut(35, 41), 1000, 999999)
+    place["altitude"] = reports.number("altitude", cut(47, 51), 1, 9999)
     wind = [cut(61, 63), cut(64, 64), cut(65, 65), cut(66, 69), cut(70, 70)]
     _isd_values(reports, [cut(88, 92), cut(93, 93)], [cut(94, 98), cut(99, 99)], [cut(100, 104), cut(105, 105)], wind)
     # Additional data are groups of a name and fields of fixed width, up to the remarks.
@@ -96,28 +97,24 @@ def _isd_values(
     reports: Reports, temperature: list[pd.Series], dewpoint: list[pd.Series], pressure: list[pd.Series], wind: list
 ) -> None:
     for name, (text, quality), missing in ((T, temperature, 9999), (TD, dewpoint, 9999), (P, pressure, 99999)):
-        reports.values[name] = reports.keep(name, _number(text, 10, missing), quality, "isd")
+        reports.values[name] = reports.keep(name, reports.number(name, text, 10, missing), quality, "isd")
     direction, direction_quality, kind, speed, speed_quality = wind
-    reports.values[SPEED] = reports.keep(SPEED, _number(speed, 10, 9999), speed_quality, "isd")
+    reports.values[SPEED] = reports.keep(SPEED, reports.number(SPEED, speed, 10, 9999), speed_quality, "isd")
     variable = kind == "V"
-    angle = _number(direction, 1, 999).mask(variable)
+    angle = reports.number(DIRECTION, direction, 1, 999).mask(variable)
     reports.values[DIRECTION] = reports.keep(DIRECTION, angle, direction_quality, "isd")
 
 
 def _isd_more(reports: Reports, rain: list[pd.Series], extreme: list[pd.Series], pressure: list[pd.Series]) -> None:
-    amount = reports.keep("rain", _number(rain[1], 10, 9999), rain[3], "isd")
-    reports.over.append(("total_precipitation", amount.rename("rain"), _hours(_number(rain[0], 1, 99))))
-    value = reports.keep("extreme", _number(extreme[2], 10, 9999), extreme[3], "isd").rename("extreme")
+    total, high_low = "total_precipitation", "extreme_temperature"
+    amount = reports.keep("rain", reports.number(total, rain[1], 10, 9999), rain[3], "isd")
+    reports.over.append((total, amount.rename("rain"), _hours(reports.number("period", rain[0], 1, 99))))
+    value = reports.keep("extreme", reports.number(high_low, extreme[2], 10, 9999), extreme[3], "isd").rename("extreme")
+    length = _hours(reports.number("period", extreme[0], 10, 999))
     for code, name in (("M", "maximum_2m_temperature"), ("N", "minimum_2m_temperature")):
-        reports.over.append((name, value.where(extreme[1] == code), _hours(_number(extreme[0], 10, 999))))
+        reports.over.append((name, value.where(extreme[1] == code), length))
     for name, (text, quality) in (("altimeter_setting", pressure[:2]), ("surface_pressure", pressure[2:])):
-        reports.values[name] = reports.keep(name, _number(text, 10, 99999), quality, "isd")
-
-
-def _number(text: pd.Series, scale: int, missing: int) -> pd.Series:
-    """Scaled numbers; NaN for the code of a missing one."""
-    values = pd.to_numeric(text, errors="coerce").astype(float)
-    return values.mask(values.abs() == missing) / scale
+        reports.values[name] = reports.keep(name, reports.number(name, text, 10, 99999), quality, "isd")
 
 
 def _hours(hours: pd.Series) -> np.ndarray:
@@ -136,18 +133,19 @@ def from_isd_lite(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
             f"{path}: ISD-Lite files do not say where their station is, and {found}. Give one that has it, such as "
             "NOAA's: stations='isd-history.csv'"
         )
-    table = lines.str.split(expand=True).astype(float).mask(lambda values: values == -9999)
-    parts = dict(zip(("year", "month", "day", "hour"), (table[i].astype(int) for i in range(4)), strict=True))
-    frame = with_places(
-        pd.DataFrame({"time": pd.to_datetime(pd.DataFrame(parts))}), np.full(len(table), name), stations
-    )
+    fields = lines.str.split(expand=True)
+    parts = {part: pd.to_numeric(fields[i], errors="coerce") for i, part in enumerate(("year", "month", "day", "hour"))}
+    time = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
+    frame = with_places(pd.DataFrame({"time": time}), np.full(len(lines), name), stations)
     reports = Reports(dict(frame.assign(station=name)))
     columns = {T: (4, 10), TD: (5, 10), P: (6, 10), DIRECTION: (7, 1), SPEED: (8, 10)}
-    reports.values = {meaning: table[i] / scale for meaning, (i, scale) in columns.items()}
+    for meaning, (i, scale) in columns.items():
+        reports.values[meaning] = reports.number(meaning, fields[i], scale, 9999)
     for i, hours in ((10, 1), (11, 6)):
         # A trace is -1.
-        amount = table[i].mask(table[i] == -1.0, 0.0) / 10.0
-        reports.over.append(("total_precipitation", amount, np.full(len(table), hours * HOUR)))
+        amount = reports.number("total_precipitation", fields[i], 10, 9999)
+        amount = amount.mask(amount == -0.1, 0.0)
+        reports.over.append(("total_precipitation", amount, np.full(len(lines), hours * HOUR)))
     return reports.to_obs()
 
 

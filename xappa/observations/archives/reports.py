@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +13,9 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.columns import numbers
 from xappa.observations.flags import Flag
-from xappa.observations.form import concat
+from xappa.observations.form import concat, counted
 from xappa.observations.frames import from_frame
 from xappa.observations.names import Naming
 from xappa.observations.source_quality import SCHEMES, verdicts
@@ -42,6 +45,15 @@ class Reports:
     values: dict[str, pd.Series] = field(default_factory=dict)
     over: list[tuple[str, pd.Series, np.ndarray]] = field(default_factory=list)
     bad: dict[str, np.ndarray] = field(default_factory=dict)
+    unreadable: Counter[str] = field(default_factory=Counter)
+
+    def number(self, name: str, column: pd.Series, scale: float = 1.0, missing: float | None = None) -> pd.Series:
+        """Scaled numbers of a column, NaN for the code of a missing one; what is none is counted, blanks are not."""
+        blank = column.map(lambda value: isinstance(value, str) and not value.strip()).to_numpy(bool)
+        values, count = numbers(column.mask(blank))
+        self.unreadable[name] += count
+        series = pd.Series(values, column.index, name=column.name)
+        return (series if missing is None else series.mask(series.abs() == missing)) / scale
 
     def keep(self, name: str, values: pd.Series, codes: pd.Series, scheme: str) -> pd.Series:
         """The values of a quantity as they are; which of them the archive rejects is noted."""
@@ -64,13 +76,34 @@ class Reports:
                 parts.append(_obs(there, table[rows]))
         if not parts:
             raise ObservationError("No report with a value: all are missing. Expected at least one")
-        return concat(parts)
+        obs = concat(parts)
+        return with_unreadable(obs, self.unreadable)
 
     def _flagged(self, table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
         """The table with flags beside quantities of which the archive rejects values."""
         bad = {name: self.bad.get(key or name) for name in map(str, table)}
         flags = {f"{name}_flag": mask * int(Flag.REJECTED_BY_SOURCE) for name, mask in bad.items() if mask is not None}
         return table.assign(**flags)
+
+
+def with_unreadable(obs: xr.Dataset, more: Mapping[str, int]) -> xr.Dataset:
+    """Observations with the numbers of values that are no numbers, added to those that are told already."""
+    unreadable = Counter(json.loads(obs.attrs.get("unreadable_values", "{}"))) + Counter(more)
+    return obs.assign_attrs(unreadable_values=counted(unreadable)) if unreadable else obs
+
+
+def require_columns(frame: pd.DataFrame, archive: str, *names: str) -> None:
+    """Complain about a table that seems to be an archive's, and lacks columns that all of them have.
+
+    Raises
+    ------
+    ObservationError
+    """
+    if lacking := [name for name in names if name not in frame]:
+        raise ObservationError(
+            f"The table has columns of {archive}, but no {', '.join(lacking)}. Expected all of {', '.join(names)}: "
+            f"fetch it anew, or say what its columns are, with rename={{'<its name>': '2m_temperature'}}"
+        )
 
 
 def _obs(place: pd.DataFrame, values: pd.DataFrame) -> xr.Dataset:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import Array
 
 WRITTEN = {"K": 1.0, "Pa": 100.0, "m2 s-2": 98.0665, "m": 1e-3, "degree": 10.0, "1": 0.05, "kg m-2": 1.0, "m s-1": 1.0}
 """Coarsest steps in which reports are written (WMO-No. 306: whole degrees, hPa, mm; tens of degrees of direction)."""

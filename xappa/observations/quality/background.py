@@ -20,8 +20,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.observations.flags import Flag
-from xappa.observations.quality.batch import Array, Batch
+from xappa.observations.quality.batch import Batch
 
 
 def check_background(batch: Batch, found: Mapping[str, tuple[Array, Array]], k: float) -> None:

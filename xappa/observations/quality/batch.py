@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from xappa._typing import Array
+from xappa.distinct import distinct
+from xappa.geometry import unit_vectors
 from xappa.observations.flags import Flag
-
-Array = np.ndarray
-
-EARTH_RADIUS = 6371.0
-"""Mean radius, km."""
 
 APART = 16.0
 """Between neighbouring windows, where reports are sought on the unit sphere: more than any distance there."""
@@ -102,6 +100,27 @@ class Batch:
         return (self.time - first) / np.timedelta64(1, "s")
 
     @cached_property
+    def sites(self) -> tuple[Array, Array]:
+        """Of the places that differ: where each comes first (K,), and the number of each report's place (N,)."""
+        return distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
+
+    @cached_property
+    def by_place(self) -> Array:
+        """Positions by window, place and time; reports that share them come in an order that they alone decide."""
+        first, number = self.sites
+        rank = np.empty(len(first), np.int64)
+        rank[np.lexsort((self.longitude[first], self.latitude[first]))] = np.arange(len(first))
+        keys = (self.seconds, len(first) * self.window + rank[number])
+        order = np.lexsort(keys)
+        same = np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+        if not same.any():
+            return order
+        rows = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
+        more = (self.altitude, self.level, self.source, self.station)
+        order[rows] = order[rows][np.lexsort([key[order[rows]] for key in (*more, *keys)])]
+        return order
+
+    @cached_property
     def _starts(self) -> Array:
         """Where windows begin."""
         return np.concatenate([[0], np.flatnonzero(np.diff(self.window)) + 1])
@@ -146,14 +165,3 @@ Check = Callable[[Batch], None]
 
 Background = Callable[[Batch], Mapping[str, tuple[Array, Array]]]
 """What a background says of the reports: by quantity, mean and deviation (N,), NaN where it says nothing."""
-
-
-def unit_vectors(latitude: Array, longitude: Array) -> Array:
-    """Places on the unit sphere: (N, 3) for degrees (N,)."""
-    phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
-
-
-def chord(distance: float) -> float:
-    """Straight line through the unit sphere between places `distance` km apart on its surface."""
-    return float(2 * np.sin(min(distance / EARTH_RADIUS, np.pi) / 2))

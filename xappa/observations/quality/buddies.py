@@ -29,14 +29,18 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
+from xappa.geometry import arc, chord
 from xappa.observations.flags import Flag
+from xappa.observations.formulas import standard_pressure
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import APART, EARTH_RADIUS, Array, Batch, chord
+from xappa.observations.quality.batch import APART, Batch
 from xappa.observations.quality.options import Quality
 
 NEIGHBOURS = 8
 BLOCK = 100_000  # reports whose neighbours are held at once
 _CANDIDATES = 2 * NEIGHBOURS
+_USUAL = 12  # candidates among which there are enough neighbours of most reports
 _SLOT = 3600.0  # s; of each station one report an hour is a neighbour of others
 _DRIFT = 100.0  # km that an hour counts for when the nearest are sought
 CORRELATION_LENGTH = 300.0
@@ -64,11 +68,6 @@ def check_buddies(batch: Batch, found: Mapping[str, tuple[Array, Array]], qualit
         batch.reject(name, mask, Flag.BUDDY_CHECK)
 
 
-def standard_pressure(altitude: Array) -> Array:
-    """Pressure of the standard atmosphere, Pa, at heights (m) of the troposphere: U.S. Standard 1976, equation 33a."""
-    return 101325.0 * (1 - LAPSE_RATE / 288.15 * altitude) ** (9.80665 / (287.053 * LAPSE_RATE))
-
-
 def comparable(name: str) -> bool:
     """Whether neighbours say anything of a quantity: not of directions, showers, or what is not in the vocabulary."""
     known = QUANTITIES.get(name)
@@ -87,7 +86,7 @@ def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, qu
     wrong = np.zeros(len(batch), bool)
     level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
     sure = ~batch.doubt[name] if name in batch.doubt else np.ones(len(batch), bool)
-    for rows in _split(_ordered(batch, np.flatnonzero(usable)), level, batch.kind):
+    for rows in _split(batch.by_place[usable[batch.by_place]], level, batch.kind):
         if np.count_nonzero(sure[rows]) >= quality.least:
             wrong[rows] = _decide(batch, name, rows, sure[rows], departure, deviation, quality)
     return wrong
@@ -102,14 +101,10 @@ def _at_one_height(batch: Batch, name: str) -> Array:
     return batch.value[name]
 
 
-def _ordered(batch: Batch, rows: Array) -> Array:
-    """Rows by window, place and time: those that are equally far come in an order of their own, the near together."""
-    keys = (batch.seconds, batch.longitude, batch.latitude, batch.window)
-    return rows[np.lexsort([key[rows] for key in keys])]
-
-
 def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
     """Rows of one level and kind each, in the order in which they come."""
+    if len(rows) and (level[rows] == level[rows[0]]).all() and (kind[rows] == kind[rows[0]]).all():
+        return [rows]
     order = np.lexsort((kind[rows], level[rows]))
     rows = rows[order]
     change = (np.diff(level[rows]) != 0) | (np.diff(kind[rows]) != 0)
@@ -128,7 +123,7 @@ def _decide(
     for _ in range(2):
         trusted = ~suspect & sure
         blocks = [again[i : i + BLOCK] for i in range(0, len(again), BLOCK)]
-        found = [_excess(values, block, *around(block, trusted), quality) for block in blocks]
+        found = [_excess(values, block, around(block, trusted), around, quality) for block in blocks]
         suspect = suspect.copy()
         suspect[again] = np.concatenate(found)
         again = around.of(suspect)
@@ -146,25 +141,32 @@ def _filled(error: Array, window: Array) -> Array:
     return np.where(known, error, median)
 
 
-def _excess(values: tuple[Array, Array, Array], block: Array, near: Array, distance: Array, quality: Quality) -> Array:
-    """Whether each report of a block is beyond the bound."""
+def _excess(
+    values: tuple[Array, Array, Array], block: Array, near: Array, around: _Neighbourhood, quality: Quality
+) -> Array:
+    """Whether each report of a block is beyond the bound, given its neighbours (-1 where none)."""
     departure, error, deviation = values
-    there = near >= 0
-    there &= np.cumsum(there, axis=1) <= NEIGHBOURS
     wrong = np.zeros(len(block), bool)
-    rows = np.flatnonzero(there.sum(axis=1) >= quality.least)
-    if not len(rows) or quality.buddies is None:
+    rows = np.flatnonzero((near >= 0).sum(axis=1) >= quality.least)
+    if quality.buddies is None or not len(rows):
         return wrong
-    others = np.where(there[rows], departure[near[rows]], np.nan)
-    median = _median(others)
-    spread = 1.4826 * _median(np.abs(others - median[:, None]))
-    apart = _median(np.where(there[rows], distance[rows], np.nan)) / CORRELATION_LENGTH
-    own = block[rows]
+    median = _median(_of(near[rows], departure))
+    away = np.abs(departure[block[rows]] - median) / quality.buddies
+    # The bound grows term by term, so that the later ones are needed for few.
+    far = away > np.sqrt(2 * error[block[rows]] ** 2) * (1 - 1e-9)
+    rows, median, own = rows[far], median[far], block[rows[far]]
+    spread = 1.4826 * _median(np.abs(_of(near[rows], departure) - median[:, None]))
+    apart = _median(around.distances(own, near[rows])) / CORRELATION_LENGTH
     structure = 2 * deviation[own] ** 2 * (1 - (1 + apart) * np.exp(-apart))
     expected = error[own] ** 2 + np.maximum(np.maximum(spread**2, error[own] ** 2), structure)
     # Where nothing is known of errors, neighbours that agree exactly are no measure of anything.
     wrong[rows] = (np.abs(departure[own] - median) > quality.buddies * np.sqrt(expected)) & (expected > 0)
     return wrong
+
+
+def _of(near: Array, values: Array) -> Array:
+    """Values of neighbours; NaN where there is none."""
+    return np.where(near >= 0, values[near], np.nan)
 
 
 def _median(values: Array) -> Array:
@@ -182,7 +184,10 @@ class _Neighbourhood:
         far = APART * batch.window[rows]
         self.places, self.station = np.column_stack([batch.place[rows], time, far]), batch.station[rows]
         self.pool, self.reach = _pool(batch, rows, sure), chord(radius)
-        self.tree = cKDTree(self.places[self.pool])
+        # The nearest of those that are kept together are found fastest, where the tree is large.
+        together = cKDTree(self.places[self.pool], balanced_tree=False, compact_nodes=False).indices
+        self.number = self.pool[together]
+        self.tree = cKDTree(self.places[self.number])
 
     def of(self, some: Array) -> Array:
         """Positions of the reports that have one of some (a mask) within reach, themselves included."""
@@ -191,21 +196,55 @@ class _Neighbourhood:
         away, _ = cKDTree(self.places[some]).query(self.places, distance_upper_bound=self.reach)
         return np.flatnonzero(np.isfinite(away))
 
-    def __call__(self, block: Array, trusted: Array) -> tuple[Array, Array]:
-        """Positions of the neighbours of each report of a block, nearest first, -1 where none, and their distances."""
-        most = np.arange(1, min(_CANDIDATES, len(self.pool)) + 1)
-        away, index = self.tree.query(self.places[block], k=most, distance_upper_bound=self.reach)
-        near = np.append(self.pool, -1)[index]
-        # Of those that are equally far, the first; the tree's own order changes with what else is in it.
-        order = np.lexsort((near, away), axis=1)
-        near = np.take_along_axis(near, order, axis=1)
+    def __call__(self, block: Array, trusted: Array) -> Array:
+        """Positions (n, 8) of the neighbours of each report of a block, nearest first, -1 where there is none."""
+        near = np.full((len(block), NEIGHBOURS), -1)
+        rows, most = np.arange(len(block)), _USUAL
+        while len(rows):
+            found, away = self._nearest(block[rows], most)
+            other = self._others(found, block[rows], trusted)
+            enough = self._enough(other, away, len(self.pool) <= most)
+            near[rows[enough]] = _first(found[enough, :_CANDIDATES], other[enough, :_CANDIDATES])
+            rows, most = rows[~enough], max(2 * most, _CANDIDATES + 1) if most > _USUAL else _CANDIDATES + 1
+        return near
+
+    def distances(self, rows: Array, near: Array) -> Array:
+        """Distances, km, of reports from their neighbours (n, 8); NaN where there is none."""
+        straight = np.linalg.norm(self.places[near, :3] - self.places[rows, None, :3], axis=-1)
+        return np.where(near >= 0, arc(straight), np.nan)
+
+    def _nearest(self, block: Array, most: int) -> tuple[Array, Array]:
+        """The nearest candidates, -1 where there are no more, and how far they are; the first of those equally far."""
+        columns = np.arange(1, most + 1)
+        away, index = self.tree.query(self.places[block], k=columns, distance_upper_bound=self.reach)
+        near = np.append(self.number, -1)[index]
+        tied = np.flatnonzero(((away[:, 1:] == away[:, :-1]) & np.isfinite(away[:, 1:])).any(axis=1))
+        order = np.lexsort((near[tied], away[tied]), axis=1)
+        near[tied] = np.take_along_axis(near[tied], order, axis=1)
+        return near, away
+
+    def _others(self, near: Array, block: Array, trusted: Array) -> Array:
+        """Which candidates are good reports of another station."""
         own = self.station[block][:, None]
-        other = (near >= 0) & (near != block[:, None]) & ((self.station[near] != own) | (own < 0)) & trusted[near]
-        near, distance = np.where(other, near, -1), np.full(near.shape, np.nan)
-        row, column = np.nonzero(other)
-        straight = np.linalg.norm(self.places[near[row, column], :3] - self.places[block[row], :3], axis=-1)
-        distance[row, column] = 2 * EARTH_RADIUS * np.arcsin(np.clip(straight / 2, 0, 1))
-        return near, distance
+        other = (near >= 0) & (near != block[:, None]) & trusted[near]
+        return other & ((self.station[near] != own) | (own < 0))
+
+    def _enough(self, other: Array, away: Array, all_of_them: bool) -> Array:
+        """Where those that count are among the candidates that were found, whatever others are just as far."""
+        last = away[:, -1]
+        whole = ~np.isfinite(last) | all_of_them
+        within = (other & (away < last[:, None])).sum(axis=1) >= NEIGHBOURS
+        if away.shape[1] > _CANDIDATES:
+            within |= away[:, _CANDIDATES - 1] < last
+        return whole | within
+
+
+def _first(near: Array, mask: Array) -> Array:
+    """The first 8 of each row for which a mask holds, -1 where there are fewer."""
+    mask = mask & (np.cumsum(mask, axis=1, dtype=np.int8) <= NEIGHBOURS)
+    found = np.full((len(near), NEIGHBOURS), -1)
+    found[np.arange(NEIGHBOURS) < mask.sum(axis=1)[:, None]] = near[mask]
+    return found
 
 
 def _pool(batch: Batch, rows: Array, sure: Array) -> Array:

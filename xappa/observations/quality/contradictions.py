@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.observations.flags import Flag
 from xappa.observations.quality.agreement import Part, agreement
-from xappa.observations.quality.batch import Array, Batch
+from xappa.observations.quality.batch import Batch
 
 
 def doubtful(batch: Batch) -> dict[tuple[str, ...], Array]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.observations.form import counted, quantities
 from xappa.observations.quality.background import check_background
-from xappa.observations.quality.batch import Array, Background, Basis, Batch
+from xappa.observations.quality.batch import Background, Basis, Batch
 from xappa.observations.quality.buddies import check_buddies
 from xappa.observations.quality.contradictions import decide, doubtful
+from xappa.observations.quality.index import ReportIndex
 from xappa.observations.quality.near_duplicates import check_near_duplicates
 from xappa.observations.quality.options import Quality
 from xappa.observations.quality.places import REPORTED, check_places
-from xappa.observations.quality.repeats import find_repeats, reopen, settle_repeats
+from xappa.observations.quality.repeats import reopen, settle_repeats
 from xappa.observations.quality.windows import in_windows
 
 WINDOW = np.timedelta64(6, "h")
@@ -37,6 +39,7 @@ def control(
     surface: Array | None = None,
     reduced: Iterable[str] = REPORTED,
     window: np.timedelta64 = WINDOW,
+    index: ReportIndex | None = None,
 ) -> xr.Dataset:
     """Flag reports that other information contradicts; none is removed.
 
@@ -57,6 +60,8 @@ def control(
         Pressures that stand for that at mean sea level. Default: those reported so.
     window : timedelta64
         Reports are compared within windows of this length.
+    index : ReportIndex, optional
+        Of the coordinates, where it is there already.
 
     Returns
     -------
@@ -65,12 +70,13 @@ def control(
         ``reports_checked_by_climatology`` count, by quantity (JSON), what could not be compared with the background,
         where values are in memory.
     """
-    repeats = find_repeats(obs)
-    obs = check_places(reopen(obs, repeats), quality, surface, reduced)
+    index = index or ReportIndex(obs)
+    repeats = index.repeats
+    obs = check_places(reopen(obs, repeats), quality, surface, reduced, index.station)
     if not quality.compares:
         return settle_repeats(obs, repeats)
-    groups = None if repeats is None else repeats.columns(obs.sizes["obs"])
-    obs, basis = in_windows(obs, Comparison(quality, background), window, groups)
+    columns = {"station": index.station} | ({} if repeats is None else repeats.columns(obs.sizes["obs"]))
+    obs, basis = in_windows(obs, Comparison(quality, background), window, columns)
     return obs if background is None or quality.background is None else _counted(obs, basis)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.checked import checked
 from xappa.errors import ObservationError
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
@@ -44,6 +45,7 @@ def counts_text(table: pd.DataFrame) -> str:
     return json.dumps({str(name): {str(k): int(n) for k, n in row.items() if n} for name, row in rows.items()})
 
 
+@checked
 def summary(ds: xr.Dataset) -> Summary:
     """Number of reports by quantity and by what became of them.
 

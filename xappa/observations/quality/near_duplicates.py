@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from scipy.spatial import cKDTree
 
+from xappa._typing import Array
+from xappa.geometry import chord
 from xappa.observations.flags import Flag
-from xappa.observations.quality.batch import APART, Array, Batch, chord
+from xappa.observations.quality.batch import APART, Batch
 from xappa.observations.quality.options import Quality
 
 _LEVEL = 0.5  # hPa
@@ -58,19 +59,17 @@ def _with_others_near(batch: Batch, quality: Quality) -> Array:
     placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
     if len(placed) < 2:
         return placed
-    names = pd.DataFrame(
-        {name: getattr(batch, name)[placed] for name in ("latitude", "longitude", "station", "source")}
-    )
-    number = names.groupby(["latitude", "longitude"], sort=False).ngroup().to_numpy()
-    first = np.unique(number, return_index=True)[1]
+    number = batch.sites[1][placed]
+    first = np.full(len(batch.sites[0]), -1)
+    first[number[::-1]] = np.arange(len(number) - 1, -1, -1)
     near = np.zeros(len(first), bool)
-    for name in ("station", "source"):
-        values = names[name].to_numpy()
+    for values in (batch.station[placed], batch.source[placed]):
         near[number[values != values[first][number]]] = True
-    if len(first) > 1:
+    known = np.flatnonzero(first >= 0)
+    if len(known) > 1:
         reach = chord(quality.near_distance) * (1 + 1e-9)
-        pairs = cKDTree(batch.place[placed[first]]).query_pairs(reach, output_type="ndarray")
-        near[pairs.ravel()] = True
+        pairs = cKDTree(batch.place[placed[first[known]]]).query_pairs(reach, output_type="ndarray")
+        near[known[pairs.ravel()]] = True
     return placed[near[number]]
 
 

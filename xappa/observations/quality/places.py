@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
+from xappa.geometry import arc, unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.batch import EARTH_RADIUS, Array, unit_vectors
 from xappa.observations.quality.options import Quality
 from xappa.observations.quality.windows import name_codes
 
@@ -32,7 +33,11 @@ REPORTED = ("mean_sea_level_pressure",)
 
 
 def check_places(
-    obs: xr.Dataset, quality: Quality, surface: Array | None = None, reduced: Iterable[str] = REPORTED
+    obs: xr.Dataset,
+    quality: Quality,
+    surface: Array | None = None,
+    reduced: Iterable[str] = REPORTED,
+    station: Array | None = None,
 ) -> xr.Dataset:
     """Flag reports whose position or height cannot be right. Only coordinates are computed.
 
@@ -46,6 +51,8 @@ def check_places(
         Height of the model's surface at the reports, m.
     reduced : iterable of str, optional
         Pressures that stand for that at mean sea level: reported so (the default), or to be reduced by the operator.
+    station : array of int, (obs,), optional
+        Of `name_codes`, where they are there already.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def check_places(
     """
     misplaced = np.zeros(obs.sizes["obs"], bool)
     if quality.track is not None:
-        misplaced |= leaps(obs, quality.track)
+        misplaced |= leaps(obs, quality.track, station)
     height = np.zeros(obs.sizes["obs"], bool)
     if "altitude" in obs.coords and quality.station_height is not None:
         height |= _impossible_height(obs)
@@ -91,13 +98,13 @@ def needs_height(obs: xr.Dataset, name: str) -> xr.DataArray:
     """Where a quantity is wrong if the station's height is: measured at 2 m, the station's pressure, or from it."""
     known = QUANTITIES.get(name)
     if name == "surface_pressure" or (known is not None and known.height == 2.0):
-        return xr.ones_like(obs["latitude"], dtype=bool).reset_coords(drop=True)
+        return xr.DataArray(np.ones(obs.sizes["obs"], bool), dims="obs")
     derived = "surface_pressure" in obs[name].attrs.get("derived_from", "").split()
     used = flags_of(obs, "surface_pressure") == Flag.UNUSED if derived and "surface_pressure" in obs else False
-    return (xr.zeros_like(obs["latitude"], dtype=bool) | used).reset_coords(drop=True)
+    return (xr.DataArray(np.zeros(obs.sizes["obs"], bool), dims="obs") | used).reset_coords(drop=True)
 
 
-def leaps(obs: xr.Dataset, speed: float) -> Array:
+def leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> Array:
     """Reports that a named platform cannot have made, as it is elsewhere just before and just after: bool (obs,).
 
     Parameters
@@ -106,6 +113,8 @@ def leaps(obs: xr.Dataset, speed: float) -> Array:
         Observations in the one form.
     speed : float
         m/s that no platform near the ground exceeds.
+    station : array of int, (obs,), optional
+        Of `name_codes`, where they are there already.
 
     Notes
     -----
@@ -116,7 +125,7 @@ def leaps(obs: xr.Dataset, speed: float) -> Array:
     wrong = np.zeros(obs.sizes["obs"], bool)
     if "station" not in obs.coords:
         return wrong
-    time, code = np.asarray(obs["time"].values), name_codes(obs, "station")
+    time, code = np.asarray(obs["time"].values), name_codes(obs, "station") if station is None else station
     rows = np.flatnonzero(_moving(obs, code) & ~np.isnat(time))
     keys = [np.asarray(obs[name].values)[rows] for name in ("longitude", "latitude", "time")]
     rows = rows[np.lexsort([*keys, code[rows]])]
@@ -165,7 +174,7 @@ def _too_fast(a: Array, b: Array, seconds: Array, limit: Array) -> Array:
 
 
 def _kilometres(a: Array, b: Array) -> Array:
-    return 2 * EARTH_RADIUS * np.arcsin(np.clip(np.linalg.norm(a - b, axis=-1) / 2, 0, 1))
+    return arc(np.linalg.norm(a - b, axis=-1))
 
 
 def _place(obs: xr.Dataset) -> Array:

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.observations.flags import Flag, flags_of, set_flag
 from xappa.observations.form import quantities
 from xappa.observations.quality.agreement import Part, agreement
-from xappa.observations.quality.batch import Array
-from xappa.observations.quality.windows import KINDS, component_pairs, name_codes
+from xappa.observations.quality.windows import KINDS, component_pairs
 
 PLACE_STEP = 1e-3
 """Degrees within which two unnamed reports are of the same place (about 100 m)."""
@@ -58,9 +58,16 @@ class Repeats:
         return columns
 
 
-def find_repeats(obs: xr.Dataset) -> Repeats | None:
-    """Reports of the same station or place, time, level, period and channel as another; None if there are none."""
-    station = name_codes(obs, "station")
+def find_repeats(obs: xr.Dataset, station: Array) -> Repeats | None:
+    """Reports of the same station or place, time, level, period and channel as another; None if there are none.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the one form.
+    station : array of int, (obs,)
+        Of `name_codes`.
+    """
     mixed = np.zeros(obs.sizes["obs"], np.uint64)
     for key in _keys(obs, station):
         mixed *= _MIXER
@@ -139,7 +146,8 @@ def reopen(obs: xr.Dataset, repeats: Repeats | None) -> xr.Dataset:
 def _apply(obs: xr.Dataset, repeats: Repeats, function: Callable[..., Any]) -> xr.Dataset:
     for names in units_of(obs):
         count = len(names)
-        errors = [obs.get(f"{name}_error", xr.full_like(obs["latitude"], np.nan, float)) for name in names]
+        unknown = xr.DataArray(np.broadcast_to(np.nan, obs.sizes["obs"]), dims="obs")
+        errors = [obs.get(f"{name}_error", unknown) for name in names]
         arrays = [*(obs[name] for name in names), *errors, *(flags_of(obs, name) for name in names)]
         flags = xr.apply_ufunc(
             function,

@@ -12,30 +12,36 @@ from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
 from xappa.observations.periods import LONGEST, NO_LENGTH
 from xappa.observations.quality.coordinates import refuse_wrong_coordinates
-from xappa.observations.quality.repeats import find_repeats, settle_repeats
+from xappa.observations.quality.index import ReportIndex
+from xappa.observations.quality.repeats import settle_repeats
 from xappa.observations.quality.windows import times_of
 
 HIGHEST_PRESSURE = 1100.0
 """hPa, of levels: more than was ever measured near the ground."""
 
+LOWEST, HIGHEST = -12_000.0, 100_000.0
+"""Heights, m: below the deepest sea and above all instruments in the atmosphere."""
+
 HIGHEST_DECK = 50.0
 """Height, m, that ships and platforms at sea do not exceed."""
 
 
-def check(obs: xr.Dataset) -> xr.Dataset:
+def check(obs: xr.Dataset, index: ReportIndex | None = None) -> xr.Dataset:
     """Flag reports that cannot be believed, or that come twice.
 
     In this order, the first reason staying: places that do not exist (as well as 0 N 0 E at a height above the sea,
-    infinite heights, and upper-air values without a level or with one that is none), times that are missing or not
-    between 1600 and 2261, periods that are no lengths of time, values outside the range of the vocabulary (both
-    components of a wind if either, or the speed or direction behind them, is), what comes twice from the same station
-    or place, time and level (of values that agree one stays; those that contradict each other are all rejected:
-    `settle_repeats`), and speeds and directions that are used as components.
+    heights that are not between -12 and 100 km, and upper-air values without a level or with one that is none), times
+    that are missing or not between 1600 and 2261, periods that are no lengths of time, values outside the range of the
+    vocabulary (both components of a wind if either, or the speed or direction behind them, is), what comes twice from
+    the same station or place, time and level (of values that agree one stays; those that contradict each other are all
+    rejected: `settle_repeats`), and speeds and directions that are used as components.
 
     Parameters
     ----------
     obs : Dataset
         Observations in the one form; not changed.
+    index : ReportIndex, optional
+        Of their coordinates, where it is there already.
 
     Returns
     -------
@@ -59,7 +65,7 @@ def check(obs: xr.Dataset) -> xr.Dataset:
         obs = with_flag(obs, name, period, Flag.PERIOD_UNKNOWN)
         obs = with_flag(obs, name, _outside_range(obs, name), Flag.OUT_OF_RANGE)
     obs = _winds_as_a_whole(obs)
-    return _polar_unused(settle_repeats(obs, find_repeats(obs)))
+    return _polar_unused(settle_repeats(obs, (index or ReportIndex(obs)).repeats))
 
 
 def _array(obs: xr.Dataset, name: str) -> npt.NDArray:
@@ -74,7 +80,8 @@ def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
         wrong |= (latitude == 0.0) & (longitude == 0.0) & (_array(obs, "altitude") > HIGHEST_DECK)
     for name in ("altitude", "height"):
         if name in obs.coords:
-            wrong |= np.isinf(_array(obs, name))
+            height = _array(obs, name)
+            wrong |= (height < LOWEST) | (height > HIGHEST)
     return wrong
 
 
@@ -106,10 +113,12 @@ def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
     """
     for wind in winds_of(obs):
         components = [name for name in wind.components if name in obs]
+        if not components:
+            continue
         parts = components + [name for name in wind.polar if name in obs]
-        wrong = xr.zeros_like(obs["time"], dtype=bool)
+        wrong = xr.DataArray(np.zeros(obs.sizes["obs"], bool), dims="obs")
         for name in parts:
-            wrong = wrong | (flags_of(obs, name) == Flag.OUT_OF_RANGE)
+            wrong = wrong | (flags_of(obs, name).reset_coords(drop=True) == Flag.OUT_OF_RANGE)
         for name in components:
             obs = with_flag(obs, name, wrong, Flag.OUT_OF_RANGE)
             if "derived_from" in obs[name].attrs:

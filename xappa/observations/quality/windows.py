@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
+from xappa.distinct import distinct
 from xappa.observations.derive import winds_of
 from xappa.observations.flags import flag_attrs, flags_of
 from xappa.observations.form import quantities
-from xappa.observations.quality.batch import Array, Batch, Check
+from xappa.observations.quality.batch import Batch, Check
 
 KINDS = ("period", "channel")
 """Coordinates that reports must share to be comparable."""
@@ -29,7 +31,7 @@ AT_ONCE = 200_000
 
 
 def in_windows(
-    obs: xr.Dataset, check: Check, window: np.timedelta64, more: Mapping[str, Array] | None = None
+    obs: xr.Dataset, check: Check, window: np.timedelta64, more: Mapping[str, Array]
 ) -> tuple[xr.Dataset, Array | None]:
     """Make a check on the reports of each window.
 
@@ -41,8 +43,8 @@ def in_windows(
         Rejects reports of a `Batch`, in place.
     window : timedelta64
         Length of the windows; their centres are its multiples from 00 UTC, 1 January 1970.
-    more : mapping of str to array, (obs,), optional
-        Further columns of the batches: ``group`` and ``tie``.
+    more : mapping of str to array, (obs,)
+        Further columns of the batches: ``station``, and ``group`` and ``tie`` where there are repeats.
 
     Returns
     -------
@@ -54,7 +56,7 @@ def in_windows(
     """
     names = quantities(obs)
     order, bounds = _windows(times_of(obs), window)
-    columns = _columns(obs) | dict(more or {})
+    columns = _columns(obs) | dict(more)
     lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
     pairs = component_pairs(obs)
     task = dask.delayed(_judged, pure=True) if lazy else _judged
@@ -121,7 +123,7 @@ def _columns(obs: xr.Dataset) -> dict[str, Array]:
     columns["longitude"] = _known(columns["longitude"], np.inf)
     columns["time"] = np.asarray(obs["time"].values)
     columns["kind"] = kinds(obs)
-    return columns | {name: name_codes(obs, name) for name in ("station", "source")}
+    return columns | {"source": name_codes(obs, "source")}
 
 
 def _known(values: Array, most: float) -> Array:
@@ -133,10 +135,22 @@ def name_codes(obs: xr.Dataset, name: str) -> Array:
     """A number for each station, or source, in the order of their names; -1 for reports without: int (obs,)."""
     if name not in obs.coords:
         return np.broadcast_to(np.int32(-1), obs.sizes["obs"])
-    codes, names = pd.factorize(np.asarray(obs[name].values), sort=True)
-    codes = codes.astype(np.int32)
+    codes, names = _by_name(np.asarray(obs[name].values))
     nameless = np.flatnonzero([str(text) == "" for text in names])
     return np.where(codes == nameless[0], np.int32(-1), codes) if len(nameless) else codes
+
+
+def _by_name(values: Array) -> tuple[Array, Array]:
+    """Codes of names in their order, and the names; -1 where there is none."""
+    if values.dtype.kind != "U":
+        codes, names = pd.factorize(values, sort=True)
+        return codes.astype(np.int32), names
+    # Text of fixed width need not be made Python's.
+    first, number = distinct(values)
+    order = np.argsort(values[first])
+    place = np.empty(len(order), np.int32)
+    place[order] = np.arange(len(order))
+    return place[number], values[first[order]]
 
 
 def kinds(obs: xr.Dataset) -> Array:

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError
+from xappa.observations.objects import to_numeric
 from xappa.observations.times.numbers import advice, calendar_times
 from xappa.observations.times.text import parse
 
@@ -52,7 +53,7 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
             f"Times of the calendar {', '.join(sorted(map(str, calendars)))} do not exist in the real one, in which "
             "reports are made. Convert them with ds.convert_calendar('standard')"
         )
-    numeric = pd.to_numeric(series, errors="coerce") if _are_numbers(series[given]) else None
+    numeric = to_numeric(series) if _are_numbers(series[given]) else None
     if numeric is not None and (units is not None or calendar_times(_floats(numeric)) is None):
         return _from_numbers(numeric, name, units)
     codes, distinct = pd.factorize(series)
@@ -134,11 +135,11 @@ def decoded(numbers: xr.DataArray) -> xr.DataArray:
     """
     plain = numbers.drop_vars(list(numbers.coords)).to_dataset(name="decoded")
     try:
-        return xr.decode_cf(plain)["decoded"].rename(numbers.name)
-    except ValueError as error:
+        return xr.decode_cf(plain)["decoded"].load().rename(numbers.name)
+    except Exception as error:  # xarray and cftime raise what they come across
         told = {key: numbers.attrs[key] for key in ("units", "calendar") if key in numbers.attrs}
         raise ObservationError(
-            f"{numbers.name} cannot be decoded as times: found {numbers.to_numpy().flat[0]} with {told}. "
+            f"{numbers.name} cannot be decoded as times: found {numbers.to_numpy().reshape(-1)[:1]} with {told}. "
             "Expected units such as 'hours since 2018-11-02' (seconds, minutes, hours or days) and a calendar of CF; "
             "correct the attributes, or give times as datetime64"
         ) from error

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from xappa.errors import ObservationError
+from xappa.observations.objects import to_numeric
 from xappa.observations.times.clock import seconds_of
 from xappa.observations.times.convert import to_times
 from xappa.observations.times.numbers import calendar_times, day_of_year, days_of
@@ -239,7 +240,7 @@ def _from_years(table: Mapping[str, pd.Series], rest: list[str], spelt: Mapping[
 
 
 def _numbers(series: pd.Series) -> np.ndarray:
-    return pd.to_numeric(series, errors="coerce").to_numpy(float, na_value=np.nan)
+    return to_numeric(series).to_numpy(float, na_value=np.nan)
 
 
 def _year(series: pd.Series, name: str) -> np.ndarray:

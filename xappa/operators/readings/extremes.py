@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.operators.stencil import Stencil
-
-Array = np.ndarray
 
 
 def extreme(candidates: Tensor, method: str) -> Tensor:

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.operators.readings.extremes import Extreme, extreme
 from xappa.operators.readings.linear import Reading
 from xappa.operators.rows import Part, Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import name_of
 from xappa.operators.view import View
-
-Array = np.ndarray
+from xappa.tokens import name_of
 
 
 class Gathered(torch.nn.Module):

@@ -7,14 +7,15 @@ rounding, whatever the division.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from xappa.devices import available, kernels
 from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, SolverGuidance
 from xappa.errors import DeviceMemoryError
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.operators.stencil import Stencil
 from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, sampled_at_once
-from xappa.streaming.devices import available, kernels
 from xappa.streaming.plan import Plan
 
 SHARE = 0.8
@@ -48,7 +49,7 @@ class Division:
     need: float
 
 
-def budget_of(plan: Plan, model: Model) -> float | None:
+def budget_of(plan: Plan, model: GenerativeModel) -> float | None:
     """Bytes that may be used, weights included; None where nobody knows."""
     if plan.memory is not None:
         return plan.memory
@@ -56,7 +57,7 @@ def budget_of(plan: Plan, model: Model) -> float | None:
     return None if free is None else SHARE * free + model.nbytes
 
 
-def divide(model: Model, plan: Plan, members: int) -> Division:
+def divide(model: GenerativeModel, plan: Plan, members: int) -> Division:
     """The division that fits into the budget with the fewest parts and the least arithmetic.
 
     Raises
@@ -73,11 +74,9 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
     kept = model.kept
     while True:
         one = need(model.within(kept), plan, stretch, 1)
-        if one <= budget or kept <= model.autoencoder.spec.graph_bytes:
+        if one <= budget or kept <= model.graph_bytes:
             break
-        kept = max(
-            min(kept, stretch.frames * model.autoencoder.spec.graph_bytes) // 2, model.autoencoder.spec.graph_bytes
-        )
+        kept = max(min(kept, stretch.frames * model.graph_bytes) // 2, model.graph_bytes)
     if one > budget:
         if plan.memory is None:
             return Division(1, kept, one)
@@ -92,22 +91,21 @@ def divide(model: Model, plan: Plan, members: int) -> Division:
     return Division(together, kept, one + (together - 1) * each)
 
 
-def need(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
+def need(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int) -> float:
     """Bytes that sampling so many members takes at the fullest, with the networks' weights."""
     made = SLACK * peak(model, plan, stretch, members)
     if isinstance(plan.guidance, SolverGuidance):
         made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
     # The trajectory, its derivatives and its noise, as samplers keep them.
-    h, w, c = model.latent_shape
-    return model.nbytes + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * h * w * c
+    size = math.prod(model.latent_shape)
+    return model.nbytes + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * size
 
 
-def bound(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
+def bound(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int) -> float:
     """Bytes that an evaluation surely does not exceed, without metering it."""
-    h, w, c = model.latent_shape
-    window = 4.0 * stretch.length * h * w * c
+    window = 4.0 * stretch.length * math.prod(model.latent_shape)
     derived = stretch.reports > 0 and not isinstance(plan.guidance, LIGHT)
-    states = min(members * stretch.frames, model.states_at_once) * model.autoencoder.spec.graph_bytes
+    states = min(members * stretch.frames, model.states_at_once) * model.graph_bytes
     channels, height, width = model.spec.shape
     # Linear readings take states as they are decoded, others need them all.
     together = min(members * stretch.frames, model.states_at_once)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from xappa.devices import trim, wait
 from xappa.diffusion.guidance import SolverGuidance
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, with_fewer, without_probes, work
 from xappa.streaming.cost.meter import Meter
-from xappa.streaming.devices import trim, wait
 from xappa.streaming.plan import Plan
 
 LONGEST = 8.0
@@ -54,18 +54,18 @@ class Pace:
     timed: bool
 
 
-def bare(model: Model, plan: Plan) -> tuple[Plan, Stretch]:
+def bare(model: GenerativeModel, plan: Plan) -> tuple[Plan, Stretch]:
     """The plan without anything observed, and a window of it."""
     return replace(plan, stencil=None, given=()), Stretch(0, model.spec.window, 1, 0, 0)
 
 
-def levels(model: Model, plan: Plan) -> np.ndarray:
+def levels(model: GenerativeModel, plan: Plan) -> np.ndarray:
     """Noise levels that a plan's sampler evaluates, downwards; several evaluations may share one."""
     grid = plan.sampler.grid(model.schedule)
     return grid.double().numpy()[: len(grid) if plan.sampler.final else -1]
 
 
-def pace_of(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
+def pace_of(model: GenerativeModel, plan: Plan, together: int, clock: Clock) -> Pace:
     """Time a few evaluations of a plan, of which `together` members would be sampled at once."""
     stretch, speed = fullest(model, plan), _speed(model)
     plain, window = bare(model, plan)
@@ -88,7 +88,7 @@ def pace_of(model: Model, plan: Plan, together: int, clock: Clock) -> Pace:
     return Pace(made / own if made > 0 else math.inf, batched, setup, True)
 
 
-def _solving(model: Model, plan: Plan, stretch: Stretch, speed: float, clock: Clock) -> tuple[float, float]:
+def _solving(model: GenerativeModel, plan: Plan, stretch: Stretch, speed: float, clock: Clock) -> tuple[float, float]:
     """Operations and seconds of an evaluation that solves a system in the units that it has; one before it warms up."""
     one, sigma = work(model, plan, stretch, 1), _middle(model, plan)
     seconds = one.flop / speed
@@ -116,7 +116,7 @@ def _solving(model: Model, plan: Plan, stretch: Stretch, speed: float, clock: Cl
     return flop, clock() - begin
 
 
-def _mean(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:
+def _mean(model: GenerativeModel, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:
     """Operations and seconds of an evaluation, the mean over some noise levels, which they may depend on."""
 
     def timed(sigma: float) -> float:
@@ -132,19 +132,19 @@ def _mean(model: Model, plan: Plan, stretch: Stretch, guided: Denoise, clock: Cl
     return one.flop, sum(timed(float(sigma)) for sigma in some) / len(some)
 
 
-def _middle(model: Model, plan: Plan) -> float:
+def _middle(model: GenerativeModel, plan: Plan) -> float:
     grid = levels(model, plan)
     return float(grid[len(grid) // 2])
 
 
-def _evaluate(model: Model, stretch: Stretch, guided: Denoise, sigma: float) -> None:
+def _evaluate(model: GenerativeModel, stretch: Stretch, guided: Denoise, sigma: float) -> None:
     x = torch.randn((1, stretch.length, *model.latent_shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         guided((sigma * x).to(model.device), torch.tensor(sigma, dtype=torch.float32, device=model.device))
     wait(model.device)
 
 
-def _unguided(model: Model, plain: Plan, window: Stretch, members: int, clock: Clock) -> float:
+def _unguided(model: GenerativeModel, plain: Plan, window: Stretch, members: int, clock: Clock) -> float:
     """Seconds a member of the denoiser of one window alone; the first call, which is slower, is not counted."""
     prior = denoiser(model, plain, window, tuple(range(members)))
     x = torch.zeros((members, window.length, *model.latent_shape), device=model.device)
@@ -159,7 +159,7 @@ def _unguided(model: Model, plain: Plan, window: Stretch, members: int, clock: C
     return seconds[-1] / members
 
 
-def _speed(model: Model) -> float:
+def _speed(model: GenerativeModel) -> float:
     """Floating-point operations a second of a convolution on the device."""
     x = torch.ones(1, 128, 64, 64, device=model.device)
     weight = torch.ones(128, 128, 3, 3, device=model.device)

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xappa._typing import Denoise
 from xappa.background import WarmStart
 from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
 from xappa.diffusion.guidance.solver import REWEIGHTED, SolvingDenoiser
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
-from xappa.operators.tokens import token as token_of
 from xappa.streaming.cost.meter import Meter, Repeated, Work, counted, measured, repeated
 from xappa.streaming.given import context
 from xappa.streaming.pieces import Pieces, window_starts
 from xappa.streaming.plan import Follows, Given, Plan
+from xappa.tokens import token as token_of
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
 SIGMA = 0.5
 """Noise level of evaluations that are only metered: any does, as long as guidance acts at it."""
 METERED = 2
@@ -61,7 +61,7 @@ class Stretch:
     reports: int
 
 
-def stretches(model: Model, plan: Plan) -> list[Stretch]:
+def stretches(model: GenerativeModel, plan: Plan) -> list[Stretch]:
     """What the plan's denoiser is made of, all of its times at once."""
     window, length = model.spec.window, len(plan.times)
     values = int(np.prod(model.latent_shape))
@@ -89,7 +89,7 @@ def _counts(stencil: Stencil | Rows, cuts: Sequence[tuple[int, int, int]]) -> li
     return found
 
 
-def fullest(model: Model, plan: Plan) -> Stretch:
+def fullest(model: GenerativeModel, plan: Plan) -> Stretch:
     """The stretch of a plan of which most is observed."""
     return max(stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
 
@@ -99,7 +99,7 @@ def known(plan: Plan) -> list[Given]:
     return [given for given in plan.given if not isinstance(given.use, WarmStart)]
 
 
-def sampled_at_once(model: Model, plan: Plan) -> list[tuple[Plan, int]]:
+def sampled_at_once(model: GenerativeModel, plan: Plan) -> list[tuple[Plan, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
     if plan.rolling is None:
         return [(plan, 1)]
@@ -118,7 +118,7 @@ def at_level(guidance: Guidance | None, iterations: int) -> Guidance | None:
     return guidance
 
 
-def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: float = 1) -> Repeated:
+def work(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, iterations: float = 1) -> Repeated:
     """What an evaluation of a stretch takes, for so many members and steps of the solver."""
     alike = _key(model, plan, stretch, members, ("alike", *_alike(plan, stretch)))
     if alike not in _KNOWN:
@@ -128,13 +128,13 @@ def work(model: Model, plan: Plan, stretch: Stretch, members: int, iterations: f
     return replace(found, flop=found.flop + more, first=found.first + more)
 
 
-def peak(model: Model, plan: Plan, stretch: Stretch, members: int) -> float:
+def peak(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int) -> float:
     """Bytes at the fullest, with `METERED` steps of the solver; found sooner than operations are."""
     whole = _key(model, plan, stretch, members, (True, stretch.reports)) in _KNOWN
     return _remembered(model, plan, stretch, members, whole).peak
 
 
-def _key(model: Model, plan: Plan, stretch: Stretch, members: int, about: Hashable) -> Hashable:
+def _key(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, about: Hashable) -> Hashable:
     return (
         model.digest, model.precision, model.kept, stretch.length, stretch.frames,
         token_of(at_level(plan.guidance, 1)), members, about,
@@ -148,7 +148,7 @@ def _alike(plan: Plan, stretch: Stretch) -> tuple:
     return ("linear", stretch.reports - len(plan.stencil.window(stretch.start, stretch.length)))
 
 
-def _remembered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _remembered(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
     key = _key(model, plan, stretch, members, (whole, stretch.reports))
     if key not in _KNOWN:
         _KNOWN[key] = _work(model, plan, stretch, members, whole)
@@ -157,7 +157,7 @@ def _remembered(model: Model, plan: Plan, stretch: Stretch, members: int, whole:
     return _KNOWN[key]
 
 
-def _work(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _work(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
     few = model.states_at_once // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
@@ -188,7 +188,7 @@ def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 
 
-def _metered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _metered(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
     """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which is found sooner."""
     shape = (members, stretch.length, *model.latent_shape)
 
@@ -211,7 +211,7 @@ def _metered(model: Model, plan: Plan, stretch: Stretch, members: int, whole: bo
         return repeated(*functions()) if whole else Repeated(0.0, measured(functions()[0]).peak, 0.0)
     except RuntimeError:
         # What it does depends on values: do it, where that is possible.
-        if model.autoencoder.spec.graph_bytes > LARGE:
+        if model.graph_bytes > LARGE:
             raise
         with Meter() as meter:
             return counted(meter, *functions())
@@ -230,7 +230,7 @@ def without_probes(denoise: Denoise) -> None:
 
 
 def denoiser(
-    model: Model,
+    model: GenerativeModel,
     plan: Plan,
     stretch: Stretch,
     members: tuple[int, ...],
@@ -241,13 +241,13 @@ def denoiser(
 
     Parameters
     ----------
-    model : Model
+    model : GenerativeModel
     plan : Plan
     stretch : Stretch
     members : tuple of int
     iterations : int, optional
         Steps of the solver at every noise level; default what the plan says.
-    states : Tensor, (1, time, h, w, C), optional
+    states : Tensor, (1, time, *latent), optional
         What stands for the states that are given, at all times of the plan; default zeros.
     """
     if iterations is not None:
@@ -273,7 +273,7 @@ def solves(plan: Plan) -> int:
     return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
 
 
-def decoding(model: Model) -> Work:
+def decoding(model: GenerativeModel) -> Work:
     """What decoding one state takes."""
 
     def decode() -> None:

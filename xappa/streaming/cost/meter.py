@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+from xappa._compat.torch import FakeTensorMode, TorchDispatchMode, tree_leaves, unset_fake_temporarily
 
 T = TypeVar("T")
 

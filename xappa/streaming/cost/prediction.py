@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from dask.delayed import Delayed
 
-from xappa.models.model import Model
+from xappa.devices import lock
+from xappa.models.protocol import GenerativeModel
 from xappa.streaming.cost.budget import divide, need
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
 from xappa.streaming.cost.evaluation import decoding, fullest, sampled_at_once, solves, stretches, work
 from xappa.streaming.cost.solving import guided_levels, solver_steps
-from xappa.streaming.devices import lock
 from xappa.streaming.graph.lazy import Run
 from xappa.streaming.plan import Plan
 from xappa.streaming.sampling import decode, model_of
@@ -111,13 +111,13 @@ def _reported(plan: Plan) -> bool:
     return plan.stencil is not None
 
 
-def _paces(model: Model, parts: list[Part], together: int, clock: Clock) -> dict[bool, Pace]:
+def _paces(model: GenerativeModel, parts: list[Part], together: int, clock: Clock) -> dict[bool, Pace]:
     """How fast evaluations are, with reports and without."""
     examples = _examples(model, parts)
     return {reported: pace_of(model, example, together, clock) for reported, example in examples.items()}
 
 
-def _examples(model: Model, parts: list[Part]) -> dict[bool, Plan]:
+def _examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, Plan]:
     """Of the plans with reports and of those without, the one of which most is observed."""
     groups: dict[bool, list[Plan]] = {}
     for plan, _ in parts:
@@ -125,7 +125,7 @@ def _examples(model: Model, parts: list[Part]) -> dict[bool, Plan]:
     return {reported: _fullest_plan(model, plans) for reported, plans in groups.items()}
 
 
-def _fullest_plan(model: Model, plans: list[Plan]) -> Plan:
+def _fullest_plan(model: GenerativeModel, plans: list[Plan]) -> Plan:
     def size(plan: Plan) -> tuple[int, int]:
         stretch = fullest(model, plan)
         return stretch.frames, stretch.reports
@@ -137,7 +137,7 @@ def _observed_times(plan: Plan) -> int:
     return 0 if plan.stencil is None or not len(plan.stencil) else len(plan.stencil.frames)
 
 
-def _decoding_seconds(model: Model, plan: Plan, clock: Clock) -> float:
+def _decoding_seconds(model: GenerativeModel, plan: Plan, clock: Clock) -> float:
     """Of one state, as results are; the device is free."""
     seconds = []
     for _ in range(2):
@@ -172,7 +172,7 @@ class _Totals:
     setup: float
 
 
-def _member(model: Model, parts: list[Part], paces: dict[bool, Pace], together: int) -> _Totals:
+def _member(model: GenerativeModel, parts: list[Part], paces: dict[bool, Pace], together: int) -> _Totals:
     """Of the whole trajectory, which all parts make up."""
     examples = _examples(model, parts)
     steps = {reported: solver_steps(model, example, paces[reported]) for reported, example in examples.items()}
@@ -182,7 +182,7 @@ def _member(model: Model, parts: list[Part], paces: dict[bool, Pace], together: 
     return _Totals(*(sum(count * getattr(totals, f.name) for count, totals in found) for f in fields(_Totals)))
 
 
-def _totals(model: Model, plan: Plan, pace: Pace, steps: np.ndarray, together: int) -> _Totals:
+def _totals(model: GenerativeModel, plan: Plan, pace: Pace, steps: np.ndarray, together: int) -> _Totals:
     """Of one part of the trajectory, whose solver makes so many steps (level,) in a system."""
     evaluations, guided = plan.sampler.evaluations, guided_levels(model, plan)
     each, steps = evaluations / len(guided), steps[guided]

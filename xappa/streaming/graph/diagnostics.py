@@ -13,11 +13,12 @@ import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
 from xappa.alignment import aligned
+from xappa.checked import checked
 from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, Run
 
 if TYPE_CHECKING:
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 FITS = ("chi_squared", "departure_mean", "departure_rms", "count")
 KEPT = 64  # runs of this session whose diagnostics can still be asked for
@@ -46,6 +47,7 @@ def run_of(result: xr.Dataset) -> Run:
 
 
 @aligned
+@checked
 def diagnostics(result: xr.Dataset) -> xr.Dataset:
     """Reports used and rejected by reason, and how the sampling went.
 

@@ -10,23 +10,23 @@ import dask
 import dask.array as da
 import numpy as np
 import torch
-from dask._task_spec import Task, TaskRef
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xappa._compat.dask import Task, TaskRef
+from xappa._typing import Array
+from xappa.devices import lock
 from xappa.errors import IntegrityError
 from xappa.labels.inward import Assembly
 from xappa.labels.taking import taken
-from xappa.models.model import Model
+from xappa.models.protocol import GenerativeModel
 from xappa.models.registry import load
-from xappa.streaming.devices import lock
 from xappa.streaming.graph.retry import tried_twice
+from xappa.streaming.graph.slices import latent_axes
 from xappa.streaming.graph.workers import Versioned
 from xappa.vocabulary import VARIABLES
-
-Array = np.ndarray
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Coder(Versioned):
 
     Parameters
     ----------
-    model : str
-        Name or folder, as `xappa.load` takes it.
+    model : str or GenerativeModel
+        As `xappa.load` takes it.
     digest : str
         The model's hash.
     device : str or None
@@ -44,12 +44,12 @@ class Coder(Versioned):
         Of its networks.
     """
 
-    model: str
+    model: str | GenerativeModel
     digest: str
     device: str | None = None
     precision: str = "float32"
 
-    def load(self) -> Model:
+    def load(self) -> GenerativeModel:
         """The model.
 
         Raises
@@ -67,7 +67,7 @@ class Coder(Versioned):
 
 
 def encode(
-    fields: Sequence[da.Array], assembly: Assembly, times: Array, coder: Coder, shape: tuple[int, int, int], dtype: str
+    fields: Sequence[da.Array], assembly: Assembly, times: Array, coder: Coder, shape: tuple[int, ...], dtype: str
 ) -> da.Array:
     """Latents of fields, a task a state.
 
@@ -80,12 +80,12 @@ def encode(
     times : array of datetime64, (time,)
     coder : Coder
     shape : tuple of int
-        (h, w, C) of a latent state.
+        Of a latent state.
     dtype : str
 
     Returns
     -------
-    dask array, ([member,] time, h, w, C)
+    dask array, ([member,] time, *latent)
         NaN where the state has missing values other than of variables that are missing over land.
     """
     lead = fields[0].ndim - 2 - (assembly.parts[0].levels is not None)
@@ -93,12 +93,13 @@ def encode(
     for number, field in enumerate(fields):
         own = tuple(f"{axis}{number}" for axis in range(field.ndim - lead))
         arguments += [field, ("m", "t")[2 - lead :] + own]
-    out = ("m", "t")[2 - lead :] + ("h", "w", "c")
+    inner = latent_axes(len(shape))
+    out = (*("m", "t")[2 - lead :], *inner)
     token = dask.base.tokenize(
         coder.digest, coder.precision, assembly, times.astype("M8[s]").astype("i8"), [f.name for f in fields], dtype
     )
     return da.blockwise(
-        _encode, out, *arguments, name=f"xappa-encode-{token}", new_axes=dict(zip("hwc", shape, strict=True)),
+        _encode, out, *arguments, name=f"xappa-encode-{token}", new_axes=dict(zip(inner, shape, strict=True)),
         concatenate=True, align_arrays=False, meta=np.empty((0,) * len(out), dtype), dtype=np.dtype(dtype),
         coder=coder, assembly=assembly, lead=lead, kept=dtype,
     )  # fmt: skip
@@ -127,7 +128,7 @@ def decode(latents: da.Array, times: Array, coder: Coder, part: tuple[Array, Arr
 
     Parameters
     ----------
-    latents : dask array, (member, time, h, w, C)
+    latents : dask array, (member, time, *latent)
     times : array of datetime64, (time,)
     coder : Coder
     part : tuple of array of int
@@ -140,11 +141,12 @@ def decode(latents: da.Array, times: Array, coder: Coder, part: tuple[Array, Arr
     dask array of float32, (member, time, channel, latitude, longitude)
         Physical units; NaN where a channel does not exist.
     """
-    latents = latents.rechunk((1, 1, -1, -1, -1))
+    latents = latents.rechunk((1, 1, *(-1,) * (latents.ndim - 2)))
     identity = (coder.digest, coder.precision)
     token = dask.base.tokenize(*identity, times.astype("M8[s]").astype("i8"), latents.name, part, clip)
+    own = ("m", "t", *latent_axes(latents.ndim - 2))
     return da.blockwise(
-        _decode, "mtvyx", _seconds(times), "t", latents, "mthwc", name=f"xappa-decode-{token}",
+        _decode, tuple("mtvyx"), _seconds(times), "t", latents, own, name=f"xappa-decode-{token}",
         new_axes=dict(zip("vyx", map(len, part), strict=True)), concatenate=True, align_arrays=False,
         meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), coder=coder, part=part, clip=clip,
     )  # fmt: skip

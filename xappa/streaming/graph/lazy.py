@@ -10,11 +10,11 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask._task_spec import List, Task, TaskRef
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xappa._compat.dask import List, Task, TaskRef
 from xappa.models.state import StateSpec
 from xappa.operators.rows import Rows
 from xappa.operators.stencil import Stencil
@@ -23,11 +23,11 @@ from xappa.streaming.graph.cutting import Cutter
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.segments import Segment, cut, pieces
 from xappa.streaming.graph.shared import Shared
-from xappa.streaming.graph.slices import slices
+from xappa.streaming.graph.slices import latent_axes, slices
 from xappa.streaming.plan import Plan, overlap
 
 if TYPE_CHECKING:
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 MEMBERS_AT_ONCE = 8
 """Members that share the evaluations of the networks, unless the user says otherwise."""
@@ -100,7 +100,7 @@ def build(
     batch: int | None = None,
     readings: Readings | None = None,
     variables: tuple[str, ...] | None = None,
-    latent_shape: tuple[int, int, int] | None = None,
+    latent_shape: tuple[int, ...] | None = None,
 ) -> Run:
     """Graph of a plan.
 
@@ -117,7 +117,7 @@ def build(
         Times a chunk; None: `TIMES_AT_ONCE`.
     progress : bool or None
         Whether sampling shows a bar.
-    states : sequence of dask array, (member, frame, h, w, C)
+    states : sequence of dask array, (member, frame, *latent)
         Latents of each of ``plan.given``.
     batch : int, optional
         Members that are sampled together; default `MEMBERS_AT_ONCE`. It changes the last bits.
@@ -126,7 +126,7 @@ def build(
     variables : tuple of str, optional
         Observed quantities; default those of ``plan.stencil``.
     latent_shape : tuple of int, optional
-        (h, w, C) of a latent state; default that of the model.
+        Of a latent state; default that of the model.
     """
     chosen = np.arange(times) if isinstance(times, int | np.integer) else np.asarray(times)
     size = batch or MEMBERS_AT_ONCE
@@ -150,7 +150,7 @@ def build(
     return Run(token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen])
 
 
-def _latent_shape(plan: Plan) -> tuple[int, int, int]:
+def _latent_shape(plan: Plan) -> tuple[int, ...]:
     from xappa.streaming.sampling import model_of
 
     return model_of(plan).latent_shape
@@ -200,9 +200,10 @@ def _decoded(
     seconds = plan.times[chosen].astype("M8[s]").astype("i8")
     light = plan.decoding()
     token = dask.base.tokenize(light, members, seconds, latents.name)
+    own = ("m", "t", *latent_axes(latents.ndim - 2))
     return da.blockwise(
-        _decode, "mtvyx", da.from_array(np.array(members), chunks=1, name=f"xappa-members-{token}"), "m",
-        da.from_array(seconds, chunks=size, name=f"xappa-times-{token}"), "t", latents, "mthwc",
+        _decode, tuple("mtvyx"), da.from_array(np.array(members), chunks=1, name=f"xappa-members-{token}"), "m",
+        da.from_array(seconds, chunks=size, name=f"xappa-times-{token}"), "t", latents, own,
         name=f"xappa-decode-{token}", new_axes=dict(zip("vyx", spec.shape, strict=True)), concatenate=True,
         align_arrays=False, meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), plan=light,
     )  # fmt: skip

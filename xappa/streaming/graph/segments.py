@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.segments import Chain, Segments
-
-Array = np.ndarray
-
 
 BLENDED = 0.3
 """Share of an overlap in which one segment takes over from the other: longer, and it nears the ends of both; shorter,

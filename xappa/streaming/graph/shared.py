@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dask._task_spec import Task
+from xappa._compat.dask import Task
 
 
 class Shared(Task):

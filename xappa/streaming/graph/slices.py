@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
-from dask._task_spec import List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
 
+from xappa._compat.dask import List, Task, TaskRef
 from xappa.streaming.graph.segments import Piece
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 
 class Slices(Layer):
@@ -32,6 +32,8 @@ class Slices(Layer):
         What each chunk of times takes from which segments.
     keys : tuple of tuple of str
         Sampling task of each batch and segment.
+    rank : int
+        Dimensions of a latent state.
     """
 
     def __init__(
@@ -40,12 +42,13 @@ class Slices(Layer):
         rows: tuple[tuple[int, int], ...],
         chunks: tuple[tuple[Piece, ...], ...],
         keys: tuple[tuple[str, ...], ...],
+        rank: int,
     ) -> None:
         super().__init__()
-        self.name, self.rows, self.chunks, self.sampled = name, rows, chunks, keys
+        self.name, self.rows, self.chunks, self.sampled, self.rank = name, rows, chunks, keys, rank
 
     def __reduce__(self) -> tuple:
-        return Slices, (self.name, self.rows, self.chunks, self.sampled)
+        return Slices, (self.name, self.rows, self.chunks, self.sampled, self.rank)
 
     def __getitem__(self, key: Key) -> Task:
         if not self._has(key):
@@ -56,7 +59,7 @@ class Slices(Layer):
 
     def __iter__(self) -> Iterator[Key]:
         for i, j in itertools.product(range(len(self.rows)), range(len(self.chunks))):
-            yield (self.name, i, j, 0, 0, 0)
+            yield (self.name, i, j, *(0,) * self.rank)
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.chunks)
@@ -67,7 +70,7 @@ class Slices(Layer):
     def _has(self, key: Any) -> bool:
         return (
             isinstance(key, tuple)
-            and len(key) == 6
+            and len(key) == 3 + self.rank
             and key[0] == self.name
             and 0 <= key[1] < len(self.rows)
             and 0 <= key[2] < len(self.chunks)
@@ -100,15 +103,20 @@ class Slices(Layer):
         return MaterializedLayer(kept), {key: self.get_dependencies(key, all_hlg_keys) for key in kept}
 
 
+def latent_axes(rank: int) -> tuple[str, ...]:
+    """Indices of the dimensions of a latent state, as `dask.array.blockwise` names them."""
+    return tuple(f"z{k}" for k in range(rank))
+
+
 def slices(
     name: str,
     rows: tuple[tuple[int, int], ...],
     chunks: tuple[tuple[Piece, ...], ...],
     sizes: Sequence[int],
     sampled: Sequence[Sequence[Delayed]],
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
 ) -> da.Array:
-    """Latents (member, time, h, w, C) of sampling tasks (batch, segment), a chunk a member and as many times as asked.
+    """Latents (member, time, *latent) of sampling tasks (batch, segment), a chunk a member and as many times as asked.
 
     Parameters
     ----------
@@ -118,7 +126,7 @@ def slices(
         Times of each chunk.
     sampled : sequence of sequence of Delayed
     shape : tuple of int
-        (h, w, C).
+        Of a latent state.
     """
     keys = tuple(tuple(task.key for task in tasks) for tasks in sampled)
     graphs = [task.dask for tasks in sampled for task in tasks]
@@ -127,18 +135,20 @@ def slices(
     for graph in graphs:
         layers |= graph.layers
         dependencies |= graph.dependencies
-    layers[name] = Slices(name, rows, chunks, keys)
+    layers[name] = Slices(name, rows, chunks, keys, len(shape))
     dependencies[name] = {layer for tasks in sampled for task in tasks for layer in task.__dask_layers__()}
     sizes_by_axis = ((1,) * len(rows), tuple(sizes), *((n,) for n in shape))
-    return da.Array(HighLevelGraph(layers, dependencies), name, sizes_by_axis, "f4", meta=np.empty((0,) * 5, "f4"))
+    return da.Array(
+        HighLevelGraph(layers, dependencies), name, sizes_by_axis, "f4", meta=np.empty((0,) * (2 + len(shape)), "f4")
+    )
 
 
 def _cut_out(position: int, pieces: Sequence[Piece], sampled: Sequence[Sampled]) -> np.ndarray:
-    """Latents (1, time, h, w, C) of one member; where segments share times, their weighted mean."""
+    """Latents (1, time, *latent) of one member; where segments share times, their weighted mean."""
     count = 1 + max(row for piece in pieces for row in piece.rows)
     out = np.zeros((1, count, *sampled[0].latents.shape[2:]), "f4")
     for piece, found in zip(pieces, sampled, strict=True):
-        weight = np.array(piece.weights, "f4")[:, None, None, None]
+        weight = np.array(piece.weights, "f4").reshape(-1, *(1,) * (out.ndim - 2))
         values = found.latents[position, list(piece.frames)]
         out[0, list(piece.rows)] += values if (weight == 1).all() else weight * values
     return out

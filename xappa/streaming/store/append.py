@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 from zarr.storage import WrapperStore
 
+from xappa._compat.zarr import default_buffer_prototype, sync
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.store.damage import is_intact, require_metadata, root_of
 from xappa.streaming.store.encoding import Encoding, steps_of

@@ -6,7 +6,6 @@ import hashlib
 import io
 import logging
 import os
-import uuid
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from xappa._files import replacing
 
 LOG = logging.getLogger("xappa")
 
@@ -105,16 +106,10 @@ def unpacked(content: bytes) -> dict[str, np.ndarray]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there, whenever the process ends."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(path) as part, part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import xarray as xr
-from dask._task_spec import Task
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
+from xappa._compat.dask import Task
 from xappa.streaming.cache import Cache
 from xappa.streaming.graph.lazy import SAMPLING
 from xappa.streaming.graph.shared import Shared
@@ -19,7 +19,7 @@ from xappa.streaming.store.places import Inside
 
 if TYPE_CHECKING:
     from xappa.streaming.plan import Plan
-    from xappa.streaming.sampling import Sampled
+    from xappa.streaming.sampled import Sampled
 
 Files = Local | Remote | Inside
 

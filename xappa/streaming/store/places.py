@@ -16,10 +16,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from zarr.abc.store import Store
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
+from xappa._compat.zarr import default_buffer_prototype, sync
 from xappa.errors import MissingDependency, StoreError
 from xappa.streaming.store.durable import flush
 from xappa.streaming.store.files import Local, Remote

@@ -104,21 +104,15 @@ def _computed(job: Job, tasks: Iterator[Any], progress: bool | None) -> Generato
         return
     from distributed import as_completed
 
-    from xappa.streaming.store.in_hand import in_hand
+    from xappa.streaming.store.cluster_progress import cluster_progress
 
     most = max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
-    with connected(client), in_hand(client, shown(progress)) as hand:
-        first = client.compute(list(itertools.islice(tasks, most)))
-        hand.add(*first)
-        running = as_completed(first)
-        del first  # what is done is let go
+    with connected(client), cluster_progress(client, shown(progress)):
+        running = as_completed(client.compute(list(itertools.islice(tasks, most))))
         for future in running:
             size = future.result()
-            hand.remove(future)
             for task in itertools.islice(tasks, 1):
-                more = client.compute(task)
-                hand.add(more)
-                running.add(more)
+                running.add(client.compute(task))
             yield 1, size
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
+from xappa.binning.averages import Sums, gather, merge, position
+from xappa.binning.cells import Cells
+from xappa.binning.targets import Step, cells_of
 from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError, is_number
-from xappa.observations.averages import Sums, gather, merge, position
-from xappa.observations.cells import Cells
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors_table import Errors, with_errors
 from xappa.observations.flags import Flag
@@ -26,12 +27,12 @@ from xappa.observations.names import QUANTITIES
 from xappa.observations.quality.windows import KINDS
 from xappa.observations.read import Source, read_observations
 from xappa.observations.statements import ATTRIBUTE
-from xappa.observations.targets import Step, cells_of
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
-
-Array = np.ndarray
 
 
 @checked
@@ -42,7 +43,7 @@ def superob(
     time: Step | None = None,
     *,
     levels: Sequence[float] | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     error: Errors | None = None,
     correlation: float | Mapping[str, float] = CORRELATION,
 ) -> xr.Dataset:
@@ -64,7 +65,7 @@ def superob(
     levels : sequence of float, optional
         Pressures (hPa) round which levels are gathered. Default: those of the model or the Dataset; for degrees, each
         level by itself.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Model meant by ``"model"``. Default: the option ``default_model``.
     error : mapping, str or float, optional
         Error deviations of reports that bring none, as `with_errors` takes them. A quantity without any has equal
@@ -91,7 +92,7 @@ def superob(
     Notes
     -----
     The error of a mean of n reports of error :math:`\sigma` is :math:`\sigma \sqrt{(1 - \rho) / n + \rho}`, with the
-    correlation :math:`\rho`, or more where they scatter more than that allows: see `xappa.observations.averages`.
+    correlation :math:`\rho`, or more where they scatter more than that allows: see `xappa.binning.averages`.
 
     Lazy reports are averaged chunk by chunk; in memory are a few chunks and the sums of the cells that occur.
 

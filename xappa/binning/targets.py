@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xappa.binning.cells import Cells
 from xappa.errors import OptionError, is_number
-from xappa.observations.cells import Cells
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 Step = str | timedelta | np.timedelta64
 """A length of time, such as ``"1h"``."""
@@ -24,7 +26,7 @@ def cells_of(
     target: str | float | xr.Dataset,
     time: Step | None = None,
     levels: Sequence[float] | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
 ) -> Cells:
     """Cells of a target.
 
@@ -37,7 +39,7 @@ def cells_of(
         otherwise 1 hour.
     levels : sequence of float, optional
         Pressures, hPa. Default: those of the model or the Dataset; for degrees, each level by itself.
-    model : str or Path, optional
+    model : str, Path or Prior, optional
         Which model. Default: the option ``default_model``.
 
     Raises

@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from xappa._typing import Array
 from xappa.errors import OptionError
-
-Array = np.ndarray
 
 MOST_CELLS = 1_000_000
 """Along one axis: 36 m of latitude at the finest, less than any report's place is known to."""

@@ -8,6 +8,39 @@ from torch import Tensor
 from xappa.grids.regrid.weights import SMALL, Weights, check_share
 
 
+def to_torch(
+    weights: Weights, *, min_valid: float = 0.5, missing: bool = True, dtype: torch.dtype | None = None
+) -> Regrid:
+    """The map of weights as a module of tensors, differentiable.
+
+    Parameters
+    ----------
+    weights : Weights
+        Of `xappa.regrid_weights`.
+    min_valid : float, default 0.5
+        As for `Weights.apply`.
+    missing : bool, default True
+        Whether fields may have NaN. Without it the map is linear throughout, and takes half the time.
+    dtype : torch.dtype, optional
+        Type of the fields. Default: float32.
+
+    Returns
+    -------
+    Regrid
+        (..., *source_shape) -> (..., *target_shape).
+
+    Raises
+    ------
+    OptionError
+        If `min_valid` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> coarse = xappa.to_torch(xappa.regrid_weights(ds, 1.5))(fields)  # doctest: +SKIP
+    """
+    return Regrid(weights, min_valid=min_valid, missing=missing, dtype=dtype)
+
+
 class Regrid(torch.nn.Module):
     """Fields of one grid on another, as `Weights.apply` has them.
 
@@ -24,10 +57,6 @@ class Regrid(torch.nn.Module):
         throughout, at half the cost, and NaN spreads.
     dtype : torch.dtype, optional
         Type of the weights; that of the fields. Default: float32.
-
-    Examples
-    --------
-    >>> coarse = xappa.regrid_weights(ds, 1.5).to_torch()(fields)  # doctest: +SKIP
     """
 
     total: Tensor

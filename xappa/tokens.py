@@ -1,9 +1,11 @@
-"""Tokens of functions: the same for the same source, defaults and enclosed values, in any process."""
+"""Tokens of functions and objects: the same for the same code and the same values, in any process."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +30,17 @@ def token(value: Any) -> str:
     return str(dask.base.tokenize(_normal(value, ())))
 
 
+def identity(value: Any) -> str:
+    """Token of an object by its class, the code of its methods, and what it holds: tensors, arrays, other objects.
+
+    An attribute ``token`` that is text says instead what the object is.
+    """
+    import dask
+
+    told = getattr(value, "token", None)
+    return str(dask.base.tokenize(("told", told) if isinstance(told, str) else _of_object(value, ())))
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """What a function is called, for messages and provenance."""
     if isinstance(label := getattr(function, "label", None), str):
@@ -45,6 +58,12 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"lambda in line {number}: {text[text.find('lambda') :][:60]}" if "lambda" in text else "lambda"
 
 
+def describe(function: Callable[..., Any]) -> str:
+    """What a function of a state does, in words: its name, and the first line of its docstring."""
+    text = (getattr(function, "__doc__", None) or "").strip().splitlines()
+    return f"{name_of(function)}(state)" + (f" ({text[0].rstrip('.')})" if text else "")
+
+
 def _normal(value: Any, seen: tuple[int, ...]) -> Any:
     if id(value) in seen:
         return "itself"
@@ -60,6 +79,8 @@ def _normal(value: Any, seen: tuple[int, ...]) -> Any:
         return "builtin", getattr(value, "__module__", ""), getattr(value, "__qualname__", value.__name__), owner
     if isinstance(value, types.ModuleType):
         return "module", value.__name__
+    if _is_tensor(value):
+        return _of_tensor(value)
     if isinstance(value, dict):
         return {key: _normal(part, seen) for key, part in value.items()}
     if isinstance(value, tuple | list):
@@ -77,6 +98,59 @@ def _of_callable(value: Any, seen: tuple[int, ...]) -> Any:
     if hasattr(value, "__wrapped__"):
         return kind.__qualname__, _normal(value.__wrapped__, seen)
     return value
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _of_tensor(value: Any) -> Any:
+    import torch
+
+    flat = value.detach().cpu().contiguous().reshape(-1)
+    return "tensor", str(value.dtype), tuple(value.shape), flat.view(torch.uint8).numpy()
+
+
+def _of_object(value: Any, seen: tuple[int, ...]) -> Any:
+    """An object and the objects that it holds; what Dask or the rules for functions know goes by these."""
+    import dask
+
+    if id(value) in seen:
+        return "itself"
+    inner = (*seen, id(value))
+    if isinstance(value, dict):
+        return {key: _of_object(part, inner) for key, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [_of_object(part, inner) for part in value]
+    known = dask.base.normalize_token.dispatch(type(value)) is not dask.base.normalize_token.dispatch(object)
+    if known or hasattr(value, "__dask_tokenize__") or _is_tensor(value) or isinstance(value, (type, *_FUNCTIONS)):
+        return _normal(value, seen)
+    kinds = [kind for kind in type(value).__mro__ if kind.__module__.split(".")[0] not in _LIBRARIES]
+    code = {f"{kind.__qualname__}.{name}": _code(f.__code__) for kind in kinds for name, f in _methods(kind)}
+    names = [(kind.__module__, kind.__qualname__) for kind in type(value).__mro__]
+    return names, code, _of_object(_held(value), inner)
+
+
+def _held(value: Any) -> Any:
+    """What an object holds, without what it has computed of that once and kept."""
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    state = object.__getstate__(value)
+    made = {
+        name for kind in type(value).__mro__ for name, part in vars(kind).items()
+        if isinstance(part, functools.cached_property)
+    }  # fmt: skip
+    return {key: part for key, part in state.items() if key not in made} if isinstance(state, dict) else state
+
+
+_FUNCTIONS = (functools.partial, types.MethodType, types.FunctionType, types.ModuleType, *_COMPILED)
+_LIBRARIES = ("builtins", "abc", "typing", "torch")
+"""Packages whose classes are named, and not looked into."""
+
+
+def _methods(kind: type) -> list[tuple[str, types.FunctionType]]:
+    return [(name, part) for name, part in sorted(vars(kind).items()) if isinstance(part, types.FunctionType)]
 
 
 def _of_function(function: types.FunctionType, seen: tuple[int, ...]) -> Any:

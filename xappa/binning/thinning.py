@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.alignment import aligned
+from xappa.binning.cells import Cells, compact
+from xappa.binning.superob import _kinds
+from xappa.binning.targets import Step, cells_of
 from xappa.checked import checked
 from xappa.errors import OptionError, choose
-from xappa.observations.cells import Cells, compact
+from xappa.geometry import unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.form import is_one_form, quantities
-from xappa.observations.quality.batch import unit_vectors
 from xappa.observations.read import Source, read_observations
-from xappa.observations.superob import _kinds
-from xappa.observations.targets import Step, cells_of
 
-Array = np.ndarray
+if TYPE_CHECKING:
+    from xappa.models.protocol import ModelLike
 
 
 @checked
@@ -31,7 +33,7 @@ def thin(
     *,
     keep: str = "nearest",
     levels: Sequence[float] | None = None,
-    model: str | Path | None = None,
+    model: ModelLike | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Keep one report a cell and quantity; the others are flagged ``thinned``.
@@ -49,7 +51,7 @@ def thin(
         Which report: ``"nearest"`` to the cell's middle (in time first, then in space), ``"precise"`` (smallest error,
         then nearest), ``"first"``, or ``"random"``.
     levels : sequence of float, optional
-    model : str or Path, optional
+    model : str, Path or Prior, optional
     seed : int, default 0
         Of ``"random"``.
 

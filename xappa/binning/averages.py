@@ -32,9 +32,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xappa.observations.cells import compact
-
-Array = np.ndarray
+from xappa._typing import Array
+from xappa.binning.cells import compact
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -11,41 +11,26 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xappa._typing import Array
 from xappa.errors import NoReportsError
-from xappa.grids.axes import Layout
-from xappa.labels import surface_height
 from xappa.models.registry import load
-from xappa.observations.assumptions import Assumed
-from xappa.observations.default_errors import (
-    DEFAULT_ERRORS,
-    errors_text,
-    warn_without_error,
-    with_default_errors,
-    without_error,
-)
-from xappa.observations.errors_table import Errors
+from xappa.observations.default_errors import warn_without_error, without_error
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.form import quantities
-from xappa.observations.own import own_names, require_units
-from xappa.observations.quality import Quality, check, choose_quality
-from xappa.observations.read import read_quietly
 from xappa.observations.statements import require_said
-from xappa.operators import choose_operator, split_windows
-from xappa.operators.base import Operator
-from xappa.operators.reports import require_used, used_names
-from xappa.operators.tokens import token
+from xappa.operators import split_windows
+from xappa.operators.reports import require_used
 from xappa.streaming.graph.segments import Segment
-from xappa.tasks import planning
-from xappa.tasks.quality import controlled_by
+from xappa.tasks.pipeline import ObservationPipeline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dask.delayed import Delayed
 
+    from xappa.models.protocol import GenerativeModel
     from xappa.operators import Rows, Stencil
-    from xappa.operators.sources import Choice
-    from xappa.tasks.posterior import Task
 
-Array = np.ndarray
 Reading = tuple["Stencil | Rows | None", xr.Dataset | None, dict[str, Array]]
 """Rows of a segment, places of correlated reports, and ``time`` (s) with the flags of every report (-1: no value)."""
 
@@ -56,7 +41,7 @@ SAMPLE = 256
 """Reports that are looked at when the call is made, to find what is wrong with all of them."""
 
 
-def is_streamed(obs: Any) -> TypeGuard[xr.Dataset]:
+def is_lazy(obs: Any) -> TypeGuard[xr.Dataset]:
     """Whether observations are a Dataset of single reports that Dask reads."""
     return (
         isinstance(obs, xr.Dataset)
@@ -67,91 +52,14 @@ def is_streamed(obs: Any) -> TypeGuard[xr.Dataset]:
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
-    """What becomes of the reports of one segment; goes to workers.
-
-    Parameters
-    ----------
-    address, digest : str
-        Of the model.
-    operator : Operator
-    error : mapping, str or float
-    quality : Quality
-    layout : Layout
-    height : array or None
-        The user's surface height on the model's grid, m.
-    """
-
-    address: str
-    digest: str
-    operator: Operator
-    error: Any
-    quality: Quality
-    layout: Layout
-    height: Array | None
-
-    def __dask_tokenize__(self) -> tuple:
-        options = (self.error, self.quality, self.layout, self.height)
-        return (self.digest, token(self.operator), *(dask.base.tokenize(option) for option in options))
-
-    def read(self, obs: xr.Dataset) -> tuple[xr.Dataset, Assumed]:
-        """Reports in the one form, checked, with errors; and what was assumed."""
-        read, assumed = read_quietly(obs, unknown="keep" if self.operator.whole_state else own_names(self.error))
-        reports = with_default_errors(check(read), self.error)
-        return controlled_by(load(self.address), self.address, reports, self.quality, surface=self.height), assumed
-
-    def rows(self, reports: xr.Dataset, times: Array) -> tuple[Stencil | Rows, xr.Dataset]:
-        """How they are read off a trajectory."""
-        prior = load(self.address)
-        height = prior.surface_height if self.height is None else self.height
-        found, reports = self.operator(
-            reports, prior.spec, times, surface_height=height, mask=prior.mask, layout=self.layout
-        )
-        require_units(reports, used_names(found))
-        return found, reports
-
-    def __call__(self, parts: Sequence[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
-        """Reports of one segment.
-
-        Parameters
-        ----------
-        parts : sequence of Dataset
-            Chunks of the observations that may lie in it.
-        times : array of datetime64
-            Of the segment.
-        length : int
-            Times that its windows cover.
-        outer : tuple of bool
-            Whether the trajectory begins, and ends, with it.
-        """
-        from xappa.operators.correlated import correlated_places
-
-        spec = load(self.address).spec
-        obs = xr.concat(parts, "obs", data_vars="all", coords="all") if len(parts) > 1 else parts[0]
-        # What reports are compared with may lie a step outside.
-        obs = _between(obs, times[0] - spec.step, times[-1] + spec.step)
-        if not obs.sizes["obs"]:
-            return None, None, {}
-        half = spec.step / 2
-        first, last = times[0] - half * outer[0], times[-1] + half * outer[1]
-        reports = _between(self.read(obs)[0].compute(), first, last)
-        if not any(bool((flags_of(reports, n) == Flag.GOOD).any()) for n in quantities(reports)):
-            return None, None, _seen(reports)
-        found, reports = self.rows(reports, times)
-        stride = spec.window - spec.window // 2
-        found, reports = split_windows(found, reports, length, spec.window, stride)
-        return (found if len(found) else None), correlated_places(reports), _seen(reports)
-
-
-@dataclass(frozen=True, eq=False)
-class Streamed:
+class LazyObservations:
     """Observations that are read segment by segment.
 
     Parameters
     ----------
     obs : Dataset
         Dask-backed.
-    recipe : Recipe
+    pipeline : ObservationPipeline
     trajectory : array of datetime64, (T,)
     variables : tuple of str
         Quantities that are observed.
@@ -162,7 +70,7 @@ class Streamed:
     """
 
     obs: xr.Dataset
-    recipe: Recipe
+    pipeline: ObservationPipeline
     trajectory: Array
     variables: tuple[str, ...]
     chunks: Array
@@ -172,37 +80,42 @@ class Streamed:
     @property
     def operator(self) -> str:
         """What the operator does."""
-        return repr(self.recipe.operator)
+        return repr(self.pipeline.operator)
 
     @property
     def errors(self) -> str:
         """The error deviations that are assumed where reports bring none (JSON)."""
-        return errors_text(self.recipe.error)
+        return self.pipeline.errors
 
     @property
     def stencil(self) -> Stencil | Rows | None:
         """How all reports are read off the trajectory; they are read now. None if none can be used."""
-        return self.recipe([self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
+        return _reading(self.pipeline, [self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
 
     def provenance(self) -> dict[str, str]:
         """Attributes that say which observations these are; how many are used, only the run knows."""
         return {"xappa_operator": self.operator, "xappa_observations": dask.base.tokenize(self.obs)}
 
-    def readings(self, segment: Segment) -> Delayed:
+    def readings(self, within: int) -> Callable[[Segment], Delayed]:
+        """What makes the task that reads the reports of a segment; none is later than the first `within` times."""
+        return lambda segment: self._reading(segment, within)
+
+    def _reading(self, segment: Segment, within: int) -> Delayed:
         """Task that reads the reports of a segment: a `Reading`."""
         times = self.trajectory[segment.start : segment.stop]
         step = times[1] - times[0] if len(times) > 1 else np.timedelta64(1, "D")
-        near = (self.spans[:, 0] <= times[-1] + step) & (self.spans[:, 1] >= times[0] - step)
+        near = _near(self.spans, times[0] - step, times[-1] + step, self.pipeline.until)
         edges = np.flatnonzero(np.diff(np.r_[False, near, False]))
         runs = [slice(int(self.chunks[a]), int(self.chunks[b])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
         parts = [self.obs.isel(obs=run) for run in runs] or [self.obs.isel(obs=slice(0, 0)).compute()]
+        length = min(segment.stop - segment.start, within)
         outer = (segment.start == 0, segment.stop >= len(self.trajectory))
-        key = dask.base.tokenize(self.obs, runs, self.recipe, times.astype("M8[s]"), outer)
+        key = dask.base.tokenize(self.obs, runs, self.pipeline, times.astype("M8[s]"), length, outer)
         task = dask.delayed(_read, pure=True)(
-            self.recipe,
+            self.pipeline,
             [*map(_apart, parts)],
             times,
-            segment.stop - segment.start,
+            length,
             outer,
             dask_key_name=f"xappa-read-{key}",
         )
@@ -229,15 +142,13 @@ class Streamed:
         )
 
 
-def read_streamed(
-    task: Task,
-    trajectory: Array,
+def read_later(
+    pipeline: ObservationPipeline,
     obs: xr.Dataset,
-    operator: Choice | Mapping[str, Choice] | None,
-    error: Errors | None,
-    quality: str | Quality,
+    trajectory: Array,
+    prior: GenerativeModel,
     told: set[str] | None = None,
-) -> Streamed:
+) -> LazyObservations:
     """Observations for a trajectory; only their times, and a few reports, are looked at.
 
     `told` is what the user was warned of already; what is said now is added.
@@ -250,41 +161,33 @@ def read_streamed(
         If no report lies in the times, or no error is known of any quantity that can be used.
     """
     require_said(obs, map(str, obs.data_vars))
-    own = surface_height(task.ds, task.prior.spec, task.layout)
-    recipe = Recipe(
-        planning.model_address(task.model),
-        task.prior.digest,
-        choose_operator(operator),
-        DEFAULT_ERRORS if error is None else error,
-        choose_quality(quality),
-        task.layout,
-        own,
-    )
     chunks, spans = _spans(obs)
-    names = _validated(recipe, obs, spans, chunks, trajectory, task.prior.spec.step, told)
-    return Streamed(obs, recipe, trajectory, names, chunks, spans)
+    names = _validated(pipeline, obs, spans, chunks, trajectory, prior, told)
+    return LazyObservations(obs, pipeline, trajectory, names, chunks, spans)
 
 
 def _validated(
-    recipe: Recipe,
+    pipeline: ObservationPipeline,
     obs: xr.Dataset,
     spans: Array,
     chunks: Array,
     trajectory: Array,
-    step: np.timedelta64,
+    prior: GenerativeModel,
     told: set[str] | None,
 ) -> tuple[str, ...]:
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
-    inside = (spans[:, 0] <= trajectory[-1] + step) & (spans[:, 1] >= trajectory[0] - step)
+    step = prior.spec.step
+    inside = _near(spans, trajectory[0] - step, trajectory[-1] + step, pipeline.until)
     if not inside.any():
         known = spans[~np.isnat(spans[:, 0])]
         found = f"reports from {known.min()} to {known.max()}" if len(known) else "no usable report at all"
+        last = trajectory[-1] if pipeline.until is None else pipeline.until
         raise NoReportsError(
-            f"No report lies inside the times: found {found}; expected some from {trajectory[0]} to {trajectory[-1]}: "
+            f"No report lies inside the times: found {found}; expected some from {trajectory[0]} to {last}: "
             "choose other times or other observations"
         )
     first = int(chunks[inside.argmax()])
-    few, assumed = recipe.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute())
+    few, assumed = pipeline.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute(), prior)
     assumed.tell(told=told)
     few = few.compute()
     when = few["time"].values[~np.isnat(few["time"].values)]
@@ -292,13 +195,18 @@ def _validated(
     if len(when) and good:
         start = (when.min() - trajectory[0]) // step
         count = int((when.max() - trajectory[0]) // step - start) + 2
-        _, seen = recipe.rows(few, trajectory[0] + step * (start + np.arange(count)))
+        _, seen = pipeline.rows(few, trajectory[0] + step * (start + np.arange(count)), prior)
         # Of a quantity without any errors, what holds for a few reports holds for all.
         left = [name for name in without_error(seen) if f"{name}_error" not in seen]
         if left and not any(_possible(seen, name) for name in quantities(seen)):
             require_used(seen)
         warn_without_error(seen, left, told)
     return tuple(quantities(few))
+
+
+def _near(spans: Array, first: np.datetime64, last: np.datetime64, until: np.datetime64 | None) -> Array:
+    """Which chunks may hold reports that count from `first` to `last`; none later than `until` does."""
+    return (spans[:, 0] <= _earlier(last, until)) & (spans[:, 1] >= first)
 
 
 def _possible(seen: xr.Dataset, name: str) -> bool:
@@ -330,14 +238,57 @@ def _apart(part: xr.Dataset) -> Apart:
     return part.drop_vars(lazy), {str(name): part.variables[name] for name in lazy}, [*map(str, part.coords)]
 
 
-def _read(recipe: Recipe, parts: list[Apart], times: Array, length: int, outer: tuple[bool, bool]) -> Reading:
+def _read(
+    pipeline: ObservationPipeline, parts: list[Apart], times: Array, length: int, outer: tuple[bool, bool]
+) -> Reading:
     whole = [part.assign(variables).set_coords(coordinates) for part, variables, coordinates in parts]
-    return recipe(whole, times, length, outer)
+    return _reading(pipeline, whole, times, length, outer)
 
 
-def _between(obs: xr.Dataset, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
+def _reading(
+    pipeline: ObservationPipeline, parts: Sequence[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]
+) -> Reading:
+    """Reports of one segment.
+
+    Parameters
+    ----------
+    parts : sequence of Dataset
+        Chunks of the observations that may lie in it.
+    times : array of datetime64
+        Of the segment.
+    length : int
+        Times that its windows cover.
+    outer : tuple of bool
+        Whether the trajectory begins, and ends, with it.
+    """
+    from xappa.operators.correlated import correlated_places
+
+    prior = load(pipeline.address)
+    spec, half = prior.spec, prior.spec.step / 2
+    obs = xr.concat(parts, "obs", data_vars="all", coords="all") if len(parts) > 1 else parts[0]
+    # What reports are compared with may lie a step outside.
+    obs = _between(obs, times[0] - spec.step, times[-1] + spec.step, pipeline.until)
+    if not obs.sizes["obs"]:
+        return None, None, {}
+    first, last = times[0] - half * outer[0], times[-1] + half * outer[1]
+    reports = _between(pipeline.read(obs, prior)[0].compute(), first, last)
+    if not any(bool((flags_of(reports, n) == Flag.GOOD).any()) for n in quantities(reports)):
+        return None, None, _seen(reports)
+    found, reports = pipeline.rows(reports, times, prior)
+    stride = spec.window - spec.window // 2
+    found, reports = split_windows(found, reports, length, spec.window, stride)
+    return (found if len(found) else None), correlated_places(reports), _seen(reports)
+
+
+def _between(
+    obs: xr.Dataset, first: np.datetime64, last: np.datetime64, until: np.datetime64 | None = None
+) -> xr.Dataset:
     time = obs["time"].values
-    return obs.isel(obs=np.flatnonzero((time >= first) & (time <= last)))
+    return obs.isel(obs=np.flatnonzero((time >= first) & (time <= _earlier(last, until))))
+
+
+def _earlier(last: np.datetime64, until: np.datetime64 | None) -> np.datetime64:
+    return last if until is None else min(last, until)
 
 
 def _seen(reports: xr.Dataset) -> dict[str, Array]:

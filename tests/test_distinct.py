@@ -1,0 +1,36 @@
+"""Rows that are equal, also where hashes are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xappa import distinct as module
+from xappa.distinct import distinct
+
+
+@pytest.fixture(params=[False, True], ids=["hashes", "one hash for all"])
+def hashed(request, monkeypatch):
+    if request.param:
+        monkeypatch.setattr(module, "_mixed", lambda words: np.zeros(len(words[0]), np.uint64))
+
+
+COLUMNS = {
+    "numbers": (np.array([1.0, -0.0, np.nan, 1.0, 0.0, np.nan]),),
+    "pairs": (np.array([1.0, 2.0, 1.0, 2.0, 1.0]), np.array([5, 5, 6, 5, 5])),
+    "text": (np.array(["b", "a", "", "b", "ä", "ab", "abcdefg"]),),
+    "text and numbers": (np.array(["b", "a", "b"]), np.array([1, 1, 1])),
+    "nothing": (np.array([], "U3"),),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.usefixtures("hashed")
+def test_kinds_come_in_the_order_of_rows(name):
+    columns = COLUMNS[name]
+    kinds: dict[tuple, int] = {}
+    keys = [tuple(value.tobytes() for value in row) for row in zip(*columns, strict=True)]
+    number = [kinds.setdefault(key, len(kinds)) for key in keys]
+    first, found = distinct(*columns)
+    assert found.tolist() == number
+    assert first.tolist() == [keys.index(key) for key in kinds]

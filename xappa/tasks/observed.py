@@ -1,0 +1,72 @@
+"""Observations for a trajectory: through the pipeline now, or where Dask reads them, when the analysis is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xappa._typing import Array
+from xappa.labels import surface_height
+from xappa.observations.default_errors import DEFAULT_ERRORS, warn_without_error, without_error
+from xappa.observations.quality import choose_quality
+from xappa.operators import choose_operator
+from xappa.operators.reports import require_used
+from xappa.tasks import planning
+from xappa.tasks.lazy_observations import LazyObservations, is_lazy, read_later
+from xappa.tasks.pipeline import ObservationPipeline, Observations
+from xappa.tasks.request import ObservingRequest
+
+if TYPE_CHECKING:
+    from xappa.operators.sources import Choice
+
+
+def observed(
+    request: ObservingRequest,
+    trajectory: Array,
+    obs: Any,
+    operator: Choice | Mapping[str, Choice] | None = None,
+    *,
+    until: np.datetime64 | None = None,
+    trusted: str | None = None,
+    told: set[str] | None = None,
+) -> Observations | LazyObservations:
+    """Observations, read, checked and brought to a trajectory.
+
+    Parameters
+    ----------
+    request : ObservingRequest
+    trajectory : array of datetime64, (T,)
+        Consecutive model times.
+    obs : Dataset, DataFrame, path, or a list or dict of these
+    operator : str, operator, function, or dict of these, optional
+    until, trusted
+        See `ObservationPipeline`.
+    told : set of str, optional
+        What the user was warned of already; what is said now is added.
+
+    Raises
+    ------
+    NoReportsError
+        If none of them can be used.
+    """
+    pipeline = ObservationPipeline(
+        address=planning.model_address(request.model, request.prior),
+        digest=request.prior.digest,
+        operator=choose_operator(operator),
+        error=DEFAULT_ERRORS if request.error is None else request.error,
+        quality=choose_quality(request.quality),
+        layout=request.layout,
+        height=surface_height(request.ds, request.prior.spec, request.layout),
+        until=until,
+        trusted=trusted,
+    )
+    if is_lazy(obs):
+        return read_later(pipeline, obs, trajectory, request.prior, told)
+    reports, assumed = pipeline.read(obs, request.prior)
+    assumed.tell(told=told)
+    rows, reports = pipeline.rows(reports, trajectory, request.prior)
+    require_used(reports)
+    warn_without_error(reports, without_error(reports), told)
+    return Observations(rows, reports, repr(pipeline.operator), pipeline.errors)

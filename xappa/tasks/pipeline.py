@@ -1,0 +1,157 @@
+"""What becomes of observations on their way into an analysis: read, flagged, given errors, checked, and read by H.
+
+The steps stand here once. They are taken at the call (`observed`), or by each task of the graph (`lazy_observations`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+from xappa._typing import Array
+from xappa.grids.axes import Layout
+from xappa.observations.assumptions import Assumed
+from xappa.observations.default_errors import errors_text, with_default_errors
+from xappa.observations.files import Aids
+from xappa.observations.flags import Flag, flags_of, with_flag
+from xappa.observations.form import quantities
+from xappa.observations.names import Naming
+from xappa.observations.own import own_names, require_units
+from xappa.observations.quality import Quality, check
+from xappa.observations.quality.index import ReportIndex
+from xappa.observations.read import read_quietly
+from xappa.operators.base import Operator
+from xappa.operators.context import StateContext
+from xappa.operators.reports import used_names
+from xappa.tasks.quality import controlled_by
+from xappa.tokens import token
+
+if TYPE_CHECKING:
+    from xappa.models.protocol import GenerativeModel
+    from xappa.operators import Rows, Stencil
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Observations that are ready to be assimilated.
+
+    Parameters
+    ----------
+    stencil : Stencil or Rows
+        How they are read off the trajectory.
+    obs : Dataset
+        All of them, with flags.
+    operator : str
+        What the operator does.
+    errors : str
+        The error deviations that are assumed where reports bring none (JSON).
+    """
+
+    stencil: Stencil | Rows
+    obs: xr.Dataset
+    operator: str
+    errors: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ObservationPipeline:
+    """The steps from observations to rows of the operator; goes to workers.
+
+    Parameters
+    ----------
+    address : str or GenerativeModel
+    digest : str
+        Of the model.
+    operator : Operator
+    error : mapping, str or float
+        Error deviations of reports that bring none.
+    quality : Quality
+    layout : Layout
+        How the user's Dataset is written.
+    height : array or None
+        The user's surface height on the model's grid, m.
+    until : datetime64, optional
+        Later reports are rejected as outside the times.
+    trusted : str, optional
+        Source of observations that are not compared with the climatology or each other.
+    """
+
+    address: str | GenerativeModel
+    digest: str
+    operator: Operator
+    error: Any
+    quality: Quality
+    layout: Layout
+    height: Array | None
+    until: np.datetime64 | None = None
+    trusted: str | None = None
+
+    def __dask_tokenize__(self) -> tuple:
+        options = (self.error, self.quality, self.layout, self.height, self.until, self.trusted)
+        return (self.digest, token(self.operator), *(dask.base.tokenize(option) for option in options))
+
+    @property
+    def errors(self) -> str:
+        """The error deviations that are assumed where reports bring none (JSON)."""
+        return errors_text(self.error)
+
+    def read(self, obs: Any, prior: GenerativeModel) -> tuple[xr.Dataset, Assumed]:
+        """Reports in the one form, flagged, with errors; and what was assumed.
+
+        Parameters
+        ----------
+        obs : Dataset, DataFrame, path, or a list or dict of these
+        prior : GenerativeModel
+            That of `address`.
+        """
+        # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
+        unknown = "keep" if self.operator.whole_state else own_names(self.error)
+        read, assumed = read_quietly(obs, Aids(Naming(unknown=unknown)))
+        index = ReportIndex(read)
+        reports = self._without_later(with_default_errors(check(read, index), self.error))
+        controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height, index=index)
+        return self._with_trust(controlled, reports), assumed
+
+    def rows(self, reports: xr.Dataset, times: Array, prior: GenerativeModel) -> tuple[Stencil | Rows, xr.Dataset]:
+        """How reports are read off a trajectory, and the reports with the flags that this leaves.
+
+        Parameters
+        ----------
+        reports : Dataset
+            As `read` returns them.
+        times : array of datetime64, (T,)
+            Consecutive model times.
+        prior : GenerativeModel
+            That of `address`.
+
+        Raises
+        ------
+        UnitsError
+            If a quantity that is used has no units.
+        """
+        height = prior.surface_height if self.height is None else self.height
+        found, reports = self.operator(reports, StateContext(prior.spec, times, height, prior.mask, self.layout))
+        require_units(reports, used_names(found))
+        return found, reports
+
+    def _without_later(self, reports: xr.Dataset) -> xr.Dataset:
+        if self.until is None:
+            return reports
+        late = np.asarray(reports["time"].values) > self.until
+        for name in quantities(reports):
+            reports = with_flag(reports, name, late, Flag.OUTSIDE_TIMES)
+        return reports
+
+    def _with_trust(self, controlled: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
+        """Reports of the trusted source keep the flags that they had before they were compared."""
+        if self.trusted is None or "source" not in controlled.coords:
+            return controlled
+        mine = np.asarray(controlled["source"].values).astype(str) == self.trusted
+        for name in quantities(controlled):
+            flags = np.where(mine, flags_of(before, name), flags_of(controlled, name)).astype("int8")
+            controlled = controlled.assign({f"{name}_flag": ("obs", flags, flags_of(controlled, name).attrs)})
+        return controlled
