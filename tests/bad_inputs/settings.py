@@ -13,7 +13,7 @@ import xappa
 from tests import tiny
 from tests.bad_inputs import BadInput, Places, Table, refused
 from xappa.errors import DatasetError, ModelError, OptionError, StoreError
-from xappa.grids.regrid.files import write as write_weights
+from xappa.grids.regrid.files import write_weights
 from xappa.training.config import read_config
 
 Act = Callable[[Places], Any]

@@ -19,7 +19,7 @@ from tests import tiny
 from tests.fuzz.mutators import LEAVES, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.target import Target
 from xappa.grids.regrid.files import read as read_weights
-from xappa.grids.regrid.files import write as write_weights
+from xappa.grids.regrid.files import write_weights
 from xappa.models.latent_dump import LatentWindows
 from xappa.models.latents import ChannelLatents
 from xappa.training.config import Recipe, read_config
