@@ -14,7 +14,7 @@ CASES = [pytest.param(heading, bad, id=f"{heading}: {bad.what}") for heading, li
 PAGE = catalogue.PAGE.read_text(encoding="utf-8")
 TELLS = re.compile(
     r"expected|give|take|choose|fetch|copy|correct|make|remove|delete|leave|run |write|say|name|did you mean|reads? \d"
-    r"|keep|only|needs?|wait|ask|add|sort|drop",
+    r"|keep|only|sign them|is none of|needs?|wait|ask|add|sort|drop",
     re.IGNORECASE,
 )
 """Words of messages that say what was expected, or what to do."""

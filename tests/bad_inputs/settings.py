@@ -13,6 +13,7 @@ import xappa
 from tests import tiny
 from tests.bad_inputs import BadInput, Places, Table, refused
 from xappa.errors import DatasetError, ModelError, OptionError, StoreError
+from xappa.grids.regrid.files import write_weights
 from xappa.training.config import read_config
 
 Act = Callable[[Places], Any]
@@ -113,7 +114,7 @@ def weights(change: Callable[[xr.Dataset], xr.Dataset], **options: Any) -> Act:
 
     def act(places: Places) -> None:
         file = places.scratch / "weights.nc"
-        xappa.regrid_weights(fields(), fields(3, 4)).to_netcdf(file)
+        write_weights(xappa.regrid_weights(fields(), fields(3, 4)), file)
         with xr.open_dataset(file, decode_cf=False) as opened:
             ds = opened.load()
         changed = change(ds)

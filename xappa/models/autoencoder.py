@@ -102,7 +102,7 @@ class AutoencoderSpec:
         if max(self.shape) > FINEST:
             problems.append(f"shape {self.shape}; expected at most {FINEST} rows and columns")
         if problems:
-            raise ModelError("Autoencoder that cannot be built: " + "; ".join(problems))
+            raise ModelError(f"Autoencoder that cannot be built; correct its sizes: {'; '.join(problems)}")
         if not self.hid_channels or len(self.hid_channels) != len(self.hid_blocks):
             problems.append(
                 f"hid_channels has {len(self.hid_channels)} levels and hid_blocks {len(self.hid_blocks)};"
@@ -118,7 +118,7 @@ class AutoencoderSpec:
         if max(self.hid_blocks, default=0) > DEEPEST:
             problems.append(f"hid_blocks {max(self.hid_blocks)}; expected at most {DEEPEST}")
         if problems:
-            raise ModelError("Autoencoder that cannot be built: " + "; ".join(problems))
+            raise ModelError(f"Autoencoder that cannot be built; correct its sizes: {'; '.join(problems)}")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> AutoencoderSpec:

@@ -66,7 +66,7 @@ class GraphTransformerSpec:
         """Check that the values fit together."""
         names = ("input_channels", "hidden_channels", "heads", "ffn_factor")
         if problems := too_small(**{name: getattr(self, name) for name in names}):
-            raise ModelError("Graph transformer that cannot be built: " + "; ".join(problems))
+            raise ModelError(f"Graph transformer that cannot be built; correct its sizes: {'; '.join(problems)}")
         problems = []
         if self.hidden_channels % self.heads:
             problems.append(f"hidden_channels {self.hidden_channels} is not a multiple of {self.heads} heads")
@@ -79,7 +79,7 @@ class GraphTransformerSpec:
         if self.ico_divisions > FINEST:
             problems.append(f"ico_divisions {self.ico_divisions}; expected at most {FINEST}")
         if problems:
-            raise ModelError("Graph transformer that cannot be built: " + "; ".join(problems))
+            raise ModelError(f"Graph transformer that cannot be built; correct its sizes: {'; '.join(problems)}")
 
     @classmethod
     def from_config(

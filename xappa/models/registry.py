@@ -279,7 +279,7 @@ def _entry(name: str) -> Entry:
     known = registry()
     if name not in known:
         raise ModelError(
-            f"Unknown model {name!r}: neither a folder nor one of {', '.join(map(repr, known))}"
+            f"Unknown model {name!r}; expected a folder, or one of {', '.join(map(repr, known))}"
             + nearest_names(name, known)
         )
     return known[name]

@@ -65,7 +65,7 @@ class TransformerSpec:
         if self.window_size is not None:
             problems += too_small(window_size=self.window_size)
         if problems:
-            raise ModelError("Transformer that cannot be built: " + "; ".join(problems))
+            raise ModelError(f"Transformer that cannot be built; correct its sizes: {'; '.join(problems)}")
         if any(n % p for n, p in zip(window, self.patch_size, strict=True)):
             problems.append(f"(time, latitude, longitude) {window} is not divisible by patch_size {self.patch_size}")
         if self.hid_channels % (2 * self.attention_heads):
@@ -75,7 +75,7 @@ class TransformerSpec:
         if self.hid_blocks > DEEPEST:
             problems.append(f"hid_blocks {self.hid_blocks}; expected at most {DEEPEST}")
         if problems:
-            raise ModelError("Transformer that cannot be built: " + "; ".join(problems))
+            raise ModelError(f"Transformer that cannot be built; correct its sizes: {'; '.join(problems)}")
 
     @classmethod
     def from_config(

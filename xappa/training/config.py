@@ -336,7 +336,7 @@ class Recipe:
         for part, emphasis in (("autoencoder", self.autoencoder.emphasis), ("dated", self.dated.emphasis)):
             if unknown := [name for name, _ in emphasis if name not in known]:
                 raise OptionError(
-                    f"{part}: emphasis on {unknown}: the state has no such variables; it has {sorted(known)}"
+                    f"{part}: emphasis on {unknown}: the state has no such variables; expected some of {sorted(known)}"
                 )
         runs = [run.name for run in self.simulation.runs]
         if missing := sorted({*self.splits.correction} - {*runs}):
@@ -379,7 +379,7 @@ def _build(kind: Any, values: Any, where: str) -> Any:
         hints = get_type_hints(kind)
         unknown = sorted(set(values) - set(hints))
         if unknown:
-            raise OptionError(f"{where}: unknown keys {unknown}; known: {sorted(hints)}")
+            raise OptionError(f"{where}: unknown keys {unknown}; expected some of {sorted(hints)}")
         built = {key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
         if missing := [f.name for f in dataclasses.fields(kind) if _needed(f) and f.name not in built]:
             raise OptionError(f"{where}: {', '.join(missing)} missing; expected it in the recipe")

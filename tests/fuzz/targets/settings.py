@@ -19,6 +19,7 @@ from tests import tiny
 from tests.fuzz.mutators import LEAVES, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.target import Target
 from xappa.grids.regrid.files import read as read_weights
+from xappa.grids.regrid.files import write_weights
 from xappa.models.latent_dump import LatentWindows
 from xappa.models.latents import ChannelLatents
 from xappa.training.config import Recipe, read_config
@@ -39,7 +40,7 @@ def fields(rows: int = 6, columns: int = 8) -> xr.Dataset:
 
 def weights_files(folder: Path) -> Sequence[Path]:
     target = fields(3, 4)
-    xappa.regrid_weights(fields(), target).to_netcdf(folder / "weights.nc")
+    write_weights(xappa.regrid_weights(fields(), target), folder / "weights.nc")
     return [folder / "weights.nc"]
 
 

@@ -113,7 +113,8 @@ def _of_lap(lap: Path, checkpoint: str | None, statistics: Path | None) -> RunFi
         masks=find_store(around, is_masks, "masks"),
     )
     if problems:
-        raise ModelError(f"The model of {lap} is not complete:" + "".join(f"\n- {text}" for text in problems))
+        listed = "".join(f"\n- {text}" for text in problems)
+        raise ModelError(f"The model of {lap} is not complete; fetch, copy or name what is missing:{listed}")
     return files
 
 

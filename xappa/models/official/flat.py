@@ -50,7 +50,8 @@ def find_flat(path: Path, checkpoint: str | None = None, statistics: Path | None
     if len(chosen) < len(WHAT) and not any(found.values()):
         raise ModelError(
             f"{path} holds no model: no model.json, as in xappa's own directories, and no denoisers/<run>/<lap>/, as "
-            "in official ones, nor any of their files." + "".join(f"\n- {text}" for text in refused)
+            "in official ones, nor any of their files. Expected one of these."
+            + "".join(f"\n- {text}" for text in refused)
         )
     if problems or store is None:
         raise ModelError(f"{path} holds no complete model:" + "".join(f"\n- {text}" for text in problems))

@@ -119,7 +119,7 @@ def _latents(file: Path, channels: int, noise_level: float) -> ChannelLatents:
     if not problems and not (torch.isfinite(tensors["std"]) & (tensors["std"] > 0)).all():
         problems.append("some of 'std' are not above zero")
     if problems:
-        raise ModelError(f"{file} holds no statistics of these latents: {'; '.join(problems)}.")
+        raise ModelError(f"{file} holds no statistics of these latents: {'; '.join(problems)}. Fetch or copy it again.")
     mean, deviation = (tensors[name].to(torch.float32, copy=True).numpy() for name in ("mean", "std"))
     return ChannelLatents(mean, deviation, noise_level)
 

@@ -99,7 +99,7 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
         for (n, lev), m, d in zip(channels, mean, deviation, strict=True)
         if not (np.isfinite(m) and np.isfinite(d) and d > 0)
     ]:
-        raise ModelError(f"{store} has no usable mean and deviation of {', '.join(wrong)}.")
+        raise ModelError(f"{store} has no usable mean and deviation of {', '.join(wrong)}. {REMEDY}")
     return mean, deviation
 
 

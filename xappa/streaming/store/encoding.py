@@ -50,7 +50,7 @@ def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hash
     ]
     if wrong:
         raise OptionError(
-            f"chunks={chunks!r} cannot be honoured: {'; '.join(wrong)}; the dimensions are "
+            f"chunks={chunks!r} cannot be honoured: {'; '.join(wrong)}; expected points by dimension: "
             f"{', '.join(f'{name!r} ({size})' for name, size in ds.sizes.items())}"
         )
     steps = steps_of(ds)
@@ -139,7 +139,10 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
     wrong += [f"{name!r}: {e['dtype']!r} is no dtype" for name, e in own.items() if not _is_dtype(e.get("dtype", "f4"))]
     wrong += [text for name, e in own.items() if _is_dtype(e.get("dtype", "f4")) for text in _unheld(name, e)]
     if wrong:
-        raise OptionError(f"encoding= cannot be used: {'; '.join(wrong)}")
+        raise OptionError(
+            f"encoding= cannot be used: {'; '.join(wrong)}. Expected NumPy's dtypes and Zarr's encodings by variable; "
+            f"found the variables {', '.join(map(repr, ds.data_vars))}"
+        )
     from zarr.codecs import ZstdCodec
 
     found: Encoding = {}
