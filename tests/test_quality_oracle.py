@@ -12,11 +12,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xappa.geometry import EARTH_RADIUS, chord
 from xappa.grids import bilinear
-from xappa.observations import Flag, read_observations
+from xappa.observations import Flag, formulas, read_observations
 from xappa.observations.flags import flags_of
 from xappa.observations.quality import QUALITY, Quality, buddies, control
-from xappa.observations.quality.batch import EARTH_RADIUS, Batch, chord
+from xappa.observations.quality.batch import Batch
 from xappa.observations.quality.index import ReportIndex
 from xappa.observations.quality.options import _OPTIONAL
 from xappa.operators import stencil
@@ -222,7 +223,7 @@ def buddies_check(table, k):
 def _departure(row, name):
     if name == T:
         return row[name] + buddies.LAPSE_RATE * row["altitude"]
-    return row[name] - (buddies.standard_pressure(row["altitude"]) if name == S else 0.0)
+    return row[name] - (formulas.standard_pressure(row["altitude"]) if name == S else 0.0)
 
 
 def _first_of_hour(usable, row):
