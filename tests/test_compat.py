@@ -18,7 +18,8 @@ from xappa._compat import zarr as zarr_parts
 
 PACKAGE = Path(dask_parts.__file__).parents[1]
 PRIVATE = re.compile(r"(dask|distributed|torch|zarr|xarray|pandas|numpy|scipy|pint)(\..+)?\.(_|core\b|task_spec\b).*")
-DOCUMENTED = {"dask.core"}  # its functions are named in Dask's own pages
+# Named in Dask's pages, and in Xarray's on how to write a backend.
+DOCUMENTED = {"dask.core", "xarray.core.indexing"}
 
 
 def imported(file: Path) -> list[str]:

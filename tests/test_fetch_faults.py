@@ -182,9 +182,9 @@ class TestFaults:
     def test_a_lock_file_that_is_none(self, hub):
         lock = fetch() / LOCK
         lock.write_text(lock.read_text()[:100])
-        with pytest.raises(ModelError, match=f"{LOCK} is not a lock file.*Delete it"):
+        with pytest.raises(ModelError, match=f"{LOCK} cannot be read as a lock file.*Delete it"):
             fetch()
-        assert "is not a lock file" in xappa.models()[NAME]
+        assert "cannot be read as a lock file" in xappa.models()[NAME]
 
 
 class TestBounds:

@@ -12,7 +12,6 @@ ROOT = Path(xappa.__file__).parent
 TOGETHER = {
     # Wrapped arrays, and the functions that take and return them.
     "xappa.operators.duck": "xappa.operators.duck",
-    "xappa.tasks.streamed": "xappa.tasks.posterior",
 }
 """Modules that are taken as one with another."""
 

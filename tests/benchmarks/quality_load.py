@@ -1,8 +1,8 @@
 """Quality control and plans of many reports: processor seconds and peak memory, beside another version of xappa.
 
-OMP_NUM_THREADS=1 python -m tests.benchmarks.quality_load OTHER [reports]
+OMP_NUM_THREADS=1 python -m tests.benchmarks.quality_load [OTHER] [reports]
 
-OTHER is a folder with the other version, such as a worktree of commit 193067c.
+OTHER is a folder with the other version, such as a worktree of commit 193067c; without it this version is measured alone.
 """
 
 from __future__ import annotations
@@ -55,20 +55,22 @@ def measure(what: str, size: int) -> None:
 
 def main() -> None:
     """Measure both versions, each call in a process of its own, and print ratios."""
-    if sys.argv[1] in ("quality_control", "plan"):
+    if sys.argv[1:2] in (["quality_control"], ["plan"]):
         measure(sys.argv[1], int(sys.argv[2]))
         return
-    size = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
+    folders = [word for word in sys.argv[1:] if not word.isdigit()]
+    size = next((int(word) for word in sys.argv[1:] if word.isdigit()), 1_000_000)
     for what in ("quality_control", "plan"):
         found = []
-        for folder in (sys.argv[1], "."):
+        for folder in (*folders, "."):
             command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), what, str(size)]
             path = os.environ | {"PYTHONPATH": str(Path(folder).resolve())}
             done = subprocess.run(command, capture_output=True, text=True, check=True, env=path)
             found.append(json.loads(done.stdout.splitlines()[-1]))
         for key in ("seconds", "gigabytes"):
-            other, this = (row[key] for row in found)
-            print(f"{what:16} {size} reports  {key}: {other:.2f} -> {this:.2f}  (ratio {this / other:.2f})", flush=True)
+            numbers = [row[key] for row in found]
+            ratio = f"  (ratio {numbers[-1] / numbers[0]:.2f})" if folders else ""
+            print(f"{what:16} {size} reports  {key}: {' -> '.join(f'{n:.2f}' for n in numbers)}{ratio}", flush=True)
 
 
 if __name__ == "__main__":
