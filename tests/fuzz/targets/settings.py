@@ -84,7 +84,7 @@ def netcdf(seed: Path, rng: random.Random, folder: Path) -> Path:
             ds[name] = ds[name].astype(rng.choice(("f4", "f8", "i2", "i8", "S3")))
         else:
             ds = ds.rename({name: f"{name}x"})
-    ds.to_netcdf(path, engine="netcdf4")
+    ds.drop_encoding().to_netcdf(path, engine="netcdf4")
     return path
 
 

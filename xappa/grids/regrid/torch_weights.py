@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xappa.checked import checked
 from xappa.grids.regrid.weights import SMALL, Weights, check_share
 
 
+@checked
 def to_torch(
     weights: Weights, *, min_valid: float = 0.5, missing: bool = True, dtype: torch.dtype | None = None
 ) -> Regrid:
