@@ -100,7 +100,7 @@ def test_it_is_on_the_disk_before_it_counts_as_complete(
         seen.append("xappa_unfinished" in (folder / "zarr.json").read_text())
         assert len(list((folder / T / "c").rglob("*/*/*/*"))) >= 8
 
-    monkeypatch.setattr("xappa.streaming.store.places.flush", watch)
+    monkeypatch.setattr("xappa.streaming.store.location.flush", watch)
     write(field, store)
     assert seen == [True, False]
 

@@ -13,12 +13,12 @@ import zarr
 from zarr.abc.store import Store
 
 from xappa.errors import StoreError
-from xappa.streaming.store.places import Place, read_key
+from xappa.streaming.store.location import StoreLocation, read_key
 
 LOG = logging.getLogger("xappa")
 
 
-def root_of(place: Place) -> dict[str, Any] | None:
+def root_of(place: StoreLocation) -> dict[str, Any] | None:
     """Metadata of a store's root group; None if there are none.
 
     Raises
@@ -33,7 +33,7 @@ def root_of(place: Place) -> dict[str, Any] | None:
     return None if content is None else _json(place.name, "zarr.json", content)
 
 
-def require_metadata(place: Place, names: Sequence[Hashable]) -> None:
+def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
     """Complain about arrays of a store whose metadata are missing or damaged.
 
     Raises
