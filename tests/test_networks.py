@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.official import run
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, LogLinear, Rectified
 from xappa.errors import ModelError, OptionError
@@ -22,7 +23,6 @@ from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.model.networks.embedding import rope, sine_encoding, window_mask
 from xappa.model.networks.layers import ChannelNorm, Conv, patchify, unpatchify
 from xappa.model.networks.transformer import Transformer, TransformerSpec
-from xappa.testing import run
 
 OFFICIAL_AE = {
     "name": "cae_f32c64",
