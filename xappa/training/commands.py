@@ -139,7 +139,7 @@ def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Analyse years that are known, with the model as it stands, and train the decoder on what comes of it."""
     if not recipe.rehearsal.count:
         raise OptionError(
-            "the recipe rehearses nothing: give a count in [rehearsal] and steps in [autoencoder.estimates]"
+            "nothing to fine-tune the decoder on: give a count in [rehearsal] and steps in [autoencoder.estimates]"
         )
     folder = work / finetune_decoder.FOLDER
     made = _made(recipe, work, torch.device("cpu"))
