@@ -112,6 +112,7 @@ def test_train(calls, capsys, words, name, options):
     assert recipe.name == ("speedy.toml" if name == "simulate" else "speedy")
 
 
+@pytest.mark.filterwarnings("default:'xappa train:FutureWarning")
 @pytest.mark.parametrize(
     ("old", "new", "options", "name"),
     [

@@ -208,9 +208,10 @@ def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> 
             statistics, emphasis = made.latent_statistics, recipe.dated.emphasis
             return state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
 
-        trained.dated = seasonal_diurnal_correction.restore(
+        last = seasonal_diurnal_correction.restore(
             recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
         )
+        trained.corrections.append(last)
     return trained
 
 

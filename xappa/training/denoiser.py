@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
-from xappa.model.corrections.local import LocalCorrections
 from xappa.model.corrections.residual import Residual, ResidualSpec
 from xappa.model.dates import date_tensor
 from xappa.training.config import Recipe
@@ -51,7 +50,7 @@ def train_denoiser(
     record: Record,
     latents: np.ndarray,
     prior: GaussianPrior,
-    local: LocalCorrections,
+    local: nn.ModuleList,
     importance: LatentImportance,
     out: Path,
     device: torch.device,
@@ -134,7 +133,7 @@ def untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDenoiser:
     return GaussianDenoiser(prior, corrections["residual"], corrections["local"])
 
 
-def _corrections(recipe: Recipe, shape: tuple[int, ...], local: LocalCorrections) -> nn.ModuleDict:
+def _corrections(recipe: Recipe, shape: tuple[int, ...], local: nn.ModuleList) -> nn.ModuleDict:
     """What is trained: the residual network and the local corrections."""
     c = recipe.denoiser
     h, w, channels = shape
