@@ -62,7 +62,7 @@ def train_denoiser(
     torch.manual_seed(recipe.seed)
     c = recipe.denoiser
     corrections = _corrections(recipe, latents.shape[1:], local)
-    denoiser = GaussianDenoiser(prior, corrections["residual"], corrections["local"], mixed=c.training.bfloat16)
+    denoiser = GaussianDenoiser(prior, corrections["residual"], local, mixed=c.training.bfloat16)
     denoiser.to(device)
     channels_last(corrections["residual"], device)
     schedule = Rectified(c.sigma_min, c.sigma_max)
@@ -90,9 +90,9 @@ def train_denoiser(
     out.mkdir(parents=True, exist_ok=True)
     groups: list[dict] = [
         {"params": corrections["residual"].parameters()},
-        {"params": [p for part in local for p in part.gains.parameters()]},
+        {"params": [p for name, p in local.named_parameters() if ".gains." in name]},
         {
-            "params": [p for part in local for p in (part.weights, part.matrices)],
+            "params": [p for name, p in local.named_parameters() if ".gains." not in name],
             "factor": c.local_rate,
             "weight_decay": 0.0,
         },
@@ -122,7 +122,7 @@ def restore(
     """The trained denoiser that `train_denoiser` left, for latents of `shape` (h, w, C)."""
     corrections = _corrections(recipe, shape, unfitted(recipe, recipe.denoiser.window, shape))
     corrections.load_state_dict(averaged_weights(out / "denoiser.pt", recipe.denoiser.training))
-    return GaussianDenoiser(prior, corrections["residual"], corrections["local"]).to(device).eval()
+    return GaussianDenoiser(prior, corrections["residual"], corrections["local"].children()).to(device).eval()
 
 
 def untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDenoiser:
@@ -130,7 +130,7 @@ def untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDenoiser:
     window = recipe.denoiser.window
     corrections = _corrections(recipe, shape, unfitted(recipe, window, shape))
     prior = GaussianPrior(window, shape, recipe.prior.patterns, recipe.prior.joint)
-    return GaussianDenoiser(prior, corrections["residual"], corrections["local"])
+    return GaussianDenoiser(prior, corrections["residual"], corrections["local"].children())
 
 
 def _corrections(recipe: Recipe, shape: tuple[int, ...], local: nn.ModuleList) -> nn.ModuleDict:
