@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.official.window_mask import window_mask
 from tests.toy import seeded
 from xappa.model.networks.attention import Tiles, attend_within
-from xappa.model.networks.embedding import window_mask
 from xappa.model.networks.transformer import Transformer, TransformerSpec
 
 OFFICIAL_TOKENS = (12, 23, 47)

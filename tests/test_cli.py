@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import xappa
-from xappa.cli import main
+from xappa.cli import TRAIN_STEPS, main
 from xappa.errors import ObservationError
 
 
@@ -86,23 +87,53 @@ def test_three_times_are_refused(capsys):
     assert "found 3: 1 2 3" in capsys.readouterr().err
 
 
+STEPS = ("simulate", "adopt", "train_autoencoder", "train_denoiser", "rehearse", "package")
+"""Functions of the steps of ``xappa train``."""
+
+
 @pytest.mark.parametrize(
     ("words", "name", "options"),
     [
         ("simulate --runs a b --restart r", "simulate", [("a", "b"), Path("r")]),
-        ("adopt --model mine", "adopt", ["mine"]),
+        ("init-from --model mine", "adopt", ["mine"]),
         ("autoencoder --device cpu", "train_autoencoder", ["cpu"]),
         ("denoiser --device cpu", "train_denoiser", ["cpu"]),
+        ("finetune-decoder --device cpu", "rehearse", ["cpu"]),
         ("package --out model --scores s.txt", "package", [Path("model"), Path("s.txt")]),
     ],
 )
-def test_train(calls, words, name, options):
-    calls("xappa.training.commands", "simulate", "adopt", "train_autoencoder", "train_denoiser", "package")
+def test_train(calls, capsys, words, name, options):
+    calls("xappa.training.commands", *STEPS)
     assert main(["train", *words.split(), "--work", "here"]) == 0
+    assert capsys.readouterr().err == ""
     ((called, (recipe, *args), _),) = calls.seen
     assert called == name
     assert [str(a) for a in args] == [str(a) for a in (Path("here"), *options)]
     assert recipe.name == ("speedy.toml" if name == "simulate" else "speedy")
+
+
+@pytest.mark.filterwarnings("default:'xappa train:FutureWarning")
+@pytest.mark.parametrize(
+    ("old", "new", "options", "name"),
+    [
+        ("adopt", "init-from", ["--model", "mine"], "adopt"),
+        ("rehearse", "finetune-decoder", ["--device", "cpu"], "rehearse"),
+    ],
+)
+def test_old_names_of_steps_do_the_same_and_say_the_new_one(calls, capsys, old, new, options, name):
+    calls("xappa.training.commands", *STEPS)
+    assert main(["train", new, *options]) == main(["train", old, *options]) == 0
+    assert calls.seen[0] == calls.seen[1] and calls.seen[0][0] == name
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"xappa train: warning: 'xappa train {old}' is now 'xappa train {new}'")
+
+
+def test_old_names_of_steps_are_not_listed(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    listed = capsys.readouterr().out
+    assert all(step in listed for step in TRAIN_STEPS)
+    assert not re.search(r"\b(adopt|rehearse)\b", listed)
 
 
 def test_train_reads_the_recipe_it_is_given(calls, tmp_path):
@@ -165,7 +196,7 @@ def test_without_a_command_the_commands_are_listed(capsys):
 
 def test_the_version_needs_no_torch():
     code = (
-        "import atexit, sys; from xappa.cli import main;"
+        "import atexit, sys; from xappa.cli import TRAIN_STEPS, main;"
         "atexit.register(lambda: print('torch' in sys.modules)); main(['--version'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)

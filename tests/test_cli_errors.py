@@ -58,12 +58,13 @@ PURPOSE = {
     "models hash folder": "model folder", "convert source": "run", "convert out": "output",
     "convert --dtype": "dtype", "convert --checkpoint": "checkpoint", "convert --statistics": "store of statistics",
     "train simulate --config": "recipe", "train simulate --work": "output", "train simulate --runs": "names",
-    "train simulate --restart": "file", "train adopt --config": "recipe", "train adopt --work": "output",
-    "train adopt --model": "model", "train package --config": "recipe", "train package --work": "work",
+    "train simulate --restart": "file", "train init-from --config": "recipe",
+    "train init-from --work": "output", "train init-from --model": "model",
+    "train package --config": "recipe", "train package --work": "work",
     "train package --out": "output", "train package --scores": "file",
 } | {
     f"train {step} {option}": purpose
-    for step in ("autoencoder", "denoiser", "rehearse")
+    for step in ("autoencoder", "denoiser", "finetune-decoder")
     for option, purpose in (("--config", "recipe"), ("--work", "work"), ("--device", "device"))
 }  # fmt: skip
 """What each argument is for."""
@@ -75,10 +76,10 @@ GOOD = {
     "models hash": {"folder": "{model}"},
     "convert": {"source": "{project}", "out": "{scratch}/converted"},
     "train simulate": {"--config": "{recipe}", "--work": "{scratch}/work"},
-    "train adopt": {"--config": "{recipe}", "--work": "{scratch}/work", "--model": "{model}"},
+    "train init-from": {"--config": "{recipe}", "--work": "{scratch}/work", "--model": "{model}"},
     "train autoencoder": {"--config": "{recipe}", "--work": "{scratch}/work"},
     "train denoiser": {"--config": "{recipe}", "--work": "{scratch}/work"},
-    "train rehearse": {"--config": "{recipe}", "--work": "{scratch}/work"},
+    "train finetune-decoder": {"--config": "{recipe}", "--work": "{scratch}/work"},
     "train package": {"--config": "{recipe}", "--work": "{scratch}/work", "--out": "{scratch}/model"},
 }
 """Arguments that would be right."""
@@ -93,7 +94,8 @@ def all_commands(parser: argparse.ArgumentParser | None = None, name: str = "") 
         yield name, [a.option_strings[-1] if a.option_strings else a.dest for a in own]
     for action in below:
         for word, inner in action.choices.items():
-            yield from all_commands(inner, f"{name} {word}".strip())
+            if word not in cli.OLD_STEPS:
+                yield from all_commands(inner, f"{name} {word}".strip())
 
 
 COMMANDS = dict(all_commands())

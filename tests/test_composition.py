@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.official import run
 from xappa.diffusion.composition import STITCHING, Composition, fold, padded_length, unfold, window_count
 from xappa.errors import OptionError
-from xappa.testing import run
 
 SIGMA = torch.tensor(0.5)
 

@@ -91,7 +91,7 @@ def test_fit_is_the_posterior_mean_where_variances_differ_with_the_date(
     date = date_tensor(record.times)[torch.from_numpy(index)]
     x_t = torch.randn(len(index), WINDOW, *SHAPE)
     with torch.no_grad():
-        found = GaussianDenoiser(white(), None, dated=correction)(x_t, torch.tensor(1.0), date)
+        found = GaussianDenoiser(white(), None, corrections=[correction])(x_t, torch.tensor(1.0), date)
     expected = torch.from_numpy((v / (v + 1)).astype("f4"))[index] * x_t
     left = (found - expected).square().mean() / (0.5 * x_t - expected).square().mean()
     assert left < (0.35 if kept else 0.15)
@@ -109,13 +109,13 @@ def test_neighbours_count_with_their_share() -> None:
 def test_it_is_described_built_settled_and_kept_as_it_is(tmp_path: Path) -> None:
     correction = SeasonalDiurnalCorrection(SeasonalDiurnalSpec(SHAPE, rank=5))
     torch.nn.init.normal_(correction.weights)
-    denoiser = GaussianDenoiser(white(), Residual(ResidualSpec(WINDOW, SHAPE, 8, 1)), dated=correction)
+    denoiser = GaussianDenoiser(white(), Residual(ResidualSpec(WINDOW, SHAPE, 8, 1)), corrections=[correction])
     again = build(describe(denoiser), WINDOW, SHAPE)
     again.load_state_dict(denoiser.state_dict())
     x, date = torch.randn(2, WINDOW, *SHAPE), date_tensor(Record().times[:WINDOW])
     expected = denoiser(x, torch.tensor(0.7), date)
     assert torch.equal(settled(again)(x, torch.tensor(0.7), date), expected)
-    assert again.dated.settled is not None  # type: ignore[union-attr]
+    assert again.corrections[0].settled is not None
     correction.weights.data.zero_()
     assert not torch.allclose(denoiser(x, torch.tensor(0.7), date), expected)
 

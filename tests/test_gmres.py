@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.official import run
 from xappa.diffusion.adams_bashforth import adams_bashforth
 from xappa.diffusion.gmres import BLOCK, dot, gmres
-from xappa.testing import run
 
 
 class Systems:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.official import run
 from xappa.diffusion.guidance import GUIDANCE, MMPS, SDA, W2C, GuidedDenoiser, JacobianFree, Linearised, Observation
 from xappa.diffusion.samplers import LMS, PC
 from xappa.diffusion.schedule import LogLinear
 from xappa.errors import OptionError
-from xappa.testing import run
 
 DOUBLE = torch.float64
 SCHEDULE = LogLinear(1e-2, 100.0)

@@ -62,6 +62,16 @@ def test_files() -> None:
     require_one_way(edges)
 
 
+def test_training_is_reached_from_the_command_line_alone() -> None:
+    """Models are used without what makes them; nothing that assimilates depends on it."""
+
+    def training(name: str) -> bool:
+        return f"{name}.".startswith("xappa.training.")
+
+    importers = {name for name, others in graph().items() if any(map(training, others))}
+    assert {name for name in importers if not training(name)} == {"xappa.cli"}
+
+
 def test_folders() -> None:
     rooms: dict[str, set[str]] = {}
     for name, others in graph().items():

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from tests.official.latent_dump import LatentWindows, times_of
 from xappa.errors import ModelError
-from xappa.model.appa.latent_dump import LatentWindows, times_of
 from xappa.model.latent_normalisation import ChannelLatents
 
 netCDF4 = pytest.importorskip("netCDF4", reason="reading HDF5 needs netCDF4")
+
+Change = Callable[[xr.Dataset], xr.Dataset]
 
 START = np.datetime64("2020-02-28T20", "h")
 LATENTS = ChannelLatents(np.array([1.0, -2.0], "f4"), np.array([2.0, 0.5], "f4"))
@@ -53,9 +57,42 @@ def test_statistics(dump: Path) -> None:
     np.testing.assert_allclose(deviation, np.arange(40).std(), rtol=1e-6)
 
 
-def test_what_is_wrong_is_said(dump: Path, tmp_path: Path) -> None:
+def test_times_that_the_file_has_not(dump: Path) -> None:
     with pytest.raises(ModelError, match="no latents between 2021-01-01"):
         LatentWindows(dump, LATENTS, 2, start=np.datetime64("2021-01-01", "h"))
-    (tmp_path / "no.h5").write_bytes(b"nothing")
+
+
+def dated(*date: int) -> Change:
+    return lambda ds: ds.assign(dates=ds.dates * 0 + xr.DataArray(np.array(date, "i4"), dims="four"))
+
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "without latents": (lambda ds: ds.drop_vars("latents"), "Expected HDF5 with latents and dates"),
+    "without dates": (lambda ds: ds.drop_vars("dates"), "Expected HDF5 with latents and dates"),
+    "of nothing": (lambda ds: ds.isel(n=slice(0, 0)), r"the shape \(0, 4\); expected \(N, 4\)"),
+    "dates of three numbers": (lambda ds: ds.isel(four=slice(0, 3)), r"the shape \(40, 3\); expected \(N, 4\)"),
+    "dates that are text": (lambda ds: ds.assign(dates=("n", ["a"] * 40)), "dates of the type object"),
+    "a month that does not exist": (dated(2018, 13, 1, 0), r"no such date as \(2018, 13, 1, 0\)"),
+    "a day that does not exist": (dated(2018, 2, 30, 0), r"no such date as \(2018, 2, 30, 0\)"),
+    "an hour that does not exist": (dated(2018, 2, 1, 24), r"no such date as \(2018, 2, 1, 24\)"),
+    "not finite": (lambda ds: ds.assign(latents=ds.latents * np.nan), "not finite"),
+    "along two dimensions": (lambda ds: ds.isel(tokens=0), r"the shape \(3, 2\) in window 0"),
+    "of another number of channels": (lambda ds: ds.isel(c=[0, 0, 0]), r"the shape \(3, 3, 3\) in window 0"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_said(dump: Path, tmp_path: Path, what: str) -> None:
+    change, said = WRONG[what]
+    with xr.open_dataset(dump, engine="netcdf4") as ds:
+        change(ds.load().drop_encoding()).to_netcdf(tmp_path / "changed.h5", engine="netcdf4")
+    with pytest.raises(ModelError, match=said):
+        LatentWindows(tmp_path / "changed.h5", LATENTS, 3)[0]
+
+
+@pytest.mark.parametrize("content", [None, b"\x93" * 500])
+def test_what_is_no_dump(tmp_path: Path, content: bytes | None) -> None:
+    if content:
+        (tmp_path / "no.h5").write_bytes(content)
     with pytest.raises(ModelError, match="Expected HDF5 with latents and dates"):
         LatentWindows(tmp_path / "no.h5", LATENTS, 2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
-from xappa.model.corrections.local import LocalCorrection, LocalCorrections, LocalSpec, cosines, with_neighbours
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior, share
+from xappa.model.corrections.local import LocalCorrection, LocalSpec, cosines, with_neighbours
 from xappa.model.corrections.residual import Residual, ResidualSpec
+from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalCorrection, SeasonalDiurnalSpec
 from xappa.model.denoisers import build, describe
 from xappa.training import data
 from xappa.training.config import Local, read_config
@@ -86,7 +88,7 @@ def test_fit_is_the_posterior_mean_where_only_the_variance_differs() -> None:
     latents = (rng.standard_normal((20_000, *SHAPE)) * np.sqrt(variance)).astype("f4")
     config = Local(rank=12, ridge=1e-6, every=3)
     local = fit_local(config, GaussianDenoiser(white(), None), latents, Record(len(latents)), seed=0)  # type: ignore[arg-type]
-    denoiser = GaussianDenoiser(white(), None, local)
+    denoiser = GaussianDenoiser(white(), None, [local])
     x_t = torch.randn(5, WINDOW, *SHAPE)
     date = SUMMER
     with torch.no_grad():
@@ -129,7 +131,7 @@ def test_fit_is_the_posterior_mean_where_neighbours_belong_together_in_pairs() -
         record = Record(len(latents))
         local = fit_local(config, GaussianDenoiser(white(), None), latents, record, seed=0)  # type: ignore[arg-type]
         with torch.no_grad():
-            found = GaussianDenoiser(white(), None, local)(x_t, torch.tensor(1.0), SUMMER)
+            found = GaussianDenoiser(white(), None, [local])(x_t, torch.tensor(1.0), SUMMER)
         return float((found - expected(x_t)).abs().max())
 
     assert error(neighbours=True) < 0.1
@@ -167,7 +169,7 @@ def test_truncation_spares_what_matters() -> None:
             importance=matters,
         )
         with torch.no_grad():
-            found = GaussianDenoiser(white(), None, local)(x_t, torch.tensor(1.0), date)
+            found = GaussianDenoiser(white(), None, [local])(x_t, torch.tensor(1.0), date)
         return (found - expected).square().mean((0, 1, 2, 3)).tolist()
 
     first, second = errors(1.99, 0.01), errors(0.01, 1.99)
@@ -188,7 +190,7 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
 
     def error(rank: int) -> float:
         config = Local(rank=rank, ridge=0.05, every=1)
-        local = fit_local(config, GaussianDenoiser(prior, None), latents, record, seed=1) if rank else None
+        local = [fit_local(config, GaussianDenoiser(prior, None), latents, record, seed=1)] if rank else []
         with torch.no_grad():
             return float((GaussianDenoiser(prior, None, local)(x_t, torch.tensor(1.0), date) - x).square().mean())
 
@@ -219,12 +221,12 @@ def test_several_are_fitted_to_what_those_before_leave(tmp_path: Path) -> None:
     again = restore_local(recipe, white(), latents[:0], Record(0), tmp_path)  # type: ignore[arg-type]
     x_t = torch.randn(5, WINDOW, *SHAPE)
 
-    def error(corrections: torch.nn.Module) -> float:
+    def error(corrections: Iterable[torch.nn.Module]) -> float:
         with torch.no_grad():
             found = GaussianDenoiser(white(), None, corrections)(x_t, torch.tensor(1.0), SUMMER)
         return float((found - expected(x_t)).abs().max())
 
-    assert error(both) < 0.1 < 0.5 < error(both[0])  # type: ignore[arg-type]
+    assert error(both) < 0.1 < 0.5 < error(both[:1])
     assert error(again) == error(both)
 
 
@@ -236,15 +238,45 @@ def test_a_described_denoiser_is_built_again(several: bool) -> None:
     for part in parts:
         torch.nn.init.normal_(part.weights)
         torch.nn.init.normal_(part.gains[2].weight)  # type: ignore[arg-type]
-    correction = LocalCorrections(parts) if several else parts[1]
+    last = SeasonalDiurnalCorrection(SeasonalDiurnalSpec(SHAPE, 3))
+    torch.nn.init.normal_(last.weights)
+    corrections = [*parts, last] if several else parts[1:]
     residual = Residual(ResidualSpec(WINDOW, SHAPE, hidden=8, blocks=1, features=8))
-    denoiser = GaussianDenoiser(white(), residual, correction)
+    denoiser = GaussianDenoiser(white(), residual, corrections)
     again = build(describe(denoiser), WINDOW, SHAPE)
     again.load_state_dict(denoiser.state_dict())
     x, sigma = torch.randn(2, WINDOW, *SHAPE), torch.tensor([0.3, 2.0])
     date = SUMMER
     with torch.no_grad():
         assert torch.equal(denoiser(x, sigma, date), again(x, sigma, date))
+    # What files call them, and the arrangement of the formula: all but the last are seen by the network.
+    names = {name.rpartition(".weights")[0] for name in denoiser.state_dict() if name.endswith(".weights")}
+    assert names == ({"local.0", "local.1", "dated"} if several else {"local.0"})
+    with torch.no_grad():
+        gauss, noise = denoiser.prior.denoise(x, sigma), 10 * sigma.log()
+        c = share(sigma)[:, None, None, None, None]
+        dates = date.expand(2, -1, -1)
+        seen = gauss + c * torch.stack([part(gauss, noise, dates) for part in parts[not several :]]).sum(0)
+        scale = torch.rsqrt(sigma**2 + 1)[:, None, None, None, None]
+        expected = seen + c * residual(x * scale, seen, noise, dates)
+        if several:
+            expected = expected + c * last(gauss, noise, dates)
+        assert torch.equal(denoiser(x, sigma, date), expected)
+        assert torch.equal(denoiser.linear()(x, sigma, date), seen)
+
+
+def test_names_of_files_hold_within_another_module() -> None:
+    parts = LocalCorrection(LocalSpec(WINDOW, SHAPE, 3)), SeasonalDiurnalCorrection(SeasonalDiurnalSpec(SHAPE, 3))
+    whole = torch.nn.ModuleDict({"denoiser": GaussianDenoiser(white(), None, parts)})
+    tensors = whole.state_dict()
+    assert "denoiser.local.0.weights" in tensors and "denoiser.dated.weights" in tensors
+    assert not any("corrections" in name for name in tensors)
+    other = copy.deepcopy(whole)
+    torch.nn.init.normal_(other["denoiser"].corrections[1].weights)
+    other.load_state_dict(tensors)
+    assert torch.equal(other["denoiser"].corrections[1].weights, parts[1].weights)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict({name: value for name, value in tensors.items() if "dated" not in name})
 
 
 @pytest.mark.parametrize("level", [0.05, 30.0])
@@ -258,5 +290,5 @@ def test_correction_fades_with_the_noise(level: float) -> None:
     with torch.no_grad():
         estimate = white().denoise(x, sigma)
         raw = local(estimate, 10 * sigma.log().expand(1), date[None])
-        found = GaussianDenoiser(white(), None, local)(x, sigma, date) - estimate
+        found = GaussianDenoiser(white(), None, [local])(x, sigma, date) - estimate
     assert torch.allclose(found, 0.5 * level / (level**2 + 1) ** 0.5 * raw, rtol=1e-4, atol=1e-6)

@@ -13,16 +13,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.official import run
+from tests.official.window_mask import window_mask
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, LogLinear, Rectified
 from xappa.errors import ModelError, OptionError
 from xappa.model.dates import date_codes, date_tensor, local_time
 from xappa.model.networks.attention import Attention
 from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.model.networks.embedding import rope, sine_encoding, window_mask
+from xappa.model.networks.embedding import rope, sine_encoding
 from xappa.model.networks.layers import ChannelNorm, Conv, patchify, unpatchify
 from xappa.model.networks.transformer import Transformer, TransformerSpec
-from xappa.testing import run
 
 OFFICIAL_AE = {
     "name": "cae_f32c64",

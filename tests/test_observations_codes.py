@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
-from xappa.observations.readers.cf.quality import verdicts_of
+from xappa.observations.readers.cf.quality import read_flag
 from xappa.observations.readers.missing_codes import are_codes
 from xappa.observations.readers.quality_words import kind_of
 from xappa.observations.readers.source_quality import SCHEMES, verdicts
@@ -201,11 +201,11 @@ class TestVerdicts:
             (both, [0, 0, 1], [0, 1, 0]),
             (argo, [0, 1, 1], [0, 0, 0]),
         ):
-            found = verdicts_of(codes)
-            assert found[0].chunks is not None
-            np.testing.assert_array_equal(found[0], np.array(failed, bool))
-            np.testing.assert_array_equal(found[1], np.array(suspect, bool))
-        assert verdicts_of(flag([0, 1], flag_values=[0, 1], flag_meanings="land sea")) is None
+            found = read_flag(codes)
+            assert found.failed.chunks is not None
+            np.testing.assert_array_equal(found.failed, np.array(failed, bool))
+            np.testing.assert_array_equal(found.suspect, np.array(suspect, bool))
+        assert read_flag(flag([0, 1], flag_values=[0, 1], flag_meanings="land sea")) is None
 
 
 class TestEarth2Studio:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
-from xappa.observations.readers.cf.quality import verdicts_of
+from xappa.observations.readers.cf.quality import read_flag
 from xappa.observations.readers.quality_words import kind_of
 
 T = "2m_temperature"
@@ -187,8 +187,8 @@ def test_words_of_meanings(kind, words):
 
 def test_verdicts_of_one_flag():
     flag = flagged([1, 2, 3, 4], **QARTOD)["airt_qc"]
-    failed, suspect = verdicts_of(flag)
-    assert failed.values.tolist() == [False, False, False, True]
-    assert suspect.values.tolist() == [False, False, True, False]
-    assert verdicts_of(flag.drop_attrs()) is None
+    verdict = read_flag(flag)
+    assert verdict.failed.values.tolist() == [False, False, False, True]
+    assert verdict.suspect.values.tolist() == [False, False, True, False]
+    assert read_flag(flag.drop_attrs()) is None
     assert json.dumps(read_observations(flagged([1, 2, 3, 4], **QARTOD)).attrs)

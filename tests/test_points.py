@@ -11,7 +11,8 @@ import torch
 from tests.coarse import SPEC, TIMES, U, reports
 from xappa.errors import ObservationError
 from xappa.operators import Interpolate, StateContext
-from xappa.operators.points import Points, points_at
+from xappa.operators.cached import PlaceCache, corners_at
+from xappa.operators.points import Points
 
 
 @pytest.fixture
@@ -62,9 +63,10 @@ def test_outside_a_region_is_missing() -> None:
 
 
 def test_weights_of_fixed_stations_are_made_once(places: tuple) -> None:
-    first = points_at(*places, SPEC.latitude, SPEC.longitude)
-    assert points_at(*(p.copy() for p in places), SPEC.latitude, SPEC.longitude) is first
-    assert points_at(places[0] + 1e-9, places[1], SPEC.latitude, SPEC.longitude) is not first
+    grid = tuple(map(float, SPEC.latitude)), tuple(map(float, SPEC.longitude))
+    first = corners_at(PlaceCache(*places), *grid)
+    assert corners_at(PlaceCache(*(p.copy() for p in places)), *grid) is first
+    assert corners_at(PlaceCache(places[0] + 1e-9, places[1]), *grid) is not first
 
 
 def test_places_of_different_number() -> None:

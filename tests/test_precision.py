@@ -9,6 +9,7 @@ import torch
 
 import xappa
 from tests.benchmarks.random_models import random_denoiser, random_model
+from tests.official.networks import autoencoder, transformer
 from tests.official_project import Project
 from tests.toy import TIMES, error, seeded, toy_model
 from xappa.diffusion.guidance import MMPS, SDA, Observation
@@ -19,7 +20,6 @@ from xappa.errors import OptionError
 from xappa.model.precision import autocast, with_scaled_gradients
 from xappa.model.window_denoiser import WindowDenoiser
 from xappa.streaming.graph.coding import Coder
-from xappa.testing.networks import autoencoder, transformer
 
 ROUGHLY = {"bfloat16": 0.03, "float16": 0.004}
 """Relative errors that 16 bits may have, in networks of these depths."""

@@ -112,7 +112,7 @@ def test_analyses_by_another_model_are_not_learned_from(rehearsed: Path, recipe:
     shutil.copytree(rehearsed / finetune_decoder.FOLDER, tmp_path / "r")
     (tmp_path / "r" / "model.sha256").write_text("of another")
     record = data.open_record(recipe, rehearsed / "data")
-    with pytest.raises(ModelError, match="holds analyses by another model than .*model now is: remove it"):
+    with pytest.raises(ModelError, match=r"holds analyses by another model than .*model now is\. Remove it"):
         finetune_decoder.rehearse(
             recipe.rehearsal, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu"
         )

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.official import run
 from xappa.diffusion.samplers import DDIM, DDPM, LMS, PC, SAMPLERS, Rewind
 from xappa.diffusion.schedule import LogLinear, Rectified
 from xappa.errors import OptionError
-from xappa.testing import run
 
 VARIANCE = torch.tensor([0.1, 0.5, 1.0, 2.0], dtype=torch.float64)
 SCHEDULE = LogLinear(1e-2, 50.0)

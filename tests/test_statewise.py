@@ -7,12 +7,12 @@ import torch
 
 import xappa
 from tests.benchmarks.random_models import SIZES, random_autoencoder
+from tests.official.networks import autoencoder
 from tests.toy import TIMES, error, guided_evaluation, seeded, toy_model
 from xappa.diffusion.guidance import Linearised
 from xappa.model import model as model_module
 from xappa.model.checkpointed_map import statewise
 from xappa.model.networks.autoencoder import AutoencoderSpec
-from xappa.testing.networks import autoencoder
 
 _seed = pytest.fixture(autouse=True)(seeded)
 toy = pytest.fixture(toy_model)

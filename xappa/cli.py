@@ -6,6 +6,7 @@ import argparse
 import os
 import runpy
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,12 +18,14 @@ from xappa.errors import OptionError, reading
 
 TRAIN_STEPS = {
     "simulate": "run the climate model that the networks learn from (in an environment of its own)",
-    "adopt": "begin with a model that is there, to go on from it with other years",
+    "init-from": "begin with a model that is there, to go on from it with other years",
     "autoencoder": "standardise the nature run and train the autoencoder on it",
     "denoiser": "encode the nature run and train the denoiser on windows of it",
-    "rehearse": "analyse known years with the model as it stands, and train the decoder on what comes of it",
+    "finetune-decoder": "analyse known years with the model as it stands, and train the decoder on what comes of it",
     "package": "write the model directory, with its card of measured scores",
 }
+OLD_STEPS = {"adopt": "init-from", "rehearse": "finetune-decoder"}
+"""Steps by the names that they had before; these go with version 0.2."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,34 +247,48 @@ def _convert(args: argparse.Namespace) -> None:
 def _add_train(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "train",
-        help="make a model: simulate, autoencoder, denoiser, package",
+        help=f"make a model: {', '.join(TRAIN_STEPS)}",
         description="Make a model from a recipe, in steps, or go on from one. Each resumes where it was stopped.",
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     for name, what in TRAIN_STEPS.items():
-        step = steps.add_parser(name, parents=[common], help=what, description=what[0].upper() + what[1:] + ".")
-        step.add_argument("--config", type=Path, metavar="TOML", help="the recipe (default: the embedded model's)")
-        step.add_argument(
-            "--work",
-            type=Path,
-            default=Path("training"),
-            metavar="FOLDER",
-            help="where the steps leave their results for each other (default: %(default)s)",
-        )
-        if name == "simulate":
-            step.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="runs of the recipe (default: all)")
-            step.add_argument("--restart", type=Path, help="restart state of the run's first day, instead of a spin-up")
-        elif name == "adopt":
-            step.add_argument("--model", default="speedy", help="name or folder of the model (default: %(default)s)")
-        elif name == "package":
-            step.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model directory")
-            step.add_argument("--scores", type=Path, metavar="TEXT", help="scores of twin experiments, for the card")
-        else:
-            step.add_argument("--device", help="such as cpu or cuda (default: an accelerator where there is one)")
-        step.set_defaults(run=_train)
+        description = what[0].upper() + what[1:] + "."
+        _add_step(steps.add_parser(name, parents=[common], help=what, description=description), name)
+    for old, name in OLD_STEPS.items():
+        # Without help: not listed.
+        _add_step(steps.add_parser(old, parents=[common], description=f"The old name of {name}."), name, old)
+
+
+def _add_step(step: argparse.ArgumentParser, name: str, old: str | None = None) -> None:
+    """Arguments of a step of ``xappa train``; `old` is the name it is called by, where that is not its own."""
+    step.add_argument("--config", type=Path, metavar="TOML", help="the recipe (default: the embedded model's)")
+    step.add_argument(
+        "--work",
+        type=Path,
+        default=Path("training"),
+        metavar="FOLDER",
+        help="where the steps leave their results for each other (default: %(default)s)",
+    )
+    if name == "simulate":
+        step.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="runs of the recipe (default: all)")
+        step.add_argument("--restart", type=Path, help="restart state of the run's first day, instead of a spin-up")
+    elif name == "init-from":
+        step.add_argument("--model", default="speedy", help="name or folder of the model (default: %(default)s)")
+    elif name == "package":
+        step.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the model directory")
+        step.add_argument("--scores", type=Path, metavar="TEXT", help="scores of twin experiments, for the card")
+    else:
+        step.add_argument("--device", help="such as cpu or cuda (default: an accelerator where there is one)")
+    step.set_defaults(run=_train, step=name, old_step=old)
 
 
 def _train(args: argparse.Namespace) -> None:
+    if args.old_step:
+        warnings.warn(
+            f"'xappa train {args.old_step}' is now 'xappa train {args.step}'; the old name goes with version 0.2",
+            FutureWarning,
+            stacklevel=2,
+        )
     from xappa.devices import resolve
     from xappa.training import commands
     from xappa.training.config import read_config
@@ -280,13 +297,13 @@ def _train(args: argparse.Namespace) -> None:
     recipe = read_config(file)
     if args.step == "simulate":
         commands.simulate(file, args.work, tuple(args.runs), args.restart)
-    elif args.step == "adopt":
+    elif args.step == "init-from":
         commands.adopt(recipe, args.work, args.model)
     elif args.step == "autoencoder":
         commands.train_autoencoder(recipe, args.work, resolve(args.device))
     elif args.step == "denoiser":
         commands.train_denoiser(recipe, args.work, resolve(args.device))
-    elif args.step == "rehearse":
+    elif args.step == "finetune-decoder":
         commands.rehearse(recipe, args.work, resolve(args.device))
     else:
         commands.package(recipe, args.work, args.out, args.scores)

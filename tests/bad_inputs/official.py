@@ -1,4 +1,4 @@
-"""Official runs, their statistics, lock files and dumps of latents that are refused."""
+"""Official runs, their statistics and lock files that are refused."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ import xappa
 from tests.bad_inputs import Places, Table, changed, refused
 from xappa.errors import ModelError
 from xappa.model.appa.configuration import read_configuration
-from xappa.model.appa.latent_dump import LatentWindows
 from xappa.model.fetching.lock import NAME, read_lock
-from xappa.model.latent_normalisation import ChannelLatents
 
 RUN = Path("autoencoders/alpha/0")
 AE, LAP = RUN / "latents/one/ae/config.yaml", RUN / "latents/one/denoisers/beta/3"
@@ -281,56 +279,9 @@ LOCKS = refused(
         "a hash that is null": of_file("digest", None),
     },
 )
-
-
-def dump(change: Callable[[xr.Dataset], xr.Dataset], read: int | None = 0) -> Act:
-    """A dump of latents that is changed, and read."""
-
-    def act(places: Places) -> None:
-        dates = np.array([[2018, 11, 2, hour] for hour in range(6)], "i4")
-        latents = np.ones((6, 4, 2), "f4")
-        ds = xr.Dataset({"latents": (("n", "token", "channel"), latents), "dates": (("n", "part"), dates)})
-        change(ds).to_netcdf(places.scratch / "dump.h5", engine="netcdf4")
-        windows(places.scratch / "dump.h5")[read]
-
-    return act
-
-
-def windows(file: Path, **options: Any) -> LatentWindows:
-    return LatentWindows(file, ChannelLatents(np.zeros(2, "f4"), np.ones(2, "f4"), 0.0), 3, **options)
-
-
-def noise(places: Places) -> None:
-    (places.scratch / "dump.h5").write_bytes(b"\x93" * 500)
-    windows(places.scratch / "dump.h5")
-
-
-def dated(*date: int) -> Act:
-    return dump(lambda ds: ds.assign(dates=ds.dates * 0 + xr.DataArray(np.array(date, "i4"), dims="part")))
-
-
-DUMPS = refused(
-    ModelError,
-    {
-        "a dump that is not there": lambda p: windows(p.scratch / "nowhere.h5"),
-        "a dump that is noise": noise,
-        "a dump without latents": dump(lambda ds: ds.drop_vars("latents")),
-        "a dump without dates": dump(lambda ds: ds.drop_vars("dates")),
-        "a dump of nothing": dump(lambda ds: ds.isel(n=slice(0, 0))),
-        "dates of three numbers": dump(lambda ds: ds.isel(part=slice(0, 3))),
-        "dates that are text": dump(lambda ds: ds.assign(dates=("n", ["a"] * 6))),
-        "a month that does not exist": dated(2018, 13, 1, 0),
-        "a day that does not exist": dated(2018, 2, 30, 0),
-        "an hour that does not exist": dated(2018, 2, 1, 24),
-        "latents that are not finite": dump(lambda ds: ds.assign(latents=ds.latents * np.nan)),
-        "latents along two dimensions": dump(lambda ds: ds.isel(token=0)),
-        "latents of another number of channels": dump(lambda ds: ds.isel(channel=[0, 0, 0])),
-    },
-)
 TABLES: list[Table] = [
     ("Configurations of official runs", CONFIGURATIONS),
     ("Checkpoints of official runs", CHECKPOINTS),
     ("Statistics of official runs", STATISTICS),
     ("Lock files of fetched weights", LOCKS),
-    ("Dumps of latents", DUMPS),
 ]

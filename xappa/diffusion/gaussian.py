@@ -12,7 +12,9 @@ what no pattern holds is white in (latitude, channel), with one covariance in ti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -157,21 +159,19 @@ def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Sp
 
 
 class GaussianDenoiser(nn.Module):
-    """D(x_t) = D_l(x_t) + c F(x_t / sqrt(sigma^2 + 1), D_l(x_t), ln sigma, date) + c T(D_g(x_t), date).
+    """D(x_t) = D_l(x_t) + c F(x_t / sqrt(sigma^2 + 1), D_l(x_t), ln sigma, date) + c T(D_g(x_t), ln sigma, date).
 
-    D_l = D_g + c L(D_g, ln sigma, date): the Gaussian's posterior mean D_g with a linear correction L that differs
-    from place to place; c = sigma / (2 sqrt(sigma^2 + 1)). The network F learns what these leave, and T, which is
-    linear in D_g and differs with place, season and hour, is fitted to what is left then.
+    D_l = D_g + c L(D_g, ln sigma, date): the Gaussian's posterior mean D_g with linear corrections L;
+    c = sigma / (2 sqrt(sigma^2 + 1)). The network F learns what these leave, and the linear corrections T are fitted to
+    what is left then. Corrections are all of one kind; L are those that the network sees, and T are the others.
 
     Parameters
     ----------
     prior : GaussianPrior
     residual : Module or None
-        ``residual(x, estimate, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves D_l alone.
-    local : Module or None
-        ``local(estimate, c_noise, date)``; None leaves D_g alone.
-    dated : Module or None
-        ``dated(estimate, date)``; None leaves out T.
+        ``residual(x, estimate, c_noise (B,), date (B, K, 4))``, windows (B, K, h, w, C); None leaves out F.
+    corrections : iterable of Module, optional
+        L and T: ``correction(estimate, c_noise, date)``, whose ``after_network`` says which of them it is.
     mixed : bool, optional
         Run the network in bfloat16 where that is exact enough (default False).
     """
@@ -180,40 +180,75 @@ class GaussianDenoiser(nn.Module):
         self,
         prior: GaussianPrior,
         residual: nn.Module | None,
-        local: nn.Module | None = None,
-        dated: nn.Module | None = None,
+        corrections: Iterable[nn.Module] = (),
         mixed: bool = False,
     ) -> None:
         super().__init__()
-        self.prior, self.residual, self.local, self.dated, self.mixed = prior, residual, local, dated, mixed
+        self.prior, self.residual, self.mixed = prior, residual, mixed
+        self.corrections = nn.ModuleList(corrections)
+        self.register_state_dict_post_hook(_name_as_in_files)
+        self.register_load_state_dict_pre_hook(_name_by_position)
 
     def forward(self, x_t: Tensor, sigma: Tensor, date: Tensor) -> Tensor:
         """x_t (B, K, h, w, C); sigma () or (B,) or (B, 1); date (K, 4) or (B, K, 4). Returns the estimate of x."""
         sigma = sigma.reshape(-1).expand(x_t.shape[0])
-        alone = estimate = self.prior.denoise(x_t, sigma)
+        alone = self.prior.denoise(x_t, sigma)
         date = date.expand(x_t.shape[0], -1, -1)
         column = sigma[:, None, None, None, None]
         scale = torch.rsqrt(column**2 + 1)
         factor = share(column)
         noise = 10 * torch.log(sigma)
-        if self.local is not None:
-            estimate = estimate + factor * self.local(alone, noise, date)
-        result = estimate
+
+        def corrected(estimate: Tensor, after_network: bool) -> Tensor:
+            found = [part(alone, noise, date) for part in self._corrections(after_network)]
+            return estimate + factor * torch.stack(found).sum(0) if found else estimate
+
+        estimate = result = corrected(alone, after_network=False)
         if self.residual is not None:
             with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.mixed):
                 correction = self.residual(x_t * scale, estimate, noise, date)
             result = result + factor * correction.to(estimate.dtype)
-        if self.dated is not None:
-            result = result + factor * self.dated(alone, date)
-        return result
+        return corrected(result, after_network=True)
+
+    def _corrections(self, after_network: bool) -> list[nn.Module]:
+        return [part for part in self.corrections if part.after_network == after_network]
 
     def linear(self) -> GaussianDenoiser:
         """D_l alone, which is linear in x_t."""
-        return GaussianDenoiser(self.prior, None, self.local)
+        return GaussianDenoiser(self.prior, None, self._corrections(after_network=False))
 
     def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Covariance of x given x_t under the Gaussian: what Jacobian-free guidance needs."""
         return self.prior.covariance(v, sigma)
+
+
+def _names(denoiser: GaussianDenoiser) -> dict[str, str]:
+    """What files call each correction, by its place in the list."""
+    names, count = {}, Counter[str]()
+    for k, part in enumerate(denoiser.corrections):
+        home = str(part.in_files)
+        names[f"corrections.{k}."] = f"{home.format(count[home])}."
+        count[home] += 1
+    return names
+
+
+def _name_as_in_files(denoiser: Any, tensors: dict[str, Any], prefix: str, _: object) -> None:
+    """Files were there before the list: their names say what kind a correction is, and stay."""
+    _rename(tensors, prefix, _names(denoiser))
+
+
+def _name_by_position(denoiser: Any, tensors: dict[str, Any], prefix: str, *_: object) -> None:
+    _rename(tensors, prefix, {there: own for own, there in _names(denoiser).items()})
+
+
+def _rename(tensors: dict[str, Any], prefix: str, names: dict[str, str]) -> None:
+    """Replace what names begin with, in place and in order."""
+    renamed = {}
+    for name, value in tensors.items():
+        begin = next((old for old in names if name.startswith(prefix + old)), "")
+        renamed[prefix + names[begin] + name[len(prefix + begin) :] if begin else name] = value
+    tensors.clear()
+    tensors.update(renamed)
 
 
 def share(sigma: Tensor) -> Tensor:

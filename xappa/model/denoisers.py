@@ -12,7 +12,7 @@ from torch import nn
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import ModelError
-from xappa.model.corrections.local import LocalCorrection, LocalCorrections, LocalSpec
+from xappa.model.corrections.local import LocalCorrection, LocalSpec
 from xappa.model.corrections.residual import Residual, ResidualSpec
 from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalCorrection, SeasonalDiurnalSpec
 from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
@@ -36,8 +36,7 @@ def describe(denoiser: nn.Module) -> dict[str, Any]:
             "patterns": denoiser.prior.patterns.shape[2],
             "joint": denoiser.prior.joint,
             "residual": dataclasses.asdict(denoiser.residual.spec),  # type: ignore[call-overload]
-            **_describe_local(denoiser.local),
-            **({"dated": dataclasses.asdict(denoiser.dated.spec)} if denoiser.dated else {}),  # type: ignore[call-overload]
+            **_describe_corrections(denoiser.corrections),
         }
     if isinstance(denoiser, Denoiser) and isinstance(denoiser.backbone, Transformer):
         return {"kind": "transformer", "backbone": dataclasses.asdict(denoiser.backbone.spec)}
@@ -79,7 +78,7 @@ class _GaussianRecord:
     patterns: int
     joint: int
     residual: ResidualSpec
-    local: LocalSpec | tuple[LocalSpec, ...] | None = None
+    local: tuple[LocalSpec, ...] = ()
     dated: SeasonalDiurnalSpec | None = None
 
 
@@ -95,28 +94,19 @@ class _GraphTransformerRecord:
 
 def _gaussian(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     record = from_json(_GaussianRecord, values, "denoiser")
-    local = record.local if isinstance(record.local, tuple) else (record.local,)
-    for spec in (record.residual, *local, record.dated):
-        if spec is not None:
-            _require_windows(spec, window, latent_shape)
+    dated = () if record.dated is None else (record.dated,)
+    for spec in (record.residual, *record.local, *dated):
+        _require_windows(spec, window, latent_shape)
     prior = GaussianPrior(window, latent_shape, record.patterns, record.joint)
-    dated = None if record.dated is None else SeasonalDiurnalCorrection(record.dated)
-    return GaussianDenoiser(prior, Residual(record.residual), _local(record.local), dated)
+    corrections = (*map(LocalCorrection, record.local), *map(SeasonalDiurnalCorrection, dated))
+    return GaussianDenoiser(prior, Residual(record.residual), corrections)
 
 
-def _describe_local(local: nn.Module | None) -> dict[str, Any]:
-    """One correction by its specification, several by a list of them."""
-    if isinstance(local, LocalCorrection):
-        return {"local": dataclasses.asdict(local.spec)}
-    if isinstance(local, LocalCorrections):
-        return {"local": [dataclasses.asdict(part.spec) for part in local]}  # type: ignore[call-overload,arg-type]
-    return {}
-
-
-def _local(specs: LocalSpec | tuple[LocalSpec, ...] | None) -> nn.Module | None:
-    if isinstance(specs, tuple):
-        return LocalCorrections(map(LocalCorrection, specs))
-    return None if specs is None else LocalCorrection(specs)
+def _describe_corrections(corrections: nn.ModuleList) -> dict[str, Any]:
+    """Specifications by the entries of a description."""
+    local = [dataclasses.asdict(part.spec) for part in corrections if isinstance(part, LocalCorrection)]
+    dated = [dataclasses.asdict(part.spec) for part in corrections if isinstance(part, SeasonalDiurnalCorrection)]
+    return ({"local": local} if local else {}) | ({"dated": dated[0]} if dated else {})
 
 
 def _transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:

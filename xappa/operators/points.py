@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -111,13 +110,3 @@ class Points:
 
     def __getstate__(self) -> dict[str, object]:
         return vars(self) | {"_scratch": []}
-
-
-def points_at(latitude: Array, longitude: Array, latitudes: Sequence[float], longitudes: Sequence[float]) -> Points:
-    """`Points`, the same object for the same places while some are in use: stations do not move."""
-    return _points(PlaceCache(latitude, longitude), tuple(map(float, latitudes)), tuple(map(float, longitudes)))
-
-
-@lru_cache(maxsize=4)
-def _points(places: PlaceCache, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> Points:
-    return Points(places.latitude, places.longitude, latitudes, longitudes)

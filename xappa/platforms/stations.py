@@ -15,7 +15,6 @@ from xappa.platforms.domain import SURFACE, UPPER_AIR, Ground
 from xappa.platforms.random_places import scattered
 from xappa.platforms.schema import assemble, repeated, soundings
 
-Seed = int | np.random.Generator
 ROUGHNESS = 150.0
 """Deviation of a station's height from that of the grid's surface, m."""
 

@@ -28,11 +28,6 @@ _SIZES: dict[Key, int] = {}
 _GUARD = threading.Lock()
 
 
-def working_size(key: Key) -> int | None:
-    """Members that were found to fit, where not all did."""
-    return _SIZES.get(key)
-
-
 def forget() -> None:
     """Try whole batches again."""
     with _GUARD:

@@ -1,35 +1,18 @@
-"""Checks of this package against recorded outputs; ``python -m xappa.testing FOLDER...`` runs them.
-
-A *fixture folder* holds ``config.json``, ``io.safetensors`` (inputs and expected outputs) and, for networks,
-``weights.safetensors``. Its kind is recognised from its contents, else from its name.
-"""
+"""Checks of what users write: whether an observation operator is differentiated correctly."""
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-from xappa.testing.runner import Fixture, ResultRow, compare, find, kinds, load, load_weights, recognise, register, run
+if TYPE_CHECKING:
+    from xappa.testing.operators import OperatorReport, check_operator
 
-_OPERATORS = ("OperatorReport", "check_operator")
+__all__ = ["OperatorReport", "check_operator"]
 
 
 def __getattr__(name: str) -> object:
-    """Checks of operators, loaded when they are first used."""
-    if name in _OPERATORS:
+    """Load a public name when it is first used."""
+    if name in __all__:
         return getattr(importlib.import_module("xappa.testing.operators"), name)
     raise AttributeError(f"module 'xappa.testing' has no attribute {name!r}")
-
-
-__all__ = [
-    "Fixture",
-    "ResultRow",
-    "compare",
-    "find",
-    "kinds",
-    "load",
-    "load_weights",
-    "recognise",
-    "register",
-    "run",
-    *_OPERATORS,
-]

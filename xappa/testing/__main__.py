@@ -1,57 +1,45 @@
-"""``python -m xappa.testing FOLDER...``: recompute the outputs of fixture folders, one printed row an output."""
+"""``python -m xappa.testing FOLDER...``: run the checks of recorded outputs, which lie beside the package.
+
+They are part of a checkout (``tests/official``), not of the installed package.
+"""
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from xappa.errors import DatasetError
-from xappa.testing.runner import ResultRow, find, kinds, recognise, run
+import xappa
 
-EPILOG = """exit status: 0 all outputs within tolerance; 1 some are not, or none was checked;
-2 a folder that was named cannot be checked"""
+NOT_HERE = 2
+"""Exit status where the checks are not found; that of the checks for a folder that cannot be checked, too."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m xappa.testing", description=__doc__, epilog=EPILOG)
-    parser.add_argument("folder", nargs="+", type=Path, help="a fixture folder, a run directory, or a folder of these")
-    try:
-        folders, uncovered = _select(parser.parse_args(argv).folder)
-    except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    rows = [_show(row) for folder in folders for row in run(folder)]
-    for folder in uncovered:
-        print(f"{folder.name:<28} not covered")
-    failed = sum(not row.ok for row in rows)
-    print(f"{len(rows)} outputs of {len(folders)} folders, {failed} above tolerance; {len(uncovered)} not covered")
-    return 0 if rows and not failed else 1
+    """Run the checks of the checkout that this package lies in.
 
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Fixture folders; the arguments of the process by default.
 
-def _select(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Folders to be run, and those in a named parent folder that no check covers."""
-    covered: dict[Path, None] = {}
-    uncovered: dict[Path, None] = {}
-    for folder in named:
-        for path in find(folder):
-            if recognise(path) is not None:
-                covered[path] = None
-            elif path == folder:
-                raise DatasetError(
-                    f"{folder} is not covered; expected a folder of one of the kinds {', '.join(kinds())}"
-                )
-            else:
-                uncovered[path] = None
-    return list(covered), list(uncovered)
-
-
-def _show(row: ResultRow) -> ResultRow:
-    verdict = "ok" if row.ok else f"FAIL  {row.note}".rstrip()
-    print(f"{row.folder:<28} {row.output:<36}{row.error:>10.2e}{row.tolerance:>10.0e}  {verdict}", flush=True)
-    return row
+    Returns
+    -------
+    int
+        Exit status: that of the checks; `NOT_HERE`, after a message, where there are none.
+    """
+    root = Path(xappa.__file__).resolve().parents[1]
+    if not (root / "tests" / "official" / "command.py").is_file():
+        print(
+            f"error: {root} has no tests/official, so xappa is not run from a checkout; the checks of recorded outputs "
+            "are in the repository alone. Run python -m xappa.testing in a checkout's root",
+            file=sys.stderr,
+        )
+        return NOT_HERE
+    # First: the folder that the command is run in may have a package of tests too.
+    sys.path.insert(0, str(root))
+    return importlib.import_module("tests.official.command").main(argv)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Analyse years that are known, with the model as it stands, and train the decoder on what comes of it."""
     if not recipe.rehearsal.count:
         raise OptionError(
-            "the recipe rehearses nothing: give a count in [rehearsal] and steps in [autoencoder.estimates]"
+            "nothing to fine-tune the decoder on: give a count in [rehearsal] and steps in [autoencoder.estimates]"
         )
     folder = work / finetune_decoder.FOLDER
     made = _made(recipe, work, torch.device("cpu"))
@@ -208,9 +208,10 @@ def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> 
             statistics, emphasis = made.latent_statistics, recipe.dated.emphasis
             return state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
 
-        trained.dated = seasonal_diurnal_correction.restore(
+        last = seasonal_diurnal_correction.restore(
             recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
         )
+        trained.corrections.append(last)
     return trained
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
-from xappa.model.corrections.local import LocalCorrections
 from xappa.model.corrections.residual import Residual, ResidualSpec
 from xappa.model.dates import date_tensor
 from xappa.training.config import Recipe
@@ -51,7 +50,7 @@ def train_denoiser(
     record: Record,
     latents: np.ndarray,
     prior: GaussianPrior,
-    local: LocalCorrections,
+    local: nn.ModuleList,
     importance: LatentImportance,
     out: Path,
     device: torch.device,
@@ -63,7 +62,7 @@ def train_denoiser(
     torch.manual_seed(recipe.seed)
     c = recipe.denoiser
     corrections = _corrections(recipe, latents.shape[1:], local)
-    denoiser = GaussianDenoiser(prior, corrections["residual"], corrections["local"], mixed=c.training.bfloat16)
+    denoiser = GaussianDenoiser(prior, corrections["residual"], local, mixed=c.training.bfloat16)
     denoiser.to(device)
     channels_last(corrections["residual"], device)
     schedule = Rectified(c.sigma_min, c.sigma_max)
@@ -91,9 +90,9 @@ def train_denoiser(
     out.mkdir(parents=True, exist_ok=True)
     groups: list[dict] = [
         {"params": corrections["residual"].parameters()},
-        {"params": [p for part in local for p in part.gains.parameters()]},
+        {"params": [p for name, p in local.named_parameters() if ".gains." in name]},
         {
-            "params": [p for part in local for p in (part.weights, part.matrices)],
+            "params": [p for name, p in local.named_parameters() if ".gains." not in name],
             "factor": c.local_rate,
             "weight_decay": 0.0,
         },
@@ -123,7 +122,7 @@ def restore(
     """The trained denoiser that `train_denoiser` left, for latents of `shape` (h, w, C)."""
     corrections = _corrections(recipe, shape, unfitted(recipe, recipe.denoiser.window, shape))
     corrections.load_state_dict(averaged_weights(out / "denoiser.pt", recipe.denoiser.training))
-    return GaussianDenoiser(prior, corrections["residual"], corrections["local"]).to(device).eval()
+    return GaussianDenoiser(prior, corrections["residual"], corrections["local"].children()).to(device).eval()
 
 
 def untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDenoiser:
@@ -131,10 +130,10 @@ def untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDenoiser:
     window = recipe.denoiser.window
     corrections = _corrections(recipe, shape, unfitted(recipe, window, shape))
     prior = GaussianPrior(window, shape, recipe.prior.patterns, recipe.prior.joint)
-    return GaussianDenoiser(prior, corrections["residual"], corrections["local"])
+    return GaussianDenoiser(prior, corrections["residual"], corrections["local"].children())
 
 
-def _corrections(recipe: Recipe, shape: tuple[int, ...], local: LocalCorrections) -> nn.ModuleDict:
+def _corrections(recipe: Recipe, shape: tuple[int, ...], local: nn.ModuleList) -> nn.ModuleDict:
     """What is trained: the residual network and the local corrections."""
     c = recipe.denoiser
     h, w, channels = shape

@@ -54,7 +54,10 @@ def rehearse(config: Rehearsal, record: Record, model: Path, out: Path, seed: in
     out.mkdir(parents=True, exist_ok=True)
     mark, digest = out / "model.sha256", load(str(model), device=device).digest
     if mark.exists() and mark.read_text() != digest:
-        raise ModelError(f"{out} holds analyses by another model than {model} now is: remove it, then rehearse again.")
+        raise ModelError(
+            f"{out} holds analyses by another model than {model} now is. Remove it, then run 'xappa train "
+            "finetune-decoder' again."
+        )
     mark.write_text(digest)
     window = record.spec.window
     kept = record.windows(CORRECTION, window)

@@ -10,7 +10,7 @@ from torch import nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.errors import ModelError, writing
-from xappa.model.corrections.local import LocalCorrections
+from xappa.model.corrections.local import LocalCorrection
 from xappa.model.denoisers import describe
 from xappa.model.model import Model
 from xappa.training import autoencoder, denoiser
@@ -46,11 +46,7 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
         If sizes differ, or the folder has results already, or the model is of another kind.
     """
     network = model.denoiser
-    if (
-        not isinstance(network, GaussianDenoiser)
-        or not isinstance(network.local, LocalCorrections)
-        or network.residual is None
-    ):
+    if not isinstance(network, GaussianDenoiser) or network.residual is None:
         raise ModelError(f"{model.name!r} was not made by these steps: its denoiser is a {type(network).__name__}.")
     results = (f"data/{STATISTICS}", *autoencoder.STAGES.values(), "latents.npy", *MADE_OF_LATENTS)
     if found := [name for name in results if (work / name).exists()]:
@@ -65,8 +61,9 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
     bare = without(model.autoencoder)
     save_atomically(trained(bare, getattr(recipe.autoencoder, stage)), work / autoencoder.STAGES[stage])
     save_tensors(network.prior.state_dict(), work / "prior.safetensors")
-    save_tensors(network.local.state_dict(), work / "local.safetensors")
-    both = nn.ModuleDict({"residual": network.residual, "local": network.local})
+    local = nn.ModuleList(part for part in network.corrections if isinstance(part, LocalCorrection))
+    save_tensors(local.state_dict(), work / "local.safetensors")
+    both = nn.ModuleDict({"residual": network.residual, "local": local})
     save_atomically(trained(both, recipe.denoiser.training), work / "denoiser.pt")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
-from xappa.model.corrections.local import LocalCorrection, LocalCorrections, LocalSpec, with_neighbours
+from xappa.model.corrections.local import LocalCorrection, LocalSpec, with_neighbours
 from xappa.model.dates import date_tensor
 from xappa.training.config import Local, Recipe
 from xappa.training.data import Record
@@ -98,16 +98,16 @@ def restore(
     record: Record,
     out: Path,
     importance: LatentImportance | None = None,
-) -> LocalCorrections:
+) -> nn.ModuleList:
     """The corrections as fitted, once, and kept in ``out/local.safetensors``; training goes on from them.
 
     Each is fitted to what those before it leave.
     """
     file = out / "local.safetensors"
     if not file.exists():
-        made = LocalCorrections()
+        made = nn.ModuleList()
         for k, config in enumerate(recipe.local):
-            denoiser = GaussianDenoiser(prior, None, made if k else None)
+            denoiser = GaussianDenoiser(prior, None, made)
             made.append(fit_local(config, denoiser, latents, record, recipe.seed + 2 + k, importance))
         save_tensors(made.state_dict(), file)
     corrections = unfitted(recipe, prior.window, prior.shape)
@@ -115,9 +115,9 @@ def restore(
     return corrections
 
 
-def unfitted(recipe: Recipe, window: int, shape: tuple[int, int, int]) -> LocalCorrections:
+def unfitted(recipe: Recipe, window: int, shape: tuple[int, int, int]) -> nn.ModuleList:
     """Corrections of the recipe's sizes, that correct nothing."""
-    return LocalCorrections(LocalCorrection(local_spec(config, window, shape)) for config in recipe.local)
+    return nn.ModuleList(LocalCorrection(local_spec(config, window, shape)) for config in recipe.local)
 
 
 def local_spec(config: Local, window: int, shape: tuple[int, int, int]) -> LocalSpec:

@@ -1,4 +1,4 @@
-"""Weights of regridding, dumps of latents, recipes, options of functions, stores of results."""
+"""Weights of regridding, recipes, options of functions, stores of results."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from tests.fuzz.mutators import LEAVES, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.target import Target
 from xappa.grids.regrid.files import read as read_weights
 from xappa.grids.regrid.files import write_weights
-from xappa.model.appa.latent_dump import LatentWindows
-from xappa.model.latent_normalisation import ChannelLatents
 from xappa.training.config import Recipe, read_config
 
 
@@ -42,14 +40,6 @@ def weights_files(folder: Path) -> Sequence[Path]:
     target = fields(3, 4)
     write_weights(xappa.regrid_weights(fields(), target), folder / "weights.nc")
     return [folder / "weights.nc"]
-
-
-def dumps(folder: Path) -> Sequence[Path]:
-    dates = [[2018, 11, 2, hour] for hour in range(8)]
-    latents = (("record", "token", "channel"), np.arange(8 * 6 * 2, dtype="f4").reshape(8, 6, 2))
-    ds = xr.Dataset({"latents": latents, "dates": (("record", "part"), np.array(dates, "i4"))})
-    ds.to_netcdf(folder / "dump.h5", engine="netcdf4")
-    return [folder / "dump.h5"]
 
 
 def recipes(folder: Path) -> Sequence[str]:
@@ -112,12 +102,6 @@ def zarr(seed: Path, rng: random.Random, folder: Path) -> Path:
 def regridded(path: Path) -> np.ndarray:
     held = read_weights(path, (6, 8))
     return held.apply(fields()["2m_temperature"].values)
-
-
-def windows(path: Path) -> list[Any]:
-    latents = ChannelLatents(np.zeros(2, "f4"), np.ones(2, "f4"), 0.0)
-    found = LatentWindows(path, latents, 3)
-    return [found[index] for index in range(len(found))]
 
 
 def continued(store: Path) -> xr.Dataset:
@@ -184,7 +168,6 @@ def never(result: Any) -> bool:
 
 TARGETS = [
     Target("weights", weights_files, netcdf, regridded, not_finite, never),
-    Target("latent-dump", dumps, netcdf, windows, nothing, never),
     Target("recipe", recipes, text, read_config, absurd_recipe, never),
     Target("store", stores, zarr, continued, absurd_fields, never),
     Target("options", seeds_of_calls, call, called, nothing, never),

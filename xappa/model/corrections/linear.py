@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 class Correction(nn.Module, ABC):
     """A linear correction by matrices of the places, which follow from parameters of which there are fewer."""
+
+    after_network: ClassVar[bool] = False
+    """Whether a denoiser's network is spared the correction, which is fitted to what the network leaves."""
+
+    in_files: ClassVar[str]
+    """What files of tensors call it; {} is its number among those of its class."""
 
     settled: Tensor | None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +63,7 @@ class LocalCorrection(Correction):
     spec : LocalSpec
     """
 
+    in_files = "local.{}"
     cosines: Tensor
 
     def __init__(self, spec: LocalSpec) -> None:
@@ -98,23 +98,6 @@ class LocalCorrection(Correction):
     def _of_places(self) -> Tensor:
         """M of each cosine and place: (cosine h w, inputs, C)."""
         return (self.weights @ self.matrices.flatten(2)).view(-1, self.spec.inputs, self.spec.shape[2])
-
-
-class LocalCorrections(nn.ModuleList):
-    """The sum of several corrections."""
-
-    def __iter__(self) -> Iterator[LocalCorrection]:
-        """Each of them."""
-        return super().__iter__()  # type: ignore[return-value]
-
-    def forward(self, estimate: Tensor, c_noise: Tensor, date: Tensor) -> Tensor:
-        """As of one."""
-        return torch.stack([part(estimate, c_noise, date) for part in self]).sum(0)
-
-    def settle(self) -> None:
-        """As of one."""
-        for part in self:
-            part.settle()
 
 
 def with_neighbours(x: Tensor) -> Tensor:

@@ -38,16 +38,19 @@ class SeasonalDiurnalCorrection(Patterns):
 
     Parameters
     ----------
-    spec : DatedSpec
+    spec : SeasonalDiurnalSpec
     """
+
+    after_network = True
+    in_files = "dated"
 
     def __init__(self, spec: SeasonalDiurnalSpec) -> None:
         h, w, c = spec.shape
         super().__init__(h * w, spec.inputs, c, spec.rank)
         self.spec = spec
 
-    def forward(self, estimate: Tensor, date: Tensor) -> Tensor:
-        """Correction of windows (B, K, h, w, C); date (B, K, 4)."""
+    def forward(self, estimate: Tensor, c_noise: Tensor, date: Tensor) -> Tensor:
+        """Correction of windows (B, K, h, w, C), the same at all noise levels; date (B, K, 4)."""
         batch, k, h, w, c = estimate.shape
         out = regressors(estimate, date) @ self.matrices_of_places()
         return out.view(h, w, batch, k, c).permute(2, 3, 0, 1, 4)

@@ -49,7 +49,7 @@ class Tiles:
 
     @staticmethod
     def of(shape: Sequence[int], window: Sequence[int]) -> Tiles:
-        """Boxes that make the same of their arguments as `embedding.window_mask`, without its (L, L) numbers."""
+        """Boxes in which each cell finds those at most ``window // 2`` from it along every axis; all axes are round."""
         axes = [_Axis.of(n, min(extent // 2, n // 2)) for n, extent in zip(shape, window, strict=True)]
         query = _numbers([axis.query for axis in axes], shape)
         slot = _numbers([axis.slot for axis in axes], [axis.query.shape[1] for axis in axes])

@@ -73,23 +73,3 @@ def coordinates(shape: Sequence[int]) -> Tensor:
     """Integer coordinates of the cells of a grid, the last axis fastest: (L, len(shape)), float32."""
     axes = [torch.arange(n, dtype=torch.float32) for n in shape]
     return torch.cartesian_prod(*axes).reshape(-1, len(axes))
-
-
-def window_mask(shape: Sequence[int], window: Sequence[int], coords: Tensor | None = None) -> Tensor:
-    """Which cells of a grid see each other: (L, L), bool.
-
-    Two cells do if they are at most ``window // 2`` apart along every axis; all axes are taken as round.
-
-    Parameters
-    ----------
-    shape : sequence of int
-        Cells along each axis.
-    window : sequence of int
-        Extent of the window along each axis, cells.
-    coords : Tensor (L, len(shape)), optional
-        Cells; default all, in the order of `coordinates`.
-    """
-    coords = coordinates(shape) if coords is None else coords
-    apart = torch.abs(coords[:, None] - coords[None])
-    apart = torch.minimum(apart, apart.new_tensor(tuple(shape)) - apart)
-    return (apart <= apart.new_tensor([n // 2 for n in window])).all(-1)

@@ -45,24 +45,14 @@ class Verdict:
     unclear: tuple[str, ...] = ()
 
 
-def verdicts_of(flag: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray] | None:
+def read_flag(flag: xr.DataArray) -> Verdict | None:
     """Which values a flag rejects, and which it calls suspect; None if its meaning cannot be understood.
 
     Parameters
     ----------
     flag : DataArray
         With ``flag_values`` or ``flag_masks`` and ``flag_meanings``, bits as ARM describes them, or the codes of Argo.
-
-    Returns
-    -------
-    failed, suspect : DataArray of bool
     """
-    verdict = read_flag(flag)
-    return None if verdict is None else (verdict.failed, verdict.suspect)
-
-
-def read_flag(flag: xr.DataArray) -> Verdict | None:
-    """`verdicts_of`, and the meanings that are not understood."""
     attrs = flag.attrs
     meanings = re.split(r"[\s,;]+", str(attrs.get("flag_meanings", "")).strip())
     masks, values = _codes(attrs.get("flag_masks")), _codes(attrs.get("flag_values"))

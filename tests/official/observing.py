@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tests.official.runner import ResultRow, compare, compare_sets, load, register
 from xappa.errors import DatasetError
 from xappa.platforms import ORBITS, Orbit, satellite_steps, split, station_cells
-from xappa.testing.runner import ResultRow, compare, compare_sets, load, register
 
 EDGE = 1e-3
 """Share of grid points that may differ: those at the very edge of what is seen, by rounding."""

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tests.official.networks import autoencoder, transformer
+from tests.official.runner import Fixture, ResultRow, compare, load, register
 from xappa.diffusion.adams_bashforth import adams_bashforth
 from xappa.diffusion.composition import Composition, fold, unfold
 from xappa.diffusion.gmres import gmres
@@ -21,8 +23,6 @@ from xappa.diffusion.guidance.covariance import variances
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.samplers import DDIM, DDPM, LMS, PC, Denoise, Noise, Rewind, Sampler
 from xappa.diffusion.schedule import SCHEDULES
-from xappa.testing.networks import autoencoder, transformer
-from xappa.testing.runner import Fixture, ResultRow, compare, load, register
 
 Tensors = dict[str, Tensor]
 OFFICIAL = ("symmetrical", "causal", "average")

@@ -12,17 +12,17 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from tests.official import networks
+from tests.official.latent_dump import LatentWindows
+from tests.official.runner import Fixture, ResultRow, compare, load_weights, recognise, register
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import DatasetError
 from xappa.model.appa import find_run, inference, read_run
-from xappa.model.appa.latent_dump import LatentWindows
 from xappa.model.latent_normalisation import ChannelLatents
 from xappa.model.model import Model
 from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.model.networks.transformer import Transformer, TransformerSpec
 from xappa.model.normalisation import ChannelNormalisation
-from xappa.testing import networks
-from xappa.testing.runner import Fixture, ResultRow, compare, load_weights, recognise, register
 
 PATCH = (2, 1, 1)
 """Patch of the official transformer, which its weights do not say."""

@@ -10,16 +10,16 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from tests.official.latent_dump import LatentWindows
+from tests.official.runner import ResultRow, compare, load, register
 from xappa.grids.axes import recognise
 from xappa.model.appa.channels import MASKED, Channels, channels_of
-from xappa.model.appa.latent_dump import LatentWindows
 from xappa.model.appa.statistics import channel_statistics, levels_of
 from xappa.model.dates import date_tensor
 from xappa.model.latent_normalisation import ChannelLatents
 from xappa.model.normalisation import ChannelNormalisation
 from xappa.model.state import StateSpec
 from xappa.state import to_array
-from xappa.testing.runner import ResultRow, compare, load, register
 from xappa.vocabulary import VARIABLES
 
 CONTEXT: Channels = (

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.official.runner import Fixture, ResultRow, compare, load, load_weights, register
+from tests.official.window_mask import window_mask
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES
 from xappa.errors import DatasetError
 from xappa.model.dates import date_codes, date_tensor, local_time, year_progress
 from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.model.networks.embedding import coordinates, rope, window_mask
+from xappa.model.networks.embedding import coordinates, rope
 from xappa.model.networks.layers import SATURATIONS
 from xappa.model.networks.transformer import Transformer, TransformerSpec
-from xappa.testing.runner import Fixture, ResultRow, compare, load, load_weights, register
 
 Outputs = dict[str, Callable[[], Tensor]]
 Network = TypeVar("Network", bound=nn.Module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,9 @@ from xappa.errors import DatasetError, XappaError
 if TYPE_CHECKING:
     import torch
 
-CHECKS = tuple(f"xappa.testing.{name}" for name in ("networks", "diffusion", "graphs", "observing", "datasets", "runs"))
+CHECKS = tuple(
+    f"tests.official.{name}" for name in ("networks", "diffusion", "graphs", "observing", "datasets", "runs")
+)
 """Modules whose import registers the checks of this package."""
 
 
@@ -109,8 +111,7 @@ def register(kind: str, recognise: Callable[[Fixture], bool] | None = None) -> C
 def kinds() -> tuple[str, ...]:
     """Names of all kinds of folder that can be checked."""
     for module in CHECKS:
-        if importlib.util.find_spec(module):
-            importlib.import_module(module)
+        importlib.import_module(module)
     return tuple(_REGISTRY)
 
 

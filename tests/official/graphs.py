@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from tests.official.runner import ResultRow, compare, load, load_weights, register
 from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
 from xappa.model.networks.icosphere import hop_edges, icosphere
-from xappa.testing.runner import ResultRow, compare, load, load_weights, register
 
 
 @register("graphdit", recognise=lambda f: {"self_attention_hops", "cross_attention_hops"} <= f.config.keys())

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import xappa
+from tests.official import compare, recognise, run
+from tests.official.command import main
 from xappa.errors import DatasetError
 from xappa.platforms import ORBITS, Orbit, satellite_steps
-from xappa.testing import compare, recognise, run
-from xappa.testing.__main__ import main
 
 
 @pytest.fixture
@@ -223,6 +226,34 @@ def test_compare(tmp_path):
     assert compare(tmp_path, "x", one, one.double()).tolerance == 1e-9
     assert compare(tmp_path, "x", one, one, tolerance=0.5).tolerance == 0.5
     assert not compare(tmp_path, "x", one.fill_(torch.inf), torch.ones(2)).ok
+
+
+def command(root, where, *folders):
+    """What ``python -m xappa.testing`` of the package at `root` does in another folder."""
+    call = [sys.executable, "-m", "xappa.testing", *map(str, folders)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.run(call, cwd=where, env=environment, capture_output=True, text=True, check=False)
+
+
+ROOT = Path(xappa.__file__).resolve().parents[1]
+
+
+def test_command_of_a_checkout_runs_in_any_folder(rope_folder, tmp_path):
+    """Even in one that has a package of tests of its own."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").touch()
+    done = command(ROOT, tmp_path, "rope")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("2 outputs of 1 folders, 0 above tolerance")
+    assert command(ROOT, tmp_path, "absent").returncode == 2
+
+
+def test_command_of_an_installed_package_says_where_the_checks_are(rope_folder, tmp_path):
+    installed = tmp_path / "site-packages"
+    shutil.copytree(ROOT / "xappa", installed / "xappa", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    done = command(installed, tmp_path, "rope")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "tests/official" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_import_is_light():
