@@ -60,6 +60,8 @@ def test_public_functions_exist_and_are_documented(name):
     assert callable(function)
     assert inspect.getdoc(function)
     hints = inspect.signature(function)
+    if getattr(function, "_is_protocol", False):  # made by nobody: its signature is Python's
+        return
     assert all(p.annotation is not p.empty for p in hints.parameters.values())
     assert inspect.isclass(function) or hints.return_annotation is not hints.empty
 
@@ -71,11 +73,8 @@ def test_public_modules_exist(name):
     assert importlib.import_module(f"xappa.{name}") is module  # as `from xappa.samplers import DPM` does
 
 
-def test_models_is_a_package_and_a_question():
-    import xappa.model.state
-
-    assert "speedy" in xappa.model()
-    assert xappa.model.state.StateSpec.__name__ == "StateSpec"
+def test_models_lists_what_load_knows():
+    assert "speedy" in xappa.models()
 
 
 def test_unknown_names_are_refused():

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import xappa
+from xappa.array_files import FileCache, pack_arrays, unpack_arrays
 from xappa.sampling.latent_cache import Cache
 from xappa.sampling.sampled import Sampled
-from xappa.streaming.store.files import FileCache, pack_arrays, unpack_arrays
 
 
 @dataclass(frozen=True, eq=False)

@@ -340,7 +340,7 @@ def custom_model(prior: Any) -> CustomModel:
     lacking = missing_of(prior)
     if lacking and not hasattr(prior, "spec"):
         raise ModelError(
-            f"model={_shown(prior)}: expected a name that xappa.model() lists, the path of a model's files, or an "
+            f"model={_shown(prior)}: expected a name that xappa.models() lists, the path of a model's files, or an "
             f"object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
         )
     if problems := _problems(prior):

@@ -21,7 +21,7 @@ LOWEST, NEARLY_ONE = 0.3, 0.75
 """Chi-squared an observation below which errors are too large: of few reports, and of very many."""
 HIGHEST, HIGHEST_OF_FEW_LEVELS = 2.5, 4.0
 """Above which the fit is too bad, and for samplers with less than `FEW_LEVELS` noise levels. Networks with right errors
-reach 1.8 and 3.8 (``docs/quality.md``)."""
+reach 1.8 and 3.8 (``docs/benchmarks.md``)."""
 FEW_LEVELS = 10
 _TOO_NEAR = (
     "the analysis is nearer to them than their errors allow: these, or the model's error of representation, are "

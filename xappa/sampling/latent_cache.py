@@ -9,8 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from xappa.array_files import FileCache
 from xappa.options import get_options
-from xappa.streaming.store.files import FileCache
 
 
 class Sized(Protocol):

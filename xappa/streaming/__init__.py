@@ -1,6 +1,1 @@
-"""From a plan to results: the Dask graph, devices, sampling, storage."""
-
-from xappa.streaming.graph.diagnostics import diagnostics
-from xappa.streaming.store.zarr import to_zarr
-
-__all__ = ["diagnostics", "to_zarr"]
+"""Results on their way to the user: the Dask graph, its costs, and stores."""

@@ -54,6 +54,6 @@ EFFORTS: dict[str, Effort] = {
     # The schedule of Appa's assimilation: 32 x (1 + 2) evaluations, two cold iterations each.
     "reference": Effort("mmps", "pc", _REFERENCE, without_prior_options=_REFERENCE),
 }
-"""Names that choose how much work is done. What each costs and gives is measured in ``docs/performance.md``."""
+"""Names that choose how much work is done. What each costs and gives is measured in ``docs/benchmarks.md``."""
 
 DEFAULT = "standard"

@@ -50,7 +50,7 @@ def encode(
     ds : xarray.Dataset
         Fields.
     model : str or Path, optional
-        Name (see `xappa.model`) or folder of the model. Default: the option ``default_model``.
+        Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
     dtype : str, default "float16"
         In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
         handed out in float32, so that statistics do not overflow.

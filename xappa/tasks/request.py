@@ -41,7 +41,7 @@ class SamplingRequest:
     ds : xarray.Dataset
         Fields, or just the times and variables that are wanted (`xappa.template` makes such a Dataset).
     model : str, Path or Prior, optional
-        Name (see `xappa.model`) or folder of the prior. Default: the option ``default_model``.
+        Name (see `xappa.models`) or folder of the prior. Default: the option ``default_model``.
     members : int or iterable of int, default 1
         Number of members, or the member numbers: ``range(8, 16)`` continues what ``8`` began.
     effort : str, default "standard"

@@ -39,7 +39,9 @@ class Transient(Exception):  # noqa: N818  (never seen by users)
 
 
 @contextmanager
-def opened(url: str, headers: Mapping[str, str] | None = None, timeout: tuple[float, float, float, float] = TIMEOUT) -> Iterator[Any]:
+def opened(
+    url: str, headers: Mapping[str, str] | None = None, timeout: tuple[float, float, float, float] = TIMEOUT
+) -> Iterator[Any]:
     """The response to one request, its body still to be read.
 
     Raises

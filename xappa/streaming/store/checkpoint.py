@@ -11,10 +11,10 @@ import xarray as xr
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
 from xappa._compat.dask import Task
+from xappa.array_files import SUFFIX, LocalFiles, RemoteFiles, pack_arrays, unpack_arrays
 from xappa.sampling.latent_cache import Cache
 from xappa.streaming.graph.lazy import SAMPLING
 from xappa.streaming.graph.shared import Shared
-from xappa.streaming.store.files import SUFFIX, LocalFiles, RemoteFiles, pack_arrays, unpack_arrays
 from xappa.streaming.store.location import InStoreSidecar
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, StorePath
 
 from xappa._compat.zarr import default_buffer_prototype, sync
+from xappa.array_files import LocalFiles, RemoteFiles
 from xappa.errors import MissingDependency, StoreError
 from xappa.streaming.store.durable import flush
-from xappa.streaming.store.files import LocalFiles, RemoteFiles
 
 BESIDE = ".xappa"
 """Added to a store's name: the folder of what is kept until the store is complete."""
