@@ -12,8 +12,10 @@ import xarray as xr
 import zarr
 from zarr.abc.store import Store
 
-from xappa.errors import StoreError
+from xappa.errors import StoreError, reading
 from xappa.streaming.store.places import Place, read_key
+
+ANEW = "Write the store anew with overwrite=True."
 
 LOG = logging.getLogger("xappa")
 
@@ -84,10 +86,16 @@ def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     StoreError
         If it holds more than that since.
     """
+    with reading(name, "the store that was begun", StoreError, ANEW):
+        _mend_coordinates(ds, store, name)
+
+
+def _mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     group = zarr.open_group(store, mode="r+", zarr_format=3)
     for coordinate in ds.coords.values():
         array = group[str(coordinate.name)]
-        assert isinstance(array, zarr.Array)
+        if not isinstance(array, zarr.Array):
+            raise StoreError(f"{name}: the coordinate {coordinate.name!r} is no array any more. {ANEW}")
         if coordinate.size and not is_intact(array, {}, coordinate.dims):
             if array.shape != coordinate.shape:
                 raise StoreError(
