@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import pressure_units
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.vocabulary import VARIABLES
 
 LEVELS = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from xappa.labels import to_dataset
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.state import to_dataset
 
 LEVELS = (300, 500, 700, 850, 1000)
 SPEC = StateSpec(
@@ -50,7 +50,7 @@ def random_states(rng: np.random.Generator) -> np.ndarray:
 
 
 def fields(rng: np.random.Generator, spec: StateSpec = SPEC) -> xr.Dataset:
-    from xappa.operators.plausible import plausible
+    from xappa.operators.reference_atmosphere import plausible
 
     values = plausible(spec, 5, seed=int(rng.integers(1000)), dtype=torch.float64).numpy()
     return to_dataset(values[None], spec, TIMES, [0]).isel(member=0, drop=True)

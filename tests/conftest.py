@@ -42,9 +42,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def nothing_on_disk() -> Iterator[None]:
     """Latents are kept in memory alone, so that tests can count what is sampled."""
-    from xappa.streaming import sampling
+    from xappa.sampling import sampling_tasks
 
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     with xappa.set_options(latent_cache={"disk": 0}):
         yield
 

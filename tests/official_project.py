@@ -11,9 +11,9 @@ import torch
 import xarray as xr
 import yaml
 
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.official.channels import LEVELS_37, SURFACE, UPPER_AIR
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.appa.channels import LEVELS_37, SURFACE, UPPER_AIR
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.networks.transformer import Transformer, TransformerSpec
 
 POSIX_PATH = "path: !!python/object/apply:pathlib.PosixPath\n- /\n- somewhere\n- appa\n"
 CLIMATE = {  # mean and deviation, roughly those of the atmosphere

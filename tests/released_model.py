@@ -11,8 +11,8 @@ import numpy as np
 
 import xappa
 from tests.hub_server import FakeHub, sha
-from xappa.models.fetching import http
-from xappa.models.fetching.lock import NAME as LOCK
+from xappa.model.fetching import http
+from xappa.model.fetching.lock import NAME as LOCK
 
 NAME = "appa-0p25"
 FIRST, SECOND = sha("first"), sha("second")

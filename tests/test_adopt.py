@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_refused(tiny_work: Path, recipe: Recipe, tmp_path:
 
 
 def test_a_model_of_another_kind_is_refused(recipe: Recipe, tmp_path: Path) -> None:
-    from xappa.training.adopt import adopt
+    from xappa.training.init_from import adopt
 
     model = xappa.load("speedy", device="cpu")
     with pytest.raises(ModelError, match="its denoiser is a Linear"):

@@ -14,7 +14,7 @@ import xarray as xr
 import xappa
 from xappa.accessor import AppaAccessor
 from xappa.errors import DatasetError, IntegrityError, ModelError, ObservationError, OptionError, UnitsError
-from xappa.streaming import sampling
+from xappa.sampling import sampling_tasks
 from xappa.tasks.assimilate import assimilate
 
 KINDS = {
@@ -57,8 +57,8 @@ def test_the_accessor_has_the_signature_of_its_twin() -> None:
 
 def test_nothing_is_sampled_before_compute(run, ds, obs, monkeypatch) -> None:
     calls = []
-    whole = sampling._sample
-    monkeypatch.setattr(sampling, "_sample", lambda *args: calls.append(args) or whole(*args))
+    whole = sampling_tasks._sample
+    monkeypatch.setattr(sampling_tasks, "_sample", lambda *args: calls.append(args) or whole(*args))
     analysis = run(ds, obs, seed=71)
     assert all(dask.is_dask_collection(v.data) for v in analysis.data_vars.values())
     assert not calls
@@ -70,8 +70,8 @@ def test_nothing_is_sampled_before_compute(run, ds, obs, monkeypatch) -> None:
 
 def test_two_variables_in_one_compute_decode_once(run, ds, obs, monkeypatch) -> None:
     calls = []
-    whole = sampling.decode
-    monkeypatch.setattr(sampling, "decode", lambda *args: calls.append(args) or whole(*args))
+    whole = sampling_tasks.decode
+    monkeypatch.setattr(sampling_tasks, "decode", lambda *args: calls.append(args) or whole(*args))
     run(ds, obs, chunks=2, seed=72)[["2m_temperature", "temperature"]].compute()
     assert len(calls) == 4  # two members, two chunks of two times
 
@@ -109,7 +109,7 @@ def test_output_is_spelt_as_the_input(run, ds, obs) -> None:
 
 def test_the_same_seed_gives_the_same_analysis_and_member_numbers_continue(run, ds, obs) -> None:
     first = run(ds, obs, members=3, seed=5)["2m_temperature"].compute()
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     again = run(ds, obs, members=3, seed=5)["2m_temperature"].compute()
     np.testing.assert_array_equal(first, again)
     later = run(ds, obs, members=range(2, 4), seed=5)["2m_temperature"].compute()

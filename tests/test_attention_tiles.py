@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.toy import seeded
-from xappa.models.attention import Tiles, attend_within
-from xappa.models.embedding import window_mask
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.networks.attention import Tiles, attend_within
+from xappa.model.networks.embedding import window_mask
+from xappa.model.networks.transformer import Transformer, TransformerSpec
 
 OFFICIAL_TOKENS = (12, 23, 47)
 SMALL = TransformerSpec(
@@ -47,7 +47,7 @@ def test_attention_by_tiles_is_attention_with_the_mask(window, monkeypatch):
     shape = (4, 5, 7)
     q, k, v = torch.randn(3, 2, 2, prod(shape), 8, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=window_mask(shape, window))
-    monkeypatch.setattr("xappa.models.attention.CHUNK", 20_000)  # several rounds
+    monkeypatch.setattr("xappa.model.networks.attention.CHUNK", 20_000)  # several rounds
     torch.testing.assert_close(attend_within(q, k, v, Tiles.of(shape, window)), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -20,10 +20,10 @@ from xappa.diffusion.noise import member_noise
 from xappa.diffusion.samplers import LMS
 from xappa.diffusion.schedule import Rectified, Truncated
 from xappa.errors import DatasetError, OptionError
-from xappa.models.directory import read_model
-from xappa.streaming import differences, sampling
-from xappa.streaming.given import CONTEXT, held
-from xappa.streaming.plan import Given, Plan, Rolling
+from xappa.model.directory import read_model
+from xappa.sampling import forecast_differences, sampling_tasks
+from xappa.sampling.background_terms import CONTEXT, background_terms
+from xappa.sampling.spec import Autoregressive, FixedState, SamplingSpec
 
 STEP = np.timedelta64(6, "h")
 FIRST = np.datetime64("2001-03-13T00", "s")
@@ -38,17 +38,17 @@ def gaussian(tiny_model):
     size = int(np.prod(shape))
     dense = model.denoiser.prior.transform(torch.eye(size).view(size, *shape), lambda p: p).reshape(size, size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling, "model_of", lambda plan: model)
+        patch.setattr(sampling_tasks, "model_of", lambda plan: model)
         yield folder, model, ((dense + dense.T) / 2).double().numpy()
 
 
-def plan_of(folder, model, **changes) -> Plan:
+def plan_of(folder, model, **changes) -> SamplingSpec:
     options = dict(
         model=str(folder), digest=model.digest, device="cpu", times=FIRST + STEP * np.arange(model.spec.window),
         stencil=None, guidance=JacobianFree(iterations=60, tolerance=1e-2), sampler=LMS(steps=20),
         stitching="symmetrical", seed=5, dress=False,
     )  # fmt: skip
-    return Plan(**{**options, **changes})
+    return SamplingSpec(**{**options, **changes})
 
 
 def prior_states(model, count: int, seed: int = 9) -> np.ndarray:
@@ -67,15 +67,15 @@ def test_a_background_as_an_observation_gives_the_exact_posterior(gaussian) -> N
     folder, model, p = gaussian
     states = 0.5 * prior_states(model, 6)[:, :2]
     use = LatentObservation(covariance="ensemble", times="all")
-    plan = plan_of(folder, model, given=(Given((0, 1), use, "a"),))
-    known = held(model, plan, range(1), [states])[0]
+    plan = plan_of(folder, model, given=(FixedState((0, 1), use, "a"),))
+    known = background_terms(model, plan, range(1), [states])[0]
     assert known.spectrum is not None
     observation = known.observation(0, model.spec.window)
     r = (observation.variance @ torch.eye(len(observation.y))).double().numpy()
     n = len(observation.y)
     gain = p[:, :n] @ np.linalg.inv(p[:n, :n] + r)
     mean, covariance = gain @ observation.y.double().numpy(), p - gain @ p[:n]
-    found = sampling._sample(plan, tuple(range(200)), None, [states]).latents.reshape(200, -1)
+    found = sampling_tasks._sample(plan, tuple(range(200)), None, [states]).latents.reshape(200, -1)
     compare(found, mean, covariance.diagonal())
     # Without the correlations of its errors the background would count for more, or less.
     independent = p[:, :n] @ np.linalg.inv(p[:n, :n] + np.diag(r.diagonal())) @ observation.y.double().numpy()
@@ -85,8 +85,8 @@ def test_a_background_as_an_observation_gives_the_exact_posterior(gaussian) -> N
 def test_a_warm_start_leaves_the_variance_that_its_noise_level_says(gaussian) -> None:
     folder, model, _ = gaussian
     background = prior_states(model, 1)
-    plan = plan_of(folder, model, given=(Given((0, 1, 2, 3), WarmStart(sigma=0.7), "b"),))
-    found = sampling._sample(plan, tuple(range(400)), None, [background]).latents
+    plan = plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(sigma=0.7), "b"),))
+    found = sampling_tasks._sample(plan, tuple(range(400)), None, [background]).latents
     prior, z = model.denoiser.prior, torch.from_numpy(background)
     mean = prior.transform(z, lambda v: (v / (v + 0.49)).sqrt())[0].numpy()
     unit = torch.eye(z.numel()).view(z.numel(), *z.shape[1:])
@@ -97,12 +97,15 @@ def test_a_warm_start_leaves_the_variance_that_its_noise_level_says(gaussian) ->
 def test_the_noise_level_follows_from_the_error(gaussian) -> None:
     folder, model, _ = gaussian
     ensemble = prior_states(model, 8)
-    level = sampling.warm_start(
-        model, plan_of(folder, model, given=(Given((0, 1, 2, 3), WarmStart(error=0.6), "c"),)), range(2), [ensemble]
+    level = sampling_tasks.warm_start(
+        model,
+        plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(error=0.6), "c"),)),
+        range(2),
+        [ensemble],
     )[1]
     assert level**2 / (1 + level**2) == pytest.approx(0.36)
-    plan = plan_of(folder, model, given=(Given((0, 1, 2, 3), WarmStart(), "c"),))
-    start, level = sampling.warm_start(model, plan, range(9), [0.3 * ensemble])
+    plan = plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(), "c"),))
+    start, level = sampling_tasks.warm_start(model, plan, range(9), [0.3 * ensemble])
     spread = float(0.3 * np.sqrt(ensemble.var(0, ddof=1).mean()))
     assert level**2 / (1 + level**2) == pytest.approx(spread**2, rel=1e-3)
     torch.testing.assert_close(start[8], start[0])
@@ -111,14 +114,14 @@ def test_the_noise_level_follows_from_the_error(gaussian) -> None:
 def test_differences_of_forecasts_have_the_variance_that_the_prior_gives(gaussian) -> None:
     _, model, p = gaussian
     lead, half, size = 2, 1, int(np.prod(model.latent_shape))
-    found = differences._differences(model, np.datetime64("2001-03"), lead, 24)
+    found = forecast_differences._differences(model, np.datetime64("2001-03"), lead, 24)
     assert found.shape == (24, 2, *model.latent_shape)
 
     def block(i: int, j: int) -> np.ndarray:
         return p[i * size : (i + 1) * size, j * size : (j + 1) * size]
 
     def gain(i: int) -> np.ndarray:
-        return block(lead, i) @ np.linalg.inv(block(i, i) + differences.KNOWN**2 * np.eye(size))
+        return block(lead, i) @ np.linalg.inv(block(i, i) + forecast_differences.KNOWN**2 * np.eye(size))
 
     long, short = gain(0), gain(half)
     cross = long @ block(0, half) @ short.T
@@ -133,11 +136,15 @@ def test_a_rolled_forecast_goes_on_as_the_prior_says(gaussian) -> None:
     truth = prior_states(model, 1)[:, :2]
     use = LatentObservation(covariance="autoencoder", times="all", each=True)
     plan = plan_of(
-        folder, model, times=FIRST + STEP * np.arange(6), given=(Given((0, 1), use, "d"),), rolling=Rolling(4, 2)
+        folder,
+        model,
+        times=FIRST + STEP * np.arange(6),
+        given=(FixedState((0, 1), use, "d"),),
+        rolling=Autoregressive(4, 2),
     )
-    found = sampling._sample(plan, tuple(range(80)), None, [truth]).latents
+    found = sampling_tasks._sample(plan, tuple(range(80)), None, [truth]).latents
     assert found.shape[1] == 6
-    known = held(model, plan, range(1), [truth])[0].deviation[0].square().numpy().reshape(-1)
+    known = background_terms(model, plan, range(1), [truth])[0].deviation[0].square().numpy().reshape(-1)
 
     def conditional(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n = 2 * size
@@ -157,9 +164,9 @@ def test_missing_states_are_refused_with_their_time(gaussian) -> None:
     folder, model, _ = gaussian
     states = prior_states(model, 1)[:, :2]
     states[0, 1, 0, 0, 0] = np.nan
-    plan = plan_of(folder, model, given=(Given((0, 1), LatentObservation(covariance="autoencoder"), "e"),))
+    plan = plan_of(folder, model, given=(FixedState((0, 1), LatentObservation(covariance="autoencoder"), "e"),))
     with pytest.raises(DatasetError, match="1 of 2 states .* first at 2001-03-13T06:00"):
-        sampling._sample(plan, (0,), None, [states])
+        sampling_tasks._sample(plan, (0,), None, [states])
 
 
 @over(st.integers(1, 4), st.integers(1, 4), st.integers(2, 9), st.integers(1, 3), st.integers(0, 99))

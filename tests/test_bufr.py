@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from xappa.errors import MissingDependency, ObservationError
-from xappa.observations import Flag, bufr, bufr_decode, flag_counts, read_observations
+from xappa.observations import Flag, flag_counts, read_observations
+from xappa.observations.readers.bufr import decode, reader
 
 needs_eccodes = pytest.mark.skipif(importlib.util.find_spec("eccodes") is None, reason="ecCodes is not installed")
 
@@ -105,7 +106,7 @@ def test_what_is_no_bufr_file(tmp_path):
 def decoder(monkeypatch, tmp_path, code):
     (tmp_path / "decoder.py").write_text(code)
     (tmp_path / "reports.bufr").write_bytes(b"BUFR")
-    monkeypatch.setattr(bufr_decode, "__file__", str(tmp_path / "decoder.py"))
+    monkeypatch.setattr(decode, "__file__", str(tmp_path / "decoder.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     return tmp_path / "reports.bufr"
 
@@ -135,7 +136,7 @@ def test_without_eccodes_the_command_is_named(monkeypatch, tmp_path):
     (tmp_path / "reports.bufr").write_bytes(b"BUFR")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match=r'pip install "xappa\[obs\]"'):
-        bufr.read_bufr(tmp_path / "reports.bufr")
+        reader.read_bufr(tmp_path / "reports.bufr")
 
 
 @pytest.fixture(scope="module")

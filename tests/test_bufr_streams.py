@@ -13,7 +13,9 @@ import xarray as xr
 import xappa
 from tests.bufr_messages import MISSING, STATION, message, station, write
 from xappa.errors import ObservationError
-from xappa.observations import Flag, bufr, decoders, read_observations
+from xappa.observations import Flag, read_observations
+from xappa.observations.readers import decoders
+from xappa.observations.readers.bufr import reader
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("eccodes") is None, reason="ecCodes is not installed")
 
@@ -200,9 +202,9 @@ def test_what_lies_between_messages_is_passed_over(tmp_path):
 def test_parts_of_a_file_give_what_the_whole_gives(tmp_path, monkeypatch):
     messages = [plain(i, [280.0, 281.0 + i]) if i % 3 else compressed(i, [270.0 + i, 260.0]) for i in range(0, 30, 2)]
     path = write(tmp_path / "reports.bufr", *messages)
-    whole = bufr.read_bufr(path)
-    monkeypatch.setattr(bufr, "parts_of", lambda path: [(str(i), "4") for i in range(4)])
-    xr.testing.assert_identical(bufr.read_bufr(path), whole)
+    whole = reader.read_bufr(path)
+    monkeypatch.setattr(reader, "parts_of", lambda path: [(str(i), "4") for i in range(4)])
+    xr.testing.assert_identical(reader.read_bufr(path), whole)
 
 
 def test_a_large_file_is_read_by_as_many_processes_as_there_are_processors(tmp_path, monkeypatch):
@@ -217,7 +219,7 @@ def test_a_large_file_is_read_by_as_many_processes_as_there_are_processors(tmp_p
 def program(tmp_path, code):
     (tmp_path / "decoder.py").write_text(code)
     (tmp_path / "reports.bufr").write_bytes(b"BUFR" * 1250)
-    return decoders.Decoder(str(tmp_path / "decoder.py"), "numpy", "", "BUFR"), tmp_path / "reports.bufr"
+    return decoders.DecoderProcess(str(tmp_path / "decoder.py"), "numpy", "", "BUFR"), tmp_path / "reports.bufr"
 
 
 def test_a_crash_of_one_part_ends_the_others(tmp_path):

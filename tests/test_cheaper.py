@@ -16,18 +16,18 @@ from xappa.diffusion.guidance import MMPS, JacobianFree, Linearised, Observation
 from xappa.diffusion.guidance.linearised import Linear
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
-from xappa.models.dates import date_tensor
-from xappa.models.directory import read_model
-from xappa.operators.readings.frames import FrameReadings
-from xappa.operators.readings.linear import Reading
-from xappa.operators.stencil import Stencil
-from xappa.streaming.observing import observe_latents
-from xappa.streaming.sampling import sample
+from xappa.model.dates import date_tensor
+from xappa.model.directory import read_model
+from xappa.operators.forward.frames import FrameOperators
+from xappa.operators.forward.linear import WhitenedOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.latent_observations import observe_latents
+from xappa.sampling.sampling_tasks import sample
 
 SIGMA = torch.tensor(0.7)
 
 
-def reports(model, times: np.ndarray, seed: int = 0, count: int = 40, points: int = 2) -> Stencil:
+def reports(model, times: np.ndarray, seed: int = 0, count: int = 40, points: int = 2) -> SparseOperator:
     """Weighted means of numbers at two times, near the climatology."""
     rng = np.random.default_rng(seed)
     _, height, width = model.spec.shape
@@ -40,7 +40,7 @@ def reports(model, times: np.ndarray, seed: int = 0, count: int = 40, points: in
     scale = model.scale.reshape(model.spec.shape[0], -1)
     weight = rng.uniform(0.2, 0.8, shape)
     value = (weight * (mean[time, channel, cell] + 0.5 * scale[channel, cell])).sum(1)
-    return Stencil(
+    return SparseOperator(
         time, channel, cell, weight, np.zeros(count), value, 0.3 * scale[channel, cell].mean(1), np.arange(count),
         np.zeros(count, int), ("value",),
     )  # fmt: skip
@@ -90,14 +90,14 @@ def test_wrong_options_are_refused(options):
 def test_reading_time_by_time_gives_the_same_numbers(seed, times, points):
     rng = np.random.default_rng(seed)
     shape = (12, points)
-    stencil = Stencil(
+    stencil = SparseOperator(
         rng.integers(0, times, shape), rng.integers(0, 2, shape), rng.integers(0, 12, shape),
         rng.choice([0.0, 0.5, 1.5], shape), np.zeros(12), np.zeros(12), np.ones(12), np.arange(12),
         np.zeros(12, int), ("value",),
     )  # fmt: skip
-    reading = Reading(stencil, np.zeros((times, 2, 3, 4)), np.ones((2, 3, 4)), dtype=torch.float64)
+    reading = WhitenedOperator(stencil, np.zeros((times, 2, 3, 4)), np.ones((2, 3, 4)), dtype=torch.float64)
     fields = torch.from_numpy(rng.standard_normal((3, len(reading.frames), 2, 3, 4))).requires_grad_()
-    parts = FrameReadings(reading)
+    parts = FrameOperators(reading)
     found = parts([part(fields[:, k]) for k, part in enumerate(parts.parts)])
     expected = reading(fields)
     torch.testing.assert_close(found, expected)
@@ -124,7 +124,7 @@ def test_the_reference_as_prescribed_is_official_moment_matching(tiny_model):
     model = read_model(tiny_model)
     times = plan_of(tiny_model).times
     observation = observe_latents(model, reports(model, times), times)
-    reading = Reading(reports(model, times), model.climatology(times), model.scale, representation=model.error)
+    reading = WhitenedOperator(reports(model, times), model.climatology(times), model.scale, representation=model.error)
     date, seen = date_tensor(times), list(reading.frames)
 
     def denoise(v: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -152,7 +152,7 @@ def test_a_trajectory_of_one_window_is_the_window(tiny_model):
 
 
 def test_guidance_of_a_trajectory_decodes_each_time_once(tiny_model, monkeypatch):
-    from xappa.models.autoencoder import ConvAutoencoder
+    from xappa.model.networks.autoencoder import ConvAutoencoder
 
     model = read_model(tiny_model)
     states = []

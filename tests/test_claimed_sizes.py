@@ -16,8 +16,8 @@ import zarr
 import xappa
 from xappa.errors import DatasetError, ModelError, ObservationError, OptionError
 from xappa.grids.regrid.files import read
-from xappa.models.directory import _statistics
-from xappa.models.official.statistics import levels_of
+from xappa.model.appa.statistics import levels_of
+from xappa.model.directory import _statistics
 from xappa.observations import read_observations
 from xappa.sizes import MOST_COMPRESSED, machine_memory, reader_memory, require_size, require_zarr_sizes
 

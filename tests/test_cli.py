@@ -40,7 +40,7 @@ def test_demo(calls, capsys):
 
 
 def test_assimilate(calls, capsys):
-    calls("xappa.tasks.reports", "assimilate_reports")
+    calls("xappa.tasks.analyse_reports", "assimilate_reports")
     words = "assimilate a.bufr b.csv --times 2018-11-02T06 2018-11-02T12 --members 3 --withhold 0.15 --model speedy"
     more = "--operator nearest --stations s.txt t.txt --variables t2m --superobs none --steps 8"
     assert main([*words.split(), "--seed", "7", "--error", "synop", "--out", "analysis.zarr", *more.split()]) == 0
@@ -65,14 +65,14 @@ def test_assimilate(calls, capsys):
 
 @pytest.mark.parametrize(("command", "what"), [("demo", "run_demo"), ("assimilate a.csv --times 2018-11-02", None)])
 def test_a_store_is_replaced_where_the_command_says_so(calls, command, what):
-    home, name = ("xappa.demo", what) if what else ("xappa.tasks.reports", "assimilate_reports")
+    home, name = ("xappa.demo", what) if what else ("xappa.tasks.analyse_reports", "assimilate_reports")
     calls(home, name)
     assert main([*command.split(), "--overwrite"]) == 0
     assert calls.seen[0][2]["overwrite"] is True
 
 
 def test_one_time_is_first_and_last(calls):
-    calls("xappa.tasks.reports", "assimilate_reports")
+    calls("xappa.tasks.analyse_reports", "assimilate_reports")
     assert main(["assimilate", "a.bufr", "--times", "2018-11-02T12"]) == 0
     ((_, args, options),) = calls.seen
     assert args[1:] == ("2018-11-02T12", "2018-11-02T12")

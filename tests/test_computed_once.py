@@ -11,10 +11,10 @@ import xappa
 from tests.official_project import Project
 from tests.toy import TIMES, seeded, toy_model
 from xappa.diffusion.samplers import LMS
-from xappa.models import transformer as transformer_module
-from xappa.models.blocks import Block
-from xappa.models.evaluations import Evaluations
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.networks import transformer as transformer_module
+from xappa.model.networks.blocks import Block
+from xappa.model.networks.transformer import Transformer, TransformerSpec
+from xappa.model.window_denoiser import WindowDenoiser
 
 _seed = pytest.fixture(autouse=True)(seeded)
 toy = pytest.fixture(toy_model)
@@ -46,7 +46,7 @@ def test_places_and_dates_are_computed_once_a_run(monkeypatch, toy):
     monkeypatch.setattr(Transformer, "positions", counted("positions", Transformer.positions))
     monkeypatch.setattr(Block, "rotation", counted("rotation", Block.rotation))
     monkeypatch.setattr(transformer_module, "date_codes", counted("date_codes", transformer_module.date_codes))
-    evaluations = Evaluations(toy)
+    evaluations = WindowDenoiser(toy)
     windows = [TIMES[:4], TIMES[2:6]]
     x = torch.randn(1, 4, *toy.latent_shape)
     for _ in range(3):

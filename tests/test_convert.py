@@ -21,11 +21,11 @@ from xappa.diffusion.guidance import MMPS
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import DDIM
 from xappa.errors import IntegrityError, ModelError, OptionError
-from xappa.models.convert import convert, save_model
-from xappa.models.dates import date_tensor
-from xappa.models.tensor_files import write_tensors
-from xappa.streaming.plan import Plan
-from xappa.streaming.sampling import decode, sample
+from xappa.model.convert import convert, save_model
+from xappa.model.dates import date_tensor
+from xappa.model.tensor_files import write_tensors
+from xappa.sampling.sampling_tasks import decode, sample
+from xappa.sampling.spec import SamplingSpec
 
 REPORTS = pd.DataFrame(
     {
@@ -101,7 +101,7 @@ def test_the_prior_is_sampled_over_several_windows(run: Path) -> None:
     """Without observations; the members are those of the sampler on the composed windows."""
     model = xappa.load(run, device="cpu")
     times = np.datetime64("2021-03-13T00", "s") + np.arange(6) * model.spec.step
-    plan = Plan(
+    plan = SamplingSpec(
         model=str(run),
         digest=model.digest,
         device="cpu",

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tests import archives
 from tests.archives import ARCHIVES, FULL, SMALL, weatherbench
 from xappa.errors import DatasetError, UnitsError
-from xappa.grids import recognise, tidy
+from xappa.grids import flatten_valid_time, recognise
 from xappa.grids.axes import inspect
-from xappa.labels import to_array, to_dataset, wanted
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.state import select_output, to_array, to_dataset
 from xappa.tasks.check import check
 
 TRUE = weatherbench(SMALL)
@@ -64,7 +64,9 @@ class TestArchives:
         ds = ARCHIVES[archive](SMALL)
         layout = recognise(ds)
         with warnings.catch_warnings(action="error"):
-            out = to_dataset(NUMBERS[None], SMALL, ds[layout.time].values, [0], layout, wanted(ds, layout, SMALL))
+            out = to_dataset(
+                NUMBERS[None], SMALL, ds[layout.time].values, [0], layout, select_output(ds, layout, SMALL)
+            )
         out = out.isel(member=0)
         assert set(out.data_vars) == set(ds.data_vars)
         for name, field in ds.data_vars.items():
@@ -271,14 +273,14 @@ class TestPrecipitation:
 
     def test_the_short_forecasts_of_era5_are_sums_of_an_hour(self) -> None:
         ds = self.forecasts(["2021-03-20T18", "2021-03-21T06"], list(range(1, 13)))
-        flat = tidy(ds)
+        flat = flatten_valid_time(ds)
         np.testing.assert_array_equal(np.diff(flat.valid_time) / np.timedelta64(1, "h"), 1)
         assert flat.valid_time[0] == np.datetime64("2021-03-20T19") and flat.sizes["valid_time"] == 24
         np.testing.assert_allclose(to_array(flat, RAIN)[:, 0], ds.tp.values.reshape(24, 7, 8), rtol=1e-6)
         assert check(ds, RAIN)
 
     def test_sums_since_the_start_of_a_forecast_are_refused(self) -> None:
-        ds = tidy(self.forecasts(["2021-03-21T00"], [1, 2, 3]))
+        ds = flatten_valid_time(self.forecasts(["2021-03-21T00"], [1, 2, 3]))
         with pytest.raises(UnitsError, match="summed from the start of a forecast; .*diff"):
             to_array(ds, RAIN)
         one = self.forecasts(["2021-03-21T00"], [1]).isel(time=0, step=0)
@@ -288,7 +290,7 @@ class TestPrecipitation:
 
     def test_forecasts_that_overlap_are_not_put_in_a_row(self) -> None:
         ds = self.forecasts(["2021-03-21T00", "2021-03-21T01"], [1, 2])
-        assert tidy(ds)["tp"].dims == ds["tp"].dims
+        assert flatten_valid_time(ds)["tp"].dims == ds["tp"].dims
         assert "select one step or one start with ds.isel" in str(check(ds, RAIN))
         assert recognise(ds.isel(step=0)).time == "valid_time"
 
@@ -359,7 +361,7 @@ class TestReport:
         kilopascals = ds.assign_coords(level=("level", ds.level.values / 10, {"units": "kPa"}))
         assert check(kilopascals, SMALL)
         layout, spec = recognise(kilopascals), only("temperature")
-        some = wanted(kilopascals, layout, spec)
+        some = select_output(kilopascals, layout, spec)
         assert some.levels == tuple(ds.level.values)
         numbers = NUMBERS[None][:, :, list(SMALL.of("temperature"))]
         out = to_dataset(numbers, spec, TRUE.time.values, [0], layout, some).isel(member=0)
@@ -495,7 +497,7 @@ ds.drop_encoding().to_netcdf({str(tmp_path / "forecasts.nc")!r})
         subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
         with xr.open_dataset(tmp_path / "forecasts.nc", decode_timedelta=True) as ds:
             ds.load()
-        flat = tidy(ds)
+        flat = flatten_valid_time(ds)
         assert flat.sizes["valid_time"] == 8 and recognise(flat).level == "isobaricInhPa"
         spec = StateSpec(
             tuple((n, lev) for n in ("temperature", "geopotential") for lev in (500, 850)),

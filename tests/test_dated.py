@@ -11,12 +11,12 @@ import torch
 from tests.test_local import SHAPE, WINDOW, white
 from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.errors import OptionError
-from xappa.models.corrections import settled
-from xappa.models.dated import DatedCorrection, DatedSpec, regressors
-from xappa.models.dates import DATE_FUNCTIONS, date_basis, date_tensor
-from xappa.models.denoisers import build, describe
-from xappa.models.residual import Residual, ResidualSpec
-from xappa.training import dated, moments
+from xappa.model.corrections.linear import settled
+from xappa.model.corrections.residual import Residual, ResidualSpec
+from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalCorrection, SeasonalDiurnalSpec, regressors
+from xappa.model.dates import DATE_FUNCTIONS, date_basis, date_tensor
+from xappa.model.denoisers import build, describe
+from xappa.training import moments, seasonal_diurnal_correction
 from xappa.training.config import Dated, Recipe
 from xappa.training.data import CORRECTION
 
@@ -84,7 +84,9 @@ def test_fit_is_the_posterior_mean_where_variances_differ_with_the_date(
     if kept:  # what is fitted is what the years that are kept for it tell, not the others
         latents[: 3 * 1461] = 0
     config = Dated(rank=24, ridge=0.003, pooling=0.0, steps=200)
-    correction = dated.fit_dated(config, GaussianDenoiser(white(), None), latents, record, EYE, seed=0)  # type: ignore[arg-type]
+    correction = seasonal_diurnal_correction.fit_dated(
+        config, GaussianDenoiser(white(), None), latents, record, EYE, seed=0
+    )  # type: ignore[arg-type]
     index = np.arange(3 * 1461, 3 * 1461 + 1400)[:, None] + np.arange(WINDOW)
     date = date_tensor(record.times)[torch.from_numpy(index)]
     x_t = torch.randn(len(index), WINDOW, *SHAPE)
@@ -105,7 +107,7 @@ def test_neighbours_count_with_their_share() -> None:
 
 
 def test_it_is_described_built_settled_and_kept_as_it_is(tmp_path: Path) -> None:
-    correction = DatedCorrection(DatedSpec(SHAPE, rank=5))
+    correction = SeasonalDiurnalCorrection(SeasonalDiurnalSpec(SHAPE, rank=5))
     torch.nn.init.normal_(correction.weights)
     denoiser = GaussianDenoiser(white(), Residual(ResidualSpec(WINDOW, SHAPE, 8, 1)), dated=correction)
     again = build(describe(denoiser), WINDOW, SHAPE)
@@ -123,8 +125,8 @@ def test_it_is_fitted_once(tmp_path: Path, rng: np.random.Generator) -> None:
     latents = rng.standard_normal((len(record.times), *SHAPE)).astype("f4")
     config = Dated(rank=3, every=100, steps=2)
     arguments = (config, GaussianDenoiser(white(), None), latents, record)
-    first = dated.restore(*arguments, lambda: EYE, 0, tmp_path)  # type: ignore[arg-type]
-    again = dated.restore(*arguments, lambda: pytest.fail("made again"), 0, tmp_path)  # type: ignore[arg-type, return-value]
+    first = seasonal_diurnal_correction.restore(*arguments, lambda: EYE, 0, tmp_path)  # type: ignore[arg-type]
+    again = seasonal_diurnal_correction.restore(*arguments, lambda: pytest.fail("made again"), 0, tmp_path)  # type: ignore[arg-type, return-value]
     assert torch.equal(first.inward, again.inward) and first.weights.any()
 
 

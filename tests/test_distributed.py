@@ -27,7 +27,7 @@ import xappa
 from tests.faulty import Faulty
 from xappa.diffusion.samplers import LMS
 from xappa.errors import ClusterError, IntegrityError
-from xappa.streaming import sampling
+from xappa.sampling import sampling_tasks
 
 distributed = pytest.importorskip(
     "distributed", reason="distributed is not installed: pip install 'xappa[distributed]'"
@@ -90,12 +90,12 @@ def expected(analyse) -> xr.Dataset:
 
 def on_the_spot(analysis: xr.Dataset) -> xr.Dataset:
     """Computed in this process and thread, without what was sampled before."""
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     return analysis.compute(scheduler="synchronous")
 
 
 def on(client, analysis: xr.Dataset) -> xr.Dataset:
-    client.run(lambda: __import__("xappa.streaming.sampling", fromlist=["_"])._CACHE.clear())
+    client.run(lambda: __import__("xappa.sampling.sampling_tasks", fromlist=["_"])._CACHE.clear())
     return client.compute(analysis).result(timeout=120)
 
 
@@ -114,7 +114,7 @@ def same(found: xr.Dataset, expected: xr.Dataset) -> None:
 
 
 def test_all_schedulers_give_the_same_bits(client, analyse, expected) -> None:
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     same(analyse().compute(scheduler="threads"), expected)
     same(on(client, analyse()), expected)
     with client.as_current():  # as users have it: the client is taken without being named
@@ -136,7 +136,7 @@ def test_models_are_loaded_once_a_process_and_never_travel(client, analyse, tiny
     files = sum(file.stat().st_size for file in tiny_model.iterdir())
     assert len(whole.getvalue()) < 60_000 < files
     on(client, analysis)
-    loads = client.run(lambda: __import__("xappa.models.opening", fromlist=["_"])._ours.cache_info().misses)
+    loads = client.run(lambda: __import__("xappa.model.opening", fromlist=["_"])._ours.cache_info().misses)
     assert sorted(loads.values()) == [1, 1]
 
 
@@ -166,11 +166,11 @@ def test_regions_of_one_batch_on_two_workers_are_sampled_once(client, analyse, t
     def count(folder: str | None) -> None:
         import uuid
 
-        from xappa.streaming import sampling
+        from xappa.sampling import sampling_tasks
 
-        own = getattr(sampling, "_own_sample", sampling._sample)
-        sampling._own_sample, sampling._sample = own, own
-        sampling._CACHE.clear()
+        own = getattr(sampling_tasks, "_own_sample", sampling_tasks._sample)
+        sampling_tasks._own_sample, sampling_tasks._sample = own, own
+        sampling_tasks._CACHE.clear()
 
         def counted(*args):
             Path(folder, uuid.uuid4().hex).touch()
@@ -178,7 +178,7 @@ def test_regions_of_one_batch_on_two_workers_are_sampled_once(client, analyse, t
             return own(*args)
 
         if folder is not None:
-            sampling._sample = counted
+            sampling_tasks._sample = counted
 
     (tmp_path / "calls").mkdir()
     client.wait_for_workers(2, timeout=60)

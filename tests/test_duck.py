@@ -14,9 +14,9 @@ import xarray as xr
 
 from xappa import operators
 from xappa.errors import OperatorError
-from xappa.operators.duck.array import TensorArray
-from xappa.operators.duck.supported import REFUSED, SUPPORTED
-from xappa.operators.duck.ufuncs import FLAT, IGNORING_NAN, LOGICAL, SMOOTH
+from xappa.operators.torch_array.array import TensorArray
+from xappa.operators.torch_array.supported import REFUSED, SUPPORTED
+from xappa.operators.torch_array.ufuncs import FLAT, IGNORING_NAN, LOGICAL, SMOOTH
 
 COORDS = {
     "time": np.datetime64("2021-01-01", "s") + np.arange(2) * np.timedelta64(6, "h"),

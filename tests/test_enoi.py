@@ -10,7 +10,7 @@ from tests.benchmarks.enoi import Observed, analyse, gaspari_cohn, inflation, se
 from tests.benchmarks.networks import Reports, channel_deviation, draw_values, network, stations, to_observations
 from tests.benchmarks.scores import channel_scores, gaussian_crps, summary
 from xappa.errors import OptionError
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 
 SHAPE = (3, 2, 4, 6)  # time, channel, latitude, longitude
 LATITUDE = np.linspace(-67.5, 67.5, 4)

@@ -19,9 +19,9 @@ from torch import Tensor
 from tests.exactness import SCHEDULE, Process
 from xappa.diffusion.guidance import JacobianFree, Observation
 from xappa.diffusion.samplers import DPM
-from xappa.streaming.given import context
-from xappa.streaming.pieces import Pieces
-from xappa.streaming.plan import Plan, Rolling
+from xappa.sampling.background_terms import context
+from xappa.sampling.spec import Autoregressive, SamplingSpec
+from xappa.sampling.trajectory import TrajectorySampler
 
 MEMBERS = 1000
 KNOWN = 18
@@ -65,7 +65,7 @@ class Reports:
         return Observation(problem.y.float(), operator, problem.r.float(), operator)
 
 
-def pieces(process: Process, stitching: str) -> Pieces:
+def pieces(process: Process, stitching: str) -> TrajectorySampler:
     """A run of the process in the place of a model."""
     model: Any = SimpleNamespace(
         spec=SimpleNamespace(window=process.window), latent_shape=(1, 1, 2), schedule=SCHEDULE, tangent=None,
@@ -73,9 +73,9 @@ def pieces(process: Process, stitching: str) -> Pieces:
     )  # fmt: skip
     times = np.datetime64("2001-03-13T00", "s") + np.timedelta64(1, "h") * np.arange(process.times)
     guidance = JacobianFree(24, 1e-6, False)
-    rolling = Rolling(KNOWN, process.overlap)
-    plan = Plan("", "", None, times, None, guidance, DPM(40), stitching, 0, rolling=rolling)
-    return Pieces(model, plan, tuple(range(MEMBERS)), None)
+    rolling = Autoregressive(KNOWN, process.overlap)
+    plan = SamplingSpec("", "", None, times, None, guidance, DPM(40), stitching, 0, rolling=rolling)
+    return TrajectorySampler(model, plan, tuple(range(MEMBERS)), None)
 
 
 @cache

@@ -19,7 +19,7 @@ from tests.released_model import (
     noise,
 )
 from xappa.errors import ModelError, OptionError
-from xappa.models import registry
+from xappa.model import registry
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -26,8 +26,8 @@ from tests.released_model import (
     same,
 )
 from xappa.errors import DownloadError, IntegrityError, ModelError
-from xappa.models.fetching import http
-from xappa.models.fetching.lock import NAME as LOCK
+from xappa.model.fetching import http
+from xappa.model.fetching.lock import NAME as LOCK
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -194,6 +194,6 @@ class TestBounds:
             fetch()
 
     def test_a_listing_without_end_is_refused(self, hub, monkeypatch):
-        monkeypatch.setattr("xappa.models.fetching.hub.MOST_PAGES", 1)
+        monkeypatch.setattr("xappa.model.fetching.hub.MOST_PAGES", 1)
         with pytest.raises(DownloadError, match="lists more than 1 pages"):
             fetch()

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tests.hub_server import REPOSITORY, FakeHub, Fault, sha
 from tests.released_model import FIRST, noise
 from xappa.errors import XappaError
-from xappa.models.fetching import http
-from xappa.models.fetching.download import ResumingDownloader
-from xappa.models.fetching.identity import RemoteFile, difference
+from xappa.model.fetching import http
+from xappa.model.fetching.download import ResumingDownloader
+from xappa.model.fetching.identity import RemoteFile, difference
 
 
 @pytest.mark.parametrize("contents", [b"", b"hello\n", noise("x", 5000)])

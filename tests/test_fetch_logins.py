@@ -14,7 +14,7 @@ from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import close_session, get_session
 
 from xappa.errors import DownloadError
-from xappa.models.fetching import http
+from xappa.model.fetching import http
 
 
 class Server(ThreadingHTTPServer):

@@ -9,8 +9,8 @@ import pytest
 import xappa
 from tests.released_model import FIRST, NAME, QUIET, fetch, hub_with_one_commit
 from xappa.errors import DownloadError
-from xappa.models import registry
-from xappa.models.fetching import released
+from xappa.model import registry
+from xappa.model.fetching import released
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -25,8 +25,8 @@ from tests.released_model import (
     same,
 )
 from xappa.errors import DownloadError, OptionError
-from xappa.models import registry
-from xappa.models.fetching.lock import read_lock
+from xappa.model import registry
+from xappa.model.fetching.lock import read_lock
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.released_model import QUIET, WEIGHTS, fetch, hub_with_one_commit, project, same
 from xappa.errors import DownloadError
-from xappa.models.fetching import download
+from xappa.model.fetching import download
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from tests.forecasts import HOURS, LAYOUTS, LEADS, START, perfect
 from xappa.errors import DatasetError
-from xappa.grids import recognise, tidy
+from xappa.grids import flatten_valid_time, recognise
 from xappa.grids.forecast_time import forecast_times
 from xappa.tasks.check import check
 from xappa.tasks.observe import observe
@@ -35,17 +35,17 @@ def test_what_is_selected_lies_at_its_valid_time(layout: str, part: str) -> None
         pytest.skip("one length of time by an unknown name need not be a lead")
     ds = write(perfect())
     ds = ds.isel({lead: 3} if part == "one lead" else {start: 2} if part == "one start" else {start: 2, lead: 3})
-    series = tidy(ds)
+    series = flatten_valid_time(ds)
     found = np.atleast_1d(series[recognise(series).time].values)
     first = perfect().time.values
     expected = {"one lead": first + LEADS[3], "one start": first[2] + LEADS, "both": first[[2]] + LEADS[3]}
     np.testing.assert_array_equal(found, expected[part])
-    assert tidy(series).identical(series)
+    assert flatten_valid_time(series).identical(series)
 
 
 def test_forecasts_that_follow_each_other_become_a_series() -> None:
     ds = perfect(starts=3, step=2, leads=LEADS[:2]).isel(time=[1, 0, 2]).sortby("time")
-    series = tidy(ds.rename(lead="lead_time"))
+    series = flatten_valid_time(ds.rename(lead="lead_time"))
     assert series["2m_temperature"].dims == ("valid_time", "latitude", "longitude")
     np.testing.assert_array_equal(series.valid_time, START + np.arange(6) * np.timedelta64(6, "h"))
     assert series["time"].attrs["standard_name"] == "forecast_reference_time"
@@ -89,14 +89,14 @@ def test_a_forecast_of_ours_has_its_valid_time() -> None:
     ds = perfect(1).isel(time=0, drop=True).rename(lead="time")
     ds = ds.assign_coords(time=("time", START + LEADS, {"standard_name": "time"}), lead_time=("time", LEADS))
     for part in (ds, ds.isel(time=2), ds.drop_attrs()):
-        assert tidy(part)["2m_temperature"].dims == part["2m_temperature"].dims
-        assert recognise(tidy(part)).time == "time"
+        assert flatten_valid_time(part)["2m_temperature"].dims == part["2m_temperature"].dims
+        assert recognise(flatten_valid_time(part)).time == "time"
 
 
 def test_an_analysis_is_no_forecast() -> None:
     ds = perfect().isel(lead=0).rename(lead="step")
     assert forecast_times(ds) == (None, [])
-    assert tidy(ds) is ds
+    assert flatten_valid_time(ds) is ds
 
 
 def stamped(ds: xr.Dataset) -> xr.Dataset:
@@ -126,6 +126,10 @@ def stamped(ds: xr.Dataset) -> xr.Dataset:
 )  # fmt: skip
 def test_what_is_ambiguous_is_refused_with_its_candidates(ds: xr.Dataset, words: str) -> None:
     assert ds.appa.check().problems
-    for call in (lambda: recognise(tidy(ds)), lambda: ds.appa.verify(perfect(1)), lambda: ds.appa.encode()):
+    for call in (
+        lambda: recognise(flatten_valid_time(ds)),
+        lambda: ds.appa.verify(perfect(1)),
+        lambda: ds.appa.encode(),
+    ):
         with pytest.raises(DatasetError, match=words):
             call()

@@ -11,9 +11,9 @@ import torch
 from tests.benchmarks import full_size, gpu
 from tests.benchmarks.random_models import SIZES
 from tests.toy import TIMES, guided_evaluation, seeded, toy_model
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.evaluations import Evaluations
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.networks.transformer import Transformer, TransformerSpec
+from xappa.model.window_denoiser import WindowDenoiser
 
 _seed = pytest.fixture(autouse=True)(seeded)
 toy = pytest.fixture(toy_model)
@@ -43,7 +43,7 @@ def test_operations_of_a_guided_evaluation(toy):
     with full_size.Operations() as decoding:
         toy.autoencoder.decode(z)
     with full_size.Operations() as evaluating:
-        y = Evaluations(toy).at(TIMES[:4])(x, torch.tensor(1.0))
+        y = WindowDenoiser(toy).at(TIMES[:4])(x, torch.tensor(1.0))
         for _ in range(3):
             torch.autograd.grad(y, x, torch.ones_like(y), retain_graph=True)
     with full_size.Operations() as guiding:

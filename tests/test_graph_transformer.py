@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xappa.errors import ModelError
-from xappa.models import graph_attention
-from xappa.models.graph_attention import GraphAttention, Neighbours
-from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.models.icosphere import hop_edges, icosphere, unit_vectors
+from xappa.model.networks import graph_attention
+from xappa.model.networks.graph_attention import GraphAttention, Neighbours
+from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
+from xappa.model.networks.icosphere import hop_edges, icosphere, unit_vectors
 
 SPEC = GraphTransformerSpec(
     input_channels=3,

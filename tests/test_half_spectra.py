@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from xappa.models.directory import read_model, sha256
-from xappa.models.half_spectra import COUNT, NAMES, packed, unpacked
+from xappa.model.directory import read_model, sha256
+from xappa.model.half_spectra import COUNT, NAMES, packed, unpacked
 
 
 def tensors(real: bool) -> dict[str, torch.Tensor]:

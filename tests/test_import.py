@@ -72,10 +72,10 @@ def test_public_modules_exist(name):
 
 
 def test_models_is_a_package_and_a_question():
-    import xappa.models.state
+    import xappa.model.state
 
-    assert "speedy" in xappa.models()
-    assert xappa.models.state.StateSpec.__name__ == "StateSpec"
+    assert "speedy" in xappa.model()
+    assert xappa.model.state.StateSpec.__name__ == "StateSpec"
 
 
 def test_unknown_names_are_refused():

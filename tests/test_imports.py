@@ -11,7 +11,7 @@ import xappa
 ROOT = Path(xappa.__file__).parent
 TOGETHER = {
     # Wrapped arrays, and the functions that take and return them.
-    "xappa.operators.duck": "xappa.operators.duck",
+    "xappa.operators.torch_array": "xappa.operators.torch_array",
 }
 """Modules that are taken as one with another."""
 

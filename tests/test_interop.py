@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.streaming import sampling
+from xappa.sampling import sampling_tasks
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -49,9 +49,9 @@ def store(result, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def samplings(monkeypatch) -> list:
     """Calls that sample."""
     calls: list = []
-    whole = sampling._sample
-    monkeypatch.setattr(sampling, "_sample", lambda *args: calls.append(args) or whole(*args))
-    sampling._CACHE.clear()
+    whole = sampling_tasks._sample
+    monkeypatch.setattr(sampling_tasks, "_sample", lambda *args: calls.append(args) or whole(*args))
+    sampling_tasks._CACHE.clear()
     return calls
 
 
@@ -154,7 +154,7 @@ def test_load_and_persist(result, loaded, samplings) -> None:
     xr.testing.assert_identical(result.copy().load(), loaded)
     (kept,) = dask.persist(result[[T]])
     assert len(samplings) == 1
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     xr.testing.assert_identical(kept.compute(), loaded[[T]])
     assert len(samplings) == 1, "what is persisted is not sampled again"
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from xappa.errors import ObservationError, OptionError, choose
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.operators import OPERATORS, Interpolate, StateContext, Stencil, interpolate
+from xappa.operators import OPERATORS, Interpolate, SparseOperator, StateContext, interpolate
+from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.interpolate import standard_height
-from xappa.operators.readings.linear import Reading
-from xappa.operators.stencil import compact
+from xappa.operators.sparse import compact
 
 LEVELS = (300, 500, 850)
 SPEC = StateSpec(
@@ -41,7 +41,7 @@ HOUR = np.timedelta64(3600, "s")
 def reports(
     latitude=0.0, longitude=0.0, hours=0.0, error=1.0, level=None, altitude=None, **values: object
 ) -> xr.Dataset:
-    """Observations in the one form; single numbers hold for all reports."""
+    """Observations in the schema; single numbers hold for all reports."""
     size = max(np.size(v) for v in (latitude, longitude, hours, level, altitude, *values.values()))
 
     def spread(value: object) -> tuple[str, np.ndarray]:
@@ -249,7 +249,7 @@ class TestMask:
     mask = np.ones(SPEC.shape, bool)
     mask[2, :, :12] = False  # land from 0 to 165 degrees east
 
-    def read(self, longitude: list[float]) -> tuple[Stencil, xr.Dataset]:
+    def read(self, longitude: list[float]) -> tuple[SparseOperator, xr.Dataset]:
         return interpolate(
             reports(3.0, longitude, **{"sea_surface_temperature": 0.0}), StateContext(SPEC, TIMES, mask=self.mask)
         )
@@ -332,10 +332,17 @@ class TestStencil:
 
 
 class TestTensors:
-    def reading(self, rng: np.random.Generator, **options: Any) -> tuple[Stencil, Reading, np.ndarray, np.ndarray]:
+    def reading(
+        self, rng: np.random.Generator, **options: Any
+    ) -> tuple[SparseOperator, WhitenedOperator, np.ndarray, np.ndarray]:
         stencil, _ = interpolate(random_reports(rng, 100), StateContext(SPEC, TIMES[:4]))
         climatology, scale = rng.normal(size=(4, *SPEC.shape)), rng.uniform(1, 2, SPEC.shape)
-        return stencil, Reading(stencil, climatology, scale, dtype=torch.float64, **options), climatology, scale
+        return (
+            stencil,
+            WhitenedOperator(stencil, climatology, scale, dtype=torch.float64, **options),
+            climatology,
+            scale,
+        )
 
     def test_whitened_residual(self, rng: np.random.Generator) -> None:
         stencil, reading, climatology, scale = self.reading(rng)
@@ -358,7 +365,7 @@ class TestTensors:
     def test_only_frames_that_are_read(self, rng: np.random.Generator) -> None:
         obs = reports(0, 0, [6, 18.0, 18], **{"2m_temperature": 0.0})
         stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
-        reading = Reading(stencil, np.zeros((5, *SPEC.shape)), np.ones(SPEC.shape))
+        reading = WhitenedOperator(stencil, np.zeros((5, *SPEC.shape)), np.ones(SPEC.shape))
         assert reading.frames == (1, 3)
         x = torch.randn(1, 5, *SPEC.shape)
         np.testing.assert_allclose(reading(x[:, [1, 3]])[0], stencil.apply(x[0].numpy()), rtol=1e-5, atol=1e-6)
@@ -381,9 +388,9 @@ class TestTensors:
         stencil, _ = interpolate(obs, StateContext(SPEC, TIMES))
         climatology = np.broadcast_to(np.where(TestMask.mask, 290.0, np.nan), (5, *SPEC.shape))
         with pytest.raises(ObservationError, match="2 of 2 reports read cells where"):
-            Reading(stencil, climatology, np.ones(SPEC.shape))
+            WhitenedOperator(stencil, climatology, np.ones(SPEC.shape))
 
     def test_no_report(self) -> None:
         stencil, _ = interpolate(reports(temperature=[0.0, 1.0]), StateContext(SPEC, TIMES))
-        reading = Reading(stencil, np.zeros((5, *SPEC.shape)), np.ones(SPEC.shape))
+        reading = WhitenedOperator(stencil, np.zeros((5, *SPEC.shape)), np.ones(SPEC.shape))
         assert reading.frames == () and reading(torch.zeros(2, *reading.shape)).shape == (2, 0)

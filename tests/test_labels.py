@@ -15,8 +15,17 @@ from hypothesis import strategies as st
 
 from xappa.errors import DatasetError, UnitsError
 from xappa.grids import recognise
-from xappa.labels import Wanted, check_units, model_times, spec_of, surface_height, to_array, to_dataset, wanted
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.state import (
+    OutputSelection,
+    check_units,
+    model_times,
+    select_output,
+    spec_of,
+    surface_height,
+    to_array,
+    to_dataset,
+)
 from xappa.tasks.check import check
 from xappa.tasks.template import template
 from xappa.vocabulary import VARIABLES
@@ -93,11 +102,11 @@ class TestTimes:
 
 
 class TestWanted:
-    def ask(self, names: list[str], drop_unknown: bool = False, **coords: Any) -> Wanted:
+    def ask(self, names: list[str], drop_unknown: bool = False, **coords: Any) -> OutputSelection:
         ds = times_of("2021-03-21").assign_coords(coords)
         for name in names:
             ds[name] = ("time", np.zeros(1))
-        return wanted(ds, recognise(ds, need=("time",)), SPEC, drop_unknown)
+        return select_output(ds, recognise(ds, need=("time",)), SPEC, drop_unknown)
 
     def test_nothing_named_is_everything(self) -> None:
         all_of_it = self.ask([])
@@ -130,7 +139,7 @@ class TestWanted:
 
     def test_fields_without_time_are_not_asked_for(self) -> None:
         ds = xr.Dataset({"orography": (("lat", "lon"), np.zeros((2, 2)))}, times_of("2021-03-21").coords)
-        assert wanted(ds, recognise(ds, need=("time",)), SPEC).variables == SPEC.variables
+        assert select_output(ds, recognise(ds, need=("time",)), SPEC).variables == SPEC.variables
 
 
 class TestToDataset:
@@ -166,7 +175,7 @@ class TestToDataset:
         plain = to_dataset(fields, SPEC, TIMES, [0, 1])
         users = rewritten(plain)
         layout = recognise(users)
-        ds = to_dataset(fields, SPEC, TIMES, [0, 1], layout, wanted(users, layout, SPEC))
+        ds = to_dataset(fields, SPEC, TIMES, [0, 1], layout, select_output(users, layout, SPEC))
         assert list(ds.data_vars) == ["t2m", "sea_surface_temperature", "ta", "specific_humidity"]
         assert ds["ta"].dims == ("member", "time", "plev", "lat", "lon")
         assert ds.plev.attrs["units"] == "Pa"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import xappa
-from xappa.streaming.cache import Cache
-from xappa.streaming.sampled import Sampled
-from xappa.streaming.store.files import Shelf, packed, unpacked
+from xappa.sampling.latent_cache import Cache
+from xappa.sampling.sampled import Sampled
+from xappa.streaming.store.files import FileCache, pack_arrays, unpack_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ def test_damaged_files_are_made_again(folder, damage) -> None:
 
 
 def test_one_flipped_bit_is_noticed(folder) -> None:
-    shelf = Shelf(folder)
+    shelf = FileCache(folder)
     shelf.write("a", {"data": np.arange(100.0)})
     file = shelf.path("a")
     content = bytearray(file.read_bytes())
@@ -137,7 +137,7 @@ def test_no_disk_and_no_permission(folder, tmp_path, caplog) -> None:
         assert found.made == ["a", "a"]
         assert not folder.exists()
     (tmp_path / "file").write_text("")
-    assert not Shelf(tmp_path / "file" / "below").write("a", {"data": np.zeros(3)})
+    assert not FileCache(tmp_path / "file" / "below").write("a", {"data": np.zeros(3)})
     assert "cannot be kept" in caplog.text
 
 
@@ -172,9 +172,9 @@ def test_an_error_is_not_kept(folder) -> None:
 def test_sampled_latents_survive_storing() -> None:
     learned = {"sigma": np.arange(3.0), "seconds": np.array(1.5), "variables": np.array(["2m_temperature"])}
     one = Sampled((3, 5), np.random.default_rng(0).standard_normal((2, 4, 3, 2, 1)).astype("f4"), learned)
-    content = packed(one.stored())
-    assert content == packed(one.stored()), "the same bytes each time"
-    two = Sampled.restored(unpacked(content))
+    content = pack_arrays(one.stored())
+    assert content == pack_arrays(one.stored()), "the same bytes each time"
+    two = Sampled.restored(unpack_arrays(content))
     assert two.members == (3, 5)
     np.testing.assert_array_equal(one.latents, two.latents)
     assert set(two.diagnostics) == set(learned)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from xappa.errors import ModelError
-from xappa.models.latent_dump import LatentWindows, times_of
-from xappa.models.latents import ChannelLatents
+from xappa.model.appa.latent_dump import LatentWindows, times_of
+from xappa.model.latent_normalisation import ChannelLatents
 
 netCDF4 = pytest.importorskip("netCDF4", reason="reading HDF5 needs netCDF4")
 

@@ -21,9 +21,9 @@ import xappa
 from tests import archives
 from xappa.errors import DatasetError, IntegrityError, OptionError, UnitsError
 from xappa.grids.axes import Layout
-from xappa.labels import to_array
-from xappa.labels.region import choose_region
-from xappa.models.model import Model
+from xappa.model.model import Model
+from xappa.state import to_array
+from xappa.state.region import choose_region
 
 GLOBE = Layout(
     latitude="lat", longitude="lon", level="plev",

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
-from xappa.models.denoisers import build, describe
-from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec, cosines, with_neighbours
-from xappa.models.residual import Residual, ResidualSpec
+from xappa.model.corrections.local import LocalCorrection, LocalCorrections, LocalSpec, cosines, with_neighbours
+from xappa.model.corrections.residual import Residual, ResidualSpec
+from xappa.model.denoisers import build, describe
 from xappa.training import data
 from xappa.training.config import Local, read_config
 from xappa.training.importance import LatentImportance

@@ -16,11 +16,11 @@ from tests.test_sampling import plan_of
 from xappa.diffusion.guidance import MMPS
 from xappa.diffusion.samplers import LMS
 from xappa.errors import DeviceMemoryError, OptionError
-from xappa.models.directory import read_model
-from xappa.streaming.cost.budget import divide, need
+from xappa.model.directory import read_model
+from xappa.sampling.sampling_tasks import sample
 from xappa.streaming.cost.evaluation import stretches, work
+from xappa.streaming.cost.memory_budget import divide, need
 from xappa.streaming.cost.meter import Meter, measured
-from xappa.streaming.sampling import sample
 from xappa.tasks.planning import choose_memory
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.regex_steps import Counter
-from xappa.observations import metar, metar_bulletins, metar_decode
+from xappa.observations.readers.metar import bulletins, decode, reader
 
 SAMPLE = """SAUS31 KWBC 011200
 METAR KJFK 011251Z COR 18012G20KT 10SM FEW250 25/18 A2992 RMK AO2 SLP132 T02500183 10261 P0003 60012=
@@ -46,9 +46,9 @@ SEEDS = [
 
 def patterns() -> dict[str, re.Pattern[str]]:
     """All regular expressions of the modules that decode METAR."""
-    modules = (metar, metar_bulletins, metar_decode)
+    modules = (reader, bulletins, decode)
     found = {f"{m.__name__}.{n}": v for m in modules for n, v in vars(m).items() if isinstance(v, re.Pattern)}
-    return found | {f"garbled {'/'.join(names)}": v for names, v in metar_decode._GARBLED.items()}
+    return found | {f"garbled {'/'.join(names)}": v for names, v in decode._GARBLED.items()}
 
 
 def growth(pattern: re.Pattern[str], seed: str, size: int = 100) -> float:
@@ -99,11 +99,11 @@ def test_what_is_copied_is_linear_in_the_length_of_the_text(piece):
     copied = []
     for times in (200, 400):
         Sliced.copied = 0
-        list(metar_bulletins._pieces(Sliced(piece * times)))
+        list(bulletins._pieces(Sliced(piece * times)))
         copied.append(Sliced.copied)
     assert copied[1] <= 2.1 * copied[0]
 
 
 def test_a_word_of_any_length_is_no_garbled_wind_unless_it_ends_as_one():
-    report = metar_bulletins.Report("EDDF", "011220", "1" * 50000 + " 18O12KT 25/18 Q1013", "", 0)
-    assert metar_decode.decode(report).unread == {metar_decode.WIND}
+    report = bulletins.Report("EDDF", "011220", "1" * 50000 + " 18O12KT 25/18 Q1013", "", 0)
+    assert decode.decode(report).unread == {decode.WIND}

@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 import xappa
 from xappa.cli import main
 from xappa.errors import IntegrityError, ModelError, XappaError
-from xappa.models.directory import sign_model
-from xappa.models.schema import LARGEST, from_json
-from xappa.models.state import StateSpec
+from xappa.model.directory import sign_model
+from xappa.model.schema import LARGEST, from_json
+from xappa.model.state import StateSpec
 
 SOURCE = Path(xappa.__file__).parent / "data" / "speedy"
 GOOD = json.loads((SOURCE / "model.json").read_text())

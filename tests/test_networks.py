@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, LogLinear, Rectified
 from xappa.errors import ModelError, OptionError
-from xappa.models.attention import Attention
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.dates import date_codes, date_tensor, local_time
-from xappa.models.embedding import rope, sine_encoding, window_mask
-from xappa.models.layers import ChannelNorm, Conv, patchify, unpatchify
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.dates import date_codes, date_tensor, local_time
+from xappa.model.networks.attention import Attention
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.networks.embedding import rope, sine_encoding, window_mask
+from xappa.model.networks.layers import ChannelNorm, Conv, patchify, unpatchify
+from xappa.model.networks.transformer import Transformer, TransformerSpec
 from xappa.testing import run
 
 OFFICIAL_AE = {

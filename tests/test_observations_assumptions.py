@@ -12,7 +12,7 @@ import xarray as xr
 import xappa
 from xappa.errors import AssumptionWarning, ObservationError, UnitsWarning
 from xappa.observations.assumptions import Assumed, assumptions_of, with_assumption
-from xappa.observations.form import concat
+from xappa.observations.schema import concat
 
 TABLE = pd.DataFrame({"time": ["2020-01-01"], "lat": 50.0, "lon": 4.0, "elev": 10.0, "t2m": 280.0, "msl": 101300.0})
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from xappa.errors import AssumptionWarning, ObservationError, RejectionWarning
 from xappa.observations import Flag, read_observations
-from xappa.observations.cf_methods import cell_methods, no_value, over_period, parse
+from xappa.observations.readers.cf.cell_methods import cell_methods, no_value, over_period, parse
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::xappa.errors.AssumptionWarning", "ignore::xappa.errors.RejectionWarning"

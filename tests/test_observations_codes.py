@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
-from xappa.observations.cf_quality import verdicts_of
-from xappa.observations.missing_codes import are_codes
-from xappa.observations.quality_words import kind_of
-from xappa.observations.source_quality import SCHEMES, verdicts
+from xappa.observations.readers.cf.quality import verdicts_of
+from xappa.observations.readers.missing_codes import are_codes
+from xappa.observations.readers.quality_words import kind_of
+from xappa.observations.readers.source_quality import SCHEMES, verdicts
 
 T, P, RH = "2m_temperature", "mean_sea_level_pressure", "2m_relative_humidity"
 

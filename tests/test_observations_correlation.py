@@ -16,9 +16,9 @@ from xappa.observations import (
     with_correlation,
     with_representativeness,
 )
-from xappa.observations.correlation import correlations_of
-from xappa.observations.noise import standard_errors
-from xappa.observations.representativeness import representativeness, spacing_of
+from xappa.observations.errors.correlation import correlations_of
+from xappa.observations.errors.noise import standard_errors
+from xappa.observations.errors.representativeness import representativeness, spacing_of
 from xappa.operators.correlated import error_covariance
 
 T, T2 = "temperature", "2m_temperature"

@@ -9,8 +9,8 @@ import pytest
 
 from xappa.errors import AssumptionWarning, ObservationError
 from xappa.observations import Flag, read_observations
-from xappa.observations.archives import TABLES, archive_of
-from xappa.observations.archives.days import ends_of_days
+from xappa.observations.readers.archives import TABLES, archive_of
+from xappa.observations.readers.archives.days import ends_of_days
 
 T, TD, P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
 HIGH, LOW, RAIN, SPEED = "maximum_2m_temperature", "minimum_2m_temperature", "total_precipitation", "10m_wind_speed"

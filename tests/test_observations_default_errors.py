@@ -11,10 +11,10 @@ import xarray as xr
 
 import xappa
 from xappa.errors import MissingErrorWarning, NoReportsError
-from xappa.models.registry import load
+from xappa.model.registry import load
 from xappa.observations import formulas, read_observations
 from xappa.observations.convert import CONVERSIONS
-from xappa.observations.default_errors import with_default_errors
+from xappa.observations.errors.defaults import with_default_errors
 from xappa.observations.flags import Flag
 from xappa.operators import ColumnWater, Footprint, StateContext, choose_operator
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xappa.errors import ObservationError
 from xappa.observations import read_observations
-from xappa.observations.degrees import degrees_of
+from xappa.observations.readers.tables.degrees import degrees_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::xappa.errors.UnitsWarning", "ignore::xappa.errors.RejectionWarning")
 

@@ -6,7 +6,7 @@ import pytest
 
 from xappa.errors import OptionError
 from xappa.observations import observation_errors, read_observations, with_errors
-from xappa.observations.errors_table import TABLES
+from xappa.observations.errors.tables import TABLES
 from xappa.vocabulary import VARIABLES
 
 T = "2m_temperature"

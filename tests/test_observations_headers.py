@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xappa.errors import ObservationError, UnitsError
 from xappa.observations import read_observations
-from xappa.observations.headers import by_suffix, in_brackets
+from xappa.observations.readers.tables.headers import by_suffix, in_brackets
 from xappa.observations.standard_names import ALIASES
 
 T, P, SPEED = "2m_temperature", "mean_sea_level_pressure", "wind_speed"

@@ -14,7 +14,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError, OptionError
 from xappa.observations import Flag, flag_counts, read_observations
-from xappa.observations.stations import station_table
+from xappa.observations.readers.station_tables import station_table
 
 T, TD, P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
 U, V, QNH = "10m_u_component_of_wind", "10m_v_component_of_wind", "altimeter_setting"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xappa.observations.metar_bulletins import Report, split, text_of
-from xappa.observations.metar_decode import (
+from xappa.observations.readers.metar.bulletins import Report, split, text_of
+from xappa.observations.readers.metar.decode import (
     ALTIMETER,
     DEWPOINT,
     DIRECTION,

@@ -13,7 +13,7 @@ import xarray as xr
 import xappa
 from xappa.errors import NoReportsError, ObservationError, OperatorError, OptionError, UnitsError
 from xappa.observations import is_one_form, read_observations
-from xappa.observations.errors_table import with_errors
+from xappa.observations.errors.tables import with_errors
 from xappa.observations.flags import Flag
 from xappa.operators import Footprint, Function
 from xappa.tasks.climatology import climatology

@@ -10,8 +10,8 @@ import xarray as xr
 
 from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
-from xappa.observations.cf_quality import verdicts_of
-from xappa.observations.quality_words import kind_of
+from xappa.observations.readers.cf.quality import verdicts_of
+from xappa.observations.readers.quality_words import kind_of
 
 T = "2m_temperature"
 KEPT, OUT = 0, Flag.REJECTED_BY_SOURCE.value

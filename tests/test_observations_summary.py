@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import xappa
 from xappa.observations import Flag, concat, read_observations, with_flag
 from xappa.observations.assumptions import with_assumption
-from xappa.observations.quality.table import WIDTH, Summary
+from xappa.observations.qc.table import WIDTH, Summary
 
 T, P, D = "2m_temperature", "mean_sea_level_pressure", "2m_dewpoint_temperature"
 PLACES = {"time": "2024-01-01", "lat": [50.0, 51.0, 52.0], "lon": 4.0}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xappa.errors import AssumptionWarning, ObservationError, UnitsWarning
 from xappa.observations import Flag, read_observations
-from xappa.observations.times import to_times
+from xappa.observations.readers.times import to_times
 
 T = "2m_temperature"
 DAY = np.datetime64("2018-11-02")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xappa.errors import UnitsError
-from xappa.observations.units import Linear, conversions, linear
+from xappa.observations.units import UnitConversion, conversions, linear
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_values_in_the_right_units_are_not_even_copied():
 @pytest.mark.parametrize("direction", ["north", "east", "N", "E"])
 @pytest.mark.parametrize("degree", ["degree", "degrees", "degree_", "degrees_"])
 def test_degrees_of_latitude_and_longitude_as_cf_writes_them(degree, direction):
-    assert linear(f"{degree}{direction}", "degree") == Linear()
+    assert linear(f"{degree}{direction}", "degree") == UnitConversion()
 
 
 @given(st.floats(-90.0, 60.0))
@@ -107,5 +107,5 @@ def test_the_application_registry_stays_as_it_was():
     import pint
 
     before = pint.get_application_registry().get()
-    assert linear("kt", "m s-1") == Linear(float(f"{1852.0 / 3600.0:.15g}"))
+    assert linear("kt", "m s-1") == UnitConversion(float(f"{1852.0 / 3600.0:.15g}"))
     assert pint.get_application_registry().get() is before

@@ -11,12 +11,12 @@ import pytest
 import xarray as xr
 
 from xappa.errors import DatasetError, ObservationError, OptionError
-from xappa.labels import to_dataset
-from xappa.models.state import StateSpec
-from xappa.observations.correlation import Correlation, with_correlation
+from xappa.model.state import StateSpec
+from xappa.observations.errors.correlation import Correlation, with_correlation
+from xappa.observations.errors.noise import standard_errors
 from xappa.observations.flags import Flag
-from xappa.observations.form import build, is_one_form
-from xappa.observations.noise import standard_errors
+from xappa.observations.schema import build, is_one_form
+from xappa.state import to_dataset
 from xappa.tasks.observe import observe
 
 SPEC = StateSpec(

@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 import xappa
 from tests.official_project import Project
 from xappa.errors import ModelError
-from xappa.models.dates import date_tensor
-from xappa.models.official import find_run, read_autoencoder, read_denoiser, read_run
-from xappa.models.official.channels import LEVELS_13, LEVELS_37, channels_of, grid_of
-from xappa.models.official.configuration import read_configuration
-from xappa.models.official.statistics import channel_statistics
+from xappa.model.appa import find_run, read_autoencoder, read_denoiser, read_run
+from xappa.model.appa.channels import LEVELS_13, LEVELS_37, channels_of, grid_of
+from xappa.model.appa.configuration import read_configuration
+from xappa.model.appa.statistics import channel_statistics
+from xappa.model.dates import date_tensor
 
 TIMES = np.datetime64("2021-12-31T22", "s") + np.arange(4) * np.timedelta64(1, "h")
 
@@ -405,8 +405,8 @@ def test_the_official_run_directory(shared, tmp_path: Path) -> None:
 
 
 def test_standardisation_is_the_official_one(shared) -> None:
-    from xappa.models.normalisation import ChannelNormalisation
-    from xappa.models.state import StateSpec
+    from xappa.model.normalisation import ChannelNormalisation
+    from xappa.model.state import StateSpec
 
     folder = shared("fixtures/era5_dataset")
     io = load_file(folder / "io.safetensors")

@@ -27,7 +27,7 @@ class TestAssimilate:
         return ds.appa.assimilate(obs, operator, model=tiny_model, seed=0, steps=8, **options)
 
     def obs(self, model: Any, speed: float = 9.0) -> xr.Dataset:
-        from xappa.observations.form import build
+        from xappa.observations.schema import build
 
         size = 12
         coords = {
@@ -76,8 +76,8 @@ class TestAssimilate:
         assert int(counts.sel(variable="10m_wind_speed")) == 12 and int(counts.sel(variable="2m_temperature")) == 1
 
     def test_the_linear_map_is_taken_around_the_estimate(self, tiny_model: Any) -> None:
-        from xappa.models.registry import load
-        from xappa.streaming.sampling import observe_latents
+        from xappa.model.registry import load
+        from xappa.sampling.sampling_tasks import observe_latents
 
         model = load(tiny_model)
         times = np.datetime64("2001-03-13T00", "s") + np.arange(model.spec.window) * model.spec.step

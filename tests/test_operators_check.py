@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.coarse import SPEC, U, fields, reports, wind_speed
 from xappa.errors import OperatorError
-from xappa.operators import Average, ColumnWater, Footprint, Grid, Interpolate, Nearest, Sounder, Thickness
+from xappa.operators import Average, ColumnWater, Footprint, GridPoints, Interpolate, Nearest, Sounder, Thickness
 from xappa.testing.operators import check_operator
 
 ds = pytest.fixture(fields)
@@ -37,7 +37,7 @@ BUILT_IN = {
     "hydrostatic": Interpolate(extrapolate="hydrostatic"),
     "nearest": Nearest(),
     "footprint": Footprint(axes=(700.0, 200.0), azimuth=30.0),
-    "grid": Grid(),
+    "grid": GridPoints(),
     "average": Average(12) @ Interpolate(),
     "column-water": ColumnWater(),
     "thickness": Thickness(),

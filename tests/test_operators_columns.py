@@ -9,7 +9,7 @@ import pytest
 
 from tests.coarse import LEVELS, SPEC, TIMES, flags, random_states, reports
 from xappa.errors import OperatorError, OptionError
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import ColumnWater, Footprint, Function, Interpolate, Sounder, StateContext, Thickness
 from xappa.operators.columns import integral

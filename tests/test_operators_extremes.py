@@ -16,18 +16,18 @@ from tests.coarse import SPEC, TIMES, U, V, fields, flags, random_states, report
 from xappa.errors import OperatorError
 from xappa.observations.flags import Flag
 from xappa.operators import (
+    CompositeOperator,
     Footprint,
     Interpolate,
     Maximum,
     Minimum,
     Nearest,
     PerSource,
-    Rows,
     StateContext,
     split_windows,
 )
 from xappa.operators.extremes import missed, states_within
-from xappa.operators.readings.functions import make_reading
+from xappa.operators.forward.functions import make_whitened_operator
 from xappa.operators.sources import choose_operator
 from xappa.testing.operators import check_operator
 
@@ -111,7 +111,7 @@ def test_states_within(ends: list[float], length: float) -> None:
 
 def test_the_gradient_goes_to_the_state_that_wins(trajectory: np.ndarray) -> None:
     rows, _ = Interpolate()(extremes([24.0], [24], **{TMAX: 0.0}), StateContext(SPEC, TIMES))
-    reading = make_reading(rows, trajectory, np.ones(SPEC.shape), dtype=torch.float64)
+    reading = make_whitened_operator(rows, trajectory, np.ones(SPEC.shape), dtype=torch.float64)
     x = torch.zeros(1, *trajectory.shape, dtype=torch.float64, requires_grad=True)
     reading(x).sum().backward()
     assert x.grad is not None
@@ -192,7 +192,7 @@ def test_by_source(trajectory: np.ndarray) -> None:
     obs = xr.concat([extremes([24.0], [24])] * 2, "obs").assign_coords(source=("obs", ["a", "b"]))
     rows, _ = PerSource({"a": Interpolate(), "b": Nearest()})(obs, StateContext(SPEC, TIMES))
     series = trajectory[:, 0, 6, 2]
-    assert isinstance(rows, Rows)
+    assert isinstance(rows, CompositeOperator)
     found = rows.apply(trajectory)
     np.testing.assert_allclose(found[rows.variable == 0], series.max())
     np.testing.assert_allclose(found[rows.variable == 1], series.min())

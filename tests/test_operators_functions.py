@@ -13,7 +13,7 @@ from tests.coarse import SPEC, TIMES, U, V, fields, flags, random_states, report
 from xappa.errors import OptionError
 from xappa.grids.axes import recognise
 from xappa.observations.flags import Flag
-from xappa.operators import Footprint, Function, Interpolate, Rows, StateContext, choose_operator
+from xappa.operators import CompositeOperator, Footprint, Function, Interpolate, StateContext, choose_operator
 
 trajectory = pytest.fixture(random_states)
 ds = pytest.fixture(fields)
@@ -34,7 +34,7 @@ class TestFunctions:
         )
         speed = np.zeros_like(trajectory)
         speed[:, 1] = np.hypot(trajectory[:, 1], trajectory[:, 2])
-        assert isinstance(rows, Rows) and flags(seen, "wind_speed") == [0] * 30
+        assert isinstance(rows, CompositeOperator) and flags(seen, "wind_speed") == [0] * 30
         np.testing.assert_allclose(rows.apply(trajectory), stencil.apply(speed), rtol=1e-6)
         assert rows.parts[0].view.local
 

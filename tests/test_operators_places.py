@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.coarse import SPEC, TIMES, flags, random_states, reports
 from xappa.errors import ObservationError, OptionError
 from xappa.geometry import unit_vectors
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.operators import Footprint, Grid, Interpolate, Nearest, StateContext
+from xappa.operators import Footprint, GridPoints, Interpolate, Nearest, StateContext
 from xappa.operators.footprint import away
 
 trajectory = pytest.fixture(random_states)
@@ -46,16 +46,16 @@ class TestGrid:
     def test_points_are_read_as_they_are(self, trajectory: np.ndarray) -> None:
         rows, columns = np.meshgrid(SPEC.latitude, np.array(SPEC.longitude) - 180, indexing="ij")
         obs = reports(rows.ravel(), columns.ravel(), 12.0, **{"2m_temperature": 0.0})
-        stencil, _ = Grid()(obs, StateContext(SPEC, TIMES))
+        stencil, _ = GridPoints()(obs, StateContext(SPEC, TIMES))
         np.testing.assert_array_equal(stencil.apply(trajectory), np.roll(trajectory[2, 0], 12, axis=-1).ravel())
 
     def test_other_points_are_masked(self) -> None:
         obs = reports([0.0, 1.0, 0.0], [15.0, 15.0, 359.9999], **{"2m_temperature": 0.0})
-        assert flags(Grid()(obs, StateContext(SPEC, TIMES))[1], "2m_temperature") == [0, Flag.MASKED, 0]
+        assert flags(GridPoints()(obs, StateContext(SPEC, TIMES))[1], "2m_temperature") == [0, Flag.MASKED, 0]
 
     def test_another_grid_altogether(self) -> None:
         with pytest.raises(ObservationError, match="None of 2 observations is at a point.*use 'interpolate'"):
-            Grid()(reports([1.0, 2.0], 3.0, **{"2m_temperature": 0.0}), StateContext(SPEC, TIMES))
+            GridPoints()(reports([1.0, 2.0], 3.0, **{"2m_temperature": 0.0}), StateContext(SPEC, TIMES))
 
 
 class TestFootprint:
@@ -132,7 +132,7 @@ class TestFootprint:
                 Footprint(axes=axes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("geometry", [Interpolate, Nearest, Footprint, Grid])
+@pytest.mark.parametrize("geometry", [Interpolate, Nearest, Footprint, GridPoints])
 @pytest.mark.parametrize("rate", ["x", True, float("nan")])
 def test_lapse_rates_are_numbers(geometry: type, rate: object) -> None:
     with pytest.raises(OptionError, match=r"lapse_rate=.*expected a number, K/m"):

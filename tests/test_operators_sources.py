@@ -11,16 +11,16 @@ from xappa.errors import NoReportsError, ObservationError, OptionError
 from xappa.observations.flags import Flag
 from xappa.operators import (
     Average,
-    Chain,
     Footprint,
     Function,
-    Grid,
+    GridPoints,
     Interpolate,
     Nearest,
     Operator,
+    OperatorChain,
     Physics,
+    SparseOperator,
     StateContext,
-    Stencil,
     choose_operator,
 )
 
@@ -90,13 +90,13 @@ class TestComposition:
                 return "one degree more"
 
         obs = reports(SPEC.latitude[3], SPEC.longitude[5], 12.0, observed=0.0)
-        for operator in (Warmer(), Grid() @ Warmer(), Average(6) @ Warmer()):
+        for operator in (Warmer(), GridPoints() @ Warmer(), Average(6) @ Warmer()):
             found = operator(obs, StateContext(SPEC, TIMES))[0].apply(trajectory)
             np.testing.assert_allclose(found, trajectory[2, 0, 3, 5] + 1, rtol=1e-6)
 
     def test_an_operator_that_is_no_link_is_refused(self) -> None:
         class Own(Operator):
-            def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil, xr.Dataset]:
+            def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator, xr.Dataset]:
                 raise AssertionError
 
             def describe(self) -> str:
@@ -117,7 +117,7 @@ class TestComposition:
             lambda: Interpolate() @ Average(6),
             lambda: Average(6) @ Average(12),
             lambda: Interpolate() @ Nearest() @ wind_speed,
-            lambda: Chain((wind_speed,)),
+            lambda: OperatorChain((wind_speed,)),
         ):
             with pytest.raises(OptionError, match="cannot be composed"):
                 compose()

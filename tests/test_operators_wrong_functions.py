@@ -12,7 +12,7 @@ import xarray as xr
 from tests.coarse import SPEC, TIMES, U, V, reports, wind_speed
 from xappa.errors import OperatorError
 from xappa.operators import StateContext, choose_operator
-from xappa.operators.readings.functions import make_reading
+from xappa.operators.forward.functions import make_whitened_operator
 
 WRONG: list[tuple[Callable, str]] = [
     (lambda s: None, "returned NoneType; expected an xarray DataArray"),
@@ -62,6 +62,6 @@ def test_numbers_that_are_not_finite_are_said_where_they_appear() -> None:
     rows, _ = choose_operator(lambda s: np.log(s["specific_humidity"].sel(level=850)))(
         reports(observed=0.0), StateContext(SPEC, TIMES)
     )
-    reading = make_reading(rows, np.zeros((5, *SPEC.shape)) + 0.001, np.ones(SPEC.shape))
+    reading = make_whitened_operator(rows, np.zeros((5, *SPEC.shape)) + 0.001, np.ones(SPEC.shape))
     with pytest.raises(OperatorError, match=r"no finite number for 1 of 1 reports.*clip\(min"):
         reading(-torch.ones(1, len(reading.frames), *SPEC.shape))

@@ -12,8 +12,8 @@ import xappa
 from tests.test_sampling import plan_of, point
 from xappa.devices import is_out_of_memory
 from xappa.errors import DeviceMemoryError
-from xappa.models.directory import read_model
-from xappa.streaming import halving, sampling
+from xappa.model.directory import read_model
+from xappa.sampling import batching, sampling_tasks
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -25,10 +25,10 @@ MEMBERS = tuple(range(6))
 def room(monkeypatch):
     """A device with room for so many members; the sizes that were tried."""
     tried: list[int] = []
-    halving.forget()
+    batching.forget()
 
     def limit(most: int, error: Exception = FULL) -> list[int]:
-        whole = sampling._sample_together
+        whole = sampling_tasks._sample_together
 
         def some(model, plan, members, *args):
             tried.append(len(members))
@@ -36,20 +36,20 @@ def room(monkeypatch):
                 raise error
             return whole(model, plan, members, *args)
 
-        monkeypatch.setattr(sampling, "_sample_together", some)
+        monkeypatch.setattr(sampling_tasks, "_sample_together", some)
         return tried
 
     yield limit
-    halving.forget()
+    batching.forget()
 
 
 def test_the_batch_is_halved_until_it_fits(tiny_model, room, caplog) -> None:
     model = read_model(tiny_model)
     plan = plan_of(tiny_model, stencil=point(model, 290.0, 1.0))
-    expected = sampling.sample(plan, MEMBERS, "whole")
+    expected = sampling_tasks.sample(plan, MEMBERS, "whole")
     tried = room(2)
     with caplog.at_level(logging.WARNING, "xappa"):
-        found = sampling.sample(plan, MEMBERS, "halved")
+        found = sampling_tasks.sample(plan, MEMBERS, "halved")
         assert tried == [6, 3, 1, 1, 1, 1, 1, 1]
         np.testing.assert_allclose(found.latents, expected.latents, atol=1e-4)
         assert found.members == MEMBERS
@@ -57,7 +57,7 @@ def test_the_batch_is_halved_until_it_fits(tiny_model, room, caplog) -> None:
         assert found.diagnostics["chi_squared"].shape == (6, 1)
         np.testing.assert_allclose(found.diagnostics["chi_squared"], expected.diagnostics["chi_squared"], rtol=0.01)
         tried.clear()
-        sampling.sample(plan, MEMBERS, "again")
+        sampling_tasks.sample(plan, MEMBERS, "again")
         assert tried == [1] * 6, "the size that works is remembered"
     assert sum("Out of memory" in record.message for record in caplog.records) == 1
 
@@ -74,14 +74,14 @@ def test_the_batch_is_halved_until_it_fits(tiny_model, room, caplog) -> None:
 def test_what_out_of_memory_looks_like(tiny_model, room, error) -> None:
     assert is_out_of_memory(error)
     tried = room(3, error)
-    sampling.sample(plan_of(tiny_model), MEMBERS, f"kind {error}")
+    sampling_tasks.sample(plan_of(tiny_model), MEMBERS, f"kind {error}")
     assert tried == [6, 3, 3]
 
 
 def test_other_errors_are_not_taken_for_it(tiny_model, room) -> None:
     tried = room(3, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        sampling.sample(plan_of(tiny_model), MEMBERS, "other")
+        sampling_tasks.sample(plan_of(tiny_model), MEMBERS, "other")
     assert tried == [6]
 
 
@@ -90,9 +90,9 @@ def test_one_member_that_does_not_fit(tiny_model, room) -> None:
     with pytest.raises(
         DeviceMemoryError, match=r"Not even one member fits on cpu.*CUDA out of memory.*4 times of latents"
     ):
-        sampling.sample(plan_of(tiny_model), MEMBERS, "none")
+        sampling_tasks.sample(plan_of(tiny_model), MEMBERS, "none")
     with pytest.raises(MemoryError):
-        sampling.sample(plan_of(tiny_model), MEMBERS, "none")
+        sampling_tasks.sample(plan_of(tiny_model), MEMBERS, "none")
 
 
 def test_a_state_that_cannot_be_decoded(tiny_model, monkeypatch) -> None:
@@ -105,15 +105,15 @@ def test_a_state_that_cannot_be_decoded(tiny_model, monkeypatch) -> None:
     plan = plan_of(tiny_model)
     latents = np.zeros((1, 1, *model.latent_shape), "f4")
     with pytest.raises(DeviceMemoryError, match="One state of .* cannot be decoded"):
-        sampling.decode(plan, latents, (0,), 0)
+        sampling_tasks.decode(plan, latents, (0,), 0)
 
 
 def test_a_chain_is_halved_with_the_states_that_it_follows(tiny_model, room, caplog) -> None:
     ds = xappa.template("2001-03-13T00", "2001-03-18T00", model=tiny_model)
     options = {"model": tiny_model, "members": 4, "seed": 0, "steps": 2, "segments": xappa.segments.Chain(6)}
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     expected = ds.appa.sample(**options)["temperature"].compute()
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     tried = room(2)
     found = ds.appa.sample(**options)["temperature"].compute()
     assert tried == [4, 2, 2, 2, 2, 4, 2, 2], "the last segment is shorter, and might have had room for all"

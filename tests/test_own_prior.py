@@ -18,9 +18,9 @@ import xappa
 from tests.own_priors import CHANNELS, STEP, GaussianFields, Mesh, grid
 from xappa.diffusion.schedule import LogLinear
 from xappa.errors import DatasetError, ModelError, OptionError
-from xappa.models.model import Model
-from xappa.models.protocol import GenerativeModel
-from xappa.observations.form import build
+from xappa.model.model import Model
+from xappa.model.protocol import GenerativeModel
+from xappa.observations.schema import build
 
 azula_covariance = pytest.importorskip("azula.linalg.covariance", reason="azula 0.11 is not importable")
 azula_denoise = pytest.importorskip("azula.denoise")

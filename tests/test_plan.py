@@ -28,16 +28,16 @@ from tests.benchmarks.random_models import random_model
 from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
-from xappa.models.tangent import Tangent
-from xappa.operators.stencil import Stencil
+from xappa.model.linear_decoder import LinearDecoder
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.sampling_tasks import model_of
+from xappa.sampling.spec import SamplingSpec
 from xappa.streaming.cost import evaluation
 from xappa.streaming.cost.calibration import Pace
 from xappa.streaming.cost.evaluation import sampled_at_once, stretches, with_fewer, work
 from xappa.streaming.cost.meter import Meter
 from xappa.streaming.cost.solving import solver_steps
 from xappa.streaming.graph.diagnostics import run_of
-from xappa.streaming.plan import Plan
-from xappa.streaming.sampling import model_of
 
 ERROR = {"2m_temperature": 1.0}
 METERED_AS_IS = evaluation._metered
@@ -120,10 +120,10 @@ def test_windows_with_other_numbers_of_reports_are_metered_once(tiny_model, monk
 
 
 def test_nothing_is_sampled(tiny_model, ds, obs, monkeypatch):
-    from xappa.streaming import sampling
+    from xappa.sampling import sampling_tasks
 
-    monkeypatch.setattr(sampling, "sample", None)
-    monkeypatch.setattr(sampling, "_sample", None)
+    monkeypatch.setattr(sampling_tasks, "sample", None)
+    monkeypatch.setattr(sampling_tasks, "_sample", None)
     assert ds.appa.plan(obs, model=tiny_model, error=ERROR, steps=2).evaluations == 2
 
 
@@ -237,17 +237,19 @@ def test_derivatives_at_official_size_are_counted_as_the_arithmetic_says():
     times = np.datetime64("2021-03-21", "h") + np.arange(model.spec.window)
     k = np.arange(model.spec.window)
     one, zero = np.ones(len(k)), np.zeros(len(k))
-    stencil = Stencil(
+    stencil = SparseOperator(
         k[:, None], 0 * k[:, None], 0 * k[:, None], one[:, None], zero, zero, one, k, 0 * k, ("value",)
     )  # fmt: skip
     parts = Parts.of(model)
-    plan = Plan("toy", model.digest, None, times, stencil, MMPS(tolerance=0.2, probes=PROBES), LMS(), "symmetrical", 0)
+    plan = SamplingSpec(
+        "toy", model.digest, None, times, stencil, MMPS(tolerance=0.2, probes=PROBES), LMS(), "symmetrical", 0
+    )
     (stretch,) = stretches(model, plan)
     found = work(model, plan, stretch, 1, 2)
     assert found.flop == pytest.approx(parts.moment_matching(1, len(times), 2, 1), rel=0.01)
     first = parts.moment_matching(1, len(times), 2) + parts.probing(len(times))
     assert found.first == pytest.approx(first, rel=0.01)
-    tangent = Tangent(model.latent_shape[2], model.spec.shape[0], model.autoencoder.spec.resize)
+    tangent = LinearDecoder(model.latent_shape[2], model.spec.shape[0], model.autoencoder.spec.resize)
     near = work(replace(model, tangent=tangent, digest="with a tangent"), plan, stretch, 1, 2)
     assert near.flop == pytest.approx(parts.with_tangent(1, len(times), 2), rel=0.01)
 

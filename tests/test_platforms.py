@@ -22,11 +22,11 @@ from xappa import platforms
 from xappa.errors import DatasetError, ObservationError, OptionError
 from xappa.geometry import unit_vectors
 from xappa.grids.axes import recognise
-from xappa.labels import spec_of
-from xappa.observations.form import is_one_form, quantities
+from xappa.observations.schema import is_one_form, quantities
 from xappa.platforms import ORBITS, Orbit
-from xappa.platforms.ground import Ground
+from xappa.platforms.domain import Ground
 from xappa.platforms.orbit import across
+from xappa.state import spec_of
 
 TIMES = np.datetime64("2021-03-21", "s") + np.arange(9) * np.timedelta64(6, "h")
 LATITUDE, LONGITUDE, LEVELS = np.arange(-85.0, 90, 10), np.arange(0.0, 360, 10), np.array([850, 500, 250])

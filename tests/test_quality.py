@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 import xappa
 from tests.installed import needs
 from xappa.errors import ObservationError, OptionError
-from xappa.models.directory import read_model
-from xappa.models.normalisation import ChannelNormalisation
+from xappa.model.directory import read_model
+from xappa.model.normalisation import ChannelNormalisation
 from xappa.observations import Flag, flag_counts, read_observations, with_errors
-from xappa.observations.quality import QUALITY, Quality, choose_quality, control
-from xappa.observations.quality.batch import Batch
-from xappa.observations.quality.places import leaps
-from xappa.tasks.compared import ModelBackground
+from xappa.observations.qc import QUALITY, Quality, choose_quality, control
+from xappa.observations.qc.batch import Batch
+from xappa.observations.qc.position_checks import leaps
+from xappa.tasks.qc_reference import ModelBackground
 
 T, P, U, V = "2m_temperature", "mean_sea_level_pressure", "10m_u_component_of_wind", "10m_v_component_of_wind"
 ALONE = QUALITY["none"]
@@ -313,8 +313,8 @@ class TestWindows:
             background = ds.appa.sample(model=tiny_model, members=3, steps=2, seed=0)[[T]].compute()
         quality = Quality(background=3.0, buddies=2.0)
         together = xappa.quality_control(obs, quality, model=tiny_model, background=background)
-        monkeypatch.setattr("xappa.observations.quality.windows.AT_ONCE", 1)
-        monkeypatch.setattr("xappa.tasks.compared.STATES_BYTES", 1)
+        monkeypatch.setattr("xappa.observations.qc.windows.AT_ONCE", 1)
+        monkeypatch.setattr("xappa.tasks.qc_reference.STATES_BYTES", 1)
         alone = xappa.quality_control(obs, quality, model=tiny_model, background=background)
         xr.testing.assert_identical(together, alone)
         assert {Flag.GOOD, Flag.BACKGROUND_CHECK, Flag.BUDDY_CHECK} <= set(flagged(together))
@@ -333,8 +333,8 @@ class TestWindows:
         made = []
         read = type(model.normalisation).mean
         monkeypatch.setattr(type(model.normalisation), "mean", lambda own, at: made.append(len(at)) or read(own, at))
-        monkeypatch.setattr("xappa.tasks.compared.load", lambda address: model)
-        monkeypatch.setattr("xappa.tasks.compared.STATES_BYTES", 1)
+        monkeypatch.setattr("xappa.tasks.qc_reference.load", lambda address: model)
+        monkeypatch.setattr("xappa.tasks.qc_reference.STATES_BYTES", 1)
         zero, none = np.zeros(5), np.full(5, -1)
         batch = Batch(
             days, zero + 45, zero + 9, zero + np.nan, zero + np.nan, none, none, none,

@@ -12,7 +12,7 @@ import xarray as xr
 import xappa
 from xappa.errors import CheckWarning, OptionError
 from xappa.observations import Flag, quantities
-from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
+from xappa.observations.qc.control import BY_CLIMATOLOGY, NOT_CHECKED
 
 T, P = "2m_temperature", "mean_sea_level_pressure"
 ALONE = xappa.Quality(buddies=None, near_duplicates=None)

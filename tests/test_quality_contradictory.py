@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import xappa
 from xappa.observations import Flag, check, flag_counts, read_observations, with_errors
-from xappa.observations.quality import Quality, control
+from xappa.observations.qc import Quality, control
 
 pytestmark = pytest.mark.filterwarnings("ignore::xappa.errors.UnitsWarning")
 

@@ -12,14 +12,15 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xappa.geometry import EARTH_RADIUS, chord
 from xappa.grids import bilinear
-from xappa.observations import Flag, read_observations
+from xappa.observations import Flag, formulas, read_observations
 from xappa.observations.flags import flags_of
-from xappa.observations.quality import QUALITY, Quality, buddies, control
-from xappa.observations.quality.batch import EARTH_RADIUS, Batch, chord
-from xappa.observations.quality.index import ReportIndex
-from xappa.observations.quality.options import _OPTIONAL
-from xappa.operators import stencil
+from xappa.observations.qc import QUALITY, Quality, buddy_check, control
+from xappa.observations.qc.batch import Batch
+from xappa.observations.qc.index import ReportIndex
+from xappa.observations.qc.options import _OPTIONAL
+from xappa.operators import sparse
 
 T, P, S = "2m_temperature", "mean_sea_level_pressure", "surface_pressure"
 U, V = "10m_u_component_of_wind", "10m_v_component_of_wind"
@@ -221,8 +222,8 @@ def buddies_check(table, k):
 
 def _departure(row, name):
     if name == T:
-        return row[name] + buddies.LAPSE_RATE * row["altitude"]
-    return row[name] - (buddies.standard_pressure(row["altitude"]) if name == S else 0.0)
+        return row[name] + buddy_check.LAPSE_RATE * row["altitude"]
+    return row[name] - (formulas.standard_pressure(row["altitude"]) if name == S else 0.0)
 
 
 def _first_of_hour(usable, row):
@@ -299,7 +300,7 @@ def test_places_that_come_again_are_located_as_others_are():
     places = np.array([*rng.uniform(-91, 91, 40), 90.0, -90.0, np.nan]), rng.uniform(-200, 400, 43)
     rows = rng.integers(0, 43, 3 * bilinear.MANY)
     grid = np.linspace(-87.5, 87.5, 36), np.arange(72) * 5.0
-    found, alone = bilinear.corners(*(p[rows] for p in places), *grid), bilinear._corners(*places, *grid)
+    found, alone = bilinear.bilinear_weights(*(p[rows] for p in places), *grid), bilinear._corners(*places, *grid)
     for name in ("cell", "weight", "crossed", "inside"):
         assert np.array_equal(getattr(found, name), getattr(alone, name)[rows])
 
@@ -309,5 +310,5 @@ def test_rows_without_zeros_stay_beside_those_with_them():
     weight = rng.uniform(-1, 1, (500, 8)) * (rng.random((500, 8)) < 0.9)
     weight[0] = 1.0
     index = rng.integers(0, 100, weight.shape)
-    found, plain = stencil.compact(weight, index), stencil._first_nonzero(8, weight, index)
+    found, plain = sparse.compact(weight, index), sparse._first_nonzero(8, weight, index)
     assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))

@@ -14,9 +14,11 @@ import xarray as xr
 
 import xappa
 from xappa.errors import ObservationError, ReaderError, ReaderMemoryError, ReaderTimeout
-from xappa.observations import bufr_decode, isolated, netcdf, processes, read_observations
-from xappa.observations.decoders import Decoder
-from xappa.observations.isolated import isolated_groups
+from xappa.observations import read_observations
+from xappa.observations.readers import isolated, netcdf, processes
+from xappa.observations.readers.bufr import decode
+from xappa.observations.readers.decoders import DecoderProcess
+from xappa.observations.readers.isolated import isolated_groups
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces limits of memory")
 
@@ -42,7 +44,7 @@ def is_alive(process: int) -> bool:
 
 def test_a_decoder_that_sleeps_is_ended_and_reported(tmp_path, bufr, monkeypatch):
     code = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
-    monkeypatch.setattr(bufr_decode, "__file__", program(tmp_path, code))
+    monkeypatch.setattr(decode, "__file__", program(tmp_path, code))
     # Long enough for the start of the process on a busy machine.
     with xappa.set_options(reader_timeout=20), pytest.raises(ReaderTimeout) as caught:
         read_observations(bufr)
@@ -79,7 +81,7 @@ def test_one_that_creeps_has_a_limit_for_its_share_of_the_file():
 @linux
 def test_a_decoder_that_allocates_without_end_is_reported(tmp_path, bufr, monkeypatch):
     code = "kept = []\nfor _ in range(40):\n    kept.append(bytearray(50_000_000))\n"
-    monkeypatch.setattr(bufr_decode, "__file__", program(tmp_path, code))
+    monkeypatch.setattr(decode, "__file__", program(tmp_path, code))
     with (
         xappa.set_options(reader_memory=3e8),
         pytest.raises(ReaderMemoryError, match="(?s)0.3 GB.*reader_memory=") as caught,
@@ -92,11 +94,11 @@ def test_a_message_that_finds_no_memory_is_not_counted_as_broken(monkeypatch):
     def take(decoder, data, correction=0):
         raise MemoryError("too much")
 
-    monkeypatch.setattr(bufr_decode.Decoder, "__init__", lambda self: setattr(self, "counts", {"messages": 0}))
-    monkeypatch.setattr(bufr_decode.Decoder, "take", take)
+    monkeypatch.setattr(decode.BufrDecoder, "__init__", lambda self: setattr(self, "counts", {"messages": 0}))
+    monkeypatch.setattr(decode.BufrDecoder, "take", take)
     message = b"BUFR" + (12).to_bytes(3, "big") + b"\x04" + b"7777"
     with pytest.raises(MemoryError, match="message before byte 12"):
-        bufr_decode.decode(message, 0, len(message))
+        decode.decode(message, 0, len(message))
 
 
 @pytest.mark.parametrize("ending", ["SIGSEGV", "SIGABRT", "SIGKILL"])
@@ -104,7 +106,7 @@ def test_a_message_that_finds_no_memory_is_not_counted_as_broken(monkeypatch):
 def test_a_crash_is_an_error_with_file_and_signal(tmp_path, bufr, monkeypatch, kind, ending):
     path = bufr if kind == "bufr" else write(points(), tmp_path / f"obs.{kind}")
     crashing = program(tmp_path, f"import os, signal\nos.kill(os.getpid(), signal.{ending})\n")
-    monkeypatch.setattr(bufr_decode, "__file__", crashing)
+    monkeypatch.setattr(decode, "__file__", crashing)
     for name in ("NETCDF", "ZARR", "PARQUET"):
         old = getattr(isolated, name)
         monkeypatch.setattr(isolated, name, processes.Program(crashing, old.package, old.install, old.kind))
@@ -116,7 +118,7 @@ def test_a_crash_is_an_error_with_file_and_signal(tmp_path, bufr, monkeypatch, k
 def test_what_a_decoder_says_without_end_is_cut(tmp_path, bufr):
     code = "import sys\nsys.stderr.write('complaint\\n' * 100_000)\nsys.stderr.write('the last\\n')\nsys.exit(1)\n"
     with pytest.raises(ReaderError, match="(?s)exit status 1.*the last") as caught:
-        Decoder(program(tmp_path, code), "numpy", "", "BUFR")(bufr, ())
+        DecoderProcess(program(tmp_path, code), "numpy", "", "BUFR")(bufr, ())
     assert len(str(caught.value)) < 1000
 
 

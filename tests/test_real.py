@@ -22,10 +22,10 @@ from xappa.errors import MissingErrorWarning, OptionError
 from xappa.observations.flags import Flag, flags_of
 from xappa.operators import Footprint, Sounder, StateContext
 from xappa.operators.packing import packed
-from xappa.operators.stencil import Stencil
+from xappa.operators.sparse import SparseOperator
+from xappa.tasks.analyse_reports import Outcome, assimilate_reports, prepared
 from xappa.tasks.climatology import climatology
-from xappa.tasks.reports import Outcome, assimilate_reports, prepared
-from xappa.tasks.withheld import predicted
+from xappa.tasks.cross_validation import predicted
 from xappa.verification.blocks import block_keys, grid_boxes, of_swaths, withhold_blocks, withhold_reports
 
 NOON = np.datetime64("2018-11-02T12", "s")
@@ -124,7 +124,7 @@ def test_wrong_options() -> None:
 def test_an_operator_of_a_file(tmp_path, monkeypatch, capsys) -> None:
     seen = {}
     monkeypatch.setattr(
-        "xappa.tasks.reports.assimilate_reports", lambda *args, **options: seen.update(options) or "done"
+        "xappa.tasks.analyse_reports.assimilate_reports", lambda *args, **options: seen.update(options) or "done"
     )
     file = tmp_path / "mine.py"
     file.write_text("def wind_speed(state):\n    return state\n")
@@ -149,21 +149,21 @@ def test_temperature_of_fields_is_brought_to_stations() -> None:
 # Wide rows and narrow ones
 
 
-def stencil(lengths: np.ndarray, rng: np.random.Generator) -> Stencil:
+def stencil(lengths: np.ndarray, rng: np.random.Generator) -> SparseOperator:
     m, width = len(lengths), int(lengths.max())
     there = np.arange(width) < lengths[:, None]
     weight = np.where(there, rng.uniform(0.1, 1, (m, width)), 0.0)
     cell = np.where(there, rng.integers(0, 50, (m, width)), 0)
     zero = np.zeros((m, width), int)
     ones = np.ones(m)
-    return Stencil(zero, zero, cell, weight, 0 * ones, ones, ones, np.arange(m), np.zeros(m, int), ("a",))
+    return SparseOperator(zero, zero, cell, weight, 0 * ones, ones, ones, np.arange(m), np.zeros(m, int), ("a",))
 
 
 def test_rows_are_parted_by_length_only_where_that_saves_much(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     lengths = np.where(np.arange(500) % 50 == 0, 90, rng.integers(3, 8, 500))
     parts = [stencil(lengths[:250], rng), stencil(lengths[250:], rng)]
-    parts[1] = Stencil(**{**vars(parts[1]), "observation": parts[1].observation + 250})
+    parts[1] = SparseOperator(**{**vars(parts[1]), "observation": parts[1].observation + 250})
     (whole,) = packed(parts)
     assert len(whole) == 500 and (whole.observation == np.arange(500)).all()
     monkeypatch.setattr("xappa.operators.packing.SMALL", 100)
@@ -220,7 +220,7 @@ import resource, numpy as np
 from tests.test_real import NOON, pixels
 import xappa
 from xappa.operators import Footprint, Sounder
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 levels = tuple(("temperature", level) for level in (250, 500, 850))
 fine = StateSpec(levels, tuple(np.linspace(90, -90, 721)), tuple(np.arange(0, 360, 0.25)), 1, 24, ())
 for spec, channels, radius in ((xappa.load("speedy").spec, 8, 55.0), (fine, 3, 10.0)):

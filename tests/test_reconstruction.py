@@ -7,7 +7,7 @@ from scipy.stats import expon, norm
 
 import xappa
 from tests.one_day import cheap_options, reports, template
-from xappa.models.reconstruction import MOST, correlated, dressed, error_spectra
+from xappa.model.reconstruction import MOST, correlated, dressed, error_spectra
 from xappa.verification import scores
 
 options = pytest.fixture(scope="module")(cheap_options)

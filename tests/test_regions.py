@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import xappa
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import recognise
-from xappa.labels.area import Area
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.state.area import Area
 
 NAME = "2m_temperature"
 OPTIONS = {"members": 2, "effort": "preview", "seed": 0, "steps": 4}

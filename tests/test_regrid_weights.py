@@ -19,7 +19,7 @@ from tests import cdo
 from tests.even_grids import as_curvilinear, even, on, untied
 from xappa.errors import DatasetError, MissingDependency, OptionError
 from xappa.grids.regrid import Grid, Weights, polygons, read, weights_between
-from xappa.grids.regrid.build import KEPT, Kept
+from xappa.grids.regrid.build import KEPT, WeightsCache
 from xappa.grids.regrid.conservative import conservative
 from xappa.grids.regrid.curvilinear import patch_bilinear
 from xappa.grids.regrid.torch_weights import Regrid
@@ -204,7 +204,7 @@ def test_weights_are_made_once_and_kept_within_bounds(monkeypatch):
     assert weights_between(Grid.of(ds.copy()), Grid.of(COARSE)) is first
     assert weights_between(Grid.of(ds), Grid.of(COARSE), "nearest") is not first
     assert weights_between(Grid.of(ds.isel(lat=slice(None, None, -1))), Grid.of(COARSE)) is not first
-    kept = Kept(limit=2.5 * first.nbytes)
+    kept = WeightsCache(limit=2.5 * first.nbytes)
     for key in range(4):
         kept.get((key,), lambda: Weights(first.source_shape, first.target_shape, list(first.parts)))
     assert len(kept) == 2 and kept.nbytes <= kept.limit

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from xappa.errors import ModelError, OptionError
-from xappa.models.directory import read_model
-from xappa.training import autoencoder, commands, data, rehearsal
+from xappa.model.directory import read_model
+from xappa.training import autoencoder, commands, data, finetune_decoder
 from xappa.training.config import Optimisation, Recipe, Rehearsal, read_config
 
 CPU = torch.device("cpu")
@@ -41,14 +41,14 @@ def rehearsed(tiny_work: Path, recipe: Recipe, tmp_path_factory: pytest.TempPath
 def found(rehearsed: Path, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     record = data.open_record(recipe, rehearsed / "data")
     statistics = load_file(rehearsed / "latent-statistics.safetensors")
-    return rehearsal.estimates(rehearsed / rehearsal.FOLDER, record, statistics)
+    return finetune_decoder.estimates(rehearsed / finetune_decoder.FOLDER, record, statistics)
 
 
 @given(seed=st.integers(0, 10_000), scattered=st.sampled_from([0.0, 1.0]))
 def test_networks_report_what_there_is_once(tiny_work: Path, recipe: Recipe, seed: int, scattered: float) -> None:
     record = data.open_record(recipe, tiny_work / "data")
     channels, height, width = record.spec.shape
-    time, channel, cell, error = rehearsal.draw(
+    time, channel, cell, error = finetune_decoder.draw(
         replace(DENSE, scattered=scattered), record, np.random.default_rng(seed)
     )
     assert record.statistics["mask"].reshape(channels, -1)[channel, cell].all()
@@ -96,24 +96,26 @@ def test_the_decoder_learns_from_them_and_the_encoder_stays(
 
 
 def test_what_was_rehearsed_is_not_rehearsed_again(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
-    folder = rehearsed / rehearsal.FOLDER
+    folder = rehearsed / finetune_decoder.FOLDER
     record = data.open_record(recipe, rehearsed / "data")
     kept = sorted(folder.glob("*.safetensors"))
     shutil.copytree(folder, tmp_path / "r")
     (tmp_path / "r" / kept[2].name).unlink()
     before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
-    rehearsal.rehearse(recipe.rehearsal, record, folder / "model", tmp_path / "r", recipe.seed, "cpu")
+    finetune_decoder.rehearse(recipe.rehearsal, record, folder / "model", tmp_path / "r", recipe.seed, "cpu")
     after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
     assert {name: after[name] for name in before} == before
     assert (tmp_path / "r" / kept[2].name).read_bytes() == kept[2].read_bytes()
 
 
 def test_analyses_by_another_model_are_not_learned_from(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
-    shutil.copytree(rehearsed / rehearsal.FOLDER, tmp_path / "r")
+    shutil.copytree(rehearsed / finetune_decoder.FOLDER, tmp_path / "r")
     (tmp_path / "r" / "model.sha256").write_text("of another")
     record = data.open_record(recipe, rehearsed / "data")
     with pytest.raises(ModelError, match="holds analyses by another model than .*model now is: remove it"):
-        rehearsal.rehearse(recipe.rehearsal, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu")
+        finetune_decoder.rehearse(
+            recipe.rehearsal, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu"
+        )
 
 
 def test_an_adopted_model_rehearses_anew(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:

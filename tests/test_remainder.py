@@ -14,11 +14,11 @@ import torch
 
 from tests.test_networks import OURS
 from xappa.errors import ModelError, OptionError
-from xappa.models.autoencoder import ConvAutoencoder
-from xappa.models.corrections import settled
-from xappa.models.directory import read_model
-from xappa.models.remainder import Remainder, surroundings
-from xappa.training import autoencoder, commands, remainder
+from xappa.model.corrections.decoder import DecoderCorrection, surroundings
+from xappa.model.corrections.linear import settled
+from xappa.model.directory import read_model
+from xappa.model.networks.autoencoder import ConvAutoencoder
+from xappa.training import autoencoder, commands, decoder_correction
 from xappa.training.config import Optimisation, Recipe, Rehearsal, State, read_config
 from xappa.training.config import Remainder as Config
 from xappa.training.data import CORRECTION
@@ -41,7 +41,7 @@ def a_correcting_network() -> ConvAutoencoder:
 
 def test_a_cell_is_told_by_itself_and_those_around_it() -> None:
     torch.manual_seed(0)
-    network = Remainder((3, 4, 2), 2, 2, 5)
+    network = DecoderCorrection((3, 4, 2), 2, 2, 5)
     torch.nn.init.normal_(network.weights)
     z = torch.randn(2, 2, 3, 4)
     found = network(z)
@@ -64,7 +64,7 @@ def test_only_its_channels_change() -> None:
     whole = a_correcting_network()
     z = torch.randn(3, *SPEC.latent_shape)
     with torch.no_grad():
-        change = whole.decode(z) - remainder.without(whole).decode(z)
+        change = whole.decode(z) - decoder_correction.without(whole).decode(z)
         told = whole.remainder(z.permute(0, 3, 1, 2))
     torch.testing.assert_close(change[:, [2, 0]], told, rtol=1e-4, atol=1e-5)
     assert not change[:, 1].any() and told.abs().min() > 0
@@ -73,7 +73,7 @@ def test_only_its_channels_change() -> None:
 def test_untrained_it_adds_nothing() -> None:
     network = a_network()
     z = torch.randn(2, *SPEC.latent_shape)
-    torch.testing.assert_close(network.decode(z), remainder.without(network).decode(z), rtol=0, atol=0)
+    torch.testing.assert_close(network.decode(z), decoder_correction.without(network).decode(z), rtol=0, atol=0)
 
 
 def test_its_derivatives_are_each_others_adjoints() -> None:
@@ -107,7 +107,7 @@ class Record:
         self.latents = torch.randn(400, *SPEC.latent_shape, generator=rng)
         self.matrices = torch.randn(*network.remainder.sizes, generator=rng)
         with torch.no_grad():
-            bare = remainder.without(network)
+            bare = decoder_correction.without(network)
             fields = bare.decode(self.latents)
             told = surroundings(self.latents.permute(0, 3, 1, 2)) @ self.matrices
             fields[:, [2, 0]] += torch.nn.functional.pixel_shuffle(told.permute(1, 2, 0).unflatten(2, (2, 4)), 4)
@@ -138,7 +138,7 @@ RECIPE = Recipe(
 def test_it_finds_what_is_linear(kept: bool) -> None:
     network = a_network(remainder_rank=8 * 32)
     record: Any = Record(network, kept)
-    fitted = remainder.fit_remainder(RECIPE, network, record.latents.numpy(), record)
+    fitted = decoder_correction.fit_remainder(RECIPE, network, record.latents.numpy(), record)
     there = surroundings(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
     torch.testing.assert_close(fitted.matrices_of_places()[there], record.matrices[there], rtol=0.02, atol=0.02)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_estimates_count_as_they_are_told_to() -> None:
 
     def told(share: float, estimates: Any = (wrong, some)) -> torch.Tensor:
         recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=20, estimates=share))
-        return remainder.fit_remainder(recipe, a_network(), latents, record, estimates).matrices_of_places()
+        return decoder_correction.fit_remainder(recipe, a_network(), latents, record, estimates).matrices_of_places()
 
     alone = told(1.0, None)
     torch.testing.assert_close(told(0.0), alone)
@@ -162,19 +162,19 @@ def test_estimates_count_as_they_are_told_to() -> None:
 
 
 def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remainder, "BATCH", 50)
-    monkeypatch.setattr(remainder, "CHECKPOINT", 3)
+    monkeypatch.setattr(decoder_correction, "BATCH", 50)
+    monkeypatch.setattr(decoder_correction, "CHECKPOINT", 3)
     recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=3))
 
     def fit(checkpoint: Path | None) -> torch.Tensor:
         network = a_network()
         record: Any = Record(network, False)
-        made = remainder.fit_remainder(recipe, network, record.latents.numpy(), record, checkpoint=checkpoint)
+        made = decoder_correction.fit_remainder(recipe, network, record.latents.numpy(), record, checkpoint=checkpoint)
         return made.matrices_of_places()
 
     whole = fit(None)
     done: list[int] = []
-    real = remainder._products
+    real = decoder_correction._products
 
     def killed(*arguments: Any) -> Any:
         done.append(1)
@@ -182,7 +182,7 @@ def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(remainder, "_products", killed)
+    monkeypatch.setattr(decoder_correction, "_products", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "sums.pt")
     assert (tmp_path / "sums.pt").exists()
@@ -229,18 +229,18 @@ def test_a_package_tells_what_its_decoder_left(packaged: Path, recipe: Recipe) -
 def test_it_is_fitted_once_to_a_decoder(packaged: Path, recipe: Recipe) -> None:
     made = commands._made(recipe, packaged, CPU)
     network = autoencoder.restore(recipe, made.record, packaged, CPU)
-    file = packaged / remainder.FILE
+    file = packaged / decoder_correction.FILE
     changed = file.stat().st_mtime_ns
     arguments = (made.raw, made.record, None, packaged)
-    remainder.restore(recipe, network, *arguments)
+    decoder_correction.restore(recipe, network, *arguments)
     assert file.stat().st_mtime_ns == changed
     with torch.no_grad():
         network.decoder_linear.weight.mul_(1.01)
-    other = remainder.restore(recipe, network, *arguments)
+    other = decoder_correction.restore(recipe, network, *arguments)
     assert file.stat().st_mtime_ns != changed and not list(packaged.glob("remainder-*.pt"))
     smaller = replace(recipe, remainder=replace(recipe.remainder, rank=3))
     assert other.remainder.weights.shape[1] == 12
-    assert remainder.restore(smaller, network, *arguments).remainder.weights.shape[1] == 3
+    assert decoder_correction.restore(smaller, network, *arguments).remainder.weights.shape[1] == 3
 
 
 def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
@@ -248,17 +248,17 @@ def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp
     commands.adopt(recipe, tmp_path, str(packaged / "whole"))
     commands.train_autoencoder(recipe, tmp_path, CPU)
     made = commands._made(recipe, tmp_path, CPU)
-    expected = remainder.without(read_model(packaged / "whole").autoencoder)
+    expected = decoder_correction.without(read_model(packaged / "whole").autoencoder)
     for name, value in expected.state_dict().items():
         assert torch.equal(made.autoencoder.state_dict()[name], value), name
-    assert not (tmp_path / remainder.FILE).exists()
+    assert not (tmp_path / decoder_correction.FILE).exists()
 
 
 def test_there_are_no_more_patterns_than_can_be_fitted(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
     many = replace(recipe, remainder=replace(recipe.remainder, rank=10_000, steps=1))
     made = commands._made(recipe, packaged, CPU)
     network = autoencoder.restore(recipe, made.record, packaged, CPU)
-    whole = remainder.restore(many, network, made.raw, made.record, None, tmp_path)
+    whole = decoder_correction.restore(many, network, made.raw, made.record, None, tmp_path)
     assert whole.spec.remainder_rank == whole.remainder.weights.shape[1] == 2 * 8 * 16
 
 

@@ -8,15 +8,15 @@ import pytest
 from xappa.diffusion.guidance import JacobianFree
 from xappa.diffusion.samplers import LMS, PC
 from xappa.errors import IntegrityError
-from xappa.models.directory import read_model
-from xappa.operators.stencil import Stencil
-from xappa.streaming.plan import Plan, overlap, padded_times
-from xappa.streaming.sampling import decode, sample
+from xappa.model.directory import read_model
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.sampling_tasks import decode, sample
+from xappa.sampling.spec import SamplingSpec, overlap, padded_times
 
 STEP = np.timedelta64(6, "h")
 
 
-def plan_of(folder, times: int = 4, **changes) -> Plan:
+def plan_of(folder, times: int = 4, **changes) -> SamplingSpec:
     model = read_model(folder)
     first = np.datetime64("2001-03-13T00", "s")
     trajectory = padded_times(first + STEP * np.arange(times), 4, overlap(4), STEP)
@@ -31,12 +31,12 @@ def plan_of(folder, times: int = 4, **changes) -> Plan:
         stitching="symmetrical",
         seed=1,
     )
-    return Plan(**{**options, **changes})
+    return SamplingSpec(**{**options, **changes})
 
 
-def point(model, value: float, error: float, time: int = 1, cell: int = 40) -> Stencil:
+def point(model, value: float, error: float, time: int = 1, cell: int = 40) -> SparseOperator:
     one = np.ones((1, 1), int)
-    return Stencil(
+    return SparseOperator(
         time=time * one,
         channel=0 * one,
         cell=cell * one,

@@ -20,9 +20,9 @@ from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import LMS
 from xappa.diffusion.schedule import LogLinear
 from xappa.errors import OptionError
+from xappa.sampling import sampling_tasks
+from xappa.sampling.background_terms import context
 from xappa.segments import Chain, Independent, choose_segments
-from xappa.streaming import sampling
-from xappa.streaming.given import context
 from xappa.streaming.graph.segments import Segment, cut, pieces
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -229,11 +229,11 @@ class TestModel:
 
     def test_memory_is_that_of_a_segment(self, tiny_model, monkeypatch) -> None:
         sizes = []
-        whole = sampling._sample
+        whole = sampling_tasks._sample
         monkeypatch.setattr(
-            sampling, "_sample", lambda plan, *args: sizes.append(len(plan.times)) or whole(plan, *args)
+            sampling_tasks, "_sample", lambda plan, *args: sizes.append(len(plan.times)) or whole(plan, *args)
         )
-        sampling._CACHE.clear()
+        sampling_tasks._CACHE.clear()
         self.analysis(tiny_model, segments=Independent(6, 3), members=2, steps=1).compute()
         assert max(sizes) == 4 + 5 * 2
         assert len(sizes) == len(cut(60, 4, 2, Independent(6, 3)))

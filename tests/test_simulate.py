@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xappa.training import simulate
-from xappa.training.config import Run, Simulation
+from xappa.training.config import Simulation, SimulationRun
 from xappa.training.pressure_levels import FREEZING, GRAVITY, R_DRY, PressureLevels, round_bits, sea_level_pressure
 
 LATITUDE = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(16)[0]))
@@ -103,7 +103,7 @@ def test_rounding_keeps_so_many_bits(value: float, keep: int) -> None:
 
 
 def test_chunks_cover_the_run_and_the_digest_sees_every_value(tmp_path) -> None:
-    run = Run("a", "2000-01-01", "2000-01-25")
+    run = SimulationRun("a", "2000-01-01", "2000-01-25")
     assert [str(d.date()) for d in simulate.chunk_dates(run, 10)] == ["2000-01-01", "2000-01-11", "2000-01-21"]
     for day, value in (("20000101", 1.0), ("20000111", 2.0)):
         times = pd.date_range(day, periods=2, freq="6h")

@@ -14,8 +14,8 @@ import xappa
 from tests.installed import needs
 from xappa import demo, tutorial
 from xappa.errors import IntegrityError, MissingDependency
-from xappa.models import registry
-from xappa.tasks.reports import assimilate_reports
+from xappa.model import registry
+from xappa.tasks.analyse_reports import assimilate_reports
 
 DATA = Path(str(resources.files("xappa.data")))
 

@@ -11,12 +11,12 @@ from scipy.stats import multivariate_normal
 
 import xappa
 from xappa.errors import FitWarning
-from xappa.models.tangent import Tangent
-from xappa.streaming.evidence import COARSE, _twice_log_likelihood, scale_of_all, scale_of_some
-from xappa.streaming.fit import warn_of_errors
+from xappa.model.linear_decoder import LinearDecoder
+from xappa.sampling.error_evidence import COARSE, _twice_log_likelihood, scale_of_all, scale_of_some
+from xappa.sampling.fit import warn_of_errors
+from xappa.sampling.sampling_tasks import model_of
+from xappa.sampling.stated_errors import FEWEST, MOST, Misstated, _fair, misstated
 from xappa.streaming.graph.diagnostics import run_of
-from xappa.streaming.sampling import model_of
-from xappa.streaming.stated import FEWEST, MOST, Misstated, _fair, misstated
 
 ERRORS = {"2m_temperature": 1.0, "10m_u_component_of_wind": 1.0, "mean_sea_level_pressure": 100.0}
 
@@ -67,7 +67,7 @@ class TestEvidence:
 
 
 def test_pixels_are_read_off_the_latents_as_the_tangent_gives_them() -> None:
-    tangent = Tangent(5, 3, 4)
+    tangent = LinearDecoder(5, 3, 4)
     z = torch.randn(2, 3, 4, 5)
     row, column = torch.tensor([[0, 1], [11, 5], [6, 7]]), torch.tensor([[0, 15], [15, 3], [8, 0]])
     channel, weight = torch.tensor([[0, 2], [1, 1], [2, 0]]), torch.randn(3, 2)

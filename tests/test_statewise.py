@@ -9,9 +9,9 @@ import xappa
 from tests.benchmarks.random_models import SIZES, random_autoencoder
 from tests.toy import TIMES, error, guided_evaluation, seeded, toy_model
 from xappa.diffusion.guidance import Linearised
-from xappa.models import model as model_module
-from xappa.models.autoencoder import AutoencoderSpec
-from xappa.models.statewise import statewise
+from xappa.model import model as model_module
+from xappa.model.checkpointed_map import statewise
+from xappa.model.networks.autoencoder import AutoencoderSpec
 from xappa.testing.networks import autoencoder
 
 _seed = pytest.fixture(autouse=True)(seeded)

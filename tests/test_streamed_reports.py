@@ -12,8 +12,8 @@ from dask.callbacks import Callback
 
 import xappa
 from xappa.errors import ObservationError, OptionError, UnitsError
+from xappa.sampling import sampling_tasks
 from xappa.segments import Independent
-from xappa.streaming import sampling
 from xappa.tasks.lazy_observations import SAMPLE, is_lazy
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -71,7 +71,7 @@ def ask(tiny_model):
     def call(task, *arguments, **options):
         settings = {"model": tiny_model, "members": 1, "seed": 0, "steps": 3, "sampler": "lms", "quality": "none"}
         settings |= {"segments": Independent(4, 2), "error": {"2m_temperature": 1.0, "mean_sea_level_pressure": 100.0}}
-        sampling._CACHE.clear()
+        sampling_tasks._CACHE.clear()
         return getattr(ds.appa, task)(*arguments, **(settings | options))
 
     return call

@@ -17,13 +17,13 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.labels import to_dataset
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.sampling import sampling_tasks
+from xappa.sampling.spec import SamplingSpec
 from xappa.segments import Chain, Independent
-from xappa.streaming import sampling
+from xappa.state import to_dataset
 from xappa.streaming.graph.lazy import build
 from xappa.streaming.graph.slices import Slices
-from xappa.streaming.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -47,7 +47,7 @@ def calls(tiny_model, monkeypatch) -> dict[str, int]:
     """States that were decoded, one by one, and states that were denoised, member by member."""
     model = xappa.load(tiny_model)
     found = {"decoded": 0, "denoised": 0}
-    decode, denoise = sampling._decode_one, type(model.denoiser).forward
+    decode, denoise = sampling_tasks._decode_one, type(model.denoiser).forward
 
     def decoding(*args):
         found["decoded"] += 1
@@ -57,14 +57,14 @@ def calls(tiny_model, monkeypatch) -> dict[str, int]:
         found["denoised"] += x.shape[0]
         return denoise(self, x, *args)
 
-    monkeypatch.setattr(sampling, "_decode_one", decoding)
+    monkeypatch.setattr(sampling_tasks, "_decode_one", decoding)
     monkeypatch.setattr(type(model.denoiser), "forward", denoising)
-    sampling._CACHE.clear()
+    sampling_tasks._CACHE.clear()
     return found
 
 
 @pytest.fixture(scope="module")
-def year() -> tuple[Plan, StateSpec]:
+def year() -> tuple[SamplingSpec, StateSpec]:
     """Plan of a year of hourly states of the official model's size."""
     levels = (50, 100, 150, 200, 250, 300, 400, 500, 600, 700, 850, 925, 1000)
     names = ("temperature", "u_component_of_wind", "v_component_of_wind", "geopotential", "specific_humidity")
@@ -73,7 +73,9 @@ def year() -> tuple[Plan, StateSpec]:
     spec = StateSpec(tuple(channels), tuple(np.linspace(90, -90, 721)), tuple(np.arange(1440) / 4), 1, 24)
     times = np.datetime64("2021-01-01", "s") + spec.step * np.arange(8772)
     guidance, sampler = xappa.guidance.MMPS(), xappa.samplers.LMS()
-    plan = Plan("model", "digest", None, times, None, guidance, sampler, "symmetrical", 0, segments=Independent())
+    plan = SamplingSpec(
+        "model", "digest", None, times, None, guidance, sampler, "symmetrical", 0, segments=Independent()
+    )
     return plan, spec
 
 
@@ -228,7 +230,7 @@ class TestWork:
 
     def test_only_the_batch_and_segments_that_are_needed_are_sampled(self, tiny_model, calls) -> None:
         def cost(select, **options) -> int:
-            sampling._CACHE.clear()
+            sampling_tasks._CACHE.clear()
             calls["denoised"] = 0
             select(analysis(tiny_model, "2001-03-20T18", guidance="mmps", **options)["2m_temperature"]).compute()
             return calls["denoised"]
@@ -246,7 +248,7 @@ class TestWork:
         found = analysis(tiny_model, "2001-03-20T18", chunks={"member": 1})[["2m_temperature"]].isel(choice)
         found.compute()
         expected = dict(calls)
-        sampling._CACHE.clear()
+        sampling_tasks._CACHE.clear()
         store = xappa.to_zarr(found, tmp_path / "a.zarr")
         assert calls == {name: 2 * count for name, count in expected.items()}
         learned = xr.open_zarr(store, group="diagnostics")
@@ -299,7 +301,7 @@ class TestDiagnostics:
         found = analysis(tiny_model, chunks={"member": 1})
         every = xappa.diagnostics(found).compute()
         done = calls["denoised"]
-        sampling._CACHE.clear()
+        sampling_tasks._CACHE.clear()
         some = xappa.diagnostics(found.isel(member=[2, 0])).compute()
         assert calls["denoised"] == done * 5 / 3
         xr.testing.assert_allclose(some.drop_vars("seconds"), every.drop_vars("seconds").isel(member=[0, 2]))

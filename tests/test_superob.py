@@ -18,7 +18,7 @@ from xappa.binning.averages import gather, merge
 from xappa.binning.cells import Axis, Cells, compact
 from xappa.errors import ObservationError, OptionError
 from xappa.observations import Flag, read_observations, with_flag
-from xappa.observations.form import build, is_one_form
+from xappa.observations.schema import build, is_one_form
 
 T, U, V = "2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind"
 HOUR = np.timedelta64(3600, "s")
@@ -240,7 +240,7 @@ MEMORY = """
 import resource, sys
 import dask, dask.array as da, numpy as np
 import xarray as xr, xappa
-from xappa.observations.form import COORDINATE_ATTRS, quantity_attrs
+from xappa.observations.schema import COORDINATE_ATTRS, quantity_attrs
 chunks, size = int(sys.argv[1]), 500_000
 dask.config.set(scheduler="threads", num_workers=1)
 def column(seed, low, high):

@@ -25,8 +25,8 @@ from xappa.errors import (
     UnitsError,
 )
 from xappa.operators import Footprint
-from xappa.streaming import sampling
-from xappa.streaming.fit import plausible, warn_of
+from xappa.sampling import sampling_tasks
+from xappa.sampling.fit import plausible, warn_of
 from xappa.tasks.climatology import climatology
 from xappa.tasks.effort import EFFORTS
 from xappa.tasks.planning import choose_guidance
@@ -416,11 +416,11 @@ class TestDiagnostics:
 
     def test_a_report_in_two_windows_counts_once(self, tiny_model, obs, options) -> None:
         long = xappa.template("2001-03-13T00", "2001-03-14T06", model=tiny_model)
-        run = sampling._sample
+        run = sampling_tasks._sample
         seen = []
         sampled = long.appa.assimilate(obs, quality="none", **{**options, "seed": 77})
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sampling, "_sample", lambda *a, **k: seen.append(run(*a, **k)) or seen[-1])
+            patch.setattr(sampling_tasks, "_sample", lambda *a, **k: seen.append(run(*a, **k)) or seen[-1])
             sampled["2m_temperature"].isel(time=0).compute()
         assert seen[0].diagnostics["count"].tolist() == [3]
 
@@ -528,7 +528,7 @@ class TestBadInput:
             return out
 
         monkeypatch.setattr(model.denoiser, "forward", failing)
-        monkeypatch.setattr("xappa.streaming.sampling.load", lambda *a, **k: model)
+        monkeypatch.setattr("xappa.sampling.sampling_tasks.load", lambda *a, **k: model)
         analysis = ds.appa.assimilate(obs, **{**options, "seed": 4321})
         message = r"noise level [0-9.]+: numbers of member 1 are not finite, in the window from 2001-03-13T00:00 to .*"
         with pytest.raises(SamplingError, match=message + "Likely cause: the model's denoiser"):

@@ -101,7 +101,7 @@ def test_it_is_on_the_disk_before_it_counts_as_complete(
         seen.append("xappa_unfinished" in (folder / "zarr.json").read_text())
         assert len(list((folder / T / "c").rglob("*/*/*/*"))) >= 8
 
-    monkeypatch.setattr("xappa.streaming.store.places.flush", watch)
+    monkeypatch.setattr("xappa.streaming.store.location.flush", watch)
     write(field, store)
     assert seen == [True, False]
 
@@ -128,6 +128,13 @@ def test_a_chunk_that_the_disk_lost_is_written_again(field: xr.Dataset, store: P
     write(field, store)
     assert all(file.exists() for file in lost)
     xr.testing.assert_equal(xr.open_zarr(store).load(), field)
+
+
+@pytest.mark.parametrize("coordinate", ["time", "latitude", "member"])
+def test_a_coordinate_that_the_disk_lost_is_written_again(coordinate, field: xr.Dataset, store: Path) -> None:
+    (store / coordinate / "c" / "0").unlink()
+    write(field, store)
+    xr.testing.assert_identical(xr.open_zarr(store).load().drop_attrs(), field.drop_attrs())
 
 
 @pytest.mark.parametrize("entry", ["chunk_grid", "codecs", "fill_value", "data_type", "shape", "zarr_format"])

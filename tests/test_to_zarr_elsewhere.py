@@ -16,8 +16,8 @@ import zarr
 import xappa
 from tests.stores import analysis, contents
 from xappa.errors import StoreError
-from xappa.streaming.store import places as stores
-from xappa.streaming.store.places import place_of
+from xappa.streaming.store import location as stores
+from xappa.streaming.store.location import locate_store
 from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -53,7 +53,7 @@ class TestElsewhere:
         assert any(p.endswith(".npz") for p in fsspec.filesystem("memory").find("/runs/b.zarr.xappa"))
         monkeypatch.setattr(Writer, "__call__", real)
         with (
-            place_of(address).held(),
+            locate_store(address).held(),
             pytest.raises(StoreError, match="is being written by another process"),
         ):
             xappa.to_zarr(found, address, chunks={"time": 2})
@@ -62,7 +62,7 @@ class TestElsewhere:
 
     def test_a_dead_lease_is_over(self, monkeypatch) -> None:
         pytest.importorskip("fsspec", reason="fsspec is not installed: pip install fsspec")
-        place = place_of("memory://runs/c.zarr")
+        place = locate_store("memory://runs/c.zarr")
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         lease = {"id": "x", "host": stores.socket.gethostname(), "process": dead.pid, "time": time.time()}

@@ -13,8 +13,8 @@ import zarr
 
 import xappa
 from tests.stores import analysis, contents, start, until
+from xappa.sampling import sampling_tasks
 from xappa.segments import Chain, Independent
-from xappa.streaming import sampling
 from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -66,9 +66,9 @@ class TestKilled:
     @pytest.mark.parametrize(("segments", "count"), [(Independent(4, 2), 4), (Chain(6, 3), 2)])
     def test_nothing_is_sampled_twice(self, tiny_model, tmp_path, monkeypatch, segments, count) -> None:
         """Interrupted after some was sampled: the rest goes on from what is kept."""
-        calls, sampled = [], sampling._sample
+        calls, sampled = [], sampling_tasks._sample
         whole = xappa.to_zarr(analysis(tiny_model, segments=segments), tmp_path / "whole.zarr", chunks={"time": 4})
-        monkeypatch.setattr(sampling, "_sample", lambda *args: calls.append(args[1]) or sampled(*args))
+        monkeypatch.setattr(sampling_tasks, "_sample", lambda *args: calls.append(args[1]) or sampled(*args))
         written = []
 
         def fail(self, region, values):
@@ -86,7 +86,7 @@ class TestKilled:
         before = len(calls)
         assert 2 <= before == len(list(store.with_name("a.zarr.xappa").glob("*.npz")))
         monkeypatch.setattr(Writer, "__call__", real)
-        assert not sampling._CACHE._values, "what is beside the store isn't in memory as well"
+        assert not sampling_tasks._CACHE._values, "what is beside the store isn't in memory as well"
         xappa.to_zarr(analysis(tiny_model, segments=segments), store, chunks={"time": 4})
         assert len(calls) == 2 * count, "two batches of each segment"
         assert {len(members) for members in calls} == {1, 2}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 import xappa
 from tests.stores import analysis
 from xappa.progress import watched
-from xappa.streaming import sampling
+from xappa.sampling import sampling_tasks
 from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -41,7 +41,7 @@ class TestTasksInHand:
         from xappa.streaming.store import cluster_progress
 
         drawn, begun = [], threading.Event()
-        draw, sampled = cluster_progress.draw, sampling._sample
+        draw, sampled = cluster_progress.draw, sampling_tasks._sample
 
         def drawing(bar, counts) -> None:
             draw(bar, counts)
@@ -50,8 +50,8 @@ class TestTasksInHand:
                 begun.set()
 
         monkeypatch.setattr(cluster_progress, "draw", drawing)
-        monkeypatch.setattr(sampling, "_sample", lambda *args: begun.wait(60) and sampled(*args))
-        sampling._CACHE.clear()
+        monkeypatch.setattr(sampling_tasks, "_sample", lambda *args: begun.wait(60) and sampled(*args))
+        sampling_tasks._CACHE.clear()
         return drawn
 
     def test_it_is_shown_and_leaves_nothing_behind(self, client, listening, tiny_model, tmp_path, capsys) -> None:

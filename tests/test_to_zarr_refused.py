@@ -15,8 +15,8 @@ import zarr
 import xappa
 from tests.stores import analysis, contents, start, until
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.streaming import sampling
-from xappa.streaming.store import places as stores
+from xappa.sampling import sampling_tasks
+from xappa.streaming.store import location as stores
 from xappa.streaming.store.regions import Writer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
@@ -111,7 +111,7 @@ class TestRefused:
 
     def test_no_permission(self, tiny_model, tmp_path, monkeypatch) -> None:
         (tmp_path / "file").write_text("")
-        monkeypatch.setattr(sampling, "_sample", lambda *args: pytest.fail("sampled"))
+        monkeypatch.setattr(sampling_tasks, "_sample", lambda *args: pytest.fail("sampled"))
         with pytest.raises(StoreError, match="cannot be written"):
             xappa.to_zarr(analysis(tiny_model), tmp_path / "file" / "a.zarr")
         (tmp_path / "closed").mkdir()
@@ -123,7 +123,7 @@ class TestRefused:
 
     def test_no_room_at_the_start(self, tiny_model, tmp_path, monkeypatch) -> None:
         self._disk(monkeypatch, [1000])
-        monkeypatch.setattr(sampling, "_sample", lambda *args: pytest.fail("sampled"))
+        monkeypatch.setattr(sampling_tasks, "_sample", lambda *args: pytest.fail("sampled"))
         with pytest.raises(StoreError, match="even compressed they have no room"):
             xappa.to_zarr(analysis(tiny_model, seed=5), tmp_path / "a.zarr")
 

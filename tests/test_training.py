@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from xappa.errors import IntegrityError, ModelError, OptionError
-from xappa.models.climatology import Climatology, annual_basis, diurnal_basis
-from xappa.models.directory import read_model
+from xappa.model.climatology import Climatology, annual_basis, diurnal_basis
+from xappa.model.directory import read_model
 from xappa.training import autoencoder, data, encode, loop, prior
 from xappa.training.config import Optimisation, Recipe, read_config
 from xappa.training.loop import averaged_weights
@@ -283,12 +283,12 @@ def test_a_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, work: Path, recipe: Recipe) -> None:
-    from xappa.models.tangent import Tangent
+    from xappa.model.linear_decoder import LinearDecoder
 
     record = data.open_record(recipe, work / "data")
     latents = np.load(work / "latents.npy")
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(Tangent, "fit", lambda self, z, fields: seen.append(z))
+    monkeypatch.setattr(LinearDecoder, "fit", lambda self, z, fields: seen.append(z))
     network = autoencoder.restore(recipe, record, work, torch.device("cpu"))
     train = record.members(0)
     autoencoder.fit_tangent(network, latents, record, seed=0, count=len(train) // 4)
@@ -299,8 +299,8 @@ def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, wor
 
 
 def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
-    from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-    from xappa.models.tangent import Tangent
+    from xappa.model.linear_decoder import LinearDecoder
+    from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
 
     spec = AutoencoderSpec(
         in_channels=3, lat_channels=5, shape=(8, 16), resize=4, hid_channels=(4, 6), hid_blocks=(1, 1),
@@ -309,7 +309,7 @@ def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
     generator = torch.Generator().manual_seed(0)
     network = ConvAutoencoder(spec).requires_grad_(False)
     network.decoder.last.weight.zero_()
-    tangent = Tangent(5, 3, 4)
+    tangent = LinearDecoder(5, 3, 4)
     z = torch.randn(200, 2, 4, 5, generator=generator)
     tangent.fit(z, network.decode(z))
     assert tangent.explained(z, network.decode(z)) > 1 - 1e-6

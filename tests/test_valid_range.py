@@ -9,9 +9,9 @@ import xarray as xr
 import xappa
 from xappa.errors import AssumptionWarning, RejectionWarning
 from xappa.grids.axes import recognise
-from xappa.labels import spec_of
-from xappa.labels.inward import to_array
 from xappa.observations import Flag, read_observations
+from xappa.state import spec_of
+from xappa.state.to_model import to_array
 from xappa.valid_range import are_lost, is_outside, limits_of, within_limits
 
 T = "2m_temperature"

@@ -11,7 +11,7 @@ import xarray as xr
 
 import xappa
 from xappa.grids import recognise
-from xappa.labels.surface import height_of
+from xappa.state.surface import height_of
 from xappa.verification.result import Scores
 
 T2M = "2m_temperature"

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from xappa.errors import ModelError, ObservationError
-from xappa.models.official.statistics import levels_of
+from xappa.model.appa.statistics import levels_of
 from xappa.zarr_codecs import require_safe_codecs
 
 

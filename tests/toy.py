@@ -7,7 +7,7 @@ import torch
 
 from tests.benchmarks.random_models import random_model
 from xappa.diffusion.guidance import MMPS, Observation
-from xappa.models.evaluations import Evaluations
+from xappa.model.window_denoiser import WindowDenoiser
 
 TIMES = np.datetime64("2021-03-01", "h") + np.arange(24)
 
@@ -28,7 +28,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def guided_evaluation(model):
     guided = MMPS.official().guide(
-        Evaluations(model).at(TIMES[:4]),
+        WindowDenoiser(model).at(TIMES[:4]),
         Observation(torch.ones(80), lambda z: model.decode(z, TIMES[:4])[:, :, 5, 3, :20].flatten(1), torch.ones(80)),
     )
     return guided(torch.randn(1, 4, *model.latent_shape), torch.tensor(1.0))

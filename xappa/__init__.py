@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from xappa.diffusion import samplers as samplers
     from xappa.grids.regrid.files import write_weights as write_weights
     from xappa.grids.regrid.torch_weights import to_torch as to_torch
-    from xappa.models.protocol import IdentityCoder as IdentityCoder
-    from xappa.models.protocol import Prior as Prior
-    from xappa.models.registry import fetch as fetch
-    from xappa.models.registry import load as load
-    from xappa.models.registry import models as models
-    from xappa.models.state import StateSpec as StateSpec
+    from xappa.model.protocol import IdentityCoder as IdentityCoder
+    from xappa.model.protocol import Prior as Prior
+    from xappa.model.registry import fetch as fetch
+    from xappa.model.registry import load as load
+    from xappa.model.registry import models as models
+    from xappa.model.state import StateSpec as StateSpec
     from xappa.observations import Quality as Quality
     from xappa.observations import observation_errors as observation_errors
     from xappa.observations import read_observations as read_observations
@@ -91,11 +91,12 @@ _FUNCTIONS = {
     "plan": "xappa.tasks.plan",
     "template": "xappa.tasks.template",
     # models
-    "load": "xappa.models.registry",
-    "fetch": "xappa.models.registry",
-    "Prior": "xappa.models.protocol",
-    "IdentityCoder": "xappa.models.protocol",
-    "StateSpec": "xappa.models.state",
+    "models": "xappa.model.registry",
+    "load": "xappa.model.registry",
+    "fetch": "xappa.model.registry",
+    "Prior": "xappa.model.protocol",
+    "IdentityCoder": "xappa.model.protocol",
+    "StateSpec": "xappa.model.state",
     # results out
     "to_zarr": "xappa.streaming",
     "diagnostics": "xappa.streaming",
@@ -111,7 +112,6 @@ _MODULES = {
     "guidance": "xappa.guidance",
     "operators": "xappa.operators",
     "observations": "xappa.observations",
-    "models": "xappa.models",  # the module is callable: xappa.models() lists what xappa.load knows
     "platforms": "xappa.platforms",
     "samplers": "xappa.samplers",
     "segments": "xappa.segments",

@@ -30,7 +30,7 @@ class AppaAccessor:
 
         if not is_one_form(self._obj):
             return f"<xappa on a Dataset of {len(self._obj.data_vars)} variables>"
-        from xappa.observations.quality.counts import heading
+        from xappa.observations.qc.counts import heading
 
         return heading(self._obj)
 

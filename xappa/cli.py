@@ -145,7 +145,7 @@ def _add_assimilate(commands: argparse._SubParsersAction, common: argparse.Argum
 def _assimilate(args: argparse.Namespace) -> None:
     if len(args.times) > 2:
         raise OptionError(f"--times takes a first and a last time, found {len(args.times)}: {' '.join(args.times)}")
-    from xappa.tasks.reports import assimilate_reports
+    from xappa.tasks.analyse_reports import assimilate_reports
 
     report = assimilate_reports(
         args.source,
@@ -205,14 +205,14 @@ def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentP
 
 
 def _models(args: argparse.Namespace) -> None:
-    from xappa.models.registry import models
+    from xappa.model.registry import models
 
     for name, about in models().items():
         print(f"{name}  {about}")
 
 
 def _sign(args: argparse.Namespace) -> None:
-    from xappa.models.directory import sign_model
+    from xappa.model.directory import sign_model
 
     for file, digest in sign_model(args.folder).items():
         print(f"{digest}  {file}")
@@ -234,8 +234,8 @@ def _add_convert(commands: argparse._SubParsersAction, common: argparse.Argument
 
 
 def _convert(args: argparse.Namespace) -> None:
-    from xappa.models.convert import convert
-    from xappa.models.registry import load
+    from xappa.model.convert import convert
+    from xappa.model.registry import load
 
     out = convert(args.source, args.out, dtype=args.dtype, checkpoint=args.checkpoint, statistics=args.statistics)
     print(f"{out}: {load(out, device='cpu')}")

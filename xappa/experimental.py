@@ -20,12 +20,12 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.background import WarmStart
 from xappa.errors import DatasetError, OptionError
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise, text
-from xappa.labels import model_times, to_array
-from xappa.models.state import StateSpec
-from xappa.observations.form import build, concat
+from xappa.model.state import StateSpec
+from xappa.observations.schema import build, concat
 from xappa.signatures import signature_of
+from xappa.state import model_times, to_array
 from xappa.tasks.backgrounds import given_background
 from xappa.tasks.observed import observed
 from xappa.tasks.posterior import run
@@ -34,7 +34,7 @@ from xappa.tasks.request import ObservingRequest, TrajectoryRequest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from xappa.models.protocol import GenerativeModel
+    from xappa.model.protocol import GenerativeModel
     from xappa.operators.sources import Choice
 
 __all__ = ["constrain"]
@@ -132,9 +132,9 @@ def prescribed(
     Returns
     -------
     Dataset
-        Observations in the one form, with errors.
+        Observations in the schema, with errors.
     """
-    spec, fields = prior.spec, tidy(forcing)
+    spec, fields = prior.spec, flatten_valid_time(forcing)
     layout = recognise(fields, need=("latitude", "longitude"))
     names = [name for name in layout.names.values() if name in spec.variables]
     if not names:

@@ -106,7 +106,7 @@ class Options:
         except OptionError as error:
             wrong.append(f"latent_cache: {error}")
         if not isinstance(self.default_model, str) or not self.default_model:
-            wrong.append(f"default_model={self.default_model!r}: expected a name; xappa.models() lists those known")
+            wrong.append(f"default_model={self.default_model!r}: expected a name; xappa.model() lists those known")
         if self.precision not in ("float32", "bfloat16", "float16"):
             wrong.append(f"precision={self.precision!r}: expected 'float32', 'bfloat16' or 'float16'")
         if not _is_above_zero(self.reader_timeout):

@@ -14,7 +14,7 @@ import xappa
 from tests import bad_inputs
 from tests.bad_inputs import BadInput, Places, refused
 from xappa.errors import IntegrityError, ModelError, OptionError
-from xappa.models.directory import sign_model
+from xappa.model.directory import sign_model
 
 GOOD = json.loads((Path(xappa.__file__).parent / "data" / "speedy" / "model.json").read_text())
 changed = partial(bad_inputs.changed, GOOD)

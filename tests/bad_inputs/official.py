@@ -16,10 +16,10 @@ import yaml
 import xappa
 from tests.bad_inputs import Places, Table, changed, refused
 from xappa.errors import ModelError
-from xappa.models.fetching.lock import NAME, read_lock
-from xappa.models.latent_dump import LatentWindows
-from xappa.models.latents import ChannelLatents
-from xappa.models.official.configuration import read_configuration
+from xappa.model.appa.configuration import read_configuration
+from xappa.model.appa.latent_dump import LatentWindows
+from xappa.model.fetching.lock import NAME, read_lock
+from xappa.model.latent_normalisation import ChannelLatents
 
 RUN = Path("autoencoders/alpha/0")
 AE, LAP = RUN / "latents/one/ae/config.yaml", RUN / "latents/one/denoisers/beta/3"

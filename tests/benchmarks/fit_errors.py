@@ -25,10 +25,10 @@ import xarray as xr
 import xappa
 from tests.benchmarks.networks import SURFACE, UPPER_AIR, channel_deviation, network, to_observations
 from xappa.errors import FitWarning
-from xappa.platforms.ground import Ground
+from xappa.platforms.domain import Ground
+from xappa.sampling.sampling_tasks import model_of
+from xappa.sampling.stated_errors import misstated
 from xappa.streaming.graph.diagnostics import run_of
-from xappa.streaming.sampling import model_of
-from xappa.streaming.stated import misstated
 
 NOISE = {"right": 1.0, "small": 3.0, "large": 1 / 3, "one": 1.0, "shuffled": 1.0}
 """Cases, with the noise in units of the stated error: stated right, too small, too large; too small of one variable

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from tests.benchmarks.random_models import SIZES, random_model
-from xappa.models.dates import date_tensor
-from xappa.models.model import Model
+from xappa.model.dates import date_tensor
+from xappa.model.model import Model
 from xappa.streaming.cost.evaluation import decoding
 from xappa.streaming.cost.meter import measured
 

@@ -30,8 +30,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from tests.benchmarks.random_models import random_model
-from xappa.models.evaluations import Evaluations
-from xappa.models.model import Model
+from xappa.model.model import Model
+from xappa.model.window_denoiser import WindowDenoiser
 
 STEPS = ("build", "encode", "decode", "denoise")
 TIMES = np.datetime64("2021-03-21", "h") + np.arange(64)
@@ -88,7 +88,7 @@ def step_function(
         return lambda: model.decode(latents, TIMES[:1])
     states = model.spec.window
     x = torch.randn(1, states, *model.latent_shape, generator=generator) * (1 + sigma**2) ** 0.5
-    denoise = Evaluations(model).at(TIMES[:states])
+    denoise = WindowDenoiser(model).at(TIMES[:states])
     return lambda: denoise(x, torch.tensor(sigma))
 
 

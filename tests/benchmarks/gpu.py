@@ -34,9 +34,9 @@ from xappa.devices import resolve
 from xappa.diffusion.guidance import MMPS, Observation
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import PC
-from xappa.models.evaluations import Evaluations
-from xappa.models.model import Model
-from xappa.models.precision import PRECISIONS
+from xappa.model.model import Model
+from xappa.model.precision import PRECISIONS
+from xappa.model.window_denoiser import WindowDenoiser
 
 PARTS = ("peak", "networks", "evaluation", "sample")
 CELLS = {"full": (10_277, 60_000), "toy": (12, 40)}
@@ -171,7 +171,7 @@ class Bench:
     def networks(self) -> list[dict[str, Any]]:
         """Decoder and denoiser by themselves."""
         model, times = self.model, START + np.arange(self.model.spec.window)
-        denoise = Evaluations(model).at(times)
+        denoise = WindowDenoiser(model).at(times)
         latents = torch.randn(1, model.spec.window, *model.latent_shape, device=self.device)
         sigma = torch.tensor(1.0, device=self.device)
         with torch.no_grad():
@@ -199,7 +199,7 @@ class Bench:
 
     def guided(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The guided denoiser of the window."""
-        denoise = Evaluations(self.model).at(START + np.arange(self.model.spec.window))
+        denoise = WindowDenoiser(self.model).at(START + np.arange(self.model.spec.window))
         return MMPS.official().guide(denoise, observation(self.model, CELLS[self.arguments.size]))
 
 

@@ -30,9 +30,9 @@ def measure(memory: str, out: Path) -> None:
 
     import xappa
     from tests.benchmarks.planned import _resident
-    from xappa.streaming.cost.budget import divide
+    from xappa.sampling.sampling_tasks import model_of
+    from xappa.streaming.cost.memory_budget import divide
     from xappa.streaming.graph.diagnostics import run_of
-    from xappa.streaming.sampling import model_of
 
     torch.set_num_threads(1)
     dask.config.set(scheduler="synchronous")

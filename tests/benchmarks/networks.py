@@ -16,13 +16,13 @@ import xarray as xr
 
 from xappa import platforms
 from xappa.errors import choose
-from xappa.models.state import StateSpec
-from xappa.observations.form import set_error
+from xappa.model.state import StateSpec
+from xappa.observations.schema import set_error
 from xappa.operators import Sounder
-from xappa.platforms import places
-from xappa.platforms.form import assemble, repeated
+from xappa.platforms import random_places
+from xappa.platforms.domain import Ground
 from xappa.platforms.gridded import single_values
-from xappa.platforms.ground import Ground
+from xappa.platforms.schema import assemble, repeated
 
 SURFACE = {
     "2m_temperature": 1.0,
@@ -173,8 +173,8 @@ def stations(
     """
     rng = np.random.default_rng([seed, ord("D")])
     latitude, longitude = np.array(spec.latitude), np.array(spec.longitude)
-    cell = places.cells(_area(spec) * (1 + 29 * land.ravel()), count, rng, replace=True)
-    y, x = places.within(cell, latitude, longitude, rng)
+    cell = random_places.cells(_area(spec) * (1 + 29 * land.ravel()), count, rng, replace=True)
+    y, x = random_places.within(cell, latitude, longitude, rng)
     where = {
         "latitude": y,
         "longitude": x,
@@ -270,7 +270,7 @@ def _columns(
     density = _area(spec) * (1 + 3 * land.ravel()) * (2 + np.tanh(latitude / 15))
     errors = _sounding_errors(spec, deviation, ("mean_sea_level_pressure",))
     every = max(1, 12 // spec.step_hours)
-    return _product(np.arange(0, times, every), errors, places.cells(density, 415, rng))
+    return _product(np.arange(0, times, every), errors, random_places.cells(density, 415, rng))
 
 
 def _sounding_errors(spec: StateSpec, deviation: np.ndarray, surface: Iterable[str]) -> dict[int, float]:
@@ -293,7 +293,7 @@ def _shares(fraction: float) -> Draw:
         spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
     ) -> Reports:
         area = _area(spec)
-        cells = places.cells(area, max(1, round(fraction * len(area))), rng)
+        cells = random_places.cells(area, max(1, round(fraction * len(area))), rng)
         return _product(np.arange(times), _sounding_errors(spec, deviation, SURFACE), cells)
 
     return draw
@@ -302,7 +302,7 @@ def _shares(fraction: float) -> Draw:
 def _surface(
     spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
 ) -> Reports:
-    cells = places.cells(_area(spec), 230, rng)
+    cells = random_places.cells(_area(spec), 230, rng)
     errors = {spec.index(name): error for name, error in SURFACE.items() if name in spec.variables}
     return _product(np.arange(times), errors, cells)
 
@@ -310,7 +310,7 @@ def _surface(
 def _values(
     spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
 ) -> Reports:
-    time, channel, cell = places.values(mask, 0.01, times, rng)
+    time, channel, cell = random_places.values(mask, 0.01, times, rng)
     return Reports(time, channel, cell, 0.1 * deviation[channel])
 
 
@@ -327,7 +327,7 @@ def _cells(spec: StateSpec) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _area(spec: StateSpec) -> np.ndarray:
-    return places.area(_cells(spec)[0])
+    return random_places.area(_cells(spec)[0])
 
 
 GRIDDED: dict[str, Draw] = {"A": _columns, "B": _surface, "C": _values}

@@ -64,7 +64,7 @@ def predict(name: str) -> dict[str, float]:
 
 def measure(name: str) -> dict[str, float]:
     """What is measured: the same."""
-    from xappa.streaming.sampling import model_of
+    from xappa.sampling.sampling_tasks import model_of
 
     result = planned(name)
     model = model_of(run_of(result).parts[0][0])

@@ -29,14 +29,14 @@ from tests.benchmarks.scores import channel_scores, summary
 from tests.benchmarks.twin import SPLITS
 from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import DPM, LMS
-from xappa.models.dates import date_tensor
-from xappa.models.directory import read_model
-from xappa.models.model import Model
-from xappa.operators.readings.linear import Reading
-from xappa.operators.stencil import Stencil
-from xappa.streaming.observing import observe_latents
-from xappa.streaming.plan import Plan, overlap
-from xappa.streaming.sampling import decode, sample
+from xappa.model.dates import date_tensor
+from xappa.model.directory import read_model
+from xappa.model.model import Model
+from xappa.operators.forward.linear import WhitenedOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.latent_observations import observe_latents
+from xappa.sampling.sampling_tasks import decode, sample
+from xappa.sampling.spec import SamplingSpec, overlap
 from xappa.tasks.planning import choose_guidance, choose_sampler
 from xappa.training.config import read_config
 from xappa.training.data import Record, open_record
@@ -114,7 +114,9 @@ def starts(record: Record, split: int, count: int, length: int) -> np.ndarray:
     return first[np.linspace(0, len(first) - 1, count + 2)[1:-1].round().astype(int)]
 
 
-def case(record: Record, model: Model, kind: str, start: int, windows: int) -> tuple[Stencil, np.ndarray, np.ndarray]:
+def case(
+    record: Record, model: Model, kind: str, start: int, windows: int
+) -> tuple[SparseOperator, np.ndarray, np.ndarray]:
     """Observations of a stretch of half-overlapping windows, its times, and the truth in standardised anomalies."""
     s, window = record.statistics, record.spec.window
     length = window + (windows - 1) * (window - overlap(window))
@@ -124,7 +126,7 @@ def case(record: Record, model: Model, kind: str, start: int, windows: int) -> t
     values = draw_values(places, truth * s["scale"], seed=int(start))
     mean = model.climatology(times)
     column = (len(values), 1)
-    stencil = Stencil(
+    stencil = SparseOperator(
         time=places.time.reshape(column),
         channel=places.channel.reshape(column),
         cell=places.cell.reshape(column),
@@ -139,10 +141,12 @@ def case(record: Record, model: Model, kind: str, start: int, windows: int) -> t
     return stencil, times, truth
 
 
-def analyse(model: Model, folder: Path, variant: Variant, members: int, stencil: Stencil, times: np.ndarray) -> dict:
+def analyse(
+    model: Model, folder: Path, variant: Variant, members: int, stencil: SparseOperator, times: np.ndarray
+) -> dict:
     """Members, as standardised anomalies, and what they cost: CPU seconds a member, without the final decoding."""
     options: dict[str, Any] = {"stitching": "symmetrical", "seed": 0, "dress": True, **variant.options}
-    plan = Plan(
+    plan = SamplingSpec(
         str(folder), model.digest, None, times, stencil, guidance=variant.guidance, sampler=variant.sampler, **options
     )
     begin = time.process_time()
@@ -158,7 +162,9 @@ def analyse(model: Model, folder: Path, variant: Variant, members: int, stencil:
     }
 
 
-def reference_seconds(model: Model, stencil: Stencil, times: np.ndarray, evaluations: int = 2) -> dict[str, float]:
+def reference_seconds(
+    model: Model, stencil: SparseOperator, times: np.ndarray, evaluations: int = 2
+) -> dict[str, float]:
     """CPU seconds a member and window of the reference's schedule, from a few of its evaluations.
 
     ``seconds`` as prescribed; ``together`` with the states that are observed decoded together and their graph kept for
@@ -166,7 +172,7 @@ def reference_seconds(model: Model, stencil: Stencil, times: np.ndarray, evaluat
     """
     window = model.spec.window
     inside, times = stencil.window(0, window), times[:window]
-    reading = Reading(inside, model.climatology(times), model.scale, representation=model.error)
+    reading = WhitenedOperator(inside, model.climatology(times), model.scale, representation=model.error)
     seen, date = list(reading.frames), date_tensor(times)
     prescribed = reference.ReferenceDenoiser(
         lambda x, sigma: model.denoiser(x, sigma, date),

@@ -19,17 +19,17 @@ import torch
 from tests.benchmarks.posterior import reference_seconds
 from tests.benchmarks.random_models import SIZES, random_model
 from xappa.diffusion.noise import Noise
-from xappa.models.dates import date_tensor
-from xappa.models.model import Model
-from xappa.operators.stencil import Stencil
-from xappa.streaming.observing import observe_latents
+from xappa.model.dates import date_tensor
+from xappa.model.model import Model
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.latent_observations import observe_latents
 from xappa.tasks.effort import EFFORTS
 from xappa.tasks.planning import choose_guidance, choose_sampler
 
 START = np.datetime64("2021-03-21T00", "s")
 
 
-def network(model: Model, every: int, seed: int = 0) -> Stencil:
+def network(model: Model, every: int, seed: int = 0) -> SparseOperator:
     """Reports of the surface variables at 2 % of the points, other ones at each time."""
     rng = np.random.default_rng(seed)
     _, height, width = model.spec.shape
@@ -38,7 +38,7 @@ def network(model: Model, every: int, seed: int = 0) -> Stencil:
     found = [(k, channel, cell) for k, own in zip(frames, cells, strict=True) for channel in range(6) for cell in own]
     column = np.array(found).T[..., None]
     size = len(found)
-    return Stencil(
+    return SparseOperator(
         time=column[0],
         channel=column[1],
         cell=column[2],
@@ -52,7 +52,7 @@ def network(model: Model, every: int, seed: int = 0) -> Stencil:
     )
 
 
-def seconds_of(model: Model, stencil: Stencil, times: np.ndarray, effort: str, members: int) -> float:
+def seconds_of(model: Model, stencil: SparseOperator, times: np.ndarray, effort: str, members: int) -> float:
     """CPU seconds a member of a tier of effort, for a model without a static prior."""
     guidance, sampler = choose_guidance(None, False, effort), choose_sampler(None, None, effort)
     date, hours = date_tensor(times), tuple(times.astype("M8[h]").astype(int).tolist())

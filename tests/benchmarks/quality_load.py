@@ -2,7 +2,8 @@
 
 OMP_NUM_THREADS=1 python -m tests.benchmarks.quality_load [OTHER] [reports]
 
-OTHER is a folder with the other version, such as a worktree of commit 193067c; without it this version is measured alone.
+OTHER is a folder with the other version, such as a worktree of commit 193067c.
+Without it this version is measured alone.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ from torch import nn
 
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import Rectified
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.latents import ChannelLatents
-from xappa.models.model import Model
-from xappa.models.normalisation import ChannelNormalisation
-from xappa.models.official.channels import channels_of, grid_of
-from xappa.models.state import StateSpec
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.appa.channels import channels_of, grid_of
+from xappa.model.latent_normalisation import ChannelLatents
+from xappa.model.model import Model
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.networks.transformer import Transformer, TransformerSpec
+from xappa.model.normalisation import ChannelNormalisation
+from xappa.model.state import StateSpec
 
 SIZES: dict[str, dict[str, dict[str, Any]]] = {
     "full": {  # 128 latent channels and 18 blocks: 565 M parameters

@@ -27,9 +27,9 @@ import xappa
 from xappa.observations.flags import Flag, flags_of
 from xappa.operators import Footprint, Sounder, StateContext, choose_operator
 from xappa.operators.sounder import HIRS
+from xappa.tasks.analyse_reports import Outcome, assimilate_reports, prepared
 from xappa.tasks.climatology import climatology
-from xappa.tasks.reports import Outcome, assimilate_reports, prepared
-from xappa.tasks.withheld import predicted
+from xappa.tasks.cross_validation import predicted
 
 ASCAT = "ascat-metopa-20150702/ascat_20150702_084200_metopa_45145_eps_o_250_2300_ovw.l2.nc"
 RADIANCES = "hirs-metopa-20181122/M02-HIRS-HIRxxx1B-NA-1.0-20181122114854.000000000Z-20181122132602-1304602.bufr"

@@ -66,16 +66,16 @@ def analysis(days: int, members: int = MEMBERS, **options: Any) -> xr.Dataset:
 
 def draw() -> None:
     """Draw latents where they would be sampled."""
-    from xappa.streaming import sampling
+    from xappa.sampling import sampling_tasks
 
-    def drawn(plan: Any, members: tuple[int, ...], *rest: Any) -> sampling.Sampled:
-        shape = (len(members), len(plan.times), *sampling.model_of(plan).latent_shape)
+    def drawn(plan: Any, members: tuple[int, ...], *rest: Any) -> sampling_tasks.Sampled:
+        shape = (len(members), len(plan.times), *sampling_tasks.model_of(plan).latent_shape)
         latents = np.random.default_rng(0).standard_normal(shape, "f4")
-        return sampling.Sampled(
+        return sampling_tasks.Sampled(
             members, latents, {"sigma": np.zeros(plan.sampler.evaluations), "seconds": np.array(0.0)}
         )
 
-    sampling._sample = drawn
+    sampling_tasks._sample = drawn
 
 
 def peak() -> float:
@@ -128,7 +128,7 @@ def share(count: str) -> dict[str, float]:
     """Processor's time outside of sampling, decoding and writing, on one thread."""
     import dask
 
-    from xappa.streaming import sampling
+    from xappa.sampling import sampling_tasks
     from xappa.streaming.store.regions import Writer
 
     spent: dict[str, float] = {}
@@ -143,8 +143,8 @@ def share(count: str) -> dict[str, float]:
 
         return run
 
-    sampling._sample = timed("sampling_s", sampling._sample)
-    sampling.decode = timed("decoding_s", sampling.decode)
+    sampling_tasks._sample = timed("sampling_s", sampling_tasks._sample)
+    sampling_tasks.decode = timed("decoding_s", sampling_tasks.decode)
     Writer.__call__ = timed("writing_s", Writer.__call__)  # type: ignore[method-assign]
     begin = time.process_time()
     result = analysis(int(count))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.bufr_messages import MISSING, message, write
-from xappa.observations.bufr import read_bufr
+from xappa.observations.readers.bufr.reader import read_bufr
 
 pytest.importorskip("pytest_benchmark")
 

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.observations.form import build
+from xappa.observations.schema import build
 
 pytest.importorskip("pytest_benchmark")
 

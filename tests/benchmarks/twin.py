@@ -23,11 +23,11 @@ from tests.benchmarks.networks import Reports, draw_values, network
 from tests.benchmarks.scores import channel_scores, summary
 from xappa.diffusion.guidance import GUIDANCE
 from xappa.diffusion.samplers import SAMPLERS
-from xappa.models.directory import read_model
-from xappa.models.model import Model
-from xappa.operators.stencil import Stencil
-from xappa.streaming.plan import Plan
-from xappa.streaming.sampling import decode, sample
+from xappa.model.directory import read_model
+from xappa.model.model import Model
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.sampling_tasks import decode, sample
+from xappa.sampling.spec import SamplingSpec
 from xappa.tasks.planning import choose_guidance, choose_sampler
 from xappa.training.config import read_config
 from xappa.training.data import Record, open_record
@@ -76,7 +76,7 @@ def analyse_xappa(
     mean = model.climatology(times)
     mean = mean.reshape(len(times), *mean.shape[1:2], -1)[observed.time, observed.channel, observed.cell]
     column = (len(scale), 1)
-    stencil = Stencil(
+    stencil = SparseOperator(
         time=observed.time.reshape(column),
         channel=observed.channel.reshape(column),
         cell=observed.cell.reshape(column),
@@ -88,7 +88,7 @@ def analyse_xappa(
         variable=np.zeros(len(scale), int),
         names=("value",),
     )
-    plan = Plan(folder, model.digest, None, times, stencil, seed=int(start), **options["plan"])
+    plan = SamplingSpec(folder, model.digest, None, times, stencil, seed=int(start), **options["plan"])
     members = tuple(range(options["members"]))
     begin = time.process_time()
     sampled = sample(plan, members, f"twin-{start}-{time.monotonic_ns()}")

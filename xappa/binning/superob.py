@@ -20,16 +20,16 @@ from xappa.binning.targets import Step, cells_of
 from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError, is_number
 from xappa.observations.derive import derive_wind
-from xappa.observations.errors_table import Errors, with_errors
+from xappa.observations.errors.attributes import ATTRIBUTE
+from xappa.observations.errors.tables import Errors, with_errors
 from xappa.observations.flags import Flag
-from xappa.observations.form import build, is_one_form, quantities, quantity_attrs
 from xappa.observations.names import QUANTITIES
-from xappa.observations.quality.windows import KINDS
+from xappa.observations.qc.windows import KINDS
 from xappa.observations.read import Source, read_observations
-from xappa.observations.statements import ATTRIBUTE
+from xappa.observations.schema import build, is_one_form, quantities, quantity_attrs
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
@@ -77,7 +77,7 @@ def superob(
     Returns
     -------
     Dataset
-        Superobs in the one form, in memory. Beside each quantity, ``<name>_error`` and, as coordinates,
+        Superobs in the schema, in memory. Beside each quantity, ``<name>_error`` and, as coordinates,
         ``<name>_count`` (reports averaged) and ``<name>_spread`` (their standard deviation; missing for one). The
         attribute ``superob_reports`` counts the reports by quantity and reason (JSON). What was stated of correlated
         errors (`with_correlation`) does not hold for means: it is left out, and ``superob_error_correlation`` says so.
@@ -265,7 +265,7 @@ def _part(columns: Mapping[str, Array], names: Sequence[str], known: Sequence[st
 def _labelled(
     sums: Sums, reports: xr.Dataset, known: Sequence[str], shares: Mapping[str, float], kinds: _Kinds, cells: Cells
 ) -> xr.Dataset:
-    """Sums as observations in the one form."""
+    """Sums as observations in the schema."""
     kind, moment = sums.keys[0], sums.keys[1]
     offset = np.round(position(sums, "seconds")).astype("timedelta64[s]")
     longitude = position(sums, "longitude") % 360

@@ -14,7 +14,7 @@ from xappa.binning.cells import Cells
 from xappa.errors import OptionError, is_number
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 Step = str | timedelta | np.timedelta64
 """A length of time, such as ``"1h"``."""
@@ -57,7 +57,7 @@ def cells_of(
     if isinstance(target, str):
         if target != "model":
             raise OptionError(f"target={target!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
-        from xappa.models.registry import load
+        from xappa.model.registry import load
 
         spec = load(model).spec
         own = spec.levels if levels is None else levels
@@ -89,7 +89,7 @@ def _of_dataset(ds: xr.Dataset, step: np.timedelta64 | None, levels: Sequence[fl
 def _seconds(time: Step) -> np.timedelta64:
     try:
         length = pd.Timedelta(time).to_timedelta64().astype("timedelta64[s]")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise OptionError(f"time={time!r} is no length of time ({error}); expected one such as '1h'") from error
     if not length > np.timedelta64(0, "s"):
         raise OptionError(f"time={time!r}: expected a length of time of at least 1 s, such as '1h'")

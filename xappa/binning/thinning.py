@@ -17,11 +17,11 @@ from xappa.checked import checked
 from xappa.errors import OptionError, choose
 from xappa.geometry import unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
-from xappa.observations.form import is_one_form, quantities
 from xappa.observations.read import Source, read_observations
+from xappa.observations.schema import is_one_form, quantities
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 
 @checked

@@ -1,7 +1,16 @@
 """Grids: how axes are recognised, and the weights that read a field between its points."""
 
 from xappa.grids.axes import Layout, inspect, recognise, refuse
-from xappa.grids.bilinear import Corners, bracket, corners
-from xappa.grids.tidy import tidy
+from xappa.grids.bilinear import InterpolationWeights, bilinear_weights, bracket
+from xappa.grids.valid_time import flatten_valid_time
 
-__all__ = ["Corners", "Layout", "bracket", "corners", "inspect", "recognise", "refuse", "tidy"]
+__all__ = [
+    "InterpolationWeights",
+    "Layout",
+    "bracket",
+    "bilinear_weights",
+    "inspect",
+    "recognise",
+    "refuse",
+    "flatten_valid_time",
+]

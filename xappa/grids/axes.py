@@ -9,7 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, UnitsError
-from xappa.grids.faults import (
+from xappa.grids.forecast_time import forecast_times
+from xappa.grids.horizontal import LATITUDES, LONGITUDES
+from xappa.grids.layout import Layout
+from xappa.grids.naming import static_names, variable_names
+from xappa.grids.validation import (
     curvilinear,
     latitude_problems,
     level_problems,
@@ -22,11 +26,7 @@ from xappa.grids.faults import (
     text,
     time_problems,
 )
-from xappa.grids.forecast_time import forecast_times
-from xappa.grids.horizontal import LATITUDES, LONGITUDES
-from xappa.grids.layout import Layout
-from xappa.grids.naming import static_names, variable_names
-from xappa.grids.notation import notation
+from xappa.grids.variable_encoding import infer_encoding
 from xappa.vocabulary import VARIABLES
 
 __all__ = ["AXES", "NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
@@ -166,7 +166,7 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
         levels=_values(ds, level),
         level_units=(pressure_units(ds[level]) if level is not None else None) or "hPa",
         names=names,
-        notation={user: notation(ds[user], name, time, ds) for user, name in names.items()},
+        notation={user: infer_encoding(ds[user], name, time, ds) for user, name in names.items()},
         unknown=tuple(str(n) for n in ds.data_vars if n not in names and n not in static),
         static=static,
     )

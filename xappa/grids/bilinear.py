@@ -21,7 +21,7 @@ MANY = 1000
 
 
 @dataclass(frozen=True)
-class Corners:
+class InterpolationWeights:
     """The four grid points round each of N places.
 
     Parameters
@@ -42,9 +42,9 @@ class Corners:
     inside: Array
 
 
-def corners(
+def bilinear_weights(
     latitude: Array, longitude: Array, latitudes: Sequence[float] | Array, longitudes: Sequence[float] | Array
-) -> Corners:
+) -> InterpolationWeights:
     """Bilinear weights of places on a latitude-longitude grid, global or not.
 
     Parameters
@@ -68,10 +68,10 @@ def corners(
     if 2 * len(first) > len(latitude):
         return _corners(latitude, longitude, rows, columns)
     found = _corners(latitude[first], longitude[first], rows, columns)
-    return Corners(found.cell[number], found.weight[number], found.crossed[number], found.inside[number])
+    return InterpolationWeights(found.cell[number], found.weight[number], found.crossed[number], found.inside[number])
 
 
-def _corners(latitude: Array, longitude: Array, rows: Array, columns: Array) -> Corners:
+def _corners(latitude: Array, longitude: Array, rows: Array, columns: Array) -> InterpolationWeights:
     place = np.nan_to_num(latitude), np.nan_to_num(longitude)
     circle = Circle(columns)
     row, row_weight, crossed, in_latitude = _meridian(place[0], rows, circle.closed)
@@ -80,7 +80,7 @@ def _corners(latitude: Array, longitude: Array, rows: Array, columns: Array) -> 
     column = np.where(crossed[:, :, None], far[:, None, :], near[:, None, :])
     column_weight = np.where(crossed[:, :, None], far_weight[:, None, :], near_weight[:, None, :])
     inside = in_latitude & in_longitude & np.isfinite(latitude) & np.isfinite(longitude)
-    return Corners(
+    return InterpolationWeights(
         cell=(row[:, :, None] * len(columns) + column).reshape(-1, 4),
         weight=(row_weight[:, :, None] * column_weight).reshape(-1, 4),
         crossed=np.repeat(crossed, 2, axis=1),

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.grids.faults import text, time_problems
 from xappa.grids.lead_units import CALENDAR, lead_units, valid_times
+from xappa.grids.validation import text, time_problems
 
 STARTS = {
     "forecast_reference_time", "init_time", "initial_time", "initialization_time", "initialisation_time", "init",

@@ -28,7 +28,7 @@ _BOUNDS = re.compile(r"(_bnds?|_bounds?|_vertices|_corners)$|^(vertices|bounds)_
 
 
 @dataclass(frozen=True)
-class Pair:
+class CoordinatePair:
     """Names of a latitude and the longitude that belongs to it."""
 
     latitude: str
@@ -49,7 +49,7 @@ def axis_of(name: Hashable, variable: xr.Variable) -> str | None:
     return None
 
 
-def pairs(ds: xr.Dataset) -> list[Pair]:
+def pairs(ds: xr.Dataset) -> list[CoordinatePair]:
     """All pairs of a Dataset, those of dimension coordinates first."""
     found: dict[str, list[str]] = {"latitude": [], "longitude": []}
     for name, variable in ds.variables.items():
@@ -60,16 +60,18 @@ def pairs(ds: xr.Dataset) -> list[Pair]:
     return sorted(both, key=lambda p: not {p.latitude, p.longitude} <= set(map(str, ds.dims)))
 
 
-def _partners(ds: xr.Dataset, latitude: str, longitudes: list[str], latitudes: list[str]) -> Iterator[Pair]:
+def _partners(ds: xr.Dataset, latitude: str, longitudes: list[str], latitudes: list[str]) -> Iterator[CoordinatePair]:
     dims = ds[latitude].dims
     alike = [name for name in longitudes if set(ds[name].dims) == set(dims)]
     alone = len(alike) == 1 and sum(set(ds[name].dims) == set(dims) for name in latitudes) == 1
     for name in alike:
         if alone or _stem(name) == _stem(latitude):
-            yield Pair(latitude, name)
+            yield CoordinatePair(latitude, name)
     if len(dims) == 1 and not alike:
         # Rows and columns: which go together, the dimensions of a field tell.
-        yield from (Pair(latitude, name) for name in longitudes if ds[name].ndim == 1 and ds[name].dims != dims)
+        yield from (
+            CoordinatePair(latitude, name) for name in longitudes if ds[name].ndim == 1 and ds[name].dims != dims
+        )
 
 
 def _stem(name: str) -> str:
@@ -77,7 +79,7 @@ def _stem(name: str) -> str:
     return re.sub(r"latitude|longitude|long|lat|lon|gphi|glam", "*", name.casefold())
 
 
-def pair_of(ds: xr.Dataset, name: Hashable, known: list[Pair]) -> Pair | None:
+def pair_of(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> CoordinatePair | None:
     """The pair on which a field lies; None if it lies on none.
 
     Parameters
@@ -176,7 +178,7 @@ def _is_time(coord: xr.DataArray, dim: Hashable) -> bool:
     return named or any(c.dims == (dim,) and c.dtype.kind in "mM" for c in coord.coords.values())
 
 
-def _competes(ds: xr.Dataset, first: Pair, other: Pair) -> bool:
+def _competes(ds: xr.Dataset, first: CoordinatePair, other: CoordinatePair) -> bool:
     """Whether two pairs along the same dimensions say different things, and no dimension coordinates decide."""
     if {first.latitude, first.longitude} <= set(map(str, ds.dims)):
         return False

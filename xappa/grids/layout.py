@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xappa.grids.notation import Notation
+from xappa.grids.variable_encoding import VariableEncoding
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Layout:
     levels: tuple[float, ...] = ()
     level_units: str = "hPa"
     names: Mapping[str, str] = field(default_factory=dict)
-    notation: Mapping[str, Notation] = field(default_factory=dict)
+    notation: Mapping[str, VariableEncoding] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from xappa._typing import Array
 from xappa.grids.axes import Layout
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 
 
 def positions(

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping
 import numpy as np
 import xarray as xr
 
-from xappa.grids.notation import PRECIPITATION, interval, summed_hours
-from xappa.grids.spellings import NEAR_SURFACE, by_attributes, by_name, by_standard_name
+from xappa.grids.aliases import NEAR_SURFACE, by_attributes, by_name, by_standard_name
+from xappa.grids.variable_encoding import PRECIPITATION, interval, summed_hours
 from xappa.vocabulary import VARIABLES, lookup
 
 HEIGHTS = ("height", "heightAboveGround", "z_height")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xappa.grids.spellings import by_attributes, by_name
+from xappa.grids.aliases import by_attributes, by_name
 from xappa.vocabulary import VARIABLES
 
 _METHOD = re.compile(r"((?:[\w.]+:\s+)+)(\w+)")

@@ -1,17 +1,17 @@
 """Observations: reports of any origin into the one CF form, with units, errors and flags.
 
-`read_observations` does all of it. The pieces work on the one form: `with_errors` fills in error deviations,
+`read_observations` does all of it. The pieces work on the schema: `with_errors` fills in error deviations,
 `derive_wind` makes components, `check` flags, `flag_counts` counts, `with_flag` rejects for a reason of your own.
 """
 
-from xappa.observations.correlation import Correlation, with_correlation
 from xappa.observations.derive import derive_wind
-from xappa.observations.errors_table import observation_errors, with_errors
+from xappa.observations.errors.correlation import Correlation, with_correlation
+from xappa.observations.errors.representativeness import with_representativeness
+from xappa.observations.errors.tables import observation_errors, with_errors
 from xappa.observations.flags import Flag, flag_attrs, flags_of, with_flag
-from xappa.observations.form import concat, is_one_form, quantities
-from xappa.observations.quality import Quality, check, flag_counts, summary
+from xappa.observations.qc import Quality, check, flag_counts, summary
 from xappa.observations.read import read_observations
-from xappa.observations.representativeness import with_representativeness
+from xappa.observations.schema import concat, is_one_form, quantities
 
 __all__ = [
     "Correlation",

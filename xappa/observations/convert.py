@@ -15,8 +15,8 @@ import xarray as xr
 
 from xappa.observations import formulas
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
-from xappa.observations.form import quantities, quantity_attrs, set_error
 from xappa.observations.names import QUANTITIES
+from xappa.observations.schema import quantities, quantity_attrs, set_error
 
 HIGHEST_REDUCTION = 750.0
 """Height (m) of a station above which its pressure is not reduced to sea level (WMO-No. 8, volume I, section 3.7.2)."""
@@ -119,7 +119,7 @@ def derive(obs: xr.Dataset) -> tuple[xr.Dataset, list[Derived]]:
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form.
+        Observations in the schema.
 
     Returns
     -------

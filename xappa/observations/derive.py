@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations.flags import with_reasons
-from xappa.observations.form import quantity_attrs, set_error
+from xappa.observations.schema import quantity_attrs, set_error
 
 _OTHER = {"10m_": ("",), "": ("10m_",)}
 
@@ -61,7 +61,7 @@ def derive_wind(obs: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form.
+        Observations in the schema.
 
     Returns
     -------

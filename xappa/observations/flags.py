@@ -65,7 +65,7 @@ def with_flag(obs: xr.Dataset, variable: str, mask: xr.DataArray | npt.NDArray[n
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form; not changed.
+        Observations in the schema; not changed.
     variable : str
         Quantity whose reports are rejected.
     mask : array of bool, shape (obs,)
@@ -100,7 +100,7 @@ def with_reasons(
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form; not changed.
+        Observations in the schema; not changed.
     variable : str
         Quantity that was derived.
     sources : iterable of str

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from xappa._typing import Array
-from xappa.observations.names import QUANTITIES, Naming, quantity_of
-from xappa.observations.reported import NEAR_GROUND
+from xappa.observations.names import QUANTITIES, NameMap, quantity_of
+from xappa.observations.variables import NEAR_GROUND
 
 SCREEN = (1.2, 2.5)
 """Metres above the ground within which a temperature is that of 2 m (WMO-No. 8 asks for 1.2 to 2 m)."""
@@ -91,14 +91,14 @@ def is_length(units: str) -> bool:
     return units.strip().casefold().rstrip("s") in _LENGTHS
 
 
-def name_tells(name: str, meaning: str, naming: Naming) -> bool:
+def name_tells(name: str, meaning: str, naming: NameMap) -> bool:
     """Whether a name says already at which height a quantity is: the caller's, or one with it, such as ``t2m``."""
     height = QUANTITIES[meaning].height if quantity_of(name) == meaning else None
     spelt = height is not None and re.search(rf"(?<!\d){height:g}(?!\d)", name) is not None
     return name in naming.rename or spelt
 
 
-def near_name(name: str, meaning: str, naming: Naming) -> str:
+def near_name(name: str, meaning: str, naming: NameMap) -> str:
     """The quantity near the ground that an upper-air name without levels stands for; what the caller says stays."""
     return meaning if name in naming.rename else near_ground(meaning)
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from xappa.errors import ObservationError, OptionError, nearest_names
-from xappa.observations import headers, standard_names
-from xappa.observations.headers import Heading
-from xappa.observations.reported import REPORTED, SPELLINGS
-from xappa.observations.times import PARTS
+from xappa.observations import standard_names
+from xappa.observations.readers.tables import headers
+from xappa.observations.readers.tables.headers import Heading
+from xappa.observations.readers.times import PARTS
 from xappa.observations.units import COORDINATE_UNITS, converts
+from xappa.observations.variables import REPORTED, SPELLINGS
 from xappa.vocabulary import ALIASES, VARIABLES, Variable
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def expected_units(name: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Naming:
+class NameMap:
     """What the caller says about names and units.
 
     Parameters
@@ -269,7 +270,7 @@ class Naming:
         self._told.update(name for name in map(str, obs.data_vars) if not name.endswith(("_error", "_flag")))
         return obs
 
-    def with_declared(self, units: Mapping[str, str]) -> Naming:
+    def with_declared(self, units: Mapping[str, str]) -> NameMap:
         """The same for a source that says units of its own."""
         return replace(self, declared={**self.declared, **units}) if units else self
 

@@ -1,6 +1,6 @@
 """Reports over a period: how long it is, and which states of a model make it up.
 
-In the one form such a report has ``time`` at the end of its period and the length in the coordinate ``period``
+In the schema such a report has ``time`` at the end of its period and the length in the coordinate ``period``
 (timedelta64; NaT for reports of an instant). What was done over the period follows from the quantity: amounts
 (``cell_methods`` "time: sum" in the vocabulary) are sums, those named so are extremes, all others are means.
 """
@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from xappa.errors import ObservationError
-from xappa.observations.missing_codes import are_codes
 from xappa.observations.names import QUANTITIES
+from xappa.observations.readers.missing_codes import are_codes
 
 HOUR = np.timedelta64(3600, "s")
 NONE = np.timedelta64("NaT", "s")

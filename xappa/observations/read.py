@@ -1,4 +1,4 @@
-"""`read_observations`: reports from anywhere into the one form."""
+"""`read_observations`: reports from anywhere into the schema."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from xappa.checked import checked
 from xappa.errors import ObservationError
 from xappa.observations import convert
 from xappa.observations.assumptions import Assumed
-from xappa.observations.cf import from_dataset
 from xappa.observations.convert import Derived, settle
 from xappa.observations.derive import derive_wind
-from xappa.observations.errors_table import Errors, with_errors
-from xappa.observations.files import Aids, read_file, read_frame
-from xappa.observations.form import COORDINATE_ATTRS, concat, quantities
-from xappa.observations.geopotential import refuse_heights
-from xappa.observations.names import Naming
-from xappa.observations.own import in_common_units, own_names
-from xappa.observations.quality import check
+from xappa.observations.errors.attributes import as_sources, require_said
+from xappa.observations.errors.tables import Errors, with_errors
+from xappa.observations.names import NameMap
+from xappa.observations.qc import check
+from xappa.observations.readers.cf.datasets import from_dataset
+from xappa.observations.readers.files import ReaderOptions, read_file, read_frame
+from xappa.observations.readers.geopotential import refuse_heights
+from xappa.observations.readers.station_tables import Table, station_table
 from xappa.observations.rejections import warn_of_rejections
-from xappa.observations.statements import as_sources, require_said
-from xappa.observations.stations import Table, station_table
+from xappa.observations.schema import COORDINATE_ATTRS, concat, quantities
+from xappa.observations.user_variables import in_common_units, user_defined_names
 
 One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
 Source = One | Sequence[One] | Mapping[str, One]
@@ -46,7 +46,7 @@ def read_observations(
     suspect: str = "keep",
     source_quality: str | Mapping[str, str | Mapping[str, str]] | None = None,
 ) -> xr.Dataset:
-    """Reports from a file, a table or a Dataset, in the one form, checked.
+    """Reports from a file, a table or a Dataset, in the schema, checked.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ def read_observations(
     >>> float(obs["2m_temperature"][0])
     280.15
     """
-    naming = Naming(rename or {}, units or {}, _kept(unknown, error), suspect, source_quality or {})
-    aids = Aids(naming, None if stations is None else station_table(stations), date)
+    naming = NameMap(rename or {}, units or {}, _kept(unknown, error), suspect, source_quality or {})
+    aids = ReaderOptions(naming, None if stations is None else station_table(stations), date)
     obs, assumed = read_quietly(source, aids, error=error, derive=derive)
     assumed.tell(strict)
     return obs
@@ -132,12 +132,12 @@ def read_observations(
 def _kept(unknown: str | Collection[str], error: Errors | None) -> str | Collection[str]:
     """Unknown variables that are kept: those that the caller names, and those whose errors are told."""
     if not isinstance(unknown, str):
-        return {*unknown, *own_names(error)}
-    return (own_names(error) or unknown) if unknown == "drop" else unknown
+        return {*unknown, *user_defined_names(error)}
+    return (user_defined_names(error) or unknown) if unknown == "drop" else unknown
 
 
 def read_quietly(
-    source: Source, aids: Aids, *, error: Errors | None = None, derive: bool = True
+    source: Source, aids: ReaderOptions, *, error: Errors | None = None, derive: bool = True
 ) -> tuple[xr.Dataset, Assumed]:
     """As `read_observations`, and what was assumed, for the caller to tell."""
     assumed = Assumed()
@@ -159,7 +159,7 @@ def read_quietly(
     return obs, assumed
 
 
-def _read(source: Source, aids: Aids, assumed: Assumed) -> xr.Dataset:
+def _read(source: Source, aids: ReaderOptions, assumed: Assumed) -> xr.Dataset:
     if isinstance(source, str | Path):
         return assumed.add(read_file(Path(source), aids))
     if isinstance(source, pd.DataFrame):

@@ -9,8 +9,8 @@ import xarray as xr
 
 from xappa.errors import RejectionWarning, warn
 from xappa.observations.flags import Flag, flags_of
-from xappa.observations.form import quantities
 from xappa.observations.names import QUANTITIES
+from xappa.observations.schema import quantities
 from xappa.observations.units import linear
 from xappa.vocabulary import Variable
 
@@ -45,7 +45,7 @@ def warn_of_rejections(obs: xr.Dataset, before: xr.Dataset | None) -> None:
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form, checked.
+        Observations in the schema, checked.
     before : Dataset or None
         The source, where it is a Dataset: flags that it has are known to the caller.
     """

@@ -7,8 +7,8 @@ CF standard name table, version 79: entries and aliases.
 
 from __future__ import annotations
 
-from xappa.observations.cf_methods import over_period
-from xappa.observations.reported import REPORTED
+from xappa.observations.readers.cf.cell_methods import over_period
+from xappa.observations.variables import REPORTED
 from xappa.vocabulary import VARIABLES, Variable
 
 ALIASES = {

@@ -81,7 +81,7 @@ _OFFERED = {
 
 
 @dataclass(frozen=True)
-class Linear:
+class UnitConversion:
     """The map ``factor * value + offset`` from one unit to another."""
 
     factor: float = 1.0
@@ -155,7 +155,7 @@ def _parse(units: str) -> tuple[float, pint.Unit]:
 
 
 @functools.cache
-def linear(found: str, expected: str) -> Linear:
+def linear(found: str, expected: str) -> UnitConversion:
     """Map from units `found` to units `expected`.
 
     Besides what dimensions allow, water amounts (kg m-2) become thicknesses (m, density 1000 kg m-3) and geopotential
@@ -173,7 +173,7 @@ def linear(found: str, expected: str) -> Linear:
         If `found` is not understood, or not convertible.
     """
     if _plain(found) == _plain(expected):
-        return Linear()
+        return UnitConversion()
     registry = _registry()
     try:
         number, unit = _parse(found)
@@ -218,12 +218,12 @@ def converts(found: str, expected: str) -> bool:
     return True
 
 
-def _rounded(factor: float, offset: float = 0.0) -> Linear:
+def _rounded(factor: float, offset: float = 0.0) -> UnitConversion:
     # Fifteen digits: 100 hPa are 10000 Pa, not 9999.999999999998.
-    return Linear(float(f"{factor:.15g}"), float(f"{offset:.15g}"))
+    return UnitConversion(float(f"{factor:.15g}"), float(f"{offset:.15g}"))
 
 
-def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], Linear]:
+def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], UnitConversion]:
     """Maps for several variables, or one error that names all that cannot be converted.
 
     Parameters
@@ -241,7 +241,7 @@ def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str
     UnitsError
         With the variable, the units found, those expected and what to do.
     """
-    maps: dict[tuple[str, str], Linear] = {}
+    maps: dict[tuple[str, str], UnitConversion] = {}
     problems: dict[str, str] = {}
     for name, found, expected in dict.fromkeys(requests):
         try:

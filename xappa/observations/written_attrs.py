@@ -10,9 +10,9 @@ import xarray as xr
 
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED
-from xappa.observations.correlation import Correlation
-from xappa.observations.form import COUNTS, COUNTS_BY_NAME
-from xappa.observations.statements import ATTRIBUTE, said_of
+from xappa.observations.errors.attributes import ATTRIBUTE, said_of
+from xappa.observations.errors.correlation import Correlation
+from xappa.observations.schema import COUNTS, COUNTS_BY_NAME
 
 
 def require_written_attrs(ds: xr.Dataset) -> None:

@@ -10,27 +10,27 @@ from __future__ import annotations
 from xappa.operators.aggregation import Accumulate, Average, Maximum, Minimum
 from xappa.operators.base import Operator
 from xappa.operators.calculus import differentiate, interp
-from xappa.operators.chain import Chain, Physics
+from xappa.operators.chain import OperatorChain, Physics
 from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
 from xappa.operators.interpolate import Interpolate, interpolate
-from xappa.operators.nearest import Grid, Nearest
-from xappa.operators.rows import Rows
+from xappa.operators.nearest import GridPoints, Nearest
 from xappa.operators.sounder import Sounder
 from xappa.operators.sources import OPERATORS, PerSource, choose_operator, split_windows
-from xappa.operators.stencil import Stencil
+from xappa.operators.sparse import SparseOperator
 
 __all__ = [
     "OPERATORS",
     "Accumulate",
     "Average",
-    "Chain",
+    "OperatorChain",
     "ColumnWater",
     "Footprint",
     "Function",
-    "Grid",
+    "GridPoints",
     "Interpolate",
     "Maximum",
     "Minimum",
@@ -38,10 +38,10 @@ __all__ = [
     "Operator",
     "PerSource",
     "Physics",
-    "Rows",
+    "CompositeOperator",
     "Sounder",
     "StateContext",
-    "Stencil",
+    "SparseOperator",
     "Thickness",
     "choose_operator",
     "differentiate",

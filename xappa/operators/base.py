@@ -8,9 +8,9 @@ from typing import Any
 
 import xarray as xr
 
+from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
-from xappa.operators.rows import Rows
-from xappa.operators.stencil import Stencil
+from xappa.operators.sparse import SparseOperator
 from xappa.tokens import token
 
 
@@ -18,7 +18,7 @@ class Operator(ABC):
     """An observation operator H: what reports would say of a trajectory of states."""
 
     @abstractmethod
-    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """How reports are read off a trajectory.
 
         Parameters
@@ -31,7 +31,7 @@ class Operator(ABC):
 
         Returns
         -------
-        rows : Stencil or Rows
+        rows : SparseOperator or CompositeOperator
             One row a report that is used.
         obs : Dataset
             The observations with ``<name>_flag`` for all quantities.

@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from xappa._typing import Array
-from xappa.grids.bilinear import Corners, corners
+from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
 
 
-class Places:
+class PlaceCache:
     """Latitudes and longitudes that are equal if their numbers are."""
 
     def __init__(self, latitude: Array, longitude: Array) -> None:
@@ -22,10 +22,10 @@ class Places:
         return hash(self.digest)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Places) and self.digest == other.digest
+        return isinstance(other, PlaceCache) and self.digest == other.digest
 
 
 @lru_cache(maxsize=4)
-def corners_at(places: Places, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> Corners:
+def corners_at(places: PlaceCache, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> InterpolationWeights:
     """`corners`, the same object for the same places and grid while some are in use; not to be changed."""
-    return corners(places.latitude, places.longitude, latitudes, longitudes)
+    return bilinear_weights(places.latitude, places.longitude, latitudes, longitudes)

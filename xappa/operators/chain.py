@@ -13,17 +13,17 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import NoReportsError, OperatorError, OptionError
 from xappa.grids.matching import positions
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.observations.form import quantities
-from xappa.observations.own import is_own, units_to_match
+from xappa.observations.schema import quantities
+from xappa.observations.user_variables import is_user_defined, units_to_match
 from xappa.operators import reports
 from xappa.operators.base import Operator
+from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
 from xappa.operators.packing import blocks, linear
 from xappa.operators.periods import Period
-from xappa.operators.rows import Part, Rows
-from xappa.operators.stencil import Stencil
+from xappa.operators.sparse import SparseOperator
 from xappa.tokens import describe, name_of, token
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class Composable(Operator):
     A plain function of a Dataset may stand on either side.
     """
 
-    def __matmul__(self, other: Operator | Function) -> Chain:
-        return Chain((*_links(self), *_links(other)))
+    def __matmul__(self, other: Operator | Function) -> OperatorChain:
+        return OperatorChain((*_links(self), *_links(other)))
 
-    def __rmatmul__(self, other: Function) -> Chain:
-        return Chain((*_links(other), *_links(self)))
+    def __rmatmul__(self, other: Function) -> OperatorChain:
+        return OperatorChain((*_links(other), *_links(self)))
 
 
 class Link(Composable):
@@ -79,9 +79,9 @@ class OverPeriod(Link):
     def period(self) -> Period:
         """The period that geometries are told."""
 
-    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`; fields are read by the default geometry."""
-        return Chain((self,))(obs, state)
+        return OperatorChain((self,))(obs, state)
 
 
 class Physics(Link):
@@ -118,13 +118,13 @@ class Physics(Link):
         """
         return None
 
-    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`; fields are read by the default geometry."""
-        return Chain((self,))(obs, state)
+        return OperatorChain((self,))(obs, state)
 
 
 @dataclass(frozen=True, repr=False)
-class Chain(Composable):
+class OperatorChain(Composable):
     """Operators, the last applied first.
 
     Parameters
@@ -187,7 +187,7 @@ class Chain(Composable):
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return ("xappa.Chain", *(token(link) for link in self.links))
 
-    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`.
 
         Raises
@@ -210,11 +210,13 @@ class Chain(Composable):
         sums = only.sums(state, candidates, _units(obs)) if isinstance(only, Physics) else None
         return self._traced(obs, state, candidates) if sums is None else self._summed(obs, state, sums)
 
-    def _summed(self, obs: xr.Dataset, state: StateContext, sums: ColumnSum) -> tuple[Stencil | Rows, xr.Dataset]:
+    def _summed(
+        self, obs: xr.Dataset, state: StateContext, sums: ColumnSum
+    ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of weighted sums of channels: linear again."""
         made = replace(state, spec=sums.derived, mask=sums.mask, by=sums.by)
         stencil, seen = self._read(obs, made, sums.names)
-        if isinstance(stencil, Rows) and any(part.extreme for part in stencil.parts):
+        if isinstance(stencil, CompositeOperator) and any(part.extreme for part in stencil.parts):
             raise OperatorError(
                 f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
             )
@@ -224,20 +226,22 @@ class Chain(Composable):
 
     def _traced(
         self, obs: xr.Dataset, state: StateContext, candidates: Sequence[str]
-    ) -> tuple[Stencil | Rows, xr.Dataset]:
+    ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of what functions make, which are differentiated."""
         from xappa.operators.trace import trace
 
-        spare = {name for name in candidates if is_own(obs[name]) and f"{name}_error" not in obs}
+        spare = {name for name in candidates if is_user_defined(obs[name]) and f"{name}_error" not in obs}
         traced = trace(Composed(self.physics), state, candidates, _units(obs), spare)
         derived, height = traced.view.derived, state.surface_height
         surface = None if height is None else _on_grid(height, state.spec, derived)
         made = replace(state, spec=derived, surface_height=surface, mask=traced.mask, by=traced.by)
         stencil, seen = self._read(obs, made, {output.name for output in traced.view.outputs})
-        parts = stencil.parts if isinstance(stencil, Rows) else (Part(stencil),)
-        return Rows(tuple(replace(part, view=traced.view) for part in parts), state.times), seen
+        parts = stencil.parts if isinstance(stencil, CompositeOperator) else (OperatorBlock(stencil),)
+        return CompositeOperator(tuple(replace(part, view=traced.view) for part in parts), state.times), seen
 
-    def _read(self, obs: xr.Dataset, made: StateContext, names: set[str]) -> tuple[Stencil | Rows, xr.Dataset]:
+    def _read(
+        self, obs: xr.Dataset, made: StateContext, names: set[str]
+    ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of made fields; what was observed and has no counterpart is flagged as unused."""
         others = {}
         for name in quantities(obs):
@@ -279,7 +283,7 @@ class Composed:
 
 def _links(part: Operator | Function) -> tuple[Any, ...]:
     """The links of one side of ``@``."""
-    if isinstance(part, Chain):
+    if isinstance(part, OperatorChain):
         return part.links
     if not callable(part) or isinstance(part, type):
         found = part.__name__ if isinstance(part, type) else type(part).__name__
@@ -295,16 +299,16 @@ def _shown(link: Operator | Function) -> str:
     return repr(link) if isinstance(link, Operator) else name_of(link)
 
 
-def _weighted(read: list[Stencil], sums: ColumnSum) -> Iterator[Stencil]:
+def _weighted(read: list[SparseOperator], sums: ColumnSum) -> Iterator[SparseOperator]:
     """Sums over levels, block by block; what is done is let go, for it is large."""
     while read:
         for block in blocks(read.pop(0), BLOCK, sums.width):
             yield sums.combined(block)
 
 
-def _stencils(read: Stencil | Rows) -> list[Stencil]:
+def _stencils(read: SparseOperator | CompositeOperator) -> list[SparseOperator]:
     """The stencils of a linear reading."""
-    return [part.stencil for part in read.parts] if isinstance(read, Rows) else [read]
+    return [part.stencil for part in read.parts] if isinstance(read, CompositeOperator) else [read]
 
 
 def _candidates(obs: xr.Dataset) -> list[str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xappa._typing import Array
-from xappa.models.state import StateSpec
-from xappa.operators.stencil import Stencil, compact
+from xappa.model.state import StateSpec
+from xappa.operators.sparse import SparseOperator, compact
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ColumnSum:
         """Quantities that they are compared with."""
         return set(self.derived.variables)
 
-    def combined(self, stencil: Stencil) -> Stencil:
+    def combined(self, stencil: SparseOperator) -> SparseOperator:
         """A reading of weighted sums as a reading of what they are sums of."""
         most = self.width
         channel = np.stack([np.resize(c, most) for c in self.channel])

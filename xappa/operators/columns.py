@@ -26,13 +26,13 @@ from xappa._typing import Array
 from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError
 from xappa.observations.formulas import STANDARD_GRAVITY
-from xappa.observations.units import Linear
+from xappa.observations.units import UnitConversion
 from xappa.operators.base import Operator
 from xappa.operators.chain import Physics
 from xappa.operators.column_sum import ColumnSum
 from xappa.operators.context import StateContext
 from xappa.operators.interpolate import Interpolate
-from xappa.operators.results import matched, units_map
+from xappa.operators.match_outputs import matched, units_map
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,7 +103,7 @@ class Columns(Physics):
             )
         out = self.output
         target = matched({str(out.name): out}, True, candidates, {}, repr(self))[str(out.name)]
-        convert: Linear = units_map(out, units.get(target, ""), target, repr(self))
+        convert: UnitConversion = units_map(out, units.get(target, ""), target, repr(self))
         order = np.argsort(levels)
         height = np.zeros(1) if surface_height is None else np.asarray(surface_height, float).ravel()
         weight = self.weights(np.array(levels, float)[order], standard_pressure(height)) * convert.factor

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from xappa._typing import Array
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.operators.periods import Period
 
 if TYPE_CHECKING:

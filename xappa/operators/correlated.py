@@ -16,8 +16,8 @@ from xappa.diffusion.guidance import (
     SequenceCovariance,
 )
 from xappa.diffusion.guidance.covariance import LARGEST_BLOCK
-from xappa.observations.correlation import Correlation, correlations_of, great_circle, places_of
-from xappa.observations.form import quantities
+from xappa.observations.errors.correlation import Correlation, correlations_of, great_circle, places_of
+from xappa.observations.schema import quantities
 
 
 def error_covariance(
@@ -35,7 +35,7 @@ def error_covariance(
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form, with `observations.correlation.with_correlation`.
+        Observations in the schema, with `observations.correlation.with_correlation`.
     names : tuple of str
         Quantities.
     variable, observation : array of int, (M,)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from xappa._typing import Array
-from xappa.operators.stencil import compact
+from xappa.operators.sparse import compact
 
 METHODS = ("maximum", "minimum")
 

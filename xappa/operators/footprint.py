@@ -27,8 +27,8 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError
 from xappa.geometry import WGS84_RADIUS
-from xappa.grids.bilinear import Corners, corners
-from xappa.models.state import StateSpec
+from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
+from xappa.model.state import StateSpec
 from xappa.operators.geometry import Geometry, described
 
 BLOCK = 1 << 20  # corners of nodes that are read at once
@@ -74,7 +74,7 @@ class Footprint(Geometry):
                 "radius= for a circle"
             )
 
-    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """All grid points that the nodes of a field of view are read from."""
         size = obs.sizes["obs"]
         if self.radius is None and self.axes is None:
@@ -95,7 +95,7 @@ class Footprint(Geometry):
             part = own[:, first : first + step]
             found.append(_merged(part[0], part[1], part[2], part[3], part[4], nodes, share, spec))
         whole, rows = _stacked(found), index.reshape(-1)
-        return Corners(whole.cell[rows], whole.weight[rows], whole.crossed[rows], whole.inside[rows])
+        return InterpolationWeights(whole.cell[rows], whole.weight[rows], whole.crossed[rows], whole.inside[rows])
 
     def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Footprint, Array | None]]:
         """See `Geometry.blocks`: by latitude, since fields of view near a pole touch many more cells than others."""
@@ -187,12 +187,12 @@ def _merged(
     nodes: Array,
     share: Array,
     spec: StateSpec,
-) -> Corners:
+) -> InterpolationWeights:
     """Points of the nodes of some reports, those that come several times as one."""
     x, y = along[:, None] * nodes[:, 0], across[:, None] * nodes[:, 1]
     distance, turn = np.hypot(x, y), np.rad2deg(np.arctan2(y, x))
     rows, columns = away(latitude[:, None], longitude[:, None], distance, azimuth[:, None] + turn)
-    found = corners(rows.ravel(), columns.ravel(), spec.latitude, spec.longitude)
+    found = bilinear_weights(rows.ravel(), columns.ravel(), spec.latitude, spec.longitude)
     n, width = len(latitude), 4 * len(share)
     cell = 2 * found.cell.reshape(n, width) + found.crossed.reshape(n, width)
     weight = found.weight.reshape(n, len(share), 4) * share[:, None]
@@ -205,12 +205,12 @@ def _merged(
     total = np.bincount(flat, weight.ravel(), n * most).reshape(n, most)
     points = np.repeat(cell[:, :1], most, axis=1)
     points.reshape(-1)[flat] = cell.ravel()
-    centre = corners(latitude, longitude, spec.latitude, spec.longitude).inside
+    centre = bilinear_weights(latitude, longitude, spec.latitude, spec.longitude).inside
     inside = found.inside.reshape(n, -1).all(axis=1) & centre
-    return Corners(points // 2, total, (points % 2).astype(bool), inside)
+    return InterpolationWeights(points // 2, total, (points % 2).astype(bool), inside)
 
 
-def _stacked(blocks: list[Corners]) -> Corners:
+def _stacked(blocks: list[InterpolationWeights]) -> InterpolationWeights:
     """One set of points of several, filled with entries of weight zero."""
     most = max((block.cell.shape[1] for block in blocks), default=1)
 
@@ -223,4 +223,4 @@ def _stacked(blocks: list[Corners]) -> Corners:
         return np.concatenate(parts) if parts else np.zeros((0, most), int)
 
     inside = np.concatenate([block.inside for block in blocks]) if blocks else np.zeros(0, bool)
-    return Corners(joined("cell"), joined("weight"), joined("crossed"), inside)
+    return InterpolationWeights(joined("cell"), joined("weight"), joined("crossed"), inside)

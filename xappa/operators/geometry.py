@@ -12,20 +12,20 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import OptionError, is_number
-from xappa.grids.bilinear import Corners, bracket
-from xappa.models.state import StateSpec
+from xappa.grids.bilinear import InterpolationWeights, bracket
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.observations.form import quantities
+from xappa.observations.schema import quantities
 from xappa.operators import reports
-from xappa.operators.cached import Places, corners_at
+from xappa.operators.cached import PlaceCache, corners_at
 from xappa.operators.chain import GEOMETRY, Link
+from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
 from xappa.operators.extremes import METHODS, by_state, missed, states_within
 from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, Heights
 from xappa.operators.packing import joined, linear
 from xappa.operators.periods import Group, Period, groups
-from xappa.operators.rows import Part, Rows
-from xappa.operators.stencil import Stencil, compact, concatenate
+from xappa.operators.sparse import SparseOperator, compact, concatenate
 from xappa.operators.vertical import EXTRAPOLATIONS, in_level
 from xappa.vocabulary import VARIABLES
 
@@ -61,7 +61,7 @@ class Geometry(Link):
             )
 
     @abstractmethod
-    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """Cells and weights (N, K) that make up each report in the horizontal."""
 
     @property
@@ -69,7 +69,7 @@ class Geometry(Link):
         """Whether the nearest level and time are read, instead of what lies between two."""
         return False
 
-    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`; the attributes of the observations say what was done about heights.
 
         Raises
@@ -88,8 +88,8 @@ class Geometry(Link):
             value = np.asarray(obs[name].values, float)
             reports.reject(flags[name], value, np.ones(len(value), bool), Flag.UNKNOWN_VARIABLE)
         reason, uncorrected = np.zeros(obs.sizes["obs"], np.int8), 0
-        parts: list[Stencil] = []
-        extremes: list[Part] = []
+        parts: list[SparseOperator] = []
+        extremes: list[OperatorBlock] = []
         for geometry, rows in self.blocks(obs, spec):
             here = obs if rows is None else obs.isel(obs=rows)
             reader = _Reader(geometry, here, state)
@@ -109,7 +109,7 @@ class Geometry(Link):
         extremes = [part for part in extremes if len(part.stencil)]
         found = concatenate(parts) if rows is None else linear(parts, times)
         if extremes:
-            found = joined([found, Rows(tuple(extremes), times)], times)
+            found = joined([found, CompositeOperator(tuple(extremes), times)], times)
         return found, reports.with_flags(obs, flags).assign_attrs(reader.heights.attrs())
 
     def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Geometry, Array | None]]:
@@ -125,7 +125,7 @@ def variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Period |
     name : str
         Reported quantity.
     obs : Dataset
-        Observations in the one form.
+        Observations in the schema.
     spec : StateSpec
     period : Period, optional
         What reports are taken over instead of what they say.
@@ -136,7 +136,7 @@ def variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Period |
     return found | ({name} if name in spec.variables else set())
 
 
-def _with_errors(part: Stencil, flags: Mapping[str, Array]) -> Stencil:
+def _with_errors(part: SparseOperator, flags: Mapping[str, Array]) -> SparseOperator:
     """The reports of one quantity of whose error something is known; the others are flagged."""
     known = np.isfinite(part.error) & (part.error > 0)
     if known.all():
@@ -145,7 +145,7 @@ def _with_errors(part: Stencil, flags: Mapping[str, Array]) -> Stencil:
     return part.select(np.flatnonzero(known))
 
 
-def _placed(extremes: list[Part], rows: Array | None) -> list[Part]:
+def _placed(extremes: list[OperatorBlock], rows: Array | None) -> list[OperatorBlock]:
     """Extremes of some reports, numbered as in the whole."""
     if rows is None:
         return extremes
@@ -167,11 +167,11 @@ class _Reader:
             surface = _at(np.asarray(state.surface_height, float), obs, spec)
         self.heights = Heights(obs, surface, geometry.lapse_rate)
 
-    def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[Stencil]:
+    def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[SparseOperator]:
         """Stencils of one quantity; `flag` is filled with why reports are left out."""
         reports.reject(flag, value, self.place_reason != Flag.GOOD, self.place_reason)
         parts = []
-        self.extremes: list[Part] = []
+        self.extremes: list[OperatorBlock] = []
         for group in groups(name, self.obs, self.spec, period):
             if name == STATION and SEA in self.spec.variables and STATION not in self.spec.variables:
                 reports.reject(flag, value, group.member & self._at_sea_too(), Flag.UNUSED)
@@ -196,7 +196,7 @@ class _Reader:
 
     def _group(
         self, name: str, variable: str, value: Array, flag: Array, member: Array, number: int, share: float
-    ) -> Stencil:
+    ) -> SparseOperator:
         time, time_weight, inside = self._in_time(number)
         early = np.isnan(self.when) | ~inside
         reports.reject(flag, value, member & early, Flag.OUTSIDE_TIMES)
@@ -218,9 +218,9 @@ class _Reader:
         error = np.hypot(reports.errors(self.obs, name)[rows], (relative * np.nan_to_num(value[used]))[~void])
         offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
-        return Stencil(steps, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
+        return SparseOperator(steps, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
 
-    def _extremes(self, name: str, group: Group, value: Array, flag: Array) -> list[Part]:
+    def _extremes(self, name: str, group: Group, value: Array, flag: Array) -> list[OperatorBlock]:
         """Readings of the states of a period, of which the largest or smallest counts."""
         if group.states is None:
             return []
@@ -242,8 +242,8 @@ class _Reader:
         error = np.hypot(reports.errors(self.obs, name)[rows], missed(variable, self.step))
         offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
-        found = Stencil(time, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
-        return [Part(found, extreme=method, states=states.shape[1])]
+        found = SparseOperator(time, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
+        return [OperatorBlock(found, extreme=method, states=states.shape[1])]
 
     def _place_reason(self) -> Array:
         latitude, longitude = (np.asarray(self.obs[name].values, float) for name in ("latitude", "longitude"))
@@ -325,7 +325,7 @@ def _in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Arr
 def _at(field: Array, obs: xr.Dataset, spec: StateSpec) -> Array:
     """A field at the places of reports, bilinear."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    around = corners_at(Places(latitude, longitude), spec.latitude, spec.longitude)
+    around = corners_at(PlaceCache(latitude, longitude), spec.latitude, spec.longitude)
     return (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
 
 

@@ -43,7 +43,7 @@ class Heights:
     Parameters
     ----------
     obs : Dataset
-        Observations in the one form.
+        Observations in the schema.
     surface : array of float, (N,), or None
         Height of the model's surface at the reports, m.
     lapse_rate : float or None

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xappa.grids.bilinear import Corners
-from xappa.models.state import StateSpec
-from xappa.operators.cached import Places, corners_at
+from xappa.grids.bilinear import InterpolationWeights
+from xappa.model.state import StateSpec
+from xappa.operators.cached import PlaceCache, corners_at
+from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.geometry import Geometry, described
 from xappa.operators.heights import LAPSE_RATE, standard_height
-from xappa.operators.rows import Rows
-from xappa.operators.stencil import Stencil, concatenate
+from xappa.operators.sparse import SparseOperator, concatenate
 
 __all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "standard_height"]
 
@@ -34,10 +34,10 @@ class Interpolate(Geometry):
         See `Geometry`.
     """
 
-    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """The four grid points round each report."""
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-        return corners_at(Places(latitude, longitude), spec.latitude, spec.longitude)
+        return corners_at(PlaceCache(latitude, longitude), spec.latitude, spec.longitude)
 
     def describe(self) -> str:
         """What the operator does, in words."""
@@ -46,7 +46,7 @@ class Interpolate(Geometry):
 
 def interpolate(
     obs: xr.Dataset, state: StateContext, lapse_rate: float | None = LAPSE_RATE
-) -> tuple[Stencil, xr.Dataset]:
+) -> tuple[SparseOperator, xr.Dataset]:
     """Where and how each report is read off a trajectory of states: `Interpolate` as a function.
 
     Parameters
@@ -58,7 +58,7 @@ def interpolate(
 
     Returns
     -------
-    stencil : Stencil
+    stencil : SparseOperator
         One row a report that is used; extremes over a period, which are no sums, are not among them.
     obs : Dataset
         The observations with ``<name>_flag`` for all quantities, and what was done about heights in the attrs
@@ -70,6 +70,6 @@ def interpolate(
         If no report lies inside the times, no quantity is one of the model's, or an error is missing.
     """
     found, seen = Interpolate(lapse_rate=lapse_rate)(obs, state)
-    if isinstance(found, Rows):
+    if isinstance(found, CompositeOperator):
         found = concatenate([part.stencil for part in found.parts if part.extreme is None])
     return found, seen

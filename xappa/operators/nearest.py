@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 from xappa._typing import Array
 from xappa.errors import ObservationError
 from xappa.geometry import unit_vectors
-from xappa.grids.bilinear import Corners, corners
-from xappa.models.state import StateSpec
+from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
+from xappa.model.state import StateSpec
 from xappa.operators.geometry import Geometry, described
 
 
@@ -32,13 +32,13 @@ class Nearest(Geometry):
         """Whether the nearest level and time are read."""
         return True
 
-    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """The nearest grid point of each report inside the grid."""
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-        inside = corners(latitude, longitude, spec.latitude, spec.longitude).inside
+        inside = bilinear_weights(latitude, longitude, spec.latitude, spec.longitude).inside
         point = unit_vectors(np.nan_to_num(latitude), np.nan_to_num(longitude))
         cell = _tree(spec.latitude, spec.longitude).query(point)[1][:, None]
-        return Corners(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
+        return InterpolationWeights(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
 
     def describe(self) -> str:
         """What the operator does, in words."""
@@ -46,7 +46,7 @@ class Nearest(Geometry):
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Grid(Geometry):
+class GridPoints(Geometry):
     """The field itself, for gridded observations on the model's own grid points; linear in log-pressure and in time.
 
     Parameters
@@ -59,7 +59,7 @@ class Grid(Geometry):
 
     lapse_rate: float | None = None
 
-    def places(self, obs: xr.Dataset, spec: StateSpec) -> Corners:
+    def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """The grid point that each report is at; those that are at none are masked.
 
         Raises
@@ -78,7 +78,7 @@ class Grid(Geometry):
                 "bring them onto the model's grid first"
             )
         cell = (row * len(spec.longitude) + column)[:, None]
-        return Corners(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
+        return InterpolationWeights(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
 
     def describe(self) -> str:
         """What the operator does, in words."""

@@ -12,29 +12,29 @@ from dataclasses import replace
 import numpy as np
 
 from xappa._typing import Array
-from xappa.operators.rows import Part, Rows
-from xappa.operators.stencil import Stencil, compact, concatenate
+from xappa.operators.composite import CompositeOperator, OperatorBlock
+from xappa.operators.sparse import SparseOperator, compact, concatenate
 
 SMALL = 1 << 20  # entries, filled ones included, below which it is not worth while to part rows
 WASTE = 2.0  # entries over those that are not zero, above which rows are parted
 
 
-def packed(parts: Iterable[Stencil]) -> list[Stencil]:
+def packed(parts: Iterable[SparseOperator]) -> list[SparseOperator]:
     """The same rows in few stencils, of which none is large and mostly filled up.
 
     Parameters
     ----------
-    parts : iterable of Stencil
+    parts : iterable of SparseOperator
         Over one trajectory. They are taken one by one, and none is kept as it comes once they are large together.
 
     Returns
     -------
-    list of Stencil
+    list of SparseOperator
         One, with the rows in their order, as long as that is small. Otherwise rows of like length together, the short
         ones first, in as few stencils as are not wasteful.
     """
-    waiting: list[Stencil] = []
-    pieces: dict[int, list[Stencil]] = {}
+    waiting: list[SparseOperator] = []
+    pieces: dict[int, list[SparseOperator]] = {}
     empty, rows, width = None, 0, 0
     for part in parts:
         if not len(part):
@@ -55,16 +55,16 @@ def packed(parts: Iterable[Stencil]) -> list[Stencil]:
     return together
 
 
-def _by_length(part: Stencil, pieces: dict[int, list[Stencil]]) -> None:
+def _by_length(part: SparseOperator, pieces: dict[int, list[SparseOperator]]) -> None:
     """Add the rows of a stencil to those that need, to a factor of two, as many entries."""
     number = np.ceil(np.log2(np.maximum(_lengths(part), 1))).astype(int)
     for n in np.unique(number).tolist():
         pieces.setdefault(n, []).append(_trimmed(part.select(np.flatnonzero(number == n))))
 
 
-def _groups(pieces: dict[int, list[Stencil]]) -> list[list[Stencil]]:
+def _groups(pieces: dict[int, list[SparseOperator]]) -> list[list[SparseOperator]]:
     """Classes of rows, the short ones first, those together that may be."""
-    groups: list[list[Stencil]] = []
+    groups: list[list[SparseOperator]] = []
     filled, real = 0, 0
     for _, found in sorted(pieces.items()):
         width, entries = max(map(_width, found)), sum(int(_lengths(part).sum()) for part in found)
@@ -78,36 +78,46 @@ def _groups(pieces: dict[int, list[Stencil]]) -> list[list[Stencil]]:
     return groups
 
 
-def linear(parts: Iterable[Stencil], times: Array) -> Stencil | Rows:
+def linear(parts: Iterable[SparseOperator], times: Array) -> SparseOperator | CompositeOperator:
     """Stencils over `times` as one reading: a stencil, if `packed` makes one of them."""
     together = packed(parts)
-    return together[0] if len(together) == 1 else Rows(tuple(Part(stencil) for stencil in together), times)
+    return (
+        together[0]
+        if len(together) == 1
+        else CompositeOperator(tuple(OperatorBlock(stencil) for stencil in together), times)
+    )
 
 
-def joined(found: list[Stencil | Rows], times: Array) -> Stencil | Rows:
+def joined(found: list[SparseOperator | CompositeOperator], times: Array) -> SparseOperator | CompositeOperator:
     """One reading of several; a stencil, if all are."""
-    parts = [part for rows in found for part in (rows.parts if isinstance(rows, Rows) else (Part(rows),))]
+    parts = [
+        part
+        for rows in found
+        for part in (rows.parts if isinstance(rows, CompositeOperator) else (OperatorBlock(rows),))
+    ]
     others = tuple(part for part in parts if part.view is not None or part.extreme is not None)
     stencils = [part.stencil for part in parts if part.view is None and part.extreme is None]
-    own = linear(stencils, times) if any(isinstance(rows, Rows) for rows in found) else concatenate(stencils)
+    own = (
+        linear(stencils, times) if any(isinstance(rows, CompositeOperator) for rows in found) else concatenate(stencils)
+    )
     if not others:
         return own
-    before = own.parts if isinstance(own, Rows) else (Part(own),) if len(own) else ()
-    return Rows(before + others, times)
+    before = own.parts if isinstance(own, CompositeOperator) else (OperatorBlock(own),) if len(own) else ()
+    return CompositeOperator(before + others, times)
 
 
-def blocks(stencil: Stencil, entries: int, times: int = 1) -> list[Stencil]:
+def blocks(stencil: SparseOperator, entries: int, times: int = 1) -> list[SparseOperator]:
     """Rows of a stencil in turn, so many that `times` their entries are at most about `entries`."""
     step = max(1, entries // max(1, _width(stencil) * times))
     rows = np.arange(len(stencil))
     return [stencil.select(rows[k : k + step]) for k in range(0, len(stencil), step)] or [stencil]
 
 
-def _width(stencil: Stencil) -> int:
+def _width(stencil: SparseOperator) -> int:
     return stencil.weight.shape[1]
 
 
-def _lengths(stencil: Stencil) -> Array:
+def _lengths(stencil: SparseOperator) -> Array:
     return (stencil.weight != 0).sum(axis=1)
 
 
@@ -115,7 +125,7 @@ def _tolerable(rows: int, width: int, entries: int) -> bool:
     return rows * width <= max(SMALL, WASTE * entries)
 
 
-def _trimmed(stencil: Stencil) -> Stencil:
+def _trimmed(stencil: SparseOperator) -> SparseOperator:
     weight, *places = compact(stencil.weight, stencil.time, stencil.channel, stencil.cell)
     time, channel, cell = (a.astype(np.int32) for a in places)  # there are many, and half as wide ones hold them
     return replace(stencil, weight=weight, time=time, channel=channel, cell=cell)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.names import QUANTITIES
 from xappa.observations.periods import EXTREMES, NONE, States, method_in, states_of
 
@@ -53,7 +53,7 @@ def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = No
     ----------
     name : str
     obs : Dataset
-        Observations in the one form; ``period`` is NaT for what holds for an instant.
+        Observations in the schema; ``period`` is NaT for what holds for an instant.
     spec : StateSpec
     told : Period, optional
     """

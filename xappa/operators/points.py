@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xappa._typing import Array
 from xappa.errors import ObservationError
-from xappa.operators.cached import Places, corners_at
+from xappa.operators.cached import PlaceCache, corners_at
 
 BLOCK = 8192  # places at once: their results stay in the processor's cache until they are written
 
@@ -59,7 +59,7 @@ class Points:
                 f"Places: found {places[0].shape} latitudes and {places[1].shape} longitudes; expected one each a place"
             )
         grid = (tuple(np.asarray(axis, float).tolist()) for axis in (latitudes, longitudes))
-        around = corners_at(Places(*places), *grid)
+        around = corners_at(PlaceCache(*places), *grid)
         self.shape = (len(latitudes), len(longitudes))
         self.inside = around.inside
         self.cell = torch.from_numpy(around.cell)
@@ -115,9 +115,9 @@ class Points:
 
 def points_at(latitude: Array, longitude: Array, latitudes: Sequence[float], longitudes: Sequence[float]) -> Points:
     """`Points`, the same object for the same places while some are in use: stations do not move."""
-    return _points(Places(latitude, longitude), tuple(map(float, latitudes)), tuple(map(float, longitudes)))
+    return _points(PlaceCache(latitude, longitude), tuple(map(float, latitudes)), tuple(map(float, longitudes)))
 
 
 @lru_cache(maxsize=4)
-def _points(places: Places, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> Points:
+def _points(places: PlaceCache, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> Points:
     return Points(places.latitude, places.longitude, latitudes, longitudes)

@@ -10,13 +10,13 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import NoReportsError, ObservationError, nearest_names
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
-from xappa.observations.form import quantities
+from xappa.observations.schema import quantities
 
 if TYPE_CHECKING:
-    from xappa.operators.rows import Rows
-    from xappa.operators.stencil import Stencil
+    from xappa.operators.composite import CompositeOperator
+    from xappa.operators.sparse import SparseOperator
 
 
 def good(flag: Array, value: Array) -> Array:
@@ -134,7 +134,7 @@ def require_used(obs: xr.Dataset) -> None:
         raise _unusable(obs, found, np.zeros(obs.sizes["obs"], np.int8))
 
 
-def used_names(rows: Stencil | Rows) -> list[str]:
+def used_names(rows: SparseOperator | CompositeOperator) -> list[str]:
     """Quantities of which any report is read."""
     variable = rows.variable
     return [name for code, name in enumerate(rows.names) if (variable == code).any()]

@@ -11,21 +11,21 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError, choose
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
-from xappa.observations.form import quantities
+from xappa.observations.schema import quantities
 from xappa.operators import reports
 from xappa.operators.base import Operator
 from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
 from xappa.operators.interpolate import Interpolate
-from xappa.operators.nearest import Grid, Nearest
+from xappa.operators.nearest import GridPoints, Nearest
 from xappa.operators.packing import joined
-from xappa.operators.rows import Rows
 from xappa.operators.sounder import Sounder
-from xappa.operators.stencil import Stencil
+from xappa.operators.sparse import SparseOperator
 from xappa.tokens import token
 
 Choice = str | Operator | Callable[[xr.Dataset], Any]
@@ -34,7 +34,7 @@ OPERATORS: dict[str, Operator] = {
     "interpolate": Interpolate(),
     "nearest": Nearest(),
     "footprint": Footprint(),
-    "grid": Grid(),
+    "grid": GridPoints(),
     "column-water": ColumnWater(),
     "thickness": Thickness(),
     "sounder": Sounder(),
@@ -102,7 +102,7 @@ class PerSource(Operator):
         """What the operators do, in words."""
         return "; ".join(f"{key}: {operator.describe()}" for key, operator in self.operators.items())
 
-    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[Stencil | Rows, xr.Dataset]:
+    def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`.
 
         Raises
@@ -150,13 +150,13 @@ class PerSource(Operator):
 
 
 def split_windows(
-    rows: Stencil | Rows, obs: xr.Dataset, length: int, window: int, stride: int
-) -> tuple[Stencil | Rows, xr.Dataset]:
+    rows: SparseOperator | CompositeOperator, obs: xr.Dataset, length: int, window: int, stride: int
+) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
     """Leave out reports over periods that no window holds whole, and flag them.
 
     Parameters
     ----------
-    rows : Stencil or Rows
+    rows : SparseOperator or CompositeOperator
     obs : Dataset
         With flags.
     length : int
@@ -166,7 +166,9 @@ def split_windows(
     """
     if not len(rows):
         return rows, obs
-    first, last = rows.spans() if isinstance(rows, Rows) else (rows.time.min(axis=1), rows.time.max(axis=1))
+    first, last = (
+        rows.spans() if isinstance(rows, CompositeOperator) else (rows.time.min(axis=1), rows.time.max(axis=1))
+    )
     starts = np.arange(0, max(length - window, 0) + 1, stride)
     start = starts[np.searchsorted(starts, first, side="right") - 1]
     split = last >= start + window
@@ -193,9 +195,9 @@ def _any_good(obs: xr.Dataset) -> bool:
     )
 
 
-def _moved(read: Stencil | Rows, rows: Array) -> Stencil | Rows:
+def _moved(read: SparseOperator | CompositeOperator, rows: Array) -> SparseOperator | CompositeOperator:
     """Reports of a part of the observations, numbered as in the whole."""
-    if isinstance(read, Stencil):
+    if isinstance(read, SparseOperator):
         return replace(read, observation=rows[read.observation])
     parts = tuple(replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in read.parts)
     return replace(read, parts=parts)

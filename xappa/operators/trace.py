@@ -13,17 +13,17 @@ from torch import Tensor
 
 from xappa._typing import Array
 from xappa.errors import OperatorError
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.operators.context import StateContext
-from xappa.operators.duck.array import TensorArray
-from xappa.operators.plausible import LARGEST, plausible
-from xappa.operators.results import matched, named, units_map
-from xappa.operators.view import MissingVariable, Output, View, call, labelled, placed
+from xappa.operators.dataset_function import DatasetFunction, FunctionOutput, MissingVariable, call, labelled, placed
+from xappa.operators.match_outputs import matched, named, units_map
+from xappa.operators.reference_atmosphere import LARGEST, plausible
+from xappa.operators.torch_array.array import TensorArray
 from xappa.tokens import name_of
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class TracedFunction:
     """A view, and where its fields have values.
 
     Parameters
@@ -34,7 +34,7 @@ class Traced:
         Coordinate that chooses the level of each variable: ``"level"`` or ``"channel"``.
     """
 
-    view: View
+    view: DatasetFunction
     mask: Array
     by: dict[str, str]
 
@@ -45,7 +45,7 @@ def trace(
     candidates: Sequence[str],
     units: dict[str, str],
     spare: Collection[str] = (),
-) -> Traced:
+) -> TracedFunction:
     """Make a function of a Dataset ready for reports.
 
     Parameters
@@ -92,12 +92,12 @@ def trace(
         channels += [(target, number) for number in numbers]
         map_units = units_map(field, units.get(target, ""), target, name)
         single = isinstance(result, xr.DataArray)
-        outputs.append(Output(None if single else key, target, map_units, axis))
+        outputs.append(FunctionOutput(None if single else key, target, map_units, axis))
     spec = state.spec
     derived = StateSpec(tuple(channels), latitude, longitude, spec.step_hours, spec.window)
-    view = View(function, state, tuple(outputs), derived, local=False)
+    view = DatasetFunction(function, state, tuple(outputs), derived, local=False)
     mask = _mask(chosen, outputs, view, used, name)
-    return Traced(replace(view, local=_local(view, result, states, used)), mask, by)
+    return TracedFunction(replace(view, local=_local(view, result, states, used)), mask, by)
 
 
 def _tried(function: Callable[[xr.Dataset], Any], state: StateContext) -> tuple[Any, Tensor, Array]:
@@ -121,7 +121,7 @@ def _tried(function: Callable[[xr.Dataset], Any], state: StateContext) -> tuple[
     return call(function, labelled(state, fields, times)), fields, times
 
 
-def _local(view: View, result: Any, fields: Tensor, times: Array) -> bool:
+def _local(view: DatasetFunction, result: Any, fields: Tensor, times: Array) -> bool:
     """Whether the first and the last time have the same fields without the others.
 
     The last one differs if the function looks back, by however many times, and the first one if it looks ahead.
@@ -229,7 +229,9 @@ def _whole(pressure: float) -> float:
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _mask(fields: dict[str, xr.DataArray], outputs: list[Output], view: View, times: Array, name: str) -> Array:
+def _mask(
+    fields: dict[str, xr.DataArray], outputs: list[FunctionOutput], view: DatasetFunction, times: Array, name: str
+) -> Array:
     """Where the function gives numbers."""
     blocks = []
     for field, output in zip(fields.values(), outputs, strict=True):

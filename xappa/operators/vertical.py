@@ -21,7 +21,7 @@ import numpy as np
 
 from xappa._typing import Array
 from xappa.grids.bilinear import bracket
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
 from xappa.operators.heights import LAPSE_RATE
 

@@ -1,7 +1,7 @@
 """Observing networks for twin experiments: places and times to give to ``ds.appa.observe``.
 
 Each generator takes a Dataset, which says when and where there is something to observe, and returns observations in
-the one form with 0 where something is to be observed and the rest missing. The same seed gives the same network.
+the schema with 0 where something is to be observed and the rest missing. The same seed gives the same network.
 """
 
 from xappa.platforms.buoys import buoys

@@ -10,10 +10,10 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.checked import checked
 from xappa.geometry import WGS84_RADIUS
-from xappa.observations.errors_table import Errors
-from xappa.platforms.form import assemble
-from xappa.platforms.ground import Ground
-from xappa.platforms.places import scattered
+from xappa.observations.errors.tables import Errors
+from xappa.platforms.domain import Ground
+from xappa.platforms.random_places import scattered
+from xappa.platforms.schema import assemble
 
 
 @checked
@@ -52,7 +52,7 @@ def buoys(
     Returns
     -------
     Dataset
-        Observations in the one form, with ``station``: 0 where something is to be observed.
+        Observations in the schema, with ``station``: 0 where something is to be observed.
 
     Raises
     ------

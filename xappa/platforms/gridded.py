@@ -10,17 +10,17 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import OptionError
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
-from xappa.labels import to_array
-from xappa.labels.fields import spec_of
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations import with_errors
-from xappa.observations.errors_table import Errors
-from xappa.observations.form import build
-from xappa.platforms import places
-from xappa.platforms.form import soundings
-from xappa.platforms.ground import Ground
+from xappa.observations.errors.tables import Errors
+from xappa.observations.schema import build
+from xappa.platforms import random_places
+from xappa.platforms.domain import Ground
+from xappa.platforms.schema import soundings
+from xappa.state import to_array
+from xappa.state.fields import spec_of
 
 
 @checked
@@ -51,7 +51,7 @@ def columns(
     Returns
     -------
     Dataset
-        Observations in the one form, one row a level and one for the surface: 0 where something is to be observed.
+        Observations in the schema, one row a level and one for the surface: 0 where something is to be observed.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def columns(
     ground, rng = Ground.of(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
     count = max(1, round(fraction * ground.area.size))
-    cell = np.sort(places.cells(ground.area, count, rng))
+    cell = np.sort(random_places.cells(ground.area, count, rng))
     row, column = np.divmod(cell, len(ground.longitude))
     where = {"latitude": ground.latitude[row], "longitude": ground.longitude[column], "station": names(cell)}
     return soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
@@ -91,14 +91,14 @@ def values(
     Returns
     -------
     Dataset
-        Observations in the one form: 0 where something is to be observed.
+        Observations in the schema: 0 where something is to be observed.
 
     Raises
     ------
     OptionError
         As `columns`.
     """
-    ds = tidy(ds)
+    ds = flatten_valid_time(ds)
     ground, layout, rng = Ground.of(ds), recognise(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
     spec, when = spec_of(ds, layout, ground.chosen(variables)), ground.every(every)
@@ -106,7 +106,7 @@ def values(
     if layout.member is not None:
         first = first.isel({layout.member: [0]})
     mask = np.isfinite(to_array(first, spec, layout)[0])
-    network = single_values(spec, when, *places.values(mask, fraction, len(when), rng))
+    network = single_values(spec, when, *random_places.values(mask, fraction, len(when), rng))
     return network if errors is None else with_errors(network, errors)
 
 

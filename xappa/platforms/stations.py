@@ -10,10 +10,10 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import OptionError, reading
-from xappa.observations.errors_table import Errors
-from xappa.platforms.form import assemble, repeated, soundings
-from xappa.platforms.ground import SURFACE, UPPER_AIR, Ground
-from xappa.platforms.places import scattered
+from xappa.observations.errors.tables import Errors
+from xappa.platforms.domain import SURFACE, UPPER_AIR, Ground
+from xappa.platforms.random_places import scattered
+from xappa.platforms.schema import assemble, repeated, soundings
 
 Seed = int | np.random.Generator
 ROUGHNESS = 150.0
@@ -55,7 +55,7 @@ def stations(
     Returns
     -------
     Dataset
-        Observations in the one form: 0 where something is to be observed. ``altitude`` is that of the surface of `ds`
+        Observations in the schema: 0 where something is to be observed. ``altitude`` is that of the surface of `ds`
         plus a normal number of deviation 150 m, at least 0, over land; 0 over sea.
 
     Raises
@@ -110,7 +110,7 @@ def radiosondes(
     Returns
     -------
     Dataset
-        Observations in the one form, one row a level: 0 where something is to be observed.
+        Observations in the schema, one row a level: 0 where something is to be observed.
 
     Raises
     ------

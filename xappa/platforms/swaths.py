@@ -11,10 +11,10 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.checked import checked
 from xappa.errors import ObservationError, OptionError
-from xappa.observations.errors_table import Errors
-from xappa.platforms.form import assemble
-from xappa.platforms.ground import Ground
+from xappa.observations.errors.tables import Errors
+from xappa.platforms.domain import Ground
 from xappa.platforms.orbit import KM_A_DEGREE, Orbit, across, choose_orbit
+from xappa.platforms.schema import assemble
 
 
 @checked
@@ -61,7 +61,7 @@ def swaths(
     Returns
     -------
     Dataset
-        Observations in the one form: 0 where something is to be observed.
+        Observations in the schema: 0 where something is to be observed.
 
     Raises
     ------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xappa.labels import model_times
 from xappa.signatures import signature_of
+from xappa.state import model_times
 from xappa.tasks.backgrounds import given_background
 from xappa.tasks.observed import observed
 from xappa.tasks.posterior import run

@@ -19,10 +19,10 @@ from xappa.background import (
     without_fields,
 )
 from xappa.errors import DatasetError, OptionError
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise, text
-from xappa.labels.latents import LATENT, PREFIX
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.state.latent_datasets import LATENT, PREFIX
 from xappa.tasks.latents import encode
 from xappa.tasks.planning import model_address
 from xappa.tasks.request import SamplingRequest
@@ -30,10 +30,12 @@ from xappa.tasks.request import SamplingRequest
 if TYPE_CHECKING:
     import dask.array as da
 
-    from xappa.streaming.plan import Given
+    from xappa.sampling.spec import FixedState
 
 
-def given_background(request: SamplingRequest, background: object, trajectory: Array) -> list[tuple[Given, da.Array]]:
+def given_background(
+    request: SamplingRequest, background: object, trajectory: Array
+) -> list[tuple[FixedState, da.Array]]:
     """What a background tells of a trajectory.
 
     Parameters
@@ -59,7 +61,7 @@ def given_background(request: SamplingRequest, background: object, trajectory: A
     if chosen is None:
         return []
     _check(chosen, request)
-    fields = request.ds if isinstance(chosen.fields, str) else tidy(chosen.fields)
+    fields = request.ds if isinstance(chosen.fields, str) else flatten_valid_time(chosen.fields)
     times = _times(fields)
     if isinstance(chosen, WarmStart):
         lacking = trajectory[~np.isin(trajectory, times)]
@@ -85,7 +87,7 @@ def given_background(request: SamplingRequest, background: object, trajectory: A
 
 def states(
     request: SamplingRequest, fields: xr.Dataset, trajectory: Array, times: Array, use: Background
-) -> tuple[Given, da.Array]:
+) -> tuple[FixedState, da.Array]:
     """Latents of `fields` at `times`, as known states of a trajectory.
 
     Raises
@@ -93,7 +95,7 @@ def states(
     DatasetError, UnitsError
         If the fields are no states of the model.
     """
-    from xappa.streaming.plan import Given
+    from xappa.sampling.spec import FixedState
 
     layout = recognise(fields, need=("time",))
     coord = fields[layout.time]
@@ -110,10 +112,10 @@ def states(
     latents = latents.transpose(member, layout.time, *own)
     frames = tuple(int(k) for k in np.searchsorted(trajectory, times))
     key = dask.base.tokenize(latents.data.name)
-    return Given(frames, without_fields(use), key), latents.data
+    return FixedState(frames, without_fields(use), key), latents.data
 
 
-def initial(request: SamplingRequest, trajectory: Array, known: Array) -> tuple[Given, da.Array]:
+def initial(request: SamplingRequest, trajectory: Array, known: Array) -> tuple[FixedState, da.Array]:
     """The last states of the Dataset, from which a forecast starts.
 
     Parameters

@@ -12,25 +12,25 @@ import xarray as xr
 
 from xappa.alignment import aligned
 from xappa.checked import checked
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect
 from xappa.grids.conventions import with_notes
 from xappa.grids.forecast_time import forecast_times
-from xappa.labels.area import area_notes
-from xappa.labels.asked import model_time_problems, wanted_notes, wanted_problems
-from xappa.labels.conversions import conversion_notes
-from xappa.labels.faults import value_problems
-from xappa.labels.regridding import coverage_problems
-from xappa.labels.units import unit_problems
-from xappa.models.state import StateSpec
-from xappa.tasks.prior import state_spec
+from xappa.model.state import StateSpec
+from xappa.state.area import area_notes
+from xappa.state.conversions import conversion_notes
+from xappa.state.regridding import coverage_problems
+from xappa.state.selection import model_time_problems, wanted_notes, wanted_problems
+from xappa.state.units import unit_problems
+from xappa.state.validation import value_problems
+from xappa.tasks.state_spec import state_spec
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What is wrong with a Dataset; true where nothing is.
 
     Parameters
@@ -76,7 +76,7 @@ class Report:
 
 @checked
 @aligned
-def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> Report:
+def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> CheckReport:
     """Whether a model can use a Dataset, and every reason why not.
 
     Parameters
@@ -101,19 +101,19 @@ def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> Report:
     >>> print(ds.appa.check())  # doctest: +SKIP
     """
     spec, (ds, settled) = state_spec(model), with_notes(ds)
-    forecasts, ds = forecast_times(ds)[0], tidy(ds)
+    forecasts, ds = forecast_times(ds)[0], flatten_valid_time(ds)
     layout, problems = inspect(ds, need=("time",))
     problems += _time_problems(ds, layout, spec)
     problems += wanted_problems(ds, layout, spec)
     notes = (*settled, *wanted_notes(ds, layout, spec), *([] if problems else area_notes(layout, spec)))
     notes += (forecasts.describe(),) if forecasts is not None else ()
     if not ds.data_vars:
-        return Report(tuple(problems), notes=notes)
+        return CheckReport(tuple(problems), notes=notes)
     _, axes = inspect(ds)
     of_values = [problem for problem in axes if problem not in problems]
     of_values += [] if axes else coverage_problems(ds, spec, layout)
     of_values += unit_problems(ds, spec, layout) + value_problems(ds, spec, layout)
-    return Report(tuple(problems), tuple(of_values), notes + tuple(conversion_notes(ds, spec, layout, not axes)))
+    return CheckReport(tuple(problems), tuple(of_values), notes + tuple(conversion_notes(ds, spec, layout, not axes)))
 
 
 def _time_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:

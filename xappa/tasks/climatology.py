@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
-from xappa.labels import model_times, to_dataset
-from xappa.models.registry import load
+from xappa.model.registry import load
+from xappa.state import model_times, to_dataset
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 
 def climatology(ds: xr.Dataset, *, model: ModelLike | None = None) -> xr.Dataset:
@@ -32,7 +32,7 @@ def climatology(ds: xr.Dataset, *, model: ModelLike | None = None) -> xr.Dataset
         (time, level, latitude, longitude), on the model's grid.
     """
     prior = load(model)
-    ds = tidy(ds)
+    ds = flatten_valid_time(ds)
     recognise(ds, need=("time",))
     trajectory, selection = model_times(ds, prior.spec)
     times = trajectory[selection]

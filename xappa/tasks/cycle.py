@@ -18,15 +18,15 @@ from xappa._typing import Array
 from xappa.background import LatentObservation, timedelta, without_fields
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.axes import text
-from xappa.labels import Wanted, check_units, model_times, surface_height, to_dataset, with_pairs
-from xappa.labels.area import Area
 from xappa.observations import read_observations
-from xappa.observations.default_errors import DEFAULT_ERRORS
-from xappa.observations.own import own_names
-from xappa.observations.quality import choose_quality
+from xappa.observations.errors.defaults import DEFAULT_ERRORS
+from xappa.observations.qc import choose_quality
+from xappa.observations.user_variables import user_defined_names
 from xappa.operators import choose_operator
 from xappa.options import get_options
 from xappa.signatures import shared, signature_of
+from xappa.state import OutputSelection, check_units, model_times, surface_height, to_dataset, with_pairs
+from xappa.state.area import Area
 from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.backgrounds import given_background
 from xappa.tasks.forecast import forecast
@@ -149,7 +149,7 @@ def cycle(request: CycleRequest) -> Cycled:
     check_units(request.ds, spec, request.layout)
     trajectory, _ = model_times(request.ds, spec, request.layout)
     length, stride = _lengths(request.window, request.step, spec.step, len(trajectory))
-    unknown = "keep" if choose_operator(request.operator).whole_state else own_names(request.error)
+    unknown = "keep" if choose_operator(request.operator).whole_state else user_defined_names(request.error)
     obs = request.obs if is_lazy(request.obs) else read_observations(request.obs, unknown=unknown).compute()
     use = request.background or LatentObservation()
     options = shared(request, ObservingRequest)
@@ -357,7 +357,7 @@ def _as_asked(analysis: xr.Dataset, request: CycleRequest) -> xr.Dataset:
         field = analysis[name].sel(level=list(levels)) if levels else analysis[name].expand_dims("level")
         alone = replace(spec, channels=tuple(channel for channel in spec.channels if channel[0] == name))
         states = field.transpose("member", "time", "level", "latitude", "longitude").data
-        wanted = Wanted((name,), asked.levels)
+        wanted = OutputSelection((name,), asked.levels)
         parts.append(to_dataset(states, alone, times, members, request.layout, wanted, attrs, area))
     result = xr.merge(parts, join="exact", compat="override", combine_attrs="override")
     return with_pairs(result, request.layout) if PAIR in analysis.coords else result

@@ -14,9 +14,9 @@ from xappa._typing import Array
 from xappa.background import WarmStart
 from xappa.background import timedelta as length_of
 from xappa.errors import DatasetError, OptionError, choose, warn
-from xappa.labels import model_times
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.signatures import signature_of
+from xappa.state import model_times
 from xappa.tasks.backgrounds import given_background, initial
 from xappa.tasks.observed import observed
 from xappa.tasks.posterior import run
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
-    from xappa.streaming.plan import Given, Rolling
+    from xappa.sampling.spec import Autoregressive, FixedState
 
 Lead = str | timedelta | np.timedelta64 | Sequence[str | timedelta | np.timedelta64]
 
@@ -117,7 +117,7 @@ def forecast(request: ForecastRequest) -> xr.Dataset:
     now = past[-1]
     trajectory = past[0] + spec.step * np.arange(len(past) + leads[-1])
     reports = None
-    given: list[tuple[Given, da.Array]] = []
+    given: list[tuple[FixedState, da.Array]] = []
     if request.obs is None:
         given.append(initial(request, trajectory, past))
     else:
@@ -133,12 +133,12 @@ def forecast(request: ForecastRequest) -> xr.Dataset:
     return result.assign_attrs(xappa_forecast_from=str(now.astype("datetime64[s]")))
 
 
-def _rolling(known: int, spec: StateSpec) -> Rolling:
-    from xappa.streaming.plan import Rolling, overlap, padded_times
+def _rolling(known: int, spec: StateSpec) -> Autoregressive:
+    from xappa.sampling.spec import Autoregressive, overlap, padded_times
 
     shared = overlap(spec.window)
     first = len(padded_times(np.arange(known).astype("datetime64[s]"), spec.window, shared, np.timedelta64(1, "s")))
-    return Rolling(first, shared)
+    return Autoregressive(first, shared)
 
 
 def _at_once(known: int, spec: StateSpec) -> None:

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from xappa.labels import to_array
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
+from xappa.state import to_array
 
 if TYPE_CHECKING:
-    from xappa.operators import Rows, Stencil
+    from xappa.operators import CompositeOperator, SparseOperator
 
 
-def innovations(background: xr.Dataset, reading: Stencil | Rows, spec: StateSpec) -> xr.Dataset:
+def innovations(background: xr.Dataset, reading: SparseOperator | CompositeOperator, spec: StateSpec) -> xr.Dataset:
     """Statistics of observation minus background, by quantity.
 
     Parameters
     ----------
     background : Dataset
         Members of states of the model, at the times that `reading` indexes.
-    reading : Stencil or Rows
+    reading : SparseOperator or CompositeOperator
         Reports, and how they are read off a trajectory: as the analysis reads them.
     spec : StateSpec
         Of the model.

@@ -12,24 +12,24 @@ import xarray as xr
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect, refuse
 from xappa.grids.matching import grid_problems
-from xappa.labels import to_dataset
-from xappa.labels.asked import model_time_problems
-from xappa.labels.faults import value_problems
-from xappa.labels.inward import assembly
-from xappa.labels.latents import LATENT, Unfolding, at_sea, check_dims, check_latents, label, unfolding
-from xappa.labels.region import Region
-from xappa.labels.regridding import coverage_problems, grid_of, method_for
-from xappa.labels.units import refuse_units, unit_problems
-from xappa.models.registry import load
-from xappa.models.state import StateSpec
+from xappa.model.registry import load
+from xappa.model.state import StateSpec
 from xappa.options import get_options
+from xappa.state import to_dataset
+from xappa.state.latent_datasets import LATENT, Unfolding, at_sea, check_dims, check_latents, label, unfolding
+from xappa.state.region import Region
+from xappa.state.regridding import coverage_problems, grid_of, method_for
+from xappa.state.selection import model_time_problems
+from xappa.state.to_model import assembly
+from xappa.state.units import refuse_units, unit_problems
+from xappa.state.validation import value_problems
 from xappa.tasks import planning
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import GenerativeModel, ModelLike
+    from xappa.model.protocol import GenerativeModel, ModelLike
 
 DTYPES = ("float16", "float32")
 
@@ -50,7 +50,7 @@ def encode(
     ds : xarray.Dataset
         Fields.
     model : str or Path, optional
-        Name (see `xappa.models`) or folder of the model. Default: the option ``default_model``.
+        Name (see `xappa.model`) or folder of the model. Default: the option ``default_model``.
     dtype : str, default "float16"
         In what they are stored: ``"float16"`` or ``"float32"`` (NetCDF knows no float16, Zarr does). They are
         handed out in float32, so that statistics do not overflow.
@@ -78,12 +78,12 @@ def encode(
     --------
     >>> xappa.to_zarr(era5.appa.encode(), "latents.zarr")  # doctest: +SKIP
     """
-    from xappa.streaming.graph import latents as streaming
+    from xappa.streaming.graph import coding as streaming
 
     if dtype not in DTYPES:
         raise OptionError(f"dtype={dtype!r}: expected one of {', '.join(map(repr, DTYPES))}")
     prior = load(model, device=device)
-    spec, ds = prior.spec, tidy(ds)
+    spec, ds = prior.spec, flatten_valid_time(ds)
     layout = _usable(ds, spec)
     assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
     blocks = [_by_state(field, layout) for field in fields]
@@ -153,7 +153,7 @@ def decode(
     --------
     >>> latents.appa.decode("2m_temperature", region=((35, 70), (-10, 40)))  # doctest: +SKIP
     """
-    from xappa.streaming.graph import latents as streaming
+    from xappa.streaming.graph import coding as streaming
 
     check_latents(latents)
     known = latents.attrs["xappa_model_address"] or latents.attrs["xappa_model"]

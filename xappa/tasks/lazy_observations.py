@@ -13,11 +13,11 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import NoReportsError
-from xappa.models.registry import load
-from xappa.observations.default_errors import warn_without_error, without_error
+from xappa.model.registry import load
+from xappa.observations.errors.attributes import require_said
+from xappa.observations.errors.defaults import warn_without_error, without_error
 from xappa.observations.flags import Flag, flags_of
-from xappa.observations.form import quantities
-from xappa.observations.statements import require_said
+from xappa.observations.schema import quantities
 from xappa.operators import split_windows
 from xappa.operators.reports import require_used
 from xappa.streaming.graph.segments import Segment
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from dask.delayed import Delayed
 
-    from xappa.models.protocol import GenerativeModel
-    from xappa.operators import Rows, Stencil
+    from xappa.model.protocol import GenerativeModel
+    from xappa.operators import CompositeOperator, SparseOperator
 
-Reading = tuple["Stencil | Rows | None", xr.Dataset | None, dict[str, Array]]
+Reading = tuple["SparseOperator | CompositeOperator | None", xr.Dataset | None, dict[str, Array]]
 """Rows of a segment, places of correlated reports, and ``time`` (s) with the flags of every report (-1: no value)."""
 
 Apart = tuple[xr.Dataset, dict[str, xr.Variable], list[str]]
@@ -88,7 +88,7 @@ class LazyObservations:
         return self.pipeline.errors
 
     @property
-    def stencil(self) -> Stencil | Rows | None:
+    def stencil(self) -> SparseOperator | CompositeOperator | None:
         """How all reports are read off the trajectory; they are read now. None if none can be used."""
         return _reading(self.pipeline, [self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
 

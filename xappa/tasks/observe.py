@@ -14,20 +14,20 @@ from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import OptionError, warn
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, recognise, refuse
-from xappa.grids.faults import single_place
-from xappa.labels import spec_of, to_array
-from xappa.labels.faults import value_problems
-from xappa.labels.surface import height_of
-from xappa.models.state import StateSpec
+from xappa.grids.validation import single_place
+from xappa.model.state import StateSpec
 from xappa.observations import read_observations, with_errors
-from xappa.observations.errors_table import Deviation
+from xappa.observations.errors.noise import standard_errors
+from xappa.observations.errors.tables import Deviation
 from xappa.observations.flags import Flag, flags_of
-from xappa.observations.form import is_one_form, quantities, set_error
-from xappa.observations.noise import standard_errors
-from xappa.observations.own import own_names, require_units
-from xappa.operators import Operator, Rows, StateContext, Stencil, choose_operator
+from xappa.observations.schema import is_one_form, quantities, set_error
+from xappa.observations.user_variables import require_units, user_defined_names
+from xappa.operators import CompositeOperator, Operator, SparseOperator, StateContext, choose_operator
+from xappa.state import spec_of, to_array
+from xappa.state.surface import height_of
+from xappa.state.validation import value_problems
 from xappa.tasks.planning import choose_seed
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def observe(
     >>> reports = truth.appa.observe(stations, error={"2m_temperature": 1.0}, seed=0)  # doctest: +SKIP
     """
     interpret = choose_operator(operator)
-    network = _network(where, "keep" if interpret.whole_state else own_names(error))
-    ds = tidy(ds)
+    network = _network(where, "keep" if interpret.whole_state else user_defined_names(error))
+    ds = flatten_valid_time(ds)
     layout = recognise(ds)
     height = height_of(ds, layout)
     refuse(single_place(ds[layout.latitude], ds[layout.longitude]), "Nothing can be read off a single place")
@@ -111,7 +111,7 @@ def observe(
 
 
 def _network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -> xr.Dataset:
-    """The places in the one form: 0 where something is to be observed, NaN elsewhere."""
+    """The places in the schema: 0 where something is to be observed, NaN elsewhere."""
     obs = where if isinstance(where, xr.Dataset) and is_one_form(where) else read_observations(where, unknown=unknown)
     obs = obs.compute()
     for name in quantities(obs):
@@ -123,8 +123,8 @@ def _network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -
 
 def _stencil(
     interpret: Operator, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout, height: Array | None
-) -> tuple[Stencil | Rows, xr.Dataset, xr.Dataset]:
-    """Stencil of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
+) -> tuple[SparseOperator | CompositeOperator, xr.Dataset, xr.Dataset]:
+    """SparseOperator of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
     times = np.atleast_1d(ds[layout.time].values)
     state = StateContext(spec, times, height, layout=layout)
     stencil, flagged = interpret(network, state)
@@ -140,7 +140,11 @@ def _stencil(
 
 
 def _labelled(
-    network: xr.Dataset, stencil: Stencil | Rows, predicted: Array, flagged: xr.Dataset, member: Hashable | None
+    network: xr.Dataset,
+    stencil: SparseOperator | CompositeOperator,
+    predicted: Array,
+    flagged: xr.Dataset,
+    member: Hashable | None,
 ) -> xr.Dataset:
     obs = network.copy()
     for name in quantities(network):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xappa._typing import Array
-from xappa.labels import surface_height
-from xappa.observations.default_errors import DEFAULT_ERRORS, warn_without_error, without_error
-from xappa.observations.quality import choose_quality
+from xappa.observations.errors.defaults import DEFAULT_ERRORS, warn_without_error, without_error
+from xappa.observations.qc import choose_quality
 from xappa.operators import choose_operator
 from xappa.operators.reports import require_used
+from xappa.state import surface_height
 from xappa.tasks import planning
 from xappa.tasks.lazy_observations import LazyObservations, is_lazy, read_later
 from xappa.tasks.pipeline import ObservationPipeline, Observations

@@ -15,15 +15,15 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.grids.axes import Layout
 from xappa.observations.assumptions import Assumed
-from xappa.observations.default_errors import errors_text, with_default_errors
-from xappa.observations.files import Aids
+from xappa.observations.errors.defaults import errors_text, with_default_errors
 from xappa.observations.flags import Flag, flags_of, with_flag
-from xappa.observations.form import quantities
-from xappa.observations.names import Naming
-from xappa.observations.own import own_names, require_units
-from xappa.observations.quality import Quality, check
-from xappa.observations.quality.index import ReportIndex
+from xappa.observations.names import NameMap
+from xappa.observations.qc import Quality, check
+from xappa.observations.qc.index import ReportIndex
 from xappa.observations.read import read_quietly
+from xappa.observations.readers.files import ReaderOptions
+from xappa.observations.schema import quantities
+from xappa.observations.user_variables import require_units, user_defined_names
 from xappa.operators.base import Operator
 from xappa.operators.context import StateContext
 from xappa.operators.reports import used_names
@@ -31,8 +31,8 @@ from xappa.tasks.quality import controlled_by
 from xappa.tokens import token
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import GenerativeModel
-    from xappa.operators import Rows, Stencil
+    from xappa.model.protocol import GenerativeModel
+    from xappa.operators import CompositeOperator, SparseOperator
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Observations:
 
     Parameters
     ----------
-    stencil : Stencil or Rows
+    stencil : SparseOperator or CompositeOperator
         How they are read off the trajectory.
     obs : Dataset
         All of them, with flags.
@@ -51,7 +51,7 @@ class Observations:
         The error deviations that are assumed where reports bring none (JSON).
     """
 
-    stencil: Stencil | Rows
+    stencil: SparseOperator | CompositeOperator
     obs: xr.Dataset
     operator: str
     errors: str = ""
@@ -100,7 +100,7 @@ class ObservationPipeline:
         return errors_text(self.error)
 
     def read(self, obs: Any, prior: GenerativeModel) -> tuple[xr.Dataset, Assumed]:
-        """Reports in the one form, flagged, with errors; and what was assumed.
+        """Reports in the schema, flagged, with errors; and what was assumed.
 
         Parameters
         ----------
@@ -109,14 +109,16 @@ class ObservationPipeline:
             That of `address`.
         """
         # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
-        unknown = "keep" if self.operator.whole_state else own_names(self.error)
-        read, assumed = read_quietly(obs, Aids(Naming(unknown=unknown)))
+        unknown = "keep" if self.operator.whole_state else user_defined_names(self.error)
+        read, assumed = read_quietly(obs, ReaderOptions(NameMap(unknown=unknown)))
         index = ReportIndex(read)
         reports = self._without_later(with_default_errors(check(read, index), self.error))
         controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height, index=index)
         return self._with_trust(controlled, reports), assumed
 
-    def rows(self, reports: xr.Dataset, times: Array, prior: GenerativeModel) -> tuple[Stencil | Rows, xr.Dataset]:
+    def rows(
+        self, reports: xr.Dataset, times: Array, prior: GenerativeModel
+    ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """How reports are read off a trajectory, and the reports with the flags that this leaves.
 
         Parameters

@@ -16,16 +16,16 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, choose
-from xappa.models.registry import load
-from xappa.observations.quality import flag_counts
-from xappa.observations.quality.control import NOT_CHECKED
-from xappa.observations.quality.counts import COUNTS, counts_text
+from xappa.model.registry import load
+from xappa.observations.qc import flag_counts
+from xappa.observations.qc.control import NOT_CHECKED
+from xappa.observations.qc.counts import COUNTS, counts_text
 from xappa.options import get_options
 from xappa.tasks.effort import DEFAULT, EFFORTS
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import GenerativeModel, ModelLike
-    from xappa.streaming.plan import Plan
+    from xappa.model.protocol import GenerativeModel, ModelLike
+    from xappa.sampling.spec import SamplingSpec
 
 LARGEST_SEED = 2**63
 LARGEST_MEMBER = 2**31
@@ -232,7 +232,7 @@ def counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
 
 def provenance(
     model: GenerativeModel,
-    plan: Plan,
+    plan: SamplingSpec,
     operator: str,
     token: str,
     obs: xr.Dataset | None,

@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.labels import to_dataset, with_pairs
-from xappa.labels.area import Area
 from xappa.operators import split_windows
 from xappa.options import get_options
+from xappa.state import to_dataset, with_pairs
+from xappa.state.area import Area
 from xappa.tasks import planning
 from xappa.tasks.lazy_observations import LazyObservations
 from xappa.tasks.pipeline import Observations
@@ -22,7 +22,7 @@ from xappa.tasks.request import TrajectoryRequest
 if TYPE_CHECKING:
     import dask.array as da
 
-    from xappa.streaming.plan import Given, Rolling
+    from xappa.sampling.spec import Autoregressive, FixedState
 
 
 def run(
@@ -31,8 +31,8 @@ def run(
     selection: Array | slice,
     *,
     reports: Observations | LazyObservations | None = None,
-    given: Sequence[tuple[Given, da.Array]] = (),
-    rolling: Rolling | None = None,
+    given: Sequence[tuple[FixedState, da.Array]] = (),
+    rolling: Autoregressive | None = None,
     title: str = "Analysis",
 ) -> xr.Dataset:
     """The lazy result of a request.
@@ -57,10 +57,10 @@ def run(
         (member, time, level, latitude, longitude).
     """
     from xappa.operators.correlated import correlated_places
+    from xappa.sampling.spec import SamplingSpec, overlap, padded_times
     from xappa.streaming.graph.diagnostics import remember
     from xappa.streaming.graph.lazy import build
     from xappa.streaming.graph.workers import require_workers
-    from xappa.streaming.plan import Plan, overlap, padded_times
 
     require_workers()
     prior, spec, members = request.prior, request.prior.spec, request.numbers
@@ -78,7 +78,7 @@ def run(
     lazy = reports if isinstance(reports, LazyObservations) else None
     if isinstance(reports, Observations):
         stencil, obs = split_windows(reports.stencil, reports.obs, within, spec.window, spec.window - shared)
-    plan = Plan(
+    plan = SamplingSpec(
         model=planning.model_address(request.model, request.prior),
         digest=prior.digest,
         device=request.device,

@@ -13,27 +13,27 @@ from xappa._typing import Array
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import CheckWarning, OptionError, warn
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
-from xappa.grids.bilinear import corners
-from xappa.models.registry import load
-from xappa.models.state import StateSpec
-from xappa.observations.default_errors import with_default_errors
-from xappa.observations.errors_table import Errors
+from xappa.grids.bilinear import bilinear_weights
+from xappa.model.registry import load
+from xappa.model.state import StateSpec
+from xappa.observations.errors.defaults import with_default_errors
+from xappa.observations.errors.tables import Errors
 from xappa.observations.flags import flags_of
-from xappa.observations.form import quantities
-from xappa.observations.own import own_names
-from xappa.observations.quality import Quality, check, choose_quality, control
-from xappa.observations.quality.batch import Background
-from xappa.observations.quality.control import BY_CLIMATOLOGY, NOT_CHECKED
-from xappa.observations.quality.index import ReportIndex
-from xappa.observations.quality.places import PRESSURES, REPORTED
+from xappa.observations.qc import Quality, check, choose_quality, control
+from xappa.observations.qc.batch import Background
+from xappa.observations.qc.control import BY_CLIMATOLOGY, NOT_CHECKED
+from xappa.observations.qc.index import ReportIndex
+from xappa.observations.qc.position_checks import PRESSURES, REPORTED
 from xappa.observations.read import Source, read_observations
-from xappa.tasks.compared import FieldBackground, ModelBackground
+from xappa.observations.schema import quantities
+from xappa.observations.user_variables import user_defined_names
 from xappa.tasks.planning import model_address
+from xappa.tasks.qc_reference import FieldBackground, ModelBackground
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import GenerativeModel, ModelLike
+    from xappa.model.protocol import GenerativeModel, ModelLike
 
 
 @checked
@@ -88,7 +88,7 @@ def quality_control(
     >>> xappa.summary(checked)  # doctest: +SKIP
     """
     chosen = choose_quality(quality)
-    reports = read_observations(obs, unknown=own_names(error))
+    reports = read_observations(obs, unknown=user_defined_names(error))
     index = ReportIndex(reports)
     reports = check(reports, index)
     of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
@@ -129,7 +129,7 @@ def controlled_by(
     address : str
         Name or folder of the model, from which a worker loads it again.
     reports : Dataset
-        Observations in the one form, checked by themselves, with errors.
+        Observations in the schema, checked by themselves, with errors.
     quality : Quality
     background : Dataset or DataArray, optional
     surface : array of float, (latitude, longitude), optional
@@ -145,7 +145,7 @@ def controlled_by(
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
         lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
-        fields = tidy(_dataset(background))
+        fields = flatten_valid_time(_dataset(background))
         found = FieldBackground(fields, recognise(fields), found, told=lazy)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
@@ -198,7 +198,7 @@ def _at(obs: xr.Dataset, field: Array, spec: StateSpec) -> Array:
     found = np.full(len(latitude), np.nan)
     for first in range(0, len(found), BLOCK):
         rows = slice(first, first + BLOCK)
-        around = corners(latitude[rows], longitude[rows], spec.latitude, spec.longitude)
+        around = bilinear_weights(latitude[rows], longitude[rows], spec.latitude, spec.longitude)
         values = (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
         found[rows] = np.where(around.inside, values, np.nan)
     return found

@@ -15,20 +15,20 @@ from xappa.checked import checked
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
 from xappa.grids.conventions import conventional
-from xappa.grids.horizontal import Pair
+from xappa.grids.horizontal import CoordinatePair
 from xappa.grids.matching import output_columns, output_rows
 from xappa.grids.regrid.backends import BACKENDS
 from xappa.grids.regrid.build import METHODS, weights_between
 from xappa.grids.regrid.fields import apply_to_all, where_masked
 from xappa.grids.regrid.files import read
 from xappa.grids.regrid.grid import RECTILINEAR, Grid
-from xappa.grids.regrid.sorting import Sorted, sort_fields, tell
+from xappa.grids.regrid.sorting import SortedVariables, sort_fields, tell
 from xappa.grids.regrid.targets import by_degrees, gaussian, labelled, of_weights
 from xappa.grids.regrid.weights import Weights, check_share
-from xappa.tasks.prior import state_spec
+from xappa.tasks.state_spec import state_spec
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 Fields = TypeVar("Fields", xr.Dataset, xr.DataArray)
 ALONE = "_field"
@@ -105,7 +105,7 @@ def regrid(
     grids = {pair: Grid.at(found.ds, pair.latitude, pair.longitude) for pair in found.fields}
     first = next(iter(grids))
     wanted = None if target is None else target_grid(target, found.ds, grids[first])
-    made: dict[Pair, tuple[Weights, Weights | None]]
+    made: dict[CoordinatePair, tuple[Weights, Weights | None]]
     if weights is not None:
         held, goal = _given(weights, grids[first], wanted)
         method = held.attrs.get("method", held.attrs.get("map_method", "weights given"))
@@ -131,7 +131,7 @@ def _made(source: Grid, goal: Grid, method: str, backend: str | None) -> tuple[W
     return weights_between(source, goal, method), weights_between(source, goal, method, vector=True)
 
 
-def _of_one_grid(found: Sorted, pair: Pair) -> Sorted:
+def _of_one_grid(found: SortedVariables, pair: CoordinatePair) -> SortedVariables:
     """The fields on the grid of weights that are given; those on others are left out."""
     others = [str(name) for other, names in found.fields.items() if other != pair for name in names]
     left = found.left | dict.fromkeys(others, "on another grid than that of the weights")

@@ -14,20 +14,20 @@ import xarray as xr
 
 from xappa.background import Background
 from xappa.errors import choose
-from xappa.grids import tidy
+from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, recognise
-from xappa.labels import Wanted, wanted
-from xappa.models.registry import load
-from xappa.observations.quality import Quality, choose_quality
+from xappa.model.registry import load
+from xappa.observations.qc import Quality, choose_quality
 from xappa.operators import choose_operator
 from xappa.segments import Segments, choose_segments
+from xappa.state import OutputSelection, select_output
 from xappa.tasks import planning
 from xappa.tasks.effort import DEFAULT
 from xappa.tasks.regrid import GRIDS
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import GenerativeModel, ModelLike
-    from xappa.observations.errors_table import Errors
+    from xappa.model.protocol import GenerativeModel, ModelLike
+    from xappa.observations.errors.tables import Errors
     from xappa.observations.read import Source
     from xappa.operators.sources import Choice
 
@@ -41,7 +41,7 @@ class SamplingRequest:
     ds : xarray.Dataset
         Fields, or just the times and variables that are wanted (`xappa.template` makes such a Dataset).
     model : str, Path or Prior, optional
-        Name (see `xappa.models`) or folder of the prior. Default: the option ``default_model``.
+        Name (see `xappa.model`) or folder of the prior. Default: the option ``default_model``.
     members : int or iterable of int, default 1
         Number of members, or the member numbers: ``range(8, 16)`` continues what ``8`` began.
     effort : str, default "standard"
@@ -86,7 +86,10 @@ class SamplingRequest:
 
     def __post_init__(self) -> None:
         # An iterator can be read only once.
-        for name, value in {"ds": tidy(self.ds), "members": planning.member_numbers(self.members)}.items():
+        for name, value in {
+            "ds": flatten_valid_time(self.ds),
+            "members": planning.member_numbers(self.members),
+        }.items():
             object.__setattr__(self, name, value)
         self.validate()
 
@@ -105,9 +108,9 @@ class SamplingRequest:
         return recognise(self.ds, need=("time",))
 
     @cached_property
-    def asked(self) -> Wanted:
+    def asked(self) -> OutputSelection:
         """Variables and levels of the result."""
-        return wanted(self.ds, self.layout, self.prior.spec, drop_unknown=self.drop_unknown)
+        return select_output(self.ds, self.layout, self.prior.spec, drop_unknown=self.drop_unknown)
 
     @cached_property
     def numbers(self) -> tuple[int, ...]:

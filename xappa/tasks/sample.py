@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xappa.labels import model_times
 from xappa.signatures import signature_of
+from xappa.state import model_times
 from xappa.tasks.posterior import run
 from xappa.tasks.request import TrajectoryRequest
 

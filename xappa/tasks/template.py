@@ -14,13 +14,13 @@ import xarray as xr
 
 from xappa.errors import DatasetError, choose
 from xappa.grids.axes import Layout, refuse, text
-from xappa.labels import to_dataset
-from xappa.labels.asked import model_time_problems
-from xappa.models.state import StateSpec
-from xappa.tasks.prior import state_spec
+from xappa.model.state import StateSpec
+from xappa.state import to_dataset
+from xappa.state.selection import model_time_problems
+from xappa.tasks.state_spec import state_spec
 
 if TYPE_CHECKING:
-    from xappa.models.protocol import ModelLike
+    from xappa.model.protocol import ModelLike
 
 Time = str | datetime | np.datetime64
 

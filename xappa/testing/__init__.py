@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 
-from xappa.testing.runner import Fixture, Row, compare, find, kinds, load, load_weights, recognise, register, run
+from xappa.testing.runner import Fixture, ResultRow, compare, find, kinds, load, load_weights, recognise, register, run
 
 _OPERATORS = ("OperatorReport", "check_operator")
 
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "Fixture",
-    "Row",
+    "ResultRow",
     "compare",
     "find",
     "kinds",

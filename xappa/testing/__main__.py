@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xappa.errors import DatasetError
-from xappa.testing.runner import Row, find, kinds, recognise, run
+from xappa.testing.runner import ResultRow, find, kinds, recognise, run
 
 EPILOG = """exit status: 0 all outputs within tolerance; 1 some are not, or none was checked;
 2 a folder that was named cannot be checked"""
@@ -48,7 +48,7 @@ def _select(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return list(covered), list(uncovered)
 
 
-def _show(row: Row) -> Row:
+def _show(row: ResultRow) -> ResultRow:
     verdict = "ok" if row.ok else f"FAIL  {row.note}".rstrip()
     print(f"{row.folder:<28} {row.output:<36}{row.error:>10.2e}{row.tolerance:>10.0e}  {verdict}", flush=True)
     return row

@@ -11,15 +11,15 @@ import xarray as xr
 from torch import Tensor
 
 from xappa.grids.axes import recognise
-from xappa.labels import to_array
-from xappa.models.dates import date_tensor
-from xappa.models.latent_dump import LatentWindows
-from xappa.models.latents import ChannelLatents
-from xappa.models.normalisation import ChannelNormalisation
-from xappa.models.official.channels import MASKED, Channels, channels_of
-from xappa.models.official.statistics import channel_statistics, levels_of
-from xappa.models.state import StateSpec
-from xappa.testing.runner import Row, compare, load, register
+from xappa.model.appa.channels import MASKED, Channels, channels_of
+from xappa.model.appa.latent_dump import LatentWindows
+from xappa.model.appa.statistics import channel_statistics, levels_of
+from xappa.model.dates import date_tensor
+from xappa.model.latent_normalisation import ChannelLatents
+from xappa.model.normalisation import ChannelNormalisation
+from xappa.model.state import StateSpec
+from xappa.state import to_array
+from xappa.testing.runner import ResultRow, compare, load, register
 from xappa.vocabulary import VARIABLES
 
 CONTEXT: Channels = (
@@ -33,7 +33,7 @@ CONTEXT: Channels = (
 
 
 @register("era5_dataset", recognise=lambda f: {"trajectory_size", "trajectory_dt", "stats"} <= f.config.keys())
-def check_era5(folder: Path) -> Iterator[Row]:
+def check_era5(folder: Path) -> Iterator[ResultRow]:
     """Fields of a Zarr store as channels, standardised and back, on the times of a trajectory."""
     config, io = load(folder)
     store = folder / config["stats"]
@@ -78,7 +78,7 @@ def _context(ds: xr.Dataset, spec: StateSpec) -> Tensor:
 
 
 @register("latent_dataset", recognise=lambda f: {"h5", "blanket_size"} <= f.config.keys())
-def check_latents(folder: Path) -> Iterator[Row]:
+def check_latents(folder: Path) -> Iterator[ResultRow]:
     """A standardised window of a dump of latents."""
     config, io = load(folder)
     file = folder / config["h5"]

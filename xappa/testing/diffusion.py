@@ -22,7 +22,7 @@ from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.samplers import DDIM, DDPM, LMS, PC, Denoise, Noise, Rewind, Sampler
 from xappa.diffusion.schedule import SCHEDULES
 from xappa.testing.networks import autoencoder, transformer
-from xappa.testing.runner import Fixture, Row, compare, load, register
+from xappa.testing.runner import Fixture, ResultRow, compare, load, register
 
 Tensors = dict[str, Tensor]
 OFFICIAL = ("symmetrical", "causal", "average")
@@ -35,7 +35,7 @@ def tolerance(expected: Tensor, single: float) -> float:
 
 
 @register("gmres")
-def check_gmres(folder: Path) -> Iterator[Row]:
+def check_gmres(folder: Path) -> Iterator[ResultRow]:
     """Solutions after some iterations, ``x_<iterations>``, of general and of symmetric (``spd``) systems."""
     _, io = load(folder)
 
@@ -54,7 +54,7 @@ def check_gmres(folder: Path) -> Iterator[Row]:
 
 
 @register("adams_bashforth")
-def check_adams_bashforth(folder: Path) -> Iterator[Row]:
+def check_adams_bashforth(folder: Path) -> Iterator[ResultRow]:
     """Coefficients of every step, padded with NaN."""
     _, io = load(folder)
     for name, expected in io.items():
@@ -101,7 +101,7 @@ def recorded(draws: Tensor | None) -> Noise:
 
 
 @register("samplers")
-def check_samplers(folder: Path) -> Iterator[Row]:
+def check_samplers(folder: Path) -> Iterator[ResultRow]:
     """Samples from a given start, with given noise."""
     config, io = load(folder)
     delta = config.get("pc", {}).get("delta", 0.1)
@@ -127,7 +127,7 @@ def guided(name: str) -> Guidance | None:
 
 def guidance_row(
     folder: Path, name: str, io: Tensors, over: str, observation: Observation, dtype: torch.dtype | None = None
-) -> Row:
+) -> ResultRow:
     """Compare the output of a (guided) denoiser, called ``..._s<sigma>...``, at the scaled state `over`.
 
     It is computed in `dtype`, unless told that of the recorded output.
@@ -145,7 +145,7 @@ def guidance_row(
 
 
 @register("guidance")
-def check_guidance(folder: Path) -> Iterator[Row]:
+def check_guidance(folder: Path) -> Iterator[ResultRow]:
     """Guided denoisers, with a linear operator and equal errors or a non-linear one and different errors."""
     _, io = load(folder)
 
@@ -199,7 +199,7 @@ class Decoding:
 
 
 @register("guidance_decoder")
-def check_guidance_decoder(folder: Path) -> Iterator[Row]:
+def check_guidance_decoder(folder: Path) -> Iterator[ResultRow]:
     """Observed pixels, and denoisers guided through the decoder."""
     _, io = load(folder)
     for name in io:
@@ -219,7 +219,7 @@ def check_guidance_decoder(folder: Path) -> Iterator[Row]:
 
 
 @register("trajectory")
-def check_trajectory(folder: Path) -> Iterator[Row]:
+def check_trajectory(folder: Path) -> Iterator[ResultRow]:
     """Windows of a trajectory, and trajectories of windows."""
     config, io = load(folder)
     x = io["x"].unflatten(1, (-1, config["state_size"]))
@@ -236,7 +236,7 @@ def check_trajectory(folder: Path) -> Iterator[Row]:
 
 
 @register("trajectory_denoiser")
-def check_trajectory_denoiser(folder: Path) -> Iterator[Row]:
+def check_trajectory_denoiser(folder: Path) -> Iterator[ResultRow]:
     """Denoised trajectories, and whole assimilations with the official guidance."""
     config, io = load(folder)
     e2e = config["e2e"]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from xappa.models.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.models.icosphere import hop_edges, icosphere
-from xappa.testing.runner import Row, compare, load, load_weights, register
+from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
+from xappa.model.networks.icosphere import hop_edges, icosphere
+from xappa.testing.runner import ResultRow, compare, load, load_weights, register
 
 
 @register("graphdit", recognise=lambda f: {"self_attention_hops", "cross_attention_hops"} <= f.config.keys())
-def check_graph_transformer(folder: Path) -> Iterator[Row]:
+def check_graph_transformer(folder: Path) -> Iterator[ResultRow]:
     """Nodes and edges of icospheres, and the transformer on them; windows are flattened (time, node, channel)."""
     config, io = load(folder)
     spec = GraphTransformerSpec.from_config(config)

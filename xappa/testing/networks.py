@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES
 from xappa.errors import DatasetError
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.dates import date_codes, date_tensor, local_time, year_progress
-from xappa.models.embedding import coordinates, rope, window_mask
-from xappa.models.layers import SATURATIONS
-from xappa.models.transformer import Transformer, TransformerSpec
-from xappa.testing.runner import Fixture, Row, compare, load, load_weights, register
+from xappa.model.dates import date_codes, date_tensor, local_time, year_progress
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.networks.embedding import coordinates, rope, window_mask
+from xappa.model.networks.layers import SATURATIONS
+from xappa.model.networks.transformer import Transformer, TransformerSpec
+from xappa.testing.runner import Fixture, ResultRow, compare, load, load_weights, register
 
 Outputs = dict[str, Callable[[], Tensor]]
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def _rows(folder: Path, tensors: dict[str, Tensor], outputs: Outputs) -> Iterator[Row]:
+def _rows(folder: Path, tensors: dict[str, Tensor], outputs: Outputs) -> Iterator[ResultRow]:
     """Compare those of `outputs` that the folder holds; float32 and float64 versions count as outputs of their own."""
     for name, make in outputs.items():
         if name in tensors:
@@ -55,7 +55,7 @@ def transformer(folder: Path) -> Transformer:
 
 
 @register("cae", recognise=lambda f: {"lat_channels", "hid_channels", "resize"} <= f.config.keys())
-def check_autoencoder(folder: Path, network: ConvAutoencoder | None = None) -> Iterator[Row]:
+def check_autoencoder(folder: Path, network: ConvAutoencoder | None = None) -> Iterator[ResultRow]:
     """Encode, decode and what lies between; states are (B, H*W, C) and latents (B, h*w, C) in the folder."""
     _, io = load(folder)
     networks = _precisions(autoencoder(folder) if network is None else network)
@@ -85,7 +85,7 @@ def check_autoencoder(folder: Path, network: ConvAutoencoder | None = None) -> I
 
 
 @register("vidit", recognise=lambda f: f.config.get("arch") == "vit")
-def check_transformer(folder: Path, network: Transformer | None = None) -> Iterator[Row]:
+def check_transformer(folder: Path, network: Transformer | None = None) -> Iterator[ResultRow]:
     """Transformer, denoiser and their parts; windows are flattened (time, latitude, longitude, channel)."""
     _, io = load(folder)
     networks = _precisions(transformer(folder) if network is None else network)
@@ -123,7 +123,7 @@ def check_transformer(folder: Path, network: Transformer | None = None) -> Itera
 
 
 @register("dates", recognise=lambda f: {"dates", "year_progress"} <= f.keys)
-def check_dates(folder: Path) -> Iterator[Row]:
+def check_dates(folder: Path) -> Iterator[ResultRow]:
     """Codes of dates, and the dates of trajectories."""
     _, io = load(folder)
     trajectories = {name: lambda name=name: _trajectory(name) for name in io if name.startswith("traj_")}  # type: ignore[misc]
@@ -143,14 +143,14 @@ def _trajectory(output: str) -> Tensor:
 
 
 @register("rope", recognise=lambda f: {"q", "k", "theta"} <= f.keys)
-def check_rope(folder: Path) -> Iterator[Row]:
+def check_rope(folder: Path) -> Iterator[ResultRow]:
     """Rotary embedding."""
     _, io = load(folder)
     return _rows(folder, io, {f"{n}_out": lambda n=n: rope(io[n], io["theta"]) for n in "qk"})  # type: ignore[misc]
 
 
 @register("saturations", recognise=lambda f: "softclip2" in f.keys)
-def check_saturations(folder: Path) -> Iterator[Row]:
+def check_saturations(folder: Path) -> Iterator[ResultRow]:
     """Saturations of latents."""
     config, io = load(folder)
     bound = config["bound"]
@@ -158,7 +158,7 @@ def check_saturations(folder: Path) -> Iterator[Row]:
 
 
 @register("window_mask", recognise=lambda f: {"coords_0", "window_0"} <= f.keys)
-def check_window_mask(folder: Path) -> Iterator[Row]:
+def check_window_mask(folder: Path) -> Iterator[ResultRow]:
     """Token coordinates and window masks of several grids."""
     _, io = load(folder)
     for n in range(sum(name.startswith("window_") for name in io)):
@@ -172,7 +172,7 @@ def check_window_mask(folder: Path) -> Iterator[Row]:
 
 
 @register("schedules", recognise=lambda f: "rectified_default" in f.keys)
-def check_schedules(folder: Path) -> Iterator[Row]:
+def check_schedules(folder: Path) -> Iterator[ResultRow]:
     """Noise schedules."""
     config, io = load(folder)
     for output, expected in io.items():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xappa.errors import DatasetError
 from xappa.platforms import ORBITS, Orbit, satellite_steps, split, station_cells
-from xappa.testing.runner import Row, compare, compare_sets, load, register
+from xappa.testing.runner import ResultRow, compare, compare_sets, load, register
 
 EDGE = 1e-3
 """Share of grid points that may differ: those at the very edge of what is seen, by rounding."""
@@ -59,7 +59,7 @@ class Instrument:
 
 
 @register("satellite", recognise=lambda f: any(key.startswith("orbit_") for key in f.keys))
-def check_satellite(folder: Path) -> Iterator[Row]:
+def check_satellite(folder: Path) -> Iterator[ResultRow]:
     """Orbits ``orbit_<name>[_delay<h>][_f<per hour>]``, grid points ``sat_<name>[_fov<>][_dt<>][_delay<>]_<n>``."""
     config, io = load(folder)
     for name, expected in io.items():
@@ -80,7 +80,7 @@ def check_satellite(folder: Path) -> Iterator[Row]:
 
 
 @register("stations", recognise=lambda f: {"flat", "lat", "lon"} <= f.keys)
-def check_stations(folder: Path) -> Iterator[Row]:
+def check_stations(folder: Path) -> Iterator[ResultRow]:
     """Grid points of stations."""
     config, io = load(folder)
     step = 360 / config.get("shape", SHAPE)[1]
@@ -89,7 +89,7 @@ def check_stations(folder: Path) -> Iterator[Row]:
 
 
 @register("create_masks", recognise=lambda f: {"split_seed", "st_assim"} <= f.keys)
-def check_masks(folder: Path) -> Iterator[Row]:
+def check_masks(folder: Path) -> Iterator[ResultRow]:
     """Grid points and variances of an official network: satellites by step, stations split in two."""
     config, io = load(folder)
     for entry in config["config"]:
@@ -112,7 +112,7 @@ def _instrument(config: Mapping[str, Any], name: str) -> Instrument:
 
 def _satellite_masks(
     folder: Path, config: Mapping[str, Any], entry: Mapping[str, Any], io: Mapping[str, Tensor]
-) -> Iterator[Row]:
+) -> Iterator[ResultRow]:
     instrument = Instrument.of(entry["config"], tuple(config.get("shape", SHAPE)))  # type: ignore[arg-type]
     default = Instrument(ORBITS["leo"], shape=instrument.shape)
     period = range(config["num_steps"]), config["trajectory_dt"], config["delay"]
@@ -128,7 +128,7 @@ def _satellite_masks(
 
 def _station_masks(
     folder: Path, config: Mapping[str, Any], entry: Mapping[str, Any], io: Mapping[str, Tensor]
-) -> Iterator[Row]:
+) -> Iterator[ResultRow]:
     values = entry["config"]
     held_out = int(values.get("num_valid_stations", 0))
     yield from _split(folder, io, "st", values["num_stations"], int(io["split_seed"]), held_out)
@@ -138,7 +138,9 @@ def _station_masks(
         )
 
 
-def _split(folder: Path, io: Mapping[str, Tensor], prefix: str, mask: str, seed: int, held_out: int) -> Iterator[Row]:
+def _split(
+    folder: Path, io: Mapping[str, Tensor], prefix: str, mask: str, seed: int, held_out: int
+) -> Iterator[ResultRow]:
     assimilated, withheld = (torch.from_numpy(part) for part in split(_mask(folder, mask), held_out, seed))
     found = {"assim": assimilated, "valid": withheld, "cov_len": torch.tensor([len(assimilated)])}
     for name, value in found.items():

@@ -30,16 +30,16 @@ from torch.autograd import forward_ad
 from xappa.diffusion.guidance.linearised import Linearised
 from xappa.errors import OperatorError
 from xappa.grids.axes import Layout, recognise
-from xappa.labels import spec_of, surface_height, to_array
-from xappa.operators.chain import Chain, Composed
+from xappa.operators.chain import Composed, OperatorChain
 from xappa.operators.columns import Columns
 from xappa.operators.context import StateContext
-from xappa.operators.nearest import Grid
-from xappa.operators.plausible import moments
-from xappa.operators.readings.functions import make_reading
-from xappa.operators.results import named
+from xappa.operators.dataset_function import call, labelled
+from xappa.operators.forward.functions import make_whitened_operator
+from xappa.operators.match_outputs import named
+from xappa.operators.nearest import GridPoints
+from xappa.operators.reference_atmosphere import moments
 from xappa.operators.sources import choose_operator
-from xappa.operators.view import call, labelled
+from xappa.state import spec_of, surface_height, to_array
 
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
@@ -122,7 +122,7 @@ def check_operator(
     ds : Dataset
         Fields (time, [level,] latitude, longitude), without members.
     obs : Dataset, optional
-        Observations in the one form, of which the places count. Default: at random places, the poles and the date line
+        Observations in the schema, of which the places count. Default: at random places, the poles and the date line
         among them.
     reports : int, default 30
         Number of random places.
@@ -157,7 +157,7 @@ def check_operator(
     if not len(rows):
         raise OperatorError(f"{chosen!r}: none of {obs.sizes['obs']} reports can be read; give obs= inside the Dataset")
     scale = np.broadcast_to(moments(spec)[1][:, None, None], spec.shape)
-    maps = {dtype: make_reading(rows, np.nan_to_num(fields), scale, dtype=dtype) for dtype in TOLERANCE}
+    maps = {dtype: make_whitened_operator(rows, np.nan_to_num(fields), scale, dtype=dtype) for dtype in TOLERANCE}
     frames = maps[torch.float64].frames
     shape = (1, len(frames), *spec.shape)
     direction = torch.from_numpy(rng.standard_normal(shape) * mask)
@@ -222,7 +222,7 @@ def _random_reports(operator: Any, state: StateContext, number: int, rng: np.ran
         "altitude": ("obs", np.full(number, 20000.0)),
     }
     names = [str(name) for name in spec.variables]
-    made = operator.physics if isinstance(operator, Chain) else (operator,) if operator.whole_state else ()
+    made = operator.physics if isinstance(operator, OperatorChain) else (operator,) if operator.whole_state else ()
     if made:
         names = ["observed"]
         result = made[0].output if isinstance(made[0], Columns) else _result(made, state)
@@ -230,15 +230,15 @@ def _random_reports(operator: Any, state: StateContext, number: int, rng: np.ran
             names = list(named(result, repr(operator)))
         if "channel" in result.dims:
             coords["channel"] = ("obs", rng.choice(result["channel"].values, number))
-    chain = operator if isinstance(operator, Chain) or not made else Chain((operator,))
-    if isinstance(chain.geometry if isinstance(chain, Chain) else chain, Grid):
+    chain = operator if isinstance(operator, OperatorChain) or not made else OperatorChain((operator,))
+    if isinstance(chain.geometry if isinstance(chain, OperatorChain) else chain, GridPoints):
         coords["latitude"] = ("obs", rng.choice(spec.latitude, number))
         coords["longitude"] = ("obs", rng.choice(spec.longitude, number))
     return xr.Dataset({name: ("obs", np.zeros(number)) for name in names}, coords)
 
 
 def _result(made: tuple[Any, ...], state: StateContext) -> Any:
-    from xappa.operators.plausible import plausible
+    from xappa.operators.reference_atmosphere import plausible
 
     fields = plausible(state.spec, len(state.times))
     return call(Composed(made), labelled(state, fields, state.times))

@@ -21,7 +21,7 @@ CHECKS = tuple(f"xappa.testing.{name}" for name in ("networks", "diffusion", "gr
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One compared output.
 
     Parameters
@@ -76,7 +76,7 @@ class Fixture:
             return frozenset(file.keys())
 
 
-Check = Callable[[Path], Iterable[Row]]
+Check = Callable[[Path], Iterable[ResultRow]]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _is_fixture(path: Path) -> bool:
     return keys or (path / "io.safetensors").is_file() or (path / "autoencoders").is_dir()
 
 
-def run(folder: Path) -> Iterator[Row]:
+def run(folder: Path) -> Iterator[ResultRow]:
     """Check one fixture folder, row by row; a check that raises ends in a row that fails and says why.
 
     Raises
@@ -165,7 +165,7 @@ def run(folder: Path) -> Iterator[Row]:
     try:
         yield from _REGISTRY[kind].check(folder)
     except (XappaError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, OSError) as error:
-        yield Row(Fixture(folder).name, f"({kind})", math.inf, 0.0, f"{type(error).__name__}: {error}")
+        yield ResultRow(Fixture(folder).name, f"({kind})", math.inf, 0.0, f"{type(error).__name__}: {error}")
 
 
 def load(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -184,7 +184,7 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def compare(
     folder: Path, output: str, found: torch.Tensor, expected: torch.Tensor, tolerance: float | None = None
-) -> Row:
+) -> ResultRow:
     """Compare an output with what is expected of it.
 
     Parameters
@@ -206,20 +206,22 @@ def compare(
     name = Fixture(folder).name
     if found.shape != expected.shape:
         note = f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
-        return Row(name, output, math.inf, tolerance, note)
+        return ResultRow(name, output, math.inf, tolerance, note)
     a, b = (x.detach().cpu().to(torch.float64) for x in (found, expected))
     missing = b.isnan()
     if not torch.equal(a.isnan(), missing):
-        return Row(name, output, math.inf, tolerance, "NaN at other places than expected")
+        return ResultRow(name, output, math.inf, tolerance, "NaN at other places than expected")
     a, b = a[~missing], b[~missing]
     if torch.equal(a, b):
-        return Row(name, output, 0.0, tolerance)
+        return ResultRow(name, output, 0.0, tolerance)
     error = float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b))
-    return Row(name, output, math.inf if math.isnan(error) else error, tolerance)
+    return ResultRow(name, output, math.inf if math.isnan(error) else error, tolerance)
 
 
-def compare_sets(folder: Path, output: str, found: torch.Tensor, expected: torch.Tensor, tolerance: float = 0.0) -> Row:
+def compare_sets(
+    folder: Path, output: str, found: torch.Tensor, expected: torch.Tensor, tolerance: float = 0.0
+) -> ResultRow:
     """Compare sets of integers: the error is the number of those in one set only, over the number expected."""
     a, b = set(found.tolist()), set(expected.tolist())
     error = 0.0 if a == b else len(a ^ b) / len(b) if b else math.inf
-    return Row(Fixture(folder).name, output, error, tolerance)
+    return ResultRow(Fixture(folder).name, output, error, tolerance)

@@ -14,22 +14,22 @@ from torch import Tensor, nn
 
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import DatasetError
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.latent_dump import LatentWindows
-from xappa.models.latents import ChannelLatents
-from xappa.models.model import Model
-from xappa.models.normalisation import ChannelNormalisation
-from xappa.models.official import find_run, inference, read_run
-from xappa.models.transformer import Transformer, TransformerSpec
+from xappa.model.appa import find_run, inference, read_run
+from xappa.model.appa.latent_dump import LatentWindows
+from xappa.model.latent_normalisation import ChannelLatents
+from xappa.model.model import Model
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.networks.transformer import Transformer, TransformerSpec
+from xappa.model.normalisation import ChannelNormalisation
 from xappa.testing import networks
-from xappa.testing.runner import Fixture, Row, compare, load_weights, recognise, register
+from xappa.testing.runner import Fixture, ResultRow, compare, load_weights, recognise, register
 
 PATCH = (2, 1, 1)
 """Patch of the official transformer, which its weights do not say."""
 
 
 @register("run_dir", recognise=lambda f: (f.path / "autoencoders").is_dir())
-def check_run(folder: Path) -> Iterator[Row]:
+def check_run(folder: Path) -> Iterator[ResultRow]:
     """A run directory is found and read; its statistics and networks are those of the files.
 
     Fixture folders beside it whose weights are those of the run are checked again, with the networks that were read.
@@ -50,7 +50,7 @@ def check_run(folder: Path) -> Iterator[Row]:
     yield from _latent_statistics(folder, model, files.latent_statistics)
 
 
-def _same_tensors(folder: Path, output: str, network: nn.Module, file: Path) -> Row:
+def _same_tensors(folder: Path, output: str, network: nn.Module, file: Path) -> ResultRow:
     expected = torch.load(file, map_location="cpu", weights_only=True)
     found = network.state_dict()
     if found.keys() != expected.keys():
@@ -62,9 +62,9 @@ def _flat(tensors: dict[str, Tensor]) -> Tensor:
     return torch.cat([tensors[name].detach().double().flatten() for name in sorted(tensors)])
 
 
-def _beside(folder: Path, checkpoint: str, read: list[nn.Module]) -> Iterator[Row]:
+def _beside(folder: Path, checkpoint: str, read: list[nn.Module]) -> Iterator[ResultRow]:
     """Outputs of fixture folders beside the run that have its weights."""
-    checks: dict[str, Callable[..., Iterable[Row]]] = {
+    checks: dict[str, Callable[..., Iterable[ResultRow]]] = {
         "cae": networks.check_autoencoder,
         "vidit": networks.check_transformer,
     }
@@ -81,7 +81,7 @@ def _beside(folder: Path, checkpoint: str, read: list[nn.Module]) -> Iterator[Ro
                     )
 
 
-def _statistics(folder: Path, model: Model, store: Path) -> Iterator[Row]:
+def _statistics(folder: Path, model: Model, store: Path) -> Iterator[ResultRow]:
     """Means and deviations of the channels, against the store read by its labels."""
     if not isinstance(model.normalisation, ChannelNormalisation):
         raise DatasetError(f"{folder}: the model is not standardised by channel")
@@ -93,7 +93,7 @@ def _statistics(folder: Path, model: Model, store: Path) -> Iterator[Row]:
         yield compare(folder, f"statistics/{statistic}", torch.from_numpy(values), torch.tensor(expected))
 
 
-def _latent_statistics(folder: Path, model: Model, file: Path) -> Iterator[Row]:
+def _latent_statistics(folder: Path, model: Model, file: Path) -> Iterator[ResultRow]:
     """Statistics of latents: as read, and recomputed from the dump where there is one."""
     expected = torch.load(file, map_location="cpu", weights_only=True)
     if not isinstance(model.latents, ChannelLatents):
@@ -108,7 +108,7 @@ def _latent_statistics(folder: Path, model: Model, file: Path) -> Iterator[Row]:
 
 
 @register("state_dict_keys")
-def check_keys(file: Path) -> Iterator[Row]:
+def check_keys(file: Path) -> Iterator[ResultRow]:
     """Names, shapes and types of the tensors of a full-size network, built without memory: the share that differs."""
     lines = [line.split("\t") for line in file.read_text().splitlines() if line.strip()]
     expected = {name: (shape.replace(" ", ""), kind) for name, shape, kind in lines}
@@ -122,7 +122,7 @@ def check_keys(file: Path) -> Iterator[Row]:
             for name, value in _full_size(tensors).state_dict().items()
         }
     wrong = sum(found.get(name) != expected.get(name) for name in found.keys() | expected.keys())
-    yield Row(
+    yield ResultRow(
         Fixture(file).name, "keys", wrong / max(len(expected), 1), 0.0, f"{wrong} tensors differ" if wrong else ""
     )
 

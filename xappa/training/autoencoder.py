@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from xappa.models.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.models.state import StateSpec
-from xappa.models.tangent import Tangent
+from xappa.model.linear_decoder import LinearDecoder
+from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
+from xappa.model.state import StateSpec
 from xappa.training.config import Optimisation, Recipe
 from xappa.training.data import Record
 from xappa.training.loop import averaged_weights, channels_last, fit
@@ -261,14 +261,16 @@ def error_fields(network: ConvAutoencoder, record: Record, index: np.ndarray) ->
 
 
 @torch.no_grad()
-def fit_tangent(network: ConvAutoencoder, latents: np.ndarray, record: Record, seed: int, count: int = 1200) -> Tangent:
+def fit_tangent(
+    network: ConvAutoencoder, latents: np.ndarray, record: Record, seed: int, count: int = 1200
+) -> LinearDecoder:
     """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
     train = record.members(0)
     # At random: at a regular distance all might be of the same hour of the day.
     index = np.random.default_rng(seed).permutation(train)[:count]
     z = torch.from_numpy(latents[np.sort(index)])
     fields = torch.cat([network.decode(part) for part in z.split(16)])
-    tangent = Tangent(network.spec.lat_channels, network.spec.in_channels, network.spec.resize)
+    tangent = LinearDecoder(network.spec.lat_channels, network.spec.in_channels, network.spec.resize)
     tangent.fit(z, fields)
     return tangent
 

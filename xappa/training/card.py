@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser
-from xappa.models.autoencoder import ConvAutoencoder
-from xappa.models.dates import date_tensor
+from xappa.model.dates import date_tensor
+from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training.autoencoder import reconstruction_error, score
 from xappa.training.config import Recipe
 from xappa.training.data import CORRECTION, Record

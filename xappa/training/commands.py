@@ -16,24 +16,24 @@ import torch
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
 from xappa.errors import DownloadError, ModelError, OptionError, reading, writing
-from xappa.models.autoencoder import ConvAutoencoder
-from xappa.models.directory import write_model
-from xappa.models.reconstruction import error_spectra
-from xappa.models.registry import load
-from xappa.training import adopt as adopting
+from xappa.model.directory import write_model
+from xappa.model.networks.autoencoder import ConvAutoencoder
+from xappa.model.reconstruction import error_spectra
+from xappa.model.registry import load
 from xappa.training import (
     autoencoder,
     card,
     data,
-    dated,
+    decoder_correction,
     denoiser,
     encode,
+    finetune_decoder,
     importance,
     local,
     prior,
-    rehearsal,
-    remainder,
+    seasonal_diurnal_correction,
 )
+from xappa.training import init_from as adopting
 from xappa.training.config import Recipe, read_config
 from xappa.training.state_metric import state_metric
 
@@ -141,10 +141,10 @@ def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
         raise OptionError(
             "the recipe rehearses nothing: give a count in [rehearsal] and steps in [autoencoder.estimates]"
         )
-    folder = work / rehearsal.FOLDER
+    folder = work / finetune_decoder.FOLDER
     made = _made(recipe, work, torch.device("cpu"))
     _write(recipe, made, made.autoencoder, work, folder / "model")
-    rehearsal.rehearse(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
+    finetune_decoder.rehearse(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
     autoencoder.train_on_estimates(recipe, made.record, _estimates(made, work), work, device)
 
 
@@ -169,7 +169,7 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     network = autoencoder.restore(recipe, made.record, work, cpu)
     if recipe.remainder.rank:
         found = _estimates(made, work) if recipe.rehearsal.count else None
-        network = remainder.restore(recipe, network, made.raw, made.record, found, work)
+        network = decoder_correction.restore(recipe, network, made.raw, made.record, found, work)
     about = _write(recipe, made, network, work, out)
     (out / "README.md").write_text(card.render(recipe, about, out, quoted))
 
@@ -196,7 +196,7 @@ def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
 
 def _estimates(made: _Made, work: Path) -> tuple[np.ndarray, np.ndarray]:
     """What rehearsals made of states."""
-    return rehearsal.estimates(work / rehearsal.FOLDER, made.record, made.latent_statistics)
+    return finetune_decoder.estimates(work / finetune_decoder.FOLDER, made.record, made.latent_statistics)
 
 
 def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> GaussianDenoiser:
@@ -208,7 +208,7 @@ def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> 
             statistics, emphasis = made.latent_statistics, recipe.dated.emphasis
             return state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
 
-        trained.dated = dated.restore(
+        trained.dated = seasonal_diurnal_correction.restore(
             recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
         )
     return trained

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from xappa.errors import OptionError, reading
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.training.ranges import out_of_range
 
 
 @dataclass(frozen=True)
-class Run:
+class SimulationRun:
     """One continuous simulation.
 
     Parameters
@@ -42,7 +42,7 @@ class Run:
 class Simulation:
     """Settings of the nature run; times in the unit of the name, pressure in Pa, levels in hPa."""
 
-    runs: tuple[Run, ...] = ()
+    runs: tuple[SimulationRun, ...] = ()
     spinup_days: int = 122
     chunk_days: int = 10
     save_hours: int = 6

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from xappa._files import replacing, write_text
 from xappa.errors import ModelError, reading
-from xappa.models.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
-from xappa.models.state import StateSpec
+from xappa.model.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
+from xappa.model.state import StateSpec
 from xappa.training.config import Recipe
 from xappa.training.regression import Regression, smooth
 

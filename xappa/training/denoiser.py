@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
-from xappa.models.dates import date_tensor
-from xappa.models.local import LocalCorrections
-from xappa.models.residual import Residual, ResidualSpec
+from xappa.model.corrections.local import LocalCorrections
+from xappa.model.corrections.residual import Residual, ResidualSpec
+from xappa.model.dates import date_tensor
 from xappa.training.config import Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from xappa._files import replacing
 from xappa.errors import ModelError
-from xappa.models.autoencoder import ConvAutoencoder
-from xappa.models.climatology import season_basis
+from xappa.model.climatology import season_basis
+from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
 from xappa.training.regression import smooth
 

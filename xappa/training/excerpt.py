@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.vocabulary import VARIABLES
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xappa.models.autoencoder import ConvAutoencoder
+from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
 from xappa.training.encode import latent_deviation
 from xappa.training.loop import save_tensors

@@ -12,8 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
-from xappa.models.dates import date_tensor
-from xappa.models.local import LocalCorrection, LocalCorrections, LocalSpec, with_neighbours
+from xappa.model.corrections.local import LocalCorrection, LocalCorrections, LocalSpec, with_neighbours
+from xappa.model.dates import date_tensor
 from xappa.training.config import Local, Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance

@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianDenoiser, share
-from xappa.models.dated import DatedSpec, regressors
-from xappa.models.dates import date_tensor
-from xappa.models.local import with_neighbours
+from xappa.model.corrections.local import with_neighbours
+from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalSpec, regressors
+from xappa.model.dates import date_tensor
 from xappa.training.data import Record
 from xappa.training.loop import save_atomically
 
@@ -64,7 +64,7 @@ def moments(
         File of the running sums, written every `CHECKPOINT` batches; if there, they go on from it.
     """
     h, w, c = denoiser.prior.shape
-    spec = DatedSpec((h, w, c))
+    spec = SeasonalDiurnalSpec((h, w, c))
     device = denoiser.prior.patterns.device
     square = torch.zeros(h * w, spec.inputs, spec.inputs, device=device)
     product = torch.zeros(h * w, spec.inputs, c, device=device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.models.corrections import Patterns, of_places
+from xappa.model.corrections.linear import Patterns, of_places
 from xappa.training.moments import Moments
 
 RATE = 0.02

@@ -31,7 +31,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa._files import replacing
-from xappa.training.config import Run, Simulation, read_config
+from xappa.training.config import Simulation, SimulationRun, read_config
 from xappa.training.pressure_levels import GRAVITY, PressureLevels
 
 _LOCKS: list[IO[str]] = []
@@ -192,7 +192,7 @@ def converter(model: Any, sst: xr.DataArray, config: Simulation) -> PressureLeve
     return PressureLevels(latitude, longitude, core_orography(model), land, sst, config)
 
 
-def chunk_dates(run: Run, days: int) -> list[pd.Timestamp]:
+def chunk_dates(run: SimulationRun, days: int) -> list[pd.Timestamp]:
     """First days of the chunks that cover a run; the first times of output lie one interval later."""
     return list(pd.date_range(run.start, run.end, freq=f"{days}D", inclusive="left"))
 
@@ -222,7 +222,7 @@ def period(folder: Path, start: str, end: str) -> list[Path]:
     return sorted(file for file in folder.glob("[0-9]*.nc") if first <= file.stem < last)
 
 
-def simulate(config: Simulation, run: Run, out: Path, restart: Path | None = None) -> None:
+def simulate(config: Simulation, run: SimulationRun, out: Path, restart: Path | None = None) -> None:
     """Simulate one run into `out`, going on after the last complete chunk.
 
     Parameters

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.models.autoencoder import ConvAutoencoder
+from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
 from xappa.training.importance import in_deviations, responses, sample_of
 

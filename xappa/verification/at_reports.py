@@ -15,17 +15,17 @@ from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import recognise
 from xappa.grids.conventions import conventional, once_round
-from xappa.labels import spec_of
-from xappa.labels.surface import height_of, on_grid
-from xappa.models.state import StateSpec
+from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag, flags_of
-from xappa.observations.form import quantities
 from xappa.observations.periods import EXTREMES
+from xappa.observations.schema import quantities
+from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.geometry import SEA, STATION, variables_read
 from xappa.operators.interpolate import Interpolate
-from xappa.operators.rows import Rows
-from xappa.operators.stencil import Stencil
+from xappa.operators.sparse import SparseOperator
+from xappa.state import spec_of
+from xappa.state.surface import height_of, on_grid
 from xappa.verification.matching import prepare
 from xappa.vocabulary import VARIABLES
 
@@ -151,7 +151,7 @@ def _reader(
     surface: Array | None,
     frames: Array,
     first: Sequence[Array],
-) -> Stencil | Rows | None:
+) -> SparseOperator | CompositeOperator | None:
     """How a quantity is read off states at `frames`, past what is missing in the first of them."""
     there = np.concatenate([np.isfinite(block) for block in first])
     # A first time that is missing altogether (of accumulations) says nothing about the others.
@@ -164,7 +164,7 @@ def _reader(
     return found.select(np.flatnonzero(found.variable == found.names.index(name))).at(frames)
 
 
-def _apply(reader: Stencil | Rows | None, size: int, *blocks: Array) -> Array:
+def _apply(reader: SparseOperator | CompositeOperator | None, size: int, *blocks: Array) -> Array:
     values = np.full(size, np.nan)
     if reader is not None and len(reader):
         values[reader.observation] = reader.apply(np.concatenate([np.asarray(block) for block in blocks], axis=1))

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import OptionError, nearest_names
-from xappa.verification.pairs import Pair
+from xappa.verification.field_pairs import FieldPair
 
 BY = ("lead", "init", "time", "region", "season", "level")
 """Dimensions of scores that can be asked for; levels are kept in any case."""
@@ -60,7 +60,7 @@ def choose_by(by: str | Sequence[str] | None, names: Sequence[str | None]) -> tu
     return tuple(dict.fromkeys(found))
 
 
-def split(pair: Pair, by: Collection[str]) -> Iterator[tuple[dict[str, Any], Pair]]:
+def split(pair: FieldPair, by: Collection[str]) -> Iterator[tuple[dict[str, Any], FieldPair]]:
     """A pair by region and season, as far as asked; parts without any point are left out."""
     for region in REGIONS if "region" in by else ("",):
         part = _in_band(pair, *REGIONS[region]) if region else pair
@@ -71,18 +71,18 @@ def split(pair: Pair, by: Collection[str]) -> Iterator[tuple[dict[str, Any], Pai
                 yield labels, piece
 
 
-def _in_band(pair: Pair, south: float, north: float) -> Pair:
+def _in_band(pair: FieldPair, south: float, north: float) -> FieldPair:
     latitude = pair.truth["latitude"]
     inside = np.flatnonzero((latitude.values >= south - 1e-6) & (latitude.values <= north + 1e-6))
     return _rows(pair, str(latitude.dims[0]), inside)
 
 
-def _in_months(pair: Pair, months: Sequence[int]) -> Pair:
+def _in_months(pair: FieldPair, months: Sequence[int]) -> FieldPair:
     time = pair.truth["time"]
     return _rows(pair, str(time.dims[0]), np.flatnonzero(np.isin(time.dt.month.values, months)))
 
 
-def _rows(pair: Pair, dim: str, rows: Array) -> Pair:
+def _rows(pair: FieldPair, dim: str, rows: Array) -> FieldPair:
     return pair.map(lambda part: part.isel({dim: rows}, missing_dims="ignore"))
 
 

@@ -14,10 +14,10 @@ from scipy.special import ndtr
 
 from xappa._typing import Array
 from xappa.verification import scores
-from xappa.verification.pairs import Pair
+from xappa.verification.field_pairs import FieldPair
 
 
-def rank_histogram(forecast: xr.DataArray, pair: Pair, over: list[str]) -> dict[str, xr.DataArray]:
+def rank_histogram(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> dict[str, xr.DataArray]:
     """Relative frequency, by area, with which so many members lie below the truth; flat if members are calibrated.
 
     A truth that equals members counts in equal parts at all ranks that it may have. Where the truth has an error, as
@@ -42,7 +42,7 @@ def rank_histogram(forecast: xr.DataArray, pair: Pair, over: list[str]) -> dict[
     return {"rank_histogram": scores.mean(chances, over).assign_coords(rank=("rank", labels, {"long_name": "rank"}))}
 
 
-def reliability(forecast: xr.DataArray, pair: Pair, over: list[str]) -> dict[str, xr.DataArray]:
+def reliability(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> dict[str, xr.DataArray]:
     """How often a quantity is above its climatology, by the probability that the members give to that.
 
     Parameters
@@ -73,7 +73,7 @@ def reliability(forecast: xr.DataArray, pair: Pair, over: list[str]) -> dict[str
     }
 
 
-def _over_members(function, forecast: xr.DataArray, pair: Pair, dim: str, level: xr.DataArray) -> xr.DataArray:
+def _over_members(function, forecast: xr.DataArray, pair: FieldPair, dim: str, level: xr.DataArray) -> xr.DataArray:
     """A function of members, a value and a deviation at each point, along a new dimension of M + 1."""
     deviation = _deviation(pair)
     if forecast.chunks is not None:
@@ -86,7 +86,7 @@ def _over_members(function, forecast: xr.DataArray, pair: Pair, dim: str, level:
     )  # fmt: skip
 
 
-def _deviation(pair: Pair) -> xr.DataArray:
+def _deviation(pair: FieldPair) -> xr.DataArray:
     """Deviation of what the truth, or a member, differs from what it stands for; 0 where nothing is known of it."""
     square = xr.zeros_like(pair.truth) if pair.error is None else pair.error.fillna(0.0) ** 2
     for deviation in pair.unresolved.values():

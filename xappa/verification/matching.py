@@ -13,9 +13,9 @@ from xappa.grids.axes import NAMES, Layout, recognise, refuse, text
 from xappa.grids.conventions import conventional, encoding_problems, once_round
 from xappa.grids.matching import nearest_positions
 from xappa.grids.statistics import Statistic
-from xappa.labels.units import implausible, refuse_units, unit_maps
+from xappa.state.units import implausible, refuse_units, unit_maps
 from xappa.valid_range import within_limits
-from xappa.verification.gaps import Gaps
+from xappa.verification.missing import Gaps
 from xappa.vocabulary import PAIR, VARIABLES
 
 HALF_A_MINUTE = np.timedelta64(30, "s")

@@ -9,23 +9,23 @@ import xarray as xr
 
 from xappa.errors import OptionError, choose
 from xappa.verification import scores
+from xappa.verification.field_pairs import FieldPair
 from xappa.verification.histograms import rank_histogram, reliability
-from xappa.verification.pairs import Pair
 
 Over = list[str]
-Metric = Callable[[xr.DataArray, Pair, Over], xr.DataArray]
+Metric = Callable[[xr.DataArray, FieldPair, Over], xr.DataArray]
 
 CLIMATOLOGY = "climatology"
 """Name of the baseline from which anomalies are taken."""
 
 
-def _error(forecast: xr.DataArray, pair: Pair, over: Over) -> xr.DataArray:
+def _error(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
     if pair.error is None:
         return scores.mean(pair.truth, over) * np.nan
     return scores.mean(pair.error**2, over) ** 0.5
 
 
-def _expected(forecast: xr.DataArray, pair: Pair, over: Over) -> xr.DataArray:
+def _expected(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
     """What the error of a calibrated ensemble's mean would be, against reports with errors of their own."""
     variance = scores.expected(forecast, over) ** 2 + _error(forecast, pair, over) ** 2
     for deviation in pair.unresolved.values():
@@ -33,19 +33,19 @@ def _expected(forecast: xr.DataArray, pair: Pair, over: Over) -> xr.DataArray:
     return variance**0.5
 
 
-def _crps(forecast: xr.DataArray, pair: Pair, over: Over) -> xr.DataArray:
+def _crps(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
     for deviation in pair.unresolved.values():
         return scores.crps_dressed(forecast, pair.truth, deviation, over)
     return scores.crps(forecast, pair.truth, over)
 
 
-def _spread_skill(forecast: xr.DataArray, pair: Pair, over: Over) -> xr.DataArray:
+def _spread_skill(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
     if pair.error is None:
         return scores.spread_skill(forecast, pair.truth, over)
     return _expected(forecast, pair, over) / scores.rmse(forecast, pair.truth, over)
 
 
-def _acc(forecast: xr.DataArray, pair: Pair, over: Over) -> xr.DataArray:
+def _acc(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
     assert pair.climatology is not None
     return scores.acc(forecast, pair.truth, pair.climatology, over)
 
@@ -64,7 +64,7 @@ METRICS: dict[str, Metric] = {
 }
 """Numbers, along the dimension ``metric``."""
 
-CURVES: dict[str, Callable[[xr.DataArray, Pair, Over], dict[str, xr.DataArray]]] = {
+CURVES: dict[str, Callable[[xr.DataArray, FieldPair, Over], dict[str, xr.DataArray]]] = {
     "rank_histogram": rank_histogram,
     "reliability": reliability,
 }
@@ -116,7 +116,7 @@ def choose_metrics(
     return asked
 
 
-def scored(pair: Pair, metrics: Sequence[str], keep: Sequence[str] = ()) -> xr.DataArray:
+def scored(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] = ()) -> xr.DataArray:
     """Scores of the forecasts of a pair over ``source`` and ``metric``.
 
     Parameters
@@ -137,7 +137,7 @@ def scored(pair: Pair, metrics: Sequence[str], keep: Sequence[str] = ()) -> xr.D
     return _concat(by_source, "source", list(pair.forecasts))
 
 
-def curves(pair: Pair, metric: str, keep: Sequence[str] = ()) -> dict[str, xr.DataArray]:
+def curves(pair: FieldPair, metric: str, keep: Sequence[str] = ()) -> dict[str, xr.DataArray]:
     """A score with a dimension of its own, over ``source``: by name of its parts, of sources that have members."""
     over = dims_over(pair, keep)
     found: dict[str, dict[str, xr.DataArray]] = {}
@@ -148,7 +148,7 @@ def curves(pair: Pair, metric: str, keep: Sequence[str] = ()) -> dict[str, xr.Da
     return {part: _concat(list(by.values()), "source", list(by), "outer") for part, by in found.items()}
 
 
-def dims_over(pair: Pair, keep: Sequence[str]) -> Over:
+def dims_over(pair: FieldPair, keep: Sequence[str]) -> Over:
     """Dimensions that scores are means over."""
     dims = dict.fromkeys(str(dim) for field in (pair.truth, *pair.forecasts.values()) for dim in field.dims)
     return [dim for dim in dims if dim not in ("level", "member", *keep)]

@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout
-from xappa.grids.notation import Notation
-from xappa.labels.described import attributes
-from xappa.labels.units import conversion
-from xappa.observations.form import quantity_attrs
+from xappa.grids.variable_encoding import VariableEncoding
+from xappa.observations.schema import quantity_attrs
+from xappa.state.cf_attrs import cf_attributes
+from xappa.state.units import conversion
 from xappa.verification.metrics import CURVES, DIMENSIONLESS, MEANING
 from xappa.verification.source import Source
 from xappa.verification.table import to_table
@@ -39,7 +39,7 @@ class Scores(xr.Dataset):
         return super().__repr__() + ("\nLazy: print(scores) or scores.compute() has the numbers." if lazy else "")
 
 
-def in_own_units(values: xr.DataArray, written: Notation, name: str) -> xr.DataArray:
+def in_own_units(values: xr.DataArray, written: VariableEncoding, name: str) -> xr.DataArray:
     """Scores, which are all in the vocabulary's units or in none, in those in which the user writes the quantity.
 
     Parameters
@@ -54,7 +54,7 @@ def in_own_units(values: xr.DataArray, written: Notation, name: str) -> xr.DataA
     own = xr.DataArray([m not in DIMENSIONLESS for m in values["metric"].values], dims="metric")
     comment = f"in these units, but for {', '.join(DIMENSIONLESS[:-1])} and {DIMENSIONLESS[-1]}, which have none"
     try:
-        described: dict = attributes(name, written) | dict(written.attrs)
+        described: dict = cf_attributes(name, written) | dict(written.attrs)
         factor = conversion(written, name).factor
     except KeyError:  # a quantity that only reports have
         described, factor = quantity_attrs(name), 1.0

@@ -13,7 +13,7 @@ from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import Layout, find
 from xappa.grids.forecast_time import ForecastTimes, forecast_times
-from xappa.grids.tidy import tidy, with_valid_time
+from xappa.grids.valid_time import flatten_valid_time, with_valid_time
 from xappa.verification.matching import Prepared, forecast_dim, prepare
 
 
@@ -57,7 +57,7 @@ class Source:
         if times is None or problems:
             return Source(prepare(ds, among, whose))
         if times.valid.ndim < 2 and set(times.dims) == set(times.valid.dims) and _one_series(ds, times):
-            series = tidy(ds)
+            series = flatten_valid_time(ds)
             prepared = prepare(series, among, whose)
             valid = prepared.fields["time"].values
             return Source(prepared, times, valid, *_labels(times))

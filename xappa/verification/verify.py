@@ -14,20 +14,20 @@ from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import inspect, refuse
 from xappa.grids.conventions import conventional, once_round
 from xappa.grids.forecast_time import forecast_times
-from xappa.grids.notation import Notation
 from xappa.grids.statistics import no_instant
+from xappa.grids.variable_encoding import VariableEncoding
 from xappa.verification import groups
-from xappa.verification.gaps import Gaps, whole_states
+from xappa.verification.field_pairs import FieldPair
 from xappa.verification.matching import matched, same
 from xappa.verification.metrics import CLIMATOLOGY, CURVES, choose_metrics, curves, scored
-from xappa.verification.pairs import Pair
+from xappa.verification.missing import Gaps, whole_states
 from xappa.verification.result import Scores, in_own_units, spelt, with_all_leads
 from xappa.verification.source import Source, dated
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Group = tuple[dict[str, Any], dict[str, Pair]]
+Group = tuple[dict[str, Any], dict[str, FieldPair]]
 """Labels, such as a lead, and the pairs by quantity."""
 
 
@@ -111,7 +111,7 @@ def verify(
     chosen = choose_metrics(metrics, members, fields is None, others)
     gaps = Gaps()
     if fields is None:
-        from xappa.verification.reading import pairs_at_reports
+        from xappa.verification.report_pairs import pairs_at_reports
 
         source, found = pairs_at_reports(ds, reference, others, kept, gaps)
     else:
@@ -144,14 +144,14 @@ def _scores(
     for part, entries in parts.items():
         values = with_all_leads(groups.joined(entries), source)
         if "metric" in values.dims:
-            written = source.layout.notation.get(source.layout.spelling(part), Notation())
+            written = source.layout.notation.get(source.layout.spelling(part), VariableEncoding())
             values = in_own_units(values, written, part).transpose("metric", ...)
         made.append(values.rename(part))
     return xr.merge(made, join="outer", compat="override")
 
 
 def _of_piece(
-    name: str, piece: Pair, numbers: Sequence[str], metrics: Sequence[str], keep: Sequence[str]
+    name: str, piece: FieldPair, numbers: Sequence[str], metrics: Sequence[str], keep: Sequence[str]
 ) -> dict[str, xr.DataArray]:
     """Numbers under the quantity's name, curves under names of their own."""
     made = {name: scored(piece, numbers, keep)} if numbers else {}
@@ -161,7 +161,7 @@ def _of_piece(
     return made
 
 
-def _watched(values: xr.DataArray, name: str, pair: Pair, keep: Sequence[str], gaps: Gaps) -> xr.DataArray:
+def _watched(values: xr.DataArray, name: str, pair: FieldPair, keep: Sequence[str], gaps: Gaps) -> xr.DataArray:
     """Scores that say, once they are computed, which whole states are missing; lazy ones metric by metric."""
     states = {}
     if "obs" not in pair.truth.dims:
@@ -182,7 +182,7 @@ def _watched(values: xr.DataArray, name: str, pair: Pair, keep: Sequence[str], g
     return xr.concat([look(values.sel(metric=[m])) for m in values["metric"].values], "metric")
 
 
-def _labelled(values: xr.DataArray, piece: Pair, by: Collection[str]) -> xr.DataArray:
+def _labelled(values: xr.DataArray, piece: FieldPair, by: Collection[str]) -> xr.DataArray:
     """Scores along the starts, or the valid times, that are kept."""
     if "init" in by and "time" in values.dims:
         starts = piece.forecasts["analysis"]["init"].values
@@ -231,7 +231,7 @@ def _groups(
             held = {name: field[v] for name, field in fields.items() if v in field}
             parts = xr.align(reference[v], *held.values(), join="inner", exclude={"member"}, copy=False)
             forecasts = dict(zip(held, parts[1:], strict=True))
-            pairs[v] = Pair(forecasts, parts[0], climatology=forecasts.get(CLIMATOLOGY))
+            pairs[v] = FieldPair(forecasts, parts[0], climatology=forecasts.get(CLIMATOLOGY))
         yield labels, pairs
 
 

@@ -19,7 +19,9 @@ from tests.fuzz.mutators import mutate_bytes
 from tests.fuzz.oracle import absurd_reports, remarked_reports
 from tests.fuzz.target import Target
 from xappa.errors import ObservationError
-from xappa.observations import bufr, bufr_decode, decoders, read_observations
+from xappa.observations import read_observations
+from xappa.observations.readers import decoders
+from xappa.observations.readers.bufr import decode, reader
 
 
 def seeds(folder: Path) -> Sequence[bytes]:
@@ -51,13 +53,13 @@ def _inside(data: bytes, rng: random.Random) -> bytes:
     return data[: start + 4] + size + data[start + 7 : start + 8] + body + b"7777" + data[start + length :]
 
 
-class _Here(decoders.Decoder):
+class _Here(decoders.DecoderProcess):
     """The decoder in this process."""
 
     def __call__(self, source: Path, *options: Sequence[str]) -> tuple[list[decoders.Tables], str]:
         target = source.with_name("tables.npz")
         try:
-            bufr_decode.main(str(source), str(target))
+            decode.main(str(source), str(target))
         except Exception as error:  # as an end with a status of its process
             raise ObservationError(f"{source}: the decoder failed: {error}") from error
         tables: dict[str, dict[str, Any]] = {}
@@ -69,12 +71,12 @@ class _Here(decoders.Decoder):
 
 
 def read(path: Path) -> xr.Dataset:
-    bufr.Decoder = _Here
+    reader.Decoder = _Here
     return read_observations(path).load()
 
 
 def read_by_process(path: Path) -> xr.Dataset:
-    bufr.Decoder = decoders.Decoder
+    reader.Decoder = decoders.DecoderProcess
     return read_observations(path).load()
 
 

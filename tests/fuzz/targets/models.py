@@ -19,13 +19,13 @@ import yaml
 from tests.fuzz.mutators import mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.target import Target
 from tests.official_project import Project
-from xappa.models.convert import save_model
-from xappa.models.directory import read_model, sign_model
-from xappa.models.fetching.identity import RemoteFile
-from xappa.models.fetching.lock import NAME, Lock, read_lock, write_lock
-from xappa.models.model import Model
-from xappa.models.official import find_run, read_run
-from xappa.models.official.configuration import read_configuration
+from xappa.model.appa import find_run, read_run
+from xappa.model.appa.configuration import read_configuration
+from xappa.model.convert import save_model
+from xappa.model.directory import read_model, sign_model
+from xappa.model.fetching.identity import RemoteFile
+from xappa.model.fetching.lock import NAME, Lock, read_lock, write_lock
+from xappa.model.model import Model
 
 Mutate = Callable[[Path, random.Random], None]
 

@@ -20,8 +20,8 @@ from tests.fuzz.mutators import LEAVES, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.target import Target
 from xappa.grids.regrid.files import read as read_weights
 from xappa.grids.regrid.files import write_weights
-from xappa.models.latent_dump import LatentWindows
-from xappa.models.latents import ChannelLatents
+from xappa.model.appa.latent_dump import LatentWindows
+from xappa.model.latent_normalisation import ChannelLatents
 from xappa.training.config import Recipe, read_config
 
 

@@ -37,7 +37,7 @@ METHODS: dict[str, Callable[[Grid, Grid, bool], Weights]] = {
 }
 
 
-class Kept:
+class WeightsCache:
     """Weights that were made, least recently used first to go once they take more than `limit` bytes."""
 
     def __init__(self, limit: float = KEPT_BYTES) -> None:
@@ -72,7 +72,7 @@ class Kept:
         return len(self._values)
 
 
-KEPT = Kept()
+KEPT = WeightsCache()
 
 
 def weights_between(source: Grid, target: Grid, method: str = "bilinear", *, vector: bool = False) -> Weights:

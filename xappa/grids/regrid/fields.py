@@ -10,9 +10,9 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import DatasetError
-from xappa.grids.horizontal import Pair
+from xappa.grids.horizontal import CoordinatePair
 from xappa.grids.regrid.grid import Grid
-from xappa.grids.regrid.sorting import MASK, Sorted, mask_of
+from xappa.grids.regrid.sorting import MASK, SortedVariables, mask_of
 from xappa.grids.regrid.weights import Weights
 from xappa.vocabulary import lookup
 
@@ -78,10 +78,10 @@ def apply_weights(
 
 
 def apply_to_all(
-    found: Sorted,
-    grids: Mapping[Pair, Grid],
+    found: SortedVariables,
+    grids: Mapping[CoordinatePair, Grid],
     target: Grid,
-    weights: Mapping[Pair, tuple[Weights, Weights | None]],
+    weights: Mapping[CoordinatePair, tuple[Weights, Weights | None]],
     *,
     min_valid: float = 0.5,
     keep_integers: bool = False,

@@ -13,7 +13,9 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import NAMES, find, refuse
-from xappa.grids.faults import (
+from xappa.grids.horizontal import at_rest, require_at_rest
+from xappa.grids.regrid.rows import split_rows
+from xappa.grids.validation import (
     ROUNDING,
     degree_problems,
     latitude_problems,
@@ -21,8 +23,6 @@ from xappa.grids.faults import (
     missing,
     radian_problems,
 )
-from xappa.grids.horizontal import at_rest, require_at_rest
-from xappa.grids.regrid.rows import split_rows
 
 RECTILINEAR = "rectilinear"
 REDUCED = "reduced"

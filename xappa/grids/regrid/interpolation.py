@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from xappa._typing import Array
 from xappa.grids.bilinear import Circle, bracket
 from xappa.grids.regrid.grid import RECTILINEAR, Grid
-from xappa.grids.regrid.rows import Row, latitude_cells, longitude_cells, matrix, split_rows
+from xappa.grids.regrid.rows import PointRow, latitude_cells, longitude_cells, matrix, split_rows
 from xappa.grids.regrid.weights import Weights
 
 
@@ -165,11 +165,11 @@ def _pairs(weight: Array, index: Array, width: int) -> csr_array:
     return matrix(np.repeat(np.arange(len(index)), 2), index.ravel(), weight.ravel(), (len(index), width))
 
 
-def _rows(grid: Grid) -> list[Row]:
+def _rows(grid: Grid) -> list[PointRow]:
     if grid.kind != RECTILINEAR:
         return split_rows(grid.latitude, grid.longitude) or []
     width = len(grid.longitude)
-    return [Row(float(phi), grid.longitude, i * width) for i, phi in enumerate(grid.latitude)]
+    return [PointRow(float(phi), grid.longitude, i * width) for i, phi in enumerate(grid.latitude)]
 
 
 def _closed(grid: Grid) -> bool:

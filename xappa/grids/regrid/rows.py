@@ -12,7 +12,7 @@ from xappa.grids.bilinear import Circle
 
 
 @dataclass(frozen=True)
-class Row:
+class PointRow:
     """A circle of latitude of a reduced grid: points `start` ... `stop - 1` of the list."""
 
     latitude: float
@@ -25,7 +25,7 @@ class Row:
         return self.start + len(self.longitude)
 
 
-def split_rows(latitude: Array, longitude: Array) -> list[Row] | None:
+def split_rows(latitude: Array, longitude: Array) -> list[PointRow] | None:
     """Rows of a reduced grid given as a list of points; None if the list is something else.
 
     Parameters
@@ -44,7 +44,7 @@ def split_rows(latitude: Array, longitude: Array) -> list[Row] | None:
     steps = np.diff(latitude[starts])
     if len(starts) < 2 or (stops - starts).min() < 4 or not ((steps > 0).all() or (steps < 0).all()):
         return None
-    rows = [Row(float(latitude[i]), longitude[i:j], int(i)) for i, j in zip(starts, stops, strict=True)]
+    rows = [PointRow(float(latitude[i]), longitude[i:j], int(i)) for i, j in zip(starts, stops, strict=True)]
     circles = [Circle(row.longitude) for row in rows]
     closed = all(c.closed and len(c.nodes) == len(r.longitude) for c, r in zip(circles, rows, strict=True))
     return rows if closed else None

@@ -10,8 +10,8 @@ import xarray as xr
 from xappa.errors import DatasetError, warn
 from xappa.grids.axes import NAMES, find, refuse
 from xappa.grids.conventions import encoding_problems
-from xappa.grids.faults import missing
-from xappa.grids.horizontal import Pair, at_rest, is_bounds, pair_of, pairs
+from xappa.grids.horizontal import CoordinatePair, at_rest, is_bounds, pair_of, pairs
+from xappa.grids.validation import missing
 
 MASK = "mask"
 """Name of what says where a grid has values, as xESMF has it: 1 there, 0 elsewhere."""
@@ -20,7 +20,7 @@ OF_THE_GRID = "of the old grid"
 
 
 @dataclass(frozen=True)
-class Sorted:
+class SortedVariables:
     """The variables of a Dataset, sorted for regridding.
 
     Parameters
@@ -36,7 +36,7 @@ class Sorted:
     """
 
     ds: xr.Dataset
-    fields: dict[Pair, list[Hashable]]
+    fields: dict[CoordinatePair, list[Hashable]]
     left: dict[str, str]
     horizontal: set[Hashable]
 
@@ -52,7 +52,7 @@ class Sorted:
         return "; ".join(f"{name} ({why})" for name, why in self.left.items())
 
 
-def sort_fields(ds: xr.Dataset) -> Sorted:
+def sort_fields(ds: xr.Dataset) -> SortedVariables:
     """Sort the variables of a Dataset by the grids that they lie on.
 
     Raises
@@ -65,13 +65,13 @@ def sort_fields(ds: xr.Dataset) -> Sorted:
     first = {axis: find(ds, axis) for axis in ("latitude", "longitude")}
     if not known:
         refuse([missing(ds, axis, NAMES[axis]) for axis, name in first.items() if name is None], "No grid was found")
-        known = [Pair(*map(str, first.values()))]
+        known = [CoordinatePair(*map(str, first.values()))]
     known.sort(key=lambda p: (p.latitude, p.longitude) != tuple(first.values()))
     places = {name for p in known for name in (p.latitude, p.longitude)}
     dims = {dim for name in places for dim in ds[name].dims}
     about = _about_the_grid(ds)
     left: dict[str, str] = {}
-    fields: dict[Pair, list[Hashable]] = {p: [] for p in known}
+    fields: dict[CoordinatePair, list[Hashable]] = {p: [] for p in known}
     for name, field in ds.data_vars.items():
         if name in places or not dims & set(field.dims):
             continue
@@ -95,7 +95,7 @@ def sort_fields(ds: xr.Dataset) -> Sorted:
             f"on the grid{also}"
         )
     refuse(encoding_problems(ds, chosen), "This Dataset cannot be regridded")
-    return Sorted(ds, {p: names for p, names in fields.items() if names}, left, {*places, *dims})
+    return SortedVariables(ds, {p: names for p, names in fields.items() if names}, left, {*places, *dims})
 
 
 def tell(left: dict[str, str]) -> None:

@@ -12,10 +12,10 @@ import torch
 
 from xappa.devices import trim, wait
 from xappa.diffusion.guidance import SolverGuidance
-from xappa.models.protocol import GenerativeModel
+from xappa.model.protocol import GenerativeModel
+from xappa.sampling.spec import SamplingSpec
 from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, with_fewer, without_probes, work
 from xappa.streaming.cost.meter import Meter
-from xappa.streaming.plan import Plan
 
 LONGEST = 8.0
 """Seconds; where even one evaluation would take longer, none is made."""
@@ -54,18 +54,18 @@ class Pace:
     timed: bool
 
 
-def bare(model: GenerativeModel, plan: Plan) -> tuple[Plan, Stretch]:
+def bare(model: GenerativeModel, plan: SamplingSpec) -> tuple[SamplingSpec, Stretch]:
     """The plan without anything observed, and a window of it."""
     return replace(plan, stencil=None, given=()), Stretch(0, model.spec.window, 1, 0, 0)
 
 
-def levels(model: GenerativeModel, plan: Plan) -> np.ndarray:
+def levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
     """Noise levels that a plan's sampler evaluates, downwards; several evaluations may share one."""
     grid = plan.sampler.grid(model.schedule)
     return grid.double().numpy()[: len(grid) if plan.sampler.final else -1]
 
 
-def pace_of(model: GenerativeModel, plan: Plan, together: int, clock: Clock) -> Pace:
+def pace_of(model: GenerativeModel, plan: SamplingSpec, together: int, clock: Clock) -> Pace:
     """Time a few evaluations of a plan, of which `together` members would be sampled at once."""
     stretch, speed = fullest(model, plan), _speed(model)
     plain, window = bare(model, plan)
@@ -88,7 +88,9 @@ def pace_of(model: GenerativeModel, plan: Plan, together: int, clock: Clock) -> 
     return Pace(made / own if made > 0 else math.inf, batched, setup, True)
 
 
-def _solving(model: GenerativeModel, plan: Plan, stretch: Stretch, speed: float, clock: Clock) -> tuple[float, float]:
+def _solving(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, speed: float, clock: Clock
+) -> tuple[float, float]:
     """Operations and seconds of an evaluation that solves a system in the units that it has; one before it warms up."""
     one, sigma = work(model, plan, stretch, 1), _middle(model, plan)
     seconds = one.flop / speed
@@ -116,7 +118,9 @@ def _solving(model: GenerativeModel, plan: Plan, stretch: Stretch, speed: float,
     return flop, clock() - begin
 
 
-def _mean(model: GenerativeModel, plan: Plan, stretch: Stretch, guided: Denoise, clock: Clock) -> tuple[float, float]:
+def _mean(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, guided: Denoise, clock: Clock
+) -> tuple[float, float]:
     """Operations and seconds of an evaluation, the mean over some noise levels, which they may depend on."""
 
     def timed(sigma: float) -> float:
@@ -132,7 +136,7 @@ def _mean(model: GenerativeModel, plan: Plan, stretch: Stretch, guided: Denoise,
     return one.flop, sum(timed(float(sigma)) for sigma in some) / len(some)
 
 
-def _middle(model: GenerativeModel, plan: Plan) -> float:
+def _middle(model: GenerativeModel, plan: SamplingSpec) -> float:
     grid = levels(model, plan)
     return float(grid[len(grid) // 2])
 
@@ -144,7 +148,7 @@ def _evaluate(model: GenerativeModel, stretch: Stretch, guided: Denoise, sigma: 
     wait(model.device)
 
 
-def _unguided(model: GenerativeModel, plain: Plan, window: Stretch, members: int, clock: Clock) -> float:
+def _unguided(model: GenerativeModel, plain: SamplingSpec, window: Stretch, members: int, clock: Clock) -> float:
     """Seconds a member of the denoiser of one window alone; the first call, which is slower, is not counted."""
     prior = denoiser(model, plain, window, tuple(range(members)))
     x = torch.zeros((members, window.length, *model.latent_shape), device=model.device)

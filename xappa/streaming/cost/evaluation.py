@@ -16,13 +16,13 @@ from xappa.background import WarmStart
 from xappa.diffusion.composition import Composition
 from xappa.diffusion.guidance import Guidance, SolverGuidance
 from xappa.diffusion.guidance.solver import REWEIGHTED, SolvingDenoiser
-from xappa.models.protocol import GenerativeModel
-from xappa.operators.rows import Rows
-from xappa.operators.stencil import Stencil
+from xappa.model.protocol import GenerativeModel
+from xappa.operators.composite import CompositeOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.background_terms import context
+from xappa.sampling.spec import ContinueFrom, FixedState, SamplingSpec
+from xappa.sampling.trajectory import TrajectorySampler, window_starts
 from xappa.streaming.cost.meter import Meter, Repeated, Work, counted, measured, repeated
-from xappa.streaming.given import context
-from xappa.streaming.pieces import Pieces, window_starts
-from xappa.streaming.plan import Follows, Given, Plan
 from xappa.tokens import token as token_of
 
 SIGMA = 0.5
@@ -61,7 +61,7 @@ class Stretch:
     reports: int
 
 
-def stretches(model: GenerativeModel, plan: Plan) -> list[Stretch]:
+def stretches(model: GenerativeModel, plan: SamplingSpec) -> list[Stretch]:
     """What the plan's denoiser is made of, all of its times at once."""
     window, length = model.spec.window, len(plan.times)
     values = int(np.prod(model.latent_shape))
@@ -76,9 +76,9 @@ def stretches(model: GenerativeModel, plan: Plan) -> list[Stretch]:
     return found
 
 
-def _counts(stencil: Stencil | Rows, cuts: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+def _counts(stencil: SparseOperator | CompositeOperator, cuts: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
     """Reports that read nothing outside each stretch, and times that they read."""
-    if not isinstance(stencil, Stencil) or not len(stencil):
+    if not isinstance(stencil, SparseOperator) or not len(stencil):
         parts = [stencil.window(start, size) for start, size, _ in cuts]
         return [(len(part), len(part.frames) if len(part) else 0) for part in parts]
     kinds = stencil.by_span
@@ -89,24 +89,24 @@ def _counts(stencil: Stencil | Rows, cuts: Sequence[tuple[int, int, int]]) -> li
     return found
 
 
-def fullest(model: GenerativeModel, plan: Plan) -> Stretch:
+def fullest(model: GenerativeModel, plan: SamplingSpec) -> Stretch:
     """The stretch of a plan of which most is observed."""
     return max(stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
 
 
-def known(plan: Plan) -> list[Given]:
+def known(plan: SamplingSpec) -> list[FixedState]:
     """The given states that are observations of the latents."""
     return [given for given in plan.given if not isinstance(given.use, WarmStart)]
 
 
-def sampled_at_once(model: GenerativeModel, plan: Plan) -> list[tuple[Plan, int]]:
+def sampled_at_once(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
     if plan.rolling is None:
         return [(plan, 1)]
     window, rolling = model.spec.window, plan.rolling
     first = replace(plan, times=plan.times[: rolling.first], rolling=None)
     more = (len(plan.times) - rolling.first) // (window - rolling.context)
-    after = Given(tuple(range(rolling.context)), Follows(), "")
+    after = FixedState(tuple(range(rolling.context)), ContinueFrom(), "")
     later = replace(plan, times=plan.times[:window], stencil=None, given=(after,), rolling=None)
     return [(first, 1), (later, more)] if more else [(first, 1)]
 
@@ -118,7 +118,7 @@ def at_level(guidance: Guidance | None, iterations: int) -> Guidance | None:
     return guidance
 
 
-def work(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, iterations: float = 1) -> Repeated:
+def work(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, iterations: float = 1) -> Repeated:
     """What an evaluation of a stretch takes, for so many members and steps of the solver."""
     alike = _key(model, plan, stretch, members, ("alike", *_alike(plan, stretch)))
     if alike not in _KNOWN:
@@ -128,27 +128,27 @@ def work(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, ite
     return replace(found, flop=found.flop + more, first=found.first + more)
 
 
-def peak(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int) -> float:
+def peak(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes at the fullest, with `METERED` steps of the solver; found sooner than operations are."""
     whole = _key(model, plan, stretch, members, (True, stretch.reports)) in _KNOWN
     return _remembered(model, plan, stretch, members, whole).peak
 
 
-def _key(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, about: Hashable) -> Hashable:
+def _key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, about: Hashable) -> Hashable:
     return (
         model.digest, model.precision, model.kept, stretch.length, stretch.frames,
         token_of(at_level(plan.guidance, 1)), members, about,
     )  # fmt: skip
 
 
-def _alike(plan: Plan, stretch: Stretch) -> tuple:
+def _alike(plan: SamplingSpec, stretch: Stretch) -> tuple:
     """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
-    if not isinstance(plan.stencil, Stencil) or plan.correlation is not None:
+    if not isinstance(plan.stencil, SparseOperator) or plan.correlation is not None:
         return (stretch.reports, plan.correlation is not None)
     return ("linear", stretch.reports - len(plan.stencil.window(stretch.start, stretch.length)))
 
 
-def _remembered(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _remembered(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool) -> Repeated:
     key = _key(model, plan, stretch, members, (whole, stretch.reports))
     if key not in _KNOWN:
         _KNOWN[key] = _work(model, plan, stretch, members, whole)
@@ -157,7 +157,7 @@ def _remembered(model: GenerativeModel, plan: Plan, stretch: Stretch, members: i
     return _KNOWN[key]
 
 
-def _work(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _work(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool) -> Repeated:
     few = model.states_at_once // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
@@ -171,7 +171,7 @@ def _work(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, wh
     return _metered(model, plan, stretch, members, whole)
 
 
-def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]:
+def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[SamplingSpec, Stretch]:
     """The plan with what is reported at the first few times of a stretch, or over the first period that ends in it."""
     rows = plan.stencil
     if rows is None or not stretch.frames:
@@ -188,7 +188,7 @@ def with_fewer(plan: Plan, stretch: Stretch, count: int) -> tuple[Plan, Stretch]
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 
 
-def _metered(model: GenerativeModel, plan: Plan, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _metered(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool) -> Repeated:
     """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which is found sooner."""
     shape = (members, stretch.length, *model.latent_shape)
 
@@ -231,7 +231,7 @@ def without_probes(denoise: Denoise) -> None:
 
 def denoiser(
     model: GenerativeModel,
-    plan: Plan,
+    plan: SamplingSpec,
     stretch: Stretch,
     members: tuple[int, ...],
     iterations: int | None = None,
@@ -256,7 +256,7 @@ def denoiser(
         states = torch.zeros((1, len(plan.times), *model.latent_shape), device=model.device)
     held = [context(states[:, list(given.frames)], given.frames) for given in known(plan)]
     last = stretch.start + stretch.length
-    part, guided = Pieces(model, plan, members, None).denoiser(stretch.start, last, held, True)
+    part, guided = TrajectorySampler(model, plan, members, None).denoiser(stretch.start, last, held, True)
     return guided[0] if len(guided) == 1 else unguarded(part)
 
 
@@ -268,7 +268,7 @@ def unguarded(denoise: Denoise) -> Denoise:
     return getattr(denoise, "denoiser", denoise)
 
 
-def solves(plan: Plan) -> int:
+def solves(plan: SamplingSpec) -> int:
     """Systems that are solved in one evaluation."""
     return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
 

@@ -9,16 +9,16 @@ import numpy as np
 from dask.delayed import Delayed
 
 from xappa.devices import lock
-from xappa.models.protocol import GenerativeModel
-from xappa.streaming.cost.budget import divide, need
+from xappa.model.protocol import GenerativeModel
+from xappa.sampling.sampling_tasks import decode, model_of
+from xappa.sampling.spec import SamplingSpec
 from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
 from xappa.streaming.cost.evaluation import decoding, fullest, sampled_at_once, solves, stretches, work
+from xappa.streaming.cost.memory_budget import divide, need
 from xappa.streaming.cost.solving import guided_levels, solver_steps
-from xappa.streaming.graph.lazy import Run
-from xappa.streaming.plan import Plan
-from xappa.streaming.sampling import decode, model_of
+from xappa.streaming.graph.lazy import AnalysisGraph
 
-Part = tuple[Plan, int]
+Part = tuple[SamplingSpec, int]
 """What is sampled at once, and how often a trajectory has it."""
 
 
@@ -58,7 +58,7 @@ class Prediction:
     timed: bool
 
 
-def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
+def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     """What a run will take.
 
     Parameters
@@ -99,7 +99,7 @@ def predict(run: Run, clock: Clock = time.perf_counter) -> Prediction:
     )
 
 
-def _read(plan: Plan, reading: Delayed | None) -> Plan:
+def _read(plan: SamplingSpec, reading: Delayed | None) -> SamplingSpec:
     """The plan with its observations, if these are read on demand."""
     if reading is None:
         return plan
@@ -107,7 +107,7 @@ def _read(plan: Plan, reading: Delayed | None) -> Plan:
     return replace(plan, stencil=stencil if stencil is not None and len(stencil) else None, correlation=places)
 
 
-def _reported(plan: Plan) -> bool:
+def _reported(plan: SamplingSpec) -> bool:
     return plan.stencil is not None
 
 
@@ -117,27 +117,27 @@ def _paces(model: GenerativeModel, parts: list[Part], together: int, clock: Cloc
     return {reported: pace_of(model, example, together, clock) for reported, example in examples.items()}
 
 
-def _examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, Plan]:
+def _examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, SamplingSpec]:
     """Of the plans with reports and of those without, the one of which most is observed."""
-    groups: dict[bool, list[Plan]] = {}
+    groups: dict[bool, list[SamplingSpec]] = {}
     for plan, _ in parts:
         groups.setdefault(_reported(plan), []).append(plan)
     return {reported: _fullest_plan(model, plans) for reported, plans in groups.items()}
 
 
-def _fullest_plan(model: GenerativeModel, plans: list[Plan]) -> Plan:
-    def size(plan: Plan) -> tuple[int, int]:
+def _fullest_plan(model: GenerativeModel, plans: list[SamplingSpec]) -> SamplingSpec:
+    def size(plan: SamplingSpec) -> tuple[int, int]:
         stretch = fullest(model, plan)
         return stretch.frames, stretch.reports
 
     return max(plans, key=size)
 
 
-def _observed_times(plan: Plan) -> int:
+def _observed_times(plan: SamplingSpec) -> int:
     return 0 if plan.stencil is None or not len(plan.stencil) else len(plan.stencil.frames)
 
 
-def _decoding_seconds(model: GenerativeModel, plan: Plan, clock: Clock) -> float:
+def _decoding_seconds(model: GenerativeModel, plan: SamplingSpec, clock: Clock) -> float:
     """Of one state, as results are; the device is free."""
     seconds = []
     for _ in range(2):
@@ -182,7 +182,7 @@ def _member(model: GenerativeModel, parts: list[Part], paces: dict[bool, Pace], 
     return _Totals(*(sum(count * getattr(totals, f.name) for count, totals in found) for f in fields(_Totals)))
 
 
-def _totals(model: GenerativeModel, plan: Plan, pace: Pace, steps: np.ndarray, together: int) -> _Totals:
+def _totals(model: GenerativeModel, plan: SamplingSpec, pace: Pace, steps: np.ndarray, together: int) -> _Totals:
     """Of one part of the trajectory, whose solver makes so many steps (level,) in a system."""
     evaluations, guided = plan.sampler.evaluations, guided_levels(model, plan)
     each, steps = evaluations / len(guided), steps[guided]

@@ -26,10 +26,10 @@ from xappa.diffusion.guidance import MMPS, JacobianFree, Observation, SolverGuid
 from xappa.diffusion.guidance.jacobian_free import JacobianFreeDenoiser
 from xappa.diffusion.guidance.solver import SolvingDenoiser
 from xappa.diffusion.samplers import DPM
-from xappa.models.protocol import GenerativeModel
+from xappa.model.protocol import GenerativeModel
+from xappa.sampling.spec import SamplingSpec
 from xappa.streaming.cost.calibration import Pace, levels
 from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, known, solves, with_fewer, work
-from xappa.streaming.plan import Plan
 
 TIMES = 2
 """Whose reports are read."""
@@ -41,12 +41,12 @@ SECONDS = 2.0
 """What solving the problem itself may take, where there is no other."""
 
 
-def guided_levels(model: GenerativeModel, plan: Plan) -> np.ndarray:
+def guided_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
     """Which of the plan's noise levels are guided."""
     return levels(model, plan) <= getattr(plan.guidance, "below", math.inf)
 
 
-def solver_steps(model: GenerativeModel, plan: Plan, pace: Pace) -> np.ndarray:
+def solver_steps(model: GenerativeModel, plan: SamplingSpec, pace: Pace) -> np.ndarray:
     """Steps of the solver in a system, (level,), at each of the plan's noise levels."""
     stretch, grid, where = fullest(model, plan), levels(model, plan), guided_levels(model, plan)
     found = np.ones(len(grid))
@@ -64,12 +64,14 @@ def solver_steps(model: GenerativeModel, plan: Plan, pace: Pace) -> np.ndarray:
     return found
 
 
-def _seconds(model: GenerativeModel, plan: Plan, stretch: Stretch, pace: Pace) -> float:
+def _seconds(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, pace: Pace) -> float:
     """Of an evaluation in which the solver makes all steps."""
     return work(model, plan, stretch, 1, plan.guidance.iterations).flop / pace.rate if pace.timed else math.inf
 
 
-def _visited(model: GenerativeModel, plan: Plan, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
+def _visited(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
+) -> np.ndarray:
     """Steps at each level; where there are many, some are visited with their neighbours, and others lie between."""
     few = np.arange(len(grid))
     if len(grid) > LEVELS:
@@ -79,7 +81,7 @@ def _visited(model: GenerativeModel, plan: Plan, stretch: Stretch, grid: np.ndar
     return np.interp(np.arange(len(grid)), few, found)
 
 
-def _solved(model: GenerativeModel, plan: Plan, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
+def _solved(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
     """Steps of one member's solver at levels, downwards, each solution the start of the next."""
     guided = cast(SolvingDenoiser, (_linear if static else _itself)(model, plan, stretch))
     # One noise for all levels, as samplers without noise of their own have: solutions then change little.
@@ -100,12 +102,12 @@ def _white(model: GenerativeModel, times: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.device)
 
 
-def _itself(model: GenerativeModel, plan: Plan, stretch: Stretch) -> Denoise:
+def _itself(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
     """The plan's denoiser; nothing is known of the states that are given but their variance."""
     return denoiser(model, plan, stretch, (0,), states=_white(model, len(plan.times), 0))
 
 
-def _linear(model: GenerativeModel, plan: Plan, stretch: Stretch) -> Denoise:
+def _linear(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
     """A denoiser with the options of the plan's, whose prior and operator are linear."""
     options = {field.name: getattr(plan.guidance, field.name) for field in fields(JacobianFree)}
     guidance = JacobianFree(**options)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from xappa.operators.rows import Rows
-from xappa.operators.stencil import Stencil
+from xappa.operators.composite import CompositeOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.spec import ContinueFrom, FixedState, SamplingSpec
 from xappa.streaming.graph.segments import Segment
-from xappa.streaming.plan import Follows, Given, Plan
 
 
 class Cutter:
@@ -20,7 +20,7 @@ class Cutter:
     plan : Plan
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: SamplingSpec) -> None:
         self.plan = plan
         self.order = self.first = np.zeros(0, int)
         if plan.stencil is not None and len(plan.stencil):
@@ -28,7 +28,7 @@ class Cutter:
             self.order = np.argsort(first, kind="stable")
             self.first = first[self.order]
 
-    def part(self, segment: Segment, previous: str = "") -> tuple[Plan, list[tuple[int, tuple[int, ...]]]]:
+    def part(self, segment: Segment, previous: str = "") -> tuple[SamplingSpec, list[tuple[int, tuple[int, ...]]]]:
         """The plan of one segment, and which of the given states it has: (number of ``given``, frames of it).
 
         Parameters
@@ -46,12 +46,12 @@ class Cutter:
             shifted = tuple(own.frames[i] - segment.start for i in frames)
             given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
         if segment.known:
-            given.append(Given(tuple(range(segment.known)), Follows(), previous))
+            given.append(FixedState(tuple(range(segment.known)), ContinueFrom(), previous))
         times = plan.times[segment.start : segment.stop]
         stencil = self._reports(segment)
         return replace(plan, times=times, stencil=stencil, given=tuple(given), segments=None), kept
 
-    def _reports(self, segment: Segment) -> Stencil | Rows | None:
+    def _reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
         """The reports that read nothing outside a segment, in the order of the plan."""
         stencil = self.plan.stencil
         if stencil is None or segment == Segment(0, len(self.plan.times)):

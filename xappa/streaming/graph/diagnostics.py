@@ -15,24 +15,24 @@ from dask.highlevelgraph import HighLevelGraph
 from xappa.alignment import aligned
 from xappa.checked import checked
 from xappa.errors import DatasetError
-from xappa.streaming.graph.lazy import SAMPLING, Run
+from xappa.streaming.graph.lazy import SAMPLING, AnalysisGraph
 
 if TYPE_CHECKING:
-    from xappa.streaming.sampled import Sampled
+    from xappa.sampling.sampled import Sampled
 
 FITS = ("chi_squared", "departure_mean", "departure_rms", "count")
 KEPT = 64  # runs of this session whose diagnostics can still be asked for
-_RUNS: OrderedDict[str, tuple[Run, xr.Dataset]] = OrderedDict()
+_RUNS: OrderedDict[str, tuple[AnalysisGraph, xr.Dataset]] = OrderedDict()
 
 
-def remember(run: Run, counts: xr.Dataset) -> None:
+def remember(run: AnalysisGraph, counts: xr.Dataset) -> None:
     """Keep a run's tasks, and the counts of its reports, for `diagnostics`."""
     _RUNS[run.token] = (run, counts)
     while len(_RUNS) > KEPT:
         _RUNS.popitem(last=False)
 
 
-def run_of(result: xr.Dataset) -> Run:
+def run_of(result: xr.Dataset) -> AnalysisGraph:
     """The run that a result of this session belongs to.
 
     Raises
@@ -134,7 +134,7 @@ def learned(result: xr.Dataset, sampled: Iterable[str] | None = None) -> xr.Data
     return out.isel(member=[k for k, member in enumerate(members) if member in wanted])
 
 
-def _require_one_run(result: xr.Dataset, run: Run) -> None:
+def _require_one_run(result: xr.Dataset, run: AnalysisGraph) -> None:
     """What is put together from several runs has the attributes of the first, which knows nothing of the others."""
     others = sorted(set(_members(result)) - set(run.members), key=str)
     found = []
@@ -157,7 +157,7 @@ def _members(result: xr.Dataset) -> list:
     return [number for v in _labels(result, "member", "realization") for number in v.values.ravel().tolist()]
 
 
-def _beyond(result: xr.Dataset, run: Run) -> bool:
+def _beyond(result: xr.Dataset, run: AnalysisGraph) -> bool:
     """Whether there are more times than a run has, and not all within its own. Means over days may be labelled so."""
     return any(
         v.dtype.kind == "M"
@@ -177,7 +177,7 @@ def sampling_keys(graph: HighLevelGraph | None) -> set[str]:
     return {key for layer in layers for key in layer if isinstance(key, str) and key.startswith(SAMPLING)}
 
 
-def _with_fits(out: xr.Dataset, fits: dict[str, list[da.Array]], run: Run) -> xr.Dataset:
+def _with_fits(out: xr.Dataset, fits: dict[str, list[da.Array]], run: AnalysisGraph) -> xr.Dataset:
     """Statistics of observation minus analysis, beside the counts of reports."""
     about = {
         "chi_squared_by_variable": {"long_name": "Mean square of observation minus analysis over error", "units": "1"},

@@ -15,19 +15,19 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
 from xappa._compat.dask import List, Task, TaskRef
-from xappa.models.state import StateSpec
-from xappa.operators.rows import Rows
-from xappa.operators.stencil import Stencil
+from xappa.model.state import StateSpec
+from xappa.operators.composite import CompositeOperator
+from xappa.operators.sparse import SparseOperator
 from xappa.progress import bar
+from xappa.sampling.spec import SamplingSpec, overlap
 from xappa.streaming.graph.cutting import Cutter
 from xappa.streaming.graph.retry import tried_twice
 from xappa.streaming.graph.segments import Segment, cut, pieces
 from xappa.streaming.graph.shared import Shared
 from xappa.streaming.graph.slices import latent_axes, slices
-from xappa.streaming.plan import Plan, overlap
 
 if TYPE_CHECKING:
-    from xappa.streaming.sampled import Sampled
+    from xappa.sampling.sampled import Sampled
 
 MEMBERS_AT_ONCE = 8
 """Members that share the evaluations of the networks, unless the user says otherwise."""
@@ -41,7 +41,7 @@ Readings = Callable[[Segment], Delayed]
 
 
 @dataclass(frozen=True)
-class Run:
+class AnalysisGraph:
     """A planned analysis: fields that are computed on demand, and the tasks that sample them.
 
     Parameters
@@ -67,7 +67,7 @@ class Run:
     sampled: tuple[tuple[tuple[int, ...], tuple[Delayed, ...]], ...]
     evaluations: int
     variables: tuple[str, ...] = ()
-    parts: tuple[tuple[Plan, Delayed | None], ...] = ()
+    parts: tuple[tuple[SamplingSpec, Delayed | None], ...] = ()
     times: np.ndarray = field(default_factory=lambda: np.zeros(0, "M8[s]"))
 
     @property
@@ -89,7 +89,7 @@ class Run:
 
 
 def build(
-    plan: Plan,
+    plan: SamplingSpec,
     members: tuple[int, ...],
     spec: StateSpec,
     times: int | np.ndarray,
@@ -101,7 +101,7 @@ def build(
     readings: Readings | None = None,
     variables: tuple[str, ...] | None = None,
     latent_shape: tuple[int, ...] | None = None,
-) -> Run:
+) -> AnalysisGraph:
     """Graph of a plan.
 
     Parameters
@@ -147,27 +147,29 @@ def build(
     observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
     token = dask.base.tokenize(keys, members, chosen, plan.decoding())
     by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
-    return Run(token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen])
+    return AnalysisGraph(
+        token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen]
+    )
 
 
-def _latent_shape(plan: Plan) -> tuple[int, ...]:
-    from xappa.streaming.sampling import model_of
+def _latent_shape(plan: SamplingSpec) -> tuple[int, ...]:
+    from xappa.sampling.sampling_tasks import model_of
 
     return model_of(plan).latent_shape
 
 
 def _sampling(
-    plan: Plan,
+    plan: SamplingSpec,
     segments: Sequence[Segment],
     batches: Sequence[tuple[int, ...]],
     evaluations: int,
     progress: bool | None,
     states: Sequence[da.Array],
     readings: Readings | None,
-) -> tuple[list[list[Delayed]], list[tuple[Plan, Delayed | None]]]:
+) -> tuple[list[list[Delayed]], list[tuple[SamplingSpec, Delayed | None]]]:
     """Sampling tasks (batch, segment), and the plans of the segments with their readings."""
     found: list[list[Delayed]] = [[] for _ in batches]
-    parts: list[tuple[Plan, Delayed | None]] = []
+    parts: list[tuple[SamplingSpec, Delayed | None]] = []
     previous, cutter = "", Cutter(plan)
     for k, segment in enumerate(segments):
         part, kept = cutter.part(segment, previous)
@@ -194,7 +196,7 @@ def _sampling(
 
 
 def _decoded(
-    plan: Plan, members: tuple[int, ...], chosen: np.ndarray, size: int, latents: da.Array, spec: StateSpec
+    plan: SamplingSpec, members: tuple[int, ...], chosen: np.ndarray, size: int, latents: da.Array, spec: StateSpec
 ) -> da.Array:
     """Fields, a task a member and chunk of times."""
     seconds = plan.times[chosen].astype("M8[s]").astype("i8")
@@ -211,15 +213,15 @@ def _decoded(
 
 @tried_twice
 def _sample(
-    plan: Plan,
+    plan: SamplingSpec,
     members: tuple[int, ...],
     token: str,
     progress: bool | None,
     total: int,
     states: list[np.ndarray],
-    reading: tuple[Stencil | Rows | None, xr.Dataset | None, object] | None = None,
+    reading: tuple[SparseOperator | CompositeOperator | None, xr.Dataset | None, object] | None = None,
 ) -> Sampled:
-    from xappa.streaming.sampling import sample
+    from xappa.sampling.sampling_tasks import sample
 
     if reading is not None:
         stencil, places, _ = reading
@@ -229,8 +231,8 @@ def _sample(
 
 
 @tried_twice
-def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan: Plan) -> np.ndarray:
-    from xappa.streaming.sampling import decode
+def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan: SamplingSpec) -> np.ndarray:
+    from xappa.sampling.sampling_tasks import decode
 
     return decode(replace(plan, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
 
@@ -257,7 +259,7 @@ def _stretch(sampled: Sampled, first: int, count: int) -> np.ndarray:
 
 def _learned(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
     """What was learned in all segments of a batch; their latents are let go one by one."""
-    from xappa.streaming.learned import joined, light
+    from xappa.sampling.merge_diagnostics import merge_segments, without_latents
 
-    parts = [_layer(f"xappa-learned-{task.key}", light, TaskRef(task.key), needs=[task]) for task in tasks]
-    return dask.delayed(joined, pure=True)(parts, variables)
+    parts = [_layer(f"xappa-learned-{task.key}", without_latents, TaskRef(task.key), needs=[task]) for task in tasks]
+    return dask.delayed(merge_segments, pure=True)(parts, variables)

@@ -17,7 +17,7 @@ from xappa.streaming.graph.segments import Piece
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-    from xappa.streaming.sampled import Sampled
+    from xappa.sampling.sampled import Sampled
 
 
 class Slices(Layer):

@@ -21,7 +21,7 @@ from xappa._compat.zarr import default_buffer_prototype, sync
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.store.damage import is_intact, require_metadata, root_of
 from xappa.streaming.store.encoding import Encoding, steps_of
-from xappa.streaming.store.places import Place, keys_below, read_key, write_key
+from xappa.streaming.store.location import StoreLocation, keys_below, read_key, write_key
 from xappa.streaming.store.regions import encoded
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Growth:
         Whether it has grown by that already.
     """
 
-    place: Place
+    place: StoreLocation
     dim: str
     old: int
     fields: xr.Dataset
@@ -117,7 +117,7 @@ class Growth:
         return found | {"zarr.json": json.dumps(root).encode()}
 
 
-def grown_from(ds: xr.Dataset, place: Place, dim: str, token: str) -> Growth:
+def grown_from(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> Growth:
     """How a store would grow by a result, or has grown by it already.
 
     What another append has begun and not finished is taken back.
@@ -159,14 +159,14 @@ def grown_from(ds: xr.Dataset, place: Place, dim: str, token: str) -> Growth:
     return Growth(place, dim, there.sizes[dim], _along(ds, there, dim), there)
 
 
-def _grown_already(ds: xr.Dataset, place: Place, entries: Sequence[Mapping[str, Any]]) -> Growth:
+def _grown_already(ds: xr.Dataset, place: StoreLocation, entries: Sequence[Mapping[str, Any]]) -> Growth:
     """What a store has grown by, from the entries of that append and of later ones."""
     there, dim = _opened(place), str(entries[0]["dimension"])
     later = sum(int(entry["length"]) for entry in entries if entry["dimension"] == dim)
     return Growth(place, dim, there.sizes[dim] - later, _along(ds, there, dim), there, done=True)
 
 
-def _opened(place: Place) -> xr.Dataset:
+def _opened(place: StoreLocation) -> xr.Dataset:
     return xr.open_zarr(place.store, consolidated=False, chunks=None)
 
 
@@ -176,7 +176,7 @@ def _along(ds: xr.Dataset, there: xr.Dataset, dim: str) -> xr.Dataset:
     return fields.assign({name: v.transpose(*there[name].dims) for name, v in fields.data_vars.items()})
 
 
-def _require_intact(ds: xr.Dataset, place: Place) -> None:
+def _require_intact(ds: xr.Dataset, place: StoreLocation) -> None:
     """Complain about damaged metadata and coordinates of a store, which is read before it grows."""
     names = [str(name) for name in ds.variables if read_key(place.store, f"{name}/zarr.json") is not None]
     require_metadata(place, names)
@@ -299,7 +299,7 @@ def _resized(store: Store, name: str, dim: str, length: int) -> dict[str, bytes]
     return {key: json.dumps(content, indent=2).encode()}
 
 
-def _take_back(place: Place, journal: Mapping[str, Any], clean: bool) -> None:
+def _take_back(place: StoreLocation, journal: Mapping[str, Any], clean: bool) -> None:
     """Give arrays the length that they had, where that was about to change; remove what is beyond, if asked."""
     for name in journal["names"]:
         for key, content in _resized(place.store, name, journal["dim"], journal["old"]).items():

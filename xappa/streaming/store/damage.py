@@ -13,14 +13,14 @@ import zarr
 from zarr.abc.store import Store
 
 from xappa.errors import StoreError, reading
-from xappa.streaming.store.places import Place, read_key
+from xappa.streaming.store.location import StoreLocation, read_key
 
 ANEW = "Write the store anew with overwrite=True."
 
 LOG = logging.getLogger("xappa")
 
 
-def root_of(place: Place) -> dict[str, Any] | None:
+def root_of(place: StoreLocation) -> dict[str, Any] | None:
     """Metadata of a store's root group; None if there are none.
 
     Raises
@@ -35,7 +35,7 @@ def root_of(place: Place) -> dict[str, Any] | None:
     return None if content is None else _json(place.name, "zarr.json", content)
 
 
-def require_metadata(place: Place, names: Sequence[Hashable]) -> None:
+def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
     """Complain about arrays of a store whose metadata are missing or damaged.
 
     Raises
@@ -96,7 +96,7 @@ def _mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
         array = group[str(coordinate.name)]
         if not isinstance(array, zarr.Array):
             raise StoreError(f"{name}: the coordinate {coordinate.name!r} is no array any more. {ANEW}")
-        if coordinate.size and not is_intact(array, {}, coordinate.dims):
+        if coordinate.size and not (is_intact(array, {}, coordinate.dims) and _has_all(array, coordinate)):
             if array.shape != coordinate.shape:
                 raise StoreError(
                     f"{name}: the coordinate {coordinate.name!r} is damaged, and other calls have appended to it, so "
@@ -104,6 +104,18 @@ def _mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
                 )
             LOG.warning("%s: the coordinate %s was damaged, and is written again", name, coordinate.name)
             array[...] = _encoded(coordinate, array)
+
+
+def _has_all(array: zarr.Array, coordinate: xr.DataArray) -> bool:
+    """Whether no value is missing from a coordinate of the same shape: Zarr reads a lost file as missing values."""
+    if array.shape != coordinate.shape:
+        return True
+    values = np.asarray(array[...])
+    missing = (values == array.fill_value) | (values != values)  # NaN is not equal to itself
+    if not np.any(missing):
+        return True
+    expected = _encoded(coordinate, array)
+    return bool(np.all((values == expected) | (expected != expected) | ~missing))
 
 
 def _encoded(coordinate: xr.DataArray, array: zarr.Array) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError
-from xappa.labels.latents import HALF, LATENT
+from xappa.state.latent_datasets import HALF, LATENT
 
 CHUNK_BYTES = 4e6
 """Of the chunks of the largest variable, before compression, where several times go into one."""

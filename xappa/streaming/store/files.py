@@ -22,7 +22,7 @@ SUFFIX = ".npz"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class FileCache:
     """A folder of files, of which those used longest ago are removed beyond a limit.
 
     Parameters
@@ -44,7 +44,7 @@ class Shelf:
         """Arrays of a key; None if there are none, or they were damaged."""
         path = self.path(key)
         try:
-            arrays = unpacked(path.read_bytes())
+            arrays = unpack_arrays(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, zipfile.BadZipFile, KeyError, EOFError) as error:
@@ -56,7 +56,7 @@ class Shelf:
 
     def write(self, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
         """Keep arrays; without room on the disk they are not kept, which is logged. Returns whether they are."""
-        content = packed(arrays)
+        content = pack_arrays(arrays)
         if len(content) > self.limit:
             return False
         try:
@@ -84,7 +84,7 @@ class Shelf:
             size -= bytes_
 
 
-def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Arrays by name as the contents of one file, with checksums; the same bytes for the same arrays."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
@@ -95,7 +95,7 @@ def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
     return out.getvalue()
 
 
-def unpacked(content: bytes) -> dict[str, np.ndarray]:
+def unpack_arrays(content: bytes) -> dict[str, np.ndarray]:
     """The reverse of `packed`."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {
@@ -113,7 +113,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFiles:
     """Files under an address that fsspec understands, each put there at once.
 
     Parameters
@@ -154,7 +154,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalFiles:
     """The same in a folder of the local disk.
 
     Parameters

@@ -16,13 +16,13 @@ from zarr.abc.store import Store
 from xappa.errors import DatasetError, StoreError
 from xappa.streaming.store.damage import is_intact
 from xappa.streaming.store.encoding import Encoding, require_fit, steps_of
-from xappa.streaming.store.places import keys_below
+from xappa.streaming.store.location import keys_below
 
 Region = dict[Hashable, slice]
 
 
 @dataclass(frozen=True)
-class Grid:
+class RegionGrid:
     """Regions of a result, in the order in which they are written: all members of the first times first.
 
     Parameters
@@ -83,7 +83,7 @@ def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> l
     return [array.metadata.encode_chunk_key(place) for place in itertools.product(*ranges)]
 
 
-def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: Grid) -> tuple[list[Region], ...]:
+def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGrid) -> tuple[list[Region], ...]:
     """Regions whose files can be decoded, those that are damaged, and those of which files are missing.
 
     A file is whole or not there, so that no record of them is needed; but a disk may lose what was written to it.

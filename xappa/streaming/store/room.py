@@ -11,7 +11,7 @@ import xarray as xr
 from xappa.errors import OptionError, StoreError
 from xappa.sizes import machine_memory as memory
 from xappa.streaming.store.encoding import steps_of
-from xappa.streaming.store.places import Place
+from xappa.streaming.store.location import StoreLocation
 
 BEST = 8.0
 """Compression that no fields reach."""
@@ -44,7 +44,7 @@ def require_memory(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> None:
         )
 
 
-def require_room(place: Place, ds: xr.Dataset) -> None:
+def require_room(place: StoreLocation, ds: xr.Dataset) -> None:
     """Refuse what has no room, even compressed.
 
     Raises
@@ -61,7 +61,7 @@ def require_room(place: Place, ds: xr.Dataset) -> None:
         )
 
 
-def require_rest(place: Place, before: float | None, size: int, count: int, left: int) -> None:
+def require_rest(place: StoreLocation, before: float | None, size: int, count: int, left: int) -> None:
     """Refuse what remains, if by what the first regions took on the disk it has no room.
 
     Raises
@@ -84,7 +84,7 @@ def require_rest(place: Place, before: float | None, size: int, count: int, left
 class explained:  # noqa: N801  (used like a function)
     """Errors of the file system say what became of the store."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StoreLocation) -> None:
         self.place = place
 
     def __enter__(self) -> None:

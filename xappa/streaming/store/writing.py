@@ -17,11 +17,11 @@ from xappa.errors import StoreError, reading
 from xappa.progress import counting, shown
 from xappa.streaming.graph.diagnostics import sampling_keys
 from xappa.streaming.graph.workers import connected, current_client
+from xappa.streaming.store.checkpoint import keeping
 from xappa.streaming.store.damage import ANEW
 from xappa.streaming.store.encoding import Encoding
-from xappa.streaming.store.kept import keeping
-from xappa.streaming.store.places import Place, renew
-from xappa.streaming.store.regions import Grid, Region, Writer, open_arrays, written
+from xappa.streaming.store.location import StoreLocation, renew
+from xappa.streaming.store.regions import Region, RegionGrid, Writer, open_arrays, written
 from xappa.streaming.store.room import region_bytes, require_rest
 
 LOG = logging.getLogger("xappa")
@@ -37,8 +37,8 @@ class Job:
     """A result, where it goes, in which regions and how encoded; the token of the result."""
 
     ds: xr.Dataset
-    place: Place
-    grid: Grid
+    place: StoreLocation
+    grid: RegionGrid
     encoding: Encoding
     owner: str
 

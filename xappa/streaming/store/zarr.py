@@ -22,11 +22,11 @@ from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import learned
 from xappa.streaming.graph.workers import require_workers
 from xappa.streaming.store.append import APPENDED, JOURNAL, Grown, appended, begin, grown_from, show, write_coordinates
+from xappa.streaming.store.checkpoint import forget, keeping
 from xappa.streaming.store.damage import ANEW, mend_coordinates, require_metadata, root_of
 from xappa.streaming.store.encoding import Encoding, encodings, layout, regions
-from xappa.streaming.store.kept import forget, keeping
-from xappa.streaming.store.places import Place, place_of, write_key
-from xappa.streaming.store.regions import Grid
+from xappa.streaming.store.location import StoreLocation, locate_store, write_key
+from xappa.streaming.store.regions import RegionGrid
 from xappa.streaming.store.room import explained, require_memory, require_room
 from xappa.streaming.store.sources import sources
 from xappa.streaming.store.writing import Job, mend, stream
@@ -125,11 +125,11 @@ def to_zarr(
     bare = result.drop_encoding()
     bare.attrs = {key: value for key, value in bare.attrs.items() if key not in (OWNER, UNFINISHED)}
     owner = dask.base.tokenize(bare, sorted(map(str, sizes.items())), repr(encoding))
-    place = place_of(store, dict(storage_options or {}))
+    place = locate_store(store, dict(storage_options or {}))
     _require_storable(bare, how, encoding)
     with place.held():
         try:
-            job = Job(bare, place, Grid(bare, together), how, owner)
+            job = Job(bare, place, RegionGrid(bare, together), how, owner)
             if append_dim is not None and _state(job) == "other":
                 _append(job, append_dim, chunks or encoding, progress)
             else:
@@ -268,7 +268,7 @@ def _append(job: Job, dim: str, own: object, progress: bool | None) -> None:
     with explained(job.place):
         growth = grown_from(job.ds, job.place, dim, job.owner)
         sizes = regions(growth.fields, growth.sizes)
-        grid = Grid(growth.fields, sizes, {growth.dim: growth.old})
+        grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old})
         if growth.done:
             if mend(Job(growth.fields, job.place, grid, growth.encoding, job.owner), progress):
                 job.place.remove_beside()
@@ -291,7 +291,7 @@ def _append(job: Job, dim: str, own: object, progress: bool | None) -> None:
         job.place.remove_beside()
 
 
-def _set_attrs(place: Place, attrs: Mapping[str, str | None]) -> None:
+def _set_attrs(place: StoreLocation, attrs: Mapping[str, str | None]) -> None:
     """Set or remove attributes of the root, at once."""
     content = root_of(place) or {}
     merged = {**content.get("attributes", {}), **attrs}

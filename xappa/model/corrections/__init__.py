@@ -1,0 +1,1 @@
+"""Linear corrections of a decoder and of a Gaussian denoiser, fitted in closed form."""

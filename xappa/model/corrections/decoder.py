@@ -1,0 +1,51 @@
+"""What a decoder leaves of some channels, told linearly from the latents, at every place in its own way."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from xappa.model.corrections.linear import Patterns
+
+
+class DecoderCorrection(Patterns):
+    """M(cell) times the latents of a cell and of the eight around it, and one: all pixels of the cell at once.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Of the latents, (h, w, C).
+    factor : int
+        Pixels along a side of a cell.
+    channels : int
+        How many channels of the state are corrected.
+    rank : int
+        Patterns.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], factor: int, channels: int, rank: int) -> None:
+        h, w, c = shape
+        super().__init__(h * w, 1 + 9 * c, channels * factor**2, rank)
+        self.shape, self.factor = (h, w), factor
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Correction (B, channels, H, W) of what latents (B, C, h, w) are decoded to."""
+        pixels = surroundings(z) @ self.matrices_of_places().to(z.dtype)
+        return F.pixel_shuffle(pixels.permute(1, 2, 0).unflatten(2, self.shape), self.factor)
+
+
+def surroundings(z: Tensor) -> Tensor:
+    """One, and the latents of each cell and of the eight around it, zeros beyond the poles.
+
+    Parameters
+    ----------
+    z : Tensor (B, C, h, w)
+
+    Returns
+    -------
+    Tensor (h w, B, 1 + 9 C)
+    """
+    wide = F.pad(torch.cat((z[..., -1:], z, z[..., :1]), -1), (0, 0, 1, 1))
+    around = F.unfold(wide, 3).permute(2, 0, 1)
+    return torch.cat((torch.ones_like(around[..., :1]), around), -1)

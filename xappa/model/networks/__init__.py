@@ -1,0 +1,1 @@
+"""Networks of models: autoencoder, diffusion transformers and their parts."""

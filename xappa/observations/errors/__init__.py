@@ -1,0 +1,1 @@
+"""Errors of observations: deviations, correlations, representativeness and random draws."""

@@ -1,0 +1,35 @@
+"""What several checks need of the coordinates of reports, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import xarray as xr
+
+from xappa.observations.qc.batch import Array
+from xappa.observations.qc.repeats import Repeats, find_repeats
+from xappa.observations.qc.windows import name_codes
+
+
+@dataclass(frozen=True, eq=False)
+class ReportIndex:
+    """Stations and repeats of reports, found when they are first asked for.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the schema; their coordinates alone are used.
+    """
+
+    obs: xr.Dataset
+
+    @cached_property
+    def station(self) -> Array:
+        """A number for each station in the order of names, -1 for reports without: int (obs,)."""
+        return name_codes(self.obs, "station")
+
+    @cached_property
+    def repeats(self) -> Repeats | None:
+        """Reports that share station or place, time, level, period and channel with others; None if there are none."""
+        return find_repeats(self.obs, self.station)

@@ -1,0 +1,1 @@
+"""Readers of reports: one format a file, and what they share."""

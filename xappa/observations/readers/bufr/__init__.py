@@ -1,0 +1,1 @@
+"""Reports in BUFR, decoded by ecCodes in processes of their own."""

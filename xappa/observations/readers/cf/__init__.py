@@ -1,0 +1,1 @@
+"""CF Datasets of reports: points, ragged arrays and arrays of any layout."""

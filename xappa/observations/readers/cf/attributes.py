@@ -1,0 +1,107 @@
+"""What a CF Dataset says, brought into the forms that readers expect: attributes as text, packed numbers unpacked.
+
+References
+----------
+CF conventions 1.11, section 2.2 (attributes are text or numbers), section 8.1 (packed data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xappa.errors import ObservationError
+from xappa.observations.readers.objects import as_hashable
+
+_TEXTS = (
+    *("units", "standard_name", "long_name", "comment", "convention", "conventions", "cell_methods", "calendar"),
+    *("ancillary_variables", "bounds", "climatology", "coordinates", "positive", "axis", "cf_role", "GRIB_stepType"),
+    *("flag_meanings", "flag_assessments", "derived_from", "units_read"),
+)
+_PACKING = ("scale_factor", "add_offset")
+
+
+def with_hashable(ds: xr.Dataset) -> xr.Dataset:
+    """The same with objects that can be grouped: those in memory that have no hash (lists, arrays) as their text."""
+    changed = {}
+    for name, variable in ds.variables.items():
+        odd = variable.dtype.kind in "OV" or not variable.dtype.isnative
+        if odd and (variable.chunks is None or variable.dtype.kind == "V"):
+            given = variable.to_numpy().reshape(-1)
+            if (new := as_hashable(given)) is not given:
+                changed[name] = xr.Variable(variable.dims, new.reshape(variable.shape), variable.attrs)
+    if not changed:
+        return ds
+    return ds.drop_indexes([name for name in changed if name in ds.xindexes]).assign(changed)
+
+
+def with_texts(ds: xr.Dataset) -> xr.Dataset:
+    """The same with attributes that are texts in CF as such: lists of words joined, bytes decoded, nothing left out."""
+    told = {}
+    for name, variable in ds.variables.items():
+        wrong = {k: v for k, v in variable.attrs.items() if k in _TEXTS and not isinstance(v, str)}
+        if wrong:
+            kept = {key: value for key, value in variable.attrs.items() if key not in wrong}
+            told[name] = kept | {key: text for key, value in wrong.items() if (text := _text(value)) is not None}
+    ds = ds.copy() if told else ds
+    for name, attrs in told.items():
+        ds[name].attrs = attrs
+    return ds
+
+
+def unpacked(ds: xr.Dataset) -> xr.Dataset:
+    """The same with packed integers unpacked, which xarray left as they are (``mask_and_scale=False``), lazily."""
+    packed = {
+        name: xr.conventions.decode_cf_variable(str(name), variable, decode_times=False)
+        for name, variable in ds.variables.items()
+        if variable.dtype.kind in "iu" and _packing(variable)
+    }
+    return ds.assign({name: variable for name, variable in packed.items()}) if packed else ds
+
+
+def packing_of_floats(ds: xr.Dataset, names: Iterable[str]) -> list[str]:
+    """Sentences on variables that tell how they were packed, although they hold floats."""
+    return [
+        f"{name}: its attributes {' and '.join(key for key in _PACKING if key in ds[name].attrs)} say how to unpack, "
+        "but it holds floats, which are taken for unpacked already. Drop these attributes, or unpack with "
+        "xarray.decode_cf"
+        for name in names
+        if ds[name].dtype.kind == "f" and _packing(ds[name].variable)
+    ]
+
+
+def require_distinct_dimensions(ds: xr.Dataset) -> None:
+    """Complain about variables with one dimension twice, of which xarray takes a part only.
+
+    Raises
+    ------
+    ObservationError
+        With the variables and their dimensions.
+    """
+    wrong = [f"{name} {v.dims}" for name, v in ds.variables.items() if len(set(v.dims)) < len(v.dims)]
+    if wrong:
+        raise ObservationError(
+            f"{', '.join(wrong)}: a dimension comes twice. Expected each once: rename one, as with "
+            "xarray.Variable(('x', 'y'), values), or drop the variable"
+        )
+
+
+def _packing(variable: xr.Variable) -> bool:
+    """Whether attributes tell how numbers were packed, and that differs from the numbers."""
+    factor, offset = (np.asarray(variable.attrs.get(key, usual)) for key, usual in zip(_PACKING, (1, 0), strict=True))
+    numeric = all(array.size == 1 and array.dtype.kind in "biuf" for array in (factor, offset))
+    return numeric and (float(factor.reshape(-1)[0]) != 1.0 or float(offset.reshape(-1)[0]) != 0.0)
+
+
+def _text(value: Any) -> str | None:
+    """An attribute as text; None where it is nothing."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, list | tuple | np.ndarray):
+        words = [_text(word) for word in np.asarray(value, object).reshape(-1).tolist()]
+        return " ".join(word for word in words if word)
+    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
+    return None if missing else str(value)

@@ -1,0 +1,1 @@
+"""METAR and SPECI reports in bulletins of text."""

@@ -1,0 +1,55 @@
+"""NetCDF files opened lazily, each once: all of its groups, and all who read it, share one handle.
+
+HDF5 2.2 was seen to crash where it decodes texts of a file that is open several times.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+from xarray.backends import CachingFileManager, NetCDF4DataStore
+
+from xappa.errors import ObservationError
+from xappa.observations.readers.lazy_files import open_lazily
+from xappa.observations.readers.netcdf_decode import claims, group_names
+from xappa.sizes import require_size
+
+Identity = tuple[str, int, int, int]
+
+
+class _Store(NetCDF4DataStore):
+    """A group of a file, with the same Dask keys wherever the same file is opened."""
+
+    def __init__(self, manager: CachingFileManager, group: str, identity: Identity) -> None:
+        super().__init__(manager, group=group)
+        self.identity = identity
+
+    def __dask_tokenize__(self) -> tuple[str, Identity, str]:
+        return "xappa", self.identity, str(self._group)
+
+
+def shared_groups(path: Path) -> dict[str, xr.Dataset]:
+    """All groups of a file, lazily; the root is ``"/"``.
+
+    Raises
+    ------
+    ObservationError
+        If a variable claims more memory than it may take and the file can hold.
+    """
+    manager, identity = _manager(path)
+    with manager.acquire_context() as root:
+        for name, claimed in claims(root):
+            require_size(claimed, f"{path}: {name}", ObservationError, lambda: float(identity[-1]))
+        names = ["/", *group_names(root)]
+    # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
+    return {name: open_lazily(path, "NetCDF", _Store(manager, name, identity)) for name in names}
+
+
+def _manager(path: Path) -> tuple[CachingFileManager, Identity]:
+    """The one handle of a file as it is now; a file that takes its place later is another one."""
+    import netCDF4
+
+    about = path.stat()
+    identity = (str(path.resolve()), about.st_ino, about.st_mtime_ns, about.st_size)
+    return CachingFileManager(netCDF4.Dataset, identity[0], mode="r", manager_id=f"xappa {identity}"), identity

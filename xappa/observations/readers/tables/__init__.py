@@ -1,0 +1,1 @@
+"""Tables of reports: text files and data frames, tidy or wide."""

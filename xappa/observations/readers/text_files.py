@@ -1,0 +1,123 @@
+"""Files of text: their encoding, and their lines.
+
+References
+----------
+Unicode 15, section 23.8: byte order marks. WHATWG Encoding: Windows-1252 is ISO 8859-1 with letters for controls.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+from xappa.errors import ObservationError
+from xappa.observations.readers.compressed import opened
+
+HEAD = 1 << 16
+COMMENTS = ("#", "!")
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file of text.
+
+    Parameters
+    ----------
+    path : Path
+    encoding : str
+    head : str
+        The beginning.
+    comments : bool
+        Whether there are lines that begin with ``#`` or ``!``.
+    """
+
+    path: Path
+    encoding: str
+    head: str
+    comments: bool
+
+    @property
+    def assumption(self) -> str | None:
+        """What had to be assumed of the encoding, as a sentence; None where the file tells."""
+        if self.encoding not in ("cp1252", "latin-1"):
+            return None
+        name = {"cp1252": "Windows-1252", "latin-1": "ISO 8859-1"}[self.encoding]
+        return f"{self.path} is not in UTF-8; its text is taken as {name}. Say otherwise by saving it in UTF-8"
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[io.TextIOWrapper]:
+        """The text as a stream."""
+        with opened(self.path) as file:
+            yield io.TextIOWrapper(file, encoding=self.encoding, newline=None)
+
+    def lines(self) -> pd.Series:
+        """All lines that are not blank."""
+        with self.opened() as stream:
+            lines = pd.Series(stream.read().splitlines(), dtype=object)
+        return lines[lines.str.strip() != ""].reset_index(drop=True)
+
+
+def text_file(path: Path) -> TextFile:
+    """A file of text, with the encoding that its byte order mark or all of its bytes tell.
+
+    Text that is no UTF-8 is taken as Windows-1252, or as ISO 8859-1 where it has bytes that Windows-1252 lacks.
+
+    Raises
+    ------
+    ObservationError
+        If it is not text.
+    """
+    with opened(path) as file:
+        head = file.read(HEAD)
+        encoding = next((name for mark, name in _MARKS if head.startswith(mark)), _without_mark(head))
+        found, comments = _scanned(path, head, file, encoding)
+    text = codecs.getincrementaldecoder(found)(errors="replace").decode(head)
+    return TextFile(path, found, text.replace("\r\n", "\n").replace("\r", "\n"), comments)
+
+
+def _without_mark(head: bytes) -> str | None:
+    """UTF-16 has a zero in every other byte of plain text."""
+    even, odd = head[0:512:2], head[1:512:2]
+    if even and odd and max(even.count(0), odd.count(0)) > 0.9 * len(odd):
+        return "utf-16-be" if even.count(0) > odd.count(0) else "utf-16-le"
+    return None
+
+
+def _scanned(path: Path, head: bytes, file: IO[bytes], told: str | None) -> tuple[str, bool]:
+    """The first encoding that decodes all of the file, and whether it has lines of comments."""
+    candidates = [told] if told else ["utf-8", "cp1252", "latin-1"]
+    decoders = {name: codecs.getincrementaldecoder(name)() for name in candidates}
+    comments, block = head.lstrip(codecs.BOM_UTF8)[:1] in (b"#", b"!"), head
+    while block:
+        if not told and b"\x00" in block:
+            raise ObservationError(f"{path}: neither text nor a format that is known: it has bytes of zero")
+        comments |= any(f"{end}{mark}".encode() in block for end in "\n\r" for mark in COMMENTS)
+        for name, decoder in list(decoders.items()):
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError:
+                del decoders[name]
+        block = file.read(1 << 20)
+    for name, decoder in list(decoders.items()):
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            del decoders[name]
+    if not decoders:
+        raise ObservationError(f"{path}: its text cannot be decoded as {candidates[0]}, which it begins as")
+    return next(iter(decoders)), comments or bool(told and told.startswith("utf-16"))

@@ -1,0 +1,10 @@
+"""Times of reports, whatever they come as: datetimes, text, numbers, or parts in columns of their own.
+
+No report is moved to 00 UTC because a part of its time is not understood: what is not read is missing, and a source of
+which nothing is read, or that can be read in two ways, is refused.
+"""
+
+from xappa.observations.readers.times.convert import decoded, to_times
+from xappa.observations.readers.times.parts import PARTS, TimeColumns, find_times
+
+__all__ = ["PARTS", "TimeColumns", "decoded", "find_times", "to_times"]

@@ -1,0 +1,1 @@
+"""From a sampling specification to latents of members: trajectories, batches, backgrounds and checks."""

@@ -1,0 +1,163 @@
+"""What a sampling task needs, in numbers: small, picklable, with a token."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import normalize_token
+
+from xappa.background import Background
+from xappa.model.protocol import GenerativeModel
+from xappa.operators.composite import CompositeOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.segments import Segments
+from xappa.streaming.graph.workers import Versioned
+from xappa.tokens import token as token_of
+
+
+@dataclass(frozen=True)
+class ContinueFrom:
+    """Given states of the segment before: each member is held to its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class FixedState:
+    """Latent states that a sampling task is given; their values come separately, as (member, frame, *latent).
+
+    Parameters
+    ----------
+    frames : tuple of int
+        Where each lies along the plan's times.
+    use : WarmStart, LatentObservation or Follows
+        How they are used; its fields play no part.
+    key : str
+        Changes with the values.
+    """
+
+    frames: tuple[int, ...]
+    use: Background | ContinueFrom
+    key: str
+
+
+@dataclass(frozen=True)
+class Autoregressive:
+    """How a trajectory is sampled piece by piece, each given the last states of the one before.
+
+    Parameters
+    ----------
+    first : int
+        Times of the first piece, which whole windows cover.
+    context : int
+        Times that a later piece, one window, shares with the one before.
+    """
+
+    first: int
+    context: int
+
+
+@dataclass(frozen=True, eq=False)
+class SamplingSpec(Versioned):
+    """One analysis: which model, which times, which observations, how sampled.
+
+    Parameters
+    ----------
+    model : str or GenerativeModel
+        As `xappa.load` takes it.
+    digest : str
+        The model's hash; a worker that loads another model under the same name refuses.
+    device : str or None
+    times : array (time,), datetime64[s]
+        Consecutive model times of the trajectory, padded to whole windows.
+    stencil : SparseOperator, Rows or None
+        The observations; None samples the prior.
+    guidance, sampler : objects of `xappa.guidance` and `xappa.samplers`
+    stitching : str
+        How windows are joined.
+    seed : int
+    dress : bool
+        Whether decoded members receive noise of the autoencoder's error.
+    clip : bool
+        Whether quantities that cannot be negative are clipped at 0.
+    correlation : Dataset or None
+        Places of the reports, from `operators.correlated.correlated_places`; None where their errors are independent.
+    given : tuple of Given
+        Latent states that are known, more or less: backgrounds, and the states that a forecast starts from.
+    rolling : Rolling or None
+        None samples the whole trajectory, or each of its segments, at once.
+    segments : Independent, Chain or None
+        How a long trajectory is cut; None leaves it whole.
+    precision : str
+        Of the model's networks, as `xappa.load` takes it.
+    memory : float or None
+        Bytes that sampling may use; None: most of what is free. Results agree to rounding, and have one token.
+    """
+
+    model: str | GenerativeModel
+    digest: str
+    device: str | None
+    times: np.ndarray
+    stencil: SparseOperator | CompositeOperator | None
+    guidance: Any
+    sampler: Any
+    stitching: str
+    seed: int
+    dress: bool = True
+    clip: bool = True
+    correlation: xr.Dataset | None = None
+    given: tuple[FixedState, ...] = ()
+    rolling: Autoregressive | None = None
+    segments: Segments | None = None
+    precision: str = "float32"
+    memory: float | None = None
+
+    @property
+    def antithetic(self) -> bool:
+        """Whether members are drawn in pairs of opposite noise."""
+        return getattr(self.sampler, "antithetic", False)
+
+    def evaluations(self, window: int) -> int:
+        """Calls of the sampler's denoiser a member, for a model that sees so many times at once."""
+        if self.rolling is None:
+            return self.sampler.evaluations
+        pieces = (len(self.times) - self.rolling.first) // (window - self.rolling.context)
+        return self.sampler.evaluations * (1 + pieces)
+
+    def decoding(self) -> SamplingSpec:
+        """What decoding needs of it."""
+        return replace(
+            self, times=self.times[:0], stencil=None, guidance=None, correlation=None, given=(), rolling=None,
+            segments=None,
+        )  # fmt: skip
+
+    def latents_token(self) -> tuple:
+        """All that the latents of a member depend on: weights, observations, operator, options and seed."""
+        stencil = () if self.stencil is None else tuple(_digest(values) for values in self.stencil.arrays())
+        correlation = None if self.correlation is None else normalize_token(self.correlation)
+        given = tuple((part.frames, repr(part.use), part.key) for part in self.given)
+        options = (token_of(self.guidance), token_of(self.sampler), self.stitching, self.seed, repr(self.rolling))
+        times = _digest(self.times.astype("M8[s]"))
+        return (self.digest, self.precision, times, stencil, options, given, correlation)
+
+    def __dask_tokenize__(self) -> tuple:
+        return (*self.latents_token(), self.dress, self.clip, repr(self.segments))
+
+
+def _digest(values: np.ndarray) -> str:
+    values = np.ascontiguousarray(values)
+    return f"{values.dtype}{values.shape}{hashlib.blake2b(values.view(np.uint8).data, digest_size=16).hexdigest()}"
+
+
+def overlap(window: int) -> int:
+    """Times that neighbouring windows share: half of them, as in Appa."""
+    return window // 2
+
+
+def padded_times(times: np.ndarray, window: int, shared: int, step: np.timedelta64) -> np.ndarray:
+    """Consecutive times, continued until windows that share `shared` times fill them exactly."""
+    short = window - len(times)
+    missing = short if short > 0 else short % (window - shared)
+    return np.concatenate([times, times[-1] + step * np.arange(1, missing + 1)])

@@ -1,0 +1,137 @@
+"""Whether the errors that reports were said to have are those that they have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from xappa._typing import Array
+from xappa.model.protocol import GenerativeModel
+from xappa.operators.composite import CompositeOperator
+from xappa.operators.forward.linear import WhitenedOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.error_evidence import Scale, scale_of_all, scale_of_some
+
+MOST = 96
+"""Reports that are looked at, which bounds the work."""
+FEWEST = 20
+"""Reports that say anything of their errors."""
+FACTOR = 2.0
+"""Errors that are less wrong are none of a warning's business: what a model cannot represent is no better known."""
+SURE, VERY_SURE = 2.5, 3.5
+"""How sure one has to be that errors are larger; and that one variable's are, or that errors are smaller."""
+
+
+@dataclass(frozen=True)
+class Misstated:
+    """Errors that are not as was said.
+
+    Parameters
+    ----------
+    name : str
+        The variable that shows it most.
+    factor : float
+        How many times what was said its errors are.
+    alone : bool
+        Whether the others' are as was said.
+    count : int
+        Reports that were looked at.
+    """
+
+    name: str
+    factor: float
+    alone: bool
+    count: int
+
+
+@torch.no_grad()
+def misstated(model: GenerativeModel, rows: SparseOperator | CompositeOperator, times: Array) -> Misstated | None:
+    """Compare reports of one time with each other, by the model's static Gaussian prior.
+
+    Parameters
+    ----------
+    model : GenerativeModel
+    rows : SparseOperator or CompositeOperator
+        Of the whole trajectory. Functions of the state are left out.
+    times : array of datetime64
+        Of the trajectory.
+
+    Returns
+    -------
+    Misstated or None
+        None where errors seem right, reports are too few, or the model has no such prior.
+    """
+    linear = _linear(rows)
+    if not model.has_linear_decoder or not model.static_prior or linear is None:
+        return None
+    stencil, frame = _of_one_time(linear)
+    if len(stencil) < FEWEST:
+        return None
+    time = times[[frame]]
+    reading = WhitenedOperator(stencil, model.climatology(time), model.scale, representation=model.error).to(
+        model.device
+    )
+    _, channel, row, column = torch.unravel_index(reading.index, reading.shape)
+    among = model.spread(reading.weight, channel, row, column, time)
+    if among is None:
+        return None
+    spread, departure = (x.double().cpu().numpy() for x in (among, reading.y))
+    return _judge(spread, departure, stencil, stencil.error / reading.deviation)
+
+
+def _linear(rows: SparseOperator | CompositeOperator) -> SparseOperator | None:
+    """Reports that are read linearly off the state."""
+    if isinstance(rows, SparseOperator):
+        return rows if len(rows) else None
+    parts = [part.stencil for part in rows.parts if part.view is None and part.extreme is None and len(part.stencil)]
+    return max(parts, key=len, default=None)
+
+
+def _of_one_time(stencil: SparseOperator) -> tuple[SparseOperator, int]:
+    """Some reports of the time that has most of them, as if the state stood still while they read it; and that time."""
+    heaviest = np.abs(stencil.weight).argmax(axis=1)
+    frame = stencil.time[np.arange(len(stencil)), heaviest]
+    busiest = int(np.bincount(frame).argmax())
+    part = stencil.select(_fair(stencil.variable, np.flatnonzero(frame == busiest)))
+    return replace(part, time=np.zeros_like(part.time)), busiest
+
+
+def _fair(variable: Array, rows: Array) -> Array:
+    """At most `MOST` of the rows, at random, as many of each variable as there are."""
+    rows = np.random.default_rng(0).permutation(rows)
+    rank = np.zeros(len(rows), int)
+    for code in np.unique(variable[rows]):
+        mine = variable[rows] == code
+        rank[mine] = np.arange(mine.sum())
+    return np.sort(rows[np.argsort(rank, kind="stable")[:MOST]])
+
+
+def _judge(spread: Array, departure: Array, stencil: SparseOperator, share: Array) -> Misstated | None:
+    """`share` (M,): the reports' own errors in units of those that they have together with the model's."""
+    together, kappa = scale_of_all(spread, departure)
+    codes = np.unique(stencil.variable)
+    single = [scale_of_some(kappa * spread, departure, stencil.variable == code) for code in codes]
+    sign = np.sign(together.sure) if _is_wrong(together, SURE) else 0
+    alone = [sign == 0 and _is_wrong(scale, VERY_SURE) for scale in single]
+    if not sign and not any(alone):
+        return None
+    evident = [
+        scale.sure * sign if sign else abs(scale.sure) * wrong for scale, wrong in zip(single, alone, strict=True)
+    ]
+    worst = int(np.argmax(evident))
+    # One variable's errors may explain it better than everybody's; with the same kappa, to compare like with like.
+    every = scale_of_some(kappa * spread, departure, np.ones(len(departure), bool))
+    is_alone = len(codes) > 1 and bool(not sign or evident[worst] > abs(every.sure))
+    mine = stencil.variable == codes[worst]
+    alpha = single[worst].alpha if is_alone else together.alpha
+    own = float(np.square(share[mine]).mean())
+    factor = max((alpha - 1 + own) / own, 0.0) ** 0.5
+    return Misstated(stencil.names[codes[worst]], factor, is_alone, len(departure))
+
+
+def _is_wrong(scale: Scale, larger: float) -> bool:
+    if scale.alpha >= FACTOR**2:
+        return scale.sure >= larger
+    return scale.alpha <= FACTOR**-2 and scale.sure <= -VERY_SURE

@@ -1,0 +1,213 @@
+"""A trajectory is sampled in pieces: all at once, or each given the last states of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xappa._typing import Denoise
+from xappa.devices import trim
+from xappa.diffusion.composition import Composition, window_count
+from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
+from xappa.diffusion.joint import join
+from xappa.diffusion.noise import Noise, member_noise
+from xappa.diffusion.schedule import Truncated
+from xappa.model.protocol import GenerativeModel, WindowDenoisers
+from xappa.operators.composite import CompositeOperator
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.background_terms import BackgroundTerm, context
+from xappa.sampling.finite_check import FiniteCheck
+from xappa.sampling.fit import departures, fit, warn_of, warn_of_errors
+from xappa.sampling.latent_observations import observe_latents, reading_of
+from xappa.sampling.spec import SamplingSpec, overlap
+from xappa.sampling.stated_errors import misstated
+
+REPORTS = 2**32
+"""Number of the first draw that perturbs reports, out of the samplers' reach."""
+STATES = 2**33
+"""Number of the first draw that perturbs states that are given."""
+
+
+@dataclass
+class TrajectorySampler:
+    """One sampling task, which goes piece by piece through its trajectory.
+
+    Parameters
+    ----------
+    model : GenerativeModel
+    plan : Plan
+    members : tuple of int
+    progress : callable, optional
+        ``progress(done, total)``.
+    guided : list of list of GuidedDenoiser
+        Of the pieces that are done, the guided denoisers of their windows.
+    """
+
+    model: GenerativeModel
+    plan: SamplingSpec
+    members: tuple[int, ...]
+    progress: Callable[[int, int], None] | None
+    guided: list[list[GuidedDenoiser]] = field(default_factory=list)
+
+    def piece(
+        self,
+        first: int,
+        last: int,
+        known: Sequence[BackgroundTerm],
+        start: tuple[Tensor, float] | None = None,
+        observed: bool = True,
+    ) -> Tensor:
+        """Latents (member, time, h, w, C) of the times from `first` to before `last`, all at once."""
+        model, plan = self.model, self.plan
+        denoise, denoisers = self.denoiser(first, last, known, observed)
+        hours = plan.times[first:last].astype("datetime64[h]").astype("i8")
+        # A later piece sees times of the one before again, and must not see their noise again.
+        seed = plan.seed if not self.guided else _derived(plan.seed, len(self.guided))
+        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self.plan.antithetic)
+        white = noise.start().to(model.device)
+        if start is None:
+            schedule: Callable[[Tensor], Tensor] = model.schedule
+            x = schedule(torch.ones(1)).item() * white
+        else:
+            schedule = Truncated.at(model.schedule, start[1])
+            x = start[0][:, first:last] + schedule(torch.ones(1)).item() * white
+        latents = plan.sampler(denoise, x, noise, schedule, self._advance)
+        self.guided.append(denoisers)
+        return latents
+
+    def rolled(self, latents: Tensor, shared: int) -> Tensor:
+        """The same continued to the end of the trajectory, a window at a time."""
+        window = self.model.spec.window
+        while (done := latents.shape[1]) < len(self.plan.times):
+            begin = done - shared
+            before = context(latents[:, begin:], range(begin, done))
+            following = self.piece(begin, begin + window, [before], observed=False)
+            latents = torch.cat([latents, following[:, shared:]], 1)
+        return latents
+
+    def denoiser(
+        self, first: int, last: int, known: Sequence[BackgroundTerm], observed: bool
+    ) -> tuple[Denoise, list[GuidedDenoiser]]:
+        """The denoiser of a stretch that whole windows cover, and the guided ones in it."""
+        plan, window, shared = self.plan, self.model.spec.window, overlap(self.model.spec.window)
+        starts = [first + begin for begin in window_starts(last - first, window)]
+        priors: list[Denoise] = [self._evaluations.at(plan.times[start : start + window]) for start in starts]
+        covariance: Covariance | None = self.model.covariance
+        stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
+        if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
+            stretches = [(first, last - first, Composition(priors, window, shared, plan.stitching))]
+            if covariance is not None:
+                covariance = Composition([covariance] * len(starts), window, shared, plan.stitching)
+        denoisers, guards = [], []
+        for start, length, prior in stretches:
+            observation = self._observation(start, length, known, observed)
+            denoiser = prior if observation is None else plan.guidance.guide(prior, observation, covariance)
+            denoisers += [denoiser] if isinstance(denoiser, GuidedDenoiser) else []
+            guards.append(FiniteCheck(denoiser, prior, observation, self.members, self._period(start, length)))
+        if len(guards) < len(starts):
+            return guards[0], denoisers
+        return Composition(guards, window, shared, plan.stitching), denoisers
+
+    def _observation(
+        self, start: int, length: int, known: Sequence[BackgroundTerm], observed: bool
+    ) -> Observation | None:
+        """All that is observed of a stretch."""
+        model, plan = self.model, self.plan
+        times = plan.times[start : start + length]
+        hours = times.astype("datetime64[h]").astype("i8").tolist()
+
+        def perturbing(k: int) -> Tensor:
+            draw, opposite = STATES + k, self.plan.antithetic
+            drawn = member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
+            return drawn.to(model.device)
+
+        found = [part.observation(start, length, perturbing) for part in known]
+        inside = None if plan.stencil is None or not observed else plan.stencil.window(start, length)
+        if inside is not None and len(inside):
+            reports = observe_latents(model, inside, times, plan.correlation)
+            found.append(replace(reports, noise=self._report_noise(inside)))
+        return join([observation for observation in found if observation is not None])
+
+    def _report_noise(self, rows: SparseOperator | CompositeOperator) -> Callable[[int], Tensor]:
+        """Noise of reports, for methods that perturb them: a report's is the same in each window."""
+        plan = self.plan
+        if plan.stencil is None:
+            raise ValueError("no reports")
+        shape = (len(plan.stencil.names), 1 + int(np.max(plan.stencil.observation)))
+        codes = np.array([plan.stencil.names.index(name) for name in rows.names], int)[rows.variable]
+
+        def noise(k: int) -> Tensor:
+            drawn = member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self.plan.antithetic)
+            return drawn[:, 0, codes, rows.observation].to(self.model.device)
+
+        return noise
+
+    @cached_property
+    def _evaluations(self) -> WindowDenoisers:
+        return self.model.evaluations()
+
+    def _period(self, start: int, length: int) -> str:
+        times = self.plan.times[start : start + length]
+        return f"in the window from {np.datetime_as_string(times[0], 'm')} to {np.datetime_as_string(times[-1], 'm')}"
+
+    def _advance(self, done: int, total: int) -> None:
+        trim()
+        if self.progress is not None:
+            before = len(self.guided) * total
+            self.progress(before + done, self.plan.evaluations(self.model.spec.window))
+
+
+def window_starts(times: int, window: int) -> list[int]:
+    """First times of the windows that cover so many times."""
+    shared = overlap(window)
+    return [n * (window - shared) for n in range(window_count(times, window, shared))]
+
+
+def _derived(seed: int, number: int) -> int:
+    """Seed of a later piece of the same run."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
+def fit_of(model: GenerativeModel, plan: SamplingSpec, latents: Tensor) -> dict[str, np.ndarray]:
+    """How the sampled states fit the reports; a warning where that is implausible."""
+    window = model.spec.window
+
+    def residuals(rows: SparseOperator | CompositeOperator, start: int, part: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        times = plan.times[start : start + window]
+        reading = reading_of(model, rows, times)
+        frames = np.asarray(reading.frames)
+        fields = [model.decode(member[None, frames], times[frames]) for member in part]
+        predicted = torch.cat([reading(field) for field in fields])
+        return departures(reading.y, predicted), np.asarray(reading.deviation)
+
+    if plan.stencil is None:
+        return {}
+    statistics = fit(plan.stencil, latents, window_starts(latents.shape[1], window), window, residuals)
+    warned = warn_of(statistics, plan.stencil.names, plan.sampler.steps)
+    # Errors that are correlated are not those of single reports.
+    if not warned and plan.correlation is None and (wrong := misstated(model, plan.stencil, plan.times)) is not None:
+        warn_of_errors(wrong)
+    return statistics
+
+
+def series_of(pieces: Sequence[Sequence[GuidedDenoiser]], evaluations: int) -> dict[str, np.ndarray]:
+    """Noise levels, and the worst residual and number of iterations of the windows, at every evaluation."""
+    if not any(pieces):
+        return {}
+    sigma = [np.array(parts[0].sigma) if parts else np.full(evaluations, np.nan) for parts in pieces]
+    out = {"sigma": np.concatenate(sigma)}
+    if all(part.residual for parts in pieces for part in parts):
+        series = {"residual": [], "iterations": []}  # type: dict[str, list[np.ndarray]]
+        for parts in pieces:
+            for name, rows in series.items():
+                found = [torch.stack(getattr(part, name)).numpy() for part in parts]
+                rows.append(np.max(found, axis=0) if found else np.full((evaluations, 1), np.nan))
+        members = max(rows.shape[1] for rows in series["residual"])
+        for name, rows in series.items():
+            out[name] = np.concatenate([np.broadcast_to(part, (len(part), members)) for part in rows]).astype("f4")
+    return out

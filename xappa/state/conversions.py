@@ -1,0 +1,51 @@
+"""What happens to the fields of a Dataset on their way into a model, in words."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from xappa.errors import UnitsError
+from xappa.grids.axes import Layout
+from xappa.grids.matching import grid_problems
+from xappa.grids.variable_encoding import PRECIPITATION
+from xappa.model.state import StateSpec
+from xappa.observations.units import UnitConversion
+from xappa.state.regridding import coverage_problems, grid_of, method_for
+from xappa.state.units import conversion
+from xappa.vocabulary import VARIABLES
+
+
+def conversion_notes(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool = True) -> list[str]:
+    """Which variables are read under which name and converted, and how the grid is changed.
+
+    Parameters
+    ----------
+    ds : Dataset
+    spec : StateSpec
+    layout : Layout
+        Of `ds`.
+    axes : bool
+        Whether the axes of `ds` can be used, so that its grid may be looked at.
+
+    Returns
+    -------
+    list of str
+    """
+    notes = []
+    for user, name in layout.names.items():
+        if name not in spec.variables:
+            continue
+        written = layout.notation[user]
+        try:
+            change = conversion(written, name)
+        except UnitsError:
+            continue
+        hours = f" in {PRECIPITATION[name]:g} h" if name in PRECIPITATION else ""
+        if change != UnitConversion():
+            notes.append(f"{user!r} is {name}: {written.units} becomes {VARIABLES[name].units}{hours}")
+        elif written.units is None:
+            notes.append(f"{user!r} has no units: taken to be {name} in {VARIABLES[name].units}{hours}")
+    global_field = axes and layout.latitudes and layout.longitudes
+    if global_field and grid_problems(layout, spec) and not coverage_problems(ds, spec, layout):
+        notes.append(f"grid: {grid_of(layout)} is regridded, {method_for(layout, spec)}, to the model's")
+    return notes

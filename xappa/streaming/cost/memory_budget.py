@@ -1,0 +1,116 @@
+"""How an analysis is divided so as to fit into memory: members that are sampled together, states whose graphs are kept.
+
+Members come first: fewer of them at once cost nothing but speed. If one alone does not fit, the graphs of decoded
+states are given up one after the other, and computed anew at every product: that costs arithmetic. Results agree to
+rounding, whatever the division.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from xappa.devices import available, kernels
+from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, SolverGuidance
+from xappa.errors import DeviceMemoryError
+from xappa.model.protocol import GenerativeModel
+from xappa.operators.sparse import SparseOperator
+from xappa.sampling.spec import SamplingSpec
+from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, sampled_at_once
+
+SHARE = 0.8
+"""Of what is free, if nobody says how much may be used."""
+SURE = 0.5
+"""Of the budget: where a rough bound is below, nothing is metered."""
+SLACK = 1.25
+"""Allocators and kernels need more than the tensors."""
+GRAPH, ALONE = 800, 60
+"""Rough bound: bytes of a denoiser with its graph, and without, over those of its window of latents."""
+LIGHT = (JacobianFree, W2C, LatentOptimisation)
+"""Guidance that does not differentiate the denoiser."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How members and states are taken together.
+
+    Parameters
+    ----------
+    members : int
+        Sampled at once.
+    kept : int
+        Bytes that graphs of decoded states may take.
+    need : float
+        Bytes at the fullest, with the networks' weights; not a number where nobody had to know.
+    """
+
+    members: int
+    kept: int
+    need: float
+
+
+def budget_of(plan: SamplingSpec, model: GenerativeModel) -> float | None:
+    """Bytes that may be used, weights included; None where nobody knows."""
+    if plan.memory is not None:
+        return plan.memory
+    free = available(model.device)
+    return None if free is None else SHARE * free + model.nbytes
+
+
+def divide(model: GenerativeModel, plan: SamplingSpec, members: int) -> BatchPlan:
+    """The division that fits into the budget with the fewest parts and the least arithmetic.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If a budget that was given is too small for one member and one state.
+    """
+    budget = budget_of(plan, model)
+    plan = sampled_at_once(model, plan)[0][0]
+    stretch = fullest(model, plan)
+    rough = model.nbytes + kernels(model.device) + bound(model, plan, stretch, members)
+    if budget is None or rough < SURE * budget:
+        return BatchPlan(members, model.kept, float("nan"))
+    kept = model.kept
+    while True:
+        one = need(model.within(kept), plan, stretch, 1)
+        if one <= budget or kept <= model.graph_bytes:
+            break
+        kept = max(min(kept, stretch.frames * model.graph_bytes) // 2, model.graph_bytes)
+    if one > budget:
+        if plan.memory is None:
+            return BatchPlan(1, kept, one)
+        raise DeviceMemoryError(
+            f"memory={plan.memory / 1e9:.3g} GB is too little for one member: {one / 1e9:.3g} GB are needed, "
+            f"{model.nbytes / 1e9:.3g} GB of them for the networks. Allow more, or use a "
+            "guidance that does not differentiate the denoiser (ds.appa.plan says what each needs)"
+        )
+    model = model.within(kept)
+    each = max(need(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
+    together = min(members, 1 + int((budget - one) // each))
+    return BatchPlan(together, kept, one + (together - 1) * each)
+
+
+def need(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+    """Bytes that sampling so many members takes at the fullest, with the networks' weights."""
+    made = SLACK * peak(model, plan, stretch, members)
+    if isinstance(plan.guidance, SolverGuidance):
+        made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
+    # The trajectory, its derivatives and its noise, as samplers keep them.
+    size = math.prod(model.latent_shape)
+    return model.nbytes + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * size
+
+
+def bound(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+    """Bytes that an evaluation surely does not exceed, without metering it."""
+    window = 4.0 * stretch.length * math.prod(model.latent_shape)
+    derived = stretch.reports > 0 and not isinstance(plan.guidance, LIGHT)
+    states = min(members * stretch.frames, model.states_at_once) * model.graph_bytes
+    channels, height, width = model.spec.shape
+    # Linear readings take states as they are decoded, others need them all.
+    together = min(members * stretch.frames, model.states_at_once)
+    together = together if isinstance(plan.stencil, SparseOperator) else members * stretch.frames
+    fields = 4.0 * together * channels * height * width
+    iterations = plan.guidance.iterations if isinstance(plan.guidance, SolverGuidance) else 0
+    rows = 8.0 * members * stretch.reports * (iterations + 10)
+    return members * window * (GRAPH if derived else ALONE) + (3.0 if derived else 0.5) * states + 6 * fields + rows
