@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
 from xappa.options import get_options
-
-if TYPE_CHECKING:
-    from xappa.streaming.store.files import FileCache
+from xappa.streaming.store.files import FileCache
 
 
 class Sized(Protocol):
@@ -105,7 +103,5 @@ class Cache(Generic[T]):
 
 
 def _shelf() -> FileCache | None:
-    from xappa.streaming.store.files import FileCache  # whose package needs this module
-
     options = get_options().latent_cache
     return FileCache(options.place(), options.disk) if options.disk > 0 else None
