@@ -90,3 +90,10 @@ def test_accessor_is_registered_and_keeps_the_dataset_alone():
 
 def test_typed():
     assert files("xappa").joinpath("py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    "module", ["xappa.training.commands", "xappa.sampling.spec", "xappa.streaming.store.checkpoint"]
+)
+def test_rooms_that_need_each_other_can_be_imported_first_of_all(module):
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, timeout=300)

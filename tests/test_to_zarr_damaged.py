@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,3 +119,44 @@ def test_files_are_flushed_with_and_without_the_system_call(
         monkeypatch.setattr(durable, "_syncfs", lambda: None)
     durable.flush(tmp_path)
     assert flushed == ([] if system_call and durable._syncfs() is not None else ["b"])
+
+
+def test_a_chunk_that_the_disk_lost_is_written_again(field: xr.Dataset, store: Path) -> None:
+    lost = sorted(file for file in (store / T / "c").rglob("*") if file.is_file())[:2]
+    for file in lost:
+        file.unlink()
+    write(field, store)
+    assert all(file.exists() for file in lost)
+    xr.testing.assert_equal(xr.open_zarr(store).load(), field)
+
+
+@pytest.mark.parametrize("coordinate", ["time", "latitude", "member"])
+def test_a_coordinate_that_the_disk_lost_is_written_again(coordinate, field: xr.Dataset, store: Path) -> None:
+    (store / coordinate / "c" / "0").unlink()
+    write(field, store)
+    xr.testing.assert_identical(xr.open_zarr(store).load().drop_attrs(), field.drop_attrs())
+
+
+@pytest.mark.parametrize("entry", ["chunk_grid", "codecs", "fill_value", "data_type", "shape", "zarr_format"])
+@pytest.mark.parametrize("value", [None, "x", -1, [], {}], ids=str)
+@pytest.mark.parametrize("array", [T, "time"])
+def test_metadata_that_are_wrong_are_refused_or_harmless(
+    array, entry, value, field: xr.Dataset, tmp_path: Path
+) -> None:
+    write(field, tmp_path / "a.zarr")
+    file = tmp_path / "a.zarr" / array / "zarr.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), entry: value}))
+    try:
+        write(field, tmp_path / "a.zarr")
+    except StoreError as error:
+        assert "anew" in str(error) or "Remove it" in str(error)
+        return
+    xr.testing.assert_equal(xr.open_zarr(tmp_path / "a.zarr").load(), field)
+
+
+def test_attributes_that_are_no_mapping_are_refused(field: xr.Dataset, tmp_path: Path) -> None:
+    write(field, tmp_path / "a.zarr")
+    file = tmp_path / "a.zarr" / "zarr.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attributes": [1]}))
+    with pytest.raises(StoreError, match="anew with overwrite=True"):
+        write(field, tmp_path / "a.zarr")

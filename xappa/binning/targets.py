@@ -89,7 +89,7 @@ def _of_dataset(ds: xr.Dataset, step: np.timedelta64 | None, levels: Sequence[fl
 def _seconds(time: Step) -> np.timedelta64:
     try:
         length = pd.Timedelta(time).to_timedelta64().astype("timedelta64[s]")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise OptionError(f"time={time!r} is no length of time ({error}); expected one such as '1h'") from error
     if not length > np.timedelta64(0, "s"):
         raise OptionError(f"time={time!r}: expected a length of time of at least 1 s, such as '1h'")

@@ -196,7 +196,7 @@ def _number(deviation: float | str, expected: str) -> float:
             value = linear(units.strip() or expected, expected).deviation(float(number))
         except ValueError as error:
             raise OptionError(f"{deviation!r} ({error})") from error
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
         raise OptionError(f"{deviation!r} is no deviation; expected a number, text such as '1 K', or numbers by level")
     if not (math.isfinite(value) and value > 0):
         raise OptionError(f"{deviation!r} is no deviation; expected a number above zero")

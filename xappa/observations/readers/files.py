@@ -91,8 +91,9 @@ def read_file(path: Path, aids: ReaderOptions) -> xr.Dataset:
 def _existing(path: Path) -> Path:
     try:
         path = path.expanduser()
-    except RuntimeError as error:
-        raise ObservationError(f"{str(path)!r}: {error}. Expected the path of {FORMATS}") from error
+        path.exists()
+    except (RuntimeError, OSError, ValueError) as error:  # such as names that are too long
+        raise ObservationError(f"{str(path)[:80]!r}: {error}. Expected the path of {FORMATS}") from error
     if not path.exists() and _ADDRESS.match(str(path)):
         raise ObservationError(
             f"{str(path)!r} is an address, which is not read. Fetch the file, or open it with xarray or pandas and "

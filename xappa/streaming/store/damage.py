@@ -12,8 +12,10 @@ import xarray as xr
 import zarr
 from zarr.abc.store import Store
 
-from xappa.errors import StoreError
+from xappa.errors import StoreError, reading
 from xappa.streaming.store.location import StoreLocation, read_key
+
+ANEW = "Write the store anew with overwrite=True."
 
 LOG = logging.getLogger("xappa")
 
@@ -84,11 +86,17 @@ def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     StoreError
         If it holds more than that since.
     """
+    with reading(name, "the store that was begun", StoreError, ANEW):
+        _mend_coordinates(ds, store, name)
+
+
+def _mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     group = zarr.open_group(store, mode="r+", zarr_format=3)
     for coordinate in ds.coords.values():
         array = group[str(coordinate.name)]
-        assert isinstance(array, zarr.Array)
-        if coordinate.size and not is_intact(array, {}, coordinate.dims):
+        if not isinstance(array, zarr.Array):
+            raise StoreError(f"{name}: the coordinate {coordinate.name!r} is no array any more. {ANEW}")
+        if coordinate.size and not (is_intact(array, {}, coordinate.dims) and _has_all(array, coordinate)):
             if array.shape != coordinate.shape:
                 raise StoreError(
                     f"{name}: the coordinate {coordinate.name!r} is damaged, and other calls have appended to it, so "
@@ -96,6 +104,18 @@ def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
                 )
             LOG.warning("%s: the coordinate %s was damaged, and is written again", name, coordinate.name)
             array[...] = _encoded(coordinate, array)
+
+
+def _has_all(array: zarr.Array, coordinate: xr.DataArray) -> bool:
+    """Whether no value is missing from a coordinate of the same shape: Zarr reads a lost file as missing values."""
+    if array.shape != coordinate.shape:
+        return True
+    values = np.asarray(array[...])
+    missing = (values == array.fill_value) | (values != values)  # NaN is not equal to itself
+    if not np.any(missing):
+        return True
+    expected = _encoded(coordinate, array)
+    return bool(np.all((values == expected) | (expected != expected) | ~missing))
 
 
 def _encoded(coordinate: xr.DataArray, array: zarr.Array) -> np.ndarray:

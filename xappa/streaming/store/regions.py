@@ -83,8 +83,8 @@ def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> l
     return [array.metadata.encode_chunk_key(place) for place in itertools.product(*ranges)]
 
 
-def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGrid) -> tuple[list[Region], list[Region]]:
-    """Regions of which all files are there: those that can be decoded, and those that are damaged.
+def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGrid) -> tuple[list[Region], ...]:
+    """Regions whose files can be decoded, those that are damaged, and those of which files are missing.
 
     A file is whole or not there, so that no record of them is needed; but a disk may lose what was written to it.
 
@@ -96,6 +96,7 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGri
     there = {name: keys_below(store, f"{name}/c") for name in arrays}
     intact: list[Region] = []
     damaged: list[Region] = []
+    missing: list[Region] = []
     for region in grid:
         names, placed = grid.names(region), grid.placed(region)
         for name in names:
@@ -106,12 +107,12 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGri
             for key in chunk_keys(arrays[name], grid.ds[name].dims, placed)
         )
         if not all(keys):
-            continue
-        if not all(is_intact(arrays[name], placed, grid.ds[name].dims) for name in names):
+            missing.append(region)
+        elif not all(is_intact(arrays[name], placed, grid.ds[name].dims) for name in names):
             damaged.append(region)
         elif not grid.shares(region):
             intact.append(region)
-    return intact, damaged
+    return intact, damaged, missing
 
 
 def _require_edges(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> None:

@@ -13,10 +13,12 @@ import dask
 import numpy as np
 import xarray as xr
 
+from xappa.errors import StoreError, reading
 from xappa.progress import counting, shown
 from xappa.streaming.graph.diagnostics import sampling_keys
 from xappa.streaming.graph.workers import connected, current_client
 from xappa.streaming.store.checkpoint import keeping
+from xappa.streaming.store.damage import ANEW
 from xappa.streaming.store.encoding import Encoding
 from xappa.streaming.store.location import StoreLocation, renew
 from xappa.streaming.store.regions import Region, RegionGrid, Writer, open_arrays, written
@@ -43,7 +45,7 @@ class Job:
 
 def stream(job: Job, progress: bool | None) -> set[str]:
     """Write what is left; returns the keys of the sampling tasks that all of it needs."""
-    done, _ = _done(job)
+    done, _, _ = _done(job)
     sampled = {key for _, _, block in _blocks(job.ds, done) for key in sampling_keys(block.__dask_graph__())}
     there = {_key(region) for region in done}
     left = [region for region in job.grid if _key(region) not in there]
@@ -53,22 +55,25 @@ def stream(job: Job, progress: bool | None) -> set[str]:
 
 
 def mend(job: Job, progress: bool | None) -> bool:
-    """Write again what is damaged of a store that was complete; returns whether anything was."""
-    _, damaged = _done(job)
-    if damaged:
-        _fill(job, damaged, progress, set())
+    """Write again what is damaged or lost of a store that was complete; returns whether anything was."""
+    _, damaged, missing = _done(job)
+    if missing:
+        LOG.warning("%s: %d regions were lost, and are written again", job.place.name, len(missing))
+    if damaged or missing:
+        _fill(job, [*damaged, *missing], progress, set())
         job.place.flush()
-    return bool(damaged)
+    return bool(damaged or missing)
 
 
-def _done(job: Job) -> tuple[list[Region], list[Region]]:
-    """Regions that are in the store: intact ones, and damaged ones, which the log tells of."""
-    arrays = open_arrays(job.place.store, list(job.ds.data_vars))
-    done, damaged = written(job.place.store, arrays, job.grid)
+def _done(job: Job) -> tuple[list[Region], ...]:
+    """Regions of the store: intact ones, damaged ones, which the log tells of, and those that are not there."""
+    with reading(job.place.name, "the store that was begun", StoreError, ANEW):
+        arrays = open_arrays(job.place.store, list(job.ds.data_vars))
+        done, damaged, missing = written(job.place.store, arrays, job.grid)
     if damaged:
         count, total = len(damaged), len(job.grid)
         LOG.warning("%s: %d of %d regions were damaged, and are written again", job.place.name, count, total)
-    return done, damaged
+    return done, damaged, missing
 
 
 def _fill(job: Job, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:

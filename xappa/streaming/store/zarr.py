@@ -23,7 +23,7 @@ from xappa.streaming.graph.diagnostics import learned
 from xappa.streaming.graph.workers import require_workers
 from xappa.streaming.store.append import APPENDED, JOURNAL, Grown, appended, begin, grown_from, show, write_coordinates
 from xappa.streaming.store.checkpoint import forget, keeping
-from xappa.streaming.store.damage import mend_coordinates, require_metadata, root_of
+from xappa.streaming.store.damage import ANEW, mend_coordinates, require_metadata, root_of
 from xappa.streaming.store.encoding import Encoding, encodings, layout, regions
 from xappa.streaming.store.location import StoreLocation, locate_store, write_key
 from xappa.streaming.store.regions import RegionGrid
@@ -176,6 +176,8 @@ def _state(job: Job) -> str:
     """``none``, ``begun`` (without all coordinates), ``unfinished``, ``complete``, or ``other``."""
     content = root_of(job.place)
     attrs = {} if content is None else content.get("attributes", {})
+    if not isinstance(attrs, dict):
+        raise StoreError(f"{job.place.name}: its attributes are no mapping any more. {ANEW}")
     if OWNER not in attrs and job.place.beside.read(BEGUN) == job.owner.encode():
         return "begun"
     folder = job.place.folder
@@ -189,7 +191,7 @@ def _state(job: Job) -> str:
 def _difference(job: Job) -> str:
     """In which attributes another run's store differs."""
     there = (root_of(job.place) or {}).get("attributes", {})
-    if OWNER not in there:
+    if not isinstance(there, dict) or OWNER not in there:
         return ""
     names = [k for k, v in job.ds.attrs.items() if k.startswith("xappa_") and there.get(k) != v and len(str(v)) < 60]
     names = [k for k in names if k != "xappa_run"]
