@@ -1,4 +1,4 @@
-"""What `FitWarning` finds: networks whose errors are as stated, a third of it, or three times it: docs/quality.md.
+"""What `FitWarning` finds: networks whose errors are as stated, a third of it, or three times it: docs/benchmarks.md.
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.fit_errors --out fit.jsonl --efforts errors preview standard
 

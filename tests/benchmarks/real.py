@@ -1,7 +1,7 @@
-"""Real reports, assimilated with the embedded model and scored at what was withheld: docs/real-observations.md.
+"""Real reports, assimilated with the embedded model and scored at what was withheld: docs/benchmarks.md.
 
     python -m tests.benchmarks.real REPORTS --out real.json --members 8
-    python -m tests.benchmarks.real REPORTS --out real.json --into docs/real-observations.md
+    python -m tests.benchmarks.real REPORTS --out real.json --into docs/benchmarks.md
 
 The first makes the analyses (cases that are in ``--out`` are not made again; ``--cases`` chooses some) and prints the
 tables as Markdown. With ``--into`` they take the place of those that are in a file between the lines
