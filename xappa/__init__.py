@@ -98,8 +98,8 @@ _FUNCTIONS = {
     "IdentityCoder": "xappa.model.protocol",
     "StateSpec": "xappa.model.state",
     # results out
-    "to_zarr": "xappa.streaming",
-    "diagnostics": "xappa.streaming",
+    "to_zarr": "xappa.streaming.store.zarr",
+    "diagnostics": "xappa.streaming.graph.diagnostics",
     # options
     "set_options": "xappa.options",
     "get_options": "xappa.options",

@@ -10,7 +10,7 @@ import xarray as xr
 from xappa import tutorial
 from xappa.checked import checked
 from xappa.errors import MissingDependency, writing
-from xappa.streaming import to_zarr
+from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
 from xappa.tasks.observe import observe

@@ -1,6 +1,1 @@
-"""From a plan to results: the Dask graph, devices, sampling, storage."""
-
-from xappa.streaming.graph.diagnostics import diagnostics
-from xappa.streaming.store.zarr import to_zarr
-
-__all__ = ["diagnostics", "to_zarr"]
+"""From a plan to results: the Dask graph, devices, storage. Nothing is imported here: sampling uses parts of it."""

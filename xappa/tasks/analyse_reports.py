@@ -20,7 +20,8 @@ from xappa.observations.flags import Flag, with_flag
 from xappa.observations.qc import Quality, check
 from xappa.observations.qc.table import Summary
 from xappa.observations.schema import concat, quantities
-from xappa.streaming import diagnostics, to_zarr
+from xappa.streaming.graph.diagnostics import diagnostics
+from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
 from xappa.tasks.cross_validation import withheld_scores
