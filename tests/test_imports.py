@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 import xappa
 
@@ -60,6 +64,15 @@ def test_files() -> None:
     for name, others in graph().items():
         edges.setdefault(one(name), set()).update({one(other) for other in others})
     require_one_way(edges)
+
+
+STARTS = ("xappa.training.commands", "xappa.sampling.latent_cache", "xappa.streaming.store.zarr", "xappa.tasks.cycle")
+
+
+@pytest.mark.parametrize("first", STARTS)
+def test_any_module_may_be_the_first(first: str) -> None:
+    """Folders import their own files alone: what `__init__` loads could be on its way already."""
+    subprocess.run([sys.executable, "-c", f"import {first}"], check=True)
 
 
 def test_training_is_reached_from_the_command_line_alone() -> None:
