@@ -46,7 +46,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._prepare = prepare
         self._registered: dict[str, T] = {}
         self._definitions: dict[str, str] = {}
-        self._loaded: dict[tuple[str, str], T] = {}
+        self._loaded: dict[str, T] = {}
         self._path: tuple[str, ...] | None = None
         self._points: dict[str, list[EntryPoint]] = {}
         self._warned: set[str] = set()
@@ -85,9 +85,7 @@ class Registry(Mapping[str, T], Generic[T]):
         points = self._installed().get(name, [])
         if name in self._registered:
             if points:
-                self._warn(
-                    name, f"{self._text(name, points)} is refused: the name belongs to {self._definitions[name]}"
-                )
+                self._warn(f"{self._text(name, points)} is refused: the name belongs to {self._definitions[name]}")
             return self._registered[name]
         if not points:
             raise KeyError(name)
@@ -103,7 +101,7 @@ class Registry(Mapping[str, T], Generic[T]):
             try:
                 self[name]
             except ExtensionError as error:
-                self._warn(name, f"{error}. It is left out")
+                self._warn(f"{error}. It is left out")
             else:
                 yield name
 
@@ -119,29 +117,28 @@ class Registry(Mapping[str, T], Generic[T]):
             found: dict[str, list[EntryPoint]] = {}
             for point in entry_points(group=self.group):
                 found.setdefault(point.name, []).append(point)
-            self._path, self._points = path, found
+            self._path, self._points, self._loaded = path, found, {}
         return self._points
 
     def _load(self, name: str, point: EntryPoint) -> T:
-        key = (_package(point), point.value)
-        if key not in self._loaded:
+        if name not in self._loaded:
             what = f"{self._text(name, [point])} ({point.value!r})"
             try:
-                self._loaded[key] = self._prepare(point.load())
+                self._loaded[name] = self._prepare(point.load())
             except Exception as error:  # whatever the code of another package raises
                 said = " ".join(str(error).split())[:400]
                 raise ExtensionError(
                     f"{what} cannot be loaded: {type(error).__name__}: {said}. Repair or uninstall {_package(point)!r}"
                 ) from error
-        return self._loaded[key]
+        return self._loaded[name]
 
     def _text(self, name: str, points: list[EntryPoint]) -> str:
         packages = " and ".join(repr(_package(point)) for point in points)
         return f"The {self.kind} {name!r} of the installed package{'s' * (len(points) > 1)} {packages}"
 
-    def _warn(self, name: str, message: str) -> None:
-        if name not in self._warned:
-            self._warned.add(name)
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
             warn(message, ExtensionWarning)
 
 
