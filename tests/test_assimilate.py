@@ -13,19 +13,12 @@ import xarray as xr
 
 import xappa
 from xappa.accessor import AppaAccessor
+from xappa.diffusion.guidance import GUIDANCE
+from xappa.diffusion.samplers import SAMPLERS
 from xappa.errors import DatasetError, IntegrityError, ModelError, ObservationError, OptionError, UnitsError
 from xappa.sampling import sampling_tasks
 from xappa.tasks.assimilate import assimilate
 
-KINDS = {
-    "mmps": "MMPS",
-    "jacobian-free": "JacobianFree",
-    "sda": "SDA",
-    "w2c": "W2C",
-    "dps": "DPS",
-    "repaint": "RePaint",
-    "latent-optimisation": "LatentOptimisation",
-}
 TIMES = pd.date_range("2001-03-13", periods=4, freq="6h")
 
 
@@ -134,13 +127,13 @@ def test_longer_than_a_window_and_single_times(run, tiny_model, obs) -> None:
     assert one["2m_temperature"].compute().notnull().all()
 
 
-@pytest.mark.parametrize("guidance", KINDS)
-@pytest.mark.parametrize("sampler", ["lms", "pc", "dpm", "ddim", "ddpm", "rewind"])
+@pytest.mark.parametrize("guidance", GUIDANCE)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_guidance_works_with_every_sampler(run, ds, obs, guidance, sampler) -> None:
     """On fields; `test_guidance_samplers` has the moments."""
     result = run(ds, obs, guidance=guidance, sampler=sampler, steps=1, members=1)
     assert np.isfinite(result["2m_temperature"].isel(time=0).compute()).all()
-    assert result.attrs["xappa_guidance"].startswith(f"{KINDS[guidance]}(")
+    assert result.attrs["xappa_guidance"].startswith(f"{GUIDANCE[guidance].__name__}(")
 
 
 def test_members_have_perturbed_observations_of_their_own(run, ds, obs) -> None:

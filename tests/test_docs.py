@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,10 +16,15 @@ import xarray as xr
 import xappa
 from tests import forecasts
 from tests.catalogue import START
+from tests.test_samplers import error as flow_error
 from xappa.accessor import AppaAccessor
+from xappa.guidance import GUIDANCE
+from xappa.observations import READERS
+from xappa.operators import OPERATORS
+from xappa.samplers import SAMPLERS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 API = (ROOT / "docs" / "api.md").read_text()
 SIGNATURES = re.findall(r"`ds\.appa\.(\w+)\((.*?)\)`", API)
 FUNCTIONS = [found for found in re.findall(r"`xappa\.(\w+)\((.*?)\)`", API) if "..." not in found[1]]
@@ -59,7 +66,45 @@ def test_the_example_of_a_prior_of_ones_own_runs():
     np.testing.assert_allclose([levels(0.0), levels(1.0)], [0.002, 80.0], rtol=1e-9)
 
 
+OWN = {"own-sampler": SAMPLERS, "own-guidance": GUIDANCE, "own-operator": OPERATORS, "own-reader": READERS}
+
+
+@pytest.mark.parametrize("page", OWN)
+def test_the_files_to_copy_run(page, tmp_path, monkeypatch):
+    """They are registered while the test runs, and what they make is finite."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("_registered", "_definitions"):
+        monkeypatch.setattr(OWN[page], name, dict(getattr(OWN[page], name)))
+    before = set(OWN[page].registered)
+    module = ModuleType("example_of_ones_own")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), flags=re.DOTALL):
+        exec(compile(block, page, "exec"), vars(module))
+    names = vars(module)
+    assert set(OWN[page].registered) - before
+    made = names["obs"] if "obs" in names else names["analysis"]
+    assert np.isfinite(made["2m_temperature"].values).all()
+    if page == "own-operator":
+        assert np.isfinite(names["lapse_rate"](names["state"]).values).all()
+    if page == "own-reader":
+        np.testing.assert_allclose(made["2m_temperature"], [282.65, 283.05])
+        assert list(made["station"].values) == ["uccle"] * 2 and (made["2m_temperature_error"] == 1).all()
+
+
+def test_a_sampler_of_ones_own_has_its_order():
+    """Heun's method of the page, against the exact flow of a Gaussian: doubling the steps quarters the error."""
+    names: dict = {"__name__": "xappa"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_registered", "_definitions"):
+            patch.setattr(SAMPLERS, name, dict(getattr(SAMPLERS, name)))
+        block = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "own-sampler.md").read_text(), flags=re.DOTALL)
+        exec(block[1], names)
+    coarse, fine = (flow_error(names["Heun"](steps)) for steps in (100, 200))
+    assert 3.2 < coarse / fine < 5.6
+
+
 def test_names_are_public(text):
+    text = re.sub(r"```toml\n.*?```", "", text, flags=re.DOTALL)  # groups of entry points are no modules
     for dotted in set(re.findall(r"(?<![./\w-])(?<!from )xappa\.([\w.]+\w)\b(?![/-])", text)):
         found: object = xappa
         for name in dotted.split("."):

@@ -327,7 +327,7 @@ class TestStencil:
 
     def test_registry(self) -> None:
         assert choose("operator", "interpolate", OPERATORS) == Interpolate()
-        with pytest.raises(OptionError, match="expected one of 'interpolate'"):
+        with pytest.raises(OptionError, match="Unknown operator.*did you mean 'interpolate'"):
             choose("operator", "interpolat", OPERATORS)
 
 

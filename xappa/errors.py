@@ -68,6 +68,10 @@ class OptionError(XappaError):
     """An option with a value that is not valid."""
 
 
+class ExtensionError(XappaError):
+    """A sampler, guidance, operator or reader of one's own, or of an installed package, that cannot be used."""
+
+
 class SamplingError(XappaError):
     """Numbers that are not finite, made while sampling; the message names the noise level, the member and a cause."""
 
@@ -98,6 +102,10 @@ class MissingErrorWarning(RejectionWarning):
 
 class CheckWarning(UserWarning):
     """Reports that could not be compared with the background that was given."""
+
+
+class ExtensionWarning(UserWarning):
+    """An entry point of an installed package that is left out; the message names the package and the reason."""
 
 
 class DeviceMemoryError(XappaError, MemoryError):

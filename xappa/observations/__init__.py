@@ -11,12 +11,15 @@ from xappa.observations.errors.tables import observation_errors, with_errors
 from xappa.observations.flags import Flag, flag_attrs, flags_of, with_flag
 from xappa.observations.qc import Quality, check, flag_counts, summary
 from xappa.observations.read import read_observations
+from xappa.observations.readers.registry import READERS, Reader
 from xappa.observations.schema import concat, is_one_form, quantities
 
 __all__ = [
     "Correlation",
     "Flag",
+    "READERS",
     "Quality",
+    "Reader",
     "check",
     "concat",
     "derive_wind",

@@ -8,7 +8,7 @@ is read. They compose: ``Footprint(radius=25) @ wind_speed``.
 from __future__ import annotations
 
 from xappa.operators.aggregation import Accumulate, Average, Maximum, Minimum
-from xappa.operators.base import Operator
+from xappa.operators.base import OPERATORS, Operator
 from xappa.operators.calculus import differentiate, interp
 from xappa.operators.chain import OperatorChain, Physics
 from xappa.operators.columns import ColumnWater, Thickness
@@ -19,7 +19,7 @@ from xappa.operators.function import Function
 from xappa.operators.interpolate import Interpolate, interpolate
 from xappa.operators.nearest import GridPoints, Nearest
 from xappa.operators.sounder import Sounder
-from xappa.operators.sources import OPERATORS, PerSource, choose_operator, split_windows
+from xappa.operators.sources import PerSource, choose_operator, split_windows
 from xappa.operators.sparse import SparseOperator
 
 __all__ = [

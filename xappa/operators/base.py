@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.sparse import SparseOperator
+from xappa.registry import Registry
 from xappa.tokens import token
 
 
@@ -60,6 +62,19 @@ class Operator(ABC):
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         values = [(name, token(getattr(self, name))) for name in _defaults(self)]
         return (type(self).__module__, type(self).__qualname__, *values)
+
+
+def _prepare(item: Any) -> Operator | Callable[[xr.Dataset], Any]:
+    """An operator with its default options, from its class, or itself; or a plain function of a Dataset."""
+    if isinstance(item, type) and issubclass(item, Operator):
+        return item()
+    if isinstance(item, Operator) or (callable(item) and not isinstance(item, type)):
+        return item
+    raise TypeError(f"found {item!r}, expected a subclass of xappa.operators.Operator, or a function of a Dataset")
+
+
+OPERATORS: Registry[Operator | Callable[[xr.Dataset], Any]] = Registry("operator", "xappa.operators", _prepare)
+"""Names that choose an operator with its default options; each is registered in its own file."""
 
 
 def _defaults(operator: Operator) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError
 from xappa.observations.formulas import STANDARD_GRAVITY
 from xappa.observations.units import UnitConversion
-from xappa.operators.base import Operator
+from xappa.operators.base import OPERATORS, Operator
 from xappa.operators.chain import Physics
 from xappa.operators.column_sum import ColumnSum
 from xappa.operators.context import StateContext
@@ -121,6 +121,7 @@ class Columns(Physics):
         )
 
 
+@OPERATORS.register("column-water")
 @dataclass(frozen=True, repr=False)
 class ColumnWater(Columns):
     """Mass of water vapour in the column, kg m-2, from the specific humidity of the levels."""
@@ -145,6 +146,7 @@ class ColumnWater(Columns):
         return "water vapour of the column (integral of specific humidity over pressure)"
 
 
+@OPERATORS.register("thickness")
 @dataclass(frozen=True, repr=False)
 class Thickness(Columns):
     """Height of one pressure above another, m, linear in log-pressure between the levels.

@@ -29,6 +29,7 @@ from xappa.errors import ObservationError, OptionError
 from xappa.geometry import WGS84_RADIUS
 from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
 from xappa.model.state import StateSpec
+from xappa.operators.base import OPERATORS
 from xappa.operators.geometry import Geometry, described
 
 BLOCK = 1 << 20  # corners of nodes that are read at once
@@ -36,6 +37,7 @@ BLOCK = 1 << 20  # corners of nodes that are read at once
 Size = float | str | Array
 
 
+@OPERATORS.register("footprint")
 @dataclass(frozen=True, repr=False)
 class Footprint(Geometry):
     """Mean over a field of view, circular or elliptic.

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xappa.grids.bilinear import InterpolationWeights
 from xappa.model.state import StateSpec
+from xappa.operators.base import OPERATORS
 from xappa.operators.cached import PlaceCache, corners_at
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
@@ -19,6 +20,7 @@ from xappa.operators.sparse import SparseOperator, concatenate
 __all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "standard_height"]
 
 
+@OPERATORS.register("interpolate")
 @dataclass(frozen=True, repr=False)
 class Interpolate(Geometry):
     """Bilinear on the sphere, linear in the logarithm of pressure and in time.

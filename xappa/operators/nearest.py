@@ -14,9 +14,11 @@ from xappa.errors import ObservationError
 from xappa.geometry import unit_vectors
 from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
 from xappa.model.state import StateSpec
+from xappa.operators.base import OPERATORS
 from xappa.operators.geometry import Geometry, described
 
 
+@OPERATORS.register("nearest")
 @dataclass(frozen=True, repr=False)
 class Nearest(Geometry):
     """The value of the grid point that is nearest on the sphere, of the nearest level (in log-pressure) and time.
@@ -45,6 +47,7 @@ class Nearest(Geometry):
         return described(self, "the nearest grid point, level and time")
 
 
+@OPERATORS.register("grid")
 @dataclass(frozen=True, repr=False, kw_only=True)
 class GridPoints(Geometry):
     """The field itself, for gridded observations on the model's own grid points; linear in log-pressure and in time.

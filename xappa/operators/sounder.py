@@ -29,6 +29,7 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.checked import misfitting
 from xappa.errors import OperatorError, OptionError, choose
+from xappa.operators.base import OPERATORS
 from xappa.operators.columns import Columns, weighted_mean
 
 HIRS: dict[int, tuple[float, float]] = {
@@ -49,6 +50,7 @@ HIRS: dict[int, tuple[float, float]] = {
 TABLES: dict[str, Mapping[int, tuple[float, float]]] = {"hirs": HIRS}
 
 
+@OPERATORS.register("sounder")
 @dataclass(frozen=True, repr=False)
 class Sounder(Columns):
     """Brightness temperatures (K) of the channels of a sounder; reports tell theirs in the coordinate ``channel``.

@@ -15,31 +15,15 @@ from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.schema import quantities
 from xappa.operators import reports
-from xappa.operators.base import Operator
-from xappa.operators.columns import ColumnWater, Thickness
+from xappa.operators.base import OPERATORS, Operator
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
-from xappa.operators.footprint import Footprint
 from xappa.operators.function import Function
-from xappa.operators.interpolate import Interpolate
-from xappa.operators.nearest import GridPoints, Nearest
 from xappa.operators.packing import joined
-from xappa.operators.sounder import Sounder
 from xappa.operators.sparse import SparseOperator
 from xappa.tokens import token
 
 Choice = str | Operator | Callable[[xr.Dataset], Any]
-
-OPERATORS: dict[str, Operator] = {
-    "interpolate": Interpolate(),
-    "nearest": Nearest(),
-    "footprint": Footprint(),
-    "grid": GridPoints(),
-    "column-water": ColumnWater(),
-    "thickness": Thickness(),
-    "sounder": Sounder(),
-}
-"""Names that choose an operator with its default options."""
 
 DEFAULT = "interpolate"
 
@@ -58,9 +42,9 @@ def choose_operator(operator: Choice | Mapping[str, Choice] | None) -> Operator:
         If there is no operator of that name; those known are listed.
     """
     if operator is None:
-        return OPERATORS[DEFAULT]
+        return choose_operator(DEFAULT)
     if isinstance(operator, str):
-        return choose("operator", operator, OPERATORS)
+        return choose_operator(choose("operator", operator, OPERATORS))
     if isinstance(operator, Mapping):
         return PerSource({str(key): choose_operator(value) for key, value in operator.items()})
     if isinstance(operator, Operator):
@@ -138,7 +122,7 @@ class PerSource(Operator):
             part = timely.isel(obs=rows)
             if not _any_good(part):
                 continue
-            operator = self.operators.get(key, OPERATORS[DEFAULT])
+            operator = self.operators.get(key, choose_operator(None))
             read, seen = operator(part, state)
             found.append(_moved(read, rows))
             attrs |= seen.attrs

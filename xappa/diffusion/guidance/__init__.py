@@ -1,6 +1,6 @@
 """Guidance: denoisers wrapped round a denoiser, that know of observations."""
 
-from xappa.diffusion.guidance.base import Covariance, Denoise, Guidance, GuidedDenoiser, Observation
+from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Guidance, GuidedDenoiser, Observation
 from xappa.diffusion.guidance.covariance import (
     BlockCovariance,
     ErrorCovariance,
@@ -18,17 +18,11 @@ from xappa.diffusion.guidance.repaint import RePaint
 from xappa.diffusion.guidance.sda import SDA
 from xappa.diffusion.guidance.solver import SolverGuidance
 from xappa.diffusion.guidance.w2c import W2C
+from xappa.registry import import_modules
 
-GUIDANCE: dict[str, type[Guidance]] = {
-    "mmps": MMPS,
-    "jacobian-free": JacobianFree,
-    "sda": SDA,
-    "w2c": W2C,
-    "dps": DPS,
-    "repaint": RePaint,
-    "latent-optimisation": LatentOptimisation,
-}
-"""Names that choose a guidance method."""
+# Those above are named for type checkers; a method needs no more than a file in this folder.
+import_modules(__name__, __path__)
+globals().update({kind.__name__: kind for kind in GUIDANCE.registered.values()})
 
 __all__ = [
     "DPS",
@@ -53,3 +47,4 @@ __all__ = [
     "SequenceCovariance",
     "SolverGuidance",
 ]
+__all__ += sorted({kind.__name__ for kind in GUIDANCE.registered.values()} - set(__all__))

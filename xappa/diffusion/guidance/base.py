@@ -23,6 +23,7 @@ from xappa.diffusion.guidance.covariance import ErrorCovariance, FactoredCovaria
 from xappa.diffusion.guidance.linearised import Diagonal, Linear, Linearised, LinearMap, Product
 from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
+from xappa.registry import Registry, subclass_of
 
 Operator = Callable[[Tensor], Tensor]
 """x (B, ...) -> what is observed of it (B, M); differentiable, entry by entry."""
@@ -154,6 +155,10 @@ class Guidance(ABC):
     @abstractmethod
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> GuidedDenoiser:
         """As `guide`, where there are observations."""
+
+
+GUIDANCE: Registry[type[Guidance]] = Registry("guidance", "xappa.guidance", subclass_of(Guidance))
+"""Names that choose a guidance method; each is registered in its own file."""
 
 
 class GuidedDenoiser(ABC):

@@ -36,6 +36,7 @@ from torch import Tensor
 from xappa.diffusion.gmres import TINY
 from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import (
+    GUIDANCE,
     Covariance,
     Denoise,
     Guidance,
@@ -47,6 +48,7 @@ from xappa.diffusion.guidance.base import (
 LEAST_COSINE = 0.05
 
 
+@GUIDANCE.register("dps")
 @dataclass(frozen=True)
 class DPS(Guidance):
     """Gradient of the misfit with a chosen length; differentiates denoiser and operator, once a call.

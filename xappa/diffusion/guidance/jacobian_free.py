@@ -24,11 +24,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xappa.diffusion.guidance.base import Covariance, Denoise, Observation
+from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Observation
 from xappa.diffusion.guidance.solver import SolverGuidance, SolvingDenoiser
 from xappa.errors import OptionError
 
 
+@GUIDANCE.register("jacobian-free")
 @dataclass(frozen=True)
 class JacobianFree(SolverGuidance):
     """Moment matching with a static covariance; differentiates the operator alone.

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import (
+    GUIDANCE,
     Covariance,
     Denoise,
     Guidance,
@@ -54,6 +55,7 @@ ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam"
 """Those that treat every number by itself, so that the members of a batch can share one."""
 
 
+@GUIDANCE.register("latent-optimisation")
 @dataclass(frozen=True)
 class LatentOptimisation(Guidance):
     """A mode of the posterior at every noise level, by a gradient method.

@@ -24,11 +24,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xappa.diffusion.guidance.base import Covariance, Denoise, Observation
+from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Observation
 from xappa.diffusion.guidance.linearised import Linearised
 from xappa.diffusion.guidance.solver import SolverGuidance, SolvingDenoiser
 
 
+@GUIDANCE.register("mmps")
 @dataclass(frozen=True)
 class MMPS(SolverGuidance):
     """Moment matching; differentiates the denoiser, and the operator where nothing stands in for its derivative.

@@ -34,10 +34,11 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.conjugate_gradients import conjugate_gradients
-from xappa.diffusion.guidance.base import Covariance, Denoise, Guidance, GuidedDenoiser, Observation
+from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Guidance, GuidedDenoiser, Observation
 from xappa.diffusion.guidance.covariance import times
 
 
+@GUIDANCE.register("repaint")
 @dataclass(frozen=True)
 class RePaint(Guidance):
     """Replacement of what is observed; differentiates the operator alone.

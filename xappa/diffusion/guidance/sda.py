@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from xappa.diffusion.guidance import huber
-from xappa.diffusion.guidance.base import Covariance, Denoise, Guidance, GuidedDenoiser, Observation
+from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Guidance, GuidedDenoiser, Observation
 from xappa.diffusion.guidance.covariance import ErrorCovariance, variances
 from xappa.errors import OptionError
 
 
+@GUIDANCE.register("sda")
 @dataclass(frozen=True)
 class SDA(Guidance):
     """Isotropic inflation of R; differentiates denoiser and operator, once a call.

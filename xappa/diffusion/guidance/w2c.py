@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xappa.diffusion.guidance.base import Covariance, Denoise, Observation
+from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Observation
 from xappa.diffusion.guidance.sda import SDA, SDADenoiser
 
 
+@GUIDANCE.register("w2c")
 @dataclass(frozen=True)
 class W2C(SDA):
     """As `SDA`, but differentiates the operator alone.

@@ -1,22 +1,17 @@
 """Samplers: from noise to data, by any denoiser."""
 
-from xappa.diffusion.samplers.base import Denoise, Noise, Progress, Sampler, Schedule
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Noise, Progress, Sampler, Schedule
 from xappa.diffusion.samplers.ddim import DDIM
 from xappa.diffusion.samplers.ddpm import DDPM
 from xappa.diffusion.samplers.dpm import DPM
 from xappa.diffusion.samplers.lms import LMS
 from xappa.diffusion.samplers.pc import PC
 from xappa.diffusion.samplers.rewind import Rewind
+from xappa.registry import import_modules
 
-SAMPLERS: dict[str, type[Sampler]] = {
-    "lms": LMS,
-    "dpm": DPM,
-    "pc": PC,
-    "ddim": DDIM,
-    "ddpm": DDPM,
-    "rewind": Rewind,
-}
-"""Names that choose a sampler."""
+# Those above are named for type checkers; a sampler needs no more than a file in this folder.
+import_modules(__name__, __path__)
+globals().update({kind.__name__: kind for kind in SAMPLERS.registered.values()})
 
 __all__ = [
     "DDIM",
@@ -32,3 +27,4 @@ __all__ = [
     "Sampler",
     "Schedule",
 ]
+__all__ += sorted({kind.__name__ for kind in SAMPLERS.registered.values()} - set(__all__))

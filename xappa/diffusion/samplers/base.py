@@ -18,6 +18,7 @@ from torch import Tensor
 from xappa._typing import Denoise
 from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
+from xappa.registry import Registry, subclass_of
 
 Schedule = Callable[[Tensor], Tensor]
 """Times in [0, 1] -> noise levels."""
@@ -145,3 +146,7 @@ class Sampler(ABC):
         draws = (noise(k).to(x) for k in itertools.count())
         x = self.run(denoise, x, grid, draws)
         return (denoise(x, grid[-1]) if self.final else x).to(kind)
+
+
+SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "xappa.samplers", subclass_of(Sampler))
+"""Names that choose a sampler; each is registered in its own file."""

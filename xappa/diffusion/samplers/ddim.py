@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Sampler
 
 
 def ddim_step(denoise: Denoise, x_t: Tensor, sigma_t: Tensor, sigma_s: Tensor) -> Tensor:
@@ -25,6 +25,7 @@ def ddim_step(denoise: Denoise, x_t: Tensor, sigma_t: Tensor, sigma_s: Tensor) -
     return x_t - (1 - sigma_s / sigma_t) * (x_t - denoise(x_t, sigma_t))
 
 
+@SAMPLERS.register("ddim")
 @dataclass(frozen=True)
 class DDIM(Sampler):
     """Deterministic, first order.

@@ -18,9 +18,10 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Sampler
 
 
+@SAMPLERS.register("ddpm")
 @dataclass(frozen=True)
 class DDPM(Sampler):
     """Stochastic, one draw of noise a step.

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Sampler
 
 
+@SAMPLERS.register("dpm")
 @dataclass(frozen=True)
 class DPM(Sampler):
     """Deterministic, second order, multi-step: one evaluation a step.

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from xappa.diffusion.adams_bashforth import adams_bashforth
-from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Sampler
 
 
+@SAMPLERS.register("lms")
 @dataclass(frozen=True)
 class LMS(Sampler):
     """Deterministic, of higher order; the sampler that needs the fewest evaluations.

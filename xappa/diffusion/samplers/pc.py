@@ -20,10 +20,11 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Sampler
 from xappa.diffusion.samplers.ddim import ddim_step
 
 
+@SAMPLERS.register("pc")
 @dataclass(frozen=True)
 class PC(Sampler):
     """Predictor-corrector; the defaults are those of Appa's assimilation.

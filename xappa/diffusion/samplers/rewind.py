@@ -21,10 +21,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from xappa.diffusion.samplers.base import Denoise, Sampler
+from xappa.diffusion.samplers.base import SAMPLERS, Denoise, Sampler
 from xappa.diffusion.samplers.ddim import ddim_step
 
 
+@SAMPLERS.register("rewind")
 @dataclass(frozen=True)
 class Rewind(Sampler):
     """Stochastic, one draw of noise a step.

@@ -16,11 +16,13 @@ from xappa.observations.assumptions import with_assumption
 from xappa.observations.names import NameMap, coordinate_of
 from xappa.observations.readers.archives import archive_of, lines_of_archive
 from xappa.observations.readers.bufr.reader import read_bufr
+from xappa.observations.readers.cf.datasets import from_dataset
 from xappa.observations.readers.compressed import is_packed, opened, plain_name, unpacked
 from xappa.observations.readers.formats import FORMATS, TABLES, is_zarr, kind_of
 from xappa.observations.readers.isolated import isolated_parquet
 from xappa.observations.readers.metar.reader import is_metar, read_metar
 from xappa.observations.readers.netcdf import read_netcdf
+from xappa.observations.readers.registry import Reader, reader_of
 from xappa.observations.readers.station_tables import placed
 from xappa.observations.readers.tables.delimited import TableLayout, find_layout, read_table
 from xappa.observations.readers.tables.frames import flat, from_frame
@@ -80,12 +82,27 @@ def read_file(path: Path, aids: ReaderOptions) -> xr.Dataset:
         return _read_folder(path, aids)
     with opened(path) as file:
         head = file.read(HEAD)
+    own = reader_of(path, plain_name(path), head)
+    if own is not None:
+        with unpacked(path) as plain, _named(path, plain):
+            return _read_own(own, plain, aids)
     kind = kind_of(path, plain_name(path), head)
     if kind == "text":
         with _named(path, path):
             return _read_text(text_file(path), aids)
     with unpacked(path) as plain, _named(path, plain):
         return _BINARY[kind](plain, aids, plain != path)
+
+
+def _read_own(reader: Reader, path: Path, aids: ReaderOptions) -> xr.Dataset:
+    found = reader.read(path)
+    if isinstance(found, pd.DataFrame):
+        return read_frame(found, aids)
+    if isinstance(found, xr.Dataset):
+        return from_dataset(found, aids.naming)
+    raise ObservationError(
+        f"{path}: the reader {type(reader).__name__} returned {type(found).__name__}; expected a DataFrame or a Dataset"
+    )
 
 
 def _existing(path: Path) -> Path:

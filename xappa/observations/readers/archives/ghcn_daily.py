@@ -22,6 +22,7 @@ from xappa.observations.assumptions import with_assumption
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.readers.archives.days import ends_of_days
+from xappa.observations.readers.archives.registry import LINES, TABLES, Lines, Tables
 from xappa.observations.readers.archives.reports import require_columns, with_unreadable
 from xappa.observations.readers.archives.tables import joined
 from xappa.observations.readers.station_tables import with_places
@@ -229,3 +230,9 @@ def _in_other_units(element: str, documented: str) -> str:
         f"{element} has decimals, but GHCN-Daily has whole numbers of {documented}: a download converted the units. "
         f"Say which they are now, for each element: units={{{element!r}: '{'mm' if element == 'PRCP' else 'degC'}'}}"
     )
+
+
+TABLES["GHCN-Daily"] = Tables(is_ghcnd, from_ghcnd)
+TABLES["GHCN-Daily by year"] = Tables(is_ghcnd_long, from_ghcnd_long)
+LINES["GHCN-Daily by year"] = Lines(is_ghcnd_line, from_ghcnd_lines)
+LINES["GHCN-Daily .dly"] = Lines(is_ghcnd_dly, from_ghcnd_dly)

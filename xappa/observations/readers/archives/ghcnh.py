@@ -19,6 +19,7 @@ import xarray as xr
 
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
+from xappa.observations.readers.archives.registry import TABLES, Tables
 from xappa.observations.readers.archives.reports import DIRECTION, SPEED, TD, P, ReportColumns, T, require_columns
 from xappa.observations.readers.objects import to_numeric
 
@@ -76,3 +77,6 @@ def _ghcnh_good(frame: pd.DataFrame, name: str, reports: ReportColumns, key: str
     values = reports.number(key, frame[name])
     codes = frame.get(f"{name}_Quality_Code")
     return values if codes is None else reports.keep(key, values, codes, "ghcnh")
+
+
+TABLES["GHCNh"] = Tables(is_ghcnh, from_ghcnh)

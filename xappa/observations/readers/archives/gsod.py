@@ -16,6 +16,7 @@ import xarray as xr
 
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.names import NameMap
+from xappa.observations.readers.archives.registry import TABLES, Tables
 from xappa.observations.readers.archives.tables import DAY, documented, joined, over_period
 from xappa.observations.readers.objects import to_numeric
 from xappa.observations.readers.station_tables import placed
@@ -54,3 +55,6 @@ def from_gsod(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | Non
     part = documented(placed(frame, naming, stations), naming, _DAILY, _DAILY, {})
     obs = joined([None if part is None else over_period(part, DAY, DAY)])
     return with_assumption(obs, "GSOD: days are those of UTC; the extremes of some countries are over other 24 hours")
+
+
+TABLES["GSOD"] = Tables(is_gsod, from_gsod)

@@ -18,6 +18,7 @@ from xappa.observations.assumptions import with_assumption
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
+from xappa.observations.readers.archives.registry import TABLES, Tables
 from xappa.observations.readers.archives.tables import documented, joined, over_period
 from xappa.observations.readers.station_tables import placed
 
@@ -95,3 +96,6 @@ def _hourly(rain: xr.Dataset) -> xr.Dataset:
     station = rain["station"].values if "station" in rain.coords else np.zeros(rain.sizes["obs"])
     routine = minute.groupby(station).transform(lambda minutes: minutes.mode().iloc[0] if minutes.notna().any() else 0)
     return with_flag(rain, "total_precipitation", (minute != routine).to_numpy(), Flag.PERIOD_UNKNOWN)
+
+
+TABLES["IEM ASOS"] = Tables(is_iem, from_iem)

@@ -22,6 +22,7 @@ import xarray as xr
 from xappa.errors import ObservationError
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
+from xappa.observations.readers.archives.registry import LINES, TABLES, Lines, Tables
 from xappa.observations.readers.archives.reports import DIRECTION, SPEED, TD, P, ReportColumns, T, require_columns
 from xappa.observations.readers.compressed import plain_name
 from xappa.observations.readers.station_tables import with_places
@@ -165,3 +166,8 @@ def is_isd(line: str) -> bool:
 def is_isd_lite(line: str) -> bool:
     """Whether a line is one of ISD-Lite."""
     return _LITE_LINE.match(line) is not None
+
+
+TABLES["ISD"] = Tables(is_isd_csv, from_isd_csv)
+LINES["ISD"] = Lines(is_isd, from_isd_text)
+LINES["ISD-Lite"] = Lines(is_isd_lite, from_isd_lite)

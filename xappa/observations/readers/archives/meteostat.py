@@ -16,6 +16,7 @@ import xarray as xr
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
+from xappa.observations.readers.archives.registry import TABLES, Tables
 from xappa.observations.readers.archives.tables import DAY, documented, joined, over_period
 from xappa.observations.readers.station_tables import placed
 
@@ -62,3 +63,6 @@ def from_meteostat(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame 
     obs = joined([documented(frame, naming, _INSTANT, _ALL, {}), None if rain is None else over_period(rain, HOUR)])
     ends = "Meteostat: an hour's precipitation is taken to end at its time"
     return obs if rain is None else with_assumption(obs, ends)
+
+
+TABLES["Meteostat"] = Tables(is_meteostat, from_meteostat)
