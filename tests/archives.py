@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from xappa.grids.axes import pressure_units
+from xappa.grids.axes import infer_pressure_units
 from xappa.model.state import StateSpec
 from xappa.vocabulary import VARIABLES
 
@@ -144,7 +144,7 @@ def _grib(ds: xr.Dataset) -> xr.Dataset:
     for field in ds.data_vars.values():
         units = field.attrs["units"]
         field.attrs = {"units": GRIB_UNITS.get(units, units)}
-    assert pressure_units(ds["level"]) == "hPa"
+    assert infer_pressure_units(ds["level"]) == "hPa"
     return ds
 
 

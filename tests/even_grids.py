@@ -7,9 +7,9 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from tests import cdo
-from xappa.geometry import unit_vectors
+from xappa.geometry import to_unit_vectors
 from xappa.grids.regrid import Grid
-from xappa.grids.regrid.rows import latitude_cells, longitude_cells
+from xappa.grids.regrid.rows import compute_latitude_edges, compute_longitude_edges
 
 METHODS = ("bilinear", "conservative", "nearest")
 
@@ -26,15 +26,15 @@ def even(rows: int, columns: int, pole: bool = False) -> tuple[np.ndarray, np.nd
 
 def area_mean(ds: xr.Dataset) -> float:
     grid = Grid.of(ds)
-    south, north = (np.sin(np.radians(edge)) for edge in latitude_cells(grid.latitude))
-    west, east, _ = longitude_cells(grid.longitude)
+    south, north = (np.sin(np.radians(edge)) for edge in compute_latitude_edges(grid.latitude))
+    west, east, _ = compute_longitude_edges(grid.longitude)
     area = (north - south)[:, None] * (east - west)
     return float((ds["f"].values * area).sum() / area.sum())
 
 
 def untied(ds: xr.Dataset, grid: xr.Dataset) -> np.ndarray:
     """Targets that one source is nearer to than all others."""
-    sources, targets = (unit_vectors(*Grid.of(g).points) for g in (ds, grid))
+    sources, targets = (to_unit_vectors(*Grid.of(g).points) for g in (ds, grid))
     distance = cKDTree(sources).query(targets, k=2)[0]
     return (np.diff(distance, axis=1)[:, 0] > 1e-9).reshape(Grid.of(grid).shape)
 

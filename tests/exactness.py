@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.diffusion.composition import Composition
+from xappa.diffusion.composition import TrajectoryDenoiser
 from xappa.diffusion.guidance import ErrorCovariance, Guidance, Observation
 from xappa.diffusion.samplers import Sampler
 from xappa.diffusion.schedule import LogLinear
@@ -203,7 +203,7 @@ class Process:
         problems = [self.observed(start, self.window) for start in starts]
 
         def composed(parts: list[Callable]) -> Callable[[Tensor, Tensor], Tensor]:
-            whole = Composition([_unflattened(part) for part in parts], self.window, self.overlap, stitching)
+            whole = TrajectoryDenoiser([_unflattened(part) for part in parts], self.window, self.overlap, stitching)
             return lambda x_t, sigma: whole(x_t.view(len(x_t), self.times, 2), sigma).flatten(1)
 
         if guidance.scope == "window":

@@ -14,7 +14,7 @@ import xappa
 from xappa.accessor import AppaAccessor
 from xappa.array_accessor import AppaArrayAccessor
 from xappa.errors import DatasetError
-from xappa.signatures import parameters_of
+from xappa.signatures import parse_parameters
 
 METHODS = sorted(name for name in vars(AppaAccessor) if not name.startswith("_"))
 ARRAY_METHODS = sorted(name for name in vars(AppaArrayAccessor) if not name.startswith("_"))
@@ -67,7 +67,7 @@ def test_signature_and_docstring_are_those_of_the_function(accessor, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_help_describes_every_parameter_and_no_other(name):
     function = getattr(xappa, name)
-    assert set(parameters_of(function.__doc__)) == {p.name for p in parameters(function)}
+    assert set(parse_parameters(function.__doc__)) == {p.name for p in parameters(function)}
     for section in ("Returns", "Raises", "Examples"):
         assert f"{section}\n{'-' * len(section)}" in inspect.getdoc(function)
 

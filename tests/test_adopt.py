@@ -26,7 +26,7 @@ def recipe(tiny_work: Path) -> Recipe:
 
 def test_the_same_years_make_the_same_model(tiny_work: Path, recipe: Recipe, tmp_path: Path) -> None:
     shutil.copytree(tiny_work / "nature", tmp_path / "nature")
-    commands.adopt(recipe, tmp_path, str(tiny_work / "model"))
+    commands.init_from(recipe, tmp_path, str(tiny_work / "model"))
     commands.train_autoencoder(recipe, tmp_path, CPU)
     commands.train_denoiser(recipe, tmp_path, CPU)
     commands.package(recipe, tmp_path, tmp_path / "model")
@@ -51,7 +51,7 @@ def test_the_same_years_make_the_same_model(tiny_work: Path, recipe: Recipe, tmp
 
 def test_other_years_are_anomalies_from_the_same_climatology(tiny_work: Path, recipe: Recipe, tmp_path: Path) -> None:
     shutil.copytree(tiny_work / "nature", tmp_path / "nature")
-    commands.adopt(recipe, tmp_path, str(tiny_work / "model"))
+    commands.init_from(recipe, tmp_path, str(tiny_work / "model"))
     later = replace(recipe.splits, train=(("2001-01-01", "2001-01-31"),), climatology=(("2001-01-01", "2001-01-31"),))
     commands.train_autoencoder(replace(recipe, splits=later), tmp_path, CPU)
     mine = np.load(tmp_path / "data" / "anomalies.npy")
@@ -62,7 +62,7 @@ def test_other_years_are_anomalies_from_the_same_climatology(tiny_work: Path, re
 
 def test_training_goes_on_where_the_model_stands(tiny_work: Path, recipe: Recipe, tmp_path: Path) -> None:
     shutil.copytree(tiny_work / "nature", tmp_path / "nature")
-    commands.adopt(recipe, tmp_path, str(tiny_work / "model"))
+    commands.init_from(recipe, tmp_path, str(tiny_work / "model"))
     training = recipe.denoiser.training
     longer = replace(training, steps=training.steps + 2, restarts=(training.steps,), average=0.0)
     more = replace(recipe, denoiser=replace(recipe.denoiser, training=longer))
@@ -78,21 +78,21 @@ def test_what_does_not_fit_is_refused(tiny_work: Path, recipe: Recipe, tmp_path:
     model = str(tiny_work / "model")
     other = replace(recipe, prior=replace(recipe.prior, joint=4))
     with pytest.raises(ModelError, match="joint: 3 in the model, 4 in the recipe"):
-        commands.adopt(other, tmp_path / "a", model)
+        commands.init_from(other, tmp_path / "a", model)
     with pytest.raises(ModelError, match="lat_channels: 12 in the model, 10 in the recipe"):
         wrong = replace(recipe, autoencoder=replace(recipe.autoencoder, latent_channels=10))
-        commands.adopt(wrong, tmp_path / "a", model)
+        commands.init_from(wrong, tmp_path / "a", model)
     with pytest.raises(ModelError, match=r"results already \(.*denoiser.pt"):
-        commands.adopt(recipe, tiny_work, model)
+        commands.init_from(recipe, tiny_work, model)
     assert not (tmp_path / "a").exists()
 
 
 def test_a_model_of_another_kind_is_refused(recipe: Recipe, tmp_path: Path) -> None:
-    from xappa.training.init_from import adopt
+    from xappa.training.init_from import init_from
 
     model = xappa.load("speedy", device="cpu")
     with pytest.raises(ModelError, match="its denoiser is a Linear"):
-        adopt(recipe, replace(model, denoiser=torch.nn.Linear(1, 1)), tmp_path)
+        init_from(recipe, replace(model, denoiser=torch.nn.Linear(1, 1)), tmp_path)
 
 
 def test_statistics_of_another_grid_are_refused(tiny_work: Path, recipe: Recipe, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import torch
 import xarray as xr
 
 import xappa
-from xappa.diffusion.noise import Noise, member_noise
+from xappa.diffusion.noise import Noise, draw_member_noise
 from xappa.diffusion.samplers import SAMPLERS
 from xappa.diffusion.schedule import Rectified
 from xappa.verification import scores
-from xappa.verification.members import partners
+from xappa.verification.members import find_partners
 from xappa.vocabulary import PAIR
 
 MEMBERS = range(6)
@@ -33,11 +33,11 @@ def drawn(rng: np.random.Generator, members: int, points: int, correlation: floa
 
 
 def test_odd_members_have_the_opposite_noise_of_the_even_ones_before_them():
-    plain = member_noise(7, MEMBERS, [0, 6], (3, 4), 2)
-    paired = member_noise(7, MEMBERS, [0, 6], (3, 4), 2, antithetic=True)
+    plain = draw_member_noise(7, MEMBERS, [0, 6], (3, 4), 2)
+    paired = draw_member_noise(7, MEMBERS, [0, 6], (3, 4), 2, antithetic=True)
     assert torch.equal(paired[::2], plain[::2])
     assert torch.equal(paired[1::2], -plain[::2])
-    assert torch.equal(member_noise(7, [3, 1], [6], (3, 4), 2, antithetic=True), paired[[3, 1]][:, 1:])
+    assert torch.equal(draw_member_noise(7, [3, 1], [6], (3, 4), 2, antithetic=True), paired[[3, 1]][:, 1:])
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -151,4 +151,4 @@ def test_pairs_survive_selection_and_the_users_names(tiny_model):
     sampler = xappa.samplers.DPM(steps=1, antithetic=True)
     result = ds.appa.sample(model=str(tiny_model), members=6, sampler=sampler, seed=0, device="cpu")
     some = result["2m_temperature"].isel(member=[5, 0, 4])
-    assert partners(some, "member") == ([0], [2])
+    assert find_partners(some, "member") == ([0], [2])

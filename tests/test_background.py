@@ -10,19 +10,19 @@ import torch
 from hypothesis import given as over
 from hypothesis import strategies as st
 
-from xappa.background import LatentObservation, WarmStart, lead_steps
+from xappa.background import LatentObservation, WarmStart, count_lead_steps
 from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.diffusion.guidance import JacobianFree, Observation
-from xappa.diffusion.guidance.covariance import InflatedCovariance, SequenceCovariance, times
-from xappa.diffusion.joint import join
-from xappa.diffusion.latent_covariance import LatentCovariance, estimate, normalised, stationary
-from xappa.diffusion.noise import member_noise
+from xappa.diffusion.guidance.covariance import InflatedCovariance, SequenceCovariance, apply_covariance
+from xappa.diffusion.joint import join_observations
+from xappa.diffusion.latent_covariance import LatentCovariance, estimate_covariance, make_stationary, normalise_power
+from xappa.diffusion.noise import draw_member_noise
 from xappa.diffusion.samplers import LMS
 from xappa.diffusion.schedule import Rectified, Truncated
 from xappa.errors import DatasetError, OptionError
 from xappa.model.directory import read_model
 from xappa.sampling import forecast_differences, sampling_tasks
-from xappa.sampling.background_terms import CONTEXT, background_terms
+from xappa.sampling.background_terms import CONTEXT, make_background_terms
 from xappa.sampling.spec import Autoregressive, FixedState, SamplingSpec
 
 STEP = np.timedelta64(6, "h")
@@ -38,7 +38,7 @@ def gaussian(tiny_model):
     size = int(np.prod(shape))
     dense = model.denoiser.prior.transform(torch.eye(size).view(size, *shape), lambda p: p).reshape(size, size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sampling_tasks, "model_of", lambda plan: model)
+        patch.setattr(sampling_tasks, "load_model", lambda plan: model)
         yield folder, model, ((dense + dense.T) / 2).double().numpy()
 
 
@@ -52,7 +52,7 @@ def plan_of(folder, model, **changes) -> SamplingSpec:
 
 
 def prior_states(model, count: int, seed: int = 9) -> np.ndarray:
-    noise = member_noise(seed, range(count), range(model.spec.window), model.latent_shape)
+    noise = draw_member_noise(seed, range(count), range(model.spec.window), model.latent_shape)
     return model.denoiser.prior.root(noise).numpy()
 
 
@@ -68,7 +68,7 @@ def test_a_background_as_an_observation_gives_the_exact_posterior(gaussian) -> N
     states = 0.5 * prior_states(model, 6)[:, :2]
     use = LatentObservation(covariance="ensemble", times="all")
     plan = plan_of(folder, model, given=(FixedState((0, 1), use, "a"),))
-    known = background_terms(model, plan, range(1), [states])[0]
+    known = make_background_terms(model, plan, range(1), [states])[0]
     assert known.spectrum is not None
     observation = known.observation(0, model.spec.window)
     r = (observation.variance @ torch.eye(len(observation.y))).double().numpy()
@@ -97,7 +97,7 @@ def test_a_warm_start_leaves_the_variance_that_its_noise_level_says(gaussian) ->
 def test_the_noise_level_follows_from_the_error(gaussian) -> None:
     folder, model, _ = gaussian
     ensemble = prior_states(model, 8)
-    level = sampling_tasks.warm_start(
+    level = sampling_tasks.make_warm_start(
         model,
         plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(error=0.6), "c"),)),
         range(2),
@@ -105,7 +105,7 @@ def test_the_noise_level_follows_from_the_error(gaussian) -> None:
     )[1]
     assert level**2 / (1 + level**2) == pytest.approx(0.36)
     plan = plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(), "c"),))
-    start, level = sampling_tasks.warm_start(model, plan, range(9), [0.3 * ensemble])
+    start, level = sampling_tasks.make_warm_start(model, plan, range(9), [0.3 * ensemble])
     spread = float(0.3 * np.sqrt(ensemble.var(0, ddof=1).mean()))
     assert level**2 / (1 + level**2) == pytest.approx(spread**2, rel=1e-3)
     torch.testing.assert_close(start[8], start[0])
@@ -114,7 +114,7 @@ def test_the_noise_level_follows_from_the_error(gaussian) -> None:
 def test_differences_of_forecasts_have_the_variance_that_the_prior_gives(gaussian) -> None:
     _, model, p = gaussian
     lead, half, size = 2, 1, int(np.prod(model.latent_shape))
-    found = forecast_differences._differences(model, np.datetime64("2001-03"), lead, 24)
+    found = forecast_differences._compute_differences(model, np.datetime64("2001-03"), lead, 24)
     assert found.shape == (24, 2, *model.latent_shape)
 
     def block(i: int, j: int) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_a_rolled_forecast_goes_on_as_the_prior_says(gaussian) -> None:
     )
     found = sampling_tasks._sample(plan, tuple(range(80)), None, [truth]).latents
     assert found.shape[1] == 6
-    known = background_terms(model, plan, range(1), [truth])[0].deviation[0].square().numpy().reshape(-1)
+    known = make_background_terms(model, plan, range(1), [truth])[0].deviation[0].square().numpy().reshape(-1)
 
     def conditional(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n = 2 * size
@@ -178,7 +178,7 @@ def test_latent_covariance_is_a_covariance(frames, height, width, channels, seed
     walk = torch.randn(frames, 3 * frames, generator=generator, dtype=torch.float64)
     time = walk @ walk.mT / (3 * frames) + 0.1 * torch.eye(frames)
     time = time / (time.diagonal()[:, None] * time.diagonal()).sqrt()
-    covariance = LatentCovariance(deviation, normalised(power, width), time)
+    covariance = LatentCovariance(deviation, normalise_power(power, width), time)
     unit = torch.eye(deviation.numel(), dtype=torch.float64)
     r = covariance @ unit
     torch.testing.assert_close(r, r.mT)
@@ -189,17 +189,17 @@ def test_latent_covariance_is_a_covariance(frames, height, width, channels, seed
 
 def test_the_estimate_finds_the_covariance_of_its_sample() -> None:
     generator = torch.Generator().manual_seed(0)
-    spectrum = normalised(torch.tensor([[[4.0, 2.0, 1.0, 0.5, 0.1]]]).expand(3, 2, 5), 8)
+    spectrum = normalise_power(torch.tensor([[[4.0, 2.0, 1.0, 0.5, 0.1]]]).expand(3, 2, 5), 8)
     time = torch.tensor([[1.0, 0.7], [0.7, 1.0]])
     deviation = torch.tensor([0.5, 2.0]).view(2, 1, 1, 1).expand(2, 3, 8, 2)
     truth = LatentCovariance(deviation, spectrum, time)
     white = torch.randn(400, truth.deviation.numel(), generator=generator)
     errors = (truth.deviation * truth.correlate(white)).view(400, 2, 3, 8, 2)
-    found = estimate(errors, 0.0)
+    found = estimate_covariance(errors, 0.0)
     torch.testing.assert_close(found[0], deviation, rtol=0.05, atol=0)
     torch.testing.assert_close(found[1], spectrum, rtol=0.15, atol=0.02)
     assert float(found[2][0, 1]) == pytest.approx(0.95 * 0.7, abs=0.02)
-    longer = stationary(found[2], 4)
+    longer = make_stationary(found[2], 4)
     assert torch.linalg.eigvalsh(longer).min() > 0
     assert longer.diagonal().tolist() == pytest.approx([1.0] * 4)
 
@@ -213,21 +213,21 @@ def test_joined_observations_are_the_observations_side_by_side() -> None:
     sequence = SequenceCovariance(torch.ones(4).double(), torch.zeros(4).int(), torch.arange(4).double())
     inflated = InflatedCovariance(sequence, torch.full((4,), 0.8).double())
     parts = [Observation(ys[0], maps[0], variance, maps[0]), Observation(ys[1], maps[1], inflated, maps[1])]
-    joint = join(parts)
+    joint = join_observations(parts)
     x = torch.randn(2, 5, generator=generator, dtype=torch.float64)
     deviation = variance.sqrt()
     torch.testing.assert_close(joint.operator(x), torch.cat([x @ matrices[0].mT / deviation, x @ matrices[1].mT], 1))
     torch.testing.assert_close(joint.tangent(x), joint.operator(x))
     assert joint.y.shape == (2, 7)
     v = torch.randn(2, 7, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(times(joint.variance, v), torch.cat([v[:, :3], inflated @ v[:, 3:]], 1))
+    torch.testing.assert_close(apply_covariance(joint.variance, v), torch.cat([v[:, :3], inflated @ v[:, 3:]], 1))
     whole = dataclasses.replace(parts[1], linearise=lambda x: (_Matrix(matrices[1]), x @ matrices[1].mT), tangent=None)
-    a, value = join([parts[0], whole]).linearise(x)
+    a, value = join_observations([parts[0], whole]).linearise(x)
     torch.testing.assert_close(value, joint.operator(x))
     torch.testing.assert_close(a.forward(x), joint.operator(x))
     torch.testing.assert_close((a.adjoint(v) * x).sum(), (a.forward(x) * v).sum())
-    assert join([]) is None
-    assert join(parts[:1]) is parts[0]
+    assert join_observations([]) is None
+    assert join_observations(parts[:1]) is parts[0]
 
 
 class _Matrix:
@@ -261,5 +261,5 @@ def test_wrong_options_are_all_named() -> None:
     with pytest.raises(OptionError, match=r"covariance='nmcc': expected one of 'auto'.*times='last'"):
         LatentObservation(covariance="nmcc", times="last")
     with pytest.raises(OptionError, match=r"lead='7h' .* multiple of the model's step of 6 h, from 12 h to 18 h"):
-        lead_steps("7h", STEP, 4)
-    assert [lead_steps(None, STEP, window) for window in (4, 8)] == [3, 4]
+        count_lead_steps("7h", STEP, 4)
+    assert [count_lead_steps(None, STEP, window) for window in (4, 8)] == [3, 4]

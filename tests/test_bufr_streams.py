@@ -203,7 +203,7 @@ def test_parts_of_a_file_give_what_the_whole_gives(tmp_path, monkeypatch):
     messages = [plain(i, [280.0, 281.0 + i]) if i % 3 else compressed(i, [270.0 + i, 260.0]) for i in range(0, 30, 2)]
     path = write(tmp_path / "reports.bufr", *messages)
     whole = reader.read_bufr(path)
-    monkeypatch.setattr(reader, "parts_of", lambda path: [(str(i), "4") for i in range(4)])
+    monkeypatch.setattr(reader, "plan_parts", lambda path: [(str(i), "4") for i in range(4)])
     xr.testing.assert_identical(reader.read_bufr(path), whole)
 
 
@@ -211,9 +211,9 @@ def test_a_large_file_is_read_by_as_many_processes_as_there_are_processors(tmp_p
     (tmp_path / "reports.bufr").write_bytes(bytes(3 * decoders.PART + 1))
     for processors, number in ((1, 1), (2, 2), (16, 3)):
         monkeypatch.setattr(decoders.os, "sched_getaffinity", lambda _, n=processors: set(range(n)), raising=False)
-        assert len(decoders.parts_of(tmp_path / "reports.bufr")) == number
+        assert len(decoders.plan_parts(tmp_path / "reports.bufr")) == number
     (tmp_path / "reports.bufr").write_bytes(b"")
-    assert decoders.parts_of(tmp_path / "reports.bufr") == [("0", "1")]
+    assert decoders.plan_parts(tmp_path / "reports.bufr") == [("0", "1")]
 
 
 def program(tmp_path, code):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.benchmarks.reference import ReferenceDenoiser
 from tests.test_sampling import plan_of
 from xappa.diffusion.guidance import MMPS, JacobianFree, Linearised, Observation
-from xappa.diffusion.guidance.linearised import Linear
+from xappa.diffusion.guidance.linearised import LinearFunction
 from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.directory import read_model
 from xappa.operators.forward.frames import FrameOperators
 from xappa.operators.forward.linear import WhitenedOperator
@@ -55,7 +55,7 @@ def test_a_linear_function_is_its_own_derivative():
     def function(x: torch.Tensor) -> torch.Tensor:
         return x @ matrix.mT
 
-    plain, general = Linear(function, point), Linearised(function, point)
+    plain, general = LinearFunction(function, point), Linearised(function, point)
     torch.testing.assert_close(plain.forward(v), general.forward(v))
     torch.testing.assert_close(plain.adjoint(u), general.adjoint(u))
     torch.testing.assert_close(plain.forward(v), v @ matrix.mT)
@@ -111,7 +111,7 @@ def test_states_read_one_by_one_give_the_same_estimate(tiny_model, guidance):
     times = plan_of(tiny_model).times
     stencil = reports(model, times)
     x = torch.randn(2, len(times), *model.latent_shape, generator=torch.Generator().manual_seed(1))
-    date = date_tensor(times)
+    date = to_date_tensor(times)
     found = []
     for kept in (model.kept, 1):
         observation = observe_latents(model.within(kept), stencil, times)
@@ -125,7 +125,7 @@ def test_the_reference_as_prescribed_is_official_moment_matching(tiny_model):
     times = plan_of(tiny_model).times
     observation = observe_latents(model, reports(model, times), times)
     reading = WhitenedOperator(reports(model, times), model.climatology(times), model.scale, representation=model.error)
-    date, seen = date_tensor(times), list(reading.frames)
+    date, seen = to_date_tensor(times), list(reading.frames)
 
     def denoise(v: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         return model.denoiser(v, sigma, date)

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.checked import KINDS, checked, misfits
+from xappa.checked import KINDS, check_arguments, find_type_errors
 from xappa.errors import OptionError
 
 WRONG = {
@@ -142,7 +142,7 @@ def test_a_plan_refuses_a_mode_that_is_none(tiny_model):
 
 
 def test_numbers_of_numpy_and_defaults_are_taken():
-    @checked
+    @check_arguments
     def f(a: int, b: float | None = None, c: bool = False, d: str = "", *, e: int | list[int] = 0) -> tuple:
         return a, b, c, d, e
 
@@ -155,6 +155,6 @@ def test_numbers_of_numpy_and_defaults_are_taken():
 
 
 def test_annotations_of_other_kinds_are_left_alone():
-    assert not misfits({"a": "str | Quality", "b": "Mapping[str, int | str] | None"}, {"a": 5, "b": {"x": 1}})
-    assert misfits({"b": "Mapping[str, int | str] | None"}, {"b": 5}) == ["b=5, expected a mapping or None"]
+    assert not find_type_errors({"a": "str | Quality", "b": "Mapping[str, int | str] | None"}, {"a": 5, "b": {"x": 1}})
+    assert find_type_errors({"b": "Mapping[str, int | str] | None"}, {"b": 5}) == ["b=5, expected a mapping or None"]
     assert set(WRONG) < set(KINDS)

@@ -15,11 +15,11 @@ import zarr
 
 import xappa
 from xappa.errors import DatasetError, ModelError, ObservationError, OptionError
-from xappa.grids.regrid.files import read
-from xappa.model.appa.statistics import levels_of
-from xappa.model.directory import _statistics
+from xappa.grids.regrid.files import read_weights
+from xappa.model.appa.statistics import read_levels
+from xappa.model.directory import _read_statistics
 from xappa.observations import read_observations
-from xappa.sizes import MOST_COMPRESSED, machine_memory, reader_memory, require_size, require_zarr_sizes
+from xappa.sizes import MOST_COMPRESSED, get_machine_memory, get_reader_memory, require_size, require_zarr_sizes
 
 MANY = 10**12
 REMEDY = r"claims .* bytes in memory.*set_options\(reader_memory=\.\.\.\)"
@@ -104,12 +104,12 @@ def test_statistics_of_official_runs(tmp_path):
     group = zarr.open_group(tmp_path / "stats.zarr", mode="w")
     group.create_array("level", shape=(MANY,), chunks=(1000,), dtype="i4")
     with pytest.raises(ModelError, match=REMEDY):
-        levels_of(tmp_path / "stats.zarr")
+        read_levels(tmp_path / "stats.zarr")
 
 
 def test_entries_of_weights(tmp_path):
     with pytest.raises(DatasetError, match=REMEDY):
-        read(netcdf(tmp_path / "a.nc", "S", dim="n_s"))
+        read_weights(netcdf(tmp_path / "a.nc", "S", dim="n_s"))
 
 
 @pytest.mark.parametrize("which", ["src", "dst"])
@@ -119,7 +119,7 @@ def test_grids_of_weights(tmp_path, which):
         ds[f"{name}_grid_dims"] = (f"{name}_rank", [2**31, 2**31] if name == which else [2])
     ds.to_netcdf(tmp_path / "a.nc")
     with pytest.raises(DatasetError, match=REMEDY):
-        read(tmp_path / "a.nc")
+        read_weights(tmp_path / "a.nc")
 
 
 def test_rows_of_parquet(tmp_path):
@@ -146,7 +146,7 @@ def test_tensors_beyond_the_end_of_their_file(tmp_path):
     header = json.dumps({"x": {"dtype": "F32", "shape": [MANY], "data_offsets": [0, 4 * MANY]}}).encode()
     (tmp_path / "statistics.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(100))
     with pytest.raises(ModelError, match=r"statistics\.safetensors cannot be read as safetensors"):
-        _statistics(tmp_path / "statistics.safetensors")
+        _read_statistics(tmp_path / "statistics.safetensors")
 
 
 @pytest.mark.parametrize("call", [xappa.superob, xappa.thin])
@@ -167,9 +167,9 @@ def test_grids_that_are_too_fine(target):
 
 def test_the_limit_is_the_option_or_half_of_the_machine():
     with xappa.set_options(reader_memory=None):
-        assert machine_memory() is None or reader_memory() == machine_memory() / 2
+        assert get_machine_memory() is None or get_reader_memory() == get_machine_memory() / 2
     with xappa.set_options(reader_memory=5):
-        assert reader_memory() == 5.0
+        assert get_reader_memory() == 5.0
         require_size(5, "a.nc", DatasetError)
         with pytest.raises(DatasetError, match="a.nc claims 6 bytes in memory. Expected at most 5 bytes"):
             require_size(6, "a.nc", DatasetError)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests import tiny
 from tests.official_project import Project
 from xappa import cli
-from xappa.cli_errors import one_line
+from xappa.cli_errors import join_lines
 from xappa.errors import ModelError, warn
 from xappa.training import commands
 
@@ -87,7 +87,7 @@ GOOD = {
 
 def all_commands(parser: argparse.ArgumentParser | None = None, name: str = "") -> Iterator[tuple[str, list[str]]]:
     """Each command with its arguments; options by their long name."""
-    parser = parser or cli.parser()
+    parser = parser or cli.build_parser()
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if name and not (below and below[0].required):
         own = [a for a in parser._actions if a.nargs != 0 and a not in below]
@@ -249,4 +249,4 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
 
 @given(st.text())
 def test_any_text_becomes_one_printable_line(text):
-    assert one_line(text).isprintable() and one_line(one_line(text)) == one_line(text)
+    assert join_lines(text).isprintable() and join_lines(join_lines(text)) == join_lines(text)

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.official import run
-from xappa.diffusion.composition import STITCHING, Composition, fold, padded_length, unfold, window_count
+from xappa.diffusion.composition import (
+    STITCHING,
+    TrajectoryDenoiser,
+    compute_padded_length,
+    count_windows,
+    fold,
+    unfold,
+)
 from xappa.errors import OptionError
 
 SIGMA = torch.tensor(0.5)
@@ -32,19 +39,21 @@ def test_recorded_outputs_are_reproduced(shared, folder, outputs):
 @given(coverings())
 def test_the_fewest_windows_cover_all_times(covering):
     times, window, overlap = covering
-    count, length = window_count(*covering), padded_length(*covering)
+    count, length = count_windows(*covering), compute_padded_length(*covering)
     assert length >= times
     assert length == window + (count - 1) * (window - overlap)
     assert count == 1 or length - (window - overlap) < times
-    assert padded_length(length, window, overlap) == length
+    assert compute_padded_length(length, window, overlap) == length
 
 
 @given(coverings(), st.sampled_from(sorted(STITCHING)), st.lists(st.integers(1, 3), max_size=3))
 def test_there_and_back_is_the_identity(covering, stitching, shape):
     times, window, overlap = covering
-    x = torch.randn(2, padded_length(times, window, overlap), *shape, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(
+        2, compute_padded_length(times, window, overlap), *shape, generator=torch.Generator().manual_seed(0)
+    )
     windows = unfold(x, window, overlap)
-    assert windows.shape == (2, window_count(*covering), window, *shape)
+    assert windows.shape == (2, count_windows(*covering), window, *shape)
     for n in range(windows.shape[1]):
         assert torch.equal(windows[:, n], x[:, n * (window - overlap) :][:, :window])
     torch.testing.assert_close(fold(windows, overlap, stitching), x)
@@ -73,7 +82,7 @@ def test_composition_of_a_denoiser_that_knows_no_time_is_the_denoiser(stitching)
         return torch.tanh(x_t) / (1 + sigma)
 
     x = torch.randn(3, 11, 2, 4, generator=torch.Generator().manual_seed(0))
-    composed = Composition([denoise] * 4, 5, 3, stitching)
+    composed = TrajectoryDenoiser([denoise] * 4, 5, 3, stitching)
     assert composed.length == 11
     torch.testing.assert_close(composed(x, SIGMA), denoise(x, SIGMA))
 
@@ -88,7 +97,7 @@ def test_each_window_has_its_own_denoiser():
 
         return denoise
 
-    out = Composition([marking(n) for n in range(3)], 4, 2, "causal")(torch.zeros(2, 8, 5), SIGMA)
+    out = TrajectoryDenoiser([marking(n) for n in range(3)], 4, 2, "causal")(torch.zeros(2, 8, 5), SIGMA)
     assert seen == [(n, (2, 4, 5), 0.5) for n in range(3)]
     assert out[0, :, 0].tolist() == [0, 0, 0, 0, 1, 1, 2, 2]
 
@@ -96,15 +105,15 @@ def test_each_window_has_its_own_denoiser():
 def test_one_window_is_left_as_it_is():
     x = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(0))
     for stitching in STITCHING:
-        assert torch.equal(Composition([lambda x_t, sigma: x_t], 4, 2, stitching)(x, SIGMA), x)
+        assert torch.equal(TrajectoryDenoiser([lambda x_t, sigma: x_t], 4, 2, stitching)(x, SIGMA), x)
 
 
 def test_wrong_options_say_what_is_expected():
     with pytest.raises(OptionError, match=r"Unknown stitching 'casual'.*did you mean 'causal'"):
-        Composition([], 4, 2, "casual")
+        TrajectoryDenoiser([], 4, 2, "casual")
     with pytest.raises(OptionError, match="overlap=4 of windows of 4 times; expected from 0 to 3"):
-        window_count(8, 4, 4)
+        count_windows(8, 4, 4)
     with pytest.raises(OptionError, match="7 times are not covered .* expected 8 times"):
         unfold(torch.zeros(1, 7), 4, 2)
     with pytest.raises(OptionError, match="Trajectory of 7 times; expected 8 for 3 windows"):
-        Composition([lambda x_t, sigma: x_t] * 3, 4, 2)(torch.zeros(1, 7), SIGMA)
+        TrajectoryDenoiser([lambda x_t, sigma: x_t] * 3, 4, 2)(torch.zeros(1, 7), SIGMA)

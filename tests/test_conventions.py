@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import xappa
 from xappa.errors import DatasetError
-from xappa.grids.conventions import conventional, encoding_problems, with_notes
+from xappa.grids.conventions import decode_conventions, decode_with_messages, find_encoding_problems
 
 pint = pytest.importorskip("pint")
 UNITS = pint.UnitRegistry()
@@ -64,13 +64,13 @@ class TestUnitsInTheArray:
         ds = field(np.arange(6.0))
         ds["t2m"] = ds["t2m"].copy(data=UNITS.Quantity(da.from_array(ds["t2m"].values, chunks=2), "degC"))
         with warnings.catch_warnings(action="error"):
-            out = conventional(ds)
+            out = decode_conventions(ds)
         assert isinstance(out["t2m"].data, da.Array) and out["t2m"].attrs["units"] == "degree_Celsius"
 
     def test_coordinates_with_an_index_of_units(self) -> None:
         pytest.importorskip("pint_xarray", reason="pint-xarray is not installed")
         ds = field(np.arange(6.0), units="K").assign_coords(latitude=("latitude", [0.1, 0.0], {"units": "radian"}))
-        out = conventional(ds.pint.quantify())
+        out = decode_conventions(ds.pint.quantify())
         np.testing.assert_allclose(out["latitude"], np.rad2deg([0.1, 0.0]))
         assert out["t2m"].attrs["units"] == "kelvin" and "latitude" in out.xindexes
 
@@ -95,22 +95,25 @@ class TestUndecodedValues:
         ds = field(
             np.arange(6).astype(dtype), scale_factor=scale, add_offset=offset, _FillValue=np.dtype(dtype).type(3)
         )
-        xr.testing.assert_allclose(conventional(ds), xr.decode_cf(ds))
-        assert bool(conventional(ds)["t2m"].isnull()[1, 0])
+        xr.testing.assert_allclose(decode_conventions(ds), xr.decode_cf(ds))
+        assert bool(decode_conventions(ds)["t2m"].isnull()[1, 0])
 
     def test_packed_dimension_coordinates_and_2d_places(self) -> None:
         ds = field(np.arange(6.0))
         ds = ds.assign_coords(latitude=("latitude", np.array([1000, 0], "i2"), {"scale_factor": 0.01}))
-        assert conventional(ds)["latitude"].values.tolist() == [10, 0] and "latitude" in conventional(ds).xindexes
+        assert (
+            decode_conventions(ds)["latitude"].values.tolist() == [10, 0]
+            and "latitude" in decode_conventions(ds).xindexes
+        )
         lat2d = np.array([[10.0, -999], [0, 0]], "f4")
         ds = xr.Dataset(coords={"nav_lat": (("y", "x"), lat2d, {"_FillValue": np.float32(-999)})})
-        assert np.isnan(conventional(ds)["nav_lat"].values[0, 1])
+        assert np.isnan(decode_conventions(ds)["nav_lat"].values[0, 1])
 
     def test_what_is_decoded_is_returned_as_it_is(self) -> None:
         ds = field(np.arange(6.0), units="K", valid_range=[0, 5], scale_factor=1.0)
-        assert with_notes(ds) == (ds, []) and conventional(ds) is ds
+        assert decode_with_messages(ds) == (ds, []) and decode_conventions(ds) is ds
         counts = field(np.arange(6), missing_value=1e20)
-        assert conventional(counts)["t2m"].dtype == counts["t2m"].dtype, "no integer is 1e20"
+        assert decode_conventions(counts)["t2m"].dtype == counts["t2m"].dtype, "no integer is 1e20"
 
     def test_files_opened_without_decoding(self, nature, tmp_path) -> None:
         part = nature[["2m_temperature", WIND]].isel(time=[0])
@@ -123,7 +126,7 @@ class TestUndecodedValues:
 
     def test_floats_that_may_be_scaled_already_are_refused_where_values_count(self, nature) -> None:
         ds = nature.assign({WIND: nature[WIND].assign_attrs(scale_factor=0.1)})
-        (problem,) = encoding_problems(conventional(ds), [WIND])
+        (problem,) = find_encoding_problems(decode_conventions(ds), [WIND])
         assert "scale_factor" in problem and "xr.decode_cf" in problem
         for call in (lambda: ds.appa.verify(nature), lambda: ds[[WIND]].appa.regrid(10), lambda: ds.appa.encode()):
             with pytest.raises(DatasetError, match="scale_factor"):
@@ -134,11 +137,13 @@ class TestUndecodedValues:
     @pytest.mark.parametrize("scale", ["0.01", np.array([0.01]), np.float32(0.5)])
     def test_scales_however_they_are_written(self, scale) -> None:
         ds = field(np.arange(6, dtype="i2"), scale_factor=scale)
-        np.testing.assert_allclose(conventional(ds)["t2m"].values.ravel(), np.arange(6) * float(np.ravel(scale)[0]))
+        np.testing.assert_allclose(
+            decode_conventions(ds)["t2m"].values.ravel(), np.arange(6) * float(np.ravel(scale)[0])
+        )
 
     def test_a_scale_that_is_no_number_is_refused(self) -> None:
         ds = field(np.arange(6, dtype="i2"), scale_factor="large")
-        assert "scale_factor" in encoding_problems(conventional(ds), ["t2m"])[0]
+        assert "scale_factor" in find_encoding_problems(decode_conventions(ds), ["t2m"])[0]
         with pytest.raises(DatasetError, match="scale_factor"):
             ds.appa.regrid(1)
 
@@ -175,7 +180,7 @@ class TestRadians:
             {"lat_bnds": (("lat", "bnds"), edges)},
             coords={"lat": ("lat", np.deg2rad([-5.0, 5]), {"units": "radian", "bounds": "lat_bnds"})},
         )
-        np.testing.assert_allclose(conventional(ds)["lat_bnds"], np.rad2deg(edges))
+        np.testing.assert_allclose(decode_conventions(ds)["lat_bnds"], np.rad2deg(edges))
 
     def test_rows_and_columns_are_read_and_scored_as_degrees(self, nature, network) -> None:
         turned = nature.assign_coords(
@@ -199,7 +204,7 @@ class TestRadians:
                 "rlat": ("y", [0.2], {"units": "radian", "standard_name": "grid_latitude"}),
             }
         )
-        assert conventional(ds) is ds
+        assert decode_conventions(ds) is ds
 
 
 class TestVersions:
@@ -222,10 +227,10 @@ class TestVersions:
 
     def test_the_final_version_counts_where_both_are_there(self) -> None:
         both = xr.concat([field(np.full(6, 5.0)), field(np.full(6, 1.0))], "expver").assign_coords(expver=[5, 1])
-        assert (conventional(both)["t2m"] == 1).all()
+        assert (decode_conventions(both)["t2m"] == 1).all()
 
     def test_a_file_is_not_read_for_it(self, tmp_path) -> None:
         both = xr.concat([field(np.arange(6.0)), field(np.arange(6.0))], "expver")
         both.to_netcdf(tmp_path / "a.nc")
         with xr.open_dataset(tmp_path / "a.nc") as ds:
-            assert isinstance(conventional(ds)["t2m"].data, da.Array)
+            assert isinstance(decode_conventions(ds)["t2m"].data, da.Array)

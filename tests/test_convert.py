@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 import xappa
 from tests.official_project import Project
 from xappa.cli import main
-from xappa.diffusion.composition import Composition
+from xappa.diffusion.composition import TrajectoryDenoiser
 from xappa.diffusion.guidance import MMPS
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import DDIM
 from xappa.errors import IntegrityError, ModelError, OptionError
 from xappa.model.convert import convert, save_model
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.tensor_files import write_tensors
 from xappa.sampling.sampling_tasks import decode, sample
 from xappa.sampling.spec import SamplingSpec
@@ -113,12 +113,12 @@ def test_the_prior_is_sampled_over_several_windows(run: Path) -> None:
         seed=3,
     )
     sampled = sample(plan, (0, 1), "prior of an official run")
-    windows = [lambda x, s, n=n: model.denoiser(x, s, date_tensor(times[n : n + 4])) for n in (0, 2)]
+    windows = [lambda x, s, n=n: model.denoiser(x, s, to_date_tensor(times[n : n + 4])) for n in (0, 2)]
     hours = times.astype("datetime64[h]").astype("i8")
     noise = Noise(3, (0, 1), tuple(hours.tolist()), model.latent_shape)
     with torch.no_grad():
         start = model.schedule(torch.ones(1)).item() * noise.start()
-        expected = DDIM(steps=4)(Composition(windows, 4, 2), start, noise, model.schedule)
+        expected = DDIM(steps=4)(TrajectoryDenoiser(windows, 4, 2), start, noise, model.schedule)
     np.testing.assert_array_equal(sampled.latents, expected.numpy())
     fields = decode(plan, sampled.latents, (0, 1), 0)
     assert fields.shape == (2, 6, *model.spec.shape)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import xappa
-from xappa.devices import lock_file
+from xappa.devices import prepare_lock_file
 
 
 @pytest.fixture
@@ -21,19 +21,19 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_the_folder_is_the_users_own(cache: Path) -> None:
-    assert lock_file("cuda").parent.stat().st_mode & 0o777 == 0o700
+    assert prepare_lock_file("cuda").parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_name_has_a_random_part(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    first = lock_file("cuda").name
+    first = prepare_lock_file("cuda").name
     assert re.fullmatch(r"cuda-[0-9a-f]{32}\.lock", first)
     with xappa.set_options(cache_dir=tmp_path_factory.mktemp("other")):
-        assert lock_file("cuda").name != first
+        assert prepare_lock_file("cuda").name != first
 
 
 def test_threads_and_processes_agree(cache: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lock_file, ["cuda"] * 32))
+        found = set(pool.map(prepare_lock_file, ["cuda"] * 32))
     code = "import sys, xappa; from xappa.devices import lock_file; xappa.set_options(cache_dir=sys.argv[1]); "
     run = [sys.executable, "-c", f"{code}print(lock_file('cuda'))", str(cache)]
     found.add(Path(subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()))

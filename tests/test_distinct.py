@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from xappa import distinct as module
-from xappa.distinct import distinct
+from xappa.distinct import find_distinct
 
 
 @pytest.fixture(params=[False, True], ids=["hashes", "one hash for all"])
 def hashed(request, monkeypatch):
     if request.param:
-        monkeypatch.setattr(module, "_mixed", lambda words: np.zeros(len(words[0]), np.uint64))
+        monkeypatch.setattr(module, "_hash_rows", lambda words: np.zeros(len(words[0]), np.uint64))
 
 
 COLUMNS = {
@@ -31,6 +31,6 @@ def test_kinds_come_in_the_order_of_rows(name):
     kinds: dict[tuple, int] = {}
     keys = [tuple(value.tobytes() for value in row) for row in zip(*columns, strict=True)]
     number = [kinds.setdefault(key, len(kinds)) for key in keys]
-    first, found = distinct(*columns)
+    first, found = find_distinct(*columns)
     assert found.tolist() == number
     assert first.tolist() == [keys.index(key) for key in kinds]

@@ -19,7 +19,7 @@ from torch import Tensor
 from tests.exactness import SCHEDULE, Process
 from xappa.diffusion.guidance import JacobianFree, Observation
 from xappa.diffusion.samplers import DPM
-from xappa.sampling.background_terms import context
+from xappa.sampling.background_terms import make_context_term
 from xappa.sampling.spec import Autoregressive, SamplingSpec
 from xappa.sampling.trajectory import TrajectorySampler
 
@@ -127,7 +127,7 @@ def test_from_full_states(memory):
     states = torch.linalg.cholesky(process.joint(6)) @ torch.ones(12, dtype=torch.float64)
     known = states.float().view(1, 6, 1, 1, 2).expand(MEMBERS, -1, -1, -1, -1)
     with torch.no_grad():
-        first = run.piece(0, 12, [context(known, range(6))])
+        first = run.piece(0, 12, [make_context_term(known, range(6))])
         found = run.rolled(first, process.overlap)[:, 6:30].flatten(1).double()
     mean, covariance, means, variances = states[-2:], torch.zeros(2, 2, dtype=torch.float64), [], []
     for _ in range(24):

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from tests.exactness import Process
-from xappa.diffusion.composition import Composition
+from xappa.diffusion.composition import TrajectoryDenoiser
 from xappa.diffusion.guidance import MMPS, JacobianFree, LatentOptimisation, Observation
-from xappa.diffusion.noise import Noise, member_noise
+from xappa.diffusion.noise import Noise, draw_member_noise
 from xappa.diffusion.samplers import DPM, LMS, PC
 from xappa.diffusion.schedule import Rectified
 
@@ -29,7 +29,7 @@ ANALYSES = [
 
 def digest(members: list[int], times: list[int]) -> dict[tuple[int, int], str]:
     """Of the noise of each member at each time."""
-    found = member_noise(SEED, members, times, (5, 3), 4)
+    found = draw_member_noise(SEED, members, times, (5, 3), 4)
     return {
         (m, t): hashlib.sha256(found[i, j].numpy().tobytes()).hexdigest()
         for i, m in enumerate(members)
@@ -73,7 +73,7 @@ def analysis(members, guidance, sampler, dtype=torch.float32) -> Tensor:
             setattr(p, name, getattr(p, name).to(dtype))
 
         def noise(k: int) -> Tensor:
-            return member_noise(SEED, members, [0], (6,), 10_000 + k)[:, 0, list(reports[n])].to(dtype)
+            return draw_member_noise(SEED, members, [0], (6,), 10_000 + k)[:, 0, list(reports[n])].to(dtype)
 
         observation = Observation(p.y, lambda x: x @ p.h.mT, p.r, noise=noise)
         inner = guidance.guide(lambda x, s: p.denoise(x, s).to(dtype), observation, p.covariance)
@@ -81,7 +81,7 @@ def analysis(members, guidance, sampler, dtype=torch.float32) -> Tensor:
 
     noise = Noise(SEED, members, TIMES, SHAPE)
     start = (SCHEDULE(torch.ones(1)).item() * noise.start()).to(dtype)
-    return sampler(Composition([guided(0), guided(1)], 12, 6), start, noise, SCHEDULE)
+    return sampler(TrajectoryDenoiser([guided(0), guided(1)], 12, 6), start, noise, SCHEDULE)
 
 
 @pytest.mark.parametrize(("guidance", "sampler"), ANALYSES, ids=repr)

@@ -72,7 +72,7 @@ class TestSeveralCandidates:
 
     def test_a_checkpoint_that_is_loaded_once_is_not_the_default(self, hub):
         last = fetch(choose={"denoiser": "three"})
-        entry = registry.registry()[NAME]
+        entry = registry.read_registry()[NAME]
         best = registry._fetch(entry, choose={"weights": "best"}, progress=False, explicit=False)
         assert f"{LAP}/model_best.pth" in held(best)
         assert fetch() == last

@@ -56,7 +56,7 @@ class TestFaults:
             fetch()
 
     def test_pauses_grow_and_follow_the_server(self, monkeypatch):
-        pauses, failures = [], iter([http.Transient("a"), http.Transient("b"), http.Transient("c", 7.0)])
+        pauses, failures = [], iter([http.TransientError("a"), http.TransientError("b"), http.TransientError("c", 7.0)])
         monkeypatch.setattr(http, "PAUSE", 1.0)
         monkeypatch.setattr(http.time, "sleep", pauses.append)
 
@@ -65,7 +65,7 @@ class TestFaults:
                 raise failure
             return "done"
 
-        assert http.persistently(action, "") == "done"
+        assert http.retry_transient(action, "") == "done"
         assert pauses == [1.0, 2.0, 7.0]
 
     def test_attempts_that_come_further_are_not_counted(self, hub):
@@ -76,10 +76,10 @@ class TestFaults:
             nonlocal far
             far = next(done)
             if far < 4 * http.TRIES:
-                raise http.Transient("broke")
+                raise http.TransientError("broke")
             return "done"
 
-        assert http.persistently(action, "", lambda: far) == "done"
+        assert http.retry_transient(action, "", lambda: far) == "done"
 
     def test_a_copy_that_lacks_its_end(self, hub):
         hub.faults = [Fault("model_last", "truncate", value=1000)]

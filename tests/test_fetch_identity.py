@@ -17,7 +17,7 @@ from tests.released_model import FIRST, noise
 from xappa.errors import XappaError
 from xappa.model.fetching import http
 from xappa.model.fetching.download import ResumingDownloader
-from xappa.model.fetching.identity import RemoteFile, difference
+from xappa.model.fetching.identity import RemoteFile, describe_difference
 
 
 @pytest.mark.parametrize("contents", [b"", b"hello\n", noise("x", 5000)])
@@ -28,8 +28,8 @@ def test_identities_are_those_of_git(tmp_path, contents):
     if not git:
         pytest.skip("git is not installed")
     digest = subprocess.run([git, "hash-object", str(path)], capture_output=True, text=True, check=True).stdout.strip()
-    assert difference(path, RemoteFile("file", len(contents), "git", digest)) is None
-    assert difference(path, RemoteFile("file", len(contents), "git", sha("x"))) is not None
+    assert describe_difference(path, RemoteFile("file", len(contents), "git", digest)) is None
+    assert describe_difference(path, RemoteFile("file", len(contents), "git", sha("x"))) is not None
 
 
 FAULTS = st.lists(

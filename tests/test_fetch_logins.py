@@ -59,18 +59,18 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 @pytest.mark.parametrize("path", ["there", "moved"])
 def test_no_login_is_sent(server: Server, path: str) -> None:
-    http.read(f"http://127.0.0.1:{server.server_port}/{path}")
+    http.read_url(f"http://127.0.0.1:{server.server_port}/{path}")
     assert set(server.logins) == {None}
 
 
 def test_nor_where_one_is_asked_for(server: Server) -> None:
     with pytest.raises(DownloadError, match="401.*xappa sends no credentials"):
-        http.read(f"http://127.0.0.1:{server.server_port}/other")
+        http.read_url(f"http://127.0.0.1:{server.server_port}/other")
     assert server.logins == [None]
 
 
 def test_a_login_of_the_address_goes_to_that_address_alone(server: Server) -> None:
-    http.read(f"http://c:d@127.0.0.1:{server.server_port}/moved")
+    http.read_url(f"http://c:d@127.0.0.1:{server.server_port}/moved")
     assert server.logins == [f"Basic {base64.b64encode(b'c:d').decode()}", None]
 
 
@@ -78,7 +78,7 @@ def test_proxies_of_the_environment_are_kept(server: Server, monkeypatch: pytest
     for name in ("NO_PROXY", "no_proxy", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.server_port}")
-    http.read("http://hub.invalid/there")
+    http.read_url("http://hub.invalid/there")
     assert server.asked == ["http://hub.invalid/there"]
 
 
@@ -88,11 +88,11 @@ def test_a_certificate_that_is_not_accepted_is_no_passing_failure(monkeypatch: p
 
     monkeypatch.setattr(get_session(), "stream", stream)
     with pytest.raises(DownloadError, match="certificate was not accepted.*SSL_CERT_FILE"):
-        http.read("https://hub.invalid/")
+        http.read_url("https://hub.invalid/")
     close_session()
 
 
 def test_where_the_hub_is_not_to_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DownloadError, match="HF_HUB_OFFLINE is set"):
-        http.read("http://hub.invalid/")
+        http.read_url("http://hub.invalid/")

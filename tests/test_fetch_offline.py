@@ -26,7 +26,7 @@ class TestOffline:
     def test_loading_asks_nobody(self, hub):
         folder = fetch()
         hub.requests.clear()
-        assert registry._fetch(registry.registry()[NAME], explicit=False) == folder
+        assert registry._fetch(registry.read_registry()[NAME], explicit=False) == folder
         assert not hub.requests
 
     def test_a_cache_that_others_keep_is_only_read(self, hub, monkeypatch):

@@ -82,7 +82,7 @@ class TestRevisions:
         self.newer(hub)
         folder = fetch(revision=FIRST[:10])
         assert same(folder, project())
-        assert registry._fetch(registry.registry()[NAME], explicit=False) == folder
+        assert registry._fetch(registry.read_registry()[NAME], explicit=False) == folder
 
     def test_a_branch_offline_is_what_it_was(self, hub):
         folder = fetch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xappa._files import replacing, write_text
+from xappa._files import replace_atomically, write_text
 
 
 @pytest.mark.parametrize("before", [None, "before"])
@@ -12,7 +12,7 @@ def test_a_file_takes_its_place_at_the_end(tmp_path, before):
     path = tmp_path / "file.txt"
     if before:
         path.write_text(before)
-    with replacing(path) as part:
+    with replace_atomically(path) as part:
         part.write_text("after")
         assert part.parent == tmp_path
         assert (path.read_text() if path.exists() else None) == before
@@ -24,7 +24,7 @@ def test_a_file_takes_its_place_at_the_end(tmp_path, before):
 def test_after_an_error_the_former_file_is_there_and_nothing_else(tmp_path, error):
     path = tmp_path / "file.txt"
     path.write_text("before")
-    with pytest.raises(error), replacing(path) as part:
+    with pytest.raises(error), replace_atomically(path) as part:
         part.write_text("half")
         raise error
     assert path.read_text() == "before"

@@ -9,7 +9,7 @@ import xarray as xr
 from tests.forecasts import HOURS, LAYOUTS, LEADS, START, perfect
 from xappa.errors import DatasetError
 from xappa.grids import flatten_valid_time, recognise
-from xappa.grids.forecast_time import forecast_times
+from xappa.grids.forecast_time import find_forecast_times
 from xappa.tasks.check import check
 from xappa.tasks.observe import observe
 
@@ -18,7 +18,7 @@ from xappa.tasks.observe import observe
 def test_layouts_are_recognised(layout: str) -> None:
     write, start, lead = LAYOUTS[layout]
     ds = write(perfect())
-    times, problems = forecast_times(ds)
+    times, problems = find_forecast_times(ds)
     assert times is not None and not problems
     assert times.names[:2] == (start, lead)
     np.testing.assert_array_equal(times.valid.transpose(start, lead), perfect().time.values[:, None] + LEADS)
@@ -72,14 +72,14 @@ def test_observations_of_forecasts_are_taken_at_the_valid_time() -> None:
 )
 def test_numbers_are_leads_in_their_units(units: str, length: str) -> None:
     ds = perfect().rename(time="init").assign_coords(lead=("lead", [1, 2, 3, 4], {"units": units}))
-    times, _ = forecast_times(ds)
+    times, _ = find_forecast_times(ds)
     assert times is not None
     np.testing.assert_array_equal(times.valid[0], START + np.arange(1, 5).astype(f"m8[{length}]"))
 
 
 def test_months_are_those_of_the_calendar() -> None:
     ds = perfect(1).rename(time="init").assign_coords(init=[np.datetime64("2019-11-01", "ns")])
-    times, _ = forecast_times(ds.assign_coords(lead=("lead", [1, 2, 3, 4], {"units": "months"})))
+    times, _ = find_forecast_times(ds.assign_coords(lead=("lead", [1, 2, 3, 4], {"units": "months"})))
     assert times is not None
     expected = np.array(["2019-12-01", "2020-01-01", "2020-02-01", "2020-03-01"], "M8[ns]")
     np.testing.assert_array_equal(times.valid[0], expected)
@@ -95,7 +95,7 @@ def test_a_forecast_of_ours_has_its_valid_time() -> None:
 
 def test_an_analysis_is_no_forecast() -> None:
     ds = perfect().isel(lead=0).rename(lead="step")
-    assert forecast_times(ds) == (None, [])
+    assert find_forecast_times(ds) == (None, [])
     assert flatten_valid_time(ds) is ds
 
 

@@ -14,7 +14,7 @@ from xappa.errors import ModelError
 from xappa.model.networks import graph_attention
 from xappa.model.networks.graph_attention import GraphAttention, Neighbours
 from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.model.networks.icosphere import hop_edges, icosphere, unit_vectors
+from xappa.model.networks.icosphere import build_icosphere, find_hop_edges, to_unit_vectors
 
 SPEC = GraphTransformerSpec(
     input_channels=3,
@@ -39,20 +39,20 @@ def network(spec: GraphTransformerSpec = SPEC) -> GraphTransformer:
 
 @pytest.mark.parametrize("divisions", [0, 1, 2, 3])
 def test_icosphere(divisions: int) -> None:
-    nodes = icosphere(divisions)
+    nodes = build_icosphere(divisions)
     assert nodes.shape == (10 * 4**divisions + 2, 2)
-    points = unit_vectors(nodes)
+    points = to_unit_vectors(nodes)
     torch.testing.assert_close(points.norm(dim=1), torch.ones(len(nodes)))
     torch.testing.assert_close(points.sum(0), torch.zeros(3), atol=1e-4, rtol=0)
     assert len(torch.unique((points * 1e4).round(), dim=0)) == len(nodes)
     if divisions:
-        torch.testing.assert_close(nodes[: 10 * 4 ** (divisions - 1) + 2], icosphere(divisions - 1))
+        torch.testing.assert_close(nodes[: 10 * 4 ** (divisions - 1) + 2], build_icosphere(divisions - 1))
 
 
 @pytest.mark.parametrize(("divisions", "neighbours"), [(0, {5: 12}), (1, {5: 12, 6: 30}), (2, {5: 12, 6: 150})])
 def test_one_hop_is_the_mesh(divisions: int, neighbours: dict[int, int]) -> None:
     """Twelve nodes have five neighbours, all others six; whoever sees is seen."""
-    edges = hop_edges(icosphere(divisions), 1)
+    edges = find_hop_edges(build_icosphere(divisions), 1)
     _, count = torch.unique(edges[:, 0], return_counts=True)
     sizes, number = torch.unique(count - 1, return_counts=True)
     assert dict(zip(sizes.tolist(), number.tolist(), strict=True)) == neighbours
@@ -146,5 +146,5 @@ def test_gradients_reach_the_input() -> None:
     model, x = network(), torch.randn(1, 4, 42, 3, requires_grad=True)
     model(x, torch.tensor(0.0), DATE)[0, 0, 0, 0].backward()
     assert x.grad is not None and np.isfinite(x.grad.numpy()).all()
-    node = int(hop_edges(icosphere(1), 2)[0, 1])
+    node = int(find_hop_edges(build_icosphere(1), 2)[0, 1])
     assert float(x.grad[0, 0, node].abs().sum()) > 0

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from xappa.errors import DatasetError
-from xappa.grids import bilinear_weights, bracket, recognise
+from xappa.grids import bracket, compute_bilinear_weights, recognise
 from xappa.grids.axes import inspect
-from xappa.grids.matching import output_levels, positions
+from xappa.grids.matching import find_positions, order_output_levels
 
 GRIDS = {
     "cells, south first": (np.arange(-88.125, 90, 3.75), np.arange(0, 360, 3.75)),
@@ -27,7 +27,7 @@ places = st.tuples(st.floats(-90, 90), st.floats(-180, 360))
 
 
 def read(field: np.ndarray, latitude, longitude, rows, columns, vector: bool = False) -> np.ndarray:
-    around = bilinear_weights(np.atleast_1d(latitude), np.atleast_1d(longitude), rows, columns)
+    around = compute_bilinear_weights(np.atleast_1d(latitude), np.atleast_1d(longitude), rows, columns)
     assert around.inside.all()
     weight = np.where(around.crossed, -around.weight, around.weight) if vector else around.weight
     return (field.ravel()[around.cell] * weight).sum(axis=1)
@@ -43,7 +43,7 @@ def winds(latitude: np.ndarray, longitude: np.ndarray) -> tuple[np.ndarray, np.n
 @given(place=places)
 def test_a_constant_is_read_everywhere(grid: str, place: tuple[float, float]) -> None:
     rows, columns = GRIDS[grid]
-    around = bilinear_weights(np.array(place[:1]), np.array(place[1:]), rows, columns)
+    around = compute_bilinear_weights(np.array(place[:1]), np.array(place[1:]), rows, columns)
     assert around.inside.all()
     assert (around.weight >= 0).all()
     assert around.weight.sum() == pytest.approx(1, abs=1e-12)
@@ -114,7 +114,7 @@ def test_a_region_has_an_outside() -> None:
     rows, columns = np.arange(30.0, 61, 5), np.arange(-10.0, 31, 5) % 360
     latitude = np.array([45.0, 30, 60, 62, 29, 45, 45, 45, 90])
     longitude = np.array([0.0, -10, 30, 0, 0, -11, 31, 180, 0])
-    inside = bilinear_weights(latitude, longitude, rows, columns).inside
+    inside = compute_bilinear_weights(latitude, longitude, rows, columns).inside
     np.testing.assert_array_equal(inside, [True, True, True, False, False, False, False, False, False])
     field = latitude[0] + np.zeros((7, 9)) + (columns[None] + 180) % 360
     assert read(field, 45, -2.5, rows, columns) == pytest.approx(45 + 177.5)
@@ -129,7 +129,7 @@ def test_a_repeated_meridian_does_no_harm() -> None:
 
 def test_missing_places_are_outside() -> None:
     rows, columns = GRIDS["Gaussian"]
-    around = bilinear_weights(np.array([np.nan, 0, 91]), np.array([0, np.nan, 0]), rows, columns)
+    around = compute_bilinear_weights(np.array([np.nan, 0, 91]), np.array([0, np.nan, 0]), rows, columns)
     assert not around.inside.any()
 
 
@@ -186,7 +186,7 @@ def test_levels_in_any_units_of_pressure(units: str, factor: float) -> None:
     for name in ("level", "p"):
         layout = recognise(grid(**{name: (name, np.array([300, 850.0]) / factor, {"units": units})}))
         assert layout.level == name and layout.hectopascals == (300, 850)
-        assert output_levels(layout, (850, 300, 7))[1] == pytest.approx((7 / factor, 300 / factor, 850 / factor))
+        assert order_output_levels(layout, (850, 300, 7))[1] == pytest.approx((7 / factor, 300 / factor, 850 / factor))
 
 
 def aloft(**coords: object) -> xr.Dataset:
@@ -320,8 +320,8 @@ def test_two_names_of_one_quantity() -> None:
 def test_positions_across_conventions() -> None:
     east = np.arange(0, 360, 30.0)
     west = ((east + 180) % 360 - 180).astype("f4")
-    np.testing.assert_array_equal(positions(west, east, 360), np.arange(12))
-    assert positions(east + 1, east, 360) is None
+    np.testing.assert_array_equal(find_positions(west, east, 360), np.arange(12))
+    assert find_positions(east + 1, east, 360) is None
 
 
 @pytest.mark.filterwarnings("ignore::xarray.SerializationWarning")

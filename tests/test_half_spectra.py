@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xappa.model.directory import read_model, sha256
-from xappa.model.half_spectra import COUNT, NAMES, packed, unpacked
+from xappa.model.half_spectra import COUNT, NAMES, pack_spectra, unpack_spectra
 
 
 def tensors(real: bool) -> dict[str, torch.Tensor]:
@@ -23,22 +23,22 @@ def tensors(real: bool) -> dict[str, torch.Tensor]:
 
 def test_what_is_unpacked_is_what_was_packed() -> None:
     before = tensors(real=True)
-    small = packed(before)
+    small = pack_spectra(before)
     assert all(len(small[name]) == 4 for name in NAMES)
-    again = unpacked(small)
+    again = unpack_spectra(small)
     assert again.keys() == before.keys()
     assert all(torch.equal(again[name], before[name]) for name in before)
 
 
 def test_wavenumbers_that_are_not_real_stay_as_they_are() -> None:
     before = tensors(real=False)
-    for after in (packed(before), unpacked(packed(before))):
+    for after in (pack_spectra(before), unpack_spectra(pack_spectra(before))):
         assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_other_networks_stay_as_they_are() -> None:
     before = {"backbone.weight": torch.randn(3, 2)}
-    assert packed(before) == before == unpacked(before)
+    assert pack_spectra(before) == before == unpack_spectra(before)
 
 
 def test_directories_are_packed_and_those_of_before_still_read(tiny_work: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_directories_are_packed_and_those_of_before_still_read(tiny_work: Path, 
     assert all(len(found[name]) == count - 1 for name in NAMES)
     for file in model.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    save_file({k: v.contiguous() for k, v in unpacked(found).items()}, tmp_path / "denoiser.safetensors")
+    save_file({k: v.contiguous() for k, v in unpack_spectra(found).items()}, tmp_path / "denoiser.safetensors")
     text = (tmp_path / "model.json").read_text()
     before, after = sha256(model / "denoiser.safetensors"), sha256(tmp_path / "denoiser.safetensors")
     assert before != after

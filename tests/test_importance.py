@@ -50,8 +50,8 @@ def test_of_a_linear_decoder_it_is_the_square_of_its_matrix(rng: np.random.Gener
     coefficients[0, ..., 2] = np.log(3.0)  # the third latent varies three times as much
     statistics = {"latent_deviation": coefficients}
     network = Linear(torch.from_numpy(matrix.astype("f4")))
-    found = importance.measure(network, raw, statistics, given(), seed=0)  # type: ignore[arg-type]
-    again = importance.measure(network, raw, statistics, given(scale=2.0), seed=0)  # type: ignore[arg-type]
+    found = importance.measure_importance(network, raw, statistics, given(), seed=0)  # type: ignore[arg-type]
+    again = importance.measure_importance(network, raw, statistics, given(scale=2.0), seed=0)  # type: ignore[arg-type]
     # The first channel counts everywhere; how much of the second is seen, `east` tells, which the noise decides.
     one, two, three = found.channels.tolist()
     east = two / one

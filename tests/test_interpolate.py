@@ -17,7 +17,7 @@ from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import OPERATORS, Interpolate, SparseOperator, StateContext, interpolate
 from xappa.operators.forward.linear import WhitenedOperator
-from xappa.operators.interpolate import standard_height
+from xappa.operators.interpolate import compute_standard_height
 from xappa.operators.sparse import compact
 
 LEVELS = (300, 500, 850)
@@ -299,7 +299,7 @@ class TestHeights:
         ("pressure", "height"), [(1013.25, 0), (850, 1457), (500, 5574), (226.32, 11000), (100, 16180)]
     )
     def test_standard_atmosphere(self, pressure: float, height: float) -> None:
-        assert standard_height(np.array(pressure)) == pytest.approx(height, abs=1)
+        assert compute_standard_height(np.array(pressure)) == pytest.approx(height, abs=1)
 
 
 class TestStencil:

@@ -19,10 +19,10 @@ from xappa.model.state import StateSpec
 from xappa.state import (
     OutputSelection,
     check_units,
-    model_times,
+    derive_spec,
+    find_model_times,
+    get_surface_height,
     select_output,
-    spec_of,
-    surface_height,
     to_array,
     to_dataset,
 )
@@ -69,25 +69,25 @@ def times_of(*times: str) -> xr.Dataset:
 
 class TestTimes:
     def test_the_whole_range_is_covered(self) -> None:
-        times, selection = model_times(times_of("2021-03-21", "2021-03-21T12", "2021-03-22"), SPEC)
+        times, selection = find_model_times(times_of("2021-03-21", "2021-03-21T12", "2021-03-22"), SPEC)
         np.testing.assert_array_equal(times, np.datetime64("2021-03-21") + np.arange(5) * np.timedelta64(6, "h"))
         np.testing.assert_array_equal(selection, [0, 2, 4])
 
     def test_one_time_and_scalar_times(self) -> None:
         scalar = times_of("2021-03-21T18").isel(time=0)
-        times, selection = model_times(scalar, SPEC)
+        times, selection = find_model_times(scalar, SPEC)
         assert times.shape == (1,) and selection.tolist() == [0]
 
     @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
     def test_any_resolution(self, unit: str) -> None:
         ds = xr.Dataset(coords={"time": TIMES.astype(f"M8[{unit}]")})
-        times, selection = model_times(ds, SPEC)
+        times, selection = find_model_times(ds, SPEC)
         np.testing.assert_array_equal(times, TIMES)
         assert selection.tolist() == [0, 1, 2]
 
     def test_other_times_are_refused_with_the_nearest(self) -> None:
         with pytest.raises(DatasetError) as error:
-            model_times(times_of("2021-03-21", "2021-03-21T07:30", "2021-03-21T13"), SPEC)
+            find_model_times(times_of("2021-03-21", "2021-03-21T07:30", "2021-03-21T13"), SPEC)
         for words in (
             "2 of 3 times",
             "first 2021-03-21T07:30",
@@ -97,7 +97,7 @@ class TestTimes:
             assert words in str(error.value)
 
     def test_before_1970(self) -> None:
-        times, _ = model_times(times_of("1950-01-01T06", "1950-01-01T18"), SPEC)
+        times, _ = find_model_times(times_of("1950-01-01T06", "1950-01-01T18"), SPEC)
         assert len(times) == 3
 
 
@@ -315,7 +315,7 @@ class TestToArray:
 class TestDatasetAsState:
     def test_specification(self, fields: np.ndarray) -> None:
         ds = rewritten(to_dataset(fields, SPEC, TIMES, [0, 1]))
-        spec = spec_of(ds, recognise(ds), ["temperature", "2m_temperature"])
+        spec = derive_spec(ds, recognise(ds), ["temperature", "2m_temperature"])
         assert spec.channels == (("2m_temperature", None), ("temperature", 850), ("temperature", 500))
         assert spec.step_hours == 6 and spec.latitude == SPEC.latitude[::-1]
         np.testing.assert_array_equal(
@@ -326,13 +326,13 @@ class TestDatasetAsState:
     def test_surface_height(self, fields: np.ndarray, name: str, factor: float) -> None:
         height = fields[0, 0, 0]
         ds = to_dataset(fields, SPEC, TIMES, [0, 1])
-        assert surface_height(ds, SPEC, recognise(ds)) is None
+        assert get_surface_height(ds, SPEC, recognise(ds)) is None
         ds = rewritten(ds.assign({name: (("latitude", "longitude"), height * factor)}))
-        found = surface_height(ds, SPEC, recognise(ds))
+        found = get_surface_height(ds, SPEC, recognise(ds))
         assert found is not None
         np.testing.assert_allclose(found, height, rtol=1e-6)
         other = ds.isel(lat=slice(1, None))
-        assert surface_height(other, SPEC, recognise(other)) is None
+        assert get_surface_height(other, SPEC, recognise(other)) is None
 
 
 class TestTemplate:

@@ -12,8 +12,8 @@ import pytest
 
 import xappa
 from xappa.array_files import FileCache, pack_arrays, unpack_arrays
-from xappa.sampling.latent_cache import Cache
-from xappa.sampling.sampled import Sampled
+from xappa.sampling.latent_cache import LatentCache
+from xappa.sampling.sampled import SamplingResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def folder(tmp_path: Path):
 class Counting:
     def __init__(self) -> None:
         self.made: list[str] = []
-        self.cache: Cache[Value] = Cache()
+        self.cache: LatentCache[Value] = LatentCache()
 
     def get(self, key: str, number: float = 0.0) -> Value:
         def make() -> Value:
@@ -142,7 +142,7 @@ def test_no_disk_and_no_permission(folder, tmp_path, caplog) -> None:
 
 
 def test_what_is_asked_for_twice_at_once_is_made_once(folder) -> None:
-    cache: Cache[Value] = Cache()
+    cache: LatentCache[Value] = LatentCache()
     made = []
 
     def make() -> Value:
@@ -159,7 +159,7 @@ def test_what_is_asked_for_twice_at_once_is_made_once(folder) -> None:
 
 
 def test_an_error_is_not_kept(folder) -> None:
-    cache: Cache[Value] = Cache()
+    cache: LatentCache[Value] = LatentCache()
 
     def fail() -> Value:
         raise RuntimeError("once")
@@ -171,10 +171,10 @@ def test_an_error_is_not_kept(folder) -> None:
 
 def test_sampled_latents_survive_storing() -> None:
     learned = {"sigma": np.arange(3.0), "seconds": np.array(1.5), "variables": np.array(["2m_temperature"])}
-    one = Sampled((3, 5), np.random.default_rng(0).standard_normal((2, 4, 3, 2, 1)).astype("f4"), learned)
+    one = SamplingResult((3, 5), np.random.default_rng(0).standard_normal((2, 4, 3, 2, 1)).astype("f4"), learned)
     content = pack_arrays(one.stored())
     assert content == pack_arrays(one.stored()), "the same bytes each time"
-    two = Sampled.restored(unpack_arrays(content))
+    two = SamplingResult.restored(unpack_arrays(content))
     assert two.members == (3, 5)
     np.testing.assert_array_equal(one.latents, two.latents)
     assert set(two.diagnostics) == set(learned)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior, share
-from xappa.model.corrections.local import LocalCorrection, LocalSpec, cosines, with_neighbours
-from xappa.model.corrections.residual import Residual, ResidualSpec
+from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior, compute_correction_factor
+from xappa.model.corrections.local import LocalCorrection, LocalSpec, cosine_basis, with_neighbours
+from xappa.model.corrections.residual import ResidualNetwork, ResidualSpec
 from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalCorrection, SeasonalDiurnalSpec
 from xappa.model.denoisers import build, describe
 from xappa.training import data
-from xappa.training.config import Local, read_config
+from xappa.training.config import LocalCorrectionConfig, read_config
 from xappa.training.importance import LatentImportance
 from xappa.training.local import fit_local
 from xappa.training.local import restore as restore_local
@@ -53,7 +53,7 @@ class Record:
 
 def test_cosines_are_orthonormal() -> None:
     for length in (1, 5, 8):
-        c = cosines(length).double()
+        c = cosine_basis(length).double()
         assert torch.allclose(c @ c.mT, torch.eye(length, dtype=torch.float64), atol=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_fit_is_the_posterior_mean_where_only_the_variance_differs() -> None:
     rng = np.random.default_rng(0)
     variance = rng.uniform(0.2, 4.0, SHAPE)
     latents = (rng.standard_normal((20_000, *SHAPE)) * np.sqrt(variance)).astype("f4")
-    config = Local(rank=12, ridge=1e-6, every=3)
+    config = LocalCorrectionConfig(rank=12, ridge=1e-6, every=3)
     local = fit_local(config, GaussianDenoiser(white(), None), latents, Record(len(latents)), seed=0)  # type: ignore[arg-type]
     denoiser = GaussianDenoiser(white(), None, [local])
     x_t = torch.randn(5, WINDOW, *SHAPE)
@@ -127,7 +127,7 @@ def test_fit_is_the_posterior_mean_where_neighbours_belong_together_in_pairs() -
     x_t = torch.randn(5, WINDOW, *SHAPE)
 
     def error(neighbours: bool) -> float:
-        config = Local(rank=12, ridge=1e-6, every=3, neighbours=neighbours)
+        config = LocalCorrectionConfig(rank=12, ridge=1e-6, every=3, neighbours=neighbours)
         record = Record(len(latents))
         local = fit_local(config, GaussianDenoiser(white(), None), latents, record, seed=0)  # type: ignore[arg-type]
         with torch.no_grad():
@@ -144,7 +144,7 @@ def test_only_the_slowest_cosines_are_corrected() -> None:
     torch.nn.init.normal_(local.weights)
     x, date = torch.randn(2, WINDOW, *SHAPE), SUMMER.expand(2, WINDOW, 4)
     with torch.no_grad():
-        parts = torch.einsum("kt,bthwc->kbhwc", cosines(WINDOW), local(x, torch.zeros(2), date))
+        parts = torch.einsum("kt,bthwc->kbhwc", cosine_basis(WINDOW), local(x, torch.zeros(2), date))
     assert parts[:2].abs().min() > 0 and parts[2:].abs().max() < 1e-5
 
 
@@ -159,7 +159,7 @@ def test_truncation_spares_what_matters() -> None:
 
     def errors(*channels: float) -> list[float]:
         matters = LatentImportance(torch.ones(SHAPE[0]), torch.tensor(channels))
-        config = Local(rank=1, ridge=1e-6, every=3)
+        config = LocalCorrectionConfig(rank=1, ridge=1e-6, every=3)
         local = fit_local(
             config,
             GaussianDenoiser(white(), None),
@@ -189,7 +189,7 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
     x_t = x + torch.randn(x.shape, generator=generator)
 
     def error(rank: int) -> float:
-        config = Local(rank=rank, ridge=0.05, every=1)
+        config = LocalCorrectionConfig(rank=rank, ridge=0.05, every=1)
         local = [fit_local(config, GaussianDenoiser(prior, None), latents, record, seed=1)] if rank else []
         with torch.no_grad():
             return float((GaussianDenoiser(prior, None, local)(x_t, torch.tensor(1.0), date) - x).square().mean())
@@ -205,7 +205,9 @@ def test_a_fit_depends_on_its_seed_alone(tiny_work: Path) -> None:
 
     def fitted(before: int) -> dict[str, torch.Tensor]:
         torch.manual_seed(before)
-        return fit_local(Local(rank=2, ridge=0.05, every=20), denoiser, latents, record, seed=7).state_dict()
+        return fit_local(
+            LocalCorrectionConfig(rank=2, ridge=0.05, every=20), denoiser, latents, record, seed=7
+        ).state_dict()
 
     first, second = fitted(0), fitted(1)
     assert "gains.0.weight" in first
@@ -215,7 +217,10 @@ def test_a_fit_depends_on_its_seed_alone(tiny_work: Path) -> None:
 def test_several_are_fitted_to_what_those_before_leave(tmp_path: Path) -> None:
     latents, expected = pairs()
     ridge, every = 1e-6, 3
-    configs = Local(rank=12, ridge=ridge, every=every), Local(rank=12, ridge=ridge, every=every, neighbours=True)
+    configs = (
+        LocalCorrectionConfig(rank=12, ridge=ridge, every=every),
+        LocalCorrectionConfig(rank=12, ridge=ridge, every=every, neighbours=True),
+    )
     recipe = SimpleNamespace(local=configs, seed=0)
     both = restore_local(recipe, white(), latents, Record(len(latents)), tmp_path)  # type: ignore[arg-type]
     again = restore_local(recipe, white(), latents[:0], Record(0), tmp_path)  # type: ignore[arg-type]
@@ -241,7 +246,7 @@ def test_a_described_denoiser_is_built_again(several: bool) -> None:
     last = SeasonalDiurnalCorrection(SeasonalDiurnalSpec(SHAPE, 3))
     torch.nn.init.normal_(last.weights)
     corrections = [*parts, last] if several else parts[1:]
-    residual = Residual(ResidualSpec(WINDOW, SHAPE, hidden=8, blocks=1, features=8))
+    residual = ResidualNetwork(ResidualSpec(WINDOW, SHAPE, hidden=8, blocks=1, features=8))
     denoiser = GaussianDenoiser(white(), residual, corrections)
     again = build(describe(denoiser), WINDOW, SHAPE)
     again.load_state_dict(denoiser.state_dict())
@@ -254,7 +259,7 @@ def test_a_described_denoiser_is_built_again(several: bool) -> None:
     assert names == ({"local.0", "local.1", "dated"} if several else {"local.0"})
     with torch.no_grad():
         gauss, noise = denoiser.prior.denoise(x, sigma), 10 * sigma.log()
-        c = share(sigma)[:, None, None, None, None]
+        c = compute_correction_factor(sigma)[:, None, None, None, None]
         dates = date.expand(2, -1, -1)
         seen = gauss + c * torch.stack([part(gauss, noise, dates) for part in parts[not several :]]).sum(0)
         scale = torch.rsqrt(sigma**2 + 1)[:, None, None, None, None]

@@ -18,9 +18,9 @@ from xappa.diffusion.samplers import LMS
 from xappa.errors import DeviceMemoryError, OptionError
 from xappa.model.directory import read_model
 from xappa.sampling.sampling_tasks import sample
-from xappa.streaming.cost.evaluation import stretches, work
-from xappa.streaming.cost.memory_budget import divide, need
-from xappa.streaming.cost.meter import Meter, measured
+from xappa.streaming.cost.evaluation import list_stretches, measure_evaluation
+from xappa.streaming.cost.memory_budget import estimate_memory, plan_batches
+from xappa.streaming.cost.meter import Meter, measure_work
 from xappa.tasks.planning import choose_memory
 
 
@@ -33,9 +33,9 @@ def observed(folder, **changes):
 def test_products_and_convolutions_are_counted():
     a, b = torch.ones(3, 5), torch.ones(5, 7)
     image, kernel = torch.ones(2, 4, 6, 6), torch.ones(8, 4, 3, 3)
-    assert measured(lambda: a @ b).flop == 2 * 3 * 5 * 7
-    assert measured(lambda: a.to(torch.complex64) @ b.to(torch.complex64)).flop == 4 * 2 * 3 * 5 * 7
-    assert measured(lambda: torch.nn.functional.conv2d(image, kernel, padding=1)).flop == 2 * 2 * 8 * 4 * 9 * 36
+    assert measure_work(lambda: a @ b).flop == 2 * 3 * 5 * 7
+    assert measure_work(lambda: a.to(torch.complex64) @ b.to(torch.complex64)).flop == 4 * 2 * 3 * 5 * 7
+    assert measure_work(lambda: torch.nn.functional.conv2d(image, kernel, padding=1)).flop == 2 * 2 * 8 * 4 * 9 * 36
 
 
 def test_memory_at_its_fullest_is_that_of_what_exists_together():
@@ -46,7 +46,7 @@ def test_memory_at_its_fullest_is_that_of_what_exists_together():
         c = b.view(10, 100) * 2
         del b, c
 
-    assert measured(steps).peak == 2 * 4000
+    assert measure_work(steps).peak == 2 * 4000
     with Meter() as meter:
         steps()
     assert (meter.peak, meter.live) == (2 * 4000, 0)
@@ -58,18 +58,18 @@ def test_what_a_graph_keeps_is_counted():
         for _ in range(10):
             x = torch.sin(x)
 
-    assert measured(lambda: chain(False)).peak == 2 * 4000
-    assert measured(lambda: chain(True)).peak == 11 * 4000
+    assert measure_work(lambda: chain(False)).peak == 2 * 4000
+    assert measure_work(lambda: chain(True)).peak == 11 * 4000
 
 
 def test_metering_predicts_an_evaluation(tiny_model):
-    from xappa.streaming.cost.evaluation import denoiser
+    from xappa.streaming.cost.evaluation import build_denoiser
 
     model, plan = read_model(tiny_model), observed(tiny_model)
     plan = replace(plan, guidance=replace(plan.guidance, warm_start=False))
-    (stretch,) = stretches(model, plan)
-    predicted = work(model, plan, stretch, 3, 2)
-    guided = denoiser(model, plan, stretch, (0, 1, 2))
+    (stretch,) = list_stretches(model, plan)
+    predicted = measure_evaluation(model, plan, stretch, 3, 2)
+    guided = build_denoiser(model, plan, stretch, (0, 1, 2))
     first, later = Meter(), Meter()
     for meter in (first, later):
         with meter:
@@ -83,14 +83,14 @@ def test_metering_predicts_an_evaluation(tiny_model):
 @pytest.mark.parametrize("members", [3])
 def test_results_agree_whatever_the_budget(tiny_model, members):
     model, plan = read_model(tiny_model), observed(tiny_model)
-    (stretch,) = stretches(model, plan)
-    least = need(model.within(1), plan, stretch, 1)
-    second = need(model.within(1), plan, stretch, 2)
-    most = need(model, plan, stretch, members)
+    (stretch,) = list_stretches(model, plan)
+    least = estimate_memory(model.within(1), plan, stretch, 1)
+    second = estimate_memory(model.within(1), plan, stretch, 2)
+    most = estimate_memory(model, plan, stretch, members)
     divisions, found = [], []
     for memory in ((least + second) / 2, (least + most) / 2, 2.5 * most):
         own = replace(plan, memory=memory)
-        divisions.append(divide(model, own, members))
+        divisions.append(plan_batches(model, own, members))
         found.append(sample(own, tuple(range(members)), f"budget-{memory}").latents)
     together = [division.members for division in divisions]
     assert together[0] == 1 and together == sorted(together) and together[-1] == members
@@ -106,7 +106,7 @@ def test_too_little_memory_says_how_much_is_needed(tiny_model):
 
 def test_free_memory_is_enough_for_a_tiny_model(tiny_model):
     model, plan = read_model(tiny_model), observed(tiny_model)
-    assert divide(model, plan, 5).members == 5
+    assert plan_batches(model, plan, 5).members == 5
 
 
 def test_a_budget_changes_no_token(tiny_model):

@@ -99,11 +99,11 @@ def test_what_is_copied_is_linear_in_the_length_of_the_text(piece):
     copied = []
     for times in (200, 400):
         Sliced.copied = 0
-        list(bulletins._pieces(Sliced(piece * times)))
+        list(bulletins._iterate_pieces(Sliced(piece * times)))
         copied.append(Sliced.copied)
     assert copied[1] <= 2.1 * copied[0]
 
 
 def test_a_word_of_any_length_is_no_garbled_wind_unless_it_ends_as_one():
-    report = bulletins.Report("EDDF", "011220", "1" * 50000 + " 18O12KT 25/18 Q1013", "", 0)
-    assert decode.decode(report).unread == {decode.WIND}
+    report = bulletins.MetarReport("EDDF", "011220", "1" * 50000 + " 18O12KT 25/18 Q1013", "", 0)
+    assert decode.decode_report(report).unread == {decode.WIND}

@@ -18,7 +18,7 @@ from tests.official.window_mask import window_mask
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, LogLinear, Rectified
 from xappa.errors import ModelError, OptionError
-from xappa.model.dates import date_codes, date_tensor, local_time
+from xappa.model.dates import date_codes, local_time, to_date_tensor
 from xappa.model.networks.attention import Attention
 from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.model.networks.embedding import rope, sine_encoding
@@ -376,7 +376,7 @@ def test_sine_encoding_has_sines_first():
 def test_dates_of_any_unit(unit):
     times = pd.to_datetime(["1969-12-31T23", "2000-02-29T12", "2018-11-02T00", "2021-12-31T18"])
     expected = np.stack([times.year, times.month, times.day, times.hour], -1)
-    found = date_tensor(times.to_numpy().astype(f"datetime64[{unit}]"))
+    found = to_date_tensor(times.to_numpy().astype(f"datetime64[{unit}]"))
     assert found.dtype == torch.int64
     np.testing.assert_array_equal(found.numpy(), expected)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xappa.diffusion.noise import Noise, member_noise
+from xappa.diffusion.noise import Noise, draw_member_noise
 from xappa.errors import OptionError
 
 MEMBERS = range(6)
@@ -25,15 +25,15 @@ GOLDEN = [[-0.01182815, 0.43558937], [0.13361403, -0.31466857]]
     draw=st.integers(-2, 3),
 )
 def test_a_selection_has_the_bits_of_the_whole(members, times, draw):
-    whole = member_noise(SEED, MEMBERS, TIMES, SHAPE, draw)
-    part = member_noise(SEED, members, times, SHAPE, draw)
+    whole = draw_member_noise(SEED, MEMBERS, TIMES, SHAPE, draw)
+    part = draw_member_noise(SEED, members, times, SHAPE, draw)
     assert part.dtype == torch.float32
     assert torch.equal(part, whole[members][:, [TIMES.index(t) for t in times]])
 
 
 def test_no_two_streams_are_equal():
     first = [
-        member_noise(seed, [member], [time], (8,), draw).flatten().tolist()
+        draw_member_noise(seed, [member], [time], (8,), draw).flatten().tolist()
         for seed in (0, 1, 2**63)
         for member in (0, 1, 2**40)
         for time in (-1, 0, 1, 2**31)
@@ -44,7 +44,7 @@ def test_no_two_streams_are_equal():
 
 
 def test_standard_normal_and_independent():
-    noise = member_noise(3, range(8), range(0, 48, 6), (50, 40)).double()
+    noise = draw_member_noise(3, range(8), range(0, 48, 6), (50, 40)).double()
     count = noise.numel()
     assert abs(noise.mean()) < 4 / count**0.5
     assert abs(noise.var() - 1) < 4 * (2 / count) ** 0.5
@@ -52,12 +52,12 @@ def test_standard_normal_and_independent():
     streams = noise.flatten(2).flatten(0, 1)
     correlation = torch.corrcoef(streams) - torch.eye(len(streams))
     assert correlation.abs().max() < 5 / streams.shape[1] ** 0.5
-    following = member_noise(3, range(8), range(0, 48, 6), (50, 40), 1).double()
+    following = draw_member_noise(3, range(8), range(0, 48, 6), (50, 40), 1).double()
     assert abs((noise * following).mean()) < 4 / count**0.5
 
 
 def test_bits_stay_those_of_earlier_versions():
-    found = member_noise(2024, [3], [-6, 450000], (2,), 1)
+    found = draw_member_noise(2024, [3], [-6, 450000], (2,), 1)
     np.testing.assert_allclose(found[0], GOLDEN, rtol=1e-6)
 
 
@@ -71,4 +71,4 @@ def test_draws_of_a_run_differ_from_its_start():
 
 def test_wrong_numbers_are_named_together():
     with pytest.raises(OptionError, match=r"seed = -1.*member -2.*expected from 0"):
-        member_noise(-1, [0, -2], [0], SHAPE)
+        draw_member_noise(-1, [0, -2], [0], SHAPE)

@@ -11,7 +11,7 @@ import xarray as xr
 
 import xappa
 from xappa.errors import AssumptionWarning, ObservationError, UnitsWarning
-from xappa.observations.assumptions import Assumed, assumptions_of, with_assumption
+from xappa.observations.assumptions import AssumptionLog, get_assumptions, with_assumption
 from xappa.observations.schema import concat
 
 TABLE = pd.DataFrame({"time": ["2020-01-01"], "lat": 50.0, "lon": 4.0, "elev": 10.0, "t2m": 280.0, "msl": 101300.0})
@@ -50,8 +50,8 @@ class TestSentences:
     def test_joined_and_said_once(self):
         obs = read(units={"t2m": "K", "msl": "Pa"})
         both = concat([with_assumption(obs, "one"), with_assumption(with_assumption(obs, "one"), "two")])
-        assert assumptions_of(both) == ["one", "two"]
-        assumed, told = Assumed(), {"two"}
+        assert get_assumptions(both) == ["one", "two"]
+        assumed, told = AssumptionLog(), {"two"}
         assumed.add(both)
         with pytest.warns(AssumptionWarning) as said:
             assumed.tell()

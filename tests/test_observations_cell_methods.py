@@ -9,7 +9,12 @@ import xarray as xr
 
 from xappa.errors import AssumptionWarning, ObservationError, RejectionWarning
 from xappa.observations import Flag, read_observations
-from xappa.observations.readers.cf.cell_methods import cell_methods, no_value, over_period, parse
+from xappa.observations.readers.cf.cell_methods import (
+    explain_unusable,
+    find_cell_methods,
+    find_period_method,
+    parse_cell_methods,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::xappa.errors.AssumptionWarning", "ignore::xappa.errors.RejectionWarning"
@@ -173,9 +178,12 @@ def test_times_of_a_climatology_are_no_times_of_reports():
 
 def test_cell_methods_are_parsed():
     text = "area: mean where land lat: lon: time: maximum within days (interval: 6 hours comment: of 4)"
-    first, second = parse(text)
+    first, second = parse_cell_methods(text)
     assert (first.names, first.method, first.parts) == (("area",), "mean", "where land")
     assert (second.names, second.parts, second.interval) == (("lat", "lon", "time"), "within days", 21600.0)
-    assert over_period("T: minimum", {"T"}).method == "minimum" and over_period("T: minimum") is None
-    assert no_value("area: mean time: point") is None and parse("weekly mean") == []
-    assert cell_methods({"GRIB_stepType": "avg"}) == "time: mean" and cell_methods({}, "time: sum") == "time: sum"
+    assert find_period_method("T: minimum", {"T"}).method == "minimum" and find_period_method("T: minimum") is None
+    assert explain_unusable("area: mean time: point") is None and parse_cell_methods("weekly mean") == []
+    assert (
+        find_cell_methods({"GRIB_stepType": "avg"}) == "time: mean"
+        and find_cell_methods({}, "time: sum") == "time: sum"
+    )

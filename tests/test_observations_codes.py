@@ -15,8 +15,8 @@ from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
 from xappa.observations.readers.cf.quality import read_flag
 from xappa.observations.readers.missing_codes import are_codes
-from xappa.observations.readers.quality_words import kind_of
-from xappa.observations.readers.source_quality import SCHEMES, verdicts
+from xappa.observations.readers.quality_words import classify_meaning
+from xappa.observations.readers.source_quality import SCHEMES, classify_codes
 
 T, P, RH = "2m_temperature", "mean_sea_level_pressure", "2m_relative_humidity"
 
@@ -169,7 +169,7 @@ class TestVerdicts:
     def test_every_code_has_one_verdict(self, scheme):
         found = SCHEMES[scheme]
         assert len(found.codes) == len(found.good) + len(found.suspect) + len(found.failed)
-        failed, suspect = verdicts([*found.codes, "", None], found)
+        failed, suspect = classify_codes([*found.codes, "", None], found)
         assert (failed.sum(), suspect.sum()) == (len(found.failed), len(found.suspect))
 
     @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ class TestVerdicts:
         ],
     )
     def test_verdicts_in_words(self, words, verdict):
-        assert kind_of(words) == verdict
+        assert classify_meaning(words) == verdict
 
     def test_cf_flags_by_value_by_bit_and_both(self):
         def flag(values, **attrs):

@@ -16,10 +16,10 @@ from xappa.observations import (
     with_correlation,
     with_representativeness,
 )
-from xappa.observations.errors.correlation import correlations_of
-from xappa.observations.errors.noise import standard_errors
-from xappa.observations.errors.representativeness import representativeness, spacing_of
-from xappa.operators.correlated import error_covariance
+from xappa.observations.errors.correlation import list_correlations
+from xappa.observations.errors.noise import draw_standard_errors
+from xappa.observations.errors.representativeness import compute_grid_spacing, estimate_representativeness
+from xappa.operators.correlated import build_error_covariance
 
 T, T2 = "temperature", "2m_temperature"
 
@@ -39,14 +39,14 @@ def soundings() -> xr.Dataset:
 
 
 def test_it_grows_with_the_cell_and_is_added_to_the_variance():
-    sizes = [representativeness(T2, side) for side in (10.0, 40.0, 300.0)]
+    sizes = [estimate_representativeness(T2, side) for side in (10.0, 40.0, 300.0)]
     assert sizes == sorted(sizes) and 0.8 < sizes[-1] < 1.2
     # By definition: k(p) a (L / 300 km)^p, here with p = 1.01 and k = 0.112.
     assert float(sizes[-1]) == pytest.approx(np.sqrt(9.4 * 0.1111), rel=0.01)
     frame = pd.DataFrame({"time": "2024-01-01", "lat": [0.0, 60.0], "lon": 0.0, "t2m": 280.0})
     obs = with_representativeness(read_observations(frame, error={T2: 0.5}), 2.8)
     side = 111.2 * 2.8 * np.sqrt([1.0, 0.5])
-    np.testing.assert_allclose(obs[f"{T2}_error"], np.sqrt(0.25 + representativeness(T2, side) ** 2))
+    np.testing.assert_allclose(obs[f"{T2}_error"], np.sqrt(0.25 + estimate_representativeness(T2, side) ** 2))
     with pytest.raises(OptionError, match="already"):
         with_representativeness(obs, 2.8)
 
@@ -62,14 +62,14 @@ def test_it_is_what_a_linear_fit_leaves_of_a_random_field(rng):
     covariance = -0.5 * project @ structure @ project
     values, vectors = np.linalg.eigh(covariance)
     fields = vectors * np.sqrt(values.clip(0)) @ rng.standard_normal((n * n, 4000))
-    assert float(fields.std()) == pytest.approx(float(representativeness(T2, side)), rel=0.03)
+    assert float(fields.std()) == pytest.approx(float(estimate_representativeness(T2, side)), rel=0.03)
 
 
 def test_aloft_it_goes_by_level():
     level = np.array([850.0, 500.0, 250.0, np.nan])
-    wind = representativeness("u_component_of_wind", 300.0, level)
+    wind = estimate_representativeness("u_component_of_wind", 300.0, level)
     assert wind[2] > wind[1] > 1.0
-    assert (representativeness("brightness_temperature", 300.0, level) == 0.0).all()
+    assert (estimate_representativeness("brightness_temperature", 300.0, level) == 0.0).all()
     obs = with_representativeness(soundings(), xr.Dataset(coords={"lat": [0.0, 3.75], "lon": [0.0, 3.75]}))
     assert (obs[f"{T}_error"] > 2.0).all()
     assert obs[f"{T}_error"].attrs["representativeness_km"] == pytest.approx(414.0, abs=4.0)
@@ -86,7 +86,7 @@ def test_tables_with_a_grid():
 @pytest.mark.parametrize("grid", [0.0, -1.0, xr.Dataset()])
 def test_grids_that_are_none(grid):
     with pytest.raises(OptionError, match="grid"):
-        spacing_of(grid, np.zeros(1))
+        compute_grid_spacing(grid, np.zeros(1))
 
 
 def dense(obs: xr.Dataset, covariance) -> np.ndarray:
@@ -96,7 +96,7 @@ def dense(obs: xr.Dataset, covariance) -> np.ndarray:
 def rows(obs: xr.Dataset, **more):
     size = obs.sizes["obs"]
     zeros, error = np.zeros(size, int), obs[f"{T}_error"].to_numpy()
-    return error_covariance(obs, (T,), zeros, np.arange(size), error, dtype=torch.float64, **more)
+    return build_error_covariance(obs, (T,), zeros, np.arange(size), error, dtype=torch.float64, **more)
 
 
 def test_along_profiles():
@@ -157,11 +157,11 @@ def test_independent_errors_need_no_covariance():
 def test_the_correlation_is_kept():
     one = Correlation("exponential", "level", scale=0.5)
     obs = with_correlation(soundings(), {T: one})
-    assert [which for _, which in correlations_of(obs, T)] == [one]
-    assert [which for _, which in correlations_of(read_observations(obs, error={"t": 1.0}), T)] == [one]
+    assert [which for _, which in list_correlations(obs, T)] == [one]
+    assert [which for _, which in list_correlations(read_observations(obs, error={"t": 1.0}), T)] == [one]
     pieces = concat([obs.isel(obs=slice(2)), obs.isel(obs=slice(2, None))])
     assert "source" not in pieces.coords
-    assert [(rows.tolist(), which) for rows, which in correlations_of(pieces, T)] == [(list(range(6)), one)]
+    assert [(rows.tolist(), which) for rows, which in list_correlations(pieces, T)] == [(list(range(6)), one)]
 
 
 @pytest.mark.parametrize(
@@ -243,30 +243,30 @@ class TestSources:
         )
         obs = read_observations(obs)
         error = obs[f"{T}_error"].to_numpy()
-        found = error_covariance(obs, (T,), np.zeros(6, int), np.arange(6), error, dtype=torch.float64)
+        found = build_error_covariance(obs, (T,), np.zeros(6, int), np.arange(6), error, dtype=torch.float64)
         np.testing.assert_allclose(dense(obs, found)[3:, 3:], np.diag(error[3:] ** 2))
 
     def test_joined_again_they_keep_it(self):
         two = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0, LONG)})
         three = read_observations([two, sounding("x", 20.0, HOURS)])
-        assert [which for _, which in correlations_of(three, T)] == [SHORT, LONG, HOURS]
+        assert [which for _, which in list_correlations(three, T)] == [SHORT, LONG, HOURS]
         pieces = concat([two.isel(obs=[0, 3]), two.isel(obs=[1, 2, 4, 5])])
-        assert [which for _, which in correlations_of(pieces, T)] == [SHORT, LONG]
+        assert [which for _, which in list_correlations(pieces, T)] == [SHORT, LONG]
         clash = concat([two, read_observations({"a": sounding("x", 20.0, HOURS)})])
         assert dict.fromkeys(clash["source"].values) == dict.fromkeys(["a", "b", "a 2"])
-        assert [which for _, which in correlations_of(clash, T)] == [SHORT, LONG, HOURS]
+        assert [which for _, which in list_correlations(clash, T)] == [SHORT, LONG, HOURS]
 
     def test_stated_by_source(self):
         obs = read_observations({"a": sounding("x", 0.0), "b": sounding("x", 10.0)})
         both = with_correlation(obs, {T: SHORT})
-        assert [(r.tolist(), which) for r, which in correlations_of(both, T)] == [
+        assert [(r.tolist(), which) for r, which in list_correlations(both, T)] == [
             ([0, 1, 2], SHORT),
             ([3, 4, 5], SHORT),
         ]
         one = with_correlation(obs, {T: {"b": LONG}})
-        assert [(r.tolist(), which) for r, which in correlations_of(one, T)] == [([3, 4, 5], LONG)]
+        assert [(r.tolist(), which) for r, which in list_correlations(one, T)] == [([3, 4, 5], LONG)]
         more = with_correlation(one, {T: {"a": SHORT}})
-        assert [which for _, which in correlations_of(more, T)] == [SHORT, LONG]
+        assert [which for _, which in list_correlations(more, T)] == [SHORT, LONG]
         with pytest.raises(OptionError, match="No source 'c'.*'a', 'b'"):
             with_correlation(obs, {T: {"c": SHORT}})
 
@@ -277,12 +277,12 @@ class TestSources:
         with pytest.raises(ObservationError, match=rf"not said of {size} reports.*read_observations\(\[a, b\]\)"):
             read_observations(joined)
         told = with_correlation(joined, {T: SHORT})
-        assert [which for _, which in correlations_of(read_observations(told), T)] == [SHORT]
+        assert [which for _, which in list_correlations(read_observations(told), T)] == [SHORT]
 
     def test_pieces_that_say_the_same_are_joined_by_xarray_too(self):
         obs = sounding("x", 0.0, SHORT)
         joined = read_observations(xr.concat([obs.isel(obs=[0]), obs.isel(obs=[1, 2])], "obs"))
-        assert [(r.tolist(), which) for r, which in correlations_of(joined, T)] == [([0, 1, 2], SHORT)]
+        assert [(r.tolist(), which) for r, which in list_correlations(joined, T)] == [([0, 1, 2], SHORT)]
 
     @pytest.mark.parametrize("first", [0, 1])
     def test_with_others_of_which_nothing_was_said_xarray_refuses_itself(self, first):
@@ -294,7 +294,7 @@ class TestSources:
         obs = sounding("x", 0.0, SHORT).assign(geopotential=("obs", [1e4, 3e4, 5e4], {"units": "m2 s-2"}))
         both = with_correlation(obs, {"geopotential": LONG})
         for name, which in ((T, SHORT), ("geopotential", LONG)):
-            assert [found for _, found in correlations_of(both[[name]], name)] == [which]
+            assert [found for _, found in list_correlations(both[[name]], name)] == [which]
 
     def test_sources_of_which_nothing_is_said_are_refused(self):
         obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0, LONG)})
@@ -308,22 +308,22 @@ class TestSources:
         obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0)})
         obs.to_netcdf(tmp_path / "obs.nc")
         again = read_observations(tmp_path / "obs.nc")
-        assert [(r.tolist(), which) for r, which in correlations_of(again, T)] == [([0, 1, 2], SHORT)]
+        assert [(r.tolist(), which) for r, which in list_correlations(again, T)] == [([0, 1, 2], SHORT)]
 
     def test_it_is_kept_where_a_name_is_told(self):
         renamed = sounding("x", 0.0, SHORT).rename({T: "temp", f"{T}_error": "temp_error"}).drop_vars(f"{T}_flag")
         again = read_observations(renamed, rename={"temp": T})
-        assert [which for _, which in correlations_of(again, T)] == [SHORT]
+        assert [which for _, which in list_correlations(again, T)] == [SHORT]
 
     def test_means_leave_it_out_and_say_so(self):
         obs = read_observations({"a": sounding("x", 0.0, SHORT), "b": sounding("x", 10.0)})
         means = xappa.superob(obs, 1.0)
         assert means.attrs["superob_error_correlation"] == "left out, of the reports' temperature"
-        assert not correlations_of(means, T)
+        assert not list_correlations(means, T)
 
     def test_drawn_errors_are_independent_between_sources(self):
         obs = read_observations({"a": sounding("x", 0.0, LONG), "b": sounding("x", 10.0, LONG)})
-        drawn = standard_errors(obs, T, np.arange(6), (20000, 6), seed=0)
+        drawn = draw_standard_errors(obs, T, np.arange(6), (20000, 6), seed=0)
         found, expected = np.corrcoef(drawn.T), np.zeros((6, 6))
         expected[:3, :3] = expected[3:, 3:] = block(sounding("x", 0.0, LONG)) / 4.0
         np.testing.assert_allclose(found, expected, atol=0.03)

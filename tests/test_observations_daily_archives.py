@@ -9,8 +9,8 @@ import pytest
 
 from xappa.errors import AssumptionWarning, ObservationError
 from xappa.observations import Flag, read_observations
-from xappa.observations.readers.archives import TABLES, archive_of
-from xappa.observations.readers.archives.days import ends_of_days
+from xappa.observations.readers.archives import TABLES, find_table_reader
+from xappa.observations.readers.archives.days import compute_day_ends
 
 T, TD, P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
 HIGH, LOW, RAIN, SPEED = "maximum_2m_temperature", "minimum_2m_temperature", "total_precipitation", "10m_wind_speed"
@@ -145,8 +145,8 @@ def test_ends_of_local_days():
     clock = pd.Series(["2400", "0700", "", None, "9999", "1830"])
     longitude = np.array([0.0, -105.0, 150.0, 359.0, 7.4, 7.6])
     expected = ["2018-07-02T00", "2018-07-01T14", "2018-07-01T14", "2018-07-02T00", "2018-07-02T00", "2018-07-01T17:30"]
-    np.testing.assert_array_equal(ends_of_days(dates, longitude, clock), np.array(expected, "datetime64[s]"))
-    assert np.isnat(ends_of_days(dates[:1], np.array([np.nan]))).all()
+    np.testing.assert_array_equal(compute_day_ends(dates, longitude, clock), np.array(expected, "datetime64[s]"))
+    assert np.isnat(compute_day_ends(dates[:1], np.array([np.nan]))).all()
 
 
 GSOD = """"STATION","DATE","LATITUDE","LONGITUDE","ELEVATION","NAME","TEMP","TEMP_ATTRIBUTES","DEWP","DEWP_ATTRIBUTES",\
@@ -264,5 +264,5 @@ def test_tables_like_those_of_archives_are_none():
         ["station", "valid", "lat", "lon", "t2m"],
         ["STATION", "DATE", "TMAX"],
     ):
-        assert archive_of(columns) is None
+        assert find_table_reader(columns) is None
     assert len(TABLES) == 7

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xappa.errors import ObservationError
 from xappa.observations import read_observations
-from xappa.observations.readers.tables.degrees import degrees_of
+from xappa.observations.readers.tables.degrees import parse_degrees
 
 pytestmark = pytest.mark.filterwarnings("ignore::xappa.errors.UnitsWarning", "ignore::xappa.errors.RejectionWarning")
 
@@ -37,7 +37,7 @@ def table(**columns):
     ],
 )
 def test_angles_are_read(text, meaning, degrees):
-    assert degrees_of(text, meaning) == pytest.approx(degrees, abs=1e-9)
+    assert parse_degrees(text, meaning) == pytest.approx(degrees, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_angles_are_read(text, meaning, degrees):
     ],
 )
 def test_what_is_no_angle_is_missing(text, meaning):
-    assert np.isnan(degrees_of(text, meaning))
+    assert np.isnan(parse_degrees(text, meaning))
 
 
 @given(st.integers(0, 89), st.integers(0, 59), st.integers(0, 59), st.sampled_from("NS"))
 def test_degrees_minutes_and_seconds_are_those_of_decimals(whole, minutes, seconds, letter):
     degrees = (whole + minutes / 60 + seconds / 3600) * (1 if letter == "N" else -1)
-    assert degrees_of(f"{whole}°{minutes:02d}'{seconds:02d}\"{letter}", "latitude") == pytest.approx(degrees)
+    assert parse_degrees(f"{whole}°{minutes:02d}'{seconds:02d}\"{letter}", "latitude") == pytest.approx(degrees)
 
 
 def test_a_table_of_angles_is_read():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xappa.errors import ObservationError, UnitsError
 from xappa.observations import read_observations
-from xappa.observations.readers.tables.headers import by_suffix, in_brackets
+from xappa.observations.readers.tables.headers import split_bracketed_units, split_suffix_units
 from xappa.observations.standard_names import ALIASES
 
 T, P, SPEED = "2m_temperature", "mean_sea_level_pressure", "wind_speed"
@@ -114,13 +114,13 @@ def test_errors_have_units_of_their_own():
 @given(st.sampled_from(["t2m", "Wind Speed", "a b", "x"]), st.sampled_from(["K", "°C", "m s-1", "", "0.1 hPa"]))
 def test_brackets_are_split_from_names(name, units):
     for left, right in ("()", "[]", "{}"):
-        assert in_brackets(f"{name} {left}{units}{right}") == (name, units)
-    assert in_brackets(name) == (name, None)
+        assert split_bracketed_units(f"{name} {left}{units}{right}") == (name, units)
+    assert split_bracketed_units(name) == (name, None)
 
 
 def test_suffixes_of_one_letter_need_a_name():
-    assert by_suffix("t2m_c") == ("t2m", "c")
-    assert by_suffix("t_c") == ("t_c", None)
+    assert split_suffix_units("t2m_c") == ("t2m", "c")
+    assert split_suffix_units("t_c") == ("t_c", None)
 
 
 ROW = """time,latitude,longitude,station,t2m,wspd,note

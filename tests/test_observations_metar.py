@@ -14,7 +14,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError, OptionError
 from xappa.observations import Flag, flag_counts, read_observations
-from xappa.observations.readers.station_tables import station_table
+from xappa.observations.readers.station_tables import read_station_table
 
 T, TD, P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
 U, V, QNH = "10m_u_component_of_wind", "10m_v_component_of_wind", "altimeter_setting"
@@ -296,13 +296,13 @@ def test_precipitation_of_the_remarks_is_read_with_its_period(read):
 
 
 def test_real_tables_of_stations(shared):
-    master = station_table(shared("real/stations/master.txt"))
+    master = read_station_table(shared("real/stations/master.txt"))
     assert master.loc["EDDF"].round(2).tolist() == master.loc["10637"].round(2).tolist()
     assert abs(master.loc["EDDF", "latitude"] - 50.03) < 0.1 and abs(master.loc["EDDF", "longitude"] - 8.55) < 0.1
     assert (master["latitude"].abs() <= 90).all() and len(master) > 20_000
-    soundings = station_table(shared("real/stations/gempak_snworld.tbl"))
+    soundings = read_station_table(shared("real/stations/gempak_snworld.tbl"))
     assert soundings.loc["01001"].tolist() == soundings.loc["ENJA"].tolist() == [70.93, -8.67, 9.0]
-    both = station_table([shared("real/stations/master.txt"), shared("real/stations/gempak_synop.tbl")])
+    both = read_station_table([shared("real/stations/master.txt"), shared("real/stations/gempak_synop.tbl")])
     assert both.loc["KRCM"].tolist() == master.loc["KRCM"].tolist() and len(both) > len(master)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xappa.observations.readers.metar.bulletins import Report, split, text_of
+from xappa.observations.readers.metar.bulletins import MetarReport, read_bulletin_text, split_reports
 from xappa.observations.readers.metar.decode import (
     ALTIMETER,
     DEWPOINT,
@@ -21,8 +21,8 @@ from xappa.observations.readers.metar.decode import (
     SEA_LEVEL,
     TEMPERATURE,
     WIND,
-    Values,
-    decode,
+    ReportValues,
+    decode_report,
 )
 
 needs_metpy = pytest.mark.skipif(importlib.util.find_spec("metpy") is None, reason="MetPy is not installed")
@@ -48,8 +48,8 @@ GROUPS = (
 )
 
 
-def read(text: str, station: str = "KSUX", time: str = "011152") -> Values:
-    return decode(Report(station, time, text, "", 0))
+def read(text: str, station: str = "KSUX", time: str = "011152") -> ReportValues:
+    return decode_report(MetarReport(station, time, text, "", 0))
 
 
 def said(text: str) -> dict[str, float]:
@@ -240,13 +240,15 @@ def test_remarks_of_other_countries_and_hours_are_not_taken_for_precipitation():
 @pytest.mark.parametrize("name", ["metar_20190701_1200.txt", "2020010600_sao.wmo"])
 def test_metpy_reads_the_same_of_real_reports(shared, name):
     """Every third report. Where MetPy has a value, so have we, but for what is named; where both have, they agree."""
-    reports = list(dict.fromkeys(split(text_of(shared(f"real/metar-global-2019-2020/{name}")))[0]))[::3]
+    reports = list(dict.fromkeys(split_reports(read_bulletin_text(shared(f"real/metar-global-2019-2020/{name}")))[0]))[
+        ::3
+    ]
     texts = json.dumps([f"{report.station} {report.time}Z {report.text}" for report in reports])
     done = subprocess.run([sys.executable, "-c", ORACLE], input=texts, capture_output=True, text=True, check=True)
     compared, only_ours, only_theirs = 0, 0, 0
     for report, line in zip(reports, done.stdout.splitlines(), strict=True):
         temperature, dewpoint, speed, direction, altimeter = json.loads(line)
-        values, tenths = decode(report), 1.01 if "RMK" in report.text else 0.01
+        values, tenths = decode_report(report), 1.01 if "RMK" in report.text else 0.01
         theirs = {
             TEMPERATURE: (temperature + 273.15, tenths),
             DEWPOINT: (dewpoint + 273.15, tenths),

@@ -7,7 +7,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations import Flag, flag_counts, is_one_form, read_observations
-from xappa.observations.periods import States, method_of, states_of, to_periods
+from xappa.observations.periods import PeriodStates, find_period_states, get_method, to_periods
 
 RAIN, RAIN6, TMAX, T = "total_precipitation", "total_precipitation_6hr", "maximum_2m_temperature", "2m_temperature"
 HOUR = np.timedelta64(3600, "s")
@@ -123,20 +123,20 @@ SIX = (6 * HOUR, {RAIN6, T})
 @pytest.mark.parametrize(
     ("name", "period", "model", "wanted"),
     [
-        (RAIN, 6 * HOUR, HOURLY, States(RAIN, 6, "sum")),
-        (RAIN, NAT, HOURLY, States(RAIN, 1, "sum")),
-        (RAIN, 24 * HOUR, SIX, States(RAIN6, 4, "sum")),
-        (RAIN6, NAT, SIX, States(RAIN6, 1, "sum")),
-        (RAIN6, NAT, HOURLY, States(RAIN, 6, "sum")),
+        (RAIN, 6 * HOUR, HOURLY, PeriodStates(RAIN, 6, "sum")),
+        (RAIN, NAT, HOURLY, PeriodStates(RAIN, 1, "sum")),
+        (RAIN, 24 * HOUR, SIX, PeriodStates(RAIN6, 4, "sum")),
+        (RAIN6, NAT, SIX, PeriodStates(RAIN6, 1, "sum")),
+        (RAIN6, NAT, HOURLY, PeriodStates(RAIN, 6, "sum")),
         (RAIN, 3 * HOUR, SIX, None),
         (RAIN, 9 * HOUR, SIX, None),
         (RAIN, 6 * HOUR, (6 * HOUR, {RAIN, T}), None),  # of amounts of an hour, five of six are not there
-        (T, 24 * HOUR, SIX, States(T, 4, "mean")),
-        (T, NAT, SIX, States(T, 1, "mean")),
+        (T, 24 * HOUR, SIX, PeriodStates(T, 4, "mean")),
+        (T, NAT, SIX, PeriodStates(T, 1, "mean")),
         (T, 3 * HOUR, SIX, None),
-        (TMAX, 24 * HOUR, SIX, States(T, 5, "maximum")),  # both ends included
-        (TMAX, 12 * HOUR, SIX, States(T, 3, "maximum")),
-        (TMAX, 9 * HOUR, SIX, States(T, 2, "maximum")),
+        (TMAX, 24 * HOUR, SIX, PeriodStates(T, 5, "maximum")),  # both ends included
+        (TMAX, 12 * HOUR, SIX, PeriodStates(T, 3, "maximum")),
+        (TMAX, 9 * HOUR, SIX, PeriodStates(T, 2, "maximum")),
         (TMAX, 3 * HOUR, SIX, None),
         (TMAX, NAT, SIX, None),
         (RAIN, 6 * HOUR, (6 * HOUR, {T}), None),
@@ -145,8 +145,8 @@ SIX = (6 * HOUR, {RAIN6, T})
 )
 def test_what_states_represent(name, period, model, wanted):
     step, variables = model
-    assert states_of(name, period, variables, step) == wanted
+    assert find_period_states(name, period, variables, step) == wanted
 
 
 def test_methods():
-    assert [method_of(name) for name in (RAIN, RAIN6, TMAX, T)] == ["sum", "sum", "maximum", "mean"]
+    assert [get_method(name) for name in (RAIN, RAIN6, TMAX, T)] == ["sum", "sum", "maximum", "mean"]

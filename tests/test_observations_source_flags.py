@@ -11,7 +11,7 @@ import xarray as xr
 from xappa.errors import AssumptionWarning, ObservationError, OptionError
 from xappa.observations import Flag, read_observations
 from xappa.observations.readers.cf.quality import read_flag
-from xappa.observations.readers.quality_words import kind_of
+from xappa.observations.readers.quality_words import classify_meaning
 
 T = "2m_temperature"
 KEPT, OUT = 0, Flag.REJECTED_BY_SOURCE.value
@@ -182,7 +182,7 @@ def test_wrong_options_are_refused():
     ],
 )
 def test_words_of_meanings(kind, words):
-    assert {word: kind_of(word) for word in words.split()} == dict.fromkeys(words.split(), kind)
+    assert {word: classify_meaning(word) for word in words.split()} == dict.fromkeys(words.split(), kind)
 
 
 def test_verdicts_of_one_flag():

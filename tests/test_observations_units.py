@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xappa.errors import UnitsError
-from xappa.observations.units import UnitConversion, conversions, linear
+from xappa.observations.units import UnitConversion, find_conversion, find_conversions
 
 
 @pytest.mark.parametrize(
@@ -60,52 +60,52 @@ from xappa.observations.units import UnitConversion, conversions, linear
     ],
 )
 def test_conversions_are_exact(found, expected, given, converted):
-    assert linear(found, expected).value(given) == pytest.approx(converted, rel=1e-14)
+    assert find_conversion(found, expected).value(given) == pytest.approx(converted, rel=1e-14)
 
 
 def test_a_deviation_of_one_degree_celsius_is_one_kelvin():
-    assert linear("degC", "K").deviation(1.0) == 1.0
-    assert linear("degF", "K").deviation(9.0) == pytest.approx(5.0, rel=1e-14)
-    assert linear("hPa", "Pa").deviation(1.0) == 100.0
+    assert find_conversion("degC", "K").deviation(1.0) == 1.0
+    assert find_conversion("degF", "K").deviation(9.0) == pytest.approx(5.0, rel=1e-14)
+    assert find_conversion("hPa", "Pa").deviation(1.0) == 100.0
 
 
 def test_values_in_the_right_units_are_not_even_copied():
     values = np.arange(3.0)
-    assert linear("K", "K").value(values) is values
+    assert find_conversion("K", "K").value(values) is values
 
 
 @pytest.mark.parametrize("direction", ["north", "east", "N", "E"])
 @pytest.mark.parametrize("degree", ["degree", "degrees", "degree_", "degrees_"])
 def test_degrees_of_latitude_and_longitude_as_cf_writes_them(degree, direction):
-    assert linear(f"{degree}{direction}", "degree") == UnitConversion()
+    assert find_conversion(f"{degree}{direction}", "degree") == UnitConversion()
 
 
 @given(st.floats(-90.0, 60.0))
 def test_celsius_is_kelvin_with_an_offset(celsius):
-    assert linear("degC", "K").value(celsius) == celsius + 273.15
+    assert find_conversion("degC", "K").value(celsius) == celsius + 273.15
 
 
 @pytest.mark.parametrize("found", ["furlongs per fortnight per", "hPa", "K m-1", "mm/h", "0 K", "degC*10"])
 def test_units_that_do_not_fit_name_variable_units_and_remedy(found):
     with pytest.raises(UnitsError) as error:
-        conversions([("2m_temperature", found, "K")])
+        find_conversions([("2m_temperature", found, "K")])
     for part in ("2m_temperature", repr(found), "expected K", "degC", "units={", "rename={"):
         assert part in str(error.value)
 
 
 def test_the_example_of_the_remedy_fits_the_quantity():
     with pytest.raises(UnitsError, match=r"units=\{'<name>': 'degree'\}"):
-        conversions([("latitude", "degrees_west", "degree"), ("2m_temperature", "Pa", "K")])
+        find_conversions([("latitude", "degrees_west", "degree"), ("2m_temperature", "Pa", "K")])
 
 
 def test_all_wrong_units_are_told_at_once():
     with pytest.raises(UnitsError, match=r"(?s)2m_temperature.*mean_sea_level_pressure"):
-        conversions([("2m_temperature", "Pa", "K"), ("mean_sea_level_pressure", "K", "Pa")])
+        find_conversions([("2m_temperature", "Pa", "K"), ("mean_sea_level_pressure", "K", "Pa")])
 
 
 def test_the_application_registry_stays_as_it_was():
     import pint
 
     before = pint.get_application_registry().get()
-    assert linear("kt", "m s-1") == UnitConversion(float(f"{1852.0 / 3600.0:.15g}"))
+    assert find_conversion("kt", "m s-1") == UnitConversion(float(f"{1852.0 / 3600.0:.15g}"))
     assert pint.get_application_registry().get() is before

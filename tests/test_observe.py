@@ -13,9 +13,9 @@ import xarray as xr
 from xappa.errors import DatasetError, ObservationError, OptionError
 from xappa.model.state import StateSpec
 from xappa.observations.errors.correlation import Correlation, with_correlation
-from xappa.observations.errors.noise import standard_errors
+from xappa.observations.errors.noise import draw_standard_errors
 from xappa.observations.flags import Flag
-from xappa.observations.schema import build, is_one_form
+from xappa.observations.schema import build_observations, is_one_form
 from xappa.state import to_dataset
 from xappa.tasks.observe import observe
 
@@ -57,7 +57,7 @@ def network(values: Mapping[str, Any], size: int = 30) -> xr.Dataset:
         "longitude": rng.uniform(-180, 180, size),
         "level": rng.uniform(500, 850, size),
     }
-    return build(coords, {name: np.broadcast_to(value, size) for name, value in values.items()})
+    return build_observations(coords, {name: np.broadcast_to(value, size) for name, value in values.items()})
 
 
 def test_values_are_those_of_the_fields() -> None:
@@ -108,7 +108,7 @@ def test_members() -> None:
 def test_missing_cells_are_avoided() -> None:
     ds = truth()
     ds["sea_surface_temperature"] = ds["sea_surface_temperature"].where((ds.longitude > 170) & (ds.longitude < 350))
-    where = build(
+    where = build_observations(
         {"time": TIMES[[0, 0, 0]], "latitude": np.zeros(3), "longitude": np.array([200.0, 172, 90])},
         {"sea_surface_temperature": np.ones(3)},
     )
@@ -187,10 +187,10 @@ class TestCorrelatedNoise:
             "level": np.array([850.0, 700, 600, 500, 550, 650]),
             "station": np.array(list("aaabbb")),
         }
-        obs = build(base | coords, {"temperature": np.zeros(self.size)})
+        obs = build_observations(base | coords, {"temperature": np.zeros(self.size)})
         obs = with_correlation(obs, {"temperature": correlation})
         rows = np.arange(self.size)
-        noise = standard_errors(obs, "temperature", rows, (self.draws, self.size), seed=1)
+        noise = draw_standard_errors(obs, "temperature", rows, (self.draws, self.size), seed=1)
         np.testing.assert_allclose(noise.std(0), 1, atol=0.06)
         return np.corrcoef(noise.T)
 
@@ -251,7 +251,7 @@ def test_a_function_that_no_report_can_be_read_from(members: int) -> None:
     def tropics(state: xr.Dataset) -> xr.DataArray:
         return state["2m_temperature"].where(abs(state.latitude) < 30)
 
-    where = build(
+    where = build_observations(
         {"time": TIMES[[1, 2]], "latitude": [60.0, -70.0], "longitude": [0.0, 9.0]}, {"2m_temperature": [1.0, 1.0]}
     )
     obs = observe(truth(members), where, operator=tropics)

@@ -16,10 +16,10 @@ import xappa
 from tests.official_project import Project
 from xappa.errors import ModelError
 from xappa.model.appa import find_run, read_autoencoder, read_denoiser, read_run
-from xappa.model.appa.channels import LEVELS_13, LEVELS_37, channels_of, grid_of
+from xappa.model.appa.channels import LEVELS_13, LEVELS_37, list_channels, make_equiangular_grid
 from xappa.model.appa.configuration import read_configuration
-from xappa.model.appa.statistics import channel_statistics
-from xappa.model.dates import date_tensor
+from xappa.model.appa.statistics import read_channel_statistics
+from xappa.model.dates import to_date_tensor
 
 TIMES = np.datetime64("2021-12-31T22", "s") + np.arange(4) * np.timedelta64(1, "h")
 
@@ -325,7 +325,7 @@ def test_other_sizes_load(tmp_path: Path, changes: tuple[dict, dict, dict]) -> N
     times = TIMES[0] + spec.step * np.arange(spec.window)
     z = torch.randn(1, spec.window, *model.latent_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        x = model.denoiser(z, torch.tensor(0.5), date_tensor(times))
+        x = model.denoiser(z, torch.tensor(0.5), to_date_tensor(times))
         fields = model.decode(x, times)
     assert fields.shape == (1, spec.window, *spec.shape)
     assert torch.isfinite(fields).all()
@@ -343,21 +343,21 @@ def test_noise_in_latents_widens_their_deviation(tmp_path: Path) -> None:
 
 
 def test_channels_and_grid() -> None:
-    channels = channels_of(71)
+    channels = list_channels(71)
     assert channels[16] == ("temperature", 850)
     assert channels[52] == ("geopotential", 500)
     assert channels[67] == ("specific_humidity", 700)
     assert channels[29] == ("u_component_of_wind", 850)
-    assert len(channels_of(191)) == 191
-    assert channels_of(6 + 5 * 2, levels=(500, 850))[-1] == ("specific_humidity", 850)
+    assert len(list_channels(191)) == 191
+    assert list_channels(6 + 5 * 2, levels=(500, 850))[-1] == ("specific_humidity", 850)
     with pytest.warns(UserWarning, match="first ones of the official order, up to temperature at 50 hPa"):
-        assert channels_of(7)[-1] == ("temperature", 50)
+        assert list_channels(7)[-1] == ("temperature", 50)
     with pytest.raises(ModelError, match="192 channels"):
-        channels_of(192)
-    latitude, longitude = grid_of((721, 1440))
+        list_channels(192)
+    latitude, longitude = make_equiangular_grid((721, 1440))
     assert (latitude[0], latitude[1], latitude[-1]) == (90.0, 89.75, -90.0)
     assert (longitude[0], longitude[1], longitude[-1]) == (0.0, 0.25, 359.75)
-    assert grid_of((4, 8))[0] == (67.5, 22.5, -22.5, -67.5)
+    assert make_equiangular_grid((4, 8))[0] == (67.5, 22.5, -22.5, -67.5)
 
 
 def test_the_mask_is_brought_to_the_order_of_the_grid(project: Path) -> None:
@@ -411,8 +411,8 @@ def test_standardisation_is_the_official_one(shared) -> None:
     folder = shared("fixtures/era5_dataset")
     io = load_file(folder / "io.safetensors")
     store = shared("fixtures/run_dir/data/stats_tiny.zarr")
-    spec = StateSpec(channels_of(71), *grid_of((5, 8)), 1, 1)
-    normalisation = ChannelNormalisation(*channel_statistics(store, spec.channels), spec)
+    spec = StateSpec(list_channels(71), *make_equiangular_grid((5, 8)), 1, 1)
+    normalisation = ChannelNormalisation(*read_channel_statistics(store, spec.channels), spec)
     np.testing.assert_array_equal(normalisation.channel_mean, io["state_mean"].numpy().ravel())
     np.testing.assert_array_equal(normalisation.channel_deviation, io["state_std"].numpy().ravel())
     raw, state = io["state_raw"].numpy(), io["state"].numpy()

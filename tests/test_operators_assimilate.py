@@ -27,7 +27,7 @@ class TestAssimilate:
         return ds.appa.assimilate(obs, operator, model=tiny_model, seed=0, steps=8, **options)
 
     def obs(self, model: Any, speed: float = 9.0) -> xr.Dataset:
-        from xappa.observations.schema import build
+        from xappa.observations.schema import build_observations
 
         size = 12
         coords = {
@@ -35,7 +35,7 @@ class TestAssimilate:
             "latitude": np.linspace(-60, 60, size),
             "longitude": np.linspace(0, 330, size),
         }
-        return build(coords, {"10m_wind_speed": np.full(size, speed)})
+        return build_observations(coords, {"10m_wind_speed": np.full(size, speed)})
 
     def test_the_state_is_drawn_to_the_reports(self, tiny_model: Any) -> None:
         seen = {}

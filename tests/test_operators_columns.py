@@ -12,8 +12,8 @@ from xappa.errors import OperatorError, OptionError
 from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import ColumnWater, Footprint, Function, Interpolate, Sounder, StateContext, Thickness
-from xappa.operators.columns import integral
-from xappa.operators.heights import standard_height
+from xappa.operators.columns import compute_integral_weights
+from xappa.operators.heights import compute_standard_height
 
 trajectory = pytest.fixture(random_states)
 
@@ -24,7 +24,7 @@ class TestHydrostatic:
         x = np.zeros((5, *SPEC.shape))
         for k, (name, level) in enumerate(SPEC.channels):
             if level is not None:
-                height = standard_height(np.array(float(level)))
+                height = compute_standard_height(np.array(float(level)))
                 x[:, k] = 288.15 - 0.0065 * height if name == "temperature" else 9.80665 * height
         return x
 
@@ -39,7 +39,7 @@ class TestHydrostatic:
         obs = reports(coords={"level": pressures}, temperature=0.0, geopotential=0.0)
         stencil, _ = Interpolate(extrapolate="hydrostatic")(obs, StateContext(SPEC, TIMES))
         found = stencil.apply(self.profile())
-        height = standard_height(pressures)
+        height = compute_standard_height(pressures)
         np.testing.assert_allclose(found[:3], 288.15 - 0.0065 * height, atol=0.01)
         np.testing.assert_allclose(found[3:], 9.80665 * height, atol=2)
 
@@ -93,8 +93,8 @@ class TestStationPressure:
 class TestColumns:
     def test_integral_of_lines(self) -> None:
         levels, bottom = np.array(LEVELS, float), np.array([1013.0, 900.0, 600.0, 1000.0])
-        np.testing.assert_allclose(integral(levels, bottom).sum(axis=0), bottom - 150)
-        linear = integral(levels, bottom).T @ levels
+        np.testing.assert_allclose(compute_integral_weights(levels, bottom).sum(axis=0), bottom - 150)
+        linear = compute_integral_weights(levels, bottom).T @ levels
         np.testing.assert_allclose(linear[1:], 300**2 / 2 + (bottom[1:] ** 2 - 300**2) / 2)
 
     def test_column_water(self, trajectory: np.ndarray) -> None:
@@ -124,7 +124,7 @@ class TestColumns:
         state = TestHydrostatic().profile()
         obs = reports(thickness=0.0)
         found = Thickness(1000, 500)(obs, StateContext(SPEC, TIMES))[0].apply(state)
-        assert found[0] == pytest.approx(float(standard_height(500.0) - standard_height(1000.0)))
+        assert found[0] == pytest.approx(float(compute_standard_height(500.0) - compute_standard_height(1000.0)))
 
     def test_channels_are_chosen_by_number(self, trajectory: np.ndarray) -> None:
         obs = reports(0, 0, coords={"channel": [5, 7, 12]}, brightness_temperature=0.0)

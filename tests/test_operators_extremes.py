@@ -26,7 +26,7 @@ from xappa.operators import (
     StateContext,
     split_windows,
 )
-from xappa.operators.extremes import missed, states_within
+from xappa.operators.extremes import estimate_sampling_error, find_states_within
 from xappa.operators.forward.functions import make_whitened_operator
 from xappa.operators.sources import choose_operator
 from xappa.testing.operators import check_operator
@@ -87,10 +87,10 @@ def test_what_is_missed_is_added_to_the_error(rng: np.random.Generator) -> None:
     for hours in (1, 3, 6):
         angle = rng.uniform(-np.pi * hours / 24, np.pi * hours / 24, 400_000)
         drawn = 5.0 * np.sqrt(np.mean((1 - np.cos(angle)) ** 2))
-        assert missed(T, hours * 3600.0) == pytest.approx(drawn, rel=0.02)
+        assert estimate_sampling_error(T, hours * 3600.0) == pytest.approx(drawn, rel=0.02)
     rows, _ = Interpolate()(extremes([24.0], [24]), StateContext(SPEC, TIMES))
-    np.testing.assert_allclose(rows.error, np.hypot(1.0, missed(T, 6 * 3600.0)))
-    assert missed("10m_wind_speed", 6 * 3600.0) == 0
+    np.testing.assert_allclose(rows.error, np.hypot(1.0, estimate_sampling_error(T, 6 * 3600.0)))
+    assert estimate_sampling_error("10m_wind_speed", 6 * 3600.0) == 0
 
 
 @given(
@@ -99,7 +99,7 @@ def test_what_is_missed_is_added_to_the_error(rng: np.random.Generator) -> None:
 )
 def test_states_within(ends: list[float], length: float) -> None:
     nodes, step = 6 * 3600.0 * np.arange(5), 6 * 3600.0
-    index, enough, there = states_within(nodes, np.array(ends), length, step)
+    index, enough, there = find_states_within(nodes, np.array(ends), length, step)
     endless = step * np.arange(-20, 20)
     for k, end in enumerate(ends):
         wanted = endless[(endless >= end - length) & (endless <= end)]

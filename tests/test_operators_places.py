@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tests.coarse import SPEC, TIMES, flags, random_states, reports
 from xappa.errors import ObservationError, OptionError
-from xappa.geometry import unit_vectors
+from xappa.geometry import to_unit_vectors
 from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import Footprint, GridPoints, Interpolate, Nearest, StateContext
-from xappa.operators.footprint import away
+from xappa.operators.footprint import find_destination
 
 trajectory = pytest.fixture(random_states)
 
@@ -25,7 +25,7 @@ class TestNearest:
         obs = reports(latitude, longitude, 6.0, **{"2m_temperature": 0.0})
         stencil, seen = Nearest()(obs, StateContext(SPEC, TIMES))
         rows, columns = np.meshgrid(SPEC.latitude, SPEC.longitude, indexing="ij")
-        closeness = unit_vectors(latitude, longitude) @ unit_vectors(rows.ravel(), columns.ravel()).T
+        closeness = to_unit_vectors(latitude, longitude) @ to_unit_vectors(rows.ravel(), columns.ravel()).T
         best = closeness.max(axis=1)
         np.testing.assert_allclose(closeness[np.arange(size), stencil.cell[:, 0]], best, atol=1e-15)
         np.testing.assert_array_equal(stencil.apply(trajectory), trajectory[1, 0].reshape(-1)[stencil.cell[:, 0]])
@@ -107,10 +107,10 @@ class TestFootprint:
 
     def test_distances(self) -> None:
         place = np.array([10.0]), np.array([20.0])
-        there = away(*place, np.array([500.0]), np.array([37.0]))
-        angle = np.arccos((unit_vectors(*place) * unit_vectors(*there)).sum())
+        there = find_destination(*place, np.array([500.0]), np.array([37.0]))
+        angle = np.arccos((to_unit_vectors(*place) * to_unit_vectors(*there)).sum())
         assert angle * 6371.0088 == pytest.approx(500)
-        assert away(np.array([80.0]), np.array([0.0]), np.array([2000.0]), np.array([0.0]))[1][
+        assert find_destination(np.array([80.0]), np.array([0.0]), np.array([2000.0]), np.array([0.0]))[1][
             0
         ] % 360 == pytest.approx(180)
 

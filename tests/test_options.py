@@ -11,8 +11,8 @@ import pytest
 import xappa
 from xappa import samplers
 from xappa.errors import OptionError
-from xappa.options import LatentCache, Options, cache_folder
-from xappa.tasks.planning import member_numbers
+from xappa.options import LatentCache, Options, get_cache_folder
+from xappa.tasks.planning import list_member_numbers
 
 
 @pytest.fixture(autouse=True)
@@ -86,11 +86,11 @@ def test_all_that_is_wrong_is_said_at_once():
 
 def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("XAPPA_CACHE", raising=False)
-    assert cache_folder() == Path(pooch.os_cache("xappa"))
+    assert get_cache_folder() == Path(pooch.os_cache("xappa"))
     monkeypatch.setenv("XAPPA_CACHE", str(tmp_path / "environment"))
-    assert cache_folder() == tmp_path / "environment"
+    assert get_cache_folder() == tmp_path / "environment"
     with xappa.set_options(cache_dir=tmp_path / "option"):
-        assert cache_folder() == tmp_path / "option"
+        assert get_cache_folder() == tmp_path / "option"
 
 
 @pytest.mark.parametrize("device", ["tpu9", "cuda:99", 1.5])
@@ -102,7 +102,7 @@ def test_a_device_that_is_not_there(device):
 @pytest.mark.parametrize("members", [10**6, range(10**6), iter(range(10**6))], ids=["number", "range", "iterator"])
 def test_more_members_than_a_call_can_hold_are_refused(members: object) -> None:
     with pytest.raises(OptionError, match="more than 100000"):
-        member_numbers(members)  # type: ignore[arg-type]
+        list_member_numbers(members)  # type: ignore[arg-type]
 
 
 def test_more_steps_than_noise_levels_are_refused() -> None:

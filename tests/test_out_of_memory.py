@@ -25,7 +25,7 @@ MEMBERS = tuple(range(6))
 def room(monkeypatch):
     """A device with room for so many members; the sizes that were tried."""
     tried: list[int] = []
-    batching.forget()
+    batching.forget_batch_sizes()
 
     def limit(most: int, error: Exception = FULL) -> list[int]:
         whole = sampling_tasks._sample_together
@@ -40,7 +40,7 @@ def room(monkeypatch):
         return tried
 
     yield limit
-    batching.forget()
+    batching.forget_batch_sizes()
 
 
 def test_the_batch_is_halved_until_it_fits(tiny_model, room, caplog) -> None:

@@ -20,7 +20,7 @@ from xappa.diffusion.schedule import LogLinear
 from xappa.errors import DatasetError, ModelError, OptionError
 from xappa.model.model import Model
 from xappa.model.protocol import GenerativeModel
-from xappa.observations.schema import build
+from xappa.observations.schema import build_observations
 
 azula_covariance = pytest.importorskip("azula.linalg.covariance", reason="azula 0.11 is not importable")
 azula_denoise = pytest.importorskip("azula.denoise")
@@ -84,7 +84,7 @@ def network(count: int, seed: int = 1) -> tuple[xr.Dataset, np.ndarray, np.ndarr
     reported = {n: np.where(channel == c, values, np.nan) for c, (n, _) in enumerate(CHANNELS)}
     errors = {n: np.where(channel == c, deviation, np.nan) for c, (n, _) in enumerate(CHANNELS)}
     scale = GaussianFields.SCALE[channel]
-    return build(coords, reported, errors), where, standard, (deviation / scale) ** 2
+    return build_observations(coords, reported, errors), where, standard, (deviation / scale) ** 2
 
 
 def posterior(prior: GaussianFields, count: int) -> tuple[xr.Dataset, np.ndarray, np.ndarray]:

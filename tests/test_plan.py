@@ -30,17 +30,17 @@ from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
 from xappa.model.linear_decoder import LinearDecoder
 from xappa.operators.sparse import SparseOperator
-from xappa.sampling.sampling_tasks import model_of
+from xappa.sampling.sampling_tasks import load_model
 from xappa.sampling.spec import SamplingSpec
 from xappa.streaming.cost import evaluation
-from xappa.streaming.cost.calibration import Pace
-from xappa.streaming.cost.evaluation import sampled_at_once, stretches, with_fewer, work
+from xappa.streaming.cost.calibration import EvaluationSpeed
+from xappa.streaming.cost.evaluation import list_stretches, measure_evaluation, split_into_joint_plans, with_fewer
 from xappa.streaming.cost.meter import Meter
-from xappa.streaming.cost.solving import solver_steps
-from xappa.streaming.graph.diagnostics import run_of
+from xappa.streaming.cost.solving import estimate_solver_steps
+from xappa.streaming.graph.diagnostics import find_run
 
 ERROR = {"2m_temperature": 1.0}
-METERED_AS_IS = evaluation._metered
+METERED_AS_IS = evaluation._meter_evaluation
 COLD = {"tolerance": None, "warm_start": False}
 
 
@@ -106,11 +106,11 @@ def test_windows_with_other_numbers_of_reports_are_metered_once(tiny_model, monk
     obs = xr.Dataset({"2m_temperature": ("obs", 285 + rng.standard_normal(26), {"units": "K"})}, where)
     options = {"model": tiny_model, "guidance": JacobianFree(iterations=2, tolerance=None, probes=3), "seed": 0}
     result = ds.appa.assimilate(obs, error=ERROR, steps=2, **options)
-    ((plan, _),) = run_of(result).parts
-    found = [(s.frames, s.reports) for s in stretches(model_of(plan), plan)]
+    ((plan, _),) = find_run(result).parts
+    found = [(s.frames, s.reports) for s in list_stretches(load_model(plan), plan)]
     assert len(set(found)) == 2 and len({frames for frames, _ in found}) == 1
     metered = []
-    monkeypatch.setattr(evaluation, "_metered", lambda *a: metered.append(a) or METERED_AS_IS(*a))
+    monkeypatch.setattr(evaluation, "_meter_evaluation", lambda *a: metered.append(a) or METERED_AS_IS(*a))
     monkeypatch.setattr(evaluation, "_KNOWN", OrderedDict())
     cost = ds.appa.plan(obs, error=ERROR, steps=2, **options)
     assert len([a for a in metered if a[2].reports]) == 1
@@ -160,19 +160,19 @@ def test_steps_to_a_tolerance_are_about_those_of_the_run(task):
     else:
         network = xappa.platforms.stations(truth, 230, errors="speedy-twin", seed=0)
         result = truth.appa.assimilate(truth.appa.observe(network, error="reported", seed=0), seed=0, steps=5)
-    ((plan, _),) = run_of(result).parts
-    model = model_of(plan)
-    unused = Pace(1.0, 1.0, 0.0, False)
-    told = [solver_steps(model, piece, unused) for piece, _ in sampled_at_once(model, plan)]
+    ((plan, _),) = find_run(result).parts
+    model = load_model(plan)
+    unused = EvaluationSpeed(1.0, 1.0, 0.0, False)
+    told = [estimate_solver_steps(model, piece, unused) for piece, _ in split_into_joint_plans(model, plan)]
     assert len(told) == {"forecast": 2, "assimilate": 1}[task]
     found = xappa.diagnostics(result)["iterations"].mean()
     assert np.mean(told) == pytest.approx(float(found), rel=0.3)
 
 
 def test_fewer_reports_leave_what_is_given(tiny_model, ds, obs):
-    ((plan, _),) = run_of(ds.appa.assimilate(obs, model=tiny_model, error=ERROR, seed=0)).parts
-    model = model_of(plan)
-    (stretch,) = stretches(model, plan)
+    ((plan, _),) = find_run(ds.appa.assimilate(obs, model=tiny_model, error=ERROR, seed=0)).parts
+    model = load_model(plan)
+    (stretch,) = list_stretches(model, plan)
     held = 100
     own, fewer = with_fewer(plan, replace(stretch, reports=stretch.reports + held), 1)
     assert (fewer.frames, fewer.reports) == (1, len(own.stencil) + held)
@@ -185,8 +185,8 @@ def test_reports_over_a_period_longer_than_a_few_times(tiny_model, ds, obs):
     ends = np.repeat(np.array(["2001-03-13T12", "2001-03-13T18"], "M8[ns]"), 15)
     means = obs.assign_coords(time=("obs", ends))
     options = {"model": tiny_model, "operator": xappa.operators.Average(18.0), "error": ERROR, "seed": 0}
-    ((plan, _),) = run_of(means.pipe(ds.appa.assimilate, **options)).parts
-    (stretch,) = stretches(model_of(plan), plan)
+    ((plan, _),) = find_run(means.pipe(ds.appa.assimilate, **options)).parts
+    (stretch,) = list_stretches(load_model(plan), plan)
     assert stretch.frames == 4
     own, fewer = with_fewer(plan, stretch, 2)
     assert fewer.frames == 3
@@ -244,13 +244,13 @@ def test_derivatives_at_official_size_are_counted_as_the_arithmetic_says():
     plan = SamplingSpec(
         "toy", model.digest, None, times, stencil, MMPS(tolerance=0.2, probes=PROBES), LMS(), "symmetrical", 0
     )
-    (stretch,) = stretches(model, plan)
-    found = work(model, plan, stretch, 1, 2)
+    (stretch,) = list_stretches(model, plan)
+    found = measure_evaluation(model, plan, stretch, 1, 2)
     assert found.flop == pytest.approx(parts.moment_matching(1, len(times), 2, 1), rel=0.01)
     first = parts.moment_matching(1, len(times), 2) + parts.probing(len(times))
     assert found.first == pytest.approx(first, rel=0.01)
     tangent = LinearDecoder(model.latent_shape[2], model.spec.shape[0], model.autoencoder.spec.resize)
-    near = work(replace(model, tangent=tangent, digest="with a tangent"), plan, stretch, 1, 2)
+    near = measure_evaluation(replace(model, tangent=tangent, digest="with a tangent"), plan, stretch, 1, 2)
     assert near.flop == pytest.approx(parts.with_tangent(1, len(times), 2), rel=0.01)
 
 

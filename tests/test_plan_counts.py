@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xappa.operators.sparse import SparseOperator
-from xappa.streaming.cost.evaluation import _counts
+from xappa.streaming.cost.evaluation import _count_reports
 
 
 @pytest.mark.parametrize("size", [0, 1, 200])
@@ -19,4 +19,4 @@ def test_reports_and_times_of_windows_are_those_of_the_windows_themselves(rng, s
     )
     cuts = [(start, length, 1) for start in (0, 3, 9, 15, 30) for length in (1, 2, 4, 20)]
     parts = [stencil.window(start, length) for start, length, _ in cuts]
-    assert _counts(stencil, cuts) == [(len(part), len(part.frames)) for part in parts]
+    assert _count_reports(stencil, cuts) == [(len(part), len(part.frames)) for part in parts]

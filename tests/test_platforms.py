@@ -20,13 +20,13 @@ import xappa
 from tests.benchmarks import networks
 from xappa import platforms
 from xappa.errors import DatasetError, ObservationError, OptionError
-from xappa.geometry import unit_vectors
+from xappa.geometry import to_unit_vectors
 from xappa.grids.axes import recognise
 from xappa.observations.schema import is_one_form, quantities
 from xappa.platforms import ORBITS, Orbit
-from xappa.platforms.domain import Ground
-from xappa.platforms.orbit import across
-from xappa.state import spec_of
+from xappa.platforms.domain import NetworkDomain
+from xappa.platforms.orbit import offset_across_track
+from xappa.state import derive_spec
 
 TIMES = np.datetime64("2021-03-21", "s") + np.arange(9) * np.timedelta64(6, "h")
 LATITUDE, LONGITUDE, LEVELS = np.arange(-85.0, 90, 10), np.arange(0.0, 360, 10), np.array([850, 500, 250])
@@ -187,8 +187,8 @@ def test_values_lie_where_fields_have_values() -> None:
 def test_swaths_follow_the_track() -> None:
     network = platforms.swaths(truth(), "leo", spacing=1.0, width=1000, gap=300)
     hours = (network.time.values - TIMES[0]) / np.timedelta64(1, "h")
-    below = unit_vectors(*ORBITS["leo"].track(hours))
-    here = unit_vectors(network.latitude.values, network.longitude.values)
+    below = to_unit_vectors(*ORBITS["leo"].track(hours))
+    here = to_unit_vectors(network.latitude.values, network.longitude.values)
     km = 6371.0088 * np.arccos(np.clip((below * here).sum(-1), -1, 1))
     assert km.min() > 150 - 8 and km.max() < 500 + 8  # times are whole seconds, in which it goes 7 km
     scans = network.sizes["obs"] / len(set(network.time.values))
@@ -205,7 +205,7 @@ def test_swaths_over_sea_and_thinned() -> None:
     assert sea.sizes["obs"] + land.sizes["obs"] == platforms.swaths(ds, **wide).sizes["obs"]
     assert ((land.longitude.values < 85.1) | (land.longitude.values > 354.9)).all()
     thin = platforms.swaths(ds, thin=True, **wide)
-    row, column = Ground.of(ds).nearest(thin.latitude.values, thin.longitude.values)
+    row, column = NetworkDomain.of(ds).nearest(thin.latitude.values, thin.longitude.values)
     about = np.rint((thin.time.values - TIMES[0]) / np.timedelta64(6, "h") - 1e-9)
     assert len(set(zip(about, row, column, strict=True))) == thin.sizes["obs"] < sea.sizes["obs"]
 
@@ -220,9 +220,11 @@ def test_channels_are_told_apart() -> None:
 
 def test_buoys_drift_and_stay_at_sea() -> None:
     network = platforms.buoys(truth(), 400, speed=0.5, memory=1.0)
-    sea = Ground.of(truth()).is_sea[Ground.of(truth()).nearest(network.latitude.values, network.longitude.values)]
+    sea = NetworkDomain.of(truth()).is_sea[
+        NetworkDomain.of(truth()).nearest(network.latitude.values, network.longitude.values)
+    ]
     assert sea.all()
-    track = unit_vectors(*(network[name].values.reshape(9, 400) for name in ("latitude", "longitude")))
+    track = to_unit_vectors(*(network[name].values.reshape(9, 400) for name in ("latitude", "longitude")))
     km = 6371 * np.arccos(np.clip((track[1:] * track[:-1]).sum(-1), -1, 1))
     # The mean of a two-dimensional normal speed is sqrt(pi / 2) times the deviation of its components.
     assert km.mean() == pytest.approx(0.5 * np.sqrt(np.pi / 2) * 21.6, rel=0.06)
@@ -252,15 +254,17 @@ class TestOrbit:
         assert (x0 - x1) % 360 == pytest.approx(15 * orbit.period)
 
     def test_across(self) -> None:
-        right = across(np.array([0.0]), np.array([10.0]), (np.array([1.0]), np.array([10.0])), np.array([-5.0, 5.0]))
+        right = offset_across_track(
+            np.array([0.0]), np.array([10.0]), (np.array([1.0]), np.array([10.0])), np.array([-5.0, 5.0])
+        )
         np.testing.assert_allclose(right, [[[0, 0]], [[5, 15]]], atol=1e-9)
 
 
 class TestMasks:
     def test_cells_against_all_distances(self) -> None:
         latitude, longitude, orbit = np.linspace(90, -90, 37), np.arange(0, 360, 5.0), Orbit(700, 65, 33)
-        track = unit_vectors(*orbit.track(3 + np.arange(30) / 30))
-        points = unit_vectors(latitude[:, None], longitude).reshape(-1, 3)
+        track = to_unit_vectors(*orbit.track(3 + np.arange(30) / 30))
+        points = to_unit_vectors(latitude[:, None], longitude).reshape(-1, 3)
         expected = np.flatnonzero(((points @ track.T) >= np.cos(np.deg2rad(8))).any(1))
         found = platforms.satellite_cells(orbit, latitude, longitude, hour=1, delay=2, per_hour=30, radius=8)
         np.testing.assert_array_equal(found, expected)
@@ -311,7 +315,7 @@ def test_any_spelling_of_the_fields() -> None:
 
 class TestBenchmarkNetworks:
     ds = truth()
-    spec = spec_of(ds, recognise(ds))
+    spec = derive_spec(ds, recognise(ds))
 
     @pytest.mark.parametrize(("kind", "count"), [("E-0.1%", 1), ("E-1%", 6), ("E-5%", 32), ("E-10%", 65)])
     def test_columns_of_a_share(self, kind: str, count: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from tests.coarse import SPEC, TIMES, U, reports
 from xappa.errors import ObservationError
 from xappa.operators import Interpolate, StateContext
-from xappa.operators.cached import PlaceCache, corners_at
+from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.points import Points
 
 
@@ -64,9 +64,9 @@ def test_outside_a_region_is_missing() -> None:
 
 def test_weights_of_fixed_stations_are_made_once(places: tuple) -> None:
     grid = tuple(map(float, SPEC.latitude)), tuple(map(float, SPEC.longitude))
-    first = corners_at(PlaceCache(*places), *grid)
-    assert corners_at(PlaceCache(*(p.copy() for p in places)), *grid) is first
-    assert corners_at(PlaceCache(places[0] + 1e-9, places[1]), *grid) is not first
+    first = get_corner_weights(HashablePlaces(*places), *grid)
+    assert get_corner_weights(HashablePlaces(*(p.copy() for p in places)), *grid) is first
+    assert get_corner_weights(HashablePlaces(places[0] + 1e-9, places[1]), *grid) is not first
 
 
 def test_places_of_different_number() -> None:

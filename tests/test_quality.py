@@ -19,9 +19,9 @@ from xappa.errors import ObservationError, OptionError
 from xappa.model.directory import read_model
 from xappa.model.normalisation import ChannelNormalisation
 from xappa.observations import Flag, flag_counts, read_observations, with_errors
-from xappa.observations.qc import QUALITY, Quality, choose_quality, control
-from xappa.observations.qc.batch import Batch
-from xappa.observations.qc.position_checks import leaps
+from xappa.observations.qc import QUALITY, Quality, choose_quality, run_quality_control
+from xappa.observations.qc.batch import ReportBatch
+from xappa.observations.qc.position_checks import find_leaps
 from xappa.tasks.qc_reference import ModelBackground
 
 T, P, U, V = "2m_temperature", "mean_sea_level_pressure", "10m_u_component_of_wind", "10m_v_component_of_wind"
@@ -45,7 +45,7 @@ def flagged(obs: xr.Dataset, name: str = T) -> list[int]:
 
 
 def constant(mean: float, deviation: float):
-    def background(batch: Batch):
+    def background(batch: ReportBatch):
         return {name: (np.full(len(batch), mean), np.full(len(batch), deviation)) for name in batch.value}
 
     return background
@@ -55,17 +55,17 @@ class TestBackground:
     def test_the_bound_is_k_times_the_root_of_both_variances(self):
         bound = 5 * np.hypot(1.5, 2.0)
         obs = reports(**{T: 280 + bound * np.array([0.999, -0.999, 1.001, -1.001])})
-        found = control(obs, Quality(buddies=None, near_duplicates=None), background=constant(280.0, 1.5))
+        found = run_quality_control(obs, Quality(buddies=None, near_duplicates=None), background=constant(280.0, 1.5))
         assert flagged(found) == [0, 0, Flag.BACKGROUND_CHECK, Flag.BACKGROUND_CHECK]
 
     def test_where_the_background_says_nothing_nothing_is_checked(self):
         obs = reports(**{T: [200.0, 300.0]})
-        found = control(obs, Quality(buddies=None), background=constant(np.nan, 1.0))
+        found = run_quality_control(obs, Quality(buddies=None), background=constant(np.nan, 1.0))
         assert flagged(found) == [0, 0]
 
     def test_one_component_takes_the_other_with_it(self):
         obs = reports(**{U: [40.0, 1.0, 2.0], V: [0.0, 1.0, 2.0]})
-        found = control(obs, Quality(buddies=None), background=constant(0.0, 3.0))
+        found = run_quality_control(obs, Quality(buddies=None), background=constant(0.0, 3.0))
         assert flagged(found, U) == flagged(found, V) == [Flag.BACKGROUND_CHECK, 0, 0]
 
     def test_the_model_is_a_background(self, tiny_model):
@@ -98,7 +98,7 @@ class TestBuddies:
     def test_a_report_that_its_neighbours_contradict(self, rng):
         obs = cluster(rng)
         obs[T][7] = 310.0
-        found = control(obs, self.quality)
+        found = run_quality_control(obs, self.quality)
         assert np.flatnonzero(flagged(found)).tolist() == [7]
         assert flagged(found)[7] == Flag.BUDDY_CHECK
 
@@ -106,17 +106,17 @@ class TestBuddies:
         obs = cluster(rng, 100)
         wrong = rng.choice(100, 25, replace=False)
         obs[T][wrong] += rng.choice([-40, 40], 25)
-        found = np.flatnonzero(flagged(control(obs, self.quality)))
+        found = np.flatnonzero(flagged(run_quality_control(obs, self.quality)))
         assert set(found) <= set(wrong)
         assert len(found) >= 24
 
     def test_no_check_without_enough_neighbours_or_far_from_them(self, rng):
         obs = cluster(rng, 4)
         obs[T][0] = 310.0
-        assert not any(flagged(control(obs, self.quality)))
+        assert not any(flagged(run_quality_control(obs, self.quality)))
         far = cluster(rng, 30, lat=np.r_[-40.0, np.full(29, 50.0)])
         far[T][0] = 310.0
-        assert not any(flagged(control(far, self.quality)))
+        assert not any(flagged(run_quality_control(far, self.quality)))
 
     def test_a_station_is_not_its_own_neighbour(self, rng):
         """One bad station that reports every 10 minutes must not outvote those around it."""
@@ -125,19 +125,19 @@ class TestBuddies:
         obs = xr.concat(
             [good, reports(**{T: np.full(18, 320.0), "lat": 49.5, "lon": 7.0, **bad})], "obs", data_vars="all"
         )
-        found = control(obs, self.quality)
+        found = run_quality_control(obs, self.quality)
         assert flagged(found) == [0] * 20 + [Flag.BUDDY_CHECK] * 18
 
     def test_heights_are_accounted_for(self, rng):
         height = rng.uniform(0, 3000, 60)
         obs = cluster(rng, elev=height)
         obs[T] = obs[T] - 0.0065 * height
-        assert not any(flagged(control(obs, Quality(None, 3.0, near_duplicates=None))))
+        assert not any(flagged(run_quality_control(obs, Quality(None, 3.0, near_duplicates=None))))
 
     def test_a_front_is_not_an_error(self, rng):
         obs = cluster(rng, 200)
         obs[T] = obs[T].where(obs.longitude < 7, obs[T] - 8)
-        assert not any(flagged(control(obs, self.quality)))
+        assert not any(flagged(run_quality_control(obs, self.quality)))
 
     def test_pressure_at_stations_is_compared_at_one_height(self, rng):
         height = rng.uniform(0, 2000, 40)
@@ -145,7 +145,7 @@ class TestBuddies:
         pressure[3] += 5000
         columns = {"surface_pressure": pressure, "elev": height, "lat": rng.uniform(48, 51, 40)}
         obs = with_errors(reports(**columns), {"surface_pressure": 100.0})
-        found = control(obs, self.quality)
+        found = run_quality_control(obs, self.quality)
         assert np.flatnonzero(flagged(found, "surface_pressure")).tolist() == [3]
 
     @settings(max_examples=10)
@@ -155,8 +155,8 @@ class TestBuddies:
         obs = cluster(rng, 40)
         obs[T][rng.choice(40, 6)] += rng.choice([-30, 30], 6)
         order = rng.permutation(40)
-        found = control(obs, self.quality)
-        again = control(obs.isel(obs=order), self.quality)
+        found = run_quality_control(obs, self.quality)
+        again = run_quality_control(obs.isel(obs=order), self.quality)
         assert np.array_equal(np.array(flagged(found))[order], flagged(again))
 
 
@@ -166,7 +166,7 @@ class TestNearDuplicates:
     def test_two_names_of_one_station(self):
         names = ["06447", "EBBR", "EBAW"]
         obs = reports(**{T: [280.0, 280.4, 280.2], "station": names, "lat": [50.9, 50.905, 51.2], "lon": 4.5})
-        assert flagged(control(obs, self.quality)) == [0, Flag.NEAR_DUPLICATE, 0]
+        assert flagged(run_quality_control(obs, self.quality)) == [0, Flag.NEAR_DUPLICATE, 0]
 
     def test_different_values_times_levels_and_the_same_name_are_kept(self):
         near = {"lat": [50.9, 50.905], "lon": 4.5}
@@ -176,25 +176,25 @@ class TestNearDuplicates:
             {T: [280.0, 280.4], "station": ["a", "a"], "time": ["2024-01-01T00", "2024-01-01T00:10"]},
             {T: [280.0, 280.4]},
         ):
-            assert flagged(control(reports(**(near | columns)), self.quality)) == [0, 0]
+            assert flagged(run_quality_control(reports(**(near | columns)), self.quality)) == [0, 0]
 
     def test_sources_are_told_apart_without_names(self):
         table = pd.DataFrame({"time": "2024-01-01T00", "lat": [50.9], "lon": 4.5, T: 280.0})
         obs = with_errors(read_observations({"synop": table, "metar": table.assign(lat=50.91)}), {T: 2.0})
-        assert flagged(control(obs, self.quality)) == [0, Flag.NEAR_DUPLICATE]
+        assert flagged(run_quality_control(obs, self.quality)) == [0, Flag.NEAR_DUPLICATE]
 
     def test_both_components_must_agree(self):
         obs = reports(
             **{U: [5.0, 5.0, 5.0], V: [0.0, 9.0, 9.5], "station": ["a", "b", "c"], "lon": 0.001 * np.arange(3)}
         )
-        found = control(obs, self.quality)
+        found = run_quality_control(obs, self.quality)
         assert flagged(found, U) == flagged(found, V) == [0, 0, Flag.NEAR_DUPLICATE]
 
     def test_long_series_of_close_stations_stay_cheap(self):
         """Pairs are sought in space and time together: 20 000 reports of two stations are no 10^8 pairs."""
         times = np.repeat(pd.date_range("2024-01-01", periods=10_000, freq="1min"), 2)
         obs = reports(**{T: np.full(20_000, 280.0), "time": times, "station": ["a", "b"] * 10_000, "lon": 0.0})
-        found = control(obs, Quality(None, None, near_time=0.5))
+        found = run_quality_control(obs, Quality(None, None, near_time=0.5))
         assert flag_counts(found).loc[T, ["good", "near_duplicate"]].tolist() == [10_000, 10_000]
 
 
@@ -208,14 +208,14 @@ class TestPlaces:
         time = pd.date_range("2024-01-01", periods=5, freq="1h")
         track = {"lat": [10.0, 10.1, -10.2, 10.3, 10.4], "lon": 20.0, "station": "SHIP1", "time": time}
         obs = reports(**{T: np.full(5, 290.0), P: np.full(5, 1e5), **track})
-        found = control(obs, Quality(None, None))
+        found = run_quality_control(obs, Quality(None, None))
         assert flagged(found) == flagged(found, P) == [0, 0, Flag.MISPLACED, 0, 0]
-        assert not leaps(obs.isel(obs=[0, 1, 3, 4]), 60.0).any()
+        assert not find_leaps(obs.isel(obs=[0, 1, 3, 4]), 60.0).any()
 
     def test_a_name_that_several_platforms_share_is_let_pass(self):
         time = pd.date_range("2024-01-01", periods=9, freq="1h")
         obs = reports(**{T: np.full(9, 290.0), "lat": [10.0, 50.0, 11.0] * 3, "station": "SHIP", "time": time})
-        assert not leaps(obs, 60.0).any()
+        assert not find_leaps(obs, 60.0).any()
 
     def test_aircraft_are_fast(self):
         time = pd.date_range("2024-01-01", periods=3, freq="1h")
@@ -226,14 +226,14 @@ class TestPlaces:
             "station": "A",
             "time": time,
         }
-        assert not leaps(reports(**columns), 60.0).any()
+        assert not find_leaps(reports(**columns), 60.0).any()
 
     def test_heights_against_a_table(self):
         table = pd.DataFrame({"station": ["a", "b", "c"], "altitude": [100.0, 20.0, 500.0]})
         place = {"station": list("abcd"), "elev": [100.0, 350.0, 550.0, 9.0], "lat": 10.0}
         obs = reports(**{T: np.full(4, 280.0), P: np.full(4, 1e5), **place})
         for stations in (table, {"a": 100.0, "b": 20.0, "c": 500.0}):
-            found = control(obs, Quality(None, None, near_duplicates=None, stations=stations))
+            found = run_quality_control(obs, Quality(None, None, near_duplicates=None, stations=stations))
             assert flagged(found) == [0, Flag.HEIGHT_MISMATCH, 0, 0]
             assert flagged(found, P) == [0, 0, 0, 0], "a station reduces its pressure with its true height"
 
@@ -241,11 +241,13 @@ class TestPlaces:
         height = [100.0, 749.0, 751.0, 1499.0, 1501.0, np.nan]
         obs = reports(**{P: np.full(6, 1e5), "surface_pressure": np.full(6, 9e4), "elev": height, "lat": 10.0})
         checks = Quality(None, None, near_duplicates=None)
-        found = control(obs, checks, reduced=[P, "surface_pressure"])
+        found = run_quality_control(obs, checks, reduced=[P, "surface_pressure"])
         assert flagged(found, P) == [0, 0, 0, 0, Flag.HIGH_STATION, 0]
         assert flagged(found, "surface_pressure") == [0, 0, *3 * [Flag.HIGH_STATION], 0]
-        assert not any(flagged(control(obs, checks), "surface_pressure"))  # a model with surface pressure
-        assert not any(flagged(control(obs, Quality(None, None, near_duplicates=None, sea_level_pressure=None)), P))
+        assert not any(flagged(run_quality_control(obs, checks), "surface_pressure"))  # a model with surface pressure
+        assert not any(
+            flagged(run_quality_control(obs, Quality(None, None, near_duplicates=None, sea_level_pressure=None)), P)
+        )
         assert xappa.summary(found).loc[P].to_dict() == {"good": 5, "high_station": 1}
 
     def test_a_model_without_surface_pressure_takes_that_at_sea_level(self):
@@ -257,13 +259,13 @@ class TestPlaces:
     def test_positions_against_a_table(self):
         table = pd.DataFrame({"station": ["a"], "altitude": 100.0, "latitude": 10.0, "longitude": 359.9})
         obs = reports(**{T: np.full(2, 280.0), "station": ["a", "a"], "elev": 100.0, "lat": [10.0, -10.0], "lon": 0.0})
-        found = control(obs, Quality(None, None, stations=table))
+        found = run_quality_control(obs, Quality(None, None, stations=table))
         assert flagged(found) == [0, Flag.MISPLACED]
 
     def test_heights_against_the_model_and_reason(self):
         obs = reports(**{T: np.full(4, 280.0), "elev": [0.0, 1000.0, 12000.0, np.nan]})
         quality = Quality(None, None, model_height=500.0)
-        found = control(obs, quality, surface=np.array([100.0, 100.0, np.nan, 100.0]))
+        found = run_quality_control(obs, quality, surface=np.array([100.0, 100.0, np.nan, 100.0]))
         assert flagged(found) == [0, Flag.HEIGHT_MISMATCH, Flag.HEIGHT_MISMATCH, 0]
 
 
@@ -281,14 +283,14 @@ class TestWindows:
     @pytest.mark.parametrize("shuffled", [False, True])
     def test_flags_do_not_depend_on_chunks(self, obs, chunk, shuffled, rng):
         obs = obs.isel(obs=rng.permutation(600)) if shuffled else obs
-        expected = control(obs, Quality(), background=constant(280.0, 2.0))
+        expected = run_quality_control(obs, Quality(), background=constant(280.0, 2.0))
         calls = []
 
-        def background(batch: Batch):
+        def background(batch: ReportBatch):
             calls.append(len(batch))
             return constant(280.0, 2.0)(batch)
 
-        lazy = control(obs.chunk(obs=chunk), Quality(), background=background)
+        lazy = run_quality_control(obs.chunk(obs=chunk), Quality(), background=background)
         assert not calls and dask.is_dask_collection(lazy[f"{T}_flag"].data)
         # What was not checked is counted where values are in memory.
         assert set(expected.attrs) - set(lazy.attrs) == {"reports_not_checked", "reports_checked_by_climatology"}
@@ -336,7 +338,7 @@ class TestWindows:
         monkeypatch.setattr("xappa.tasks.qc_reference.load", lambda address: model)
         monkeypatch.setattr("xappa.tasks.qc_reference.STATES_BYTES", 1)
         zero, none = np.zeros(5), np.full(5, -1)
-        batch = Batch(
+        batch = ReportBatch(
             days, zero + 45, zero + 9, zero + np.nan, zero + np.nan, none, none, none,
             {T: zero + 280}, {T: zero + 1}, {T: np.zeros(5, "i1")}, window=np.arange(5),
         )  # fmt: skip
@@ -348,15 +350,15 @@ class TestWindows:
     def test_reports_without_a_time_keep_their_flag(self, obs):
         obs = obs.assign_coords(time=obs.time.where(np.arange(600) % 100 != 5))
         for form in (obs, obs.chunk(obs=50)):
-            found = control(xappa.observations.check(form.drop_vars(f"{T}_flag")), Quality()).compute()
+            found = run_quality_control(xappa.observations.check(form.drop_vars(f"{T}_flag")), Quality()).compute()
             assert (found[f"{T}_flag"] == Flag.MISSING_TIME).values.nonzero()[0].tolist() == list(range(5, 600, 100))
 
     def test_earlier_reasons_stay(self, obs):
         before = xappa.observations.with_flag(obs, T, np.ones(600, bool), Flag.WITHHELD)
-        assert set(flagged(control(before, Quality(), background=constant(0.0, 1.0)))) == {Flag.WITHHELD}
+        assert set(flagged(run_quality_control(before, Quality(), background=constant(0.0, 1.0)))) == {Flag.WITHHELD}
 
     def test_nothing_is_checked_if_nothing_is_asked(self, obs):
-        assert control(obs, ALONE, background=constant(0.0, 1.0)).identical(obs)
+        assert run_quality_control(obs, ALONE, background=constant(0.0, 1.0)).identical(obs)
 
 
 class TestOptions:

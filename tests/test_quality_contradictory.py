@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import xappa
 from xappa.observations import Flag, check, flag_counts, read_observations, with_errors
-from xappa.observations.qc import Quality, control
+from xappa.observations.qc import Quality, run_quality_control
 
 pytestmark = pytest.mark.filterwarnings("ignore::xappa.errors.UnitsWarning")
 
@@ -169,20 +169,20 @@ class TestJudging:
     def test_the_background_keeps_the_one_that_passes(self):
         for frame in permuted(table([280.0, 320.0, 240.0])):
             obs = with_errors(read_observations(frame), {T: 1.0})
-            found = control(obs, Quality(buddies=None), background=constant(280.0, 2.0))
+            found = run_quality_control(obs, Quality(buddies=None), background=constant(280.0, 2.0))
             assert used(found) == [280.0]
             assert sorted(flags(found)) == [0, CONTRADICTORY, CONTRADICTORY]
 
     def test_none_is_used_where_two_pass_or_none_does(self):
         for values in ([278.0, 282.0], [200.0, 320.0]):
             obs = with_errors(read_observations(table(values)), {T: 1.0})
-            found = control(obs, Quality(buddies=None), background=constant(280.0, 2.0))
+            found = run_quality_control(obs, Quality(buddies=None), background=constant(280.0, 2.0))
             assert flags(found) == [CONTRADICTORY] * 2
 
     def test_none_is_used_where_nothing_can_judge(self):
         obs = with_errors(read_observations(table([265.0, 285.0])), {T: 1.0})
         for background in (None, constant(np.nan, 1.0)):
-            assert flags(control(obs, Quality(), background=background)) == [CONTRADICTORY] * 2
+            assert flags(run_quality_control(obs, Quality(), background=background)) == [CONTRADICTORY] * 2
         assert flags(xappa.quality_control(table([265.0, 285.0]), "none")) == [CONTRADICTORY] * 2
 
     @pytest.mark.parametrize("station", ["S", ""])
@@ -194,7 +194,7 @@ class TestJudging:
         frame = pd.concat([around, table([280.0, 320.0, 320.0], station=station)], ignore_index=True)
         for rows in permuted(frame):
             obs = with_errors(read_observations(rows), {T: 1.0})
-            found = control(obs, BUDDIES)
+            found = run_quality_control(obs, BUDDIES)
             assert 280.0 in used(found) and 320.0 not in used(found)
             assert (found[f"{T}_flag"] == 0).sum() == size + 1
 
@@ -204,7 +204,7 @@ class TestJudging:
         good = table(280 + 0.3 * rng.standard_normal(size), station=[f"s{i}" for i in range(size)], **place)
         wrong = pd.concat([table([320.0, 330.0], station="", lat=lat, lon=5.0) for lat in np.linspace(49.2, 50.8, 9)])
         obs = with_errors(read_observations(pd.concat([good, wrong], ignore_index=True)), {T: 1.0})
-        found = control(obs, BUDDIES)
+        found = run_quality_control(obs, BUDDIES)
         assert flags(found)[:size] == [0] * size
         assert set(flags(found)[size:]) == {CONTRADICTORY}
 
@@ -212,7 +212,7 @@ class TestJudging:
         """Of two heights of one station the table knows one."""
         frame = table([265.0, 285.0], elev=[100.0, 2500.0])
         obs = with_errors(read_observations(frame), {T: 1.0})
-        found = control(obs, Quality(None, None, near_duplicates=None, stations={"S": 100.0}))
+        found = run_quality_control(obs, Quality(None, None, near_duplicates=None, stations={"S": 100.0}))
         assert flags(found) == [0, Flag.HEIGHT_MISMATCH]
 
     def test_a_difference_within_the_default_errors_leaves_one(self):
@@ -238,9 +238,9 @@ class TestJudging:
         )
         obs = with_errors(read_observations(frame), {T: 1.0})
         quality, background = Quality(buddies=None), constant(280.0, 2.0)
-        expected = control(obs, quality, background=background)
+        expected = run_quality_control(obs, quality, background=background)
         assert flags(expected) == [0, CONTRADICTORY, 0, TWICE, CONTRADICTORY, CONTRADICTORY]
-        lazy = control(obs.chunk(obs=2), quality, background=background)
+        lazy = run_quality_control(obs.chunk(obs=2), quality, background=background)
         assert lazy[f"{T}_flag"].chunks is not None
         assert flags(lazy.compute()) == flags(expected)
 
@@ -267,7 +267,7 @@ class TestJudging:
         found = []
         for order in (np.arange(80), rng.permutation(80)):
             obs = with_errors(read_observations(frame.iloc[order]), {T: 1.0, U: 2.0, V: 2.0})
-            checked = control(obs, Quality(), background=constant(280.0, 50.0)).to_dataframe()
+            checked = run_quality_control(obs, Quality(), background=constant(280.0, 50.0)).to_dataframe()
             place = ["time", "latitude", "longitude", "altitude"]
             # Of reports that are the same in all that is used, whichever.
             found.append(

@@ -12,12 +12,12 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xappa.geometry import EARTH_RADIUS, chord
+from xappa.geometry import EARTH_RADIUS, arc_to_chord
 from xappa.grids import bilinear
 from xappa.observations import Flag, formulas, read_observations
 from xappa.observations.flags import flags_of
-from xappa.observations.qc import QUALITY, Quality, buddy_check, control
-from xappa.observations.qc.batch import Batch
+from xappa.observations.qc import QUALITY, Quality, buddy_check, run_quality_control
+from xappa.observations.qc.batch import ReportBatch
 from xappa.observations.qc.index import ReportIndex
 from xappa.observations.qc.options import _OPTIONAL
 from xappa.operators import sparse
@@ -95,7 +95,7 @@ def mean(latitude):
     return {T: 280.0 + 0 * latitude, P: 101300.0 + latitude, S: np.nan * latitude, U: 0 * latitude, V: 0 * latitude}
 
 
-def guess(batch: Batch):
+def guess(batch: ReportBatch):
     return {name: (values, np.full(len(batch), 1.5)) for name, values in mean(batch.latitude).items()}
 
 
@@ -180,7 +180,7 @@ def near_duplicates(table, k):
             for j in range(i + 1, len(ordered)):
                 b = ordered[j]
                 named = any(a[n] != b[n] and a[n] and b[n] for n in ("source", "station"))
-                near = math.dist(a["unit"], b["unit"]) <= chord(quality.near_distance)
+                near = math.dist(a["unit"], b["unit"]) <= arc_to_chord(quality.near_distance)
                 near &= a["window"] == b["window"] and abs(a["s"] - b["s"]) <= 60 * quality.near_time
                 alike = all(
                     good(a, n) and good(b, n) and abs(a[n] - b[n]) <= k * max(known_error(a, n), known_error(b, n))
@@ -206,7 +206,7 @@ def buddies_check(table, k):
             row["error"] = (
                 own if math.isfinite(own) else (np.median(known[row["window"]]) if known[row["window"]] else 0)
             )
-            row["place"] = np.array([*row["unit"], row["since"] / 3600 * chord(100.0)])
+            row["place"] = np.array([*row["unit"], row["since"] / 3600 * arc_to_chord(100.0)])
             row["departure"], row["order"], row["suspect"] = _departure(row, name), i, False
         if len(usable) < 4:
             continue
@@ -238,7 +238,7 @@ def _first_of_hour(usable, row):
 
 def _contradicted(row, pool, k):
     near = [(np.sqrt(((o["place"] - row["place"]) ** 2).sum()), o["order"], o) for o in pool]
-    near = [part for part in near if part[0] < chord(500.0) and part[2]["window"] == row["window"]]
+    near = [part for part in near if part[0] < arc_to_chord(500.0) and part[2]["window"] == row["window"]]
     near.sort(key=lambda part: part[:2])
     others = [
         other
@@ -264,7 +264,9 @@ def controlled(obs: xr.Dataset, name: str) -> dict[str, list[int]]:
     if name != "station_height":
         quality = replace(quality, stations=None)
     first = guess if name == "background" else None
-    found = control(obs, quality, background=first, surface=height(obs), reduced=(P, S), window=np.timedelta64(6, "h"))
+    found = run_quality_control(
+        obs, quality, background=first, surface=height(obs), reduced=(P, S), window=np.timedelta64(6, "h")
+    )
     return {quantity: found[f"{quantity}_flag"].values.tolist() for quantity in NAMES}
 
 
@@ -300,7 +302,10 @@ def test_places_that_come_again_are_located_as_others_are():
     places = np.array([*rng.uniform(-91, 91, 40), 90.0, -90.0, np.nan]), rng.uniform(-200, 400, 43)
     rows = rng.integers(0, 43, 3 * bilinear.MANY)
     grid = np.linspace(-87.5, 87.5, 36), np.arange(72) * 5.0
-    found, alone = bilinear.bilinear_weights(*(p[rows] for p in places), *grid), bilinear._corners(*places, *grid)
+    found, alone = (
+        bilinear.compute_bilinear_weights(*(p[rows] for p in places), *grid),
+        bilinear._compute_weights(*places, *grid),
+    )
     for name in ("cell", "weight", "crossed", "inside"):
         assert np.array_equal(getattr(found, name), getattr(alone, name)[rows])
 
@@ -310,5 +315,5 @@ def test_rows_without_zeros_stay_beside_those_with_them():
     weight = rng.uniform(-1, 1, (500, 8)) * (rng.random((500, 8)) < 0.9)
     weight[0] = 1.0
     index = rng.integers(0, 100, weight.shape)
-    found, plain = sparse.compact(weight, index), sparse._first_nonzero(8, weight, index)
+    found, plain = sparse.compact(weight, index), sparse._select_nonzero(8, weight, index)
     assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))

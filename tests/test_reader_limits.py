@@ -18,7 +18,7 @@ from xappa.observations import read_observations
 from xappa.observations.readers import isolated, netcdf, processes
 from xappa.observations.readers.bufr import decode
 from xappa.observations.readers.decoders import DecoderProcess
-from xappa.observations.readers.isolated import isolated_groups
+from xappa.observations.readers.isolated import read_groups_isolated
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces limits of memory")
 
@@ -176,7 +176,7 @@ def test_what_is_read_apart_is_what_is_read_here(tmp_path, name):
     else:
         ds = ds.drop_attrs() if name == "NETCDF3" else ds.isel(obs=slice(0)) if name == "empty" else ds
         path, engine = write(ds, tmp_path / "a.nc", **NETCDF.get(name, {"engine": "netcdf4"})), None
-    here, apart = netcdf._opened(path, engine), isolated_groups(path)
+    here, apart = netcdf._open_groups(path, engine), read_groups_isolated(path)
     assert list(here) == list(apart)
     for group, expected in here.items():
         found = apart[group]
@@ -210,7 +210,7 @@ def test_texts_with_odd_characters_and_arrays_of_varying_length_survive(tmp_path
         ragged = file.createVariable("ragged", kind, ("obs",))
         for i in range(3):
             ragged[i] = np.arange(i + 1, dtype="i4")
-    apart = isolated_groups(tmp_path / "a.nc")["/"]
+    apart = read_groups_isolated(tmp_path / "a.nc")["/"]
     assert apart["text"].values.tolist() == ["a", "\U0001f327", " "]
     assert [part.tolist() for part in apart["ragged"].values] == [[0], [0, 1], [0, 1, 2]]
 
@@ -227,7 +227,7 @@ def test_a_damaged_file_is_refused_apart_as_here(tmp_path, kind):
 def test_variables_that_do_not_fit_are_refused_apart(tmp_path):
     path = write(points(), tmp_path / "obs.nc", engine="netcdf4")
     with xappa.set_options(reader_memory=1e9):
-        isolated_groups(path)
+        read_groups_isolated(path)
     with pytest.raises(MemoryError, match=r"claim .* bytes"):
         isolated.netcdf_decode.copied(path, tmp_path, None, 100.0)
 
@@ -237,7 +237,7 @@ def test_one_file_is_open_once_however_often_it_is_read(tmp_path):
 
     path = write(points(), tmp_path / "obs.nc", engine="netcdf4")
     write(points(), tmp_path / "obs.nc", engine="netcdf4", group="more", mode="a")
-    first, second = netcdf._opened(path, None), netcdf._opened(path, None)
+    first, second = netcdf._open_groups(path, None), netcdf._open_groups(path, None)
     assert sum(str(path) in str(list(key)) for key in FILE_CACHE) == 1
     assert first["/"]["t2m"].data.name == second["/"]["t2m"].data.name != first["/more"]["t2m"].data.name
     xr.testing.assert_identical(first["/"].load(), second["/more"].load())
@@ -245,11 +245,14 @@ def test_one_file_is_open_once_however_often_it_is_read(tmp_path):
 
 def test_a_file_that_takes_the_place_of_another_is_read_anew(tmp_path):
     path = write(points(), tmp_path / "obs.nc", engine="netcdf4")
-    old = netcdf._opened(path, None)["/"]
+    old = netcdf._open_groups(path, None)["/"]
     write(points(t2m=("obs", [1.0, 2.0, 3.0])), tmp_path / "new.nc", engine="netcdf4").replace(path)
-    assert netcdf._opened(path, None)["/"]["t2m"].values.tolist() == [1.0, 2.0, 3.0]
+    assert netcdf._open_groups(path, None)["/"]["t2m"].values.tolist() == [1.0, 2.0, 3.0]
     assert old["t2m"].values[0] == np.float32(280.123)
 
 
 def test_the_end_of_a_file_is_read_from_its_end():
-    assert processes._end_of(io.BytesIO(b"".join(b"%d\n" % i for i in range(100_000)))).splitlines()[-1] == "99999"
+    assert (
+        processes._read_last_lines(io.BytesIO(b"".join(b"%d\n" % i for i in range(100_000)))).splitlines()[-1]
+        == "99999"
+    )

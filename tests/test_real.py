@@ -21,12 +21,12 @@ from xappa.cli import main
 from xappa.errors import MissingErrorWarning, OptionError
 from xappa.observations.flags import Flag, flags_of
 from xappa.operators import Footprint, Sounder, StateContext
-from xappa.operators.packing import packed
+from xappa.operators.packing import pack_rows
 from xappa.operators.sparse import SparseOperator
-from xappa.tasks.analyse_reports import Outcome, assimilate_reports, prepared
+from xappa.tasks.analyse_reports import Outcome, assimilate_reports, prepare_reports
 from xappa.tasks.climatology import climatology
-from xappa.tasks.cross_validation import predicted
-from xappa.verification.blocks import block_keys, grid_boxes, of_swaths, withhold_blocks, withhold_reports
+from xappa.tasks.cross_validation import predict_reports
+from xappa.verification.blocks import find_grid_boxes, is_from_swath, number_blocks, withhold_blocks, withhold_reports
 
 NOON = np.datetime64("2018-11-02T12", "s")
 GRID = {"latitudes": np.arange(-88, 89, 3.75), "longitudes": np.arange(0, 360, 3.75)}
@@ -51,27 +51,27 @@ def test_no_box_of_the_grid_has_reports_of_both_kinds(n: int, fraction: float, s
     }
     used, held = withhold_blocks(obs, fraction, seed, **grid)
     assert used.sizes["obs"] + held.sizes["obs"] == n
-    boxes = [set(map(tuple, grid_boxes(part, **grid).T.tolist())) for part in (used, held)]
+    boxes = [set(map(tuple, find_grid_boxes(part, **grid).T.tolist())) for part in (used, held)]
     assert not boxes[0] & boxes[1]
-    blocks = np.unique(block_keys(obs, **grid))
-    assert len(np.unique(block_keys(held, **grid))) == round(fraction * len(blocks))
+    blocks = np.unique(number_blocks(obs, **grid))
+    assert len(np.unique(number_blocks(held, **grid))) == round(fraction * len(blocks))
     order = rng.permutation(n)
     again = withhold_blocks(obs.isel(obs=order), fraction, seed, **grid)[1]
-    assert set(block_keys(again, **grid)) == set(block_keys(held, **grid))
+    assert set(number_blocks(again, **grid)) == set(number_blocks(held, **grid))
 
 
 def test_blocks_are_of_four_degrees() -> None:
     fine = {"latitudes": np.arange(-90, 90.1, 0.25), "longitudes": np.arange(0, 360, 0.25)}
     rng = np.random.default_rng(0)
     obs = places(np.rad2deg(np.arcsin(rng.uniform(-1, 1, 4000))), rng.uniform(0, 360, 4000))
-    key = block_keys(obs, **fine)
+    key = number_blocks(obs, **fine)
     for number in np.unique(key)[::50]:
         part = obs.isel(obs=key == number)
         assert np.ptp(part.latitude.values) < 4.3 and np.ptp(part.longitude.values) < 4.3
     # Boxes are not cut: blocks without a grid and with one differ by no more than half a box.
-    assert np.mean(key == block_keys(obs)) > 0.85
+    assert np.mean(key == number_blocks(obs)) > 0.85
     with pytest.raises(OptionError, match="degrees=0"):
-        block_keys(obs, 0)
+        number_blocks(obs, 0)
 
 
 def test_stations_are_withheld_whole_across_sources_and_swaths_by_blocks() -> None:
@@ -85,14 +85,16 @@ def test_stations_are_withheld_whole_across_sources_and_swaths_by_blocks() -> No
     )
     swath = places(rng.uniform(-60, 60, 2 * n), rng.uniform(0, 360, 2 * n), station=[""] * 2 * n, source=["s"] * 2 * n)
     obs = xr.concat([first, second, swath], "obs")
-    assert of_swaths(obs).sum() == 2 * n
+    assert is_from_swath(obs).sum() == 2 * n
     used, held = withhold_reports(obs, 0.2, 0, **GRID)
     assert used.sizes["obs"] + held.sizes["obs"] == obs.sizes["obs"]
     number = {name: {s[1:] for s in part.station.values if s} for name, part in (("used", used), ("held", held))}
     assert not number["used"] & number["held"]
     assert len(number["held"]) == pytest.approx(0.2 * n, abs=3)
-    assert (~of_swaths(held)).sum() == 2 * len(number["held"])
-    boxes = [set(map(tuple, grid_boxes(part.isel(obs=of_swaths(part)), **GRID).T.tolist())) for part in (used, held)]
+    assert (~is_from_swath(held)).sum() == 2 * len(number["held"])
+    boxes = [
+        set(map(tuple, find_grid_boxes(part.isel(obs=is_from_swath(part)), **GRID).T.tolist())) for part in (used, held)
+    ]
     assert boxes[0] and boxes[1] and not boxes[0] & boxes[1]
 
 
@@ -108,7 +110,7 @@ def test_quantities_without_a_known_error_are_not_used_and_do_not_stop_a_run() -
         }
     )
     with pytest.warns(MissingErrorWarning, match=r"errors: total_precipitation \(in m\)"):
-        obs = prepared({"table": table})
+        obs = prepare_reports({"table": table})
     assert set(flags_of(obs, "total_precipitation").values) == {Flag.NO_ERROR}
     assert set(flags_of(obs, "2m_temperature").values) == {Flag.GOOD}
 
@@ -116,9 +118,9 @@ def test_quantities_without_a_known_error_are_not_used_and_do_not_stop_a_run() -
 def test_wrong_options() -> None:
     table = pd.DataFrame({"time": "2018-11-02T12", "lat": [10.0], "lon": [5.0], "t2m": [295.0]})
     with pytest.raises(OptionError, match=r"have no '10m_wind_speed'; found 2m_temperature"):
-        prepared({"table": table}, variables=["10m_wind_speed"])
+        prepare_reports({"table": table}, variables=["10m_wind_speed"])
     with pytest.raises(OptionError, match="superobs='some'"):
-        prepared({"table": table}, superobs="some")
+        prepare_reports({"table": table}, superobs="some")
 
 
 def test_an_operator_of_a_file(tmp_path, monkeypatch, capsys) -> None:
@@ -142,7 +144,7 @@ def test_temperature_of_fields_is_brought_to_stations() -> None:
     wanted = xappa.template("2018-11-02T12", "2018-11-02T12")
     fields = climatology(wanted)
     low = places([46.0, 46.0], [8.0, 8.0], altitude=[500.0, 1500.0], **{"2m_temperature": [280.0, 280.0]})
-    found = predicted(fields, low)["2m_temperature"]
+    found = predict_reports(fields, low)["2m_temperature"]
     np.testing.assert_allclose(found[0] - found[1], 6.5, rtol=1e-5)
 
 
@@ -164,10 +166,10 @@ def test_rows_are_parted_by_length_only_where_that_saves_much(monkeypatch) -> No
     lengths = np.where(np.arange(500) % 50 == 0, 90, rng.integers(3, 8, 500))
     parts = [stencil(lengths[:250], rng), stencil(lengths[250:], rng)]
     parts[1] = SparseOperator(**{**vars(parts[1]), "observation": parts[1].observation + 250})
-    (whole,) = packed(parts)
+    (whole,) = pack_rows(parts)
     assert len(whole) == 500 and (whole.observation == np.arange(500)).all()
     monkeypatch.setattr("xappa.operators.packing.SMALL", 100)
-    several = packed(parts)
+    several = pack_rows(parts)
     assert len(several) > 1
     assert sum(part.weight.size for part in several) < 0.3 * whole.weight.size
     field = rng.standard_normal((1, 1, 5, 10))
@@ -321,7 +323,7 @@ def test_soundings(shared, tmp_path, step: int, members: int) -> None:
 def test_scatterometer(shared, tmp_path, case, names) -> None:
     outcome = run(case, shared("real"), tmp_path)
     grid = {"latitudes": outcome.analysis.latitude.values, "longitudes": outcome.analysis.longitude.values}
-    boxes = [set(map(tuple, grid_boxes(part, **grid).T.tolist())) for part in (outcome.used, outcome.held)]
+    boxes = [set(map(tuple, find_grid_boxes(part, **grid).T.tolist())) for part in (outcome.used, outcome.held)]
     assert len(boxes[0]) > 200 and len(boxes[1]) > 30 and not boxes[0] & boxes[1]
     for name in names:
         assert float(rmse(outcome, name, "analysis")) < 0.95 * float(rmse(outcome, name, "climatology")), name

@@ -7,7 +7,7 @@ from scipy.stats import expon, norm
 
 import xappa
 from tests.one_day import cheap_options, reports, template
-from xappa.model.reconstruction import MOST, correlated, dressed, error_spectra
+from xappa.model.reconstruction import MOST, add_reconstruction_error, correlate_noise, estimate_error_spectra
 from xappa.verification import scores
 
 options = pytest.fixture(scope="module")(cheap_options)
@@ -23,13 +23,13 @@ class TestNoise:
         white = rng.standard_normal((600, 2, 8, 16)).astype("f4")
         kernel = (white + np.roll(white, 1, -1)) / np.sqrt(2)
         residual = np.concatenate([0.3 * kernel[:, :1], white[:, 1:]], 1)
-        spectra = error_spectra(residual)
+        spectra = estimate_error_spectra(residual)
         assert {k: v.shape for k, v in spectra.items()} == {"error_zonal": (2, 9), "error_meridional": (2, 8)}
-        made = correlated(rng.standard_normal((800, 2, 8, 16)).astype("f4"), spectra)
+        made = correlate_noise(rng.standard_normal((800, 2, 8, 16)).astype("f4"), spectra)
         np.testing.assert_allclose(made.std((0, 3)), 1.0, atol=0.06)
         neighbours = (made * np.roll(made, 1, -1)).mean((0, 2, 3))
         np.testing.assert_allclose(neighbours, [0.5, 0.0], atol=0.04)
-        np.testing.assert_array_equal(correlated(white, {}), white)
+        np.testing.assert_array_equal(correlate_noise(white, {}), white)
 
     def test_training_leaves_the_spectra_with_the_model(self, options) -> None:
         model = xappa.load(options["model"])
@@ -37,7 +37,7 @@ class TestNoise:
         assert model.statistics["error_zonal"].shape == (channels, width // 2 + 1)
         assert model.statistics["error_meridional"].shape == (channels, height)
         white = np.random.default_rng(0).standard_normal((50, *model.spec.shape)).astype("f4")
-        assert not np.allclose(correlated(white, model.statistics), white, atol=0.1)
+        assert not np.allclose(correlate_noise(white, model.statistics), white, atol=0.1)
 
 
 class TestAmounts:
@@ -49,7 +49,7 @@ class TestAmounts:
         fields = np.broadcast_to(np.stack([amount, amount])[:, None], (draws, 1, 2, 1, len(amount))).astype("f4")
         noise = rng.standard_normal(fields.shape).astype("f4")
         size = np.full((2, 1, len(amount)), deviation)
-        return dressed(fields, noise, size, np.full((1, 2, 1, len(amount)), mean), [1])[:, 0, :, 0]
+        return add_reconstruction_error(fields, noise, size, np.full((1, 2, 1, len(amount)), mean), [1])[:, 0, :, 0]
 
     def test_the_mean_stays_and_the_variance_grows_with_the_amount(self) -> None:
         amount = np.array([0.5, 1.0, 2.0, 4.0])
@@ -72,7 +72,9 @@ class TestAmounts:
 
     def test_quantiles_are_those_of_the_noise(self) -> None:
         noise = np.linspace(-3, 3, 31).reshape(31, 1, 1, 1, 1)
-        made = dressed(np.ones_like(noise), noise, np.ones((1, 1, 1)), np.ones((1, 1, 1, 1)), [0]).ravel()
+        made = add_reconstruction_error(
+            np.ones_like(noise), noise, np.ones((1, 1, 1)), np.ones((1, 1, 1, 1)), [0]
+        ).ravel()
         # an exponential distribution: amount, deviation and mean are one
         np.testing.assert_allclose(made, expon.ppf(norm.cdf(noise.ravel())), rtol=1e-6)
 

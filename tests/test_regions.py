@@ -13,7 +13,7 @@ import xappa
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import recognise
 from xappa.model.state import StateSpec
-from xappa.state.area import Area
+from xappa.state.area import GridSubset
 
 NAME = "2m_temperature"
 OPTIONS = {"members": 2, "effort": "preview", "seed": 0, "steps": 4}
@@ -106,9 +106,9 @@ class TestCovering:
     """The smallest part of a grid that covers another."""
 
     @staticmethod
-    def of(latitude: np.ndarray, longitude: np.ndarray) -> Area:
+    def of(latitude: np.ndarray, longitude: np.ndarray) -> GridSubset:
         coords = {"time": pd.date_range("2020-01-01", periods=1), "lat": latitude, "lon": longitude}
-        return Area.covering(recognise(xr.Dataset(coords=coords)), SPEC)
+        return GridSubset.covering(recognise(xr.Dataset(coords=coords)), SPEC)
 
     @pytest.mark.parametrize(
         ("latitude", "longitude"),

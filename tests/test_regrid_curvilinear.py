@@ -8,8 +8,8 @@ import xarray as xr
 
 from tests import cdo
 from tests.even_grids import METHODS, area_mean, as_list, even, on, untied
-from xappa.grids.regrid import Grid, weights_between
-from xappa.grids.regrid.rows import latitude_cells
+from xappa.grids.regrid import Grid, get_weights
+from xappa.grids.regrid.rows import compute_latitude_edges
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -39,7 +39,7 @@ def test_reduced_gaussian_grid():
     truth = np.cos(np.radians(target.lat)) * np.sin(np.radians(2 * target.lon)) + np.sin(np.radians(target.lat))
     for method, error in (("bilinear", 0.03), ("conservative", 0.05), ("nearest", 0.25)):
         assert np.abs(ds.appa.regrid(target, method)["f"] - truth).max() < error
-    south, north = (np.sin(np.radians(edge)) for edge in latitude_cells(latitude))
+    south, north = (np.sin(np.radians(edge)) for edge in compute_latitude_edges(latitude))
     area = np.repeat((north - south) / sizes, sizes)
     mean = area_mean(ds.appa.regrid(target, "conservative"))
     assert mean == pytest.approx((field * area).sum() / area.sum(), abs=1e-14)
@@ -74,7 +74,7 @@ def test_cells_of_a_rotated_grid_keep_the_integral():
     curved = cdo.rotated(np.arange(-87.5, 90, 5), np.arange(-177.5, 180, 5))
     fine = cdo.lonlat(*even(24, 48))
     fine["f"] = (("lat", "lon"), np.random.default_rng(4).normal(280, 10, (24, 48)))
-    there = weights_between(Grid.of(fine), Grid.of(curved), "conservative")
+    there = get_weights(Grid.of(fine), Grid.of(curved), "conservative")
     np.testing.assert_allclose(there.total, 1, atol=1e-12)
     edges = np.sin(np.radians(np.arange(-90.0, 91, 5)))
     area = np.repeat(np.diff(edges), 72)

@@ -9,7 +9,7 @@ import xarray as xr
 
 import xappa
 from xappa.errors import DatasetError
-from xappa.grids.horizontal import CoordinatePair, axis_of, pairs
+from xappa.grids.horizontal import CoordinatePair, find_pairs, identify_axis
 
 DIMS = ("y", "x")
 
@@ -138,9 +138,12 @@ class TestSeveralGrids:
 
     def test_pairs_go_by_what_their_names_have_in_common(self) -> None:
         ds = staggered(("TLAT", "TLONG"), ("ULAT", "ULONG"))
-        assert pairs(ds) == [CoordinatePair("TLAT", "TLONG"), CoordinatePair("ULAT", "ULONG")]
+        assert find_pairs(ds) == [CoordinatePair("TLAT", "TLONG"), CoordinatePair("ULAT", "ULONG")]
         rotated = xr.Variable("rlat", [0.0], {"units": "degrees", "standard_name": "grid_latitude"})
-        assert axis_of("rlat", rotated) is None and axis_of("lat_bnds", xr.Variable(("lat", "b"), [[0.0, 1]])) is None
+        assert (
+            identify_axis("rlat", rotated) is None
+            and identify_axis("lat_bnds", xr.Variable(("lat", "b"), [[0.0, 1]])) is None
+        )
 
 
 class TestPlacesInTime:

@@ -11,8 +11,8 @@ import xappa
 from tests import cdo
 from tests.even_grids import METHODS, as_list, even, on
 from xappa.errors import DatasetError, ModelError, OptionError
-from xappa.grids.regrid.rows import latitude_cells
-from xappa.tasks.regrid import onto
+from xappa.grids.regrid.rows import compute_latitude_edges
+from xappa.tasks.regrid import regrid_to_dataset
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def labelled() -> xr.Dataset:
     ds["t"] = (("lat", "time", "level", "lon"), values, {"units": "K", "grid_mapping": "crs"})
     ds["land"] = (("lat", "lon"), values[:, 0, 0] > 0)
     ds["count"] = (("time",), [1, 2, 3])
-    ds["lat_bnds"] = (("lat", "bnds"), np.stack(latitude_cells(ds.lat.values), axis=1))
+    ds["lat_bnds"] = (("lat", "bnds"), np.stack(compute_latitude_edges(ds.lat.values), axis=1))
     ds["lat"].attrs["bounds"] = "lat_bnds"
     return ds
 
@@ -62,7 +62,7 @@ def test_targets(labelled):
 def test_the_same_grid_is_left_as_it_is(labelled):
     for method in METHODS:
         xr.testing.assert_equal(labelled.appa.regrid(labelled, method)["t"], labelled["t"])
-    assert onto(labelled, labelled) is labelled
+    assert regrid_to_dataset(labelled, labelled) is labelled
 
 
 def test_a_meridian_that_is_there_twice_counts_once():

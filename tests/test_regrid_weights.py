@@ -18,10 +18,10 @@ import xappa
 from tests import cdo
 from tests.even_grids import as_curvilinear, even, on, untied
 from xappa.errors import DatasetError, MissingDependency, OptionError
-from xappa.grids.regrid import Grid, Weights, polygons, read, weights_between
+from xappa.grids.regrid import Grid, Weights, get_weights, polygons, read_weights
 from xappa.grids.regrid.build import KEPT, WeightsCache
-from xappa.grids.regrid.conservative import conservative
-from xappa.grids.regrid.curvilinear import patch_bilinear
+from xappa.grids.regrid.conservative import compute_conservative_weights
+from xappa.grids.regrid.curvilinear import compute_patch_weights
 from xappa.grids.regrid.torch_weights import Regrid
 
 DATA = cdo.RECORD.parent
@@ -58,42 +58,42 @@ def test_files_of_esmf_give_what_xesmf_gave(shared, analytic):
 
 
 def test_bilinear_between_points_in_three_dimensions_is_that_of_esmf(shared):
-    theirs = read(esmf(shared, "bilinear"), (60, 120), (48, 96)).matrix
-    ours = patch_bilinear(as_curvilinear(THREE), Grid.of(COARSE)).matrix
+    theirs = read_weights(esmf(shared, "bilinear"), (60, 120), (48, 96)).matrix
+    ours = compute_patch_weights(as_curvilinear(THREE), Grid.of(COARSE)).matrix
     assert abs(ours - theirs).max() < 1e-12
     # On rows and columns weights are linear in latitude and longitude instead: the difference is of second order.
-    flat = weights_between(Grid.of(THREE), Grid.of(COARSE)).matrix
+    flat = get_weights(Grid.of(THREE), Grid.of(COARSE)).matrix
     assert 1e-4 < abs(flat - theirs).max() < 3e-3
     with xr.open_dataset(shared("esmf/locstream200.nc"), engine="netcdf4") as opened:
         places = Grid.of(opened.load())
-    theirs = read(shared("esmf/weights_bilinear_120x60_locstream200.nc"), (60, 120), (200,)).matrix
-    assert abs(patch_bilinear(as_curvilinear(THREE), places).matrix - theirs).max() < 1e-12
+    theirs = read_weights(shared("esmf/weights_bilinear_120x60_locstream200.nc"), (60, 120), (200,)).matrix
+    assert abs(compute_patch_weights(as_curvilinear(THREE), places).matrix - theirs).max() < 1e-12
 
 
 def test_conservative_with_great_circles_is_that_of_esmf(shared, monkeypatch):
-    theirs = read(esmf(shared, "conservative"), (60, 120), (48, 96)).matrix
+    theirs = read_weights(esmf(shared, "conservative"), (60, 120), (48, 96)).matrix
     monkeypatch.setattr(polygons, "STRETCH", 360.0)
     monkeypatch.setattr(polygons, "_bulge", lambda width: 0 * width)
-    ours = polygons.clipped_weights(Grid.of(THREE), Grid.of(COARSE))
+    ours = polygons.compute_overlap_weights(Grid.of(THREE), Grid.of(COARSE))
     assert abs(ours - theirs).max() < 1e-11
     # Parallels are another matter, of about a thousandth here.
-    assert 1e-4 < abs(conservative(Grid.of(THREE), Grid.of(COARSE)).matrix - theirs).max() < 2e-3
+    assert 1e-4 < abs(compute_conservative_weights(Grid.of(THREE), Grid.of(COARSE)).matrix - theirs).max() < 2e-3
 
 
 def test_polygons_with_points_along_parallels_come_near_parallels():
     # Octants have great circles for edges, and are cells of rows and columns as well.
     source, octants = Grid.of(cdo.lonlat(*even(11, 22))), cdo.lonlat(np.array([-45.0, 45]), np.arange(45.0, 360, 90))
-    exact = conservative(source, Grid.of(octants)).matrix
+    exact = compute_conservative_weights(source, Grid.of(octants)).matrix
     pole, west = np.repeat([-90.0, 90], 4), np.tile(np.arange(4) * 90.0, 2)
     bounds = np.stack([0 * pole, 0 * pole, pole], 1), np.stack([west, west + 90, west], 1)
     listed = Grid("points", pole / 2, west + 45, (8,), ("cell",), *bounds)
-    assert abs(conservative(source, listed).matrix - exact).max() < 1e-8
-    assert abs(conservative(listed, source).total - 1).max() < 1e-12
+    assert abs(compute_conservative_weights(source, listed).matrix - exact).max() < 1e-8
+    assert abs(compute_conservative_weights(listed, source).total - 1).max() < 1e-12
 
 
 def test_nearest_is_that_of_esmf_but_for_ties(shared):
-    theirs = read(esmf(shared, "nearest"), (60, 120), (48, 96)).matrix
-    ours = weights_between(Grid.of(THREE), Grid.of(COARSE), "nearest").matrix
+    theirs = read_weights(esmf(shared, "nearest"), (60, 120), (48, 96)).matrix
+    ours = get_weights(Grid.of(THREE), Grid.of(COARSE), "nearest").matrix
     kept = untied(THREE, COARSE).ravel()
     assert kept.mean() > 0.7
     assert (abs(ours - theirs)[kept]).nnz == 0
@@ -111,7 +111,7 @@ def test_files_are_read_as_they_were_written(tmp_path, method):
     assert [p.name for p in tmp_path.iterdir()] == ["w.nc"]
     with xr.open_dataset(tmp_path / "w.nc", engine="netcdf4") as raw:
         assert raw["row"].min() == 1 and raw["col"].max() <= 108 and set(raw["S"].dims) == {"n_s"}
-    back = read(tmp_path / "w.nc")
+    back = read_weights(tmp_path / "w.nc")
     assert (back.source_shape, back.target_shape) == ((9, 12), (7, 10))
     assert abs(back.matrix - weights.matrix).max() == 0
     expected = ds.appa.regrid(target, method)["f"].values
@@ -141,7 +141,7 @@ def test_a_file_is_whole_or_as_before(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("method", "name"), [("bilinear", "genbil"), ("conservative", "gencon")])
 def test_files_of_cdo(method, name):
     path = DATA / f"cdo_{name}_r12x7_r6x4.nc"
-    held = read(path)
+    held = read_weights(path)
     assert (held.source_shape, held.target_shape) == ((7, 12), (4, 6))
     ds = on(np.linspace(-90, 90, 7), np.arange(12) * 30.0, np.random.default_rng(1).normal(size=(7, 12)))
     out = ds.appa.regrid(weights=path)
@@ -200,10 +200,10 @@ def test_files_that_do_not_fit(tmp_path, shared):
 def test_weights_are_made_once_and_kept_within_bounds(monkeypatch):
     KEPT.clear()
     ds = on(*even(9, 12), np.zeros((9, 12)))
-    first = weights_between(Grid.of(ds), Grid.of(COARSE))
-    assert weights_between(Grid.of(ds.copy()), Grid.of(COARSE)) is first
-    assert weights_between(Grid.of(ds), Grid.of(COARSE), "nearest") is not first
-    assert weights_between(Grid.of(ds.isel(lat=slice(None, None, -1))), Grid.of(COARSE)) is not first
+    first = get_weights(Grid.of(ds), Grid.of(COARSE))
+    assert get_weights(Grid.of(ds.copy()), Grid.of(COARSE)) is first
+    assert get_weights(Grid.of(ds), Grid.of(COARSE), "nearest") is not first
+    assert get_weights(Grid.of(ds.isel(lat=slice(None, None, -1))), Grid.of(COARSE)) is not first
     kept = WeightsCache(limit=2.5 * first.nbytes)
     for key in range(4):
         kept.get((key,), lambda: Weights(first.source_shape, first.target_shape, list(first.parts)))
@@ -220,7 +220,7 @@ def test_a_matrix_by_factors_is_the_matrix():
     grids = Grid.of(cdo.lonlat(*even(20, 40))), Grid.of(cdo.lonlat(*even(33, 50, pole=True)))
     fields = np.random.default_rng(2).normal(size=(3, 20, 40))
     for method in ("bilinear", "conservative"):
-        weights = weights_between(*grids, method)
+        weights = get_weights(*grids, method)
         whole = Weights(weights.source_shape, weights.target_shape, full=weights.matrix)
         assert weights.parts and weights.nbytes > 0
         np.testing.assert_allclose(weights.apply(fields), whole.apply(fields), atol=1e-13)
@@ -236,10 +236,10 @@ def test_a_matrix_by_factors_is_the_matrix():
 def torch_cases() -> list[tuple[str, Weights]]:
     regular, pole = cdo.lonlat(*even(9, 12)), cdo.lonlat(*even(7, 10, pole=True))
     curved = cdo.rotated(np.arange(-18.0, 19, 6), np.arange(-20.0, 23, 6))
-    cases = [(method, weights_between(Grid.of(regular), Grid.of(pole), method)) for method in METHODS]
-    cases += [(f"curved {method}", weights_between(Grid.of(regular), Grid.of(curved), method)) for method in METHODS]
-    cases.append(("vector", weights_between(Grid.of(regular), Grid.of(pole), "bilinear", vector=True)))
-    cases.append(("file", read(DATA / "cdo_gencon_r12x7_r6x4.nc")))
+    cases = [(method, get_weights(Grid.of(regular), Grid.of(pole), method)) for method in METHODS]
+    cases += [(f"curved {method}", get_weights(Grid.of(regular), Grid.of(curved), method)) for method in METHODS]
+    cases.append(("vector", get_weights(Grid.of(regular), Grid.of(pole), "bilinear", vector=True)))
+    cases.append(("file", read_weights(DATA / "cdo_gencon_r12x7_r6x4.nc")))
     return cases
 
 
@@ -267,7 +267,7 @@ def test_torch_is_numpy_and_linear(weights):
 
 
 def test_torch_functions():
-    weights = weights_between(Grid.of(cdo.lonlat(*even(9, 12))), Grid.of(cdo.target("curvilinear")), "conservative")
+    weights = get_weights(Grid.of(cdo.lonlat(*even(9, 12))), Grid.of(cdo.target("curvilinear")), "conservative")
     x, v = torch.randn(2, 4, 9, 12, dtype=torch.float64)
     operator = Regrid(weights, missing=False, dtype=torch.float64)
     y, tangent = torch.func.jvp(operator, (x,), (v,))
@@ -311,7 +311,7 @@ def test_the_bridge_hands_over_grids_and_takes_weights(shared, analytic, monkeyp
 
     def regridder(source, target, method, periodic=False, locstream_out=False):
         asked.update(source=source, target=target, method=method, periodic=periodic, locstream_out=locstream_out)
-        made = read(esmf(shared, asked["ours"]), (60, 120), (48, 96)).matrix.tocoo()
+        made = read_weights(esmf(shared, asked["ours"]), (60, 120), (48, 96)).matrix.tocoo()
         return SimpleNamespace(weights=SimpleNamespace(data=SimpleNamespace(to_scipy_sparse=lambda: made)))
 
     fake = ModuleType("xesmf")

@@ -16,10 +16,10 @@ from safetensors.numpy import load_file
 from xappa.errors import ModelError, OptionError
 from xappa.model.directory import read_model
 from xappa.training import autoencoder, commands, data, finetune_decoder
-from xappa.training.config import Optimisation, Recipe, Rehearsal, read_config
+from xappa.training.config import AnalysisSampling, Optimisation, Recipe, read_config
 
 CPU = torch.device("cpu")
-DENSE = Rehearsal(count=6, share=(0.1, 0.3), columns=(0.1, 0.3))
+DENSE = AnalysisSampling(count=6, share=(0.1, 0.3), columns=(0.1, 0.3))
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def recipe(tiny_work: Path) -> Recipe:
 def rehearsed(tiny_work: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("rehearsed") / "work"
     shutil.copytree(tiny_work, work)
-    commands.rehearse(recipe, work, CPU)
+    commands.finetune(recipe, work, CPU)
     return work
 
 
@@ -41,14 +41,14 @@ def rehearsed(tiny_work: Path, recipe: Recipe, tmp_path_factory: pytest.TempPath
 def found(rehearsed: Path, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     record = data.open_record(recipe, rehearsed / "data")
     statistics = load_file(rehearsed / "latent-statistics.safetensors")
-    return finetune_decoder.estimates(rehearsed / finetune_decoder.FOLDER, record, statistics)
+    return finetune_decoder.read_analyses(rehearsed / finetune_decoder.FOLDER, record, statistics)
 
 
 @given(seed=st.integers(0, 10_000), scattered=st.sampled_from([0.0, 1.0]))
 def test_networks_report_what_there_is_once(tiny_work: Path, recipe: Recipe, seed: int, scattered: float) -> None:
     record = data.open_record(recipe, tiny_work / "data")
     channels, height, width = record.spec.shape
-    time, channel, cell, error = finetune_decoder.draw(
+    time, channel, cell, error = finetune_decoder.draw_network(
         replace(DENSE, scattered=scattered), record, np.random.default_rng(seed)
     )
     assert record.statistics["mask"].reshape(channels, -1)[channel, cell].all()
@@ -102,7 +102,7 @@ def test_what_was_rehearsed_is_not_rehearsed_again(rehearsed: Path, recipe: Reci
     shutil.copytree(folder, tmp_path / "r")
     (tmp_path / "r" / kept[2].name).unlink()
     before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
-    finetune_decoder.rehearse(recipe.rehearsal, record, folder / "model", tmp_path / "r", recipe.seed, "cpu")
+    finetune_decoder.sample_analyses(recipe.rehearsal, record, folder / "model", tmp_path / "r", recipe.seed, "cpu")
     after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
     assert {name: after[name] for name in before} == before
     assert (tmp_path / "r" / kept[2].name).read_bytes() == kept[2].read_bytes()
@@ -113,14 +113,14 @@ def test_analyses_by_another_model_are_not_learned_from(rehearsed: Path, recipe:
     (tmp_path / "r" / "model.sha256").write_text("of another")
     record = data.open_record(recipe, rehearsed / "data")
     with pytest.raises(ModelError, match=r"holds analyses by another model than .*model now is\. Remove it"):
-        finetune_decoder.rehearse(
+        finetune_decoder.sample_analyses(
             recipe.rehearsal, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu"
         )
 
 
 def test_an_adopted_model_rehearses_anew(rehearsed: Path, recipe: Recipe, tmp_path: Path) -> None:
     shutil.copytree(rehearsed / "nature", tmp_path / "nature")
-    commands.adopt(recipe, tmp_path, str(rehearsed / "model"))
+    commands.init_from(recipe, tmp_path, str(rehearsed / "model"))
     commands.train_autoencoder(recipe, tmp_path, CPU)
     record = data.open_record(recipe, tmp_path / "data")
     adopted = autoencoder.restore(recipe, record, tmp_path, CPU, before="estimates")
@@ -149,7 +149,7 @@ def test_a_package_waits_for_the_rehearsal(tiny_work: Path, recipe: Recipe, tmp_
 
 def test_a_recipe_without_rehearsals_says_so(tiny_work: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"give a count in \[rehearsal\] and steps in \[autoencoder.estimates\]"):
-        commands.rehearse(read_config(tiny_work / "recipe.toml"), tmp_path, CPU)
+        commands.finetune(read_config(tiny_work / "recipe.toml"), tmp_path, CPU)
 
 
 @pytest.mark.parametrize("text", ["[rehearsal]\ncount = 3\n", "[autoencoder.estimates]\nsteps = 3\n"])
@@ -166,7 +166,7 @@ def test_rehearsals_and_learning_from_them_come_together(tmp_path: Path, text: s
 )
 def test_networks_that_cannot_be_drawn_are_refused(values: dict) -> None:
     with pytest.raises(OptionError, match=f"{next(iter(values))}=.*expected"):
-        Rehearsal(**values)
+        AnalysisSampling(**values)
 
 
 def test_runs_kept_for_the_correction_must_be_there(tmp_path: Path) -> None:

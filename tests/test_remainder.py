@@ -14,13 +14,13 @@ import torch
 
 from tests.test_networks import OURS
 from xappa.errors import ModelError, OptionError
-from xappa.model.corrections.decoder import DecoderCorrection, surroundings
-from xappa.model.corrections.linear import settled
+from xappa.model.corrections.decoder import DecoderCorrection, gather_neighbours
+from xappa.model.corrections.linear import cache_matrices
 from xappa.model.directory import read_model
 from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training import autoencoder, commands, decoder_correction
-from xappa.training.config import Optimisation, Recipe, Rehearsal, State, read_config
-from xappa.training.config import Remainder as Config
+from xappa.training.config import AnalysisSampling, Optimisation, Recipe, StateConfig, read_config
+from xappa.training.config import DecoderCorrectionConfig as Config
 from xappa.training.data import CORRECTION
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ def test_only_its_channels_change() -> None:
     whole = a_correcting_network()
     z = torch.randn(3, *SPEC.latent_shape)
     with torch.no_grad():
-        change = whole.decode(z) - decoder_correction.without(whole).decode(z)
+        change = whole.decode(z) - decoder_correction.without_correction(whole).decode(z)
         told = whole.remainder(z.permute(0, 3, 1, 2))
     torch.testing.assert_close(change[:, [2, 0]], told, rtol=1e-4, atol=1e-5)
     assert not change[:, 1].any() and told.abs().min() > 0
@@ -73,7 +73,9 @@ def test_only_its_channels_change() -> None:
 def test_untrained_it_adds_nothing() -> None:
     network = a_network()
     z = torch.randn(2, *SPEC.latent_shape)
-    torch.testing.assert_close(network.decode(z), decoder_correction.without(network).decode(z), rtol=0, atol=0)
+    torch.testing.assert_close(
+        network.decode(z), decoder_correction.without_correction(network).decode(z), rtol=0, atol=0
+    )
 
 
 def test_its_derivatives_are_each_others_adjoints() -> None:
@@ -89,7 +91,7 @@ def test_settled_it_is_the_same() -> None:
     network, z = a_correcting_network(), torch.randn(2, *SPEC.latent_shape)
     with torch.no_grad():
         expected = network.decode(z)
-        assert torch.equal(settled(network).decode(z), expected)
+        assert torch.equal(cache_matrices(network).decode(z), expected)
     assert network.remainder.settled is not None and "remainder.settled" not in network.state_dict()
 
 
@@ -107,9 +109,9 @@ class Record:
         self.latents = torch.randn(400, *SPEC.latent_shape, generator=rng)
         self.matrices = torch.randn(*network.remainder.sizes, generator=rng)
         with torch.no_grad():
-            bare = decoder_correction.without(network)
+            bare = decoder_correction.without_correction(network)
             fields = bare.decode(self.latents)
-            told = surroundings(self.latents.permute(0, 3, 1, 2)) @ self.matrices
+            told = gather_neighbours(self.latents.permute(0, 3, 1, 2)) @ self.matrices
             fields[:, [2, 0]] += torch.nn.functional.pixel_shuffle(told.permute(1, 2, 0).unflatten(2, (2, 4)), 4)
         self.anomalies = fields.numpy()
         self.kept = kept
@@ -129,7 +131,7 @@ class Record:
 
 
 RECIPE = Recipe(
-    state=State(surface=("2m_temperature",)),
+    state=StateConfig(surface=("2m_temperature",)),
     remainder=Config(channels=(("2m_temperature", 0),), rank=5, ridge=1e-7, steps=0),
 )
 
@@ -138,8 +140,8 @@ RECIPE = Recipe(
 def test_it_finds_what_is_linear(kept: bool) -> None:
     network = a_network(remainder_rank=8 * 32)
     record: Any = Record(network, kept)
-    fitted = decoder_correction.fit_remainder(RECIPE, network, record.latents.numpy(), record)
-    there = surroundings(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
+    fitted = decoder_correction.fit_decoder_correction(RECIPE, network, record.latents.numpy(), record)
+    there = gather_neighbours(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
     torch.testing.assert_close(fitted.matrices_of_places()[there], record.matrices[there], rtol=0.02, atol=0.02)
     with torch.no_grad():
         left = torch.from_numpy(record.anomalies[:200]) - network.decode(record.latents[:200])
@@ -154,7 +156,9 @@ def test_estimates_count_as_they_are_told_to() -> None:
 
     def told(share: float, estimates: Any = (wrong, some)) -> torch.Tensor:
         recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=20, estimates=share))
-        return decoder_correction.fit_remainder(recipe, a_network(), latents, record, estimates).matrices_of_places()
+        return decoder_correction.fit_decoder_correction(
+            recipe, a_network(), latents, record, estimates
+        ).matrices_of_places()
 
     alone = told(1.0, None)
     torch.testing.assert_close(told(0.0), alone)
@@ -169,12 +173,14 @@ def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fit(checkpoint: Path | None) -> torch.Tensor:
         network = a_network()
         record: Any = Record(network, False)
-        made = decoder_correction.fit_remainder(recipe, network, record.latents.numpy(), record, checkpoint=checkpoint)
+        made = decoder_correction.fit_decoder_correction(
+            recipe, network, record.latents.numpy(), record, checkpoint=checkpoint
+        )
         return made.matrices_of_places()
 
     whole = fit(None)
     done: list[int] = []
-    real = decoder_correction._products
+    real = decoder_correction._compute_products
 
     def killed(*arguments: Any) -> Any:
         done.append(1)
@@ -182,7 +188,7 @@ def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(decoder_correction, "_products", killed)
+    monkeypatch.setattr(decoder_correction, "_compute_products", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "sums.pt")
     assert (tmp_path / "sums.pt").exists()
@@ -198,7 +204,7 @@ def recipe(tiny_work: Path) -> Recipe:
     return replace(
         made,
         autoencoder=replace(made.autoencoder, estimates=learning),
-        rehearsal=Rehearsal(count=2, share=(0.1, 0.3), columns=(0.1, 0.3)),
+        rehearsal=AnalysisSampling(count=2, share=(0.1, 0.3), columns=(0.1, 0.3)),
         remainder=told,
     )
 
@@ -207,13 +213,13 @@ def recipe(tiny_work: Path) -> Recipe:
 def packaged(tiny_work: Path, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("remainder") / "work"
     shutil.copytree(tiny_work, work)
-    commands.rehearse(recipe, work, CPU)
+    commands.finetune(recipe, work, CPU)
     commands.package(recipe, work, work / "whole")
     return work
 
 
 def test_a_package_tells_what_its_decoder_left(packaged: Path, recipe: Recipe) -> None:
-    made = commands._made(recipe, packaged, CPU)
+    made = commands._load_previous_steps(recipe, packaged, CPU)
     before = autoencoder.restore(recipe, made.record, packaged, CPU)
     after = read_model(packaged / "whole").autoencoder
     index = made.record.members(0)
@@ -227,7 +233,7 @@ def test_a_package_tells_what_its_decoder_left(packaged: Path, recipe: Recipe) -
 
 
 def test_it_is_fitted_once_to_a_decoder(packaged: Path, recipe: Recipe) -> None:
-    made = commands._made(recipe, packaged, CPU)
+    made = commands._load_previous_steps(recipe, packaged, CPU)
     network = autoencoder.restore(recipe, made.record, packaged, CPU)
     file = packaged / decoder_correction.FILE
     changed = file.stat().st_mtime_ns
@@ -245,10 +251,10 @@ def test_it_is_fitted_once_to_a_decoder(packaged: Path, recipe: Recipe) -> None:
 
 def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
     shutil.copytree(packaged / "nature", tmp_path / "nature")
-    commands.adopt(recipe, tmp_path, str(packaged / "whole"))
+    commands.init_from(recipe, tmp_path, str(packaged / "whole"))
     commands.train_autoencoder(recipe, tmp_path, CPU)
-    made = commands._made(recipe, tmp_path, CPU)
-    expected = decoder_correction.without(read_model(packaged / "whole").autoencoder)
+    made = commands._load_previous_steps(recipe, tmp_path, CPU)
+    expected = decoder_correction.without_correction(read_model(packaged / "whole").autoencoder)
     for name, value in expected.state_dict().items():
         assert torch.equal(made.autoencoder.state_dict()[name], value), name
     assert not (tmp_path / decoder_correction.FILE).exists()
@@ -256,7 +262,7 @@ def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp
 
 def test_there_are_no_more_patterns_than_can_be_fitted(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
     many = replace(recipe, remainder=replace(recipe.remainder, rank=10_000, steps=1))
-    made = commands._made(recipe, packaged, CPU)
+    made = commands._load_previous_steps(recipe, packaged, CPU)
     network = autoencoder.restore(recipe, made.record, packaged, CPU)
     whole = decoder_correction.restore(many, network, made.raw, made.record, None, tmp_path)
     assert whole.spec.remainder_rank == whole.remainder.weights.shape[1] == 2 * 8 * 16

@@ -12,7 +12,7 @@ import xarray as xr
 import xappa
 from xappa.errors import OptionError, XappaError
 from xappa.experimental import ConstrainRequest
-from xappa.signatures import parameters_of, shared, signature_of
+from xappa.signatures import parse_parameters, select_fields, with_parameters_of
 from xappa.tasks.cycle import CycleRequest
 from xappa.tasks.forecast import ForecastRequest
 from xappa.tasks.plan import TASKS, PlanRequest
@@ -67,16 +67,16 @@ def test_signatures_are_those_of_the_request(name):
 @pytest.mark.parametrize("name", REQUESTS)
 def test_help_describes_every_parameter_in_order(name):
     doc = inspect.getdoc(function(name))
-    assert list(parameters_of(doc)) == list(inspect.signature(function(name)).parameters)
+    assert list(parse_parameters(doc)) == list(inspect.signature(function(name)).parameters)
     assert doc.count("Parameters\n-----") == 1
     assert doc.index("Parameters\n-----") < doc.index("Returns\n-----") < doc.index("Raises\n-----")
-    for name, entry in parameters_of(doc).items():
+    for name, entry in parse_parameters(doc).items():
         assert len(entry.splitlines()) > 1, f"{name} is named, not described"
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_help_tells_the_defaults(name):
-    entries = parameters_of(function(name).__doc__)
+    entries = parse_parameters(function(name).__doc__)
     for parameter in inspect.signature(function(name)).parameters.values():
         head = entries[parameter.name].splitlines()[0]
         if parameter.default is None:
@@ -141,7 +141,7 @@ def test_a_request_cannot_be_changed_and_reads_an_iterator_once(ds, tiny_model):
 def test_a_plan_hands_on_every_option_of_its_task(ds, tiny_model):
     request = PlanRequest(ds, {}, "nearest", lead="6h", model=tiny_model, members=3, segments="chain", quality="none")
     for _, kind in TASKS.values():
-        given = shared(request, kind)
+        given = select_fields(request, kind)
         assert set(given) == {field.name for field in dataclasses.fields(kind)}
         assert given["members"] == (0, 1, 2) and given["segments"] == "chain"
 
@@ -182,7 +182,7 @@ def test_documents_are_made_of_dataclasses_whatever_their_bases():
 
         b: int = 2
 
-    @signature_of(More)
+    @with_parameters_of(More)
     def total(request: More) -> int:
         """The sum.
 

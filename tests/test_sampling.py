@@ -11,7 +11,7 @@ from xappa.errors import IntegrityError
 from xappa.model.directory import read_model
 from xappa.operators.sparse import SparseOperator
 from xappa.sampling.sampling_tasks import decode, sample
-from xappa.sampling.spec import SamplingSpec, overlap, padded_times
+from xappa.sampling.spec import SamplingSpec, compute_overlap, pad_times
 
 STEP = np.timedelta64(6, "h")
 
@@ -19,7 +19,7 @@ STEP = np.timedelta64(6, "h")
 def plan_of(folder, times: int = 4, **changes) -> SamplingSpec:
     model = read_model(folder)
     first = np.datetime64("2001-03-13T00", "s")
-    trajectory = padded_times(first + STEP * np.arange(times), 4, overlap(4), STEP)
+    trajectory = pad_times(first + STEP * np.arange(times), 4, compute_overlap(4), STEP)
     options = dict(
         model=str(folder),
         digest=model.digest,
@@ -53,7 +53,7 @@ def point(model, value: float, error: float, time: int = 1, cell: int = 40) -> S
 def test_padding_fills_whole_windows() -> None:
     first = np.datetime64("2000-01-01", "s")
     for count, expected in ((1, 4), (4, 4), (5, 6), (6, 6), (7, 8)):
-        assert len(padded_times(first + STEP * np.arange(count), 4, 2, STEP)) == expected
+        assert len(pad_times(first + STEP * np.arange(count), 4, 2, STEP)) == expected
 
 
 @pytest.mark.parametrize("sampler", [LMS(steps=3), PC(steps=2, corrections=1)])

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xappa
-from xappa.diffusion.composition import Composition
+from xappa.diffusion.composition import TrajectoryDenoiser
 from xappa.diffusion.guidance import JacobianFree
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import LMS
 from xappa.diffusion.schedule import LogLinear
 from xappa.errors import OptionError
 from xappa.sampling import sampling_tasks
-from xappa.sampling.background_terms import context
+from xappa.sampling.background_terms import make_context_term
 from xappa.segments import Chain, Independent, choose_segments
-from xappa.streaming.graph.segments import Segment, cut, pieces
+from xappa.streaming.graph.segments import Segment, cut_trajectory, list_pieces
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -39,7 +39,7 @@ class TestCutting:
         length = window + (windows - 1) * stride
         overlap += chained
         way = (Chain if chained else Independent)(2 * overlap + more, overlap)
-        found = cut(length, window, stride, way)
+        found = cut_trajectory(length, window, stride, way)
         assert found[0].start == 0
         assert found[-1].stop == length
         for segment in found:
@@ -47,7 +47,7 @@ class TestCutting:
             assert (segment.stop - segment.start - window) % stride == 0
             assert 1 + (segment.stop - segment.start - window) // stride <= way.windows
         total = np.zeros(length)
-        chunks = pieces(found, np.arange(length), size)
+        chunks = list_pieces(found, np.arange(length), size)
         assert len(chunks) == -(-length // size)
         for number, chunk in enumerate(chunks):
             for piece in chunk:
@@ -57,17 +57,17 @@ class TestCutting:
         np.testing.assert_allclose(total, 1)
 
     def test_links_of_a_chain_take_over_in_the_middle(self) -> None:
-        found = cut(28, 4, 2, Chain(6))
+        found = cut_trajectory(28, 4, 2, Chain(6))
         assert found == (Segment(0, 14), Segment(6, 20, 2), Segment(12, 26, 2), Segment(18, 28, 2))
-        chunk = pieces(found, np.arange(28), 28)[0]
+        chunk = list_pieces(found, np.arange(28), 28)[0]
         assert [(piece.frames[0], piece.frames[-1]) for piece in chunk] == [(0, 11), (4, 11), (4, 11), (4, 9)]
         # 3 of 10 of the six times that two links share, less those where the later one is held, are blended
         assert chunk[1].weights == pytest.approx((2 / 9, 7 / 9, 1, 1, 1, 1, 7 / 9, 2 / 9))
 
     def test_short_axes_are_not_cut(self) -> None:
-        assert cut(34, 4, 2, Independent(16, 3)) == (Segment(0, 34),)
-        assert len(cut(36, 4, 2, Independent(16, 3))) == 2
-        assert cut(3600, 4, 2, None) == (Segment(0, 3600),)
+        assert cut_trajectory(34, 4, 2, Independent(16, 3)) == (Segment(0, 34),)
+        assert len(cut_trajectory(36, 4, 2, Independent(16, 3))) == 2
+        assert cut_trajectory(3600, 4, 2, None) == (Segment(0, 3600),)
 
     def test_options(self) -> None:
         assert choose_segments("chain") == Chain()
@@ -109,7 +109,7 @@ def sampled(way: Independent | Chain | None, scale: float, length: int) -> tuple
         return apply(sigma**2 * values / (values + sigma**2), v)
 
     stride, schedule = WINDOW // 2, LogLinear(1e-3, 50.0)
-    segments = cut(length, WINDOW, stride, way)
+    segments = cut_trajectory(length, WINDOW, stride, way)
     found: list[torch.Tensor] = []
     for k, segment in enumerate(segments):
         noise = Noise(1, tuple(range(MEMBERS)), tuple(range(segment.start, segment.stop)), (PLACES,))
@@ -117,17 +117,17 @@ def sampled(way: Independent | Chain | None, scale: float, length: int) -> tuple
         if segment.known:
             first = segment.start - segments[k - 1].start
             known = found[-1][:, first : first + segment.known]
-            before = context(known, range(segment.known))
+            before = make_context_term(known, range(segment.known))
         windows = []
         for start in range(0, segment.stop - segment.start - WINDOW + 1, stride):
             seen = None if before is None else before.observation(start, WINDOW)
             exact = JacobianFree(iterations=24, tolerance=1e-3)
             windows.append(denoise if seen is None else exact.guide(denoise, seen, covariance))
-        composed = Composition(windows, WINDOW, WINDOW // 2)
+        composed = TrajectoryDenoiser(windows, WINDOW, WINDOW // 2)
         start_x = schedule(torch.ones(1)).item() * noise.start()
         found.append(LMS(steps=24, final=True)(composed, start_x, noise, schedule))
     out = np.zeros((MEMBERS, length, PLACES), "f4")
-    for piece in pieces(segments, np.arange(length), length)[0]:
+    for piece in list_pieces(segments, np.arange(length), length)[0]:
         weights = np.array(piece.weights, "f4")[:, None]
         out[:, list(piece.rows)] += weights * found[piece.segment][:, list(piece.frames)].numpy()
     return out, segments
@@ -137,7 +137,7 @@ def seams(segments: tuple[Segment, ...]) -> np.ndarray:
     """Steps from one time to the next between which the share of some segment changes."""
     length = segments[-1].stop
     shares = np.zeros((len(segments), length))
-    for piece in pieces(segments, np.arange(length), length)[0]:
+    for piece in list_pieces(segments, np.arange(length), length)[0]:
         shares[piece.segment, list(piece.rows)] = piece.weights
     return np.flatnonzero(np.abs(np.diff(shares, axis=1)).max(0) > 0)
 
@@ -220,7 +220,7 @@ class TestModel:
 
     @pytest.mark.parametrize("way", [Independent(6, 3), Chain(6)])
     def test_jumps_across_seams_are_no_larger_than_elsewhere(self, tiny_model, way) -> None:
-        require_no_larger(jumps(self.analysis(tiny_model, segments=way)), seams(cut(60, 4, 2, way)))
+        require_no_larger(jumps(self.analysis(tiny_model, segments=way)), seams(cut_trajectory(60, 4, 2, way)))
 
     def test_independent_segments_give_nearly_what_the_whole_gives(self, tiny_model) -> None:
         whole = self.analysis(tiny_model, segments=Independent(64, 3)).compute()
@@ -236,7 +236,7 @@ class TestModel:
         sampling_tasks._CACHE.clear()
         self.analysis(tiny_model, segments=Independent(6, 3), members=2, steps=1).compute()
         assert max(sizes) == 4 + 5 * 2
-        assert len(sizes) == len(cut(60, 4, 2, Independent(6, 3)))
+        assert len(sizes) == len(cut_trajectory(60, 4, 2, Independent(6, 3)))
 
     def test_the_way_is_in_the_attributes(self, tiny_model) -> None:
         ds = xappa.template("2001-03-13T00", "2001-03-13T18", model=tiny_model)
@@ -258,7 +258,7 @@ class TestEmbeddedModel:
             found[way] = [jumps(field) for field in dask.compute(fields, scheduler="synchronous")[0].values()]
         whole = found.pop(Independent(64))
         for way, parts in found.items():
-            steps = seams(cut(40, 8, 4, way))
+            steps = seams(cut_trajectory(40, 8, 4, way))
             assert len(steps)
             for jump, expected in zip(parts, whole, strict=True):
                 # with the same noise, what is sampled whole has the same jumps: weather needn't be averaged over

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xappa.training import simulate
-from xappa.training.config import Simulation, SimulationRun
-from xappa.training.pressure_levels import FREEZING, GRAVITY, R_DRY, PressureLevels, round_bits, sea_level_pressure
+from xappa.training.config import SimulationConfig, SimulationRun
+from xappa.training.pressure_levels import FREEZING, GRAVITY, R_DRY, PressureLevels, reduce_to_sea_level, round_bits
 
 LATITUDE = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(16)[0]))
 LONGITUDE = np.arange(32) * 11.25
@@ -31,7 +31,7 @@ def levels() -> PressureLevels:
         {"lon": LONGITUDE, "lat": LATITUDE, "time": months},
         ("lon", "lat", "time"),
     )
-    return PressureLevels(LATITUDE, LONGITUDE, np.zeros((32, 16), "f4"), land, sst, Simulation())
+    return PressureLevels(LATITUDE, LONGITUDE, np.zeros((32, 16), "f4"), land, sst, SimulationConfig())
 
 
 def test_a_constant_stays_one_on_the_regular_grid(levels) -> None:
@@ -79,8 +79,8 @@ def test_geopotential_is_hydrostatic_in_an_isothermal_atmosphere(levels) -> None
 
 def test_sea_level_pressure_is_surface_pressure_at_sea_level() -> None:
     ps, t, p = np.array([101000.0]), np.array([285.0]), np.array([96000.0])
-    assert sea_level_pressure(ps, t, p, np.array([0.0])) == pytest.approx(ps)
-    raised = sea_level_pressure(
+    assert reduce_to_sea_level(ps, t, p, np.array([0.0])) == pytest.approx(ps)
+    raised = reduce_to_sea_level(
         np.array([89876.0]), np.array([281.65 - 0.0065 * 1000 + 6.5]), np.array([89876.0]), GRAVITY * np.array([1000.0])
     )
     assert raised == pytest.approx(101325, rel=2e-2)
@@ -104,17 +104,17 @@ def test_rounding_keeps_so_many_bits(value: float, keep: int) -> None:
 
 def test_chunks_cover_the_run_and_the_digest_sees_every_value(tmp_path) -> None:
     run = SimulationRun("a", "2000-01-01", "2000-01-25")
-    assert [str(d.date()) for d in simulate.chunk_dates(run, 10)] == ["2000-01-01", "2000-01-11", "2000-01-21"]
+    assert [str(d.date()) for d in simulate.list_chunk_dates(run, 10)] == ["2000-01-01", "2000-01-11", "2000-01-21"]
     for day, value in (("20000101", 1.0), ("20000111", 2.0)):
         times = pd.date_range(day, periods=2, freq="6h")
         ds = xr.Dataset({"x": (("time",), np.full(2, value, "f4"))}, {"time": times})
         ds.to_netcdf(tmp_path / f"{day}.nc")
-    files = simulate.period(tmp_path, "2000-01-01", "2000-02-01")
+    files = simulate.list_chunks(tmp_path, "2000-01-01", "2000-02-01")
     assert [f.stem for f in files] == ["20000101", "20000111"]
-    assert [f.stem for f in simulate.period(tmp_path, "2000-01-05", "2000-02-01")] == ["20000111"]
-    before = simulate.digest(files)
+    assert [f.stem for f in simulate.list_chunks(tmp_path, "2000-01-05", "2000-02-01")] == ["20000111"]
+    before = simulate.hash_chunks(files)
     xr.Dataset({"x": (("time",), np.array([2.0, 2.5], "f4"))}, {"time": times}).to_netcdf(files[1])
-    assert simulate.digest(files) != before
+    assert simulate.hash_chunks(files) != before
 
 
 def test_restart_states_may_be_compressed(tmp_path) -> None:
@@ -122,9 +122,9 @@ def test_restart_states_may_be_compressed(tmp_path) -> None:
 
     packed = tmp_path / "restart.msgpack.xz"
     packed.write_bytes(lzma.compress(b"state"))
-    plain = simulate._unpacked(packed, tmp_path)
+    plain = simulate._decompress_restart(packed, tmp_path)
     assert plain.read_bytes() == b"state"
-    assert simulate._unpacked(plain, tmp_path) == plain
+    assert simulate._decompress_restart(plain, tmp_path) == plain
 
 
 def test_the_simulator_sees_xappa_and_nothing_else_of_this_environment(tmp_path, monkeypatch) -> None:

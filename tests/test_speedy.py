@@ -73,9 +73,9 @@ def test_the_autoencoder_keeps_the_nature_run() -> None:
 
 
 def test_a_file_that_the_registry_does_not_know_is_refused(monkeypatch) -> None:
-    entry = registry.registry()["speedy"]
+    entry = registry.read_registry()["speedy"]
     wrong = {**entry.files, "model.json": "0" * 64}
-    monkeypatch.setattr(registry, "registry", lambda: {"speedy": registry.Entry("speedy", wrong)})
+    monkeypatch.setattr(registry, "read_registry", lambda: {"speedy": registry.RegistryEntry("speedy", wrong)})
     registry._load.cache_clear()
     with pytest.raises(IntegrityError, match=r"model\.json: expected sha256 0{64}"):
         xappa.load("speedy")
@@ -86,8 +86,8 @@ def test_remote_models_go_through_the_same_check(tmp_path, monkeypatch, tiny_mod
     import pooch
 
     files = {f.name: pooch.file_hash(str(f)) for f in tiny_model.iterdir() if f.suffix in (".json", ".safetensors")}
-    entry = registry.Entry("tiny", files, url="http://localhost/models/")
-    monkeypatch.setattr(registry, "registry", lambda: {"tiny": entry})
+    entry = registry.RegistryEntry("tiny", files, url="http://localhost/models/")
+    monkeypatch.setattr(registry, "read_registry", lambda: {"tiny": entry})
     monkeypatch.setenv("XAPPA_CACHE", str(tmp_path))
     copied = []
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from tests.test_importance import FACTOR, H, Linear, W, given
-from xappa.training.state_metric import state_metric
+from xappa.training.state_metric import compute_state_metric
 
 
 def record(scale: float = 1.0) -> SimpleNamespace:
@@ -28,7 +28,7 @@ def test_of_a_linear_decoder_it_is_known(rng: np.random.Generator) -> None:
     network = Linear(torch.from_numpy(matrix.astype("f4")))
     statistics = {"latent_deviation": coefficients}
     emphasis = [("second", 9.0)]
-    found = state_metric(network, raw, statistics, record(2.0), emphasis, seed=0)  # type: ignore[arg-type]
+    found = compute_state_metric(network, raw, statistics, record(2.0), emphasis, seed=0)  # type: ignore[arg-type]
 
     area = np.cos(np.deg2rad(record().spec.latitude)).reshape(H, FACTOR).mean(1)
     expected = np.zeros((H, W, 3, 3))

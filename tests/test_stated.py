@@ -12,11 +12,11 @@ from scipy.stats import multivariate_normal
 import xappa
 from xappa.errors import FitWarning
 from xappa.model.linear_decoder import LinearDecoder
-from xappa.sampling.error_evidence import COARSE, _twice_log_likelihood, scale_of_all, scale_of_some
+from xappa.sampling.error_evidence import COARSE, _twice_log_likelihood, estimate_common_scale, estimate_subset_scale
 from xappa.sampling.fit import warn_of_errors
-from xappa.sampling.sampling_tasks import model_of
-from xappa.sampling.stated_errors import FEWEST, MOST, Misstated, _fair, misstated
-from xappa.streaming.graph.diagnostics import run_of
+from xappa.sampling.sampling_tasks import load_model
+from xappa.sampling.stated_errors import FEWEST, MOST, MisstatedErrors, _sample_evenly, detect_misstated_errors
+from xappa.streaming.graph.diagnostics import find_run
 
 ERRORS = {"2m_temperature": 1.0, "10m_u_component_of_wind": 1.0, "mean_sea_level_pressure": 100.0}
 
@@ -36,7 +36,7 @@ class TestEvidence:
         spread = correlated(120)
         rng = np.random.default_rng(0)
         root = np.linalg.cholesky(kappa * spread + alpha * np.eye(120))
-        found = [scale_of_all(spread, root @ rng.standard_normal(120))[0] for _ in range(40)]
+        found = [estimate_common_scale(spread, root @ rng.standard_normal(120))[0] for _ in range(40)]
         middle = np.exp(np.median([np.log(scale.alpha) for scale in found]))
         # Of small errors less is seen, beside a prior whose own variance is in doubt.
         assert middle < 0.5 if alpha < 1 else alpha / 1.5 < middle < alpha * 1.5
@@ -49,7 +49,7 @@ class TestEvidence:
             alpha: 2 * multivariate_normal(np.zeros(6), spread + np.diag(np.where(some, alpha, 1))).logpdf(departure)
             for alpha in COARSE
         }
-        found = scale_of_some(spread, departure, some)
+        found = estimate_subset_scale(spread, departure, some)
         assert found.alpha == max(twice, key=twice.__getitem__)
         assert found.sure**2 == pytest.approx(max(twice.values()) - twice[min(twice, key=lambda a: abs(a - 1))])
         constant = 6 * np.log(2 * np.pi)
@@ -62,7 +62,7 @@ class TestEvidence:
         some = np.arange(120) % 3 == 0
         root = np.linalg.cholesky(spread + np.diag(np.where(some, 9.0, 1.0)))
         departure = root @ rng.standard_normal(120)
-        right, wrong = (scale_of_some(spread, departure, mine).sure for mine in (some, ~some))
+        right, wrong = (estimate_subset_scale(spread, departure, mine).sure for mine in (some, ~some))
         assert right > 3 and right > wrong + 1
 
 
@@ -79,7 +79,7 @@ def test_pixels_are_read_off_the_latents_as_the_tangent_gives_them() -> None:
 
 def test_each_variable_has_its_share_of_the_reports() -> None:
     variable = np.array([0] * 10000 + [1] * 100 + [2] * 5)
-    chosen = variable[_fair(variable, np.arange(len(variable)))]
+    chosen = variable[_sample_evenly(variable, np.arange(len(variable)))]
     assert len(chosen) == MOST and (np.bincount(chosen) == [46, 45, 5]).all()
 
 
@@ -95,8 +95,8 @@ class TestOfTheEmbeddedModel:
         obs = truth.appa.observe(places, error={name: factor * ERRORS[name] for name, factor in noise.items()}, seed=5)
         for name, error in ERRORS.items():
             obs[f"{name}_error"] = (obs[name].dims, np.full(obs[name].shape, error))
-        plan, _ = run_of(truth.appa.assimilate(obs, seed=0, **options)).parts[0]
-        return misstated(model_of(plan), plan.stencil, plan.times)
+        plan, _ = find_run(truth.appa.assimilate(obs, seed=0, **options)).parts[0]
+        return detect_misstated_errors(load_model(plan), plan.stencil, plan.times)
 
     def test_right_errors_are_not_suspected(self, truth) -> None:
         assert self.found(truth, dict.fromkeys(ERRORS, 1.0)) is None
@@ -122,9 +122,9 @@ class TestOfTheEmbeddedModel:
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (Misstated("t", 3.1, True, 90), "of t alone are about 3.1 times .*another height"),
-        (Misstated("t", 3.1, False, 90), "first of all of t, are about 3.1 times .*too small"),
-        (Misstated("t", 0.0, False, 90), "about 0.1 times what was stated, or less.*too large"),
+        (MisstatedErrors("t", 3.1, True, 90), "of t alone are about 3.1 times .*another height"),
+        (MisstatedErrors("t", 3.1, False, 90), "first of all of t, are about 3.1 times .*too small"),
+        (MisstatedErrors("t", 0.0, False, 90), "about 0.1 times what was stated, or less.*too large"),
     ],
 )
 def test_the_warning_names_the_variable_and_a_cause(found, expected) -> None:

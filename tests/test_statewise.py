@@ -11,7 +11,7 @@ from tests.official.networks import autoencoder
 from tests.toy import TIMES, error, guided_evaluation, seeded, toy_model
 from xappa.diffusion.guidance import Linearised
 from xappa.model import model as model_module
-from xappa.model.checkpointed_map import statewise
+from xappa.model.checkpointed_map import map_states
 from xappa.model.networks.autoencoder import AutoencoderSpec
 
 _seed = pytest.fixture(autouse=True)(seeded)
@@ -46,7 +46,7 @@ def test_official_states_are_taken_one_by_one():
 def test_statewise_derivatives_are_those_of_the_whole(shared, size):
     network = autoencoder(shared("fixtures/cae_f8_tiny")).double().requires_grad_(False)
     z, v = torch.randn(2, 3, *network.spec.latent_shape, dtype=torch.float64)
-    whole, parts = (Linearised(f, z) for f in (network.decode, lambda z: statewise(network.decode, z, size)))
+    whole, parts = (Linearised(f, z) for f in (network.decode, lambda z: map_states(network.decode, z, size)))
     u = torch.randn_like(whole.value)
     torch.testing.assert_close(parts.value, whole.value, rtol=1e-12, atol=1e-12)
     for _ in range(2):
@@ -60,13 +60,13 @@ def test_statewise_keeps_nothing_but_its_argument():
     kept = []
     z = torch.randn(3, *network.spec.latent_shape, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
-        statewise(network.decode, z, 1)
+        map_states(network.decode, z, 1)
     assert kept == [z.numel()]
 
 
 def test_second_derivatives_of_statewise_are_refused():
     z = torch.randn(2, 3, requires_grad=True)
-    (v,) = torch.autograd.grad(statewise(lambda x: x**3, z, 1).sum(), z, create_graph=True)
+    (v,) = torch.autograd.grad(map_states(lambda x: x**3, z, 1).sum(), z, create_graph=True)
     torch.testing.assert_close(v, 3 * z**2)
     assert torch.isnan(torch.autograd.grad(v.sum(), z)[0]).all()
 

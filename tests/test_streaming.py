@@ -22,8 +22,8 @@ from xappa.sampling import sampling_tasks
 from xappa.sampling.spec import SamplingSpec
 from xappa.segments import Chain, Independent
 from xappa.state import to_dataset
-from xappa.streaming.graph.lazy import build
-from xappa.streaming.graph.slices import Slices
+from xappa.streaming.graph.lazy import build_graph
+from xappa.streaming.graph.slices import SliceLayer
 
 pytestmark = pytest.mark.usefixtures("nothing_on_disk")
 
@@ -84,7 +84,7 @@ class TestGraphs:
 
     def test_a_year_of_hourly_quarter_degree_states_is_no_graph_of_tasks(self, year) -> None:
         plan, spec = year
-        run = build(plan, tuple(range(20)), spec, 8760, None, False, latent_shape=(24, 48, 64))
+        run = build_graph(plan, tuple(range(20)), spec, 8760, None, False, latent_shape=(24, 48, 64))
         ds = to_dataset(run.fields, spec, plan.times[:8760], np.arange(20))
         assert ds.nbytes > 5e13
         layers = ds["temperature"].data.dask.layers
@@ -98,7 +98,7 @@ class TestGraphs:
 
     def test_one_state_needs_a_handful_of_tasks(self, year) -> None:
         plan, spec = year
-        run = build(plan, tuple(range(20)), spec, 8760, None, False, latent_shape=(24, 48, 64))
+        run = build_graph(plan, tuple(range(20)), spec, 8760, None, False, latent_shape=(24, 48, 64))
         ds = to_dataset(run.fields, spec, plan.times[:8760], np.arange(20))
         one = ds[["temperature", "2m_temperature"]].isel(member=3).sel(time="2021-12-05T05")
         tasks = dict(dask.optimize(one)[0].__dask_graph__())
@@ -274,7 +274,7 @@ class TestWork:
         found = analysis(tiny_model)["2m_temperature"].isel(time=slice(2))
         (kept,) = dask.persist(found)
         np.testing.assert_array_equal(kept, found)
-        layer = next(v for v in found.data.dask.layers.values() if isinstance(v, Slices))
+        layer = next(v for v in found.data.dask.layers.values() if isinstance(v, SliceLayer))
         assert set(layer) == layer.get_output_keys()
         assert all(key in layer for key in layer)
         assert len(layer) == len(list(layer)) == 12

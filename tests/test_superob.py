@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xappa
-from xappa.binning.averages import gather, merge
-from xappa.binning.cells import Axis, Cells, compact
+from xappa.binning.averages import merge_sums, sum_groups
+from xappa.binning.cells import BinAxis, BinGrid, number_groups
 from xappa.errors import ObservationError, OptionError
 from xappa.observations import Flag, read_observations, with_flag
-from xappa.observations.schema import build, is_one_form
+from xappa.observations.schema import build_observations, is_one_form
 
 T, U, V = "2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind"
 HOUR = np.timedelta64(3600, "s")
@@ -32,7 +32,9 @@ def swath(rng, size: int = 3000, **errors) -> xr.Dataset:
         "longitude": rng.uniform(-180, 180, size),
         "altitude": rng.uniform(0, 500, size),
     }
-    return build(place, {T: 280 + 5 * rng.standard_normal(size)}, {T: rng.uniform(0.5, 3.0, size)} | errors)
+    return build_observations(
+        place, {T: 280 + 5 * rng.standard_normal(size)}, {T: rng.uniform(0.5, 3.0, size)} | errors
+    )
 
 
 def grouped(obs: xr.Dataset, size: float, hours: int) -> pd.DataFrame:
@@ -197,7 +199,7 @@ def test_wrong_options_are_refused(rng):
 @given(st.lists(st.floats(-400, 800), min_size=1, max_size=20), st.integers(2, 40))
 def test_every_longitude_lies_in_the_cell_of_the_nearest_column(longitudes, columns):
     centres = -100 + 360 / columns * np.arange(columns)
-    axis = Axis.round_the_globe(centres)
+    axis = BinAxis.round_the_globe(centres)
     index = axis.index(axis.unrolled(np.array(longitudes)))
     found = (np.array(axis.edges[:-1]) + np.array(axis.edges[1:]))[index] / 2
     away = np.abs((np.array(longitudes) - found + 180) % 360 - 180)
@@ -207,7 +209,7 @@ def test_every_longitude_lies_in_the_cell_of_the_nearest_column(longitudes, colu
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 5, 2**40])), min_size=1, max_size=30))
 def test_groups_are_those_of_equal_keys(rows):
     keys = list(np.array(rows).T)
-    group, unique = compact(keys)
+    group, unique = number_groups(keys)
     assert [tuple(row) for row in unique.T] == sorted(set(rows))
     assert [tuple(unique[:, g]) for g in group] == rows
 
@@ -216,12 +218,14 @@ def test_groups_are_those_of_equal_keys(rows):
 def test_parts_put_together_are_the_whole(seed, parts):
     rng = np.random.default_rng(seed)
     key, value, deviation = rng.integers(0, 5, 60), 1e5 + rng.standard_normal(60), rng.uniform(0.1, 2, 60)
-    whole = gather([key], {"x": value}, {"x": deviation}, {"x": value > 1e5 - 1})
+    whole = sum_groups([key], {"x": value}, {"x": deviation}, {"x": value > 1e5 - 1})
     pieces = [
-        gather([key[i::parts]], {"x": value[i::parts]}, {"x": deviation[i::parts]}, {"x": value[i::parts] > 1e5 - 1})
+        sum_groups(
+            [key[i::parts]], {"x": value[i::parts]}, {"x": deviation[i::parts]}, {"x": value[i::parts] > 1e5 - 1}
+        )
         for i in range(parts)
     ]
-    together = merge(pieces)
+    together = merge_sums(pieces)
     np.testing.assert_array_equal(together.keys, whole.keys)
     for field in ("count", "weight", "mean", "scatter", "precision"):
         expected = getattr(whole.means["x"], field)
@@ -231,7 +235,7 @@ def test_parts_put_together_are_the_whole(seed, parts):
 def test_moments_are_whole_intervals_round_utc_hours():
     times = np.array(["2024-01-01T00:29:59", "2024-01-01T00:30:00", "1969-12-31T23:00:00"])
     for unit in ("s", "ms", "us", "ns"):
-        number, seconds = Cells.of_degrees(1.0, HOUR).moment(times.astype(f"datetime64[{unit}]"))
+        number, seconds = BinGrid.of_degrees(1.0, HOUR).moment(times.astype(f"datetime64[{unit}]"))
         assert (np.diff(number[:2]) == 1).all() and number[2] == -1
         assert seconds.tolist() == [1799, -1800, 0]
 

@@ -26,7 +26,7 @@ from xappa.errors import (
 )
 from xappa.operators import Footprint
 from xappa.sampling import sampling_tasks
-from xappa.sampling.fit import plausible, warn_of
+from xappa.sampling.fit import compute_plausible_range, warn_of_poor_fit
 from xappa.tasks.climatology import climatology
 from xappa.tasks.effort import EFFORTS
 from xappa.tasks.planning import choose_guidance
@@ -427,28 +427,28 @@ class TestDiagnostics:
     @pytest.mark.parametrize(("value", "count", "expected"), [(10.0, 50, "does not reach"), (0.1, 50, "nearer to")])
     def test_an_implausible_fit_is_warned_of(self, value, count, expected) -> None:
         with pytest.warns(FitWarning, match=rf"chi-squared an observation is {value:.2g}, .*{expected}"):
-            warn_of(fit_statistics([value], [count]), ["t"])
+            warn_of_poor_fit(fit_statistics([value], [count]), ["t"])
 
     @pytest.mark.parametrize(("value", "count"), [(1.2, 50), (10.0, 3), (0.6, 50)])
     def test_a_plausible_fit_is_not(self, value, count, recwarn) -> None:
-        warn_of(fit_statistics([value], [count]), ["t"])
+        warn_of_poor_fit(fit_statistics([value], [count]), ["t"])
         assert not recwarn.list
 
     def test_the_bounds_follow_the_number_of_reports_and_of_noise_levels(self) -> None:
-        assert plausible(20, 12) == (0.3, 2.5) and plausible(20, 6) == (0.3, 4.0)
-        assert plausible(5000, 12) == (0.75, 2.5) and plausible(200, 12)[0] == 0.5
+        assert compute_plausible_range(20, 12) == (0.3, 2.5) and compute_plausible_range(20, 6) == (0.3, 4.0)
+        assert compute_plausible_range(5000, 12) == (0.75, 2.5) and compute_plausible_range(200, 12)[0] == 0.5
 
     def test_the_variable_that_is_worst_is_named_with_a_likely_cause(self) -> None:
         mean, rms = [0.1, 280.0, np.nan], [1.0, 300.0, np.nan]
         with pytest.warns(FitWarning, match=r"due to msl: 9 of 40 reports; .* differ by \+280 on average") as found:
-            warn_of(fit_statistics([1.0, 9.0, np.nan], [100, 40, 0], mean, rms), ["t", "msl", "u"])
+            warn_of_poor_fit(fit_statistics([1.0, 9.0, np.nan], [100, 40, 0], mean, rms), ["t", "msl", "u"])
         assert "a bias, a wrong height or wrong units" in str(found[0].message)
         spread = fit_statistics([1.0, 19.0], [100, 40], mean=[0.1, 10.0], rms=[1.0, 300.0])
         with pytest.warns(FitWarning, match=r"by 300 \(root mean square\).*errors are larger") as found:
-            warn_of(spread, ["t", "msl"], levels=12)
+            warn_of_poor_fit(spread, ["t", "msl"], levels=12)
         assert "standard" not in str(found[0].message)
         with pytest.warns(FitWarning, match='effort="standard" comes nearer'):
-            warn_of(spread, ["t", "msl"], levels=6)
+            warn_of_poor_fit(spread, ["t", "msl"], levels=6)
 
     def test_the_line_that_computes_is_blamed(self, ds, tiny_model, options) -> None:
         frame = pd.DataFrame({"time": "2001-03-13T06", "lat": np.linspace(-60, 60, 40), "lon": 5.0})

@@ -52,19 +52,21 @@ class TestLayout:
             return xr.Dataset({"t": data, "s": surface}, {"time": np.arange(100).astype("M8[h]").astype("M8[ns]")})
 
         small = fields(8, 48, 96)
-        sizes = encoding.layout(small)
+        sizes = encoding.choose_chunks(small)
         assert sizes == {"member": 1, "time": 1, "level": 8, "latitude": 48, "longitude": 96}
-        assert encoding.encodings(small, sizes, None)["t"]["chunks"] == (1, 1, 8, 48, 96)
-        assert encoding.regions(small, sizes)["time"] == 27, "several chunks are computed and written together"
-        assert encoding.regions(small, encoding.layout(small, {"time": 1}), {"time": 1})["time"] == 1
+        assert encoding.make_encodings(small, sizes, None)["t"]["chunks"] == (1, 1, 8, 48, 96)
+        assert encoding.choose_region_sizes(small, sizes)["time"] == 27, (
+            "several chunks are computed and written together"
+        )
+        assert encoding.choose_region_sizes(small, encoding.choose_chunks(small, {"time": 1}), {"time": 1})["time"] == 1
         large = fields(13, 721, 1440)
-        sizes = encoding.layout(large)
+        sizes = encoding.choose_chunks(large)
         assert sizes["time"] == 1
-        one = encoding.encodings(large, sizes, None)
+        one = encoding.make_encodings(large, sizes, None)
         assert one["t"]["shards"] == (1, 1, 13, 721, 1440)
         assert one["t"]["chunks"] == (1, 1, 1, 721, 1440)
         assert one["s"]["chunks"] == (1, 1, 721, 1440)
-        split = encoding.layout(large, {"latitude": 100, "time": -1})
+        split = encoding.choose_chunks(large, {"latitude": 100, "time": -1})
         assert (split["latitude"], split["time"]) == (100, 100)
 
     @pytest.mark.parametrize("chunks", [{"times": 4}, {"time": 0}, {"time": 1.5}, {"time": True, "latitude": -2}])

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import xappa
 from tests.stores import analysis
-from xappa.progress import watched
+from xappa.progress import is_interactive
 from xappa.sampling import sampling_tasks
 from xappa.streaming.store.regions import Writer
 
@@ -74,13 +74,13 @@ class TestTasksInHand:
         assert listening[-1].get("xappa-sample-before", (0, 0)) == (0, 0)
 
     def test_a_scheduler_that_is_gone_ends_it(self, capsys) -> None:
-        from xappa.streaming.store.cluster_progress import cluster_progress
+        from xappa.streaming.store.cluster_progress import show_cluster_progress
 
         class Gone:
             def run_on_scheduler(self, function):
                 raise OSError("gone")
 
-        with cluster_progress(Gone(), True):
+        with show_cluster_progress(Gone(), True):
             pass
         assert not [thread for thread in threading.enumerate() if thread.name == "xappa-progress"]
 
@@ -111,8 +111,8 @@ class TestTasksInHand:
 
     def test_workers_show_no_bars_of_their_own(self, client, monkeypatch) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        assert watched()
-        assert not client.submit(watched).result()
+        assert is_interactive()
+        assert not client.submit(is_interactive).result()
 
 
 def test_the_bar_shows_the_time_left(tiny_model, tmp_path, capsys) -> None:

@@ -17,7 +17,7 @@ from xappa.model.climatology import Climatology, annual_basis, diurnal_basis
 from xappa.model.directory import read_model
 from xappa.training import autoencoder, data, encode, loop, prior
 from xappa.training.config import Optimisation, Recipe, read_config
-from xappa.training.loop import averaged_weights
+from xappa.training.loop import load_averaged_weights
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_windows_join_neither_runs_nor_splits(work: Path, recipe: Recipe) -> Non
 def test_years_kept_for_the_last_correction_are_a_split_of_their_own(recipe: Recipe, tiny_work: Path) -> None:
     record = data.open_record(recipe, tiny_work / "data")
     kept = replace(recipe, splits=replace(recipe.splits, correction=("b",)))
-    split = data._split(kept, record.times, record.run)
+    split = data._assign_splits(kept, record.times, record.run)
     inside = record.run == 1
     assert (record.split[inside] == 0).any()  # whatever its years
     assert inside.any() and (split[inside] == data.CORRECTION).all()
@@ -119,15 +119,15 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
         with pytest.raises(KeyboardInterrupt):
             autoencoder.train_autoencoder(recipe, record, other, torch.device("cpu"))
     with pytest.raises(ModelError, match="at step 10 of 20"):
-        averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
+        load_averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
     autoencoder.train_autoencoder(recipe, record, other, torch.device("cpu"))
-    again = averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
-    for key, value in averaged_weights(work / "autoencoder.pt", recipe.autoencoder.training).items():
+    again = load_averaged_weights(other / "autoencoder.pt", recipe.autoencoder.training)
+    for key, value in load_averaged_weights(work / "autoencoder.pt", recipe.autoencoder.training).items():
         assert torch.equal(value, again[key]), key
 
 
 @pytest.mark.parametrize(
-    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("places", autoencoder.train_places)]
+    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("places", autoencoder.train_local_scale)]
 )
 def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, stage: str, train: Callable) -> None:
     for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
@@ -148,7 +148,7 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, s
     assert all(value.abs().max() > 0 for name, value in after.decoder.named_parameters() if "places" in name)
     assert after.spec.places is (stage == "places")
     seen = record.members(0)
-    errors = [autoencoder.reconstruction_error(network, record, seen) for network in (before, after)]
+    errors = [autoencoder.measure_reconstruction_error(network, record, seen) for network in (before, after)]
     assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
 
 
@@ -158,7 +158,7 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
     record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
     seen, t2m = record.members(0), record.spec.index("2m_temperature", None)
-    first = autoencoder.reconstruction_error(before, record, seen)
+    first = autoencoder.measure_reconstruction_error(before, record, seen)
     errors = {}
     for factor in (1.0, 30.0):
         stages = replace(
@@ -172,9 +172,9 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
         shutil.copy(work / "autoencoder.pt", out)
         with pytest.raises(ModelError, match=r"together\.pt does not exist"):
             autoencoder.restore(longer, record, out, cpu)
-        autoencoder.train_together(longer, record, out, cpu)
+        autoencoder.train_joint(longer, record, out, cpu)
         after = autoencoder.restore(longer, record, out, cpu)
-        errors[factor] = autoencoder.reconstruction_error(after, record, seen)
+        errors[factor] = autoencoder.measure_reconstruction_error(after, record, seen)
         x = torch.from_numpy(record.anomalies[:2].astype("f4"))
         with torch.no_grad():
             assert not torch.equal(before.encode(x), after.encode(x))
@@ -190,7 +190,7 @@ def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
     record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
     encode.encode_record(autoencoder.restore(recipe, record, tmp_path, cpu), record, tmp_path)
     longer = replace(recipe, autoencoder=replace(recipe.autoencoder, together=Optimisation(2, warmup=1)))
-    autoencoder.train_together(longer, record, tmp_path, cpu)
+    autoencoder.train_joint(longer, record, tmp_path, cpu)
     with pytest.raises(ModelError, match=r"latents\.npy holds latents of another encoder.*denoiser\.pt"):
         encode.encode_record(autoencoder.restore(longer, record, tmp_path, cpu), record, tmp_path)
 
@@ -238,8 +238,8 @@ def test_a_training_that_has_ended_is_made_longer(recipe: Recipe, tmp_path: Path
         def loss(step: int, generator: torch.Generator) -> torch.Tensor:
             return (network(torch.randn(8, 3, generator=generator)) - 1).square().mean()
 
-        loop.fit(network, loss, config, checkpoint, seed=0)
-        return averaged_weights(checkpoint, config)
+        loop.train_network(network, loss, config, checkpoint, seed=0)
+        return load_averaged_weights(checkpoint, config)
 
     train(recipe.denoiser.training)
     found = train(longer)
@@ -291,7 +291,7 @@ def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, wor
     monkeypatch.setattr(LinearDecoder, "fit", lambda self, z, fields: seen.append(z))
     network = autoencoder.restore(recipe, record, work, torch.device("cpu"))
     train = record.members(0)
-    autoencoder.fit_tangent(network, latents, record, seed=0, count=len(train) // 4)
+    autoencoder.fit_linear_decoder(network, latents, record, seed=0, count=len(train) // 4)
     chosen = np.array([np.flatnonzero((latents[train] == z.numpy()).all((1, 2, 3)))[0] for z in seen[0]])
     assert len(np.unique(chosen)) == len(train) // 4
     hours = record.times[train[chosen]].astype("datetime64[h]").astype(int) % 24
@@ -321,6 +321,6 @@ def test_seeding_leaves_other_draws_as_they_were() -> None:
     torch.manual_seed(0)
     expected = torch.rand(2)
     torch.manual_seed(0)
-    with loop.seeded(5):
+    with loop.fork_rng_with_seed(5):
         inside = torch.rand(2)
     assert torch.equal(torch.rand(2), expected) and not torch.equal(inside, expected)

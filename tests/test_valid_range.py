@@ -10,9 +10,9 @@ import xappa
 from xappa.errors import AssumptionWarning, RejectionWarning
 from xappa.grids.axes import recognise
 from xappa.observations import Flag, read_observations
-from xappa.state import spec_of
+from xappa.state import derive_spec
 from xappa.state.to_model import to_array
-from xappa.valid_range import are_lost, is_outside, limits_of, within_limits
+from xappa.valid_range import find_outside, is_packing_lost, mask_outside_limits, read_limits
 
 T = "2m_temperature"
 PACKED = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 273.15, "_FillValue": -32768}
@@ -54,7 +54,7 @@ def test_limits_of_packed_data_are_packed(kind, limits, tmp_path):
     obs = read_observations(ds).compute()
     assert obs[f"{T}_flag"].values.tolist() == [0, 0, OUT, 0]
     np.testing.assert_allclose(obs[T], stations()["tas"])
-    fields = within_limits(ds, ["tas"])
+    fields = mask_outside_limits(ds, ["tas"])
     assert np.isnan(fields["tas"].values).tolist() == [False, False, True, False]
     assert fields["tas"].chunks is not None and fields["tas"].attrs == ds["tas"].attrs
 
@@ -67,15 +67,15 @@ def test_limits_in_zarr_are_packed_if_they_are_integers(tmp_path):
 def test_limits_themselves_are_valid(tmp_path):
     edge = (4000 * 0.01 + 273.15, 281.0, 4001 * 0.01 + 273.15, -9000 * 0.01 + 273.15)
     ds = through_file(stations(edge, valid_range=np.array([-9000, 4000], "i2")), tmp_path, "nc", **PACKED)
-    assert is_outside(ds["tas"]).values.tolist() == [False, False, True, False]
+    assert find_outside(ds["tas"]).values.tolist() == [False, False, True, False]
     single = stations(np.array([313.15, 281.0, 313.2, 283.0], "f4"), valid_max=313.15)
-    assert is_outside(single["tas"]).values.tolist() == [False, False, True, False]
+    assert find_outside(single["tas"]).values.tolist() == [False, False, True, False]
 
 
 def test_unsigned_limits():
     packed = stations(valid_range=np.array([0, -56], "i1"))["tas"]  # 0 to 200
     packed.encoding = {"dtype": np.dtype("u1"), "scale_factor": 0.5, "add_offset": 213.0, "_Unsigned": "true"}
-    np.testing.assert_allclose(limits_of(packed), (212.75, 313.25))
+    np.testing.assert_allclose(read_limits(packed), (212.75, 313.25))
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_limits_of_plain_data(limits):
 
 def test_what_is_no_limit():
     for attrs in ({"actual_range": [280.0, 300.0]}, {"valid_range": "0 to 300"}, {"valid_range": [1.0, 2.0, 3.0]}, {}):
-        assert limits_of(stations(**attrs)["tas"]) is None
+        assert read_limits(stations(**attrs)["tas"]) is None
         assert read_observations(stations(**attrs))[f"{T}_flag"].values.tolist() == [0] * 4
 
 
 def test_packed_limits_of_data_whose_packing_is_lost_are_said():
     ds = stations(valid_range=np.array([0, 100], "i2"))
-    assert are_lost(ds["tas"])
+    assert is_packing_lost(ds["tas"])
     with pytest.warns(AssumptionWarning, match="tas: its valid limits are of packed data"):
         assert read_observations(ds)[f"{T}_flag"].values.tolist() == [0] * 4
 
@@ -129,10 +129,10 @@ def test_fields_are_missing_outside_their_limits(lazy):
     expected = np.zeros((2, 4, 8), bool)
     expected[0, 1, 2] = True
     if lazy:
-        found = to_array(ds.chunk(time=1), spec_of(ds, layout), layout)
+        found = to_array(ds.chunk(time=1), derive_spec(ds, layout), layout)
     else:
         with pytest.warns(RejectionWarning, match=f"{T}: 1 values lie outside its valid limits"):
-            found = to_array(ds, spec_of(ds, layout), layout)
+            found = to_array(ds, derive_spec(ds, layout), layout)
     np.testing.assert_array_equal(np.isnan(found[:, 0]), expected)
 
 
@@ -147,7 +147,7 @@ def test_a_reference_outside_its_limits_is_not_compared():
 def test_states_are_encoded_without_what_is_outside():
     nature = xappa.tutorial.nature_run().load().isel(time=slice(0, 2))
     nature[T].attrs["valid_max"] = float(nature[T].quantile(0.9))
-    expected = nature.assign({T: nature[T].where(~is_outside(nature[T])).drop_attrs()}).appa.encode().compute()
+    expected = nature.assign({T: nature[T].where(~find_outside(nature[T])).drop_attrs()}).appa.encode().compute()
     assert bool(expected["latent"].isnull().any())
     xr.testing.assert_allclose(nature.appa.encode().compute(), expected)
 
@@ -166,6 +166,6 @@ def test_a_real_packed_swath_keeps_what_is_inside(shared):
     pytest.importorskip("netCDF4")
     path = shared("real/ascat-metopa-20150702/ascat_20150702_084200_metopa_45145_eps_o_250_2300_ovw.l2.nc")
     with xr.open_dataset(path) as ds:
-        np.testing.assert_allclose(limits_of(ds["wind_speed"]), (-0.005, 50.005))
-        np.testing.assert_allclose(limits_of(ds["lat"]), (-90.0, 90.0), atol=1e-5)
-        assert not any(bool(is_outside(ds[name]).any()) for name in ("wind_speed", "wind_dir", "lat", "lon"))
+        np.testing.assert_allclose(read_limits(ds["wind_speed"]), (-0.005, 50.005))
+        np.testing.assert_allclose(read_limits(ds["lat"]), (-90.0, 90.0), atol=1e-5)
+        assert not any(bool(find_outside(ds[name]).any()) for name in ("wind_speed", "wind_dir", "lat", "lon"))

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from xappa.errors import DatasetError, ObservationError, OptionError
 from xappa.verification import scores
-from xappa.verification.stations import inverse_distance, station_keys, withhold
+from xappa.verification.stations import identify_stations, interpolate_inverse_distance, withhold
 
 LATITUDE = np.linspace(-88.125, 88.125, 48)
 LONGITUDE = np.arange(0, 360, 15.0)
@@ -226,16 +226,16 @@ def test_sources_of_one_station_are_merged() -> None:
         longitude=[8.0, 8.001, 368.0, 30.0, -30.0, -31.0, 10.0],
         station=["10637", "EDDF", "", "", "SHIPX", "SHIPX", "10637"],
     )
-    keys = station_keys(obs.isel(obs=slice(0, 6)))
+    keys = identify_stations(obs.isel(obs=slice(0, 6)))
     assert keys[0] == keys[1] == keys[2]  # two identifiers, and none, at one place
     assert len({keys[0], keys[3], keys[4]}) == 3
     assert keys[4] == keys[5]  # a ship, wherever it is
-    moving = station_keys(obs)
+    moving = identify_stations(obs)
     assert moving[0] == moving[6] != moving[1]  # now 10637 is seen far from itself, and goes by its name alone
 
 
 def test_keys_without_identifiers_are_places() -> None:
-    keys = station_keys(reports(latitude=[1.001, 1.002, 1.2, 5.0], longitude=[359.999, 0.001, 0.0, 180.0]))
+    keys = identify_stations(reports(latitude=[1.001, 1.002, 1.2, 5.0], longitude=[359.999, 0.001, 0.0, 180.0]))
     assert keys[0] == keys[1] and len(set(keys)) == 3
 
 
@@ -266,14 +266,16 @@ def test_inverse_distance_by_hand() -> None:
     weight = np.array([1.0, 1 / 4, 1 / 9])
     for k in (1, 2, 3, 8):
         expected = np.average([10.0, 20.0, 40.0][:k], weights=weight[:k])
-        np.testing.assert_allclose(inverse_distance(used, held, "2m_temperature", neighbours=k), [expected], rtol=1e-6)
+        np.testing.assert_allclose(
+            interpolate_inverse_distance(used, held, "2m_temperature", neighbours=k), [expected], rtol=1e-6
+        )
 
 
 def test_inverse_distance_across_the_date_line_and_the_pole() -> None:
     used = reports(latitude=[0.0, 0.0, 89.0], longitude=[-179.0, 170.0, 200.0], t=[1.0, 2.0, 3.0])
     used = used.rename(t="2m_temperature")
     held = reports(latitude=[0.0, 89.5], longitude=[179.9, 20.0], t=[0.0, 0.0]).rename(t="2m_temperature")
-    np.testing.assert_allclose(inverse_distance(used, held, "2m_temperature", neighbours=1), [1.0, 3.0])
+    np.testing.assert_allclose(interpolate_inverse_distance(used, held, "2m_temperature", neighbours=1), [1.0, 3.0])
 
 
 def test_inverse_distance_brings_temperature_to_the_height() -> None:
@@ -283,8 +285,8 @@ def test_inverse_distance_brings_temperature_to_the_height() -> None:
     held = reports(latitude=[0.0], longitude=[0.0], altitude=[200.0], t=[0.0], p=[0.0])
     held = held.rename(t="2m_temperature", p="mean_sea_level_pressure")
     # 800 m below its neighbour it is 5.2 K warmer; the other's height is not known.
-    np.testing.assert_allclose(inverse_distance(used, held, "2m_temperature"), [(280 + 5.2 + 290) / 2])
-    np.testing.assert_allclose(inverse_distance(used, held, "mean_sea_level_pressure"), [2.0])
+    np.testing.assert_allclose(interpolate_inverse_distance(used, held, "2m_temperature"), [(280 + 5.2 + 290) / 2])
+    np.testing.assert_allclose(interpolate_inverse_distance(used, held, "mean_sea_level_pressure"), [2.0])
 
 
 def test_inverse_distance_asks_good_reports_of_the_time_and_level() -> None:
@@ -306,20 +308,20 @@ def test_inverse_distance_asks_good_reports_of_the_time_and_level() -> None:
         time=[noon, noon, noon],
         temperature=np.zeros(3),
     )
-    np.testing.assert_allclose(inverse_distance(used, held, "temperature"), [1.0, 3.0, np.nan])
+    np.testing.assert_allclose(interpolate_inverse_distance(used, held, "temperature"), [1.0, 3.0, np.nan])
 
 
 def test_a_station_is_not_its_own_neighbour(rng: np.random.Generator) -> None:
     all_ = reports(latitude=rng.uniform(-80, 80, 30), longitude=rng.uniform(0, 360, 30), t=rng.standard_normal(30))
     all_ = all_.rename(t="2m_temperature")
-    left_out = inverse_distance(all_, all_, "2m_temperature", neighbours=3)
+    left_out = interpolate_inverse_distance(all_, all_, "2m_temperature", neighbours=3)
     for k in range(5):
         others = np.arange(30) != k
-        alone = inverse_distance(all_.isel(obs=others), all_.isel(obs=[k]), "2m_temperature", neighbours=3)
+        alone = interpolate_inverse_distance(all_.isel(obs=others), all_.isel(obs=[k]), "2m_temperature", neighbours=3)
         np.testing.assert_allclose(left_out[k], alone[0])
 
 
 def test_inverse_distance_of_an_unknown_variable() -> None:
     obs = reports(latitude=[0.0], longitude=[0.0], t=[0.0])
     with pytest.raises(ObservationError, match="found \\['t'\\]"):
-        inverse_distance(obs, obs, "2m_temperature")
+        interpolate_inverse_distance(obs, obs, "2m_temperature")

@@ -14,8 +14,8 @@ from tests.installed import needs
 from xappa.errors import DatasetError, OptionError, UnitsError
 from xappa.tasks.quality import quality_control
 from xappa.verification import scores
-from xappa.verification.at_reports import at_reports
-from xappa.verification.stations import inverse_distance, withhold
+from xappa.verification.at_reports import interpolate_to_reports
+from xappa.verification.stations import interpolate_inverse_distance, withhold
 from xappa.verification.table import to_table
 from xappa.verification.verify import verify
 
@@ -316,7 +316,7 @@ def smooth(rng: np.random.Generator) -> xr.Dataset:
 
 def test_fields_are_read_where_the_reports_are(rng: np.random.Generator) -> None:
     obs = places(rng)
-    values = at_reports(smooth(rng), obs)
+    values = interpolate_to_reports(smooth(rng), obs)
     hours = (obs.time.values - TIMES[0]) / np.timedelta64(1, "s") / 3600
     plane = 270 + 0.1 * obs.latitude.values + 0.2 * hours
     below = obs["2m_temperature"].notnull().values
@@ -329,7 +329,7 @@ def test_missing_cells_are_not_read(rng: np.random.Generator) -> None:
     fields, obs = state(rng, 2), places(rng)
     obs["sea_surface_temperature"] = obs["2m_temperature"].assign_attrs(standard_name="sea_surface_temperature")
     fields["2m_temperature"][:, 0] = np.nan  # as of an accumulation, before the first of which nothing is known
-    values = at_reports(fields, obs)
+    values = interpolate_to_reports(fields, obs)
     first_sea, land = (
         obs.longitude.values % 360 < 180,
         (obs.longitude.values % 360 > 200) & (obs.longitude.values < -20),
@@ -344,7 +344,7 @@ def test_missing_cells_are_not_read(rng: np.random.Generator) -> None:
 def test_spread_and_error_of_reports_add_up_to_the_skill(rng: np.random.Generator) -> None:
     truth = smooth(rng)
     obs = places(rng, 20_000)
-    read = at_reports(truth, obs)
+    read = interpolate_to_reports(truth, obs)
     deviation = {"2m_temperature": 1.2, "temperature": 0.9}
     anomaly = rng.standard_normal((5, 20_000))
     members = xr.concat([truth] * 5, "member")
@@ -376,7 +376,7 @@ def test_reports_on_levels_and_rejected_ones(rng: np.random.Generator) -> None:
     count = result["temperature"].sel(metric="count")
     assert float(count.sel(level=500)) == near500.sum()
     assert float(count.sum()) == 150 and float(result["2m_temperature"].sel(metric="count").max()) == 200
-    error = (at_reports(truth, obs)["temperature"] - obs["temperature"]).values[near500]
+    error = (interpolate_to_reports(truth, obs)["temperature"] - obs["temperature"]).values[near500]
     np.testing.assert_allclose(result["temperature"].sel(metric="rmse", level=500), np.sqrt(np.mean(error**2)))
 
 
@@ -451,7 +451,7 @@ def test_real_stations(shared: Callable[[str], Path]) -> None:
         "mean_sea_level_pressure": 170.0,
     }.items():
         good = withheld[f"{name}_flag"] == 0
-        error = (inverse_distance(used, withheld, name) - withheld[name]).where(good)
+        error = (interpolate_inverse_distance(used, withheld, name) - withheld[name]).where(good)
         assert int(error.notnull().sum()) > 900
         assert float((error**2).mean() ** 0.5) < limit
 

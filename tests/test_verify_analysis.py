@@ -11,7 +11,7 @@ import xarray as xr
 
 import xappa
 from xappa.grids import recognise
-from xappa.state.surface import height_of
+from xappa.state.surface import find_surface_height
 from xappa.verification.result import Scores
 
 T2M = "2m_temperature"
@@ -101,12 +101,12 @@ def test_an_analysis_is_observed_on_the_surface_of_its_model(analysis: xr.Datase
 def test_the_surface_follows_an_analysis_to_another_grid(analysis: xr.Dataset) -> None:
     model = xappa.load(None)
     part = analysis.isel(latitude=slice(10, 20), longitude=slice(5, 30))[[T2M]]
-    found = height_of(part, recognise(part))
+    found = find_surface_height(part, recognise(part))
     assert found is not None and found.shape == (10, 25)
     rows = [int(np.abs(np.array(model.spec.latitude) - v).argmin()) for v in part.latitude.values]
     columns = [int(np.abs(np.array(model.spec.longitude) - v).argmin()) for v in part.longitude.values]
     np.testing.assert_allclose(found, model.surface_height[np.ix_(rows, columns)])
     finer = part.interp(latitude=(part.latitude.values[1:] + part.latitude.values[:-1]) / 2)
-    between = height_of(finer.assign_attrs(part.attrs), recognise(finer))
+    between = find_surface_height(finer.assign_attrs(part.attrs), recognise(finer))
     assert between is not None
     np.testing.assert_allclose(between, (found.values[1:] + found.values[:-1]) / 2, rtol=1e-2, atol=5)

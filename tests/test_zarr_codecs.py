@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from xappa.errors import ModelError, ObservationError
-from xappa.model.appa.statistics import levels_of
+from xappa.model.appa.statistics import read_levels
 from xappa.zarr_codecs import require_safe_codecs
 
 
@@ -50,7 +50,7 @@ def test_others_are_refused_by_name(store: Path, codec: str) -> None:
 def test_statistics_of_a_model_too(store: Path) -> None:
     edit(store, "pickle")
     with pytest.raises(ModelError, match="codec 'pickle'"):
-        levels_of(store)
+        read_levels(store)
 
 
 @pytest.mark.parametrize("text", ["{", "", "[" * 100_000])

@@ -7,7 +7,7 @@ from html import escape
 import xarray as xr
 
 import xappa
-from xappa.binding import method
+from xappa.binding import bind_method
 
 
 @xr.register_dataset_accessor("appa")
@@ -30,22 +30,22 @@ class AppaAccessor:
 
         if not is_one_form(self._obj):
             return f"<xappa on a Dataset of {len(self._obj.data_vars)} variables>"
-        from xappa.observations.qc.counts import heading
+        from xappa.observations.qc.counts import format_heading
 
-        return heading(self._obj)
+        return format_heading(self._obj)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>{self._obj._repr_html_()}"
 
-    assimilate = method(lambda: xappa.assimilate)
-    filter = method(lambda: xappa.filter)
-    forecast = method(lambda: xappa.forecast)
-    sample = method(lambda: xappa.sample)
-    plan = method(lambda: xappa.plan)
-    observe = method(lambda: xappa.observe)
-    regrid = method(lambda: xappa.regrid)
-    verify = method(lambda: xappa.verify)
-    summary = method(lambda: xappa.summary)
-    encode = method(lambda: xappa.encode)
-    decode = method(lambda: xappa.decode)
-    check = method(lambda: xappa.check)
+    assimilate = bind_method(lambda: xappa.assimilate)
+    filter = bind_method(lambda: xappa.filter)
+    forecast = bind_method(lambda: xappa.forecast)
+    sample = bind_method(lambda: xappa.sample)
+    plan = bind_method(lambda: xappa.plan)
+    observe = bind_method(lambda: xappa.observe)
+    regrid = bind_method(lambda: xappa.regrid)
+    verify = bind_method(lambda: xappa.verify)
+    summary = bind_method(lambda: xappa.summary)
+    encode = bind_method(lambda: xappa.encode)
+    decode = bind_method(lambda: xappa.decode)
+    check = bind_method(lambda: xappa.check)

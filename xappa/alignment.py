@@ -15,7 +15,7 @@ OURS = {"arithmetic_join": "inner", "keep_attrs": "default", "use_new_combine_kw
 """Options of xarray that decide which points of two arrays meet, and which attributes they keep."""
 
 
-def aligned(function: Callable[P, R]) -> Callable[P, R]:
+def with_xarray_defaults(function: Callable[P, R]) -> Callable[P, R]:
     """A function that runs with xarray's own defaults of how coordinates are aligned and attributes kept.
 
     Projects set ``arithmetic_join="exact"`` for safety. Here the points that are compared are chosen by name before.

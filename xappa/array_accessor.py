@@ -8,15 +8,15 @@ import xarray as xr
 
 import xappa
 from xappa.accessor import AppaAccessor
-from xappa.binding import array_method, method
+from xappa.binding import bind_array_method, bind_method
 from xappa.errors import DatasetError
 
 
-class _NotOfOneVariable(DatasetError, AttributeError):
+class _DatasetMethodError(DatasetError, AttributeError):
     """A method of Datasets, asked of a DataArray; `hasattr` says that it is not there."""
 
 
-def _dataset(accessor: AppaArrayAccessor) -> xr.Dataset:
+def _to_dataset(accessor: AppaArrayAccessor) -> xr.Dataset:
     """The variable as a Dataset.
 
     Raises
@@ -44,9 +44,9 @@ class AppaArrayAccessor:
     def __init__(self, da: xr.DataArray) -> None:
         self._obj = da
 
-    regrid = array_method(lambda: xappa.regrid)
-    observe = method(lambda: xappa.observe, _dataset)
-    verify = method(lambda: xappa.verify, _dataset)
+    regrid = bind_array_method(lambda: xappa.regrid)
+    observe = bind_method(lambda: xappa.observe, _to_dataset)
+    verify = bind_method(lambda: xappa.verify, _to_dataset)
 
     if not TYPE_CHECKING:
 
@@ -54,7 +54,7 @@ class AppaArrayAccessor:
             own = ", ".join(key for key in vars(AppaArrayAccessor) if not key.startswith("_"))
             if name.startswith("_") or not hasattr(AppaAccessor, name):
                 raise AttributeError(f"da.appa has no {name!r}; it has {own}, and ds.appa of a Dataset has more")
-            raise _NotOfOneVariable(
+            raise _DatasetMethodError(
                 f"da.appa.{name} was asked of one variable; expected a Dataset: use da.to_dataset().appa.{name}, or "
                 f"that of the Dataset it comes from. A DataArray has {own}"
             )

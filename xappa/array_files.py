@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xappa._files import replacing
+from xappa._files import replace_atomically
 
 LOG = logging.getLogger("xappa")
 
@@ -106,7 +106,7 @@ def unpack_arrays(content: bytes) -> dict[str, np.ndarray]:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there, whenever the process ends."""
-    with replacing(path) as part, part.open("wb") as file:
+    with replace_atomically(path) as part, part.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

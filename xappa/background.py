@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xarray as xr
 
-from xappa.checked import misfitting
+from xappa.checked import find_option_type_errors
 from xappa.errors import OptionError
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]
@@ -64,10 +64,13 @@ class WarmStart:
     samples: int = 16
 
     def __post_init__(self) -> None:
-        wrong = misfitting(self) or [*_fields(self.fields), *_samples(self.samples)]
-        if self.sigma is not None and not _number(self.sigma, 0, np.inf):
+        wrong = find_option_type_errors(self) or [
+            *_find_field_problems(self.fields),
+            *_find_sample_problems(self.samples),
+        ]
+        if self.sigma is not None and not _is_number_between(self.sigma, 0, np.inf):
             wrong.append(f"sigma={self.sigma!r}: expected a noise level above 0")
-        if self.error is not None and not _number(self.error, 0, 1):
+        if self.error is not None and not _is_number_between(self.error, 0, 1):
             wrong.append(f"error={self.error!r}: expected a share of the latents' deviation, above 0 and below 1")
         if self.sigma is not None and self.error is not None:
             wrong.append("both sigma= and error=: expected one, since either gives the other")
@@ -118,10 +121,13 @@ class LatentObservation:
     each: bool = False
 
     def __post_init__(self) -> None:
-        wrong = misfitting(self) or [*_fields(self.fields), *_samples(self.samples)]
+        wrong = find_option_type_errors(self) or [
+            *_find_field_problems(self.fields),
+            *_find_sample_problems(self.samples),
+        ]
         if self.covariance not in COVARIANCES:
             wrong.append(f"covariance={self.covariance!r}: expected one of {', '.join(map(repr, COVARIANCES))}")
-        if not _number(self.scale, 0, np.inf):
+        if not _is_number_between(self.scale, 0, np.inf):
             wrong.append(f"scale={self.scale!r}: expected a number above 0")
         if self.times not in TIMES:
             wrong.append(f"times={self.times!r}: expected one of {', '.join(map(repr, TIMES))}")
@@ -149,23 +155,23 @@ def choose_background(background: BackgroundFields | Background | None) -> Backg
     )
 
 
-def without_fields(background: Background) -> Background:
+def drop_fields(background: Background) -> Background:
     """The options alone, which a task carries."""
     return replace(background, fields="ds")
 
 
-def _fields(fields: object) -> list[str]:
+def _find_field_problems(fields: object) -> list[str]:
     if isinstance(fields, xr.Dataset) or (isinstance(fields, str) and fields == "ds"):
         return []
     return [f"fields={fields!r}: expected 'ds' or a Dataset (a file is opened with xr.open_dataset)"]
 
 
-def _samples(samples: int) -> list[str]:
+def _find_sample_problems(samples: int) -> list[str]:
     right = isinstance(samples, int) and not isinstance(samples, bool) and samples >= 2
     return [] if right else [f"samples={samples!r}: expected a number of forecasts, at least 2"]
 
 
-def _number(value: object, low: float, high: float) -> bool:
+def _is_number_between(value: object, low: float, high: float) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and low < float(value) < high
 
 
@@ -174,7 +180,7 @@ def _refuse(kind: str, wrong: list[str]) -> None:
         raise OptionError(f"{kind}: {'; '.join(wrong)}")
 
 
-def lead_steps(lead: str | np.timedelta64 | None, step: np.timedelta64, window: int) -> int:
+def count_lead_steps(lead: str | np.timedelta64 | None, step: np.timedelta64, window: int) -> int:
     """Steps of the model that `lead` is; the default is a day, or what one window holds.
 
     Raises
@@ -184,7 +190,7 @@ def lead_steps(lead: str | np.timedelta64 | None, step: np.timedelta64, window: 
     """
     if lead is None:
         return max(1, min(int(np.timedelta64(24, "h") / step), window - 1))
-    count = timedelta("lead", lead) / step
+    count = parse_timedelta("lead", lead) / step
     if count != int(count) or not 2 <= count <= window - 1:
         hours = int(step / np.timedelta64(1, "h"))
         raise OptionError(
@@ -194,7 +200,7 @@ def lead_steps(lead: str | np.timedelta64 | None, step: np.timedelta64, window: 
     return int(count)
 
 
-def timedelta(name: str, value: object) -> np.timedelta64:
+def parse_timedelta(name: str, value: object) -> np.timedelta64:
     """A length of time given as text, timedelta or timedelta64, in seconds.
 
     Raises

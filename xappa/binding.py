@@ -13,12 +13,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _object(accessor: Any) -> Any:
+def _get_dataset(accessor: Any) -> Any:
     return accessor._obj
 
 
-def method(
-    load: Callable[[], Callable[Concatenate[xr.Dataset, P], R]], subject: Callable[[Any], xr.Dataset] = _object
+def bind_method(
+    load: Callable[[], Callable[Concatenate[xr.Dataset, P], R]], subject: Callable[[Any], xr.Dataset] = _get_dataset
 ) -> Callable[Concatenate[Any, P], R]:
     """A function of a Dataset as a method, with its docstring, and its parameters but the first.
 
@@ -29,15 +29,17 @@ def method(
     subject : callable, optional
         Returns the Dataset of an accessor. Default: what it is an accessor of.
     """
-    return cast("Callable[Concatenate[Any, P], R]", _Loaded(load, subject))
+    return cast("Callable[Concatenate[Any, P], R]", _LazyMethod(load, subject))
 
 
-def array_method(load: Callable[[], Callable[Concatenate[xr.DataArray, P], R]]) -> Callable[Concatenate[Any, P], R]:
+def bind_array_method(
+    load: Callable[[], Callable[Concatenate[xr.DataArray, P], R]],
+) -> Callable[Concatenate[Any, P], R]:
     """As `method`, for a function of a DataArray."""
-    return cast("Callable[Concatenate[Any, P], R]", _Loaded(load, _object))
+    return cast("Callable[Concatenate[Any, P], R]", _LazyMethod(load, _get_dataset))
 
 
-class _Loaded(Generic[P, R]):
+class _LazyMethod(Generic[P, R]):
     """A method that takes its own place in the class as soon as it is looked up."""
 
     def __init__(self, load: Callable[[], Callable[..., R]], subject: Callable[[Any], Any]) -> None:

@@ -46,7 +46,7 @@ LARGEST_SEED = 1 << 63
 """Beyond it, and below 0, NumPy or torch take no seed."""
 
 
-def misfits(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:
+def find_type_errors(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[str]:
     """Sentences on what is of another kind than its annotation asks for.
 
     Parameters
@@ -57,32 +57,36 @@ def misfits(annotations: Mapping[str, str], values: Mapping[str, Any]) -> list[s
     """
     wrong = []
     for name, value in values.items():
-        kinds = _kinds(annotations.get(name, ""))
-        if name == "seed" and _is(value, "int") and not 0 <= value < LARGEST_SEED:
+        kinds = _split_union(annotations.get(name, ""))
+        if name == "seed" and _is_of_kind(value, "int") and not 0 <= value < LARGEST_SEED:
             wrong.append(f"seed={value!r}, expected a whole number from 0 to 2**63 - 1")
             continue
         # Of what must be None, its own check says why.
-        if kinds == ("None",) or not set(kinds) <= {*KINDS, *OBJECTS} or any(_is(value, kind) for kind in kinds):
+        if (
+            kinds == ("None",)
+            or not set(kinds) <= {*KINDS, *OBJECTS}
+            or any(_is_of_kind(value, kind) for kind in kinds)
+        ):
             continue
         expected = " or ".join((KINDS | OBJECTS)[kind][0] for kind in kinds)
-        wrong.append(f"{name}={shown(value)}, expected {expected}")
+        wrong.append(f"{name}={format_value(value)}, expected {expected}")
     return wrong
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value in a message: in one line, and cut if it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def misfitting(options: Any) -> list[str]:
+def find_option_type_errors(options: Any) -> list[str]:
     """Sentences on options of a dataclass that are of another kind than it says."""
     asked = {field.name: str(field.type) for field in fields(options)} if is_dataclass(options) else {}
-    return misfits(asked, {name: getattr(options, name) for name in asked})
+    return find_type_errors(asked, {name: getattr(options, name) for name in asked})
 
 
 @functools.cache
-def _kinds(annotation: str) -> tuple[str, ...]:
+def _split_union(annotation: str) -> tuple[str, ...]:
     """Alternatives of an annotation, without what is in brackets."""
     found, depth = [""], 0
     for letter in annotation:
@@ -94,7 +98,7 @@ def _kinds(annotation: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _is(value: Any, kind: str) -> bool:
+def _is_of_kind(value: Any, kind: str) -> bool:
     if kind in OBJECTS:
         return not {base.__name__ for base in type(value).__mro__}.isdisjoint(OBJECTS[kind][1])
     if not isinstance(value, KINDS[kind][1]):
@@ -104,7 +108,7 @@ def _is(value: Any, kind: str) -> bool:
     return not (kind == "Sequence" and isinstance(value, str))
 
 
-def checked(function: Callable[P, R]) -> Callable[P, R]:
+def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Refuse arguments of other kinds than the function's annotations ask for, as it is called.
 
     Raises
@@ -119,10 +123,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
-        if wrong := misfits(annotations, given):
-            of_data = {name for name, kind in annotations.items() if set(_kinds(str(kind))) & {"xr.Dataset", "Fields"}}
+        if wrong := find_type_errors(annotations, given):
+            of_data = {
+                name for name, kind in annotations.items() if set(_split_union(str(kind))) & {"xr.Dataset", "Fields"}
+            }
             others = {name: value for name, value in given.items() if name not in of_data}
-            error = OptionError if misfits(annotations, others) else DatasetError
+            error = OptionError if find_type_errors(annotations, others) else DatasetError
             raise error(f"{function.__name__}: {'; '.join(wrong)}")
         return function(*args, **kwargs)
 

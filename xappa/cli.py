@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import xappa
-from xappa.cli_errors import Parser, exit_code, warnings_as_lines
-from xappa.errors import OptionError, reading
+from xappa.cli_errors import Parser, print_warnings_as_lines, report_error
+from xappa.errors import OptionError, translate_read_errors
 
 TRAIN_STEPS = {
     "simulate": "run the climate model that the networks learn from (in an environment of its own)",
@@ -42,8 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 2 after an error that says what to do; 1 after a fault of the program; 130 after an interruption.
         Each error is one line on stderr; with ``--debug`` it is raised.
     """
-    args = parser().parse_args(argv)
-    with warnings_as_lines(args.command):
+    args = build_parser().parse_args(argv)
+    with print_warnings_as_lines(args.command):
         try:
             args.run(args)
             sys.stdout.flush()
@@ -52,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (Exception, KeyboardInterrupt) as error:
             if args.debug:
                 raise
-            return exit_code(error, args.command)
+            return report_error(error, args.command)
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     root = Parser(prog="xappa", description="Generative data assimilation with xarray.")
     root.add_argument("--version", action="version", version=f"xappa {xappa.__version__}")
@@ -80,10 +80,10 @@ def _add_demo(commands: argparse._SubParsersAction, common: argparse.ArgumentPar
     parser.add_argument("--members", type=int, default=8, help="number of members (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of network and members (default: %(default)s)")
     _add_overwrite(parser)
-    parser.set_defaults(run=_demo)
+    parser.set_defaults(run=_run_demo_command)
 
 
-def _demo(args: argparse.Namespace) -> None:
+def _run_demo_command(args: argparse.Namespace) -> None:
     from xappa.demo import run_demo
 
     print(run_demo(args.out, members=args.members, seed=args.seed, overwrite=args.overwrite))
@@ -154,10 +154,10 @@ def _assimilate(args: argparse.Namespace) -> None:
         args.source,
         args.times[0],
         args.times[-1],
-        operator=_operator(args.operator),
+        operator=_load_operator(args.operator),
         stations=args.stations,
         variables=args.variables,
-        superobs=_degrees(args.superobs),
+        superobs=_parse_degrees(args.superobs),
         members=args.members,
         steps=args.steps,
         withhold_fraction=args.withhold,
@@ -170,21 +170,21 @@ def _assimilate(args: argparse.Namespace) -> None:
     print(report)
 
 
-def _degrees(text: str) -> str | float:
+def _parse_degrees(text: str) -> str | float:
     try:
         return float(text)
     except ValueError:
         return text
 
 
-def _operator(text: str | None) -> Any:
+def _load_operator(text: str | None) -> Any:
     """What an operator is called; or, of ``FILE.py:NAME``, what the file calls so."""
     file, _, name = (text or "").rpartition(":")
     if not file.endswith(".py"):
         return text
     if not Path(file).is_file():
         raise OptionError(f"--operator {text}: there is no file {file!r}; expected FILE.py:NAME")
-    with reading(file, "Python", OptionError, "Correct it, so that it can be run by itself."):
+    with translate_read_errors(file, "Python", OptionError, "Correct it, so that it can be run by itself."):
         found = runpy.run_path(file)
     if name not in found:
         own = sorted(key for key, value in found.items() if callable(value) and not key.startswith("_"))
@@ -194,7 +194,7 @@ def _operator(text: str | None) -> Any:
 
 def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("models", parents=[common], help="list the models that are known by name")
-    parser.set_defaults(run=_models)
+    parser.set_defaults(run=_list_models)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     sign = actions.add_parser(
         "hash",
@@ -207,7 +207,7 @@ def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentP
     sign.set_defaults(run=_sign)
 
 
-def _models(args: argparse.Namespace) -> None:
+def _list_models(args: argparse.Namespace) -> None:
     from xappa.model.registry import models
 
     for name, about in models().items():
@@ -298,13 +298,13 @@ def _train(args: argparse.Namespace) -> None:
     if args.step == "simulate":
         commands.simulate(file, args.work, tuple(args.runs), args.restart)
     elif args.step == "init-from":
-        commands.adopt(recipe, args.work, args.model)
+        commands.init_from(recipe, args.work, args.model)
     elif args.step == "autoencoder":
         commands.train_autoencoder(recipe, args.work, resolve(args.device))
     elif args.step == "denoiser":
         commands.train_denoiser(recipe, args.work, resolve(args.device))
     elif args.step == "finetune-decoder":
-        commands.rehearse(recipe, args.work, resolve(args.device))
+        commands.finetune(recipe, args.work, resolve(args.device))
     else:
         commands.package(recipe, args.work, args.out, args.scores)
 

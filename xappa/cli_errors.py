@@ -21,10 +21,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, where help is, and end with `USAGE`."""
-        self.exit(USAGE, f"{self.prog}: {one_line(message)} ({self.prog} --help lists what is expected)\n")
+        self.exit(USAGE, f"{self.prog}: {join_lines(message)} ({self.prog} --help lists what is expected)\n")
 
 
-def exit_code(error: BaseException, command: str) -> int:
+def report_error(error: BaseException, command: str) -> int:
     """Print an error as one line on stderr.
 
     Parameters
@@ -41,22 +41,22 @@ def exit_code(error: BaseException, command: str) -> int:
         `INTERRUPTED` after an interruption; `INTERNAL` for anything else, which is a fault of the program.
     """
     if isinstance(error, KeyboardInterrupt):
-        return _said(command, "interrupted", INTERRUPTED)
+        return _print_line(command, "interrupted", INTERRUPTED)
     if isinstance(error, XappaError | OSError):
-        return _said(command, str(error) or type(error).__name__, USAGE)
+        return _print_line(command, str(error) or type(error).__name__, USAGE)
     if isinstance(error, MemoryError):
-        return _said(command, "not enough memory; ask for fewer members, or a shorter time", USAGE)
+        return _print_line(command, "not enough memory; ask for fewer members, or a shorter time", USAGE)
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = f"internal error: {type(error).__name__}: {error} ({where.filename}:{where.lineno})"
-    return _said(command, f"{text}. Please report it with what --debug shows", INTERNAL)
+    return _print_line(command, f"{text}. Please report it with what --debug shows", INTERNAL)
 
 
-def _said(command: str, text: str, code: int) -> int:
-    print(f"xappa {command}: {one_line(text)}", file=sys.stderr)
+def _print_line(command: str, text: str, code: int) -> int:
+    print(f"xappa {command}: {join_lines(text)}", file=sys.stderr)
     return code
 
 
-def one_line(text: str) -> str:
+def join_lines(text: str) -> str:
     """A message without line breaks or other control characters; items of a list are parted by semicolons."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     ended = [line if line.endswith((":", ".", ",", ";")) else f"{line};" for line in lines[:-1]]
@@ -65,11 +65,11 @@ def one_line(text: str) -> str:
 
 
 @contextmanager
-def warnings_as_lines(command: str) -> Iterator[None]:
+def print_warnings_as_lines(command: str) -> Iterator[None]:
     """Print each warning as one line that begins as an error does, without a line of the program."""
 
     def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
-        print(f"xappa {command}: warning: {one_line(str(message))}", file=sys.stderr)
+        print(f"xappa {command}: warning: {join_lines(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -8,8 +8,8 @@ from pathlib import Path
 import xarray as xr
 
 from xappa import tutorial
-from xappa.checked import checked
-from xappa.errors import MissingDependency, writing
+from xappa.checked import check_arguments
+from xappa.errors import MissingDependency, translate_write_errors
 from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
@@ -21,7 +21,7 @@ from xappa.verification.verify import verify
 ERRORS = "speedy-twin"
 
 
-@checked
+@check_arguments
 def run_demo(out: str | Path, *, members: int = 8, seed: int = 0, overwrite: bool = False) -> str:
     """Run the demonstration.
 
@@ -48,7 +48,7 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0, overwrite: boo
     if find_spec("matplotlib") is None:
         raise MissingDependency("The demo draws a figure, for which matplotlib is needed: pip install 'xappa[plot]'")
     out = Path(out)
-    with writing(out):
+    with translate_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     truth = tutorial.nature_run().load()
     reports = observe(truth, tutorial.network(truth, seed=seed), error=ERRORS, seed=seed)

@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 
 from xappa.errors import OptionError
-from xappa.options import cache_folder
+from xappa.options import get_cache_folder
 
 _LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -37,7 +37,7 @@ def resolve(device: str | None = None) -> torch.device:
         If torch knows no such device, or does not find it on this machine.
     """
     if device is not None:
-        return _asked(device)
+        return _find_device(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -45,7 +45,7 @@ def resolve(device: str | None = None) -> torch.device:
     return torch.device("cpu")
 
 
-def _asked(device: str) -> torch.device:
+def _find_device(device: str) -> torch.device:
     """A device by its name, when it is there."""
     try:
         found = torch.device(device)
@@ -70,16 +70,16 @@ def lock(device: torch.device) -> Iterator[None]:
         if device.type == "cpu":
             yield
         else:
-            with FileLock(lock_file(_identity(device))):
+            with FileLock(prepare_lock_file(_identify(device))):
                 yield
 
 
-def lock_file(name: str) -> Path:
+def prepare_lock_file(name: str) -> Path:
     """Path of a lock that processes of this user share; nobody else can foretell or write it.
 
     The folder is the user's own, and the name has a random part that is drawn once.
     """
-    folder = cache_folder() / "locks"
+    folder = get_cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     token = folder / "token"
     if not token.exists():
@@ -92,7 +92,7 @@ def lock_file(name: str) -> Path:
     return folder / f"{name}-{token.read_text()}.lock"
 
 
-def _identity(device: torch.device) -> str:
+def _identify(device: torch.device) -> str:
     """A name of the device itself, not of its number among those that this process sees."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_properties(device).uuid)
@@ -109,12 +109,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def first_line(error: BaseException) -> str:
+def extract_first_line(error: BaseException) -> str:
     """The first sentence of an error, without advice on how to call the library below."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0].rstrip(".")
 
 
-def release(device: torch.device) -> None:
+def empty_cache(device: torch.device) -> None:
     """Give back what the allocator of a device keeps for later."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -122,7 +122,7 @@ def release(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def trim() -> None:
+def trim_host_memory() -> None:
     """Give back to the system what was freed in the machine's memory.
 
     glibc keeps what is freed in pieces, and uses others next time: without this a process grows with each evaluation.
@@ -140,7 +140,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
         return None
 
 
-def wait(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
     """Until a device has done what it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -148,26 +148,26 @@ def wait(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-def free_memory(device: torch.device) -> tuple[int, int] | None:
+def get_free_memory(device: torch.device) -> tuple[int, int] | None:
     """Bytes that are free, and in all; None where nobody tells."""
     return torch.cuda.mem_get_info(device) if device.type == "cuda" else None
 
 
-def kernels(device: torch.device) -> float:
+def estimate_kernel_memory(device: torch.device) -> float:
     """Bytes that a device's code and its scratch space take, beside all tensors; an accelerator counts none of it."""
     return KERNELS if device.type == "cpu" else 0.0
 
 
-def available(device: torch.device) -> float | None:
+def get_available_memory(device: torch.device) -> float | None:
     """Bytes that can still be used: of the device, or of the machine and what this process may have of it."""
-    if (found := free_memory(device)) is not None:
+    if (found := get_free_memory(device)) is not None:
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return found[0] + reserved
-    limits = [limit for limit in (_machine(), _control_group()) if limit is not None]
+    limits = [limit for limit in (_read_machine_memory(), _read_cgroup_memory()) if limit is not None]
     return min(limits) if limits else None
 
 
-def _machine() -> float | None:
+def _read_machine_memory() -> float | None:
     """What Linux says is available."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -177,7 +177,7 @@ def _machine() -> float | None:
     return 1024.0 * int(found[0][1]) if found else None
 
 
-def _control_group() -> float | None:
+def _read_cgroup_memory() -> float | None:
     """What is left of the limit of a container or batch job."""
     folder = Path("/sys/fs/cgroup")
     try:

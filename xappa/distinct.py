@@ -11,7 +11,7 @@ _MIXER = np.uint64(0x9E3779B97F4A7C15)  # odd, of no pattern
 _HALF = np.uint64(32)
 
 
-def distinct(*columns: Array) -> tuple[Array, Array]:
+def find_distinct(*columns: Array) -> tuple[Array, Array]:
     """Kinds of rows that are equal bit by bit.
 
     Parameters
@@ -26,8 +26,8 @@ def distinct(*columns: Array) -> tuple[Array, Array]:
     number : array of int, (N,)
         Kind of each row, in the order in which kinds come.
     """
-    words = [word for column in columns for word in _words(column)]
-    number, kinds = pd.factorize(_mixed(words))
+    words = [word for column in columns for word in _view_as_integers(column)]
+    number, kinds = pd.factorize(_hash_rows(words))
     first = np.empty(len(kinds), np.int64)
     first[number[::-1]] = np.arange(len(number) - 1, -1, -1)
     if all((word == word[first][number]).all() for word in words):
@@ -38,7 +38,7 @@ def distinct(*columns: Array) -> tuple[Array, Array]:
     return np.unique(number, return_index=True)[1], number
 
 
-def _words(column: Array) -> list[Array]:
+def _view_as_integers(column: Array) -> list[Array]:
     """A column as whole numbers, without a copy."""
     column = np.ascontiguousarray(column)
     if column.dtype.kind == "U":
@@ -47,7 +47,7 @@ def _words(column: Array) -> list[Array]:
     return [column.view(np.uint64)]
 
 
-def _mixed(words: list[Array]) -> Array:
+def _hash_rows(words: list[Array]) -> Array:
     """One hash of each row."""
     mixed = np.zeros(len(words[0]), np.uint64)
     for word in words:

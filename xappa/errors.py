@@ -125,7 +125,7 @@ class MissingDependency(XappaError, ImportError):
 
 
 @contextmanager
-def reading(
+def translate_read_errors(
     path: object,
     what: str,
     error: type[XappaError],
@@ -162,7 +162,7 @@ def reading(
 
 
 @contextmanager
-def writing(path: object) -> Iterator[None]:
+def translate_write_errors(path: object) -> Iterator[None]:
     """Turn what the system says of a place that cannot be written into an error with a remedy.
 
     Raises
@@ -178,7 +178,7 @@ def writing(path: object) -> Iterator[None]:
         raise StoreError(f"{path} cannot be written ({raised}); choose another place.") from raised
 
 
-def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
+def suggest_names(name: str, known: Iterable[str], most: int = 3) -> str:
     """Text that offers the known names nearest to `name`: ``"; did you mean 'a' or 'b'?"``, or nothing."""
     close = difflib.get_close_matches(str(name), list(known), n=most, cutoff=0.4)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
@@ -196,7 +196,7 @@ def choose(kind: str, name: str, registry: Mapping[str, T]) -> T:
         raise OptionError(f"{kind}={name!r}: expected one of {', '.join(map(repr, registry))}")
     if name not in registry:
         raise OptionError(
-            f"Unknown {kind} {name!r}; expected one of {', '.join(map(repr, registry))}{nearest_names(name, registry)}"
+            f"Unknown {kind} {name!r}; expected one of {', '.join(map(repr, registry))}{suggest_names(name, registry)}"
         )
     return registry[name]
 

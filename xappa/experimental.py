@@ -21,14 +21,14 @@ from xappa._typing import Array
 from xappa.background import WarmStart
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import flatten_valid_time
-from xappa.grids.axes import recognise, text
+from xappa.grids.axes import format_time, recognise
 from xappa.model.state import StateSpec
-from xappa.observations.schema import build, concat
-from xappa.signatures import signature_of
-from xappa.state import model_times, to_array
-from xappa.tasks.backgrounds import given_background
-from xappa.tasks.observed import observed
-from xappa.tasks.posterior import run
+from xappa.observations.schema import build_observations, concat
+from xappa.signatures import with_parameters_of
+from xappa.state import find_model_times, to_array
+from xappa.tasks.backgrounds import encode_background
+from xappa.tasks.observed import prepare_observations
+from xappa.tasks.posterior import build_analysis
 from xappa.tasks.request import ObservingRequest, TrajectoryRequest
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ConstrainRequest(ObservingRequest, TrajectoryRequest):
         super().validate()
 
 
-@signature_of(ConstrainRequest)
+@with_parameters_of(ConstrainRequest)
 def constrain(request: ConstrainRequest) -> xr.Dataset:
     """Trajectories of the prior under constraints: forcing, a forecast, observations, or any of them together.
 
@@ -99,25 +99,27 @@ def constrain(request: ConstrainRequest) -> xr.Dataset:
     DatasetError
         If the forcing lacks times of `ds`, or has no variable of the model.
     """
-    trajectory, selection = model_times(request.ds, request.prior.spec, request.layout)
+    trajectory, selection = find_model_times(request.ds, request.prior.spec, request.layout)
     start = request.forecast
     if start is not None and not isinstance(start, WarmStart):
         start = WarmStart(start)
-    given = given_background(request, start, trajectory)
+    given = encode_background(request, start, trajectory)
     sources: dict[str, Any] = {}
     if request.forcing is not None:
-        sources[FORCING] = prescribed(request.forcing, request.prior, trajectory, request.forcing_error)
+        sources[FORCING] = prescribe_fields(request.forcing, request.prior, trajectory, request.forcing_error)
     if (obs := request.obs) is not None:
         sources |= {str(key): value for key, value in obs.items()} if isinstance(obs, dict) else {"obs": obs}
     reports = None
     if sources:
         operators = {key: request.operator for key in sources if key != FORCING and request.operator is not None}
-        reports = observed(request, trajectory, sources, operators or None, trusted=FORCING)
-    result = run(request, trajectory, selection, reports=reports, given=given, title="Constrained trajectories")
+        reports = prepare_observations(request, trajectory, sources, operators or None, trusted=FORCING)
+    result = build_analysis(
+        request, trajectory, selection, reports=reports, given=given, title="Constrained trajectories"
+    )
     return result.assign_attrs(xappa_experimental="constrain")
 
 
-def prescribed(
+def prescribe_fields(
     forcing: xr.Dataset, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float] | None
 ) -> xr.Dataset:
     """Fields as observations at every point of the model's grid and every time of the trajectory.
@@ -155,16 +157,16 @@ def prescribed(
         lacking = trajectory[~np.isin(trajectory, own)]
         if len(lacking):
             raise DatasetError(
-                f"The forcing lacks {len(lacking)} of {len(trajectory)} times, the first {text(lacking[0])}; expected "
-                f"all from {text(trajectory[0])} to {text(trajectory[-1])}: interpolate it in time, with forcing.interp"
+                f"The forcing lacks {len(lacking)} of {len(trajectory)} times, the first {format_time(lacking[0])}; expected "
+                f"all from {format_time(trajectory[0])} to {format_time(trajectory[-1])}: interpolate it in time, with forcing.interp"
             )
         fields = fields.isel({fields[layout.time].dims[0]: np.searchsorted(own, trajectory)})
         which = np.arange(len(trajectory))
     values = to_array(fields, part, layout)[which]
-    return _reports(values, part, prior, trajectory, errors or {})
+    return _make_reports(values, part, prior, trajectory, errors or {})
 
 
-def _reports(
+def _make_reports(
     values: Array, part: StateSpec, prior: GenerativeModel, trajectory: Array, errors: Mapping[str, float]
 ) -> xr.Dataset:
     """Every value (time, channel, latitude, longitude) as a report of its own."""
@@ -187,5 +189,7 @@ def _reports(
             height = np.asarray(prior.surface_height, float).reshape(-1)[there]
             coordinates["altitude"] = np.tile(height, len(trajectory))
         reported = values[:, k].reshape(len(trajectory), -1)[:, there].reshape(-1)
-        found.append(build(coordinates, {name: reported}, {name: np.tile(deviation[there], len(trajectory))}))
+        found.append(
+            build_observations(coordinates, {name: reported}, {name: np.tile(deviation[there], len(trajectory))})
+        )
     return concat(found)

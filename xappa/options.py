@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from xappa.errors import OptionError, nearest_names
+from xappa.errors import OptionError, suggest_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LatentCache:
 
     def place(self) -> Path:
         """The folder."""
-        return cache_folder() / "latents" if self.folder is None else Path(self.folder).expanduser()
+        return get_cache_folder() / "latents" if self.folder is None else Path(self.folder).expanduser()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Options:
             if not isinstance(getattr(self, name), bool):
                 wrong.append(f"{name}={getattr(self, name)!r}: expected True or False")
         try:
-            object.__setattr__(self, "latent_cache", _latent_cache(self.latent_cache))
+            object.__setattr__(self, "latent_cache", _parse_latent_cache(self.latent_cache))
         except OptionError as error:
             wrong.append(f"latent_cache: {error}")
         if not isinstance(self.default_model, str) or not self.default_model:
@@ -121,7 +121,7 @@ def _is_above_zero(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _latent_cache(value: object) -> LatentCache:
+def _parse_latent_cache(value: object) -> LatentCache:
     if isinstance(value, LatentCache):
         return value
     known = [field.name for field in dataclasses.fields(LatentCache)]
@@ -190,12 +190,12 @@ def _change(options: Mapping[str, object]) -> None:
     if unknown:
         raise OptionError(
             f"Unknown option {', '.join(map(repr, unknown))}; expected one of {', '.join(map(repr, known))}"
-            + nearest_names(unknown[0], known)
+            + suggest_names(unknown[0], known)
         )
     _current = dataclasses.replace(_current, **options)  # type: ignore[arg-type]
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """Return the folder of downloaded models: the option, else ``XAPPA_CACHE``, else the operating system's place."""
     chosen = _current.cache_dir or os.environ.get("XAPPA_CACHE")
     if chosen is None or chosen == "":

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from xappa.options import get_options
 
 
-def watched() -> bool:
+def is_interactive() -> bool:
     """Whether output goes to a terminal or a notebook, and is not that of a worker, whose client shows what it does."""
     return (sys.stderr.isatty() or "ipykernel" in sys.modules) and not _on_worker()
 
@@ -28,16 +28,16 @@ def _on_worker() -> bool:
     return True
 
 
-def shown(show: bool | None = None) -> bool:
+def is_bar_shown(show: bool | None = None) -> bool:
     """Whether a bar is shown; None takes the option ``progress``, then looks."""
     show = get_options().progress if show is None else show
-    return watched() if show is None else show
+    return is_interactive() if show is None else show
 
 
 @contextmanager
-def bar(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[int, int], None]]:
+def show_bar(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[int, int], None]]:
     """A bar that is advanced by ``advance(done, total)``; `show` None takes the option ``progress``, then looks."""
-    with tqdm(total=total, desc=text, disable=not shown(show), unit="evaluation", leave=False) as made:
+    with tqdm(total=total, desc=text, disable=not is_bar_shown(show), unit="evaluation", leave=False) as made:
 
         def advance(done: int, total: int) -> None:
             made.total = total
@@ -47,13 +47,13 @@ def bar(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[i
 
 
 @contextmanager
-def counting(total: int, text: str, show: bool | None = None, initial: int = 0) -> Iterator[Callable[[int], None]]:
+def show_counter(total: int, text: str, show: bool | None = None, initial: int = 0) -> Iterator[Callable[[int], None]]:
     """A bar that is advanced by ``advance(count)`` and shows the time left, by the mean speed so far.
 
     Regions come in bursts, after their latents were sampled, so that the speed of the last few says little.
     """
     with tqdm(
-        total=total, desc=text, disable=not shown(show), unit="region", initial=initial, smoothing=0.0,
+        total=total, desc=text, disable=not is_bar_shown(show), unit="region", initial=initial, smoothing=0.0,
         dynamic_ncols=True,
     ) as made:  # fmt: skip
 
@@ -64,10 +64,10 @@ def counting(total: int, text: str, show: bool | None = None, initial: int = 0) 
 
 
 @contextmanager
-def reading(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[int], None]]:
+def show_reading(total: int, text: str, show: bool | None = None) -> Iterator[Callable[[int], None]]:
     """A bar over the bytes of a file, advanced by ``advance(count)``; it appears after two seconds."""
     with tqdm(
-        total=total, desc=text, disable=not shown(show), unit="B", unit_scale=True, delay=2.0, leave=False,
+        total=total, desc=text, disable=not is_bar_shown(show), unit="B", unit_scale=True, delay=2.0, leave=False,
         dynamic_ncols=True,
     ) as made:  # fmt: skip
 

@@ -16,14 +16,14 @@ FEWEST, FEWEST_OF_A_CHAIN = 2, 3
 """Windows that segments share at least, so that both are far from their ends where one takes over."""
 
 
-def _whole(number: object) -> bool:
+def _is_integer(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
 
 
-def _require(way: str, windows: int, overlap: int, fewest: int) -> None:
-    if not _whole(overlap) or overlap < fewest:
+def _require_overlap(way: str, windows: int, overlap: int, fewest: int) -> None:
+    if not _is_integer(overlap) or overlap < fewest:
         raise OptionError(f"{way}: overlap={overlap!r}: expected a number of windows, at least {fewest}")
-    if not _whole(windows) or windows < 2 * overlap:
+    if not _is_integer(windows) or windows < 2 * overlap:
         raise OptionError(f"{way}: windows={windows!r}: expected a number of windows, at least {2 * overlap}")
 
 
@@ -44,7 +44,7 @@ class Independent:
     overlap: int = 3
 
     def __post_init__(self) -> None:
-        _require("Independent", self.windows, self.overlap, FEWEST)
+        _require_overlap("Independent", self.windows, self.overlap, FEWEST)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Chain:
     overlap: int = 3
 
     def __post_init__(self) -> None:
-        _require("Chain", self.windows, self.overlap, FEWEST_OF_A_CHAIN)
+        _require_overlap("Chain", self.windows, self.overlap, FEWEST_OF_A_CHAIN)
 
 
 Segments = Independent | Chain

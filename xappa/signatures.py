@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, ParamSpec, TypeVar
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 
 P = ParamSpec("P")
 Q = TypeVar("Q")
@@ -21,7 +21,7 @@ R = TypeVar("R")
 _PARAMETERS, _RETURNS = "Parameters\n----------\n", "Returns\n-------\n"
 
 
-def signature_of(request: Callable[P, Q]) -> Callable[[Callable[[Q], R]], Callable[P, R]]:
+def with_parameters_of(request: Callable[P, Q]) -> Callable[[Callable[[Q], R]], Callable[P, R]]:
     """Give a function of one `request`, a dataclass, the parameters of that dataclass.
 
     Their descriptions are put before ``Returns`` in its docstring. Arguments of other kinds than the fields'
@@ -34,7 +34,7 @@ def signature_of(request: Callable[P, Q]) -> Callable[[Callable[[Q], R]], Callab
     """
 
     def with_signature(function: Callable[[Q], R]) -> Callable[P, R]:
-        parameters = _parameters(request)
+        parameters = _build_parameters(request)
         returned = inspect.signature(function).return_annotation
 
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -47,20 +47,20 @@ def signature_of(request: Callable[P, Q]) -> Callable[[Callable[[Q], R]], Callab
             function.__name__,
             function.__qualname__,
         )
-        call.__doc__ = function.__doc__ and _documented(function.__doc__, request)
-        return checked(aligned(call))
+        call.__doc__ = function.__doc__ and _insert_parameters(function.__doc__, request)
+        return check_arguments(with_xarray_defaults(call))
 
     return with_signature
 
 
-def parameters_of(docstring: str | None) -> dict[str, str]:
+def parse_parameters(docstring: str | None) -> dict[str, str]:
     """Entries of the section ``Parameters`` of a numpydoc docstring, by name; those of several names under each."""
     _, _, section = inspect.cleandoc(docstring or "").partition(_PARAMETERS)
     entries = re.split(r"\n(?=\S)", section.partition("\n\n")[0]) if section else []
     return {name: entry for entry in entries for name in entry.partition(" : ")[0].split(", ")}
 
 
-def _parameters(request: Any) -> list[inspect.Parameter]:
+def _build_parameters(request: Any) -> list[inspect.Parameter]:
     """Of the fields of a dataclass; those by keyword alone from what is its own to what it shares with others."""
     homes = {
         name: k for k, kind in [*enumerate(request.__mro__)][::-1] for name in vars(kind).get("__annotations__", ())
@@ -69,16 +69,16 @@ def _parameters(request: Any) -> list[inspect.Parameter]:
     return sorted(listed, key=lambda p: (p.kind, homes[p.name] if p.kind is p.KEYWORD_ONLY else 0))
 
 
-def _documented(docstring: str, request: Any) -> str:
+def _insert_parameters(docstring: str, request: Any) -> str:
     """A docstring with the section of parameters that the fields of a dataclass make."""
     described: dict[str, str] = {}
     for kind in reversed(request.__mro__):
-        described |= parameters_of(kind.__doc__)
-    listed = [described[name] for p in _parameters(request) if (name := p.name) in described]
+        described |= parse_parameters(kind.__doc__)
+    listed = [described[name] for p in _build_parameters(request) if (name := p.name) in described]
     before, returns, after = inspect.cleandoc(docstring).partition(_RETURNS)
     return f"{before}{_PARAMETERS}{chr(10).join(listed)}\n\n{returns}{after}"
 
 
-def shared(request: Any, kind: type) -> dict[str, Any]:
+def select_fields(request: Any, kind: type) -> dict[str, Any]:
     """What a request says of the fields of another kind of request, by name."""
     return {field.name: getattr(request, field.name) for field in fields(kind) if hasattr(request, field.name)}

@@ -22,7 +22,7 @@ _METADATA = (".zarray", "zarr.json")
 _UNKNOWN_ITEM = 8
 
 
-def machine_memory() -> float | None:
+def get_machine_memory() -> float | None:
     """Bytes of main memory, where the operating system tells."""
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
@@ -30,10 +30,10 @@ def machine_memory() -> float | None:
         return None
 
 
-def reader_memory() -> float:
+def get_reader_memory() -> float:
     """Bytes that reading a file may take: the option ``reader_memory``, or half of the machine's memory."""
     told = get_options().reader_memory
-    return (machine_memory() or _UNKNOWN_MEMORY) / 2 if told is None else float(told)
+    return (get_machine_memory() or _UNKNOWN_MEMORY) / 2 if told is None else float(told)
 
 
 def require_size(claimed: float, what: str, error: type[XappaError], stored: Callable[[], float] | None = None) -> None:
@@ -56,7 +56,7 @@ def require_size(claimed: float, what: str, error: type[XappaError], stored: Cal
     XappaError
         Of the kind `error`.
     """
-    limit = reader_memory()
+    limit = get_reader_memory()
     if claimed <= limit:
         return
     on_disk = None if stored is None else stored()
@@ -93,11 +93,11 @@ def require_zarr_sizes(store: Path, error: type[XappaError], whole: bool = False
 
     for name in _METADATA:
         for file in sorted(store.rglob(name)):
-            claimed = _claimed_by(_json(file))
+            claimed = _compute_claimed_bytes(_read_json(file))
             require_size(claimed, f"{file.parent}: the array in its header", error, None if whole else stored)
 
 
-def _json(file: Path) -> Any:
+def _read_json(file: Path) -> Any:
     """Metadata; what is no JSON claims nothing, and is refused by whoever reads the array."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -105,15 +105,15 @@ def _json(file: Path) -> Any:
         return None
 
 
-def _claimed_by(metadata: Any) -> float:
+def _compute_claimed_bytes(metadata: Any) -> float:
     """Bytes of an array, or of one of its chunks, whichever is larger."""
     if not isinstance(metadata, Mapping) or "shape" not in metadata:
         return 0.0
-    size = max((_product(shape) for shape in _shapes(metadata)), default=0.0)
-    return size * _item(metadata.get("dtype", metadata.get("data_type")))
+    size = max((_multiply_shape(shape) for shape in _list_shapes(metadata)), default=0.0)
+    return size * _get_item_size(metadata.get("dtype", metadata.get("data_type")))
 
 
-def _shapes(metadata: Mapping[str, Any]) -> Iterator[Any]:
+def _list_shapes(metadata: Mapping[str, Any]) -> Iterator[Any]:
     yield metadata["shape"]
     yield metadata.get("chunks", ())
     grid = metadata.get("chunk_grid")
@@ -122,12 +122,12 @@ def _shapes(metadata: Mapping[str, Any]) -> Iterator[Any]:
         yield configuration.get("chunk_shape", ())
 
 
-def _product(shape: Any) -> float:
+def _multiply_shape(shape: Any) -> float:
     lengths = shape if isinstance(shape, list | tuple) else ()
     return math.prod(float(n) for n in lengths if isinstance(n, int | float))
 
 
-def _item(dtype: Any) -> float:
+def _get_item_size(dtype: Any) -> float:
     """Bytes of one element in memory; those of a pointer where its kind has no fixed size."""
     if isinstance(dtype, Mapping):
         configuration = dtype.get("configuration")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa import platforms
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.observations import concat
 from xappa.vocabulary import VARIABLES
 
@@ -35,7 +35,7 @@ def nature_run() -> xr.Dataset:
     return ds[sorted(ds.data_vars, key=lambda name: (order.index(name) if name in order else len(order), name))]
 
 
-@checked
+@check_arguments
 def network(ds: xr.Dataset, *, stations: int = 1200, soundings: int = 300, seed: int = 0) -> xr.Dataset:
     """Places and times of a surface and a radiosonde network: dense over land, sparse over sea, off the grid.
 

@@ -24,7 +24,7 @@ _SMALL_INTEGERS = {np.dtype(kind) for kind in ("i1", "u1", "i2", "u2")}
 _ROUNDING = 1e-6
 
 
-def limits_of(variable: xr.DataArray | xr.Variable) -> tuple[float, float] | None:
+def read_limits(variable: xr.DataArray | xr.Variable) -> tuple[float, float] | None:
     """Lowest and highest valid value, in the units that the values have; None without limits.
 
     Parameters
@@ -38,8 +38,8 @@ def limits_of(variable: xr.DataArray | xr.Variable) -> tuple[float, float] | Non
         None too where the limits are small integers and the values are not, so that they are of packed data, and
         nothing tells how these were packed (see `are_lost`).
     """
-    given = _given(variable)
-    if given is None or variable.dtype.kind not in "iuf" or are_lost(variable):
+    given = _read_limit_attributes(variable)
+    if given is None or variable.dtype.kind not in "iuf" or is_packing_lost(variable):
         return None
     low, high = (float(limit) for limit in given)
     if _is_packed(variable, given):
@@ -52,30 +52,34 @@ def limits_of(variable: xr.DataArray | xr.Variable) -> tuple[float, float] | Non
     return low, high
 
 
-def are_lost(variable: xr.DataArray | xr.Variable) -> bool:
+def is_packing_lost(variable: xr.DataArray | xr.Variable) -> bool:
     """Whether limits are of packed data of which nothing tells how they were packed."""
-    given = _given(variable)
-    if given is None or variable.dtype.kind != "f" or _packing(variable):
+    given = _read_limit_attributes(variable)
+    if given is None or variable.dtype.kind != "f" or _has_packing(variable):
         return False
     return given.dtype in _SMALL_INTEGERS and variable.encoding.get("dtype") not in _SMALL_INTEGERS
 
 
-def unread_limits(variable: xr.DataArray | xr.Variable) -> str | None:
+def find_unread_limits(variable: xr.DataArray | xr.Variable) -> str | None:
     """Attributes of limits, as text, where they are not such as CF has them; None otherwise."""
     given = {key: variable.attrs[key] for key in ("valid_range", "valid_min", "valid_max") if key in variable.attrs}
-    return ", ".join(f"{key} = {value}" for key, value in given.items()) if given and _given(variable) is None else None
+    return (
+        ", ".join(f"{key} = {value}" for key, value in given.items())
+        if given and _read_limit_attributes(variable) is None
+        else None
+    )
 
 
-def is_outside(variable: xr.DataArray) -> xr.DataArray | None:
+def find_outside(variable: xr.DataArray) -> xr.DataArray | None:
     """Where values are outside their limits, lazily where they are lazy; None without limits."""
-    limits = limits_of(variable)
+    limits = read_limits(variable)
     if limits is None:
         return None
     bare = variable.drop_attrs().reset_coords(drop=True)
     return (bare < limits[0]) | (bare > limits[1])
 
 
-def within_limits(ds: xr.Dataset, names: Iterable[Hashable], warn: bool = False) -> xr.Dataset:
+def mask_outside_limits(ds: xr.Dataset, names: Iterable[Hashable], warn: bool = False) -> xr.Dataset:
     """The same with values outside their limits missing, lazily where they are lazy.
 
     Parameters
@@ -88,13 +92,13 @@ def within_limits(ds: xr.Dataset, names: Iterable[Hashable], warn: bool = False)
     """
     masked = {}
     for name in names:
-        if warn and are_lost(ds[name]):
+        if warn and is_packing_lost(ds[name]):
             _warn(
                 f"{name}: its valid limits are of packed data, and nothing tells how these were packed: not looked at"
             )
-        if warn and (unread := unread_limits(ds[name])):
+        if warn and (unread := find_unread_limits(ds[name])):
             _warn(f"{name}: {unread} are no limits that are understood: not looked at")
-        if (wrong := is_outside(ds[name])) is None:
+        if (wrong := find_outside(ds[name])) is None:
             continue
         if wrong.chunks is None and not (count := int(wrong.sum())):
             continue
@@ -109,23 +113,23 @@ def _warn(text: str) -> None:
     warn(text, RejectionWarning)
 
 
-def _given(variable: xr.DataArray | xr.Variable) -> np.ndarray | None:
+def _read_limit_attributes(variable: xr.DataArray | xr.Variable) -> np.ndarray | None:
     """The two limits, in the type that they have; infinite where there is none."""
     attrs = variable.attrs
-    found = _numbers(attrs["valid_range"]) if "valid_range" in attrs else np.empty(0)
+    found = _parse_numbers(attrs["valid_range"]) if "valid_range" in attrs else np.empty(0)
     if found.size == 2 and found.dtype.kind in "iuf":
-        return _signed(variable, found)
-    one = [_numbers(attrs[key]) for key in ("valid_min", "valid_max") if key in attrs]
+        return _to_unsigned(variable, found)
+    one = [_parse_numbers(attrs[key]) for key in ("valid_min", "valid_max") if key in attrs]
     if not one or any(a.size != 1 or a.dtype.kind not in "iuf" for a in one):
         return None
-    low, high = (_numbers(attrs.get(key, np.nan)) for key in ("valid_min", "valid_max"))
+    low, high = (_parse_numbers(attrs.get(key, np.nan)) for key in ("valid_min", "valid_max"))
     kind = np.result_type(*one)
     ends = [np.finfo(float).min, np.finfo(float).max] if kind.kind == "f" else [np.iinfo(kind).min, np.iinfo(kind).max]
     pair = [low[0] if "valid_min" in attrs else ends[0], high[0] if "valid_max" in attrs else ends[1]]
-    return _signed(variable, np.asarray(pair, kind))
+    return _to_unsigned(variable, np.asarray(pair, kind))
 
 
-def _numbers(attribute: object) -> np.ndarray:
+def _parse_numbers(attribute: object) -> np.ndarray:
     """An attribute as numbers, which may be text with blanks or commas between; as it is where it holds none."""
     if not isinstance(attribute, str):
         return np.asarray(attribute).reshape(-1)
@@ -136,18 +140,18 @@ def _numbers(attribute: object) -> np.ndarray:
     return np.asarray(words)
 
 
-def _signed(variable: xr.DataArray | xr.Variable, limits: np.ndarray) -> np.ndarray:
+def _to_unsigned(variable: xr.DataArray | xr.Variable, limits: np.ndarray) -> np.ndarray:
     """Limits of unsigned data that netCDF-3 keeps as signed ones."""
     unsigned = {**variable.attrs, **variable.encoding}.get("_Unsigned") in ("true", b"true", True)
     return limits.view(limits.dtype.str.replace("i", "u")) if unsigned and limits.dtype.kind == "i" else limits
 
 
-def _packing(variable: xr.DataArray | xr.Variable) -> bool:
+def _has_packing(variable: xr.DataArray | xr.Variable) -> bool:
     return bool({"scale_factor", "add_offset"} & set(variable.encoding))
 
 
 def _is_packed(variable: xr.DataArray | xr.Variable, limits: np.ndarray) -> bool:
     """Whether limits are in packed numbers: data were packed, and limits do not have the type of their scale."""
     stored = variable.encoding.get("dtype")
-    packed = _packing(variable) and (stored is None or np.dtype(stored).kind in "iu")
+    packed = _has_packing(variable) and (stored is None or np.dtype(stored).kind in "iu")
     return packed and limits.dtype.kind in "iu"

@@ -163,6 +163,6 @@ ALIASES: dict[str, str] = {
 }
 
 
-def lookup(name: str) -> Variable | None:
+def look_up(name: str) -> Variable | None:
     """The quantity called `name` (WeatherBench name or a common short name), or None."""
     return VARIABLES.get(ALIASES.get(name, name))

@@ -65,12 +65,12 @@ def require_safe_codecs(store: Path, error: type[XappaError]) -> None:
     XappaError
         Of the kind `error`: with the codec and the array, or with a file of metadata that is no JSON.
     """
-    for file in _metadata_files(store):
+    for file in _list_metadata_files(store):
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError, OSError) as raised:
             raise error(f"{file} cannot be read as Zarr metadata: {raised}. Copy or write the store again.") from raised
-        unsafe = sorted({name for name in _codecs(found) if name.removeprefix("numcodecs.") not in SAFE})
+        unsafe = sorted({name for name in _list_codecs(found) if name.removeprefix("numcodecs.") not in SAFE})
         if unsafe:
             raise error(
                 f"{file} asks for the codec {', '.join(map(repr, unsafe))}, which is refused: decoding may run code "
@@ -79,23 +79,23 @@ def require_safe_codecs(store: Path, error: type[XappaError]) -> None:
             )
 
 
-def _metadata_files(store: Path) -> Iterator[Path]:
+def _list_metadata_files(store: Path) -> Iterator[Path]:
     if store.is_dir():
         for name in _METADATA:
             yield from sorted(store.rglob(name))
 
 
-def _codecs(value: Any, inside: bool = False) -> Iterator[str]:
+def _list_codecs(value: Any, inside: bool = False) -> Iterator[str]:
     """Names of codecs anywhere in metadata: entries of `compressor`, `filters` and `codecs`, nested ones too."""
     if isinstance(value, list):
         for item in value:
-            yield from _codecs(item, inside)
+            yield from _list_codecs(item, inside)
     elif isinstance(value, dict):
         if inside and (name := value.get("id", value.get("name"))) is not None:
             yield str(name)
         for key, item in value.items():
             if key != "attributes" and not key.endswith(".zattrs"):
-                yield from _codecs(
+                yield from _list_codecs(
                     item, inside=key in ("compressor", "compressors", "filters", "codecs", "index_codecs")
                 )
     elif inside and isinstance(value, str):

@@ -25,10 +25,10 @@ import xarray as xr
 import xappa
 from tests.benchmarks.networks import SURFACE, UPPER_AIR, channel_deviation, network, to_observations
 from xappa.errors import FitWarning
-from xappa.platforms.domain import Ground
-from xappa.sampling.sampling_tasks import model_of
-from xappa.sampling.stated_errors import misstated
-from xappa.streaming.graph.diagnostics import run_of
+from xappa.platforms.domain import NetworkDomain
+from xappa.sampling.sampling_tasks import load_model
+from xappa.sampling.stated_errors import detect_misstated_errors
+from xappa.streaming.graph.diagnostics import find_run
 
 NOISE = {"right": 1.0, "small": 3.0, "large": 1 / 3, "one": 1.0, "shuffled": 1.0}
 """Cases, with the noise in units of the stated error: stated right, too small, too large; too small of one variable
@@ -61,7 +61,7 @@ def _scattered(ds: xr.Dataset, places: int, seed: int) -> xr.Dataset:
         "lat": np.degrees(np.arcsin(rng.uniform(-1, 1, places))),
         "lon": rng.uniform(-180, 180, places),
     }
-    ground = Ground.of(ds)
+    ground = NetworkDomain.of(ds)
     assert ground.height is not None
     near = ds[["latitude", "longitude"]].sel(
         latitude=xr.DataArray(where["lat"], dims="obs"),
@@ -109,9 +109,9 @@ def analyse(ds: xr.Dataset, obs: xr.Dataset, effort: str, seed: int, quality: st
             obs, effort="preview" if effort == "errors" else effort, seed=seed, quality=quality
         )
         if effort == "errors":
-            plan, _ = run_of(analysis).parts[0]
+            plan, _ = find_run(analysis).parts[0]
             middle = time.process_time()
-            found = misstated(model_of(plan), plan.stencil, plan.times)
+            found = detect_misstated_errors(load_model(plan), plan.stencil, plan.times)
             said = [] if found is None else [f"{found.name} {found.factor:.2g}"]
             return {"said": said, "checking": time.process_time() - middle}
         analysis["2m_temperature"].compute(scheduler="synchronous")

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from tests.benchmarks.random_models import SIZES, random_model
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.model import Model
-from xappa.streaming.cost.evaluation import decoding
-from xappa.streaming.cost.meter import measured
+from xappa.streaming.cost.evaluation import measure_decoding
+from xappa.streaming.cost.meter import measure_work
 
 REFERENCE = {"evaluation": 932.6e12, "72 h": 447.6e15, "a week": 1164e15}
 """Operations of the reference's schedule, by arithmetic: 64 latent channels and 16 blocks."""
@@ -63,7 +63,7 @@ class Parts:
     @classmethod
     def of(cls, model: Model) -> Parts:
         """Metered."""
-        date = date_tensor(np.datetime64("2021-03-21", "h") + np.arange(model.spec.window))
+        date = to_date_tensor(np.datetime64("2021-03-21", "h") + np.arange(model.spec.window))
         shape = (1, model.spec.window, *model.latent_shape)
 
         def forward() -> None:
@@ -76,11 +76,11 @@ class Parts:
                 estimate = model.denoiser(x, torch.ones(()), date)
             torch.autograd.grad(estimate, x, torch.ones(shape))
 
-        denoise = measured(forward).flop
+        denoise = measure_work(forward).flop
         height, width, channels = model.latent_shape
         pixels = model.spec.shape[0] * model.autoencoder.spec.resize**2
         tangent = 2.0 * 9 * height * width * channels * pixels
-        return cls(denoise, measured(both).flop - denoise, decoding(model).flop, tangent)
+        return cls(denoise, measure_work(both).flop - denoise, measure_decoding(model).flop, tangent)
 
     def moment_matching(self, windows: float, states: float, iterations: float, start: float = 0.0) -> float:
         """One evaluation of so many windows, of which so many states are decoded.

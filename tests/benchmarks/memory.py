@@ -30,9 +30,9 @@ def measure(memory: str, out: Path) -> None:
 
     import xappa
     from tests.benchmarks.planned import _resident
-    from xappa.sampling.sampling_tasks import model_of
-    from xappa.streaming.cost.memory_budget import divide
-    from xappa.streaming.graph.diagnostics import run_of
+    from xappa.sampling.sampling_tasks import load_model
+    from xappa.streaming.cost.memory_budget import plan_batches
+    from xappa.streaming.graph.diagnostics import find_run
 
     torch.set_num_threads(1)
     dask.config.set(scheduler="synchronous")
@@ -41,12 +41,12 @@ def measure(memory: str, out: Path) -> None:
     reports = truth.appa.observe(network, error="reported", seed=0)
     guidance = xappa.guidance.MMPS(iterations=2, tolerance=None, tangent=False)
     result = truth.appa.assimilate(reports, members=MEMBERS, seed=0, guidance=guidance, steps=STEPS, memory=memory)
-    plan = run_of(result).parts[0][0]
-    model = model_of(plan)
-    division = divide(model, plan, MEMBERS)
+    plan = find_run(result).parts[0][0]
+    model = load_model(plan)
+    division = plan_batches(model, plan, MEMBERS)
     before = _resident() - model.nbytes
     begin = time.process_time()
-    sampled = dask.compute(run_of(result).sampled[0][1][0])[0]
+    sampled = dask.compute(find_run(result).sampled[0][1][0])[0]
     np.save(out, sampled.latents)
     seconds = time.process_time() - begin
     peak = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

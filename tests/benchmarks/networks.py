@@ -20,9 +20,9 @@ from xappa.model.state import StateSpec
 from xappa.observations.schema import set_error
 from xappa.operators import Sounder
 from xappa.platforms import random_places
-from xappa.platforms.domain import Ground
-from xappa.platforms.gridded import single_values
-from xappa.platforms.schema import assemble, repeated
+from xappa.platforms.domain import NetworkDomain
+from xappa.platforms.gridded import build_single_values
+from xappa.platforms.schema import build_network, repeat_places
 
 SURFACE = {
     "2m_temperature": 1.0,
@@ -138,7 +138,7 @@ def to_observations(
         In physical units; zeros unless told (a network to be filled in by `observe`).
     """
     obs, errors = (
-        single_values(spec, times, reports.time, reports.channel, reports.cell, reported)
+        build_single_values(spec, times, reports.time, reports.channel, reports.cell, reported)
         for reported in (values, reports.error)
     )
     for name in list(errors.data_vars):
@@ -173,8 +173,8 @@ def stations(
     """
     rng = np.random.default_rng([seed, ord("D")])
     latitude, longitude = np.array(spec.latitude), np.array(spec.longitude)
-    cell = random_places.cells(_area(spec) * (1 + 29 * land.ravel()), count, rng, replace=True)
-    y, x = random_places.within(cell, latitude, longitude, rng)
+    cell = random_places.draw_cells(_area(spec) * (1 + 29 * land.ravel()), count, rng, replace=True)
+    y, x = random_places.draw_within_cells(cell, latitude, longitude, rng)
     where = {
         "latitude": y,
         "longitude": x,
@@ -182,7 +182,7 @@ def stations(
         "station": np.array([f"D{k:04d}" for k in range(count)]),
     }
     errors = {n: float(np.hypot(e, REPRESENTATIVENESS[n])) for n, e in SURFACE.items() if n in spec.variables}
-    return assemble(repeated(where, np.asarray(times)), list(errors), errors)
+    return build_network(repeat_places(where, np.asarray(times)), list(errors), errors)
 
 
 def sounder(ds: xr.Dataset, *, spacing: float = 1.0, seed: int = 0) -> xr.Dataset:
@@ -251,7 +251,7 @@ def all_networks(ds: xr.Dataset, spec: StateSpec, deviation: np.ndarray, *, seed
         Deviation of each channel's anomaly, in its units.
     seed : int
     """
-    ground = Ground.of(ds)
+    ground = NetworkDomain.of(ds)
     assert ground.land is not None and ground.height is not None
     columns = network("A", spec, deviation, land=ground.land, times=len(ground.times), seed=seed)
     return {
@@ -270,7 +270,7 @@ def _columns(
     density = _area(spec) * (1 + 3 * land.ravel()) * (2 + np.tanh(latitude / 15))
     errors = _sounding_errors(spec, deviation, ("mean_sea_level_pressure",))
     every = max(1, 12 // spec.step_hours)
-    return _product(np.arange(0, times, every), errors, random_places.cells(density, 415, rng))
+    return _product(np.arange(0, times, every), errors, random_places.draw_cells(density, 415, rng))
 
 
 def _sounding_errors(spec: StateSpec, deviation: np.ndarray, surface: Iterable[str]) -> dict[int, float]:
@@ -293,7 +293,7 @@ def _shares(fraction: float) -> Draw:
         spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
     ) -> Reports:
         area = _area(spec)
-        cells = random_places.cells(area, max(1, round(fraction * len(area))), rng)
+        cells = random_places.draw_cells(area, max(1, round(fraction * len(area))), rng)
         return _product(np.arange(times), _sounding_errors(spec, deviation, SURFACE), cells)
 
     return draw
@@ -302,7 +302,7 @@ def _shares(fraction: float) -> Draw:
 def _surface(
     spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
 ) -> Reports:
-    cells = random_places.cells(_area(spec), 230, rng)
+    cells = random_places.draw_cells(_area(spec), 230, rng)
     errors = {spec.index(name): error for name, error in SURFACE.items() if name in spec.variables}
     return _product(np.arange(times), errors, cells)
 
@@ -310,7 +310,7 @@ def _surface(
 def _values(
     spec: StateSpec, deviation: np.ndarray, land: np.ndarray, mask: np.ndarray, times: int, rng: np.random.Generator
 ) -> Reports:
-    time, channel, cell = random_places.values(mask, 0.01, times, rng)
+    time, channel, cell = random_places.draw_values(mask, 0.01, times, rng)
     return Reports(time, channel, cell, 0.1 * deviation[channel])
 
 
@@ -327,7 +327,7 @@ def _cells(spec: StateSpec) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _area(spec: StateSpec) -> np.ndarray:
-    return random_places.area(_cells(spec)[0])
+    return random_places.compute_relative_area(_cells(spec)[0])
 
 
 GRIDDED: dict[str, Draw] = {"A": _columns, "B": _surface, "C": _values}

@@ -24,7 +24,7 @@ import xarray as xr
 
 import xappa
 from xappa.diffusion.guidance import MMPS
-from xappa.streaming.graph.diagnostics import run_of
+from xappa.streaming.graph.diagnostics import find_run
 
 TOLERANCE = 0.3
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -57,17 +57,17 @@ def predict(name: str) -> dict[str, float]:
 
     result = planned(name)
     begin = time.process_time()
-    found = cost.predict(run_of(result), clock=time.process_time)
+    found = cost.predict(find_run(result), clock=time.process_time)
     took = time.process_time() - begin
     return {"seconds": found.seconds, "bytes": found.memory, "iterations": found.solver, "took": took}
 
 
 def measure(name: str) -> dict[str, float]:
     """What is measured: the same."""
-    from xappa.sampling.sampling_tasks import model_of
+    from xappa.sampling.sampling_tasks import load_model
 
     result = planned(name)
-    model = model_of(run_of(result).parts[0][0])
+    model = load_model(find_run(result).parts[0][0])
     before = _resident() - model.nbytes
     begin = time.process_time()
     result.compute()

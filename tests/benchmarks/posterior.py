@@ -29,14 +29,14 @@ from tests.benchmarks.scores import channel_scores, summary
 from tests.benchmarks.twin import SPLITS
 from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import DPM, LMS
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.directory import read_model
 from xappa.model.model import Model
 from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.sparse import SparseOperator
 from xappa.sampling.latent_observations import observe_latents
 from xappa.sampling.sampling_tasks import decode, sample
-from xappa.sampling.spec import SamplingSpec, overlap
+from xappa.sampling.spec import SamplingSpec, compute_overlap
 from xappa.tasks.planning import choose_guidance, choose_sampler
 from xappa.training.config import read_config
 from xappa.training.data import Record, open_record
@@ -119,7 +119,7 @@ def case(
 ) -> tuple[SparseOperator, np.ndarray, np.ndarray]:
     """Observations of a stretch of half-overlapping windows, its times, and the truth in standardised anomalies."""
     s, window = record.statistics, record.spec.window
-    length = window + (windows - 1) * (window - overlap(window))
+    length = window + (windows - 1) * (window - compute_overlap(window))
     places = network(kind, record.spec, s["deviation"], land=s["land"], mask=s["mask"].astype(bool), times=length)
     times = record.times[start : start + length]
     truth = record.anomalies[start : start + length].astype("f4")
@@ -173,7 +173,7 @@ def reference_seconds(
     window = model.spec.window
     inside, times = stencil.window(0, window), times[:window]
     reading = WhitenedOperator(inside, model.climatology(times), model.scale, representation=model.error)
-    seen, date = list(reading.frames), date_tensor(times)
+    seen, date = list(reading.frames), to_date_tensor(times)
     prescribed = reference.ReferenceDenoiser(
         lambda x, sigma: model.denoiser(x, sigma, date),
         lambda k, z: model.decode(z[None, None], times[k : k + 1])[0, 0],
@@ -201,7 +201,7 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
     s, latitude = record.statistics, np.array(record.spec.latitude)
     factor, mask = s["scale"] / s["deviation"][:, None, None], s["mask"].astype(bool)
     done = {tuple(json.loads(line)["key"]) for line in args.out.open()} if args.out.exists() else set()
-    length = record.spec.window + (args.windows - 1) * (record.spec.window - overlap(record.spec.window))
+    length = record.spec.window + (args.windows - 1) * (record.spec.window - compute_overlap(record.spec.window))
     for start in starts(record, SPLITS[args.split], args.dates, length):
         for kind in args.networks:
             todo = [v for v in args.variants if (v, kind, args.windows, int(start), args.members) not in done]

@@ -19,7 +19,7 @@ import torch
 from tests.benchmarks.posterior import reference_seconds
 from tests.benchmarks.random_models import SIZES, random_model
 from xappa.diffusion.noise import Noise
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.model import Model
 from xappa.operators.sparse import SparseOperator
 from xappa.sampling.latent_observations import observe_latents
@@ -55,7 +55,7 @@ def network(model: Model, every: int, seed: int = 0) -> SparseOperator:
 def seconds_of(model: Model, stencil: SparseOperator, times: np.ndarray, effort: str, members: int) -> float:
     """CPU seconds a member of a tier of effort, for a model without a static prior."""
     guidance, sampler = choose_guidance(None, False, effort), choose_sampler(None, None, effort)
-    date, hours = date_tensor(times), tuple(times.astype("M8[h]").astype(int).tolist())
+    date, hours = to_date_tensor(times), tuple(times.astype("M8[h]").astype(int).tolist())
     begin = time.process_time()
     denoiser = guidance.guide(
         lambda x, sigma: model.denoiser(x, sigma, date), observe_latents(model, stencil, times), None

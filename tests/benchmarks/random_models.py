@@ -10,7 +10,7 @@ from torch import nn
 
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import Rectified
-from xappa.model.appa.channels import channels_of, grid_of
+from xappa.model.appa.channels import list_channels, make_equiangular_grid
 from xappa.model.latent_normalisation import ChannelLatents
 from xappa.model.model import Model
 from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
@@ -96,9 +96,9 @@ def random_denoiser(size: str, seed: int = 0, window: int | None = None) -> Deno
 def random_model(size: str, seed: int = 0, precision: str = "float32", window: int | None = None) -> Model:
     """Both, with statistics of no meaning: fields and latents of deviation one."""
     autoencoder, denoiser = random_autoencoder(size, seed), random_denoiser(size, seed, window)
-    latitude, longitude = grid_of(autoencoder.spec.shape)
+    latitude, longitude = make_equiangular_grid(autoencoder.spec.shape)
     window = SIZES[size]["transformer"]["blanket_size"] if window is None else window
-    spec = StateSpec(channels_of(71), latitude, longitude, 1, window, ("sea_surface_temperature",))
+    spec = StateSpec(list_channels(71), latitude, longitude, 1, window, ("sea_surface_temperature",))
     channels = autoencoder.spec.lat_channels
     return Model(
         name=f"random-{size}",

@@ -27,9 +27,9 @@ import xappa
 from xappa.observations.flags import Flag, flags_of
 from xappa.operators import Footprint, Sounder, StateContext, choose_operator
 from xappa.operators.sounder import HIRS
-from xappa.tasks.analyse_reports import Outcome, assimilate_reports, prepared
+from xappa.tasks.analyse_reports import Outcome, assimilate_reports, prepare_reports
 from xappa.tasks.climatology import climatology
-from xappa.tasks.cross_validation import predicted
+from xappa.tasks.cross_validation import predict_reports
 
 ASCAT = "ascat-metopa-20150702/ascat_20150702_084200_metopa_45145_eps_o_250_2300_ovw.l2.nc"
 RADIANCES = "hirs-metopa-20181122/M02-HIRS-HIRxxx1B-NA-1.0-20181122114854.000000000Z-20181122132602-1304602.bufr"
@@ -118,7 +118,7 @@ def best_on_grid(outcome: Outcome) -> dict[str, float]:
             entries = stencil.weight.shape[1]
             index = (np.repeat(np.arange(len(stencil)), entries), stencil.cell.ravel())
             matrix = csr_array((stencil.weight.ravel(), index), shape=(len(stencil), height.size))
-            climate = predicted(base, obs)[name].values[stencil.observation]
+            climate = predict_reports(base, obs)[name].values[stencil.observation]
             parts.append((matrix, stencil.value - climate))
         rough = _differences(*height.shape)
         errors = []
@@ -143,10 +143,10 @@ def _differences(rows: int, columns: int) -> csr_array:
 def radiances(file: Path) -> dict[str, Any]:
     """HIRS: read, checked, averaged, and held against the operator on the model's climatology."""
     begin = time.process_time()
-    obs = prepared([file], error={"brightness_temperature": 2.0})
+    obs = prepare_reports([file], error={"brightness_temperature": 2.0})
     fields = climatology(xappa.template("2018-11-22T12", "2018-11-22T12"))
     name = "brightness_temperature"
-    seen = predicted(fields, obs, sounder())[name].values
+    seen = predict_reports(fields, obs, sounder())[name].values
     good = (flags_of(obs, name) == Flag.GOOD).values & np.isfinite(seen)
     departure, channel = (obs[name].values - seen)[good], obs["channel"].values[good].astype(int)
     counts = json.loads(obs.attrs["superob_reports"])[name]

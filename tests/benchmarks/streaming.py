@@ -68,10 +68,10 @@ def draw() -> None:
     """Draw latents where they would be sampled."""
     from xappa.sampling import sampling_tasks
 
-    def drawn(plan: Any, members: tuple[int, ...], *rest: Any) -> sampling_tasks.Sampled:
-        shape = (len(members), len(plan.times), *sampling_tasks.model_of(plan).latent_shape)
+    def drawn(plan: Any, members: tuple[int, ...], *rest: Any) -> sampling_tasks.SamplingResult:
+        shape = (len(members), len(plan.times), *sampling_tasks.load_model(plan).latent_shape)
         latents = np.random.default_rng(0).standard_normal(shape, "f4")
-        return sampling_tasks.Sampled(
+        return sampling_tasks.SamplingResult(
             members, latents, {"sigma": np.zeros(plan.sampler.evaluations), "seconds": np.array(0.0)}
         )
 

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.observations.schema import build
+from xappa.observations.schema import build_observations
 
 pytest.importorskip("pytest_benchmark")
 
@@ -31,7 +31,7 @@ def obs() -> xr.Dataset:
         "latitude": np.degrees(np.arcsin(rng.uniform(-1, 1, REPORTS))),
         "longitude": rng.uniform(-180, 180, REPORTS),
     }
-    return build(place, {T: 280 + rng.standard_normal(REPORTS)}, {T: rng.uniform(1, 2, REPORTS)})
+    return build_observations(place, {T: 280 + rng.standard_normal(REPORTS)}, {T: rng.uniform(1, 2, REPORTS)})
 
 
 def cells(obs: xr.Dataset) -> np.ndarray:

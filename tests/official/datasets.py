@@ -13,9 +13,9 @@ from torch import Tensor
 from tests.official.latent_dump import LatentWindows
 from tests.official.runner import ResultRow, compare, load, register
 from xappa.grids.axes import recognise
-from xappa.model.appa.channels import MASKED, Channels, channels_of
-from xappa.model.appa.statistics import channel_statistics, levels_of
-from xappa.model.dates import date_tensor
+from xappa.model.appa.channels import MASKED, Channels, list_channels
+from xappa.model.appa.statistics import read_channel_statistics, read_levels
+from xappa.model.dates import to_date_tensor
 from xappa.model.latent_normalisation import ChannelLatents
 from xappa.model.normalisation import ChannelNormalisation
 from xappa.model.state import StateSpec
@@ -40,15 +40,15 @@ def check_era5(folder: Path) -> Iterator[ResultRow]:
     hours = config["trajectory_dt"] * np.arange(config["trajectory_size"]).astype("timedelta64[h]")
     times = np.datetime64(config["start"], "s") + hours
     ds = xr.open_zarr(folder / config["zarr"], consolidated=False).sel(time=times)
-    yield compare(folder, "time", date_tensor(times), io["time"])
+    yield compare(folder, "time", to_date_tensor(times), io["time"])
     readers: dict[str, tuple[Channels, Callable[[xr.Dataset, StateSpec], Tensor]]] = {
-        "state": (channels_of(io["state"].shape[1], levels_of(store)), _state),
+        "state": (list_channels(io["state"].shape[1], read_levels(store)), _state),
         "context": (CONTEXT, _context),
     }
     for kind, (channels, read) in readers.items():
         latitude, longitude = (tuple(np.asarray(ds[axis], float).tolist()) for axis in ("latitude", "longitude"))
         spec = StateSpec(channels, latitude, longitude, config["trajectory_dt"], 1, MASKED)
-        normalisation = ChannelNormalisation(*channel_statistics(store, channels), spec)
+        normalisation = ChannelNormalisation(*read_channel_statistics(store, channels), spec)
         raw = read(ds, spec)
         standard = torch.from_numpy(normalisation.standardised(raw.numpy(), times))
         outputs = {

@@ -16,10 +16,10 @@ from torch import Tensor
 from tests.official.networks import autoencoder, transformer
 from tests.official.runner import Fixture, ResultRow, compare, load, register
 from xappa.diffusion.adams_bashforth import adams_bashforth
-from xappa.diffusion.composition import Composition, fold, unfold
+from xappa.diffusion.composition import TrajectoryDenoiser, fold, unfold
 from xappa.diffusion.gmres import gmres
 from xappa.diffusion.guidance import MMPS, SDA, W2C, Guidance, Observation
-from xappa.diffusion.guidance.covariance import variances
+from xappa.diffusion.guidance.covariance import extract_variances
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.samplers import DDIM, DDPM, LMS, PC, Denoise, Noise, Rewind, Sampler
 from xappa.diffusion.schedule import SCHEDULES
@@ -137,7 +137,7 @@ def guidance_row(
     sigma = torch.tensor(float(level[1]) if level else 1.0)
     x_t, denoiser = io[over] * torch.sqrt(1 + sigma**2), network(folder, io["date"], dtype)
     if (guidance := guided(name)) is not None:
-        y, variance = observation.y.to(dtype), variances(observation.variance).to(dtype)
+        y, variance = observation.y.to(dtype), extract_variances(observation.variance).to(dtype)
         denoiser = guidance.guide(denoiser, replace(observation, y=y, variance=variance))
     with torch.no_grad():
         found = denoiser(x_t.to(dtype), sigma.to(dtype))
@@ -254,10 +254,10 @@ def check_trajectory_denoiser(folder: Path) -> Iterator[ResultRow]:
         if found := re.fullmatch(r"[a-z]+_s([\d.]+)", name):
             sigma = torch.tensor(float(found[1]))
             with torch.no_grad():
-                x_hat = Composition(priors, window, overlap, stitching)(x * torch.sqrt(1 + sigma**2), sigma)
+                x_hat = TrajectoryDenoiser(priors, window, overlap, stitching)(x * torch.sqrt(1 + sigma**2), sigma)
             yield compare(folder, name, x_hat.flatten(1), io[name])
         elif found := re.match(r"e2e_(lms|pc)_", name):
-            denoiser = Composition(posteriors, window, overlap, stitching)
+            denoiser = TrajectoryDenoiser(posteriors, window, overlap, stitching)
             sample = samplers[found[1]](denoiser, start, recorded(noise), SCHEDULES["rectified"]())
             yield compare(folder, name, sample.flatten(1), io[name], 1e-3)
 

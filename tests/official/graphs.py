@@ -10,7 +10,7 @@ import torch
 
 from tests.official.runner import ResultRow, compare, load, load_weights, register
 from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
-from xappa.model.networks.icosphere import hop_edges, icosphere
+from xappa.model.networks.icosphere import build_icosphere, find_hop_edges
 
 
 @register("graphdit", recognise=lambda f: {"self_attention_hops", "cross_attention_hops"} <= f.config.keys())
@@ -22,9 +22,9 @@ def check_graph_transformer(folder: Path) -> Iterator[ResultRow]:
     network.load_state_dict(load_weights(folder))
     for name, expected in io.items():
         if found := re.fullmatch(r"ico(\d+)_latlon", name):
-            yield compare(folder, name, icosphere(int(found[1])), expected)
+            yield compare(folder, name, build_icosphere(int(found[1])), expected)
         elif name in ("self_edges", "cross_edges") and (hops := config[name.replace("edges", "attention_hops")]):
-            yield compare(folder, name, hop_edges(icosphere(spec.ico_divisions), hops), expected)
+            yield compare(folder, name, find_hop_edges(build_icosphere(spec.ico_divisions), hops), expected)
         elif name in ("y", "y_f64"):
             made = network.double() if name == "y_f64" else network.float()
             x, t = (io[k].to(expected.dtype) for k in ("x", "t"))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.errors import MissingDependency, ModelError, reading
+from xappa.errors import MissingDependency, ModelError, translate_read_errors
 from xappa.model.latent_normalisation import ChannelLatents
 from xappa.sizes import require_size
 
@@ -103,7 +103,7 @@ class LatentWindows:
                 "Reading dumps of latents (HDF5) needs netCDF4, which is not installed: pip install netCDF4"
             ) from error
         remedy = "Expected HDF5 with latents and dates; fetch or dump it again."
-        with reading(self.file, "a dump of latents", ModelError, remedy):
+        with translate_read_errors(self.file, "a dump of latents", ModelError, remedy):
             with netCDF4.Dataset(str(self.file)) as dataset:
                 dataset.set_auto_mask(False)
                 shape = dataset[name].shape

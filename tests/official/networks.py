@@ -18,9 +18,9 @@ from tests.official.window_mask import window_mask
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES
 from xappa.errors import DatasetError
-from xappa.model.dates import date_codes, date_tensor, local_time, year_progress
+from xappa.model.dates import date_codes, local_time, to_date_tensor, year_progress
 from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
-from xappa.model.networks.embedding import coordinates, rope
+from xappa.model.networks.embedding import list_grid_coordinates, rope
 from xappa.model.networks.layers import SATURATIONS
 from xappa.model.networks.transformer import Transformer, TransformerSpec
 
@@ -108,7 +108,7 @@ def check_transformer(folder: Path, network: Transformer | None = None) -> Itera
 
     batch = len(date)
     outputs: Outputs = {
-        "coords": lambda: coordinates(spec.tokens),
+        "coords": lambda: list_grid_coordinates(spec.tokens),
         "mask": lambda: window_mask(spec.tokens, spec.window_size or spec.tokens),
         "pos_emb": single.positions,
         "mod": lambda: single.modulation(io["t"]),
@@ -140,7 +140,7 @@ def _trajectory(output: str) -> Tensor:
     """Dates that an output called ``traj_<year>_<month>_<day>_<hour>h_dt<hours>_<count>`` stands for."""
     year, month, day, hour, step, count = re.findall(r"\d+", output)
     hours = int(hour) + int(step) * np.arange(int(count))
-    return date_tensor(np.datetime64(f"{year}-{month}-{day}", "h") + hours.astype("timedelta64[h]"))
+    return to_date_tensor(np.datetime64(f"{year}-{month}-{day}", "h") + hours.astype("timedelta64[h]"))
 
 
 @register("rope", recognise=lambda f: {"q", "k", "theta"} <= f.keys)
@@ -166,7 +166,7 @@ def check_window_mask(folder: Path) -> Iterator[ResultRow]:
         shape = tuple(io[f"shape_{n}"].tolist())
         window = tuple(io[f"window_{n}"].tolist())
         outputs: Outputs = {
-            f"coords_{n}": lambda shape=shape: coordinates(shape),  # type: ignore[misc]
+            f"coords_{n}": lambda shape=shape: list_grid_coordinates(shape),  # type: ignore[misc]
             f"mask_{n}": lambda shape=shape, window=window: window_mask(shape, window),  # type: ignore[misc]
         }
         yield from _rows(folder, io, outputs)

@@ -130,12 +130,12 @@ def check_keys(file: Path) -> Iterator[ResultRow]:
 def _full_size(tensors: dict[str, Tensor]) -> nn.Module:
     """The network whose tensors these are, as far as tensors tell."""
     if any(name.startswith("encoder.") for name in tensors):
-        values = inference.autoencoder_values(tensors, {"patch_size": (1, 1)})
+        values = inference.infer_autoencoder_values(tensors, {"patch_size": (1, 1)})
         factor = 2 ** (len(values["hid_channels"]) - 1)
         config = {**values, "patch_size": (1, 1), "shape": (721, 1440), "resize": factor}
         return ConvAutoencoder(AutoencoderSpec.from_config(config))
     channels = tensors["out_proj.weight"].shape[0] // int(np.prod(PATCH))
-    values = inference.transformer_values(tensors, channels)
+    values = inference.infer_transformer_values(tensors, channels)
     # Neither heads nor the latent grid shape any tensor.
     config = {**values, "patch_size": PATCH, "attention_heads": 1}
     return Transformer(TransformerSpec.from_config(config, in_channels=channels, shape=(23, 47)))

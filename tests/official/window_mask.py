@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from xappa.model.networks.embedding import coordinates
+from xappa.model.networks.embedding import list_grid_coordinates
 
 
 def window_mask(shape: Sequence[int], window: Sequence[int], coords: Tensor | None = None) -> Tensor:
@@ -24,7 +24,7 @@ def window_mask(shape: Sequence[int], window: Sequence[int], coords: Tensor | No
     coords : Tensor (L, len(shape)), optional
         Cells; default all, in the order of `coordinates`.
     """
-    coords = coordinates(shape) if coords is None else coords
+    coords = list_grid_coordinates(shape) if coords is None else coords
     apart = torch.abs(coords[:, None] - coords[None])
     apart = torch.minimum(apart, apart.new_tensor(tuple(shape)) - apart)
     return (apart <= apart.new_tensor([n // 2 for n in window])).all(-1)

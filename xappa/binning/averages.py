@@ -33,11 +33,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from xappa._typing import Array
-from xappa.binning.cells import compact
+from xappa.binning.cells import number_groups
 
 
 @dataclass(frozen=True)
-class Means:
+class GroupMeans:
     """What is known of one quantity in each of G groups.
 
     Parameters
@@ -77,7 +77,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Sums:
+class GroupSums:
     """Groups, and the means of their quantities and coordinates.
 
     Parameters
@@ -88,12 +88,12 @@ class Sums:
     """
 
     keys: Array
-    means: dict[str, Means]
+    means: dict[str, GroupMeans]
 
 
-def gather(
+def sum_groups(
     keys: Sequence[Array], values: Mapping[str, Array], deviations: Mapping[str, Array], usable: Mapping[str, Array]
-) -> Sums:
+) -> GroupSums:
     """Sums over the rows of each group.
 
     Parameters
@@ -106,19 +106,19 @@ def gather(
     usable : mapping of str to array of bool, (N,)
         Which values count; all, where there is no entry.
     """
-    group, unique = compact(keys)
+    group, unique = number_groups(keys)
     size = unique.shape[1]
     number = np.bincount(group, minlength=size).astype(float)
     means = {
-        name: _means(group, size, number, value, deviations.get(name), usable.get(name))
+        name: _compute_means(group, size, number, value, deviations.get(name), usable.get(name))
         for name, value in values.items()
     }
-    return Sums(unique, means)
+    return GroupSums(unique, means)
 
 
-def _means(
+def _compute_means(
     group: Array, size: int, number: Array, value: Array, deviation: Array | None, usable: Array | None
-) -> Means:
+) -> GroupMeans:
     if usable is not None and not usable.all():
         group, value = group[usable], value[usable]
         deviation = None if deviation is None else deviation[usable]
@@ -128,7 +128,7 @@ def _means(
         mean = total / np.maximum(number, 1)
         departure = value - mean[group]
         departure *= departure
-        return Means(number, number, mean, np.bincount(group, departure, minlength=size), number)
+        return GroupMeans(number, number, mean, np.bincount(group, departure, minlength=size), number)
     inverse = 1 / deviation
     weight = inverse * inverse
     whole = np.bincount(group, weight, minlength=size)
@@ -137,25 +137,27 @@ def _means(
     departure *= departure
     departure *= weight
     scatter = np.bincount(group, departure, minlength=size)
-    return Means(number, whole, mean, scatter, np.bincount(group, inverse, minlength=size))
+    return GroupMeans(number, whole, mean, scatter, np.bincount(group, inverse, minlength=size))
 
 
-def position(group_of: Sums, name: str) -> Array:
+def get_mean_coordinate(group_of: GroupSums, name: str) -> Array:
     """Mean of a coordinate by group; NaN where no report has it."""
     means = group_of.means[name]
     return np.where(means.count > 0, means.mean, np.nan)
 
 
-def merge(parts: Sequence[Sums]) -> Sums:
+def merge_sums(parts: Sequence[GroupSums]) -> GroupSums:
     """Sums of all rows that the parts are sums of."""
     if len(parts) == 1:
         return parts[0]
-    group, unique = compact(list(np.concatenate([part.keys for part in parts], axis=1)))
+    group, unique = number_groups(list(np.concatenate([part.keys for part in parts], axis=1)))
     names = parts[0].means
-    return Sums(unique, {name: _merged(group, unique.shape[1], [part.means[name] for part in parts]) for name in names})
+    return GroupSums(
+        unique, {name: _merge_means(group, unique.shape[1], [part.means[name] for part in parts]) for name in names}
+    )
 
 
-def _merged(group: Array, size: int, parts: Sequence[Means]) -> Means:
+def _merge_means(group: Array, size: int, parts: Sequence[GroupMeans]) -> GroupMeans:
     def joined(field: str) -> Array:
         return np.concatenate([getattr(part, field) for part in parts])
 
@@ -166,4 +168,4 @@ def _merged(group: Array, size: int, parts: Sequence[Means]) -> Means:
     whole = added(weight)
     together = added(weight * mean) / np.where(whole > 0, whole, 1)
     scatter = added(joined("scatter") + weight * (mean - together[group]) ** 2)
-    return Means(added(joined("count")), whole, together, scatter, added(joined("precision")))
+    return GroupMeans(added(joined("count")), whole, together, scatter, added(joined("precision")))

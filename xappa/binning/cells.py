@@ -19,7 +19,7 @@ TICKS = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True)
-class Axis:
+class BinAxis:
     """Intervals that follow each other.
 
     Parameters
@@ -69,17 +69,17 @@ class Axis:
         return index
 
     @staticmethod
-    def around(centres: Sequence[float] | Array, low: float, high: float) -> Axis:
+    def around(centres: Sequence[float] | Array, low: float, high: float) -> BinAxis:
         """Intervals whose edges lie halfway between `centres`, within `low` and `high`."""
         nodes = np.unique(np.asarray(centres, float))
         if len(nodes) < 2:
             raise OptionError(f"target: found {len(nodes)} row or level; expected a grid of at least 2")
         middle = (nodes[1:] + nodes[:-1]) / 2
         ends = max(1.5 * nodes[0] - 0.5 * nodes[1], low), min(1.5 * nodes[-1] - 0.5 * nodes[-2], high)
-        return Axis((ends[0], *middle.tolist(), ends[1]))
+        return BinAxis((ends[0], *middle.tolist(), ends[1]))
 
     @staticmethod
-    def round_the_globe(centres: Sequence[float] | Array) -> Axis:
+    def round_the_globe(centres: Sequence[float] | Array) -> BinAxis:
         """Intervals of longitude whose edges lie halfway between `centres`, which may leave a gap."""
         nodes = np.unique(np.round(np.asarray(centres, float) % 360, 9) % 360)
         if len(nodes) < 2:
@@ -93,11 +93,11 @@ class Axis:
         half = gaps[widest] / 2 if closed else usual / 2
         middle = (nodes[1:] + nodes[:-1]) / 2
         west = nodes[0] - half
-        return Axis((west, *middle.tolist(), west + 360 if closed else nodes[-1] + half), 360.0)
+        return BinAxis((west, *middle.tolist(), west + 360 if closed else nodes[-1] + half), 360.0)
 
 
 @dataclass(frozen=True)
-class Cells:
+class BinGrid:
     """Boxes that reports are gathered in.
 
     Parameters
@@ -110,13 +110,13 @@ class Cells:
         Pressures (hPa) round which levels are gathered, halfway in log-pressure; without any, each level is its own.
     """
 
-    latitude: Axis
-    longitude: Axis
+    latitude: BinAxis
+    longitude: BinAxis
     step: np.timedelta64
     levels: tuple[float, ...] = field(default=())
 
     @staticmethod
-    def of_degrees(size: float, step: np.timedelta64, levels: Sequence[float] = ()) -> Cells:
+    def of_degrees(size: float, step: np.timedelta64, levels: Sequence[float] = ()) -> BinGrid:
         """Cells of `size` degrees, with edges at the poles and at Greenwich."""
         if isinstance(size, bool) or not 0 < size <= 90:
             raise OptionError(f"target={size!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
@@ -128,15 +128,15 @@ class Cells:
         rows, columns = int(np.ceil(180 / size - 1e-9)), int(np.ceil(360 / size - 1e-9))
         south = np.minimum(-90 + size * np.arange(rows + 1), 90.0)
         west = np.minimum(size * np.arange(columns + 1), 360.0)
-        return Cells(Axis(tuple(south.tolist())), Axis(tuple(west.tolist()), 360.0), step, tuple(levels))
+        return BinGrid(BinAxis(tuple(south.tolist())), BinAxis(tuple(west.tolist()), 360.0), step, tuple(levels))
 
     @staticmethod
     def of_grid(
         latitudes: Sequence[float], longitudes: Sequence[float], step: np.timedelta64, levels: Sequence[float] = ()
-    ) -> Cells:
+    ) -> BinGrid:
         """Cells round the points of a grid."""
-        rows = Axis.around(latitudes, -90.0, 90.0)
-        return Cells(rows, Axis.round_the_globe(longitudes), step, tuple(levels))
+        rows = BinAxis.around(latitudes, -90.0, 90.0)
+        return BinGrid(rows, BinAxis.round_the_globe(longitudes), step, tuple(levels))
 
     def moment(self, time: Array) -> tuple[Array, Array]:
         """Number of the interval of each time (datetime64, none missing), and seconds from its middle."""
@@ -163,7 +163,7 @@ class Cells:
         return np.where(known, np.searchsorted(edges, log, side="right"), -1)
 
 
-def compact(keys: Sequence[Array]) -> tuple[Array, Array]:
+def number_groups(keys: Sequence[Array]) -> tuple[Array, Array]:
     """Groups of equal keys.
 
     Parameters
@@ -185,7 +185,7 @@ def compact(keys: Sequence[Array]) -> tuple[Array, Array]:
     if np.prod([float(size) for size in sizes]) >= 2.0**62:
         # Each key by its rank: as many values as occur.
         ranks = [np.unique(key, return_inverse=True) for key in keys]
-        group, unique = compact([inverse.reshape(-1) for _, inverse in ranks])
+        group, unique = number_groups([inverse.reshape(-1) for _, inverse in ranks])
         return group, np.stack([values[row] for (values, _), row in zip(ranks, unique, strict=True)])
     joint = np.zeros(count, np.int64)
     for key, first, size in zip(keys, low, sizes, strict=True):

@@ -13,11 +13,11 @@ import pandas as pd
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.alignment import aligned
-from xappa.binning.averages import Sums, gather, merge, position
-from xappa.binning.cells import Cells
-from xappa.binning.targets import Step, cells_of
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.binning.averages import GroupSums, get_mean_coordinate, merge_sums, sum_groups
+from xappa.binning.cells import BinGrid
+from xappa.binning.targets import Step, build_bin_grid
+from xappa.checked import check_arguments
 from xappa.errors import ObservationError, OptionError, is_number
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors.attributes import ATTRIBUTE
@@ -26,7 +26,7 @@ from xappa.observations.flags import Flag
 from xappa.observations.names import QUANTITIES
 from xappa.observations.qc.windows import KINDS
 from xappa.observations.read import Source, read_observations
-from xappa.observations.schema import build, is_one_form, quantities, quantity_attrs
+from xappa.observations.schema import build_observations, get_quantity_attrs, is_one_form, quantities
 
 if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
@@ -35,8 +35,8 @@ CORRELATION = 0.25
 TREE = 8  # partial sums that are put together at once
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def superob(
     obs: Source,
     target: str | float | xr.Dataset = "model",
@@ -111,16 +111,16 @@ def superob(
     >>> float(mean["2m_temperature"][0]), round(float(mean["2m_temperature_error"][0]), 3)
     (281.0, 1.581)
     """
-    cells = cells_of(target, time, levels, model)
+    cells = build_bin_grid(target, time, levels, model)
     reports = obs if isinstance(obs, xr.Dataset) and is_one_form(obs) else read_observations(obs)
     reports = derive_wind(reports)
     if error is not None:
         reports = with_errors(reports, error)
     names = [name for name in quantities(reports) if reports[name].attrs.get("units") != "degree"]
-    shares = _shares(names, correlation)
-    reports, known = _known_errors(reports, names)
-    kinds = _kinds(reports)
-    sums, counts, outside = _total(reports, names, known, kinds.codes, cells)
+    shares = _resolve_shares(names, correlation)
+    reports, known = _fill_errors(reports, names)
+    kinds = _number_kinds(reports)
+    sums, counts, outside = _sum_reports(reports, names, known, kinds.codes, cells)
     if not sums.keys.size:
         raise ObservationError(
             f"Not one good report lies in the cells: found {json.dumps(counts)}, and {outside} outside the grid; "
@@ -134,10 +134,10 @@ def superob(
     }
     if correlated := [name for name in names if ATTRIBUTE in reports[name].attrs]:
         attrs["superob_error_correlation"] = f"left out, of the reports' {' '.join(correlated)}"
-    return _labelled(sums, reports, known, shares, kinds, cells).assign_attrs(attrs)
+    return _to_observations(sums, reports, known, shares, kinds, cells).assign_attrs(attrs)
 
 
-def _shares(names: Sequence[str], correlation: float | Mapping[str, float]) -> dict[str, float]:
+def _resolve_shares(names: Sequence[str], correlation: float | Mapping[str, float]) -> dict[str, float]:
     given = correlation if isinstance(correlation, Mapping) else dict.fromkeys(names, correlation)
     wrong = [f"{name}: {value!r}" for name, value in given.items() if not (is_number(value) and 0 <= value <= 1)]
     unknown = [name for name in given if name not in QUANTITIES and name not in names]
@@ -147,7 +147,7 @@ def _shares(names: Sequence[str], correlation: float | Mapping[str, float]) -> d
     return {name: float(given.get(name, CORRELATION)) for name in names}
 
 
-def _known_errors(reports: xr.Dataset, names: Sequence[str]) -> tuple[xr.Dataset, list[str]]:
+def _fill_errors(reports: xr.Dataset, names: Sequence[str]) -> tuple[xr.Dataset, list[str]]:
     """Quantities whose reports have errors; gaps among those get the largest, so that they count least."""
     known = []
     for name in names:
@@ -163,26 +163,26 @@ def _known_errors(reports: xr.Dataset, names: Sequence[str]) -> tuple[xr.Dataset
     return reports, known
 
 
-class _Kinds:
+class _ReportKinds:
     """Reports that are not averaged with each other, by number."""
 
     def __init__(self, names: list[str], codes: Array, table: pd.DataFrame) -> None:
         self.names, self.codes, self.table = names, codes, table
 
 
-def _kinds(reports: xr.Dataset) -> _Kinds:
+def _number_kinds(reports: xr.Dataset) -> _ReportKinds:
     names = [name for name in (*KINDS, "source") if name in reports.coords]
     if not names:
-        return _Kinds([], np.zeros(0, np.int64), pd.DataFrame())
+        return _ReportKinds([], np.zeros(0, np.int64), pd.DataFrame())
     table = pd.DataFrame({name: np.asarray(reports[name].values) for name in names})
     codes = table.groupby(names, dropna=False, sort=True).ngroup().to_numpy()
     order = np.unique(codes, return_index=True)[1]
-    return _Kinds(names, codes, table.iloc[order].reset_index(drop=True))
+    return _ReportKinds(names, codes, table.iloc[order].reset_index(drop=True))
 
 
-def _total(
-    reports: xr.Dataset, names: Sequence[str], known: Sequence[str], kinds: Array, cells: Cells
-) -> tuple[Sums, dict[str, dict[str, int]], int]:
+def _sum_reports(
+    reports: xr.Dataset, names: Sequence[str], known: Sequence[str], kinds: Array, cells: BinGrid
+) -> tuple[GroupSums, dict[str, dict[str, int]], int]:
     """Sums of all reports; numbers of reports by quantity and reason, and of those outside the grid."""
     columns: dict[str, Any] = {name: reports[name].data for name in ("time", "latitude", "longitude")}
     columns |= {name: reports[name].data for name in ("level", "altitude") if name in reports.coords}
@@ -192,22 +192,25 @@ def _total(
     if len(kinds):
         columns["kind"] = kinds
     if not any(dask.is_dask_collection(column) for column in columns.values()):
-        sums, numbers, outside = _part(columns, names, known, cells)
+        sums, numbers, outside = _sum_part(columns, names, known, cells)
     else:
-        sums, numbers, outside = _streamed(reports, columns, names, known, cells)
+        sums, numbers, outside = _sum_lazily(reports, columns, names, known, cells)
     reasons = [flag.name.lower() for flag in Flag]
     counts = {name: {reasons[k]: int(n) for k, n in enumerate(row) if n} for name, row in numbers.items()}
     return sums, counts, outside
 
 
-_Part = tuple[Sums, dict[str, Array], int]
+_Part = tuple[GroupSums, dict[str, Array], int]
 
 
-def _streamed(
-    reports: xr.Dataset, columns: Mapping[str, Any], names: Sequence[str], known: Sequence[str], cells: Cells
+def _sum_lazily(
+    reports: xr.Dataset, columns: Mapping[str, Any], names: Sequence[str], known: Sequence[str], cells: BinGrid
 ) -> _Part:
     edges = np.concatenate([[0], np.cumsum(reports.unify_chunks().chunksizes["obs"])])
-    part, put_together = dask.delayed(partial(_part, names=names, known=known, cells=cells)), dask.delayed(_combined)
+    part, put_together = (
+        dask.delayed(partial(_sum_part, names=names, known=known, cells=cells)),
+        dask.delayed(_merge_parts),
+    )
     level = []
     for first, last in zip(edges[:-1], edges[1:], strict=True):
         block = {key: column[first:last] for key, column in columns.items()}
@@ -217,13 +220,13 @@ def _streamed(
     return dask.compute(level[0])[0]
 
 
-def _combined(parts: Sequence[_Part]) -> _Part:
+def _merge_parts(parts: Sequence[_Part]) -> _Part:
     numbers = {name: np.sum([part[1][name] for part in parts], axis=0) for name in parts[0][1]}
     filled = [part[0] for part in parts if part[0].keys.size] or [parts[0][0]]
-    return merge(filled), numbers, sum(part[2] for part in parts)
+    return merge_sums(filled), numbers, sum(part[2] for part in parts)
 
 
-def _part(columns: Mapping[str, Array], names: Sequence[str], known: Sequence[str], cells: Cells) -> _Part:
+def _sum_part(columns: Mapping[str, Array], names: Sequence[str], known: Sequence[str], cells: BinGrid) -> _Part:
     """Sums of some reports."""
     good, numbers = {}, {}
     for name in names:
@@ -259,37 +262,42 @@ def _part(columns: Mapping[str, Array], names: Sequence[str], known: Sequence[st
         usable["altitude"] = np.isfinite(values["altitude"])
     values |= {name: kept(np.asarray(columns[name], float)) for name in names}
     deviations = {name: kept(np.asarray(columns[f"{name}_error"], float)) for name in known}
-    return gather(keys, values, deviations, usable), numbers, outside
+    return sum_groups(keys, values, deviations, usable), numbers, outside
 
 
-def _labelled(
-    sums: Sums, reports: xr.Dataset, known: Sequence[str], shares: Mapping[str, float], kinds: _Kinds, cells: Cells
+def _to_observations(
+    sums: GroupSums,
+    reports: xr.Dataset,
+    known: Sequence[str],
+    shares: Mapping[str, float],
+    kinds: _ReportKinds,
+    cells: BinGrid,
 ) -> xr.Dataset:
     """Sums as observations in the schema."""
     kind, moment = sums.keys[0], sums.keys[1]
-    offset = np.round(position(sums, "seconds")).astype("timedelta64[s]")
-    longitude = position(sums, "longitude") % 360
+    offset = np.round(get_mean_coordinate(sums, "seconds")).astype("timedelta64[s]")
+    longitude = get_mean_coordinate(sums, "longitude") % 360
     if bool((reports["longitude"] < 0).any()):
         longitude = (longitude + 180) % 360 - 180
     coordinates: dict[str, Any] = {
         "time": np.datetime64(0, "s") + moment * cells.step.astype("timedelta64[s]") + offset,
-        "latitude": position(sums, "latitude"),
+        "latitude": get_mean_coordinate(sums, "latitude"),
         "longitude": longitude,
     }
     if "log_level" in sums.means:
-        coordinates["level"] = np.exp(position(sums, "log_level"))
+        coordinates["level"] = np.exp(get_mean_coordinate(sums, "log_level"))
     if "altitude" in sums.means:
-        coordinates["altitude"] = position(sums, "altitude")
+        coordinates["altitude"] = get_mean_coordinate(sums, "altitude")
     coordinates |= {name: kinds.table[name].to_numpy()[kind] for name in kinds.names}
     found = {name: sums.means[name] for name in shares if sums.means[name].count.any()}
     values = {name: np.where(means.count > 0, means.mean, np.nan) for name, means in found.items()}
     errors = {name: means.error(shares[name]) for name, means in found.items() if name in known}
-    obs = build(coordinates, values, errors)
+    obs = build_observations(coordinates, values, errors)
     for name, means in found.items():
         spread = means.spread()
         extra = {
-            f"{name}_count": ("obs", means.count.astype(np.int64), _attrs(name, "number_of_observations", "1")),
-            f"{name}_spread": ("obs", spread, _attrs(name, "", quantity_attrs(name)["units"])),
+            f"{name}_count": ("obs", means.count.astype(np.int64), _build_attrs(name, "number_of_observations", "1")),
+            f"{name}_spread": ("obs", spread, _build_attrs(name, "", get_quantity_attrs(name)["units"])),
         }
         related = obs[name].attrs.get("ancillary_variables", "").split()
         obs = obs.assign_coords(extra)
@@ -297,8 +305,8 @@ def _labelled(
     return obs
 
 
-def _attrs(name: str, modifier: str, units: str) -> dict[str, str]:
-    quantity = quantity_attrs(name)
+def _build_attrs(name: str, modifier: str, units: str) -> dict[str, str]:
+    quantity = get_quantity_attrs(name)
     what = "Number of reports averaged" if modifier else "Standard deviation of the reports averaged"
     attrs = {"units": units, "long_name": f"{what}: {quantity.get('long_name', name)}"}
     return attrs | ({"standard_name": f"{quantity.get('standard_name', name)} {modifier}"} if modifier else {})

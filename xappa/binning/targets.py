@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.binning.cells import Cells
+from xappa.binning.cells import BinGrid
 from xappa.errors import OptionError, is_number
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ Step = str | timedelta | np.timedelta64
 HOUR = np.timedelta64(3600, "s")
 
 
-def cells_of(
+def build_bin_grid(
     target: str | float | xr.Dataset,
     time: Step | None = None,
     levels: Sequence[float] | None = None,
     model: ModelLike | None = None,
-) -> Cells:
+) -> BinGrid:
     """Cells of a target.
 
     Parameters
@@ -49,11 +49,13 @@ def cells_of(
     DatasetError
         If the Dataset has no latitude and longitude.
     """
-    step = None if time is None else _seconds(time)
-    if levels is not None and not _pressures(levels):
+    step = None if time is None else _parse_seconds(time)
+    if levels is not None and not _are_pressures(levels):
         raise OptionError(f"levels={levels!r}: expected pressures in hPa, such as (1000, 850, 500)")
     if isinstance(target, xr.Dataset | xr.DataArray):
-        return _of_dataset(target if isinstance(target, xr.Dataset) else target.to_dataset(name="field"), step, levels)
+        return _build_dataset_bins(
+            target if isinstance(target, xr.Dataset) else target.to_dataset(name="field"), step, levels
+        )
     if isinstance(target, str):
         if target != "model":
             raise OptionError(f"target={target!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
@@ -61,32 +63,32 @@ def cells_of(
 
         spec = load(model).spec
         own = spec.levels if levels is None else levels
-        return Cells.of_grid(spec.latitude, spec.longitude, step or spec.step.astype("timedelta64[s]"), own)
+        return BinGrid.of_grid(spec.latitude, spec.longitude, step or spec.step.astype("timedelta64[s]"), own)
     if isinstance(target, bool) or not isinstance(target, int | float | np.number):
         raise OptionError(f"target={target!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
-    return Cells.of_degrees(float(target), step or HOUR, levels or ())
+    return BinGrid.of_degrees(float(target), step or HOUR, levels or ())
 
 
-def _pressures(levels: object) -> bool:
+def _are_pressures(levels: object) -> bool:
     if isinstance(levels, str) or not isinstance(levels, Sequence | np.ndarray):
         return False
     return all(is_number(level) and level > 0 for level in levels)
 
 
-def _of_dataset(ds: xr.Dataset, step: np.timedelta64 | None, levels: Sequence[float] | None) -> Cells:
+def _build_dataset_bins(ds: xr.Dataset, step: np.timedelta64 | None, levels: Sequence[float] | None) -> BinGrid:
     from xappa.grids.axes import recognise
-    from xappa.grids.conventions import conventional
+    from xappa.grids.conventions import decode_conventions
 
-    ds = conventional(ds)
+    ds = decode_conventions(ds)
     layout = recognise(ds, need=("latitude", "longitude"))
     if step is None and layout.time is not None and ds[layout.time].size > 1:
         gaps = np.diff(ds[layout.time].values).astype("timedelta64[s]")
         step = cast(np.timedelta64, gaps.min())
     own = layout.hectopascals if levels is None else levels
-    return Cells.of_grid(layout.latitudes, layout.longitudes, step or HOUR, tuple(own))
+    return BinGrid.of_grid(layout.latitudes, layout.longitudes, step or HOUR, tuple(own))
 
 
-def _seconds(time: Step) -> np.timedelta64:
+def _parse_seconds(time: Step) -> np.timedelta64:
     try:
         length = pd.Timedelta(time).to_timedelta64().astype("timedelta64[s]")
     except (ValueError, TypeError, AttributeError, OverflowError) as error:

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.alignment import aligned
-from xappa.binning.cells import Cells, compact
-from xappa.binning.superob import _kinds
-from xappa.binning.targets import Step, cells_of
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.binning.cells import BinGrid, number_groups
+from xappa.binning.superob import _number_kinds
+from xappa.binning.targets import Step, build_bin_grid
+from xappa.checked import check_arguments
 from xappa.errors import OptionError, choose
-from xappa.geometry import unit_vectors
+from xappa.geometry import to_unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.read import Source, read_observations
 from xappa.observations.schema import is_one_form, quantities
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def thin(
     obs: Source,
     target: str | float | xr.Dataset = "model",
@@ -78,7 +78,7 @@ def thin(
     order_of = choose("keep", keep, KEEP)
     if seed < 0:
         raise OptionError(f"seed={seed!r}: expected a whole number, 0 or more")
-    cells = cells_of(target, time, levels, model)
+    cells = build_bin_grid(target, time, levels, model)
     reports = obs if isinstance(obs, xr.Dataset) and is_one_form(obs) else read_observations(obs)
     if not reports.sizes["obs"]:
         return reports
@@ -91,15 +91,15 @@ def thin(
     layer = np.full(len(inside), -1)
     if "level" in reports.coords:
         layer = cells.layer(np.asarray(reports["level"].values, float)[inside])
-    kinds = _kinds(reports).codes
+    kinds = _number_kinds(reports).codes
     kind = kinds[inside] if len(kinds) else np.zeros(len(inside), np.int64)
     cell = row[inside] * len(cells.longitude) + column[inside]
-    group, unique = compact([kind, moment, layer, cell])
-    away = _away(cells, cell, np.asarray(reports["latitude"].values, float)[inside], longitude[inside])
+    group, unique = number_groups([kind, moment, layer, cell])
+    away = _compute_distances(cells, cell, np.asarray(reports["latitude"].values, float)[inside], longitude[inside])
     for name in quantities(reports):
         good = (reports[name].notnull() & (flags_of(reports, name) == Flag.GOOD)).values[inside]
         keys = order_of(reports, name, inside, np.abs(seconds), away, seed)
-        chosen = _first(group, [*keys, ~good], unique.shape[1])
+        chosen = _select_first(group, [*keys, ~good], unique.shape[1])
         dropped = np.zeros(reports.sizes["obs"], bool)
         dropped[inside] = good
         dropped[inside[chosen]] = False
@@ -107,42 +107,49 @@ def thin(
     return reports
 
 
-def _first(group: Array, keys: Sequence[Array], size: int) -> Array:
+def _select_first(group: Array, keys: Sequence[Array], size: int) -> Array:
     """Row of each group that comes first by the last key, then the one before it, and so on."""
     order = np.lexsort((*keys, group))
     return order[np.searchsorted(group[order], np.arange(size))]
 
 
-def _away(cells: Cells, cell: Array, latitude: Array, longitude: Array) -> Array:
+def _compute_distances(cells: BinGrid, cell: Array, latitude: Array, longitude: Array) -> Array:
     """Chord from the middle of each report's cell."""
     south, west = np.asarray(cells.latitude.edges), np.asarray(cells.longitude.edges)
     row, column = np.divmod(cell, len(cells.longitude))
-    middle = unit_vectors((south[row] + south[row + 1]) / 2, (west[column] + west[column + 1]) / 2)
-    return np.linalg.norm(unit_vectors(latitude, longitude) - middle, axis=1)
+    middle = to_unit_vectors((south[row] + south[row + 1]) / 2, (west[column] + west[column + 1]) / 2)
+    return np.linalg.norm(to_unit_vectors(latitude, longitude) - middle, axis=1)
 
 
 _Order = Callable[[xr.Dataset, str, Array, Array, Array, int], list[Array]]
 
 
-def _nearest(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
+def _rank_by_distance(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
     return [away, seconds]
 
 
-def _precise(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
+def _rank_by_error(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
     if f"{name}_error" not in obs:
         return [away, seconds]
     error = np.asarray(obs[f"{name}_error"].values, float)[rows]
     return [away, seconds, np.where(np.isfinite(error), error, np.inf)]
 
 
-def _as_they_come(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
+def _rank_by_input_order(
+    obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int
+) -> list[Array]:
     return [rows]
 
 
-def _at_random(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
+def _rank_at_random(obs: xr.Dataset, name: str, rows: Array, seconds: Array, away: Array, seed: int) -> list[Array]:
     # One draw for all quantities, so that both components of a wind are of one report.
     return [np.random.default_rng(seed).permutation(obs.sizes["obs"])[rows]]
 
 
-KEEP: dict[str, _Order] = {"nearest": _nearest, "precise": _precise, "first": _as_they_come, "random": _at_random}
+KEEP: dict[str, _Order] = {
+    "nearest": _rank_by_distance,
+    "precise": _rank_by_error,
+    "first": _rank_by_input_order,
+    "random": _rank_at_random,
+}
 """Names that choose which report of a cell is kept."""

@@ -25,7 +25,7 @@ Stitching = Callable[[Tensor, int], Tensor]
 """(windows (B, N, K, ...), stride S) -> trajectory (B, T, ...)"""
 
 
-def window_count(times: int, window: int, overlap: int) -> int:
+def count_windows(times: int, window: int, overlap: int) -> int:
     """Number N of windows that cover so many times.
 
     Parameters
@@ -47,9 +47,9 @@ def window_count(times: int, window: int, overlap: int) -> int:
     return 1 + max(0, -(-(times - window) // (window - overlap)))
 
 
-def padded_length(times: int, window: int, overlap: int) -> int:
+def compute_padded_length(times: int, window: int, overlap: int) -> int:
     """Smallest number T of times, at least `times`, that whole windows cover."""
-    return window + (window_count(times, window, overlap) - 1) * (window - overlap)
+    return window + (count_windows(times, window, overlap) - 1) * (window - overlap)
 
 
 def unfold(x: Tensor, window: int, overlap: int) -> Tensor:
@@ -61,41 +61,41 @@ def unfold(x: Tensor, window: int, overlap: int) -> Tensor:
         If whole windows do not make up T times.
     """
     times = x.shape[1]
-    if (padded := padded_length(times, window, overlap)) != times:
+    if (padded := compute_padded_length(times, window, overlap)) != times:
         raise OptionError(
             f"{times} times are not covered by windows of {window} that overlap by {overlap}; expected {padded} times"
         )
     return x.unfold(1, window, window - overlap).movedim(-1, 2)
 
 
-def symmetrical(windows: Tensor, stride: int) -> Tensor:
+def stitch_symmetrical(windows: Tensor, stride: int) -> Tensor:
     """The middle S times of every window, and all that comes before the first's and after the last's."""
     before = (windows.shape[2] - stride) // 2
     first, last = windows[:, 0, :before], windows[:, -1, before + stride :]
     return torch.cat([first, windows[:, :, before : before + stride].flatten(1, 2), last], 1)
 
 
-def causal(windows: Tensor, stride: int) -> Tensor:
+def stitch_causal(windows: Tensor, stride: int) -> Tensor:
     """All of the first window, and the last S times of every other: no time sees a later window."""
     return torch.cat([windows[:, 0], windows[:, 1:, windows.shape[2] - stride :].flatten(1, 2)], 1)
 
 
-def average(windows: Tensor, stride: int) -> Tensor:
+def stitch_average(windows: Tensor, stride: int) -> Tensor:
     """Mean of the windows at every time."""
-    return weighted(windows, stride, torch.ones(windows.shape[2]))
+    return average_weighted(windows, stride, torch.ones(windows.shape[2]))
 
 
-def blended(windows: Tensor, stride: int) -> Tensor:
+def stitch_blended(windows: Tensor, stride: int) -> Tensor:
     """Mean of the windows at every time, each with the fourth power of the distance to its nearer end for a weight.
 
     What a window misses beyond its end harms the times near it most. So the mean of all its neighbours is far from as
     good as the window that has a time in its middle, and this one nearly is, without a seam.
     """
     place = torch.arange(windows.shape[2])
-    return weighted(windows, stride, torch.minimum(place + 1, windows.shape[2] - place) ** BLENDING)
+    return average_weighted(windows, stride, torch.minimum(place + 1, windows.shape[2] - place) ** BLENDING)
 
 
-def weighted(windows: Tensor, stride: int, weight: Tensor) -> Tensor:
+def average_weighted(windows: Tensor, stride: int, weight: Tensor) -> Tensor:
     """Mean of the windows at every time, with weights (K,) of the times in a window."""
     batch, number, window, *rest = windows.shape
     weight = (weight / weight.max()).to(windows).view(-1, *[1] * len(rest))
@@ -109,10 +109,10 @@ def weighted(windows: Tensor, stride: int, weight: Tensor) -> Tensor:
 
 
 STITCHING: dict[str, Stitching] = {
-    "symmetrical": symmetrical,
-    "causal": causal,
-    "blended": blended,
-    "average": average,
+    "symmetrical": stitch_symmetrical,
+    "causal": stitch_causal,
+    "blended": stitch_blended,
+    "average": stitch_average,
 }
 """Names that choose how windows become a trajectory."""
 
@@ -136,7 +136,7 @@ def fold(windows: Tensor, overlap: int, stitching: str = "symmetrical") -> Tenso
     return STITCHING[stitching](windows, windows.shape[2] - overlap)
 
 
-class Composition:
+class TrajectoryDenoiser:
     """Denoiser of a trajectory, made of those of its windows.
 
     Parameters
@@ -159,7 +159,7 @@ class Composition:
         choose("stitching", stitching, STITCHING)
         self.windows, self.window, self.overlap, self.stitching = tuple(windows), window, overlap, stitching
         self.length = window + (len(self.windows) - 1) * (window - overlap)
-        window_count(self.length, window, overlap)
+        count_windows(self.length, window, overlap)
 
     def __call__(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """Estimate of x (B, T, ...) from `x_t` at noise level `sigma` (0-d); the windows are evaluated one by one.

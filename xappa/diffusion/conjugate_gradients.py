@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xappa.diffusion.gmres import TINY, Solution, dot, norm, start
+from xappa.diffusion.gmres import TINY, Solution, dot, initialise_solution, norm
 
 
 def conjugate_gradients(
@@ -56,7 +56,7 @@ def conjugate_gradients(
     Solution
     """
     scale = norm(b.double()).clamp(min=TINY)
-    x, r = (torch.zeros_like(b).double(), b.double()) if x0 is None else start(matvec, b, x0, tolerance)
+    x, r = (torch.zeros_like(b).double(), b.double()) if x0 is None else initialise_solution(matvec, b, x0, tolerance)
     p, rr = r, dot(r, r)
     used = torch.zeros_like(rr, dtype=torch.int64)
     active = rr > (0.0 if tolerance is None else (tolerance * scale) ** 2)

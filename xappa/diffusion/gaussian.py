@@ -81,10 +81,10 @@ class GaussianPrior(nn.Module):
         waves = torch.fft.rfft(x, dim=3, norm="ortho").permute(3, 0, 1, 2, 4).reshape(-1, batch * k, h * c)
         amplitude = (waves.conj() @ patterns).conj().unflatten(1, (batch, k))  # patterns are larger: no copy of them
         leading = self._joint(amplitude[..., : self.joint], function)
-        single = _in_time(amplitude[..., self.joint :], self.single_vectors, self.single_variances, function)
+        single = _filter_in_time(amplitude[..., self.joint :], self.single_vectors, self.single_variances, function)
 
         def rest(x: Tensor) -> Tensor:
-            return _in_time(x, self.rest_vectors, self.rest_variances, function)
+            return _filter_in_time(x, self.rest_vectors, self.rest_variances, function)
 
         # What no pattern holds is the waves less their patterns; taken in time, both before the patterns are put back.
         change = torch.cat([leading, single], -1) - rest(amplitude)
@@ -123,8 +123,10 @@ class GaussianPrior(nn.Module):
             2
         ).conj()
         single = amplitude[..., joint:] * (self.single_variances.mean(-1)[:, None] - rest)
-        found = rest * (_real(waves, waves) - _real(first, first)) + _real(single, amplitude[..., joint:])
-        found += _real(leading, leading) / self.window
+        found = rest * (_multiply_adjoint(waves, waves) - _multiply_adjoint(first, first)) + _multiply_adjoint(
+            single, amplitude[..., joint:]
+        )
+        found += _multiply_adjoint(leading, leading) / self.window
         signs = torch.full((len(waves), 1, 1), 2.0).to(found)  # zonal waves travel either way, but for the mean
         signs[[0, -1] if width % 2 == 0 else 0] = 1
         return (signs * found).sum(0)
@@ -143,13 +145,13 @@ class GaussianPrior(nn.Module):
         return self.transform(noise, torch.sqrt)
 
 
-def _real(a: Tensor, b: Tensor) -> Tensor:
+def _multiply_adjoint(a: Tensor, b: Tensor) -> Tensor:
     """Real part of a b^H: (..., M, N) and (..., M, N)."""
     parts = [torch.view_as_real(x.resolve_conj()).flatten(-2) for x in ((a,) if a is b else (a, b))]
     return parts[0] @ parts[-1].mT
 
 
-def _in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Spectral) -> Tensor:
+def _filter_in_time(amplitude: Tensor, vectors: Tensor, variances: Tensor, function: Spectral) -> Tensor:
     """Patterns each by itself: amplitude (M, B, K, R), eigenvectors (M, R or 1, K, K), eigenvalues (M, R or 1, K)."""
     basis = torch.view_as_complex(vectors)
     series = amplitude.permute(0, 3, 1, 2)
@@ -196,7 +198,7 @@ class GaussianDenoiser(nn.Module):
         date = date.expand(x_t.shape[0], -1, -1)
         column = sigma[:, None, None, None, None]
         scale = torch.rsqrt(column**2 + 1)
-        factor = share(column)
+        factor = compute_correction_factor(column)
         noise = 10 * torch.log(sigma)
 
         def corrected(estimate: Tensor, after_network: bool) -> Tensor:
@@ -251,6 +253,6 @@ def _rename(tensors: dict[str, Any], prefix: str, names: dict[str, str]) -> None
     tensors.update(renamed)
 
 
-def share(sigma: Tensor) -> Tensor:
+def compute_correction_factor(sigma: Tensor) -> Tensor:
     """c, by which corrections of the Gaussian's estimate count: half the posterior deviation at P = 1."""
     return 0.5 * sigma * torch.rsqrt(sigma**2 + 1)

@@ -65,7 +65,9 @@ def gmres(
         The relative residual ‖b - Ax‖/‖b‖ is the recursion's, not measured again; it is 0 where b and x are 0.
     """
     scale = norm(b.double()).clamp(min=TINY)
-    guess, remainder = (torch.zeros_like(b).double(), b.double()) if x0 is None else start(matvec, b, x0, tolerance)
+    guess, remainder = (
+        (torch.zeros_like(b).double(), b.double()) if x0 is None else initialise_solution(matvec, b, x0, tolerance)
+    )
 
     beta = norm(remainder)
     rhs, basis = [beta], [divide(remainder, beta)]
@@ -78,7 +80,7 @@ def gmres(
         if tolerance is not None and not active.any():
             break
         column, vector = arnoldi(matvec, basis, b.dtype)
-        column, rotation = rotate(column, rotations)
+        column, rotation = apply_rotations(column, rotations)
         basis.append(vector)
         columns.append(column)
         rotations.append(rotation)
@@ -89,12 +91,14 @@ def gmres(
         if tolerance is not None:
             active = active & (residual > tolerance)
 
-    for weight, vector in zip(back_substitution(columns, rhs, used), basis, strict=False):
+    for weight, vector in zip(back_substitute(columns, rhs, used), basis, strict=False):
         guess = guess + weight[..., None] * vector
     return Solution(guess.to(b.dtype), residual, used)
 
 
-def start(matvec: Callable[[Tensor], Tensor], b: Tensor, x0: Tensor, tolerance: float | None) -> tuple[Tensor, Tensor]:
+def initialise_solution(
+    matvec: Callable[[Tensor], Tensor], b: Tensor, x0: Tensor, tolerance: float | None
+) -> tuple[Tensor, Tensor]:
     """First guess and its residual, both float64."""
     guess, image = x0.double(), matvec(x0.to(b.dtype)).double()
     if tolerance is not None:
@@ -114,7 +118,9 @@ def arnoldi(matvec: Callable[[Tensor], Tensor], basis: list[Tensor], dtype: torc
     return column, divide(vector, column[-1])
 
 
-def rotate(column: list[Tensor], rotations: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
+def apply_rotations(
+    column: list[Tensor], rotations: list[tuple[Tensor, Tensor]]
+) -> tuple[list[Tensor], tuple[Tensor, Tensor]]:
     """Apply the earlier rotations to a column, and find the one that makes its last entry vanish."""
     column = list(column)
     for i, (cosine, sine) in enumerate(rotations):
@@ -125,7 +131,7 @@ def rotate(column: list[Tensor], rotations: list[tuple[Tensor, Tensor]]) -> tupl
     return [*head, length], (last / (length + TINY), below / (length + TINY))
 
 
-def back_substitution(columns: list[list[Tensor]], rhs: list[Tensor], used: Tensor) -> list[Tensor]:
+def back_substitute(columns: list[list[Tensor]], rhs: list[Tensor], used: Tensor) -> list[Tensor]:
     """Weights of the basis vectors; zero for those that came after a system was solved."""
     weights: list[Tensor] = []
     for i in reversed(range(len(columns))):

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from xappa.diffusion.guidance import InflatedCovariance, JoinedCovariance, Linearised, Observation
 from xappa.diffusion.guidance.covariance import ErrorCovariance
-from xappa.diffusion.guidance.linearised import Linear, LinearMap
+from xappa.diffusion.guidance.linearised import LinearFunction, LinearMap
 
 
 @dataclass(frozen=True)
-class Stacked:
+class StackedMap:
     """Linear maps of one state, their values side by side.
 
     Parameters
@@ -36,7 +36,7 @@ class Stacked:
         return torch.stack([a.adjoint(part) for a, part in zip(self.maps, u.split(self.sizes, -1), strict=True)]).sum(0)
 
 
-def join(observations: Sequence[Observation]) -> Observation | None:
+def join_observations(observations: Sequence[Observation]) -> Observation | None:
     """One observation of several whose errors are independent of each other; None of none.
 
     All are brought to units of their errors first.
@@ -60,13 +60,13 @@ def join(observations: Sequence[Observation]) -> Observation | None:
         return torch.cat([part.tangent(x) for part in parts], -1)  # type: ignore[misc]
 
     def linearise(x: Tensor) -> tuple[LinearMap, Tensor]:
-        found = [_linearised(part, x) for part in parts]
-        return Stacked([a for a, _ in found], sizes), torch.cat([value for _, value in found], -1)
+        found = [_linearise(part, x) for part in parts]
+        return StackedMap([a for a, _ in found], sizes), torch.cat([value for _, value in found], -1)
 
     def noise(k: int) -> Tensor:
         return torch.cat([part.noise(k) for part in parts], -1)  # type: ignore[misc]
 
-    joint = Observation(torch.cat(ys, -1), operator, _variance(parts, sizes))
+    joint = Observation(torch.cat(ys, -1), operator, _combine_variances(parts, sizes))
     if all(part.noise is not None for part in parts):
         joint = replace(joint, noise=noise)
     if all(part.tangent is not None and part.linearise is None for part in parts):
@@ -76,18 +76,18 @@ def join(observations: Sequence[Observation]) -> Observation | None:
     return joint
 
 
-def _linearised(part: Observation, x: Tensor) -> tuple[LinearMap, Tensor]:
+def _linearise(part: Observation, x: Tensor) -> tuple[LinearMap, Tensor]:
     if part.linearise is not None:
         return part.linearise(x)
     if part.tangent is None:
         a = Linearised(part.operator, x)
         return a, a.value
-    a = Linear(part.tangent, x)
+    a = LinearFunction(part.tangent, x)
     with torch.no_grad():
         return a, part.operator(x)
 
 
-def _variance(parts: Sequence[Observation], sizes: list[int]) -> Tensor | ErrorCovariance:
+def _combine_variances(parts: Sequence[Observation], sizes: list[int]) -> Tensor | ErrorCovariance:
     """Of whitened parts: 1, but for those that have no factor by which they could be whitened."""
     if not any(isinstance(part.variance, ErrorCovariance) for part in parts):
         return torch.cat([part.variance for part in parts])  # type: ignore[misc]

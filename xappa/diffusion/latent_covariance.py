@@ -71,7 +71,7 @@ class LatentCovariance(FactoredCovariance):
         return fields.reshape(*lead, -1)
 
 
-def estimate(errors: Tensor, floor: float, local: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+def estimate_covariance(errors: Tensor, floor: float, local: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
     """Deviations, spectra and correlation in time of a sample of errors.
 
     Parameters
@@ -98,10 +98,10 @@ def estimate(errors: Tensor, floor: float, local: float = 0.0) -> tuple[Tensor, 
     time = series @ series.mT / series.shape[1]
     scale = time.diagonal().clamp(min=1e-12).rsqrt()
     time = (1 - SHRINK) * scale[:, None] * time * scale + SHRINK * torch.eye(len(time)).to(time)
-    return deviation, normalised(power, errors.shape[3]), time
+    return deviation, normalise_power(power, errors.shape[3]), time
 
 
-def normalised(power: Tensor, width: int) -> Tensor:
+def normalise_power(power: Tensor, width: int) -> Tensor:
     """Power (..., width // 2 + 1) with a floor, and a mean of 1 over all wavenumbers of either sign."""
     weights = torch.full((power.shape[-1],), 2.0).to(power)
     weights[0] = 1.0
@@ -115,7 +115,7 @@ def normalised(power: Tensor, width: int) -> Tensor:
     return power / mean(power)
 
 
-def stationary(time: Tensor, length: int) -> Tensor:
+def make_stationary(time: Tensor, length: int) -> Tensor:
     """Correlation matrix of `length` times with the mean correlation of `time` (T, T) at each lag.
 
     Lags beyond T continue as a first-order autoregression.

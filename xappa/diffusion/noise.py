@@ -23,7 +23,7 @@ from xappa.errors import OptionError
 WORD = 1 << 64
 
 
-def member_noise(
+def draw_member_noise(
     seed: int,
     members: Iterable[int],
     times: Iterable[int],
@@ -103,4 +103,4 @@ class Noise:
 
     def __call__(self, k: int) -> Tensor:
         """The sampler's k-th draw, from 0: (member, time, *shape). It is draw k + 1, so that none equals the start."""
-        return member_noise(self.seed, self.members, self.times, self.shape, k + 1, antithetic=self.antithetic)
+        return draw_member_noise(self.seed, self.members, self.times, self.shape, k + 1, antithetic=self.antithetic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xappa.checked import misfitting
+from xappa.checked import find_option_type_errors
 from xappa.errors import OptionError
 
 
@@ -21,5 +21,5 @@ def require_numbers(options: Any) -> None:
     OptionError
         Naming all that are wrong.
     """
-    if wrong := misfitting(options):
+    if wrong := find_option_type_errors(options):
         raise OptionError(f"{type(options).__name__}: {'; '.join(wrong)}")

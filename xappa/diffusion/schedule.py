@@ -18,7 +18,7 @@ from torch import Tensor
 from xappa.errors import OptionError
 
 
-class Levels(Protocol):
+class NoiseLevels(Protocol):
     """Noise levels that samplers can follow: every `Schedule`, and any function of t that tells its ends."""
 
     @property
@@ -128,11 +128,11 @@ class Truncated:
         Time of the original schedule that becomes 1.
     """
 
-    schedule: Levels
+    schedule: NoiseLevels
     t_max: float
 
     @classmethod
-    def at(cls, schedule: Levels, sigma: float) -> Truncated:
+    def at(cls, schedule: NoiseLevels, sigma: float) -> Truncated:
         """The part below noise level `sigma`.
 
         Raises

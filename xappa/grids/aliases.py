@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from xappa.vocabulary import VARIABLES, lookup
+from xappa.vocabulary import VARIABLES, look_up
 
 NAMES: dict[str, str] = {
     "gh": "geopotential",
@@ -20,7 +20,7 @@ NAMES: dict[str, str] = {
     "mean_total_precipitation_rate": "total_precipitation",
     "total_precipitation_1hr": "total_precipitation",
 }
-"""Names of fields, beside those that `xappa.vocabulary.lookup` takes."""
+"""Names of fields, beside those that `xappa.vocabulary.look_up` takes."""
 
 LONG_NAMES: dict[str, str] = {
     "2 metre temperature": "2m_temperature",
@@ -61,26 +61,26 @@ NEAR_SURFACE: dict[str, str] = {
 """Quantities that have a namesake near the surface."""
 
 
-def by_name(name: str) -> str | None:
+def find_by_name(name: str) -> str | None:
     """WeatherBench name of a field called `name`, or None."""
-    known = lookup(name)
+    known = look_up(name)
     return known.name if known is not None else NAMES.get(name)
 
 
-def by_attributes(attrs: dict, name: str = "") -> str | None:
+def find_by_attributes(attrs: dict, name: str = "") -> str | None:
     """WeatherBench name by what GRIB or an archive calls a field in its attributes, or None.
 
     A name that is nearly one of ours is a slip that the user is asked about: a long name does not silence the question.
     """
     for key in ("GRIB_shortName", "GRIB_cfVarName", "short_name"):
-        if (found := by_name(str(attrs.get(key, "")))) is not None:
+        if (found := find_by_name(str(attrs.get(key, "")))) is not None:
             return found
     if difflib.get_close_matches(name, VARIABLES, cutoff=0.9):
         return None
     return LONG_NAMES.get(str(attrs.get("long_name", "")).strip().casefold())
 
 
-def by_standard_name(standard: str, upper_air: bool) -> list[str]:
+def find_by_standard_name(standard: str, upper_air: bool) -> list[str]:
     """WeatherBench names of the quantities with a CF standard name, aloft or at the surface."""
     names = [v.name for v in VARIABLES.values() if v.standard_name == standard and v.upper_air == upper_air]
     other = STANDARD_NAMES.get(standard)

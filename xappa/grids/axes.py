@@ -9,27 +9,27 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, UnitsError
-from xappa.grids.forecast_time import forecast_times
+from xappa.grids.forecast_time import find_forecast_times
 from xappa.grids.horizontal import LATITUDES, LONGITUDES
 from xappa.grids.layout import Layout
-from xappa.grids.naming import static_names, variable_names
+from xappa.grids.naming import identify_variables, list_static_variables
 from xappa.grids.validation import (
-    curvilinear,
-    latitude_problems,
-    level_problems,
-    longitude_problems,
-    missing,
-    no_pressure,
-    not_tidy,
-    points,
-    radian_problems,
-    text,
-    time_problems,
+    describe_curvilinear_axis,
+    describe_forecast_axes,
+    describe_level_units,
+    describe_missing_axis,
+    describe_points,
+    find_latitude_problems,
+    find_level_problems,
+    find_longitude_problems,
+    find_radian_problems,
+    find_time_problems,
+    format_time,
 )
 from xappa.grids.variable_encoding import infer_encoding
 from xappa.vocabulary import VARIABLES
 
-__all__ = ["AXES", "NAMES", "Layout", "inspect", "pressure_units", "recognise", "refuse", "text"]
+__all__ = ["AXES", "NAMES", "Layout", "inspect", "infer_pressure_units", "recognise", "refuse", "format_time"]
 
 NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "valid_time", "Time", "datetime", "date"),
@@ -127,44 +127,48 @@ def recognise(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longit
 def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitude")) -> tuple[Layout, list[str]]:
     """Layout of a Dataset and everything that is wrong with its axes; never raises."""
     problems: list[str] = []
-    found = {axis: find(ds, axis) for axis in NAMES}
+    found = {axis: find_axis(ds, axis) for axis in NAMES}
     for axis, name in found.items():
         if name is not None and ds[name].ndim > 1:
             if axis in need:
-                problems.append(curvilinear(ds[name], axis))
+                problems.append(describe_curvilinear_axis(ds[name], axis))
             found[axis] = None
         elif name is None and axis in need:
-            problems.append(missing(ds, axis, NAMES[axis]))
-    if (place := _places(ds, found)) is not None:
+            problems.append(describe_missing_axis(ds, axis, NAMES[axis]))
+    if (place := _find_shared_dimension(ds, found)) is not None:
         if {"latitude", "longitude"} & set(need):
-            problems.append(points(place))
+            problems.append(describe_points(place))
         found |= {"latitude": None, "longitude": None}
     time, latitude, longitude, level = (found[axis] for axis in ("time", "latitude", "longitude", "level"))
-    forecasts, ambiguous = forecast_times(ds)
+    forecasts, ambiguous = find_forecast_times(ds)
     if "time" in need:
         problems += ambiguous
-        problems += [not_tidy(forecasts.describe())] if forecasts is not None and forecasts.names[2] is None else []
+        problems += (
+            [describe_forecast_axes(forecasts.describe())]
+            if forecasts is not None and forecasts.names[2] is None
+            else []
+        )
     if time is not None:
-        problems += time_problems(ds[time])
+        problems += find_time_problems(ds[time])
     if latitude is not None:
-        problems += latitude_problems(ds[latitude])
+        problems += find_latitude_problems(ds[latitude])
     if longitude is not None:
-        problems += longitude_problems(ds[longitude])
+        problems += find_longitude_problems(ds[longitude])
     if latitude is not None and longitude is not None:
-        problems += radian_problems(ds[latitude], ds[longitude])
+        problems += find_radian_problems(ds[latitude], ds[longitude])
     if level is not None:
-        problems += level_problems(ds[level])
+        problems += find_level_problems(ds[level])
     dims = {axis: ds[name].dims[0] if ds[name].ndim else None for axis, name in found.items() if name is not None}
     along = {f"forecast {dim}": dim for dim in (forecasts.dims if forecasts is not None else ())}
-    names, clashes = variable_names(ds, dims | along, level, time)
-    problems += clashes + _other_levels(ds, names, level, set(dims.values()))
-    static = static_names(ds, dims.get("time"), names)
+    names, clashes = identify_variables(ds, dims | along, level, time)
+    problems += clashes + _find_other_levels(ds, names, level, set(dims.values()))
+    static = list_static_variables(ds, dims.get("time"), names)
     layout = Layout(
         **found,
-        latitudes=_values(ds, latitude),
-        longitudes=_values(ds, longitude),
-        levels=_values(ds, level),
-        level_units=(pressure_units(ds[level]) if level is not None else None) or "hPa",
+        latitudes=_read_values(ds, latitude),
+        longitudes=_read_values(ds, longitude),
+        levels=_read_values(ds, level),
+        level_units=(infer_pressure_units(ds[level]) if level is not None else None) or "hPa",
         names=names,
         notation={user: infer_encoding(ds[user], name, time, ds) for user, name in names.items()},
         unknown=tuple(str(n) for n in ds.data_vars if n not in names and n not in static),
@@ -173,7 +177,7 @@ def inspect(ds: xr.Dataset, need: Sequence[str] = ("time", "latitude", "longitud
     return layout, problems
 
 
-def _places(ds: xr.Dataset, found: Mapping[str, str | None]) -> str | None:
+def _find_shared_dimension(ds: xr.Dataset, found: Mapping[str, str | None]) -> str | None:
     """The dimension that latitude and longitude share, if they do."""
     latitude, longitude = found["latitude"], found["longitude"]
     if latitude is None or longitude is None or ds[latitude].ndim != 1 or ds[latitude].dims != ds[longitude].dims:
@@ -181,7 +185,7 @@ def _places(ds: xr.Dataset, found: Mapping[str, str | None]) -> str | None:
     return str(ds[latitude].dims[0])
 
 
-def pressure_units(level: xr.DataArray) -> str | None:
+def infer_pressure_units(level: xr.DataArray) -> str | None:
     """Units of pressure, ``"hPa"`` and ``"Pa"`` by any name; by magnitude where there are none; None if no pressure."""
     written = str(level.attrs.get("units", "")).strip()
     units = written.lower()
@@ -218,56 +222,56 @@ _MODEL_LEVELS = ("sigma", "hybrid", "model level", "eta level", "level number", 
 
 
 def _is_pressure(units: str) -> bool:
-    from xappa.observations.units import linear
+    from xappa.observations.units import find_conversion
 
     try:
-        linear(units, "hPa")
+        find_conversion(units, "hPa")
     except UnitsError:
         return False
     return True
 
 
-def _other_levels(ds: xr.Dataset, names: Mapping[str, str], level: str | None, known: set[Hashable]) -> list[str]:
+def _find_other_levels(ds: xr.Dataset, names: Mapping[str, str], level: str | None, known: set[Hashable]) -> list[str]:
     """Levels of quantities aloft that are such by name or attributes, but are no pressures that can be read.
 
     Dimensions that nothing marks as levels are the user's own.
     """
     marked = [*ds.cf.coordinates.get("vertical", []), *ds.cf.axes.get("Z", [])]
-    candidates = {*NAMES["level"], *_by_attributes(ds, "level")}
+    candidates = {*NAMES["level"], *_find_by_attributes(ds, "level")}
     problems = []
     for field in (ds[user] for user, name in names.items() if VARIABLES[name].upper_air):
         for name in map(str, [*NAMES["level"], *marked]):
             if name not in field.coords:
-                problems += [missing(ds, "level", [name])] if name in set(field.dims) - known else []
+                problems += [describe_missing_axis(ds, "level", [name])] if name in set(field.dims) - known else []
                 continue
             coord = field[name]
             # A scalar that is not called a level is the height of what is near the surface.
             along = level is None and name in NAMES["level"] if coord.ndim == 0 else known.isdisjoint(coord.dims)
-            if along and coord.ndim < 2 and (name not in candidates or pressure_units(coord) is None):
-                problems.append(no_pressure(coord))
+            if along and coord.ndim < 2 and (name not in candidates or infer_pressure_units(coord) is None):
+                problems.append(describe_level_units(coord))
     return list(dict.fromkeys(problems))
 
 
-def find(ds: xr.Dataset, axis: str) -> str | None:
+def find_axis(ds: xr.Dataset, axis: str) -> str | None:
     """Name of the coordinate that is `axis`: CF first, then usual names; dimension coordinates before others."""
     if axis == "member":
         # A dimension without values numbers members as well; a scalar (`number` of a single analysis) is no axis.
         by_attribute = [str(d) for n in ds.cf.standard_names.get("realization", []) for d in ds[n].dims[:1]]
         return next((str(name) for name in [*by_attribute, *NAMES[axis]] if name in ds.dims), None)
-    candidates = _by_attributes(ds, axis) + [name for name in NAMES[axis] if name in ds.variables]
-    candidates = candidates or _by_values(ds, axis)
+    candidates = _find_by_attributes(ds, axis) + [name for name in NAMES[axis] if name in ds.variables]
+    candidates = candidates or _find_by_values(ds, axis)
     # x and y are often metres of a projection: they count only where nothing else is there.
     candidates = [name for name in candidates if name not in ("x", "y")] or candidates
     if axis == "level":
-        candidates = [name for name in candidates if pressure_units(ds[name]) is not None]
+        candidates = [name for name in candidates if infer_pressure_units(ds[name]) is not None]
     if axis == "time":
-        return _valid_time(ds, candidates)
+        return _choose_valid_time(ds, candidates)
     one_dimensional = [name for name in candidates if ds[name].ndim < 2]
     dimensions = [name for name in one_dimensional if name in ds.dims]
     return next(iter(dimensions + one_dimensional + candidates), None)
 
 
-def _valid_time(ds: xr.Dataset, candidates: Sequence[str]) -> str | None:
+def _choose_valid_time(ds: xr.Dataset, candidates: Sequence[str]) -> str | None:
     """The time for which fields hold: not the start of a forecast, unless both are the same."""
     starts = [name for name in candidates if ds[name].attrs.get("standard_name") == "forecast_reference_time"]
     valid = [name for name in dict.fromkeys(candidates) if name not in starts]
@@ -279,7 +283,7 @@ def _valid_time(ds: xr.Dataset, candidates: Sequence[str]) -> str | None:
     return next(iter(dimensions + one_dimensional + list(candidates)), None)
 
 
-def _by_attributes(ds: xr.Dataset, axis: str) -> list[str]:
+def _find_by_attributes(ds: xr.Dataset, axis: str) -> list[str]:
     key, letter = {"level": ("vertical", "Z"), "time": ("time", "T")}.get(axis, (axis, ""))
     named = [*ds.cf.coordinates.get(key, []), *(ds.cf.axes.get(letter, []) if letter else [])]
     if axis == "level":
@@ -287,19 +291,19 @@ def _by_attributes(ds: xr.Dataset, axis: str) -> list[str]:
     return [str(name) for name in dict.fromkeys(named)]
 
 
-def _by_values(ds: xr.Dataset, axis: str) -> list[str]:
+def _find_by_values(ds: xr.Dataset, axis: str) -> list[str]:
     """The one coordinate of a dimension that cannot be another axis: with dates, or pressures by their units."""
     coords = [str(name) for name in ds.dims if name in ds.coords]
     if axis == "time":
         found = [name for name in coords if ds[name].dtype.kind == "M"]
     elif axis == "level":
-        found = [name for name in coords if ds[name].attrs.get("units") and pressure_units(ds[name]) is not None]
+        found = [name for name in coords if ds[name].attrs.get("units") and infer_pressure_units(ds[name]) is not None]
     else:
         found = []
     return found if len(found) == 1 else []
 
 
-def _values(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
+def _read_values(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
     if name is None or ds[name].dtype.kind not in "iuf":
         return ()
     return tuple(np.atleast_1d(ds[name].values).astype(float).tolist())

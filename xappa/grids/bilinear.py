@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import distinct
+from xappa.distinct import find_distinct
 
 MANY = 1000
 """Places from which it pays to look for those that come again."""
@@ -42,7 +42,7 @@ class InterpolationWeights:
     inside: Array
 
 
-def bilinear_weights(
+def compute_bilinear_weights(
     latitude: Array, longitude: Array, latitudes: Sequence[float] | Array, longitudes: Sequence[float] | Array
 ) -> InterpolationWeights:
     """Bilinear weights of places on a latitude-longitude grid, global or not.
@@ -63,18 +63,18 @@ def bilinear_weights(
     latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
     rows, columns = np.asarray(latitudes, float), np.asarray(longitudes, float)
     if len(latitude) < MANY:
-        return _corners(latitude, longitude, rows, columns)
-    first, number = distinct(latitude, longitude)
+        return _compute_weights(latitude, longitude, rows, columns)
+    first, number = find_distinct(latitude, longitude)
     if 2 * len(first) > len(latitude):
-        return _corners(latitude, longitude, rows, columns)
-    found = _corners(latitude[first], longitude[first], rows, columns)
+        return _compute_weights(latitude, longitude, rows, columns)
+    found = _compute_weights(latitude[first], longitude[first], rows, columns)
     return InterpolationWeights(found.cell[number], found.weight[number], found.crossed[number], found.inside[number])
 
 
-def _corners(latitude: Array, longitude: Array, rows: Array, columns: Array) -> InterpolationWeights:
+def _compute_weights(latitude: Array, longitude: Array, rows: Array, columns: Array) -> InterpolationWeights:
     place = np.nan_to_num(latitude), np.nan_to_num(longitude)
-    circle = Circle(columns)
-    row, row_weight, crossed, in_latitude = _meridian(place[0], rows, circle.closed)
+    circle = CyclicColumns(columns)
+    row, row_weight, crossed, in_latitude = _bracket_rows(place[0], rows, circle.closed)
     near, near_weight, in_longitude = circle.around(place[1])
     far, far_weight, _ = circle.around(place[1] + 180)
     column = np.where(crossed[:, :, None], far[:, None, :], near[:, None, :])
@@ -111,7 +111,7 @@ def bracket(nodes: Array, x: Array) -> tuple[Array, Array]:
     return np.stack([lower, upper], axis=1), np.stack([1 - fraction, fraction], axis=1)
 
 
-def _meridian(latitude: Array, rows: Array, closed: bool) -> tuple[Array, Array, Array, Array]:
+def _bracket_rows(latitude: Array, rows: Array, closed: bool) -> tuple[Array, Array, Array, Array]:
     """Row, weight and crossing (each (N, 2)) and whether the place lies between rows (N,)."""
     order = np.argsort(rows)
     nodes, crossed = rows[order], np.zeros(len(rows), bool)
@@ -129,7 +129,7 @@ def _meridian(latitude: Array, rows: Array, closed: bool) -> tuple[Array, Array,
     return order[pair], weight, crossed[pair], inside
 
 
-class Circle:
+class CyclicColumns:
     """Columns of a grid in their order round the globe."""
 
     def __init__(self, longitudes: Array) -> None:

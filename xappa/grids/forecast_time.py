@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.grids.lead_units import CALENDAR, lead_units, valid_times
-from xappa.grids.validation import text, time_problems
+from xappa.grids.lead_units import CALENDAR, compute_valid_times, infer_lead_units
+from xappa.grids.validation import find_time_problems, format_time
 
 STARTS = {
     "forecast_reference_time", "init_time", "initial_time", "initialization_time", "initialisation_time", "init",
@@ -83,7 +83,7 @@ class ForecastTimes:
         return f"forecasts: {begins}, {ahead}, {holds}"
 
 
-def forecast_times(ds: xr.Dataset) -> tuple[ForecastTimes | None, list[str]]:
+def find_forecast_times(ds: xr.Dataset) -> tuple[ForecastTimes | None, list[str]]:
     """Times of the forecasts of a Dataset, and what is ambiguous or not understood of them; never raises.
 
     Parameters
@@ -97,52 +97,62 @@ def forecast_times(ds: xr.Dataset) -> tuple[ForecastTimes | None, list[str]]:
     problems : list of str
         With the names of the candidates.
     """
-    leads, starts, valid, either = _candidates(ds)
+    leads, starts, valid, either = _list_candidates(ds)
     if not leads:
-        return _without_lead(ds, starts, [*valid, *either]), []
-    problems = _several(ds, "lead", leads) + _several(ds, "start", starts) + _several(ds, "valid time", valid)
+        return _resolve_without_lead(ds, starts, [*valid, *either]), []
+    problems = (
+        _describe_ambiguity(ds, "lead", leads)
+        + _describe_ambiguity(ds, "start", starts)
+        + _describe_ambiguity(ds, "valid time", valid)
+    )
     if problems:
         return None, problems
     lead = ds[leads[0]]
     if not (starts or valid or either):
         return None, []
-    units, problem = lead_units(lead)
+    units, problem = infer_lead_units(lead)
     if problem:
         return None, [problem]
-    wrong = [line for name in (*starts, *valid, *either)[:2] for line in _not_dates(ds[name])]
+    wrong = [line for name in (*starts, *valid, *either)[:2] for line in _find_non_dates(ds[name])]
     if wrong:
         return None, wrong
-    if lead.ndim == 0 and not np.any(_plain(lead).values):
+    if lead.ndim == 0 and not np.any(_drop_coordinates(lead).values):
         return None, []
-    return _with_lead(ds, lead, units, starts, valid, either)
+    return _resolve_with_lead(ds, lead, units, starts, valid, either)
 
 
-def _with_lead(
+def _resolve_with_lead(
     ds: xr.Dataset, lead: xr.DataArray, units: str, starts: list[str], valid: list[str], either: list[str]
 ) -> tuple[ForecastTimes | None, list[str]]:
     """Times where there is a lead: which of the others is the start, which the valid time."""
     lead_name = str(lead.name)
     if not starts:
-        role, problem = _role(ds, lead, units, valid, either)
+        role, problem = _decide_time_role(ds, lead, units, valid, either)
         if problem:
             return None, [problem]
         starts, valid = (either[:1], valid) if role == "start" else ([], valid or either[:1])
     if not starts:
         held = ds[valid[0]]
-        begins = None if units in CALENDAR else valid_times(_plain(held), -_plain(lead), units)
-        return ForecastTimes(_plain(held), begins, _plain(lead), (None, lead_name, str(held.name))), []
+        begins = (
+            None if units in CALENDAR else compute_valid_times(_drop_coordinates(held), -_drop_coordinates(lead), units)
+        )
+        return ForecastTimes(
+            _drop_coordinates(held), begins, _drop_coordinates(lead), (None, lead_name, str(held.name))
+        ), []
     start = ds[starts[0]]
-    summed = valid_times(_plain(start), _plain(lead), units)
+    summed = compute_valid_times(_drop_coordinates(start), _drop_coordinates(lead), units)
     for name in (*valid, *(name for name in either if name not in starts)):
-        if _agree(_plain(ds[name]), summed):
+        if _are_equal_times(_drop_coordinates(ds[name]), summed):
             given = name if set(ds[name].dims) >= set(summed.dims) else None
-            return ForecastTimes(summed, _plain(start), _plain(lead), (starts[0], lead_name, given)), []
-        if name in valid or not _agree(_plain(ds[name]), _plain(start)):
-            return None, [_disagree(ds, starts[0], lead_name, name)]
-    return ForecastTimes(summed, _plain(start), _plain(lead), (starts[0], lead_name, None)), []
+            return ForecastTimes(
+                summed, _drop_coordinates(start), _drop_coordinates(lead), (starts[0], lead_name, given)
+            ), []
+        if name in valid or not _are_equal_times(_drop_coordinates(ds[name]), _drop_coordinates(start)):
+            return None, [_describe_disagreement(ds, starts[0], lead_name, name)]
+    return ForecastTimes(summed, _drop_coordinates(start), _drop_coordinates(lead), (starts[0], lead_name, None)), []
 
 
-def _role(
+def _decide_time_role(
     ds: xr.Dataset, lead: xr.DataArray, units: str, valid: list[str], either: list[str]
 ) -> tuple[str, str | None]:
     """Whether what is called ``time`` is the start of forecasts or when they hold; a problem if neither is sure."""
@@ -153,7 +163,7 @@ def _role(
         return "start", None
     if time.attrs.get("standard_name") == TIME:
         # Tools write this name on whatever is called time, starts among them: it counts where leads lie along it.
-        if lead.dims == time.dims or not np.any(_plain(lead).values):
+        if lead.dims == time.dims or not np.any(_drop_coordinates(lead).values):
             return "valid", None
         return "", (
             f"{time.name!r} has standard_name 'time', which is the valid time in CF, and lies across the lead "
@@ -162,7 +172,11 @@ def _role(
             f"ds.assign_coords({START}=ds[{time.name!r}] - ds[{lead.name!r}])"
         )
     if lead.ndim and lead.dims == time.dims:
-        begins = valid_times(_plain(time), -_plain(lead), units).values if units not in CALENDAR else time.values
+        begins = (
+            compute_valid_times(_drop_coordinates(time), -_drop_coordinates(lead), units).values
+            if units not in CALENDAR
+            else time.values
+        )
         if len(np.unique(begins)) == 1:
             return "valid", None
         if len(np.unique(time.values)) == 1:
@@ -174,18 +188,18 @@ def _role(
     return "start", None
 
 
-def _without_lead(ds: xr.Dataset, starts: list[str], held: list[str]) -> ForecastTimes | None:
+def _resolve_without_lead(ds: xr.Dataset, starts: list[str], held: list[str]) -> ForecastTimes | None:
     """Forecasts that give their start beside the valid time, and no lead."""
     if len(starts) != 1 or not held:
         return None
     start, valid = ds[starts[0]], ds[held[0]]
-    if _not_dates(start) or _not_dates(valid) or start.variable.equals(valid.variable):
+    if _find_non_dates(start) or _find_non_dates(valid) or start.variable.equals(valid.variable):
         return None
-    lead = (_plain(valid) - _plain(start)).assign_attrs(standard_name=LEAD)
-    return ForecastTimes(_plain(valid), _plain(start), lead, (starts[0], None, held[0]))
+    lead = (_drop_coordinates(valid) - _drop_coordinates(start)).assign_attrs(standard_name=LEAD)
+    return ForecastTimes(_drop_coordinates(valid), _drop_coordinates(start), lead, (starts[0], None, held[0]))
 
 
-def _candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], list[str]]:
+def _list_candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], list[str]]:
     """Names of leads, starts, valid times, and of what may be either of the two; by standard names before others."""
     leads: list[str] = []
     starts: list[str] = []
@@ -206,15 +220,15 @@ def _candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], list[s
     if not leads:
         odd = [str(name) for name in ds.dims if name in ds.coords and ds[name].dtype.kind == "m"]
         leads = odd if len(odd) == 1 else []
-    return _by_standard(ds, leads, LEAD), _by_standard(ds, starts, START), valid, either
+    return _filter_by_standard_name(ds, leads, LEAD), _filter_by_standard_name(ds, starts, START), valid, either
 
 
-def _by_standard(ds: xr.Dataset, names: list[str], standard: str) -> list[str]:
+def _filter_by_standard_name(ds: xr.Dataset, names: list[str], standard: str) -> list[str]:
     """Those that CF's standard name marks, if there are any."""
     return [name for name in names if ds[name].attrs.get("standard_name") == standard] or names
 
 
-def _several(ds: xr.Dataset, what: str, names: Iterable[str]) -> list[str]:
+def _describe_ambiguity(ds: xr.Dataset, what: str, names: Iterable[str]) -> list[str]:
     names = list(names)
     if all(ds[name].variable.equals(ds[names[0]].variable) for name in names[1:]):
         return []
@@ -222,18 +236,18 @@ def _several(ds: xr.Dataset, what: str, names: Iterable[str]) -> list[str]:
     return [f"{listed} may each be the {what} of forecasts; expected one: use ds.drop_vars on the others"]
 
 
-def _disagree(ds: xr.Dataset, start: str, lead: str, valid: str) -> str:
+def _describe_disagreement(ds: xr.Dataset, start: str, lead: str, valid: str) -> str:
     return (
-        f"valid time {valid!r} is not start {start!r} plus lead {lead!r}: the first are {text(_first(ds[valid]))} and "
-        f"{text(_first(ds[start]))} plus {_first(ds[lead])}; expected times that agree: drop the one that is wrong"
+        f"valid time {valid!r} is not start {start!r} plus lead {lead!r}: the first are {format_time(_get_first(ds[valid]))} and "
+        f"{format_time(_get_first(ds[start]))} plus {_get_first(ds[lead])}; expected times that agree: drop the one that is wrong"
     )
 
 
-def _first(coord: xr.DataArray) -> Any:
+def _get_first(coord: xr.DataArray) -> Any:
     return coord.values.reshape(-1)[0]
 
 
-def _agree(found: xr.DataArray, summed: xr.DataArray) -> bool:
+def _are_equal_times(found: xr.DataArray, summed: xr.DataArray) -> bool:
     """Whether times are those of a sum, to the second, wherever both say something."""
     if set(found.dims) - set(summed.dims):
         return False
@@ -241,9 +255,9 @@ def _agree(found: xr.DataArray, summed: xr.DataArray) -> bool:
     return bool(np.all(np.isnat(apart) | (apart <= np.timedelta64(1, "s"))))
 
 
-def _not_dates(coord: xr.DataArray) -> list[str]:
-    return [] if coord.dtype.kind == "M" else time_problems(coord)
+def _find_non_dates(coord: xr.DataArray) -> list[str]:
+    return [] if coord.dtype.kind == "M" else find_time_problems(coord)
 
 
-def _plain(coord: xr.DataArray) -> xr.DataArray:
+def _drop_coordinates(coord: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(coord.values, dims=coord.dims, attrs=coord.attrs)

@@ -35,7 +35,7 @@ class CoordinatePair:
     longitude: str
 
 
-def axis_of(name: Hashable, variable: xr.Variable) -> str | None:
+def identify_axis(name: Hashable, variable: xr.Variable) -> str | None:
     """``"latitude"`` or ``"longitude"``, by CF attributes, then by the names that models use; else None."""
     standard = variable.attrs.get("standard_name")
     if is_bounds(name):
@@ -49,23 +49,25 @@ def axis_of(name: Hashable, variable: xr.Variable) -> str | None:
     return None
 
 
-def pairs(ds: xr.Dataset) -> list[CoordinatePair]:
+def find_pairs(ds: xr.Dataset) -> list[CoordinatePair]:
     """All pairs of a Dataset, those of dimension coordinates first."""
     found: dict[str, list[str]] = {"latitude": [], "longitude": []}
     for name, variable in ds.variables.items():
-        axis = axis_of(name, variable) if variable.ndim and variable.dtype.kind in "iuf" else None
+        axis = identify_axis(name, variable) if variable.ndim and variable.dtype.kind in "iuf" else None
         if axis is not None:
             found[axis].append(str(name))
-    both = [p for one in found["latitude"] for p in _partners(ds, one, found["longitude"], found["latitude"])]
+    both = [p for one in found["latitude"] for p in _match_longitudes(ds, one, found["longitude"], found["latitude"])]
     return sorted(both, key=lambda p: not {p.latitude, p.longitude} <= set(map(str, ds.dims)))
 
 
-def _partners(ds: xr.Dataset, latitude: str, longitudes: list[str], latitudes: list[str]) -> Iterator[CoordinatePair]:
+def _match_longitudes(
+    ds: xr.Dataset, latitude: str, longitudes: list[str], latitudes: list[str]
+) -> Iterator[CoordinatePair]:
     dims = ds[latitude].dims
     alike = [name for name in longitudes if set(ds[name].dims) == set(dims)]
     alone = len(alike) == 1 and sum(set(ds[name].dims) == set(dims) for name in latitudes) == 1
     for name in alike:
-        if alone or _stem(name) == _stem(latitude):
+        if alone or _extract_stem(name) == _extract_stem(latitude):
             yield CoordinatePair(latitude, name)
     if len(dims) == 1 and not alike:
         # Rows and columns: which go together, the dimensions of a field tell.
@@ -74,12 +76,12 @@ def _partners(ds: xr.Dataset, latitude: str, longitudes: list[str], latitudes: l
         )
 
 
-def _stem(name: str) -> str:
+def _extract_stem(name: str) -> str:
     """What a latitude and its longitude have in common: ``u*`` of ``ULAT`` and ``ULONG``."""
     return re.sub(r"latitude|longitude|long|lat|lon|gphi|glam", "*", name.casefold())
 
 
-def pair_of(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> CoordinatePair | None:
+def find_pair(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> CoordinatePair | None:
     """The pair on which a field lies; None if it lies on none.
 
     Parameters
@@ -98,11 +100,11 @@ def pair_of(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Coor
     field = ds[name]
     dims = set(field.dims)
     possible = [p for p in known if {*ds[p.latitude].dims, *ds[p.longitude].dims} <= dims]
-    written = _written(field)
+    written = _read_coordinates_attribute(field)
     told = [p for p in possible if {p.latitude, p.longitude} <= set(written)]
     if told:
         return told[0]
-    lost = [word for word in written if word not in ds.variables and _named(word)]
+    lost = [word for word in written if word not in ds.variables and _is_coordinate_name(word)]
     if lost and possible:
         there = ", ".join(f"{p.latitude!r} and {p.longitude!r}" for p in possible)
         raise DatasetError(
@@ -112,7 +114,7 @@ def pair_of(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Coor
     if not possible:
         return None
     first = possible[0]
-    others = [p for p in possible[1:] if _competes(ds, first, p)]
+    others = [p for p in possible[1:] if _is_ambiguous(ds, first, p)]
     if others:
         listed = " or ".join(f"{p.latitude!r} and {p.longitude!r}" for p in [first, *others])
         raise DatasetError(
@@ -122,14 +124,14 @@ def pair_of(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Coor
     return first
 
 
-def at_rest(ds: xr.Dataset) -> xr.Dataset:
+def drop_repeated_times(ds: xr.Dataset) -> xr.Dataset:
     """A Dataset whose latitudes and longitudes lack the times along which they are repeated (WRF's are, in each file).
 
     Places that move stay as they are: `require_at_rest` refuses them where they are needed.
     """
     changed: dict[str, xr.Variable] = {}
-    for pair in pairs(ds):
-        both = {name: _still(ds[name]) for name in (pair.latitude, pair.longitude)}
+    for pair in find_pairs(ds):
+        both = {name: _drop_constant_dims(ds[name]) for name in (pair.latitude, pair.longitude)}
         # Where but one of them moves, the places do.
         if len({still.ndim for still in both.values()}) == 1:
             changed |= {name: still.variable for name, still in both.items() if still.ndim < ds[name].ndim}
@@ -137,29 +139,29 @@ def at_rest(ds: xr.Dataset) -> xr.Dataset:
     return ds.assign({n: v for n, v in changed.items() if n not in coords}).assign_coords(coords)
 
 
-def require_at_rest(coord: xr.DataArray) -> None:
+def require_fixed_positions(coord: xr.DataArray) -> None:
     """Refuse places that differ from time to time.
 
     Raises
     ------
     DatasetError
     """
-    if moving := _moving(coord):
+    if moving := _find_moving_dims(coord):
         raise DatasetError(
             f"The places move: {coord.name!r} differs along {moving[0]!r}; expected places that stay: regrid one after "
             f"the other, as in ds.isel({moving[0]}=0)"
         )
 
 
-def _still(coord: xr.DataArray) -> xr.DataArray:
-    for dim in _moving(coord):
+def _drop_constant_dims(coord: xr.DataArray) -> xr.DataArray:
+    for dim in _find_moving_dims(coord):
         first = coord.isel({dim: 0})
         if np.allclose(coord.transpose(dim, ...), first, rtol=0, atol=1e-6, equal_nan=True):
             coord = first
     return coord
 
 
-def _moving(coord: xr.DataArray) -> list[str]:
+def _find_moving_dims(coord: xr.DataArray) -> list[str]:
     """Dimensions of places beside those of a grid: times, and whatever there are more than two of."""
     if coord.ndim < 2:
         return []
@@ -178,7 +180,7 @@ def _is_time(coord: xr.DataArray, dim: Hashable) -> bool:
     return named or any(c.dims == (dim,) and c.dtype.kind in "mM" for c in coord.coords.values())
 
 
-def _competes(ds: xr.Dataset, first: CoordinatePair, other: CoordinatePair) -> bool:
+def _is_ambiguous(ds: xr.Dataset, first: CoordinatePair, other: CoordinatePair) -> bool:
     """Whether two pairs along the same dimensions say different things, and no dimension coordinates decide."""
     if {first.latitude, first.longitude} <= set(map(str, ds.dims)):
         return False
@@ -191,11 +193,11 @@ def _competes(ds: xr.Dataset, first: CoordinatePair, other: CoordinatePair) -> b
     )
 
 
-def _written(field: xr.DataArray) -> list[str]:
+def _read_coordinates_attribute(field: xr.DataArray) -> list[str]:
     """Words of the ``coordinates`` attribute, which xarray keeps in the encoding once it has read it."""
     attrs: Mapping = field.attrs if "coordinates" in field.attrs else field.encoding
     return str(attrs.get("coordinates") or "").split()
 
 
-def _named(word: str) -> bool:
+def _is_coordinate_name(word: str) -> bool:
     return bool(_LATITUDE.fullmatch(word.casefold()) or _LONGITUDE.fullmatch(word.casefold()))

@@ -75,9 +75,9 @@ class Layout:
         """What one of `level_units` is in hPa."""
         if self.level_units in ("hPa", "Pa"):
             return 1.0 if self.level_units == "hPa" else 0.01
-        from xappa.observations.units import linear
+        from xappa.observations.units import find_conversion
 
-        return linear(self.level_units, "hPa").factor
+        return find_conversion(self.level_units, "hPa").factor
 
     def spelling(self, name: str) -> str:
         """The user's name of a WeatherBench name; that name itself where the user has none."""

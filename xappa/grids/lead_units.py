@@ -16,7 +16,7 @@ _HOURS = {"forecast_hour", "forecast_hours", "fhour", "fhr", "fcst_hour", "fxx",
 _DAYS = {"lead_day", "lead_days"}
 
 
-def lead_units(lead: xr.DataArray) -> tuple[str, str | None]:
+def infer_lead_units(lead: xr.DataArray) -> tuple[str, str | None]:
     """Units of a lead: of timedelta64 none are needed, of numbers by attribute or name.
 
     Parameters
@@ -49,7 +49,7 @@ def lead_units(lead: xr.DataArray) -> tuple[str, str | None]:
     )
 
 
-def valid_times(start: xr.DataArray, lead: xr.DataArray, units: str) -> xr.DataArray:
+def compute_valid_times(start: xr.DataArray, lead: xr.DataArray, units: str) -> xr.DataArray:
     """Start plus lead, along the dimensions of both.
 
     Parameters
@@ -63,14 +63,14 @@ def valid_times(start: xr.DataArray, lead: xr.DataArray, units: str) -> xr.DataA
     if units == "timedelta":
         return (start + lead).drop_attrs()
     if units in CALENDAR:
-        return xr.apply_ufunc(_months_later, start, lead.astype("i8") * CALENDAR[units])
+        return xr.apply_ufunc(_add_months, start, lead.astype("i8") * CALENDAR[units])
     seconds = np.asarray(lead.values, float) * _SECONDS[units]
     missing = ~np.isfinite(seconds)
     length = np.round(np.where(missing, 0, seconds) * 1e3).astype("timedelta64[ms]")
     return (start + lead.copy(data=np.where(missing, np.timedelta64("NaT", "ms"), length))).drop_attrs()
 
 
-def _months_later(start: np.ndarray, months: np.ndarray) -> np.ndarray:
+def _add_months(start: np.ndarray, months: np.ndarray) -> np.ndarray:
     month = start.astype("datetime64[M]")
     within = start - month.astype(start.dtype)
     return (month + months.astype("timedelta64[M]")).astype(start.dtype) + within

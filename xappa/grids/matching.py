@@ -11,7 +11,7 @@ from xappa.grids.axes import Layout
 from xappa.model.state import StateSpec
 
 
-def positions(
+def find_positions(
     values: Sequence[float] | Array, nodes: Sequence[float] | Array, period: float | None = None
 ) -> Array | None:
     """Index in `nodes` of each of `values`, to within a hundredth of the nodes' distance; None if any is not there.
@@ -27,11 +27,11 @@ def positions(
     -------
     array of int, (N,), or None
     """
-    found = nearest_positions(values, nodes, period)
+    found = find_nearest_positions(values, nodes, period)
     return found if found.size and (found >= 0).all() else None
 
 
-def nearest_positions(
+def find_nearest_positions(
     values: Sequence[float] | Array, nodes: Sequence[float] | Array, period: float | None = None
 ) -> Array:
     """As `positions`, with -1 for the values that are not there; empty if there are no values or nodes."""
@@ -53,7 +53,7 @@ def nearest_positions(
     return np.where(np.take_along_axis(away, nearest, axis=1)[:, 0] <= tolerance, found, -1)
 
 
-def output_rows(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
+def order_output_rows(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
     """Order of the state's rows that suits the user, and their latitudes.
 
     On a grid that is the state's own the user's very numbers are kept, so that results align with the user's data.
@@ -61,19 +61,19 @@ def output_rows(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[fl
     latitudes = np.array(spec.latitude)
     if layout is None or not layout.latitudes:
         return np.arange(len(latitudes)), spec.latitude
-    own = _permutation(positions(layout.latitudes, spec.latitude), len(latitudes))
+    own = _check_permutation(find_positions(layout.latitudes, spec.latitude), len(latitudes))
     if own is not None:
         return own, layout.latitudes
     order = np.argsort(-latitudes if layout.north_first else latitudes)
     return order, tuple(latitudes[order].tolist())
 
 
-def output_columns(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
+def order_output_columns(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
     """Order of the state's columns that suits the user, and their longitudes."""
     longitudes = np.array(spec.longitude)
     if layout is None or not layout.longitudes:
         return np.arange(len(longitudes)), spec.longitude
-    own = _permutation(positions(layout.longitudes, spec.longitude, 360), len(longitudes))
+    own = _check_permutation(find_positions(layout.longitudes, spec.longitude, 360), len(longitudes))
     if own is not None:
         return own, layout.longitudes
     west = -180 if layout.longitude_convention == "-180..180" else 0
@@ -82,7 +82,7 @@ def output_columns(layout: Layout | None, spec: StateSpec) -> tuple[Array, tuple
     return order, tuple(wrapped[order].tolist())
 
 
-def output_levels(layout: Layout | None, levels: Sequence[int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def order_output_levels(layout: Layout | None, levels: Sequence[int]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Levels (hPa) in the order that suits the user, and their values in the user's units."""
     if layout is None or not layout.levels:
         return tuple(levels), tuple(levels)
@@ -91,26 +91,28 @@ def output_levels(layout: Layout | None, levels: Sequence[int]) -> tuple[tuple[i
     return ordered, tuple(own.get(round(level, 3), round(level / layout.hectopascal, 9)) for level in ordered)
 
 
-def grid_problems(layout: Layout, spec: StateSpec) -> list[str]:
+def find_grid_problems(layout: Layout, spec: StateSpec) -> list[str]:
     """How the grid of a Dataset differs from the state's; empty if it does not, in any order and convention."""
     problems = []
     for axis, found, expected, period in (
         ("latitudes", layout.latitudes, spec.latitude, None),
         ("longitudes", layout.longitudes, spec.longitude, 360.0),
     ):
-        if found and (positions(expected, found, period) is None or positions(found, expected, period) is None):
+        if found and (
+            find_positions(expected, found, period) is None or find_positions(found, expected, period) is None
+        ):
             problems.append(
-                f"{axis}: found {described(found)}; expected {described(expected)}: "
+                f"{axis}: found {describe_values(found)}; expected {describe_values(expected)}: "
                 "regrid first, with ds.appa.regrid or another tool"
             )
     return problems
 
 
-def _permutation(index: Array | None, length: int) -> Array | None:
+def _check_permutation(index: Array | None, length: int) -> Array | None:
     return index if index is not None and len(np.unique(index)) == len(index) == length else None
 
 
-def described(values: Sequence[float]) -> str:
+def describe_values(values: Sequence[float]) -> str:
     """Values of an axis in words."""
     if len(values) == 1:
         return f"one value, {values[0]:g}"

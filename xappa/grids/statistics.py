@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from xappa.grids.aliases import by_attributes, by_name
+from xappa.grids.aliases import find_by_attributes, find_by_name
 from xappa.vocabulary import VARIABLES
 
 _METHOD = re.compile(r"((?:[\w.]+:\s+)+)(\w+)")
@@ -51,7 +51,7 @@ class Statistic:
         return None in mine or None in theirs or mine == theirs
 
 
-def statistic_of(field: xr.DataArray, time: str | None, ds: xr.Dataset) -> Statistic | None:
+def infer_statistic(field: xr.DataArray, time: str | None, ds: xr.Dataset) -> Statistic | None:
     """What a field is over a period, by cell methods, GRIB's type of step, or bounds of the times; None for an instant.
 
     Parameters
@@ -63,14 +63,14 @@ def statistic_of(field: xr.DataArray, time: str | None, ds: xr.Dataset) -> Stati
     ds : Dataset
         That holds the field, and the bounds of its times.
     """
-    method = _method(field, time)
-    begin, end = _bounds(time, ds)
-    if method is None and begin != end and not _sums(ds):
+    method = _infer_method(field, time)
+    begin, end = _read_bounds(time, ds)
+    if method is None and begin != end and not _has_sums(ds):
         method = "statistic"
     return None if method in (None, "point") else Statistic(str(method), begin, end)
 
 
-def no_instant(user: str, statistic: Statistic) -> str:
+def describe_statistic(user: str, statistic: Statistic) -> str:
     """A field is over a period where one of an instant is needed."""
     told = "bounds of the times" if statistic.method == "statistic" else f"cell_methods 'time: {statistic.method}'"
     return (
@@ -79,7 +79,7 @@ def no_instant(user: str, statistic: Statistic) -> str:
     )
 
 
-def _method(field: xr.DataArray, time: str | None) -> str | None:
+def _infer_method(field: xr.DataArray, time: str | None) -> str | None:
     names = {"time", "t", "valid_time", str(time)}
     text = re.sub(r"\([^)]*\)", "", str(field.attrs.get("cell_methods", "")))
     found = [method for axes, method in _METHOD.findall(text) if names & set(axes.replace(":", " ").split())]
@@ -89,7 +89,7 @@ def _method(field: xr.DataArray, time: str | None) -> str | None:
     return _GRIB.get(step, "mean" if step.startswith("avg") else None)
 
 
-def _bounds(time: str | None, ds: xr.Dataset) -> tuple[float | None, float | None]:
+def _read_bounds(time: str | None, ds: xr.Dataset) -> tuple[float | None, float | None]:
     """Hours from the times to their bounds, where they are the same at all times to within an hour."""
     name = None if time is None else ds[time].attrs.get("bounds", ds[time].encoding.get("bounds"))
     if name not in ds.variables or ds[name].dtype.kind != "M" or ds[name].shape != (*ds[time].shape, 2):
@@ -101,7 +101,7 @@ def _bounds(time: str | None, ds: xr.Dataset) -> tuple[float | None, float | Non
     return float(begin), float(end)
 
 
-def _sums(ds: xr.Dataset) -> bool:
+def _has_sums(ds: xr.Dataset) -> bool:
     """Whether a Dataset has sums over time, whose bounds those of the times may be."""
-    names = [by_name(str(name)) or by_attributes(field.attrs) for name, field in ds.data_vars.items()]
+    names = [find_by_name(str(name)) or find_by_attributes(field.attrs) for name, field in ds.data_vars.items()]
     return any(name in VARIABLES and VARIABLES[name].amount for name in names if name is not None)

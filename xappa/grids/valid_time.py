@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xappa.grids.conventions import conventional
-from xappa.grids.forecast_time import LEAD, START, TIME, ForecastTimes, forecast_times
+from xappa.grids.conventions import decode_conventions
+from xappa.grids.forecast_time import LEAD, START, TIME, ForecastTimes, find_forecast_times
 
 VALID_TIME = "valid_time"
 """What valid times are called that a Dataset does not have itself."""
@@ -28,8 +28,8 @@ def flatten_valid_time(ds: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
     """
-    ds = conventional(ds)
-    times, problems = forecast_times(ds)
+    ds = decode_conventions(ds)
+    times, problems = find_forecast_times(ds)
     if times is None or problems:
         return ds
     marked, name = with_valid_time(ds, times)

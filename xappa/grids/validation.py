@@ -25,7 +25,7 @@ MEND_2D = {
 }
 
 
-def missing(ds: xr.Dataset, axis: str, names: Sequence[str]) -> str:
+def describe_missing_axis(ds: xr.Dataset, axis: str, names: Sequence[str]) -> str:
     """No coordinate of `ds` is the axis, which usually has one of `names`."""
     bare = [name for name in names if name in ds.dims and name not in ds.variables]
     if bare:
@@ -37,18 +37,18 @@ def missing(ds: xr.Dataset, axis: str, names: Sequence[str]) -> str:
     return f"no {axis} axis found among the coordinates ({have}); expected {ADVICE[axis]}: use ds.rename or set attrs"
 
 
-def curvilinear(coord: xr.DataArray, axis: str) -> str:
+def describe_curvilinear_axis(coord: xr.DataArray, axis: str) -> str:
     """The coordinate of an axis has several dimensions."""
     mend = MEND_2D.get(axis, MEND_2D["latitude"])
     return f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: {mend}"
 
 
-def not_tidy(forecasts: str) -> str:
+def describe_forecast_axes(forecasts: str) -> str:
     """The valid times of forecasts are told by start and lead alone."""
     return f"{forecasts}; expected fields along their valid time: give it as a coordinate, or select one forecast"
 
 
-def points(dim: str) -> str:
+def describe_points(dim: str) -> str:
     """Latitude and longitude lie along one dimension."""
     return (
         f"latitude and longitude lie along one dimension {dim!r}, as of places or a reduced grid; expected a "
@@ -56,7 +56,7 @@ def points(dim: str) -> str:
     )
 
 
-def _as_datetime64(name: Hashable, values: np.ndarray) -> str:
+def _describe_time_conversion(name: Hashable, values: np.ndarray) -> str:
     """How times of another kind become datetime64."""
     first = values.flat[0]
     if isinstance(first, str):
@@ -66,7 +66,7 @@ def _as_datetime64(name: Hashable, values: np.ndarray) -> str:
     return "use xr.decode_cf(ds), or ds.convert_calendar('standard') for another calendar"
 
 
-def single_place(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
+def find_scalar_axes(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
     """Latitude or longitude is one value without a dimension, as a selection leaves it."""
     found = [f"{c.name!r} has no dimension" for c in (latitude, longitude) if c.ndim == 0]
     if not found:
@@ -77,14 +77,14 @@ def single_place(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
     ]
 
 
-def time_problems(time: xr.DataArray) -> list[str]:
+def find_time_problems(time: xr.DataArray) -> list[str]:
     """Times that are empty, not datetime64, missing, not sorted, or there twice."""
     name, values = time.name, np.atleast_1d(time.values)
     if values.size == 0:
         return [f"time {name!r} is empty; expected at least one time"]
     if values.dtype.kind != "M":
         kind = type(values[0]).__name__ if values.dtype == object else str(values.dtype)
-        return [f"time {name!r} holds {kind}; expected datetime64: {_as_datetime64(name, values)}"]
+        return [f"time {name!r} holds {kind}; expected datetime64: {_describe_time_conversion(name, values)}"]
     problems = []
     if np.isnat(values).any():
         problems.append(f"time {name!r} has {int(np.isnat(values).sum())} missing values; drop them")
@@ -94,20 +94,20 @@ def time_problems(time: xr.DataArray) -> list[str]:
     if (steps < zero).any():
         i = int(np.argmax(steps < zero))
         problems.append(
-            f"time {name!r} is not sorted: {text(values[i])} is followed by {text(values[i + 1])}; "
+            f"time {name!r} is not sorted: {format_time(values[i])} is followed by {format_time(values[i + 1])}; "
             f"expected ascending times: use ds.sortby({name!r})"
         )
     unique, counts = np.unique(values, return_counts=True)
     if (counts > 1).any():
         twice = unique[counts > 1]
         problems.append(
-            f"time {name!r} has {len(twice)} duplicate times, the first {text(twice[0])}; expected each time once: "
+            f"time {name!r} has {len(twice)} duplicate times, the first {format_time(twice[0])}; expected each time once: "
             f"use ds.drop_duplicates({name!r})"
         )
     return problems
 
 
-def empty(coord: xr.DataArray, axis: str) -> str:
+def describe_empty_axis(coord: xr.DataArray, axis: str) -> str:
     """An axis of which a selection has left nothing."""
     return (
         f"{axis} {coord.name!r} is empty; expected at least one value: give the ends of a slice in the order of the "
@@ -115,7 +115,7 @@ def empty(coord: xr.DataArray, axis: str) -> str:
     )
 
 
-def degree_problems(coord: xr.DataArray) -> list[str]:
+def find_degree_problems(coord: xr.DataArray) -> list[str]:
     """Places in units of length, as of a projection."""
     units = str(coord.attrs.get("units", "")).strip()
     if units.casefold() not in LENGTHS:
@@ -126,7 +126,7 @@ def degree_problems(coord: xr.DataArray) -> list[str]:
     ]
 
 
-def radian_problems(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
+def find_radian_problems(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str]:
     """A whole globe in radians that nothing says are such."""
     if latitude.attrs.get("units") or longitude.attrs.get("units") or not latitude.size or not longitude.size:
         return []
@@ -142,14 +142,14 @@ def radian_problems(latitude: xr.DataArray, longitude: xr.DataArray) -> list[str
     ]
 
 
-def latitude_problems(latitude: xr.DataArray) -> list[str]:
+def find_latitude_problems(latitude: xr.DataArray) -> list[str]:
     """Latitudes that are no numbers, beyond a pole, or not sorted."""
     name, values = latitude.name, np.atleast_1d(latitude.values)
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return [f"latitude {name!r} has values that are not finite numbers; expected degrees north"]
     if not values.size:
-        return [empty(latitude, "latitude")]
-    problems = degree_problems(latitude)
+        return [describe_empty_axis(latitude, "latitude")]
+    problems = find_degree_problems(latitude)
     beyond = values[np.abs(values) > 90 + ROUNDING]
     if beyond.size:
         problems.append(
@@ -165,14 +165,14 @@ def latitude_problems(latitude: xr.DataArray) -> list[str]:
     return problems
 
 
-def longitude_problems(longitude: xr.DataArray) -> list[str]:
+def find_longitude_problems(longitude: xr.DataArray) -> list[str]:
     """Longitudes that are no numbers, more than once round the globe, or there twice."""
     name, values = longitude.name, np.atleast_1d(longitude.values)
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return [f"longitude {name!r} has values that are not finite numbers; expected degrees east"]
     if not values.size:
-        return [empty(longitude, "longitude")]
-    if problems := degree_problems(longitude):
+        return [describe_empty_axis(longitude, "longitude")]
+    if problems := find_degree_problems(longitude):
         return problems
     if values.min() < -360 or values.max() > 720 or np.ptp(values) > 360 + 1e-6:
         return [
@@ -186,7 +186,7 @@ def longitude_problems(longitude: xr.DataArray) -> list[str]:
     return []
 
 
-def level_problems(level: xr.DataArray) -> list[str]:
+def find_level_problems(level: xr.DataArray) -> list[str]:
     """Pressures that are no positive numbers, or there twice."""
     name, values = level.name, np.atleast_1d(level.values)
     problems = []
@@ -197,7 +197,7 @@ def level_problems(level: xr.DataArray) -> list[str]:
     return problems
 
 
-def no_pressure(level: xr.DataArray) -> str:
+def describe_level_units(level: xr.DataArray) -> str:
     """What should be levels is empty, holds no numbers, or has units that are none of pressure."""
     name, values, units = level.name, np.atleast_1d(level.values), level.attrs.get("units")
     if values.size == 0:
@@ -214,6 +214,6 @@ def no_pressure(level: xr.DataArray) -> str:
     )
 
 
-def text(time: np.datetime64) -> str:
+def format_time(time: np.datetime64) -> str:
     """A time to the minute."""
     return np.datetime_as_string(time, unit="m")

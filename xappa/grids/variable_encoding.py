@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.aliases import ERA5_RATES, GEOPOTENTIAL_HEIGHTS
-from xappa.grids.statistics import Statistic, statistic_of
+from xappa.grids.statistics import Statistic, infer_statistic
 
 PRECIPITATION = {"total_precipitation": 1.0, "total_precipitation_6hr": 6.0}
 """Sums of the vocabulary, and their hours."""
@@ -71,29 +71,29 @@ def infer_encoding(field: xr.DataArray, known: str, time: str | None, ds: xr.Dat
     kept = tuple((k, str(field.attrs[k])) for k in ("standard_name", "long_name", "cell_methods") if k in field.attrs)
     written = VariableEncoding(units, "float64" if field.dtype == np.float64 else "float32", attrs=kept)
     if known not in PRECIPITATION:
-        return replace(written, statistic=statistic_of(field, time, ds))
-    if (forecast := _forecast_hours(field, time)) is not None:
+        return replace(written, statistic=infer_statistic(field, time, ds))
+    if (forecast := _infer_forecast_hours(field, time)) is not None:
         hours, whole = forecast
         return VariableEncoding(written.units, written.dtype, hours, whole, kept)
-    return VariableEncoding(written.units, written.dtype, summed_hours(field, known, time, ds), attrs=kept)
+    return VariableEncoding(written.units, written.dtype, infer_summed_hours(field, known, time, ds), attrs=kept)
 
 
-def summed_hours(field: xr.DataArray, known: str, time: str | None, ds: xr.Dataset) -> float | None:
+def infer_summed_hours(field: xr.DataArray, known: str, time: str | None, ds: xr.Dataset) -> float | None:
     """Hours over which precipitation is summed or averaged: by cell methods, bounds, its name, the step of time."""
     methods = str(field.attrs.get("cell_methods", ""))
     if re.search(r"time:\s*point", methods):
         return 0.0
-    if (found := interval(methods)) is not None:
+    if (found := parse_interval(methods)) is not None:
         return found
-    if (found := _bounds_hours(time, ds)) is not None:
+    if (found := _infer_bounds_hours(time, ds)) is not None:
         return found
     named = {str(field.name), field.attrs.get("GRIB_shortName"), field.attrs.get("short_name")}
     if named & {known, "tp", "tp06", "total_precipitation_1hr"}:
         return PRECIPITATION[known]
-    return 1.0 if named & ERA5_RATES else _step_hours(time, ds)
+    return 1.0 if named & ERA5_RATES else _infer_step_hours(time, ds)
 
 
-def interval(cell_methods: str) -> float | None:
+def parse_interval(cell_methods: str) -> float | None:
     """Hours of ``time: sum (interval: 6 hours)``, or of ``mean``; None where no interval is given."""
     found = _INTERVAL.search(cell_methods)
     if found is None or found[2] not in _SECONDS:
@@ -101,7 +101,7 @@ def interval(cell_methods: str) -> float | None:
     return float(found[1]) * _SECONDS[found[2]] / 3600
 
 
-def _bounds_hours(time: str | None, ds: xr.Dataset) -> float | None:
+def _infer_bounds_hours(time: str | None, ds: xr.Dataset) -> float | None:
     """Usual length of the intervals that bound the times."""
     if time is None:
         return None
@@ -112,18 +112,22 @@ def _bounds_hours(time: str | None, ds: xr.Dataset) -> float | None:
     return float(np.median((bounds[..., 1] - bounds[..., 0]) / np.timedelta64(1, "h")))
 
 
-def _step_hours(time: str | None, ds: xr.Dataset) -> float | None:
+def _infer_step_hours(time: str | None, ds: xr.Dataset) -> float | None:
     if time is None or ds[time].dtype.kind != "M" or ds[time].size < 2:
         return None
     return float(np.median(np.diff(ds[time].values.ravel()) / np.timedelta64(1, "h")))
 
 
-def _forecast_hours(field: xr.DataArray, time: str | None) -> tuple[float | None, bool] | None:
+def _infer_forecast_hours(field: xr.DataArray, time: str | None) -> tuple[float | None, bool] | None:
     """Hours of a sum that GRIB marks as accumulated in a forecast, and whether since its start."""
-    if field.attrs.get("GRIB_stepType") != "accum" or "step" not in field.coords or interval(_methods(field)):
+    if (
+        field.attrs.get("GRIB_stepType") != "accum"
+        or "step" not in field.coords
+        or parse_interval(_read_cell_methods(field))
+    ):
         return None
     steps = np.unique(np.atleast_1d(field["step"].values) / np.timedelta64(1, "h"))
-    starts = {_hour_of_day(value) for value in _reference_times(field.coords, time)}
+    starts = {_get_hour(value) for value in _get_reference_times(field.coords, time)}
     # The forecasts that ERA5 takes precipitation from start at 06 and 18 UTC, and its sums are those of each hour.
     if starts and starts <= {6, 18} and steps.max() <= 12:
         return 1.0, False
@@ -132,17 +136,17 @@ def _forecast_hours(field: xr.DataArray, time: str | None) -> tuple[float | None
     return (float(steps[0]), False) if len(steps) == 1 else (None, True)
 
 
-def _methods(field: xr.DataArray) -> str:
+def _read_cell_methods(field: xr.DataArray) -> str:
     return str(field.attrs.get("cell_methods", ""))
 
 
-def _reference_times(coords: Mapping[Hashable, Any], time: str | None) -> np.ndarray:
+def _get_reference_times(coords: Mapping[Hashable, Any], time: str | None) -> np.ndarray:
     for name, coord in coords.items():
         if name != time and coord.attrs.get("standard_name") == "forecast_reference_time":
             return np.atleast_1d(coord.values).ravel()
     return np.array([], "M8[s]")
 
 
-def _hour_of_day(time: np.datetime64) -> int:
+def _get_hour(time: np.datetime64) -> int:
     """Hour of a time, UTC."""
     return int((time - time.astype("M8[D]")) / np.timedelta64(1, "h"))

@@ -16,7 +16,7 @@ Function = Callable[[Tensor], Tensor]
 """States (B, ...) to others (B, ...), each by itself."""
 
 
-def statewise(function: Function, x: Tensor, size: int) -> Tensor:
+def map_states(function: Function, x: Tensor, size: int) -> Tensor:
     """`function(x)`, `size` states at a time.
 
     No graph is kept: derivatives compute each part of it anew, so that they need the memory of `size` states too. They
@@ -32,18 +32,18 @@ def statewise(function: Function, x: Tensor, size: int) -> Tensor:
         At least 1.
     """
     if not (torch.is_grad_enabled() and x.requires_grad):
-        return _joined([function(part) for part in x.split(size)])
-    return _Statewise.apply(x, function, size)
+        return _concatenate([function(part) for part in x.split(size)])
+    return _CheckpointedMap.apply(x, function, size)
 
 
-class _Statewise(torch.autograd.Function):
+class _CheckpointedMap(torch.autograd.Function):
     """x -> f(x), part by part."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, function: Function, size: int) -> Tensor:
         ctx.save_for_backward(x)
         ctx.function, ctx.size = function, size
-        return _joined([function(part) for part in x.split(size)])
+        return _concatenate([function(part) for part in x.split(size)])
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
@@ -61,18 +61,18 @@ class _Adjoint(torch.autograd.Function):
         pairs = zip(x.split(size), cotangent.split(size), strict=True)
         # Where only shapes are known, as in a count of operations: the probe is what is differentiated by.
         idle = ctx.needs_input_grad[1] if isinstance(cotangent, FakeTensor) else None
-        return _joined([_pull(function, *pair, idle) for pair in pairs])
+        return _concatenate([_apply_vjp(function, *pair, idle) for pair in pairs])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (x,) = ctx.saved_tensors
         pairs = zip(x.split(ctx.size), tangent.split(ctx.size), strict=True)
-        pushed = _joined([_push(ctx.function, *pair) for pair in pairs])
+        pushed = _concatenate([_apply_jvp(ctx.function, *pair) for pair in pairs])
         return torch.full_like(x, torch.nan), pushed, None, None
 
 
-def _pull(function: Function, x: Tensor, u: Tensor, idle: bool | None) -> Tensor:
+def _apply_vjp(function: Function, x: Tensor, u: Tensor, idle: bool | None) -> Tensor:
     """J(x)^T u; of cotangents of order one, for those of any size would overflow in 16 bits."""
     if (
         not u.any() if idle is None else idle
@@ -83,10 +83,10 @@ def _pull(function: Function, x: Tensor, u: Tensor, idle: bool | None) -> Tensor
         value = function(point)
     scale = power_of_two(u)
     (v,) = torch.autograd.grad(value, point, u / scale)
-    return v * power_like(scale, v)
+    return v * expand_like(scale, v)
 
 
-def _push(function: Function, x: Tensor, v: Tensor) -> Tensor:
+def _apply_jvp(function: Function, x: Tensor, v: Tensor) -> Tensor:
     """J(x) v; of tangents of order one, as `_pull`."""
     if isinstance(x, FakeTensor):  # not known to PyTorch in forward mode: state and tangent go the same way
         with torch.no_grad():
@@ -96,13 +96,13 @@ def _push(function: Function, x: Tensor, v: Tensor) -> Tensor:
         value = function(forward_ad.make_dual(x.detach(), v / scale))
         u = forward_ad.unpack_dual(value).tangent
         u = torch.zeros_like(value) if u is None else u
-    return u * power_like(scale, u)
+    return u * expand_like(scale, u)
 
 
-def power_like(scale: Tensor, x: Tensor) -> Tensor:
+def expand_like(scale: Tensor, x: Tensor) -> Tensor:
     """`scale` (B, 1, ...) with as many dimensions as `x`."""
     return scale.view(-1, *[1] * (x.ndim - 1))
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def _concatenate(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)

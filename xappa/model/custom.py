@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from xappa.diffusion.schedule import Levels
+from xappa.diffusion.schedule import NoiseLevels
 from xappa.errors import ModelError, OptionError
-from xappa.model.checkpointed_map import statewise
-from xappa.model.protocol import REQUIRED, Covariance, Denoise, Prior, missing_of
+from xappa.model.checkpointed_map import map_states
+from xappa.model.protocol import REQUIRED, Covariance, Denoise, Prior, list_missing
 from xappa.model.state import StateSpec
-from xappa.tokens import identity
+from xappa.tokens import tokenize_object
 
 KEPT = 4 * 2**30
 """Bytes that graphs of decoded states may take together, as for models of directories."""
@@ -62,7 +62,7 @@ class CustomModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A process that has the object already goes on with that one.
-        return _restored, (self.prior, self.digest, self.kept)
+        return _restore_model, (self.prior, self.digest, self.kept)
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class CustomModel:
         return self.prior.spec
 
     @property
-    def schedule(self) -> Levels:
+    def schedule(self) -> NoiseLevels:
         """See `Prior.schedule`."""
         return self.prior.schedule
 
@@ -225,11 +225,11 @@ class CustomModel:
 
     def linear(self) -> CustomModel:
         """The same model, whose denoiser is that of its covariance."""
-        return replace(self, prior=cast(Prior, _Linear(self.prior)))
+        return replace(self, prior=cast(Prior, _LinearPrior(self.prior)))
 
-    def evaluations(self) -> _Evaluations:
+    def evaluations(self) -> _CustomWindowDenoisers:
         """See `GenerativeModel.evaluations`."""
-        return _Evaluations(self)
+        return _CustomWindowDenoisers(self)
 
     def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.denoise`."""
@@ -259,7 +259,7 @@ class CustomModel:
         def decoded(k: int, read: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             return lambda batch: read(self.decode(batch[:, None], times[k : k + 1])[:, 0])
 
-        return [statewise(decoded(k, read), latents[:, k], self.states_at_once) for k, read in enumerate(reads)]
+        return [map_states(decoded(k, read), latents[:, k], self.states_at_once) for k, read in enumerate(reads)]
 
     def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
         """It is not known."""
@@ -304,7 +304,7 @@ class CustomModel:
         return made
 
 
-class _Linear:
+class _LinearPrior:
     """A prior whose denoiser is the linear one of its covariance."""
 
     def __init__(self, prior: Prior) -> None:
@@ -319,7 +319,7 @@ class _Linear:
         return self.prior.covariance(x, sigma) / sigma**2  # type: ignore[attr-defined]
 
 
-class _Evaluations:
+class _CustomWindowDenoisers:
     """See `WindowDenoisers`."""
 
     def __init__(self, model: CustomModel) -> None:
@@ -329,7 +329,7 @@ class _Evaluations:
         return lambda x, sigma: self.model.denoise(x, sigma, times)
 
 
-def custom_model(prior: Any) -> CustomModel:
+def wrap_prior(prior: Any) -> CustomModel:
     """A prior of one's own as a model; the same one for the same object with the same weights.
 
     Raises
@@ -337,18 +337,20 @@ def custom_model(prior: Any) -> CustomModel:
     ModelError
         If it lacks what a prior needs; all of it is named.
     """
-    lacking = missing_of(prior)
+    lacking = list_missing(prior)
     if lacking and not hasattr(prior, "spec"):
         raise ModelError(
-            f"model={_shown(prior)}: expected a name that xappa.models() lists, the path of a model's files, or an "
+            f"model={_abbreviate_repr(prior)}: expected a name that xappa.models() lists, the path of a model's files, or an "
             f"object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
         )
-    if problems := _problems(prior):
-        raise ModelError(f"model={_shown(prior)} cannot be used:" + "".join(f"\n- {text}" for text in problems))
-    return _restored(prior, identity(prior), KEPT)
+    if problems := _find_problems(prior):
+        raise ModelError(
+            f"model={_abbreviate_repr(prior)} cannot be used:" + "".join(f"\n- {text}" for text in problems)
+        )
+    return _restore_model(prior, tokenize_object(prior), KEPT)
 
 
-def live_model(address: str) -> CustomModel:
+def find_live_model(address: str) -> CustomModel:
     """The model of an object that this process has.
 
     Raises
@@ -365,20 +367,20 @@ def live_model(address: str) -> CustomModel:
     return found
 
 
-def _restored(prior: Prior, digest: str, kept: int) -> CustomModel:
+def _restore_model(prior: Prior, digest: str, kept: int) -> CustomModel:
     found = _LIVE.get(digest)
     if found is None:
         found = _LIVE[digest] = CustomModel(prior, digest)
     return found.within(kept)
 
 
-def _problems(prior: Prior) -> list[str]:
+def _find_problems(prior: Prior) -> list[str]:
     """What is wrong with the parts of a prior."""
     if isinstance(prior, type):
         return ["it is a class; expected an object of it"]
     if not isinstance(prior.spec, StateSpec):
         return [f"spec is {type(prior.spec).__name__}; expected a xappa.StateSpec"]
-    if lacking := missing_of(prior):
+    if lacking := list_missing(prior):
         return [f"it lacks {', '.join(lacking)}"]
     found = []
     try:
@@ -411,6 +413,6 @@ def _problems(prior: Prior) -> list[str]:
     return found
 
 
-def _shown(prior: Any) -> str:
+def _abbreviate_repr(prior: Any) -> str:
     text = repr(prior)
     return text if len(text) <= 100 else f"<{type(prior).__name__}>"

@@ -11,7 +11,7 @@ from torch import Tensor
 _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 
 
-def date_tensor(times: np.ndarray) -> Tensor:
+def to_date_tensor(times: np.ndarray) -> Tensor:
     """Year, month, day and hour (UTC) of times: datetime64 array (...), of any unit, to int64 (..., 4)."""
     year, month, day, hour = (times.astype(f"datetime64[{unit}]") for unit in "YMDh")
     columns = (year.astype("int64") + 1970, (month - year).astype("int64") + 1, (day - month).astype("int64") + 1)

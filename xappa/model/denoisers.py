@@ -13,7 +13,7 @@ from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.errors import ModelError
 from xappa.model.corrections.local import LocalCorrection, LocalSpec
-from xappa.model.corrections.residual import Residual, ResidualSpec
+from xappa.model.corrections.residual import ResidualNetwork, ResidualSpec
 from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalCorrection, SeasonalDiurnalSpec
 from xappa.model.networks.graph_transformer import GraphTransformer, GraphTransformerSpec
 from xappa.model.networks.transformer import Transformer, TransformerSpec
@@ -92,14 +92,14 @@ class _GraphTransformerRecord:
     backbone: GraphTransformerSpec
 
 
-def _gaussian(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+def _build_gaussian(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     record = from_json(_GaussianRecord, values, "denoiser")
     dated = () if record.dated is None else (record.dated,)
     for spec in (record.residual, *record.local, *dated):
         _require_windows(spec, window, latent_shape)
     prior = GaussianPrior(window, latent_shape, record.patterns, record.joint)
     corrections = (*map(LocalCorrection, record.local), *map(SeasonalDiurnalCorrection, dated))
-    return GaussianDenoiser(prior, Residual(record.residual), corrections)
+    return GaussianDenoiser(prior, ResidualNetwork(record.residual), corrections)
 
 
 def _describe_corrections(corrections: nn.ModuleList) -> dict[str, Any]:
@@ -109,19 +109,19 @@ def _describe_corrections(corrections: nn.ModuleList) -> dict[str, Any]:
     return ({"local": local} if local else {}) | ({"dated": dated[0]} if dated else {})
 
 
-def _transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+def _build_transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     spec = from_json(_TransformerRecord, values, "denoiser").backbone
     _require_windows(spec, window, latent_shape)
     return Denoiser(Transformer(spec))
 
 
-def _graph_transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
+def _build_graph_transformer(values: dict[str, Any], window: int, latent_shape: tuple[int, int, int]) -> nn.Module:
     return Denoiser(GraphTransformer(from_json(_GraphTransformerRecord, values, "denoiser").backbone))
 
 
 BUILDERS: dict[str, Callable[[dict[str, Any], int, tuple[int, int, int]], nn.Module]] = {
-    "gaussian-residual": _gaussian,
-    "transformer": _transformer,
-    "graph-transformer": _graph_transformer,
+    "gaussian-residual": _build_gaussian,
+    "transformer": _build_transformer,
+    "graph-transformer": _build_graph_transformer,
 }
 """Kinds of denoiser, by the names that model directories give them."""

@@ -20,12 +20,12 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 from torch import nn
 
-from xappa._files import replacing
+from xappa._files import replace_atomically
 from xappa.diffusion.schedule import SCHEDULES, Schedule
-from xappa.errors import ModelError, XappaError, choose, reading
-from xappa.model.corrections.linear import settled
+from xappa.errors import ModelError, XappaError, choose, translate_read_errors
+from xappa.model.corrections.linear import cache_matrices
 from xappa.model.denoisers import build, describe
-from xappa.model.half_spectra import packed, unpacked
+from xappa.model.half_spectra import pack_spectra, unpack_spectra
 from xappa.model.integrity import require_finite, require_hashes, require_listed, sha256
 from xappa.model.latent_normalisation import LATENTS
 from xappa.model.linear_decoder import LinearDecoder
@@ -101,12 +101,14 @@ def write_model(
     hashes: dict[str, str] = {}
     for part, network in networks.items():
         if network is not None:
-            tensors = {k: _stored(v, kind, f"{part}: {k}") for k, v in packed(network.state_dict()).items()}
-            hashes |= _written(out / f"{part}.safetensors", partial(write_tensors, tensors))
+            tensors = {
+                k: _to_stored_dtype(v, kind, f"{part}: {k}") for k, v in pack_spectra(network.state_dict()).items()
+            }
+            hashes |= _write_file(out / f"{part}.safetensors", partial(write_tensors, tensors))
     arrays = {k: np.asarray(v, order="C") for k, v in statistics.items()}
-    hashes |= _written(out / "statistics.safetensors", partial(save_arrays, arrays))
+    hashes |= _write_file(out / "statistics.safetensors", partial(save_arrays, arrays))
     text = json.dumps({**record, "files": hashes, "about": about}, indent=1)
-    _written(out / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
+    _write_file(out / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
@@ -136,17 +138,17 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
 
     def network(part: str, make: Callable[[], nn.Module]) -> Any:
         file = folder / f"{part}.safetensors"
-        with reading(file, "safetensors", ModelError, "Fetch or write the model again."):
-            tensors = unpacked(load_file(file))
+        with translate_read_errors(file, "safetensors", ModelError, "Fetch or write the model again."):
+            tensors = unpack_spectra(load_file(file))
         require_finite(tensors, str(file))
-        return load_network(partial(_made, make, folder), tensors, str(file))
+        return load_network(partial(_build_network, make, folder), tensors, str(file))
 
     spec, ae = record.state, record.autoencoder
     tangent = None
     if "tangent.safetensors" in record.files:
         tangent = network("tangent", lambda: LinearDecoder(ae.lat_channels, ae.in_channels, ae.resize))
-    statistics = _statistics(folder / "statistics.safetensors")
-    with reading(folder, "a model directory", ModelError, "Its statistics do not fit its state."):
+    statistics = _read_statistics(folder / "statistics.safetensors")
+    with translate_read_errors(folder, "a model directory", ModelError, "Its statistics do not fit its state."):
         normalisation = NORMALISATIONS[record.normalisation].of(statistics, spec)
         latents = LATENTS[record.latents].of(statistics)
     used = {*normalisation.arrays(), *latents.arrays()}
@@ -154,8 +156,8 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         name=record.name,
         digest=record.digest,
         spec=spec,
-        autoencoder=settled(network("autoencoder", lambda: ConvAutoencoder(ae))),
-        denoiser=settled(network("denoiser", lambda: build(record.denoiser, spec.window, ae.latent_shape))),
+        autoencoder=cache_matrices(network("autoencoder", lambda: ConvAutoencoder(ae))),
+        denoiser=cache_matrices(network("denoiser", lambda: build(record.denoiser, spec.window, ae.latent_shape))),
         schedule=record.schedule,
         normalisation=normalisation,
         latents=latents,
@@ -165,7 +167,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
     )
 
 
-def _made(make: Callable[[], nn.Module], folder: Path) -> nn.Module:
+def _build_network(make: Callable[[], nn.Module], folder: Path) -> nn.Module:
     """The network that a record describes; what is wrong with the description is told with its file."""
     try:
         return make()
@@ -197,26 +199,26 @@ def sign_model(folder: Path) -> dict[str, str]:
         raise ModelError(f"{folder}: {', '.join(odd)} is no regular file; expected files of tensors.")
     hashes = {file.name: sha256(file) for file in files}
     text = json.dumps({**record, "files": hashes}, indent=1)
-    _written(folder / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
+    _write_file(folder / "model.json", lambda path: path.write_text(text, encoding="utf-8"))
     return hashes
 
 
-def _statistics(file: Path) -> dict[str, np.ndarray]:
-    with reading(file, "safetensors", ModelError, "Fetch or write the model again."):
+def _read_statistics(file: Path) -> dict[str, np.ndarray]:
+    with translate_read_errors(file, "safetensors", ModelError, "Fetch or write the model again."):
         arrays = load_arrays(file)
     require_finite({k: torch.from_numpy(v) for k, v in arrays.items()}, str(file))
     return arrays
 
 
-def _written(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
+def _write_file(path: Path, write: Callable[[Path], Any]) -> dict[str, str]:
     """Write a file beside `path`, then put it in its place: who has mapped an older one keeps that. Name and hash."""
-    with replacing(path) as part:
+    with replace_atomically(path) as part:
         write(part)
         part.chmod(path.parent.stat().st_mode & 0o666)  # the library's own files are for their owner alone
         return {path.name: sha256(part)}
 
 
-def _stored(value: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
+def _to_stored_dtype(value: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
     """`value` as it is written: scalars, such as the norm's epsilon, would be rounded and are kept."""
     stored = value.to(dtype) if value.ndim and value.is_floating_point() else value
     if not torch.isfinite(stored).all() and torch.isfinite(value).all():

@@ -16,7 +16,7 @@ COUNT = "prior.joint_variances"
 NAMES = ("prior.patterns", "prior.joint_vectors", "prior.single_vectors", "prior.rest_vectors")
 
 
-def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def pack_spectra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict in which tensors of a Gaussian prior take one wavenumber less, where the outer ones are real.
 
     Parameters
@@ -27,7 +27,7 @@ def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: _pack(x) if name in NAMES and _is_real(x) else x for name, x in tensors.items()}
 
 
-def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unpack_spectra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Inverse of `packed`; a state dict that is not packed comes back as it is."""
     count = len(tensors[COUNT]) if COUNT in tensors else 0
     return {name: _unpack(x) if name in NAMES and len(x) == count - 1 else x for name, x in tensors.items()}

@@ -76,11 +76,11 @@ class SeasonalLatents(LatentNormalisation):
 
     def standardise(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.standardise`."""
-        return (latents - _like(self.mean, latents)) / self.deviation(times, latents)
+        return (latents - _to_tensor_like(self.mean, latents)) / self.deviation(times, latents)
 
     def restore(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.restore`."""
-        return latents * self.deviation(times, latents) + _like(self.mean, latents)
+        return latents * self.deviation(times, latents) + _to_tensor_like(self.mean, latents)
 
     def restore_linear(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.restore_linear`."""
@@ -89,7 +89,7 @@ class SeasonalLatents(LatentNormalisation):
     def deviation(self, times: np.ndarray, like: Tensor) -> Tensor:
         """Deviation of the latents at `times`: (time, h, w, C)."""
         log = np.tensordot(season_basis(times).astype("f4"), self.log_deviation, 1)
-        return _like(np.exp(log).astype("f4"), like)
+        return _to_tensor_like(np.exp(log).astype("f4"), like)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,20 +126,20 @@ class ChannelLatents(LatentNormalisation):
 
     def standardise(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.standardise`."""
-        return (latents - _like(self.mean, latents)) / _like(self.effective, latents)
+        return (latents - _to_tensor_like(self.mean, latents)) / _to_tensor_like(self.effective, latents)
 
     def restore(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.restore`."""
-        return latents * _like(self.effective, latents) + _like(self.mean, latents)
+        return latents * _to_tensor_like(self.effective, latents) + _to_tensor_like(self.mean, latents)
 
     def restore_linear(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.restore_linear`."""
-        return latents * _like(self.effective, latents)
+        return latents * _to_tensor_like(self.effective, latents)
 
 
 LATENTS: dict[str, type[LatentNormalisation]] = {kind.kind: kind for kind in (SeasonalLatents, ChannelLatents)}
 """Kinds of normalisation of latents, by the names that model directories give them."""
 
 
-def _like(values: np.ndarray, tensor: Tensor) -> Tensor:
+def _to_tensor_like(values: np.ndarray, tensor: Tensor) -> Tensor:
     return torch.from_numpy(values).to(tensor)

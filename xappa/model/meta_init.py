@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from xappa.errors import ModelError
-from xappa.model.tensor_files import aligned
+from xappa.model.tensor_files import align_tensor
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -56,23 +56,23 @@ def load_network(build: Callable[[], Network], tensors: Mapping[str, Tensor], wh
     # First its sizes alone: a configuration that asks for more than the file holds must not take memory.
     with torch.device("meta"):
         expected = build().state_dict()
-    if rows := differences(expected, tensors):
-        raise ModelError(f"{what} does not fit the network that its configuration describes:\n{table(rows)}")
+    if rows := compare_shapes(expected, tensors):
+        raise ModelError(f"{what} does not fit the network that its configuration describes:\n{format_table(rows)}")
     with MetaInitialisation():
         network = build()
-    single = {k: aligned(v.float() if v.is_floating_point() else v) for k, v in tensors.items()}
+    single = {k: align_tensor(v.float() if v.is_floating_point() else v) for k, v in tensors.items()}
     network.load_state_dict(single, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
+def compare_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[tuple[str, str, str]]:
     """(name, shape expected, shape found) of every tensor that is missing, not known, or of another shape.
 
     Tables of integers, such as the edges of a graph, may be of another length.
     """
     names = dict.fromkeys((*expected, *found))
     pairs = ((name, expected.get(name), found.get(name)) for name in names)
-    return [(name, _text(a), _text(b)) for name, a, b in pairs if _size(a) != _size(b)]
+    return [(name, _format_shape(a), _format_shape(b)) for name, a, b in pairs if _size(a) != _size(b)]
 
 
 def _size(tensor: Tensor | None) -> tuple[int, ...] | int | None:
@@ -81,11 +81,11 @@ def _size(tensor: Tensor | None) -> tuple[int, ...] | int | None:
     return tuple(tensor.shape) if tensor.is_floating_point() else tensor.ndim
 
 
-def _text(tensor: Tensor | None) -> str:
+def _format_shape(tensor: Tensor | None) -> str:
     return "-" if tensor is None else str(tuple(tensor.shape))
 
 
-def table(rows: list[tuple[str, str, str]]) -> str:
+def format_table(rows: list[tuple[str, str, str]]) -> str:
     """Rows of `differences` as text."""
     rows = [("tensor", "expected", "found"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]

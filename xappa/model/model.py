@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from xappa.diffusion.gaussian import GaussianPrior
 from xappa.diffusion.schedule import Schedule
 from xappa.errors import ModelError, choose
-from xappa.model.checkpointed_map import statewise
+from xappa.model.checkpointed_map import map_states
 from xappa.model.latent_normalisation import ChannelLatents, LatentNormalisation
 from xappa.model.linear_decoder import LinearDecoder
 from xappa.model.networks.autoencoder import ConvAutoencoder
@@ -266,7 +266,7 @@ class Model:
 
             return function
 
-        return [statewise(decoded(read), raw[:, k], self.states_at_once) for k, read in enumerate(reads)]
+        return [map_states(decoded(read), raw[:, k], self.states_at_once) for k, read in enumerate(reads)]
 
     def _statewise(self, coder: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
         """Encode or decode states (..., time, a, b, c): all at once, or as many as memory is planned for."""
@@ -278,7 +278,7 @@ class Model:
         batch, size = states.flatten(0, -4), self.states_at_once
         # In float16 cotangents must be scaled, which is done there.
         apart = len(batch) > size or self.precision == "float16"
-        result = statewise(function, batch, size) if apart else function(batch)
+        result = map_states(function, batch, size) if apart else function(batch)
         return result.unflatten(0, states.shape[:-3])
 
     def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:

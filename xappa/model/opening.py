@@ -42,25 +42,25 @@ def open_model(path: Path, device: str, checkpoint: str | None = None, statistic
                 f"{path} is a model directory of xappa, which holds one checkpoint and its statistics; "
                 f"{', '.join(given)} is for official runs. Leave it out."
             )
-        return _ours(str(path), _stamp(path / "model.json"), device)
+        return _open_directory(str(path), _stamp_files(path / "model.json"), device)
     files = find_run(path, checkpoint, statistics)
     paths = [path for field in fields(files) if (path := getattr(files, field.name)) is not None]
-    return _official(files, _stamp(*paths), device)
+    return _open_official_run(files, _stamp_files(*paths), device)
 
 
-def _stamp(*files: Path) -> Stamp:
+def _stamp_files(*files: Path) -> Stamp:
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 @lru_cache(maxsize=4)
-def _ours(folder: str, stamp: Stamp, device: str) -> Model:
+def _open_directory(folder: str, stamp: Stamp, device: str) -> Model:
     from xappa.model.directory import read_model
 
     return read_model(Path(folder)).to(device)
 
 
 @lru_cache(maxsize=4)
-def _official(files: RunFiles, stamp: Stamp, device: str) -> Model:
+def _open_official_run(files: RunFiles, stamp: Stamp, device: str) -> Model:
     from xappa.model.appa.read import read_run
 
     return read_run(files).to(device)

@@ -27,7 +27,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, PRECISIONS[precision], cache_enabled=False)
 
 
-def full(device: torch.device) -> AbstractContextManager[Any]:
+def disable_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Context within `autocast` in which nothing is rounded."""
     known = torch.amp.is_autocast_available(device.type)
     return torch.autocast(device.type, enabled=False) if known else nullcontext()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from xappa.diffusion.schedule import Levels
+    from xappa.diffusion.schedule import NoiseLevels
 
 Covariance = Callable[["Tensor", "Tensor"], "Tensor"]
 """(v (B, window, *latent), sigma 0-d) -> Cov[x | x_t] v."""
@@ -69,7 +69,7 @@ class Prior(Protocol):
         """Variables, levels, grid and times."""
 
     @property
-    def schedule(self) -> Levels:
+    def schedule(self) -> NoiseLevels:
         """Noise levels."""
 
     @property
@@ -262,6 +262,6 @@ REQUIRED = ("spec", "schedule", "latent_shape", "encode", "decode", "denoise")
 """What an object needs to be a `Prior`."""
 
 
-def missing_of(candidate: Any) -> list[str]:
+def list_missing(candidate: Any) -> list[str]:
     """What an object lacks to be a `Prior`."""
     return [name for name in REQUIRED if not hasattr(candidate, name)]

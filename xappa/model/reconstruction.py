@@ -31,7 +31,7 @@ MOST = 6.0
 """Largest variance of an amount's error over that of its climate: measured, it grows no further where it rains most."""
 
 
-def error_spectra(residuals: Array) -> dict[str, Array]:
+def estimate_error_spectra(residuals: Array) -> dict[str, Array]:
     """Power of errors by wavenumber, as a model directory keeps it.
 
     Parameters
@@ -58,7 +58,7 @@ def error_spectra(residuals: Array) -> dict[str, Array]:
     return {ZONAL: zonal.astype("f4"), MERIDIONAL: meridional.astype("f4")}
 
 
-def correlated(white: Array, statistics: Mapping[str, Array]) -> Array:
+def correlate_noise(white: Array, statistics: Mapping[str, Array]) -> Array:
     """Noise of unit variance with the correlation of the reconstruction's error.
 
     Parameters
@@ -80,7 +80,9 @@ def correlated(white: Array, statistics: Mapping[str, Array]) -> Array:
     return (noise / np.sqrt(variance)[..., None]).astype(white.dtype)
 
 
-def dressed(values: Array, noise: Array, deviation: Array, mean: Array, amounts: Sequence[int]) -> Array:
+def add_reconstruction_error(
+    values: Array, noise: Array, deviation: Array, mean: Array, amounts: Sequence[int]
+) -> Array:
     """Decoded fields with errors of reconstruction.
 
     Parameters
@@ -103,11 +105,11 @@ def dressed(values: Array, noise: Array, deviation: Array, mean: Array, amounts:
     """
     out = values + noise * deviation
     for k in amounts:
-        out[..., k, :, :] = _amount(values[..., k, :, :], noise[..., k, :, :], deviation[k], mean[:, k])
+        out[..., k, :, :] = _perturb_amount(values[..., k, :, :], noise[..., k, :, :], deviation[k], mean[:, k])
     return out.astype(values.dtype)
 
 
-def _amount(value: Array, noise: Array, deviation: Array, mean: Array) -> Array:
+def _perturb_amount(value: Array, noise: Array, deviation: Array, mean: Array) -> Array:
     """Amounts with errors, whose quantiles are those of `noise`; what is not above 0, or exact, has none."""
     variance = np.square(deviation, dtype="f8")
     random = (np.nan_to_num(value) > 0) & (variance > 0)

@@ -80,7 +80,7 @@ def read_record(folder: Path) -> ModelRecord:
     if record.get("format") != FORMAT:
         raise ModelError(f"{path} has format {record.get('format')!r}; this version of xappa reads {FORMAT}.")
     try:
-        return _of(record)
+        return _parse_record(record)
     except (ModelError, OptionError) as error:
         raise ModelError(
             f"{path} cannot be used: {error}. Expected what xappa.model.directory.write_model writes; fetch or write "
@@ -111,9 +111,9 @@ def load_json(path: Path) -> dict[str, Any]:
     return record
 
 
-def _of(record: dict[str, Any]) -> ModelRecord:
+def _parse_record(record: dict[str, Any]) -> ModelRecord:
     _require_sections(record)
-    files = _files(record["files"])
+    files = _validate_files(record["files"])
     schedule = dict(record["schedule"])
     kind = schedule.pop("kind", None)
     state = from_json(StateSpec, record["state"], "state")
@@ -150,7 +150,7 @@ def _require_sections(record: Mapping[str, Any]) -> None:
         raise ModelError("; ".join(problems))
 
 
-def _files(files: Mapping[str, Any]) -> dict[str, str]:
+def _validate_files(files: Mapping[str, Any]) -> dict[str, str]:
     problems = [f"files: {name!r} leads out of the directory" for name in files if not is_inside(name)]
     problems += [
         f"files: {name!r} has the hash {str(digest)[:80]!r}; expected a sha256 of 64 hexadecimal digits"

@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from xappa.checked import checked
-from xappa.errors import ModelError, OptionError, nearest_names
-from xappa.options import cache_folder, get_options
+from xappa.checked import check_arguments
+from xappa.errors import ModelError, OptionError, suggest_names
+from xappa.options import get_cache_folder, get_options
 
 if TYPE_CHECKING:
     from xappa.model.fetching.pool import Pool
@@ -25,7 +25,7 @@ _LOADING = threading.RLock()
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """A model that can be had by name.
 
     Parameters
@@ -52,10 +52,10 @@ class Entry:
 
 
 @lru_cache(maxsize=1)
-def registry() -> dict[str, Entry]:
+def read_registry() -> dict[str, RegistryEntry]:
     """All entries, by name."""
     text = (resources.files("xappa.data") / "registry.json").read_text()
-    return {name: Entry(name, **values) for name, values in json.loads(text).items()}
+    return {name: RegistryEntry(name, **values) for name, values in json.loads(text).items()}
 
 
 def models() -> dict[str, str]:
@@ -64,10 +64,10 @@ def models() -> dict[str, str]:
     For weights that are fetched, the line names the revision in the cache, and whether the authors had a newer one
     when they were last asked. Nobody is asked here.
     """
-    return {name: entry.about + _state_of(entry) for name, entry in registry().items()}
+    return {name: entry.about + _describe_fetch_status(entry) for name, entry in read_registry().items()}
 
 
-@checked
+@check_arguments
 def fetch(
     name: str,
     path: str | Path | None = None,
@@ -109,11 +109,11 @@ def fetch(
     OptionError
         If an option does not apply to the model.
     """
-    return _fetch(_entry(name), path, revision, progress, choose)
+    return _fetch(_find_entry(name), path, revision, progress, choose)
 
 
 def _fetch(
-    entry: Entry,
+    entry: RegistryEntry,
     path: str | Path | None = None,
     revision: str | None = None,
     progress: bool | None = None,
@@ -127,7 +127,7 @@ def _fetch(
             entry.name,
             entry.repository,
             entry.roles,
-            _pool(entry, path),
+            _make_pool(entry, path),
             revision=revision,
             progress=progress,
             choose=choose,
@@ -142,24 +142,24 @@ def _fetch(
         return Path(str(resources.files("xappa.data") / entry.name))
     import pooch
 
-    store = pooch.create(path=path or cache_folder() / entry.name, base_url=entry.url, registry=entry.files)
+    store = pooch.create(path=path or get_cache_folder() / entry.name, base_url=entry.url, registry=entry.files)
     for file in entry.files:
         store.fetch(file, progressbar=progress is not False)
     return Path(store.path)
 
 
-def _pool(entry: Entry, path: str | Path | None = None) -> Pool:
+def _make_pool(entry: RegistryEntry, path: str | Path | None = None) -> Pool:
     from xappa.model.fetching.pool import Pool
 
-    return Pool(cache_folder() / entry.name) if path is None else Pool(Path(path).expanduser(), single=True)
+    return Pool(get_cache_folder() / entry.name) if path is None else Pool(Path(path).expanduser(), single=True)
 
 
-def _state_of(entry: Entry) -> str:
+def _describe_fetch_status(entry: RegistryEntry) -> str:
     if not entry.repository:
         return ""
-    from xappa.model.fetching.released import note
+    from xappa.model.fetching.released import describe_status
 
-    return f" ({note(_pool(entry))})"
+    return f" ({describe_status(_make_pool(entry))})"
 
 
 @overload
@@ -184,7 +184,7 @@ def load(
 ) -> GenerativeModel: ...
 
 
-@checked
+@check_arguments
 def load(
     name_or_path: ModelLike | None = None,
     *,
@@ -235,11 +235,11 @@ def load(
     from xappa.devices import resolve
 
     if name_or_path is not None and not isinstance(name_or_path, str | Path):
-        return _taken(name_or_path, device, precision)
+        return _prepare_model(name_or_path, device, precision)
     if str(name_or_path).startswith("object:"):
-        from xappa.model.custom import live_model
+        from xappa.model.custom import find_live_model
 
-        return live_model(str(name_or_path))
+        return find_live_model(str(name_or_path))
     place = str(resolve(device))
     name = get_options().default_model if name_or_path is None else name_or_path
     precision = precision or get_options().precision
@@ -250,20 +250,20 @@ def load(
 
             model = open_model(path, place, checkpoint, None if statistics is None else Path(statistics))
             return model.in_precision(precision)
-        entry = _entry(str(name))
+        entry = _find_entry(str(name))
         if entry.repository:
             folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
             return load(folder, device=device, checkpoint=checkpoint, statistics=statistics, precision=precision)
         return _load(str(_fetch(entry)), entry.name, place).in_precision(precision)
 
 
-def _taken(model: Prior, device: str | None, precision: str | None) -> GenerativeModel:
+def _prepare_model(model: Prior, device: str | None, precision: str | None) -> GenerativeModel:
     """A model that is given as an object: one that was loaded, or a prior of one's own."""
     from xappa.devices import resolve
-    from xappa.model.custom import CustomModel, custom_model
+    from xappa.model.custom import CustomModel, wrap_prior
     from xappa.model.model import Model
 
-    taken: GenerativeModel = model if isinstance(model, Model | CustomModel) else custom_model(model)
+    taken: GenerativeModel = model if isinstance(model, Model | CustomModel) else wrap_prior(model)
     taken = taken if device is None else taken.to(resolve(device))
     return taken if precision is None else taken.in_precision(precision)
 
@@ -272,14 +272,14 @@ def _taken(model: Prior, device: str | None, precision: str | None) -> Generativ
 def _load(folder: str, name: str, device: str) -> Model:
     from xappa.model.directory import read_model
 
-    return read_model(Path(folder), registry()[name].files).to(device)
+    return read_model(Path(folder), read_registry()[name].files).to(device)
 
 
-def _entry(name: str) -> Entry:
-    known = registry()
+def _find_entry(name: str) -> RegistryEntry:
+    known = read_registry()
     if name not in known:
         raise ModelError(
             f"Unknown model {name!r}; expected a folder, or one of {', '.join(map(repr, known))}"
-            + nearest_names(name, known)
+            + suggest_names(name, known)
         )
     return known[name]

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from xappa.errors import ModelError, XappaError, nearest_names
+from xappa.errors import ModelError, XappaError, suggest_names
 
 T = TypeVar("T")
 
@@ -35,15 +35,15 @@ def from_json(kind: type[T], values: Any, where: str) -> T:
         problems are named. Also if the dataclass itself refuses them.
     """
     if not isinstance(values, Mapping):
-        raise ModelError(f"{where} is {_shown(values)}; expected an object with entries")
+        raise ModelError(f"{where} is {_abbreviate_repr(values)}; expected an object with entries")
     fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
     hints = get_type_hints(kind)
-    problems = [f"{where}.{key} is not known{nearest_names(key, fields)}" for key in values if key not in fields]
+    problems = [f"{where}.{key} is not known{suggest_names(key, fields)}" for key in values if key not in fields]
     problems += [
-        f"{where}.{name} is missing" for name, field in fields.items() if name not in values and _needed(field)
+        f"{where}.{name} is missing" for name, field in fields.items() if name not in values and _is_required(field)
     ]
     known = {
-        name: _converted(hints[name], values[name], f"{where}.{name}", problems) for name in fields if name in values
+        name: _convert(hints[name], values[name], f"{where}.{name}", problems) for name in fields if name in values
     }
     if problems:
         raise ModelError("; ".join(problems))
@@ -53,15 +53,15 @@ def from_json(kind: type[T], values: Any, where: str) -> T:
         raise ModelError(f"{where}: {error}") from error
 
 
-def _needed(field: dataclasses.Field) -> bool:
+def _is_required(field: dataclasses.Field) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _converted(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
+def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
     """`value` as `hint` says; a problem is noted, and None returned, if it is not of that type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return _one_of(arguments, value, where, problems)
+        return _convert_union(arguments, value, where, problems)
     if origin is tuple and isinstance(value, list | tuple):
         open_ended = len(arguments) == 2 and arguments[1] is Ellipsis
         if not open_ended and len(value) != len(arguments):
@@ -69,7 +69,7 @@ def _converted(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
             return None
         hints = [arguments[0]] * len(value) if open_ended else arguments
         return tuple(
-            _converted(h, v, f"{where}[{i}]", problems) for i, (h, v) in enumerate(zip(hints, value, strict=True))
+            _convert(h, v, f"{where}[{i}]", problems) for i, (h, v) in enumerate(zip(hints, value, strict=True))
         )
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         try:
@@ -79,17 +79,17 @@ def _converted(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
             return None
     if hint in _SCALARS and _SCALARS[hint](value):
         return float(value) if hint is float else value
-    problems.append(f"{where} is {_shown(value)}; expected {_words(hint)}")
+    problems.append(f"{where} is {_abbreviate_repr(value)}; expected {_describe_type(hint)}")
     return None
 
 
-def _one_of(hints: tuple[Any, ...], value: Any, where: str, problems: list[str]) -> Any:
+def _convert_union(hints: tuple[Any, ...], value: Any, where: str, problems: list[str]) -> Any:
     for hint in hints:
         own: list[str] = []
-        converted = _converted(hint, value, where, own)
+        converted = _convert(hint, value, where, own)
         if not own:
             return converted
-    problems.append(f"{where} is {_shown(value)}; expected {' or '.join(map(_words, hints))}")
+    problems.append(f"{where} is {_abbreviate_repr(value)}; expected {' or '.join(map(_describe_type, hints))}")
     return None
 
 
@@ -110,12 +110,12 @@ _SCALARS: dict[Any, Callable[[Any], bool]] = {
 }
 
 
-def _words(hint: Any) -> str:
+def _describe_type(hint: Any) -> str:
     words = {bool: "true or false", int: f"an integer from 0 to {LARGEST}", float: "a finite number", str: "text"}
     words[type(None)] = "null"
     return words.get(hint, "a list" if get_origin(hint) is tuple else str(hint))
 
 
-def _shown(value: Any) -> str:
+def _abbreviate_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

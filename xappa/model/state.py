@@ -21,7 +21,7 @@ FINEST = 1 << 16
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 24)
 
 
-def too_small(**sizes: int | tuple[int, ...]) -> list[str]:
+def describe_non_positive(**sizes: int | tuple[int, ...]) -> list[str]:
     """Sentences on sizes that are not above zero, by which nothing could be divided."""
     flat = {name: value if isinstance(value, tuple | list) else (value,) for name, value in sizes.items()}
     return [

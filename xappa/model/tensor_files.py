@@ -55,6 +55,6 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
             file.write(flat.view(torch.uint8).numpy().data)
 
 
-def aligned(tensor: Tensor) -> Tensor:
+def align_tensor(tensor: Tensor) -> Tensor:
     """The tensor, copied if it does not begin at a multiple of 64 bytes."""
     return tensor if tensor.data_ptr() % ALIGNMENT == 0 else tensor.clone()

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from xappa._typing import Denoise
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.precision import autocast, with_scaled_gradients
 
 
-class WithDenoiser(Protocol):
+class DenoiserModel(Protocol):
     """A model whose denoiser is a network."""
 
     @property
@@ -42,7 +42,7 @@ class WindowDenoiser:
         Its denoiser is evaluated in the precision ``model.precision``.
     """
 
-    def __init__(self, model: WithDenoiser) -> None:
+    def __init__(self, model: DenoiserModel) -> None:
         self.model = model
         self._windows: dict[bytes, Denoise] = {}
 
@@ -59,7 +59,7 @@ class WindowDenoiser:
 
     def _denoiser(self, times: np.ndarray) -> Denoise:
         model = self.model
-        date: Any = date_tensor(times).to(model.device)
+        date: Any = to_date_tensor(times).to(model.device)
         if prepare := getattr(getattr(model.denoiser, "backbone", None), "prepare", None):
             date = prepare(date, self._places)
 

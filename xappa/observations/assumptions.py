@@ -32,7 +32,7 @@ def with_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | N
 
 def with_assumption(obs: xr.Dataset, text: str) -> xr.Dataset:
     """`obs` with one more sentence on what was assumed, and how to say otherwise."""
-    return obs.assign_attrs({ASSUMPTIONS: json.dumps(list(dict.fromkeys([*assumptions_of(obs), text])))})
+    return obs.assign_attrs({ASSUMPTIONS: json.dumps(list(dict.fromkeys([*get_assumptions(obs), text])))})
 
 
 def with_assumptions(obs: xr.Dataset, texts: Iterable[str]) -> xr.Dataset:
@@ -42,13 +42,13 @@ def with_assumptions(obs: xr.Dataset, texts: Iterable[str]) -> xr.Dataset:
     return obs
 
 
-def assumptions_of(obs: xr.Dataset) -> list[str]:
+def get_assumptions(obs: xr.Dataset) -> list[str]:
     """Sentences on what was assumed as `obs` was read, without those on units."""
     return list(json.loads(obs.attrs.get(ASSUMPTIONS, "[]")))
 
 
 @dataclass
-class Assumed:
+class AssumptionLog:
     """What was assumed as one or several sources were read, and was not said before.
 
     Parameters
@@ -65,9 +65,9 @@ class Assumed:
     def add(self, obs: xr.Dataset, source: object = None) -> xr.Dataset:
         """Take note of what `obs`, read from `source`, assumes; what the source, a Dataset, says itself is known."""
         before = source if isinstance(source, xr.Dataset) else xr.Dataset()
-        known = [*_names_without_units(before), *assumptions_of(before)]
-        self.units += [name for name in _names_without_units(obs) if name not in known]
-        self.texts += [text for text in assumptions_of(obs) if text not in known]
+        known = [*_list_names_without_units(before), *get_assumptions(before)]
+        self.units += [name for name in _list_names_without_units(obs) if name not in known]
+        self.texts += [text for text in get_assumptions(obs) if text not in known]
         return obs
 
     def tell(self, strict: bool = False, told: set[str] | None = None) -> None:
@@ -102,5 +102,5 @@ class Assumed:
             yield text, AssumptionWarning
 
 
-def _names_without_units(obs: xr.Dataset) -> list[str]:
+def _list_names_without_units(obs: xr.Dataset) -> list[str]:
     return [name for name in str(obs.attrs.get(UNITS_ASSUMED, "")).split() if name in QUANTITIES]

@@ -16,7 +16,7 @@ import xarray as xr
 from xappa.observations import formulas
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.names import QUANTITIES
-from xappa.observations.schema import quantities, quantity_attrs, set_error
+from xappa.observations.schema import get_quantity_attrs, quantities, set_error
 
 HIGHEST_REDUCTION = 750.0
 """Height (m) of a station above which its pressure is not reduced to sea level (WMO-No. 8, volume I, section 3.7.2)."""
@@ -77,14 +77,14 @@ class Conversion:
         return result.where(np.isfinite(result)).reset_coords(drop=True)
 
 
-def _reduced(pressure: xr.DataArray, temperature: xr.DataArray, altitude: xr.DataArray) -> xr.DataArray:
+def _reduce_to_sea_level(pressure: xr.DataArray, temperature: xr.DataArray, altitude: xr.DataArray) -> xr.DataArray:
     reduced = formulas.sea_level_pressure(pressure, temperature, altitude)
     return reduced.where(altitude <= HIGHEST_REDUCTION)
 
 
 CONVERSIONS = (
     Conversion("surface_pressure", ("altimeter_setting",), formulas.station_pressure, "altitude"),
-    Conversion("mean_sea_level_pressure", ("surface_pressure", "2m_temperature"), _reduced, "altitude"),
+    Conversion("mean_sea_level_pressure", ("surface_pressure", "2m_temperature"), _reduce_to_sea_level, "altitude"),
     Conversion("temperature", ("potential_temperature",), formulas.temperature_of_potential, "level"),
     Conversion("specific_humidity", ("dewpoint_temperature",), formulas.specific_humidity, "level"),
     Conversion(
@@ -102,14 +102,14 @@ CONVERSIONS = (
 
 
 @dataclass(frozen=True)
-class Derived:
+class DerivedReports:
     """Which reports of a conversion's target were derived (bool, shape (obs,))."""
 
     conversion: Conversion
     rows: xr.DataArray
 
 
-def derive(obs: xr.Dataset) -> tuple[xr.Dataset, list[Derived]]:
+def derive_quantities(obs: xr.Dataset) -> tuple[xr.Dataset, list[DerivedReports]]:
     """Derive what is not reported.
 
     Specific humidity from dew point, or from relative humidity and temperature; temperature from potential
@@ -138,17 +138,17 @@ def derive(obs: xr.Dataset) -> tuple[xr.Dataset, list[Derived]]:
         if rows.chunks is None and not rows.any():
             continue
         filled = values if own is None else own.fillna(values)
-        attrs = quantity_attrs(conversion.target) | ({} if own is None else own.attrs)
+        attrs = get_quantity_attrs(conversion.target) | ({} if own is None else own.attrs)
         sources = " ".join(dict.fromkeys([*attrs.get("derived_from", "").split(), *conversion.sources]))
         filled.attrs = attrs | {"derived_from": sources}
         obs = obs.assign({conversion.target: filled.reset_coords(drop=True)})
-        obs = _with_error(obs, conversion, rows)
+        obs = _set_derived_error(obs, conversion, rows)
         obs = with_reasons(obs, conversion.target, conversion.sources, rows.reset_coords(drop=True))
-        made.append(Derived(conversion, rows.reset_coords(drop=True)))
+        made.append(DerivedReports(conversion, rows.reset_coords(drop=True)))
     return obs, made
 
 
-def repeat(obs: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
+def flag_derived_duplicates(obs: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
     """Flag what was derived from values that their reader calls duplicates, such as those that were corrected later.
 
     Parameters
@@ -170,7 +170,7 @@ def repeat(obs: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
     return obs
 
 
-def settle(obs: xr.Dataset, derived: list[Derived]) -> xr.Dataset:
+def flag_derived(obs: xr.Dataset, derived: list[DerivedReports]) -> xr.Dataset:
     """Flags of derived reports: rejected with their sources; and the sources that they stand for are unused."""
     for made in derived:
         target = made.conversion.target
@@ -183,16 +183,16 @@ def settle(obs: xr.Dataset, derived: list[Derived]) -> xr.Dataset:
     return obs
 
 
-def fill_errors(obs: xr.Dataset) -> xr.Dataset:
+def fill_derived_errors(obs: xr.Dataset) -> xr.Dataset:
     """Errors of derived reports that have none, from those of their sources."""
     for conversion in CONVERSIONS:
         sources = obs[conversion.target].attrs.get("derived_from", "").split() if conversion.target in obs else []
         if set(conversion.sources) <= set(sources) and conversion.possible(obs):
-            obs = _with_error(obs, conversion, obs[conversion.target].notnull())
+            obs = _set_derived_error(obs, conversion, obs[conversion.target].notnull())
     return obs
 
 
-def _with_error(obs: xr.Dataset, conversion: Conversion, rows: xr.DataArray) -> xr.Dataset:
+def _set_derived_error(obs: xr.Dataset, conversion: Conversion, rows: xr.DataArray) -> xr.Dataset:
     error = conversion.error(obs)
     if error is None:
         return obs

@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations.flags import with_reasons
-from xappa.observations.schema import quantity_attrs, set_error
+from xappa.observations.schema import get_quantity_attrs, set_error
 
 _OTHER = {"10m_": ("",), "": ("10m_",)}
 
 
 @dataclass(frozen=True)
-class Wind:
+class WindNames:
     """Names under which one wind is reported and kept."""
 
     speed: str
@@ -34,8 +34,8 @@ class Wind:
         return self.speed, self.from_direction, self.to_direction
 
 
-def _wind(speed: str, direction: str, component: str) -> Wind:
-    return Wind(
+def _name_wind(speed: str, direction: str, component: str) -> WindNames:
+    return WindNames(
         f"{speed}wind_speed",
         f"{direction}wind_from_direction",
         f"{direction}wind_to_direction",
@@ -44,11 +44,13 @@ def _wind(speed: str, direction: str, component: str) -> Wind:
     )
 
 
-def winds_of(obs: xr.Dataset) -> tuple[Wind, ...]:
+def list_winds(obs: xr.Dataset) -> tuple[WindNames, ...]:
     """The winds that `obs` can have: at 10 m, and (10 m too, where there are no levels) the one without a height."""
     if "level" in obs.coords:
-        return _wind("10m_", "10m_", "10m_"), _wind("", "", "")
-    return tuple(_wind(speed, direction, "10m_") for speed in ("10m_", "") for direction in (speed, *_OTHER[speed]))
+        return _name_wind("10m_", "10m_", "10m_"), _name_wind("", "", "")
+    return tuple(
+        _name_wind(speed, direction, "10m_") for speed in ("10m_", "") for direction in (speed, *_OTHER[speed])
+    )
 
 
 def derive_wind(obs: xr.Dataset) -> xr.Dataset:
@@ -73,14 +75,14 @@ def derive_wind(obs: xr.Dataset) -> xr.Dataset:
     ----------
     WMO-No. 306, Manual on Codes, volume I.1, code table 0877 (direction *from* which the wind blows; 00 is calm).
     """
-    for wind in winds_of(obs):
+    for wind in list_winds(obs):
         directions = [name for name in (wind.from_direction, wind.to_direction) if name in obs]
         if wind.speed in obs and directions:
-            obs = _derived(obs, wind, directions)
+            obs = _derive_components(obs, wind, directions)
     return obs
 
 
-def _derived(obs: xr.Dataset, wind: Wind, directions: list[str]) -> xr.Dataset:
+def _derive_components(obs: xr.Dataset, wind: WindNames, directions: list[str]) -> xr.Dataset:
     speed = obs[wind.speed]
     towards = [obs[name] + (180.0 if name == wind.from_direction else 0.0) for name in directions]
     angle = np.deg2rad((towards[0] if len(towards) == 1 else towards[0].fillna(towards[1])) % 360.0)
@@ -93,15 +95,15 @@ def _derived(obs: xr.Dataset, wind: Wind, directions: list[str]) -> xr.Dataset:
     for name, values in derived.items():
         values = values.where(~calm, 0.0).where(~reported)
         filled = present[name].fillna(values) if name in present else values
-        attrs = quantity_attrs(name) | (present[name].attrs if name in present else {})
+        attrs = get_quantity_attrs(name) | (present[name].attrs if name in present else {})
         filled.attrs = attrs | {"derived_from": " ".join([wind.speed, *directions])}
         obs = obs.assign({name: filled.reset_coords(drop=True)})
-        obs = component_error(obs, wind, name, values.notnull())
+        obs = set_component_error(obs, wind, name, values.notnull())
         obs = with_reasons(obs, name, [wind.speed, *directions], values.notnull().reset_coords(drop=True))
     return obs
 
 
-def component_error(obs: xr.Dataset, wind: Wind, name: str, rows: xr.DataArray) -> xr.Dataset:
+def set_component_error(obs: xr.Dataset, wind: WindNames, name: str, rows: xr.DataArray) -> xr.Dataset:
     r"""Errors of one derived component at `rows` that have none, from those of speed and direction.
 
     By the derivative, :math:`\sigma_u^2 = (\sigma_s \sin d)^2 + (s \sigma_d \cos d)^2` and the same for v with sine

@@ -118,7 +118,7 @@ def with_reasons(
     return obs
 
 
-def joined(first: Mapping[str, npt.NDArray], others: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray]:
+def merge_flags(first: Mapping[str, npt.NDArray], others: Mapping[str, npt.NDArray]) -> dict[str, npt.NDArray]:
     """Flags (int8) by quantity of two sources of reasons, the first reason staying."""
     both = {name: np.where(first[name] != Flag.GOOD, first[name], others[name]) for name in first if name in others}
     return {**first, **others, **{name: flags.astype("int8") for name, flags in both.items()}}

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xappa._typing import Array
-from xappa.observations.names import QUANTITIES, NameMap, quantity_of
+from xappa.observations.names import QUANTITIES, NameMap, find_quantity
 from xappa.observations.variables import NEAR_GROUND
 
 SCREEN = (1.2, 2.5)
@@ -81,7 +81,7 @@ _LENGTHS = (
 _FASTEST, _PAUSE = 400.0, 900.0  # m/s and s between successive reports of one flight or ascent
 
 
-def kind_of_name(name: str) -> str | None:
+def find_vertical_kind_by_name(name: str) -> str | None:
     """What a name says that a coordinate is: ``"height"`` above the ground, ``"depth"`` below water, or None."""
     return _NAMES.get(name.casefold())
 
@@ -91,27 +91,27 @@ def is_length(units: str) -> bool:
     return units.strip().casefold().rstrip("s") in _LENGTHS
 
 
-def name_tells(name: str, meaning: str, naming: NameMap) -> bool:
+def name_states_height(name: str, meaning: str, naming: NameMap) -> bool:
     """Whether a name says already at which height a quantity is: the caller's, or one with it, such as ``t2m``."""
-    height = QUANTITIES[meaning].height if quantity_of(name) == meaning else None
+    height = QUANTITIES[meaning].height if find_quantity(name) == meaning else None
     spelt = height is not None and re.search(rf"(?<!\d){height:g}(?!\d)", name) is not None
     return name in naming.rename or spelt
 
 
-def near_name(name: str, meaning: str, naming: NameMap) -> str:
+def resolve_near_ground_name(name: str, meaning: str, naming: NameMap) -> str:
     """The quantity near the ground that an upper-air name without levels stands for; what the caller says stays."""
-    return meaning if name in naming.rename else near_ground(meaning)
+    return meaning if name in naming.rename else get_near_ground_name(meaning)
 
 
-def own_height(meaning: str) -> float | None:
+def get_definition_height(meaning: str) -> float | None:
     """Height, m, of a quantity, or of its namesake near the ground, which it is without levels; None if it has none."""
     if meaning == "sea_surface_temperature":
         return 0.0
-    near = QUANTITIES.get(near_ground(meaning), QUANTITIES.get(meaning))
+    near = QUANTITIES.get(get_near_ground_name(meaning), QUANTITIES.get(meaning))
     return None if near is None else near.height
 
 
-def near_ground(meaning: str) -> str:
+def get_near_ground_name(meaning: str) -> str:
     """What an upper-air quantity is called near the ground: itself, if it has no namesake there."""
     names = (NEAR_GROUND.get(meaning, ""), f"2m_{meaning}", f"10m_{meaning}")
     return next((name for name in names if name in QUANTITIES), meaning)
@@ -120,16 +120,18 @@ def near_ground(meaning: str) -> str:
 def is_vertical(meaning: str) -> bool:
     """Whether a quantity depends on the height in the air at which it is measured."""
     known = QUANTITIES.get(meaning)
-    return known is not None and (known.upper_air or QUANTITIES.get(near_ground(meaning), known).height is not None)
+    return known is not None and (
+        known.upper_air or QUANTITIES.get(get_near_ground_name(meaning), known).height is not None
+    )
 
 
-def range_of(meaning: str) -> tuple[float, float] | None:
+def get_height_range(meaning: str) -> tuple[float, float] | None:
     """Heights, m above the ground or the water, between which a value is one of the quantity; None if all are."""
     if meaning == "sea_surface_temperature":
         return -DEEPEST_SURFACE, np.inf
     if meaning == "surface_pressure":
         return -HIGHEST_BAROMETER, HIGHEST_BAROMETER
-    own = own_height(meaning)
+    own = get_definition_height(meaning)
     if own is None:
         return None
     return {2.0: SCREEN, 10.0: MAST}.get(own, (own - TOLERANCE, own + TOLERANCE))
@@ -137,7 +139,7 @@ def range_of(meaning: str) -> tuple[float, float] | None:
 
 def is_elsewhere(meaning: str, height: Any) -> Any:
     """Where heights (m, any array) say that a value is not one of the quantity; what has no height may be right."""
-    between = range_of(meaning)
+    between = get_height_range(meaning)
     if between is None:
         return height != height
     return (height < between[0]) | (height > between[1])
@@ -172,13 +174,13 @@ def leaves_ground(
         return False
     named = station is not None and (station.astype(str) != "").any()
     if trajectory:
-        return _spread(altitude, station if named and station is not None else np.zeros(len(altitude))) > CLIMB
+        return _compute_spread(altitude, station if named and station is not None else np.zeros(len(altitude))) > CLIMB
     if named and station is not None:
-        return _spread(altitude, station) > CLIMB_OF_NAMED
-    if _spread(altitude, _places(latitude, longitude)) > CLIMB:
+        return _compute_spread(altitude, station) > CLIMB_OF_NAMED
+    if _compute_spread(altitude, _number_places(latitude, longitude)) > CLIMB:
         return True
     one = _is_one_path(time, latitude, longitude)
-    return one and _spread(altitude, np.zeros(len(altitude))) > CLIMB_OF_NAMED
+    return one and _compute_spread(altitude, np.zeros(len(altitude))) > CLIMB_OF_NAMED
 
 
 def spans_levels(pressure: Array, station: Array | None) -> bool:
@@ -190,7 +192,7 @@ def spans_levels(pressure: Array, station: Array | None) -> bool:
         return True
     named = station is not None and (station.astype(str) != "").any()
     group = station if named and station is not None else np.zeros(len(pressure))
-    return bool(np.exp(_spread(np.log(np.where(known, pressure, np.nan)), group)) > WEATHER)
+    return bool(np.exp(_compute_spread(np.log(np.where(known, pressure, np.nan)), group)) > WEATHER)
 
 
 def are_aloft(
@@ -214,7 +216,7 @@ def are_aloft(
         return True
     if station is not None and (station.astype(str) != "").any():
         return spans_levels(pressure, station)
-    of_place = spans_levels(pressure, _places(latitude, longitude).astype(str))
+    of_place = spans_levels(pressure, _number_places(latitude, longitude).astype(str))
     return of_place or (_is_one_path(time, latitude, longitude) and spans_levels(pressure, None))
 
 
@@ -227,13 +229,13 @@ def falls_with(pressure: Array, altitude: Array) -> bool:
     return bool(ranks[0].corr(ranks[1]) < -0.9)
 
 
-def _places(latitude: Array, longitude: Array) -> Array:
+def _number_places(latitude: Array, longitude: Array) -> Array:
     """One number a place, to a thousandth of a degree."""
     rows, columns = (np.round(np.nan_to_num(np.asarray(x, float)) * 1000.0) for x in (latitude, longitude))
     return (rows * 1e6 + columns).astype("int64")
 
 
-def _spread(values: Array, group: Array) -> float:
+def _compute_spread(values: Array, group: Array) -> float:
     """Largest difference of values within a group."""
     groups = pd.Series(values).groupby(group if group.dtype.kind == "i" else pd.factorize(group)[0])
     return float((groups.max() - groups.min()).max())

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from xappa.errors import ObservationError, OptionError, nearest_names
+from xappa.errors import ObservationError, OptionError, suggest_names
 from xappa.observations import standard_names
 from xappa.observations.readers.tables import headers
-from xappa.observations.readers.tables.headers import Heading
+from xappa.observations.readers.tables.headers import ColumnHeading
 from xappa.observations.readers.times import PARTS
-from xappa.observations.units import COORDINATE_UNITS, converts
+from xappa.observations.units import COORDINATE_UNITS, is_convertible
 from xappa.observations.variables import REPORTED, SPELLINGS
 from xappa.vocabulary import ALIASES, VARIABLES, Variable
 
@@ -89,26 +89,26 @@ _Z = "z"
 """A height in many files, the short name of geopotential in others: units and levels tell."""
 
 
-def spelling(name: str) -> str:
+def normalise_name(name: str) -> str:
     """A name in small letters, with underscores for blanks, hyphens and the like (``Wind Speed``: ``wind_speed``)."""
     return re.sub(r"[\s\-./]+", "_", name.strip().casefold())
 
 
-def quantity_of(name: str) -> str | None:
+def find_quantity(name: str) -> str | None:
     """Name of the quantity that `name` (any common spelling, any case) stands for, or None."""
-    return _QUANTITY_OF.get(name.casefold()) or _QUANTITY_OF.get(spelling(name))
+    return _QUANTITY_OF.get(name.casefold()) or _QUANTITY_OF.get(normalise_name(name))
 
 
-def coordinate_of(name: str) -> str | None:
+def find_coordinate(name: str) -> str | None:
     """Name of the coordinate that `name` (any common spelling, any case) stands for, or None."""
-    found = _COORDINATE_OF.get(name.casefold()) or _COORDINATE_OF.get(spelling(name))
-    return found or standard_names.COORDINATES.get(standard_names.canonical(spelling(name)))
+    found = _COORDINATE_OF.get(name.casefold()) or _COORDINATE_OF.get(normalise_name(name))
+    return found or standard_names.COORDINATES.get(standard_names.resolve_standard_name(normalise_name(name)))
 
 
-def expected_units(name: str) -> str | None:
+def get_expected_units(name: str) -> str | None:
     """Units of the quantity or coordinate that `name` (a common spelling or a standard name) stands for, or None."""
-    quantity = quantity_of(name) or standard_names.quantity_with(spelling(name), "time: sum", False)
-    return QUANTITIES[quantity].units if quantity is not None else COORDINATE_UNITS.get(str(coordinate_of(name)))
+    quantity = find_quantity(name) or standard_names.find_by_standard_name(normalise_name(name), "time: sum", False)
+    return QUANTITIES[quantity].units if quantity is not None else COORDINATE_UNITS.get(str(find_coordinate(name)))
 
 
 @dataclass(frozen=True)
@@ -156,10 +156,10 @@ class NameMap:
             raise OptionError(f"suspect={self.suspect!r}: expected 'keep' or 'reject'")
         known = [*QUANTITIES, *COORDINATES]
         wrong = [
-            f"{target!r} (for {source!r}){nearest_names(target, known)}"
+            f"{target!r} (for {source!r}){suggest_names(target, known)}"
             for source, target in self.rename.items()
-            if quantity_of(target) is None
-            and coordinate_of(target) is None
+            if find_quantity(target) is None
+            and find_coordinate(target) is None
             and target.casefold() not in PARTS
             and self.own(source) is None
         ]
@@ -190,7 +190,11 @@ class NameMap:
     def own(self, name: str) -> str | None:
         """What a quantity that the vocabulary does not have is called, if `name` of the source is one to be kept."""
         target = self.rename.get(name, name)
-        if quantity_of(target) is not None or coordinate_of(target) is not None or target.endswith(("_error", "_flag")):
+        if (
+            find_quantity(target) is not None
+            or find_coordinate(target) is not None
+            or target.endswith(("_error", "_flag"))
+        ):
             return None
         told = {name, target} & set(self.units)
         kept = self.unknown == "keep" if isinstance(self.unknown, str) else bool({name, target} & set(self.unknown))
@@ -210,53 +214,53 @@ class NameMap:
             Its units, where neither the caller nor the name tells.
         """
         text = self.heading(name).name
-        meaning = quantity_of(text)
+        meaning = find_quantity(text)
         if aloft is not None and meaning is None:
-            meaning = standard_names.quantity_with(spelling(text), "", aloft)
-        if aloft is False and spelling(text) == _Z and name not in self.rename:
+            meaning = standard_names.find_by_standard_name(normalise_name(text), "", aloft)
+        if aloft is False and normalise_name(text) == _Z and name not in self.rename:
             found = self.told_units(name, str(meaning)) or units
-            meaning = meaning if found and converts("m2 s-2", found) else None
+            meaning = meaning if found and is_convertible("m2 s-2", found) else None
         return self._noted(name, meaning)
 
     def coordinate(self, name: str) -> str | None:
         """Coordinate that `name` of the source stands for, or None."""
-        return self._noted(name, coordinate_of(self.heading(name).name))
+        return self._noted(name, find_coordinate(self.heading(name).name))
 
     def knows(self, name: str) -> bool:
         """Whether `name` stands for anything; asking does not count as having seen it."""
         text = self.heading(name).name
-        return name in self.rename or coordinate_of(text) is not None or expected_units(text) is not None
+        return name in self.rename or find_coordinate(text) is not None or get_expected_units(text) is not None
 
-    def heading(self, name: str) -> Heading:
+    def heading(self, name: str) -> ColumnHeading:
         """What `name` is called, by the caller or by itself, and the units that it tells (``t2m (degC)``)."""
         if name in self.rename:
-            units = headers.in_brackets(name).units
-            return Heading(self.rename[name], units if self._fits(self.rename[name], units) else None)
-        if quantity_of(name) is not None or coordinate_of(name) is not None:
-            return Heading(name)
-        text, units = headers.in_brackets(name)
+            units = headers.split_bracketed_units(name).units
+            return ColumnHeading(self.rename[name], units if self._fits(self.rename[name], units) else None)
+        if find_quantity(name) is not None or find_coordinate(name) is not None:
+            return ColumnHeading(name)
+        text, units = headers.split_bracketed_units(name)
         if units is not None and (text in self.rename or self._tells(text, units)):
-            return Heading(self.rename.get(text, text), None if headers.is_nothing(units) else units)
-        text, units = headers.by_suffix(name)
+            return ColumnHeading(self.rename.get(text, text), None if headers.is_nothing(units) else units)
+        text, units = headers.split_suffix_units(name)
         if units is not None and self._fits(text, units):
-            return Heading(text, units)
-        return Heading(name)
+            return ColumnHeading(text, units)
+        return ColumnHeading(name)
 
     def _tells(self, text: str, units: str) -> bool:
         """Whether what is in brackets are units, of whatever, or says nothing of the meaning."""
-        if coordinate_of(text) in _WITHOUT_UNITS or headers.is_nothing(units):
+        if find_coordinate(text) in _WITHOUT_UNITS or headers.is_nothing(units):
             return True
         return headers.is_unit(units) and not headers.is_height(units)
 
     def _fits(self, text: str, units: str | None) -> bool:
         """Whether a name is known, and can have the units."""
-        if units is None or coordinate_of(text) == "time":
+        if units is None or find_coordinate(text) == "time":
             return units is not None and units.casefold() in headers.UTC
-        expected = expected_units(text)
-        return expected is not None and converts(units, expected)
+        expected = get_expected_units(text)
+        return expected is not None and is_convertible(units, expected)
 
     def _noted(self, name: str, meaning: str | None) -> str | None:
-        self._seen.update((name, headers.in_brackets(name).name) if name not in self.rename else (name,))
+        self._seen.update((name, headers.split_bracketed_units(name).name) if name not in self.rename else (name,))
         if meaning is not None:
             self._meant.add(meaning)
         return meaning
@@ -283,11 +287,11 @@ class NameMap:
             If the source says that times are in another zone than UTC.
         """
         heading = self.heading(name)
-        keys = (name, heading.name, headers.in_brackets(name).name, meaning)
+        keys = (name, heading.name, headers.split_bracketed_units(name).name, meaning)
         self._meant.update(keys)
         said = self.declared.get(name, heading.units)
         if meaning == "time" and said is not None and name not in self.rename:
-            said = headers.time_units(name, said)
+            said = headers.parse_time_units(name, said)
         return next((self.units[key] for key in keys if key in self.units), said)
 
     def quality_scheme(self, name: str) -> str | Mapping[str, str] | None:
@@ -318,14 +322,14 @@ class NameMap:
         problems = [f"{option} names {', '.join(map(repr, names))}" for option, names in unused.items() if names]
         if problems:
             names = self._seen | self._told
-            hints = "".join(nearest_names(name, names) for name in dict.fromkeys(sum(unused.values(), [])))
-            found = f"the source has {listing(names)}"
+            hints = "".join(suggest_names(name, names) for name in dict.fromkeys(sum(unused.values(), [])))
+            found = f"the source has {format_names(names)}"
             if self._told:
-                found += f" (the format of {listing(self._told)} tells all names and units)"
+                found += f" (the format of {format_names(self._told)} tells all names and units)"
             raise ObservationError(f"{' and '.join(problems)}, but {found}{hints}")
 
 
-def listing(names: Iterable[object], most: int = 20) -> str:
+def format_names(names: Iterable[object], most: int = 20) -> str:
     """Names as text, cut after `most`."""
     texts = sorted(map(str, names))
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
@@ -344,7 +348,7 @@ def require_coordinates(found: Iterable[str], names: Iterable[object], needed: I
     if missing:
         spellings = "; ".join(f"{name}: {', '.join(COORDINATES[name])}" for name in missing)
         raise ObservationError(
-            f"Reports need {', '.join(NEEDED)}; {' and '.join(missing)} not found among {listing(names)}. "
+            f"Reports need {', '.join(NEEDED)}; {' and '.join(missing)} not found among {format_names(names)}. "
             f"Recognised (any case): {spellings}. Otherwise say it: rename={{'<your name>': '{missing[0]}'}}"
         )
 
@@ -361,7 +365,7 @@ def require_quantities(found: Iterable[str], unknown: Iterable[str]) -> None:
         return
     unknown = list(unknown)
     known = [*QUANTITIES, *ALIASES]
-    texts = [f"{name!r}{nearest_names(name, known)}" for name in unknown[:8]]
+    texts = [f"{name!r}{suggest_names(name, known)}" for name in unknown[:8]]
     raise ObservationError(
         f"No known variable among {'; '.join(texts) or 'the columns (there is none beside the coordinates)'}. "
         f"Known are {', '.join(QUANTITIES)}. Otherwise say it: rename={{'<your name>': '2m_temperature'}}, or, for a "

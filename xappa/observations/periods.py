@@ -32,7 +32,7 @@ EXTREMES = ("maximum", "minimum")
 
 
 @dataclass(frozen=True)
-class States:
+class PeriodStates:
     """States of a model that make up a report over a period.
 
     Parameters
@@ -51,23 +51,25 @@ class States:
     method: str
 
 
-def method_of(name: str) -> str:
+def get_method(name: str) -> str:
     """What a quantity is over its period: ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"``."""
-    return method_in(QUANTITIES[name].cell_methods)
+    return parse_cell_method(QUANTITIES[name].cell_methods)
 
 
-def method_in(cell_methods: str) -> str:
+def parse_cell_method(cell_methods: str) -> str:
     """What CF cell methods say of the time; ``"mean"`` where they say nothing of these."""
     found = re.search(r"\btime: (sum|maximum|minimum)", cell_methods)
     return found.group(1) if found else "mean"
 
 
-def own_period(name: str) -> np.timedelta64:
+def get_definition_period(name: str) -> np.timedelta64:
     """Period that is part of a quantity's definition (6 hours for ``total_precipitation_6hr``), else NaT."""
     return _HOURS[name] * HOUR if name in _HOURS else NONE
 
 
-def states_of(name: str, period: np.timedelta64, variables: Container[str], step: np.timedelta64) -> States | None:
+def find_period_states(
+    name: str, period: np.timedelta64, variables: Container[str], step: np.timedelta64
+) -> PeriodStates | None:
     """Which states make up a report of `name` over `period`.
 
     Parameters
@@ -88,24 +90,24 @@ def states_of(name: str, period: np.timedelta64, variables: Container[str], step
         over less than a step or no multiple of it, an extreme over less than a step (of fewer than two states), or a
         variable that the model lacks.
     """
-    period = own_period(name) if np.isnat(period) else period
-    method = method_of(name)
+    period = get_definition_period(name) if np.isnat(period) else period
+    method = get_method(name)
     if np.isnat(period):
-        return States(name, 1, "mean") if method == "mean" and name in variables else None
+        return PeriodStates(name, 1, "mean") if method == "mean" and name in variables else None
     if method == "sum":
         own = [v for v in sorted(_HOURS, key=_HOURS.__getitem__, reverse=True) if v in variables]
         for variable in own:
             # Amounts of successive states must neither overlap nor leave a gap, unless one is enough.
-            number = period / own_period(variable)
-            if number == 1 or (number.is_integer() and number > 1 and own_period(variable) == step):
-                return States(variable, int(number), method)
+            number = period / get_definition_period(variable)
+            if number == 1 or (number.is_integer() and number > 1 and get_definition_period(variable) == step):
+                return PeriodStates(variable, int(number), method)
         return None
     extreme = method in EXTREMES
     source = name.split("_", 1)[1] if extreme else name
     number = period / step
     if source not in variables or number < 1 or not (extreme or number.is_integer()):
         return None
-    return States(source, int(number) + extreme, method)
+    return PeriodStates(source, int(number) + extreme, method)
 
 
 def to_periods(values: Any, units: str | None = None, name: str = "period") -> np.ndarray:
@@ -139,32 +141,32 @@ def to_periods(values: Any, units: str | None = None, name: str = "period") -> n
             "such as '6h'"
         )
     if array.dtype.kind == "m":
-        seconds = _without_zeros(array.astype("timedelta64[s]"))
+        seconds = _mask_zero_periods(array.astype("timedelta64[s]"))
     elif array.dtype.kind in "iuf":
-        seconds = _from_numbers(array.astype(float), units or "hours", name)
+        seconds = _convert_period_numbers(array.astype(float), units or "hours", name)
     else:
         codes, texts = pd.factorize(array.astype(object))
-        seconds = np.append(_from_texts(pd.Series(texts, dtype=object), units or "hours", name), NONE)[codes]
+        seconds = np.append(_parse_period_texts(pd.Series(texts, dtype=object), units or "hours", name), NONE)[codes]
     return abs(seconds) if name == "timePeriod" else seconds
 
 
-def _from_texts(texts: pd.Series, units: str, name: str) -> np.ndarray:
+def _parse_period_texts(texts: pd.Series, units: str, name: str) -> np.ndarray:
     """Lengths that are spelt out, and numbers among them."""
     numeric = np.array([isinstance(t, int | float) and not isinstance(t, bool) for t in texts], bool)
     spelt = np.array([isinstance(t, str | timedelta | np.timedelta64) for t in texts], bool)
     lengths = pd.to_timedelta(texts.where(spelt), errors="coerce").to_numpy().astype("timedelta64[s]")
-    seconds = np.where(np.isnat(lengths), NO_LENGTH, _without_zeros(lengths))
+    seconds = np.where(np.isnat(lengths), NO_LENGTH, _mask_zero_periods(lengths))
     seconds[np.array([isinstance(text, str) and not text.strip() for text in texts], bool)] = NONE
     if numeric.any():
-        seconds[numeric] = _from_numbers(texts[numeric].to_numpy(float), units, name)
+        seconds[numeric] = _convert_period_numbers(texts[numeric].to_numpy(float), units, name)
     return seconds
 
 
-def _without_zeros(seconds: np.ndarray) -> np.ndarray:
+def _mask_zero_periods(seconds: np.ndarray) -> np.ndarray:
     return np.where(seconds == NO_LENGTH, NONE, seconds)
 
 
-def _from_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
+def _convert_period_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
     word = units.strip().casefold().removesuffix("s")
     known = {"second": 1, "sec": 1, "": 1, "minute": 60, "min": 60, "hour": 3600, "hr": 3600, "h": 3600, "day": 86400}
     if word not in known:
@@ -172,5 +174,5 @@ def _from_numbers(numbers: np.ndarray, units: str, name: str) -> np.ndarray:
     # Codes for missing ones; 99 hours may be meant.
     good = np.isfinite(numbers) & ~(are_codes(numbers) & (numbers != 99))
     seconds = np.where(good, numbers, 0.0) * known[word]
-    seconds = _without_zeros(seconds.clip(-1e15, 1e15).round().astype("timedelta64[s]"))
+    seconds = _mask_zero_periods(seconds.clip(-1e15, 1e15).round().astype("timedelta64[s]"))
     return np.where(np.isinf(numbers), NO_LENGTH, seconds)

@@ -9,29 +9,29 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.errors import ObservationError
 from xappa.observations import convert
-from xappa.observations.assumptions import Assumed
-from xappa.observations.convert import Derived, settle
+from xappa.observations.assumptions import AssumptionLog
+from xappa.observations.convert import DerivedReports, flag_derived
 from xappa.observations.derive import derive_wind
-from xappa.observations.errors.attributes import as_sources, require_said
+from xappa.observations.errors.attributes import label_sources, require_correlation_stated
 from xappa.observations.errors.tables import Errors, with_errors
 from xappa.observations.names import NameMap
 from xappa.observations.qc import check
 from xappa.observations.readers.cf.datasets import from_dataset
 from xappa.observations.readers.files import ReaderOptions, read_file, read_frame
 from xappa.observations.readers.geopotential import refuse_heights
-from xappa.observations.readers.station_tables import Table, station_table
+from xappa.observations.readers.station_tables import Table, read_station_table
 from xappa.observations.rejections import warn_of_rejections
 from xappa.observations.schema import COORDINATE_ATTRS, concat, quantities
-from xappa.observations.user_variables import in_common_units, user_defined_names
+from xappa.observations.user_variables import convert_to_common_units, user_defined_names
 
 One = str | Path | pd.DataFrame | xr.Dataset | xr.DataArray
 Source = One | Sequence[One] | Mapping[str, One]
 
 
-@checked
+@check_arguments
 def read_observations(
     source: Source,
     *,
@@ -122,14 +122,14 @@ def read_observations(
     >>> float(obs["2m_temperature"][0])
     280.15
     """
-    naming = NameMap(rename or {}, units or {}, _kept(unknown, error), suspect, source_quality or {})
-    aids = ReaderOptions(naming, None if stations is None else station_table(stations), date)
+    naming = NameMap(rename or {}, units or {}, _select_unknown(unknown, error), suspect, source_quality or {})
+    aids = ReaderOptions(naming, None if stations is None else read_station_table(stations), date)
     obs, assumed = read_quietly(source, aids, error=error, derive=derive)
     assumed.tell(strict)
     return obs
 
 
-def _kept(unknown: str | Collection[str], error: Errors | None) -> str | Collection[str]:
+def _select_unknown(unknown: str | Collection[str], error: Errors | None) -> str | Collection[str]:
     """Unknown variables that are kept: those that the caller names, and those whose errors are told."""
     if not isinstance(unknown, str):
         return {*unknown, *user_defined_names(error)}
@@ -138,28 +138,28 @@ def _kept(unknown: str | Collection[str], error: Errors | None) -> str | Collect
 
 def read_quietly(
     source: Source, aids: ReaderOptions, *, error: Errors | None = None, derive: bool = True
-) -> tuple[xr.Dataset, Assumed]:
+) -> tuple[xr.Dataset, AssumptionLog]:
     """As `read_observations`, and what was assumed, for the caller to tell."""
-    assumed = Assumed()
+    assumed = AssumptionLog()
     obs = _read(source, aids, assumed)
     aids.naming.require_used()
     refuse_heights(obs)
-    require_said(obs, quantities(obs))
-    derived: list[Derived] = []
+    require_correlation_stated(obs, quantities(obs))
+    derived: list[DerivedReports] = []
     if derive and obs.attrs.get("derived") != "off":
         read = obs
-        obs, derived = convert.derive(derive_wind(obs))
-        obs = convert.repeat(obs, read)
+        obs, derived = convert.derive_quantities(derive_wind(obs))
+        obs = convert.flag_derived_duplicates(obs, read)
     elif not derive:
         obs = obs.assign_attrs(derived="off")
     if error is not None:
         obs = with_errors(obs, error)
-    obs = settle(check(obs), derived)
+    obs = flag_derived(check(obs), derived)
     warn_of_rejections(obs, source if isinstance(source, xr.Dataset) else None)
     return obs, assumed
 
 
-def _read(source: Source, aids: ReaderOptions, assumed: Assumed) -> xr.Dataset:
+def _read(source: Source, aids: ReaderOptions, assumed: AssumptionLog) -> xr.Dataset:
     if isinstance(source, str | Path):
         return assumed.add(read_file(Path(source), aids))
     if isinstance(source, pd.DataFrame):
@@ -169,9 +169,9 @@ def _read(source: Source, aids: ReaderOptions, assumed: Assumed) -> xr.Dataset:
     if isinstance(source, xr.Dataset):
         return assumed.add(from_dataset(source, aids.naming), source)
     if isinstance(source, Mapping):
-        parts = [_labelled(_read(part, aids, assumed), str(key)) for key, part in source.items()]
+        parts = [_label_source(_read(part, aids, assumed), str(key)) for key, part in source.items()]
     elif isinstance(source, Sequence):
-        parts = as_sources([_read(part, aids, assumed) for part in source])
+        parts = label_sources([_read(part, aids, assumed) for part in source])
     else:
         raise ObservationError(
             f"Observations of the type {type(source).__name__} are not read; expected a path, a pandas DataFrame, "
@@ -179,8 +179,8 @@ def _read(source: Source, aids: ReaderOptions, assumed: Assumed) -> xr.Dataset:
         )
     if not parts:
         raise ObservationError(f"The {type(source).__name__} of observations is empty. Expected at least one source")
-    return concat(in_common_units(parts))
+    return concat(convert_to_common_units(parts))
 
 
-def _labelled(obs: xr.Dataset, key: str) -> xr.Dataset:
+def _label_source(obs: xr.Dataset, key: str) -> xr.Dataset:
     return obs.assign_coords(source=("obs", np.full(obs.sizes["obs"], key), COORDINATE_ATTRS["source"]))

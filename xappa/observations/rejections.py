@@ -11,7 +11,7 @@ from xappa.errors import RejectionWarning, warn
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.names import QUANTITIES
 from xappa.observations.schema import quantities
-from xappa.observations.units import linear
+from xappa.observations.units import find_conversion
 from xappa.vocabulary import Variable
 
 _UNITS = {
@@ -51,12 +51,16 @@ def warn_of_rejections(obs: xr.Dataset, before: xr.Dataset | None) -> None:
     """
     known = set() if before is None else set(map(str, before.variables))
     names = [name for name in quantities(obs) if f"{name}_flag" not in known and "derived_from" not in obs[name].attrs]
-    texts = [text for name in names if (text := _rejection(obs, name) or _unreadable(obs, name)) is not None]
+    texts = [
+        text
+        for name in names
+        if (text := _describe_rejection(obs, name) or _describe_unreadable(obs, name)) is not None
+    ]
     if texts:
         warn(f"All values are rejected of {'; of '.join(texts)}", RejectionWarning)
 
 
-def _rejection(obs: xr.Dataset, name: str) -> str | None:
+def _describe_rejection(obs: xr.Dataset, name: str) -> str | None:
     """What is said of a quantity all of which is rejected for one reason; None if it is not."""
     flags = flags_of(obs, name)
     if obs[name].chunks is not None or flags.chunks is not None:
@@ -66,11 +70,11 @@ def _rejection(obs: xr.Dataset, name: str) -> str | None:
     if not values.size or len(reasons) != 1 or reasons[0] in (Flag.GOOD, Flag.UNUSED):
         return None
     reason = Flag(int(reasons[0]))
-    cause = _of_range(name, values) if reason == Flag.OUT_OF_RANGE else _CAUSES.get(reason, "")
+    cause = _describe_range(name, values) if reason == Flag.OUT_OF_RANGE else _CAUSES.get(reason, "")
     return f"{name} ({values.size}, {reason.name.lower()}{f': {cause}' if cause else ''})"
 
 
-def _unreadable(obs: xr.Dataset, name: str) -> str | None:
+def _describe_unreadable(obs: xr.Dataset, name: str) -> str | None:
     """What is said of a quantity of which something is given, and nothing a number; None if it is not so."""
     count = json.loads(str(obs.attrs.get("unreadable_values", "{}"))).get(name, 0)
     if not count or obs[name].chunks is not None or obs[name].notnull().any():
@@ -81,22 +85,22 @@ def _unreadable(obs: xr.Dataset, name: str) -> str | None:
     )
 
 
-def _of_range(name: str, values: np.ndarray) -> str:
+def _describe_range(name: str, values: np.ndarray) -> str:
     """Which values there are, which are expected, and which units would explain them."""
     quantity = QUANTITIES.get(name)
     if quantity is None:
         return ""
     found = f"{values.min():g} to {values.max():g}, expected {quantity.valid_min:g} to {quantity.valid_max:g} "
     found += quantity.units
-    fitting = [units for units in _UNITS.get(quantity.units, ()) if _fits(values, units, quantity)]
+    fitting = [units for units in _UNITS.get(quantity.units, ()) if _explains_values(values, units, quantity)]
     if fitting:
         others = f" (or in {', '.join(fitting[1:])})" if fitting[1:] else ""
         return f"{found}. They are probably in {fitting[0]}: units={{{name!r}: {fitting[0]!r}}}{others}"
     return f"{found}. Their column or its units are probably wrong: say them with rename= or units="
 
 
-def _fits(values: np.ndarray, units: str, quantity: Variable) -> bool:
+def _explains_values(values: np.ndarray, units: str, quantity: Variable) -> bool:
     """Whether nearly all values would be in the quantity's range if they were in other units."""
-    converted = linear(units, quantity.units).value(values)
+    converted = find_conversion(units, quantity.units).value(values)
     inside = (converted >= quantity.valid_min) & (converted <= quantity.valid_max)
     return bool(inside.mean() >= _SHARE)

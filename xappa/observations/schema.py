@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, UNITS_READ, assumptions_of
+from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, UNITS_READ, get_assumptions
 from xappa.observations.errors import attributes
 from xappa.observations.flags import set_flag
 from xappa.observations.names import NEEDED, QUANTITIES
-from xappa.observations.user_variables import is_user_defined, own_attrs
+from xappa.observations.user_variables import build_user_attrs, is_user_defined
 from xappa.observations.variables import NEAR_GROUND
 from xappa.vocabulary import VARIABLES
 
@@ -82,17 +82,17 @@ def quantities(obs: xr.Dataset) -> list[str]:
     return [str(name) for name in obs.data_vars if not str(name).endswith(("_error", "_flag"))]
 
 
-def quantity_attrs(name: str, own: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+def get_quantity_attrs(name: str, own: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
     """CF attributes of a reported quantity: those of the vocabulary, else those in `own`."""
     if name not in QUANTITIES:
-        return dict((own or {}).get(name, own_attrs({}, None)))
+        return dict((own or {}).get(name, build_user_attrs({}, None)))
     variable = QUANTITIES[name]
     attrs = {"units": variable.units, "standard_name": variable.standard_name, "long_name": variable.long_name}
     methods = variable.cell_methods if name in VARIABLES or variable.cell_methods != "time: point" else ""
     return {key: text for key, text in (attrs | {"cell_methods": methods}).items() if text}
 
 
-def build(
+def build_observations(
     coordinates: Mapping[str, Any],
     values: Mapping[str, Any],
     errors: Mapping[str, Any] | None = None,
@@ -132,12 +132,12 @@ def build(
     """
     columns = {"value": values, "error": errors or {}, "flag": flags or {}}
     if "level" not in coordinates:
-        columns = {kind: _near_ground(by_name) for kind, by_name in columns.items()}
+        columns = {kind: _rename_near_ground(by_name) for kind, by_name in columns.items()}
     own, periods = own or {}, periods or {}
-    parts = [_part_over_period(coordinates, name, columns, period, own) for name, period in periods.items()]
+    parts = [_select_period_reports(coordinates, name, columns, period, own) for name, period in periods.items()]
     instant = {kind: {n: a for n, a in by_name.items() if n not in periods} for kind, by_name in columns.items()}
     if instant["value"] or not parts:
-        parts.insert(0, _build(coordinates, instant, own))
+        parts.insert(0, _build_dataset(coordinates, instant, own))
     parts = [part for part in parts if part.sizes["obs"]] or parts[:1]
     if not parts[0].sizes["obs"]:
         raise ObservationError("There is not one report: the source is empty. Expected at least one row")
@@ -145,7 +145,7 @@ def build(
     return obs.assign_attrs(attrs or {})
 
 
-def _near_ground(by_name: Mapping[str, Any]) -> dict[str, Any]:
+def _rename_near_ground(by_name: Mapping[str, Any]) -> dict[str, Any]:
     """Quantities with the names that they have at 2 m, where there is one and it is not taken."""
     others = {old: new for old, new in NEAR_GROUND.items() if new not in by_name}
     return {others.get(name, name): array for name, array in by_name.items()}
@@ -155,7 +155,7 @@ _Columns = Mapping[str, Mapping[str, Any]]
 """Values, errors and flags ("value", "error", "flag"): arrays by quantity."""
 
 
-def _part_over_period(
+def _select_period_reports(
     coordinates: Mapping[str, Any], name: str, columns: _Columns, period: Any, own: Mapping[str, Mapping[str, Any]]
 ) -> xr.Dataset:
     """The reports of one quantity over a period, as far as they can be told without computing."""
@@ -167,13 +167,15 @@ def _part_over_period(
     rows = np.flatnonzero(there)
     places = {key: np.asarray(array)[rows] for key, array in coordinates.items()} | {"period": length[rows]}
     part = {kind: {name: by_name[name][rows]} if name in by_name else {} for kind, by_name in columns.items()}
-    return _build(places, part, own)
+    return _build_dataset(places, part, own)
 
 
-def _build(coordinates: Mapping[str, Any], columns: _Columns, own: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
+def _build_dataset(
+    coordinates: Mapping[str, Any], columns: _Columns, own: Mapping[str, Mapping[str, Any]]
+) -> xr.Dataset:
     _require_levels(coordinates, columns["value"])
     obs = xr.Dataset(
-        {name: ("obs", array, quantity_attrs(name, own)) for name, array in columns["value"].items()},
+        {name: ("obs", array, get_quantity_attrs(name, own)) for name, array in columns["value"].items()},
         coords={
             name: ("obs", coordinates[name], COORDINATE_ATTRS[name]) for name in COORDINATE_ATTRS if name in coordinates
         },
@@ -230,7 +232,11 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and bool(names)
         and all(name in ds.coords and ds[name].dims == ("obs",) for name in NEEDED)
         and np.issubdtype(ds["time"].dtype, np.datetime64)
-        and all(ds[name].dtype.kind in "iuf" for name in (*names, *_NUMBERS, *_errors(names)) if name in ds.variables)
+        and all(
+            ds[name].dtype.kind in "iuf"
+            for name in (*names, *_NUMBERS, *_list_error_names(names))
+            if name in ds.variables
+        )
         and all(
             ds[name].attrs.get("units") == QUANTITIES[name].units if name in QUANTITIES else is_user_defined(ds[name])
             for name in names
@@ -244,7 +250,7 @@ def is_one_form(ds: xr.Dataset) -> bool:
     )
 
 
-def _errors(names: Sequence[str]) -> list[str]:
+def _list_error_names(names: Sequence[str]) -> list[str]:
     return [f"{name}_error" for name in names]
 
 
@@ -258,22 +264,26 @@ def concat(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     variables: dict[str, dict[str, Any]] = {}
     for part in parts:
         for name in part.data_vars:
-            variables[str(name)] = _joined_words(variables.get(str(name), {}), part[name].attrs)
+            variables[str(name)] = _merge_attrs(variables.get(str(name), {}), part[name].attrs)
     correlated = [name for name, attrs in variables.items() if attributes.ATTRIBUTE in attrs]
     if correlated:
-        apart = attributes.kept_apart(parts, correlated)
+        apart = attributes.separate_sources(parts, correlated)
         for name in correlated:
-            variables[name][attributes.ATTRIBUTE] = attributes.joined(parts, apart, name)
+            variables[name][attributes.ATTRIBUTE] = attributes.merge_correlation_attrs(parts, apart, name)
         parts = apart
     coordinates = [name for name in COORDINATE_ATTRS if any(name in part.coords for part in parts)]
-    data = {name: ("obs", _joined([_values(part, name) for part in parts]), attrs) for name, attrs in variables.items()}
-    coords = {
-        name: ("obs", _joined([_values(part, name) for part in parts]), COORDINATE_ATTRS[name]) for name in coordinates
+    data = {
+        name: ("obs", _concat_arrays([_get_values(part, name) for part in parts]), attrs)
+        for name, attrs in variables.items()
     }
-    return attributes.numbered(xr.Dataset(data, coords, _joined_attrs(parts)))
+    coords = {
+        name: ("obs", _concat_arrays([_get_values(part, name) for part in parts]), COORDINATE_ATTRS[name])
+        for name in coordinates
+    }
+    return attributes.number_statements(xr.Dataset(data, coords, _merge_dataset_attrs(parts)))
 
 
-def _values(part: xr.Dataset, name: str) -> Any:
+def _get_values(part: xr.Dataset, name: str) -> Any:
     if name in part:
         return part[name].data
     size = part.sizes["obs"]
@@ -282,11 +292,11 @@ def _values(part: xr.Dataset, name: str) -> Any:
     return np.full(size, _FILL.get(name, np.nan))
 
 
-def _joined(arrays: Sequence[Any]) -> Any:
+def _concat_arrays(arrays: Sequence[Any]) -> Any:
     return xr.Variable.concat([xr.Variable("obs", array) for array in arrays], dim="obs").data
 
 
-def _joined_words(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_attrs(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Attributes of a quantity in two parts: those of the first, lists of names joined."""
     joined = {**other, **first}
     for key, between in (("ancillary_variables", " "), ("derived_from", " "), (UNITS_READ, ", ")):
@@ -296,7 +306,7 @@ def _joined_words(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
     return joined
 
 
-def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
+def _merge_dataset_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
     attrs: dict[str, Any] = {"Conventions": "CF-1.11", "featureType": "point"}
     for name in COUNTS:
         if any(name in part.attrs for part in parts):
@@ -306,15 +316,15 @@ def _joined_attrs(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
     assumed = [name for part in parts for name in part.attrs.get(UNITS_ASSUMED, "").split()]
     if assumed:
         attrs[UNITS_ASSUMED] = " ".join(dict.fromkeys(assumed))
-    if texts := [text for part in parts for text in assumptions_of(part)]:
+    if texts := [text for part in parts for text in get_assumptions(part)]:
         attrs[ASSUMPTIONS] = json.dumps(list(dict.fromkeys(texts)))
     for name in COUNTS_BY_NAME:
         counts = [json.loads(part.attrs[name]) for part in parts if name in part.attrs]
         if counts:
-            attrs[name] = counted({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})
+            attrs[name] = encode_counts({key: sum(c.get(key, 0) for c in counts) for c in counts for key in c})
     return attrs
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def encode_counts(counts: Mapping[str, int]) -> str:
     """Counts by name as an attribute that every file format takes (JSON)."""
     return json.dumps({name: int(count) for name, count in counts.items()})

@@ -7,7 +7,7 @@ CF standard name table, version 79: entries and aliases.
 
 from __future__ import annotations
 
-from xappa.observations.readers.cf.cell_methods import over_period
+from xappa.observations.readers.cf.cell_methods import find_period_method
 from xappa.observations.variables import REPORTED
 from xappa.vocabulary import VARIABLES, Variable
 
@@ -52,13 +52,13 @@ _EXTREMES = ("maximum", "minimum")
 _QUANTITIES = VARIABLES | REPORTED
 
 
-def canonical(name: object) -> str:
+def resolve_standard_name(name: object) -> str:
     """The standard name of the table that a name is, or is an older or common form of."""
     text = str(name or "").strip()
     return ALIASES.get(text, COMMON.get(text, text))
 
 
-def quantity_with(standard_name: object, cell_methods: str, aloft: bool) -> str | None:
+def find_by_standard_name(standard_name: object, cell_methods: str, aloft: bool) -> str | None:
     """Quantity with a standard name, or None.
 
     Parameters
@@ -70,18 +70,18 @@ def quantity_with(standard_name: object, cell_methods: str, aloft: bool) -> str 
     aloft : bool
         Whether it lies on pressure levels; otherwise it is near the surface.
     """
-    name = canonical(standard_name)
+    name = resolve_standard_name(standard_name)
     if name in _WATER:
         own = (quantity for quantity, hours in _HOURS.items() if f"interval: {hours}" in cell_methods)
         return next(own, "total_precipitation" if "time: sum" in cell_methods else None)
     same = [quantity for quantity in _QUANTITIES.values() if quantity.standard_name == name and name]
-    same.sort(key=lambda quantity: (_other_method(quantity, cell_methods), (quantity.height is not None) == aloft))
+    same.sort(key=lambda quantity: (_differs_in_method(quantity, cell_methods), (quantity.height is not None) == aloft))
     return same[0].name if same else None
 
 
-def _other_method(quantity: Variable, methods: str) -> bool:
+def _differs_in_method(quantity: Variable, methods: str) -> bool:
     """Whether a quantity is an extreme and the variable is not, or the other way round."""
-    found, usual = (over_period(text) for text in (methods, quantity.cell_methods))
+    found, usual = (find_period_method(text) for text in (methods, quantity.cell_methods))
     return any((m is not None and m.method in _EXTREMES) for m in (found, usual)) and (
         (found.method if found else "") != (usual.method if usual else "")
     )

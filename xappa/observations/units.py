@@ -103,11 +103,11 @@ _DIVISOR = re.compile(r"\s*/\s*(10+)$")
 _WORDS = {"ten": 10.0, "10": 10.0, "tenth": 0.1, "hundredth": 0.01, "thousandth": 0.001}
 
 
-def _plain(units: str) -> str:
+def _normalise_units(units: str) -> str:
     return re.sub(r"\*\*|\^|\s+", "", units)
 
 
-def scaled(units: str) -> tuple[float, str]:
+def split_scale(units: str) -> tuple[float, str]:
     """Factor and the unit that it scales, of units such as ``0.1 degC`` (UDUNITS), ``tenths of mm`` or ``hPa/10``.
 
     Parameters
@@ -134,7 +134,7 @@ def scaled(units: str) -> tuple[float, str]:
 
 
 @functools.cache
-def _registry() -> pint.UnitRegistry:
+def _build_registry() -> pint.UnitRegistry:
     import pint
 
     return pint.UnitRegistry()
@@ -142,7 +142,7 @@ def _registry() -> pint.UnitRegistry:
 
 def _parse(units: str) -> tuple[float, pint.Unit]:
     """Factor and unit."""
-    number, units = scaled(units)
+    number, units = split_scale(units)
     if not (0.0 < number < float("inf")):
         raise UnitsError(f"a factor of {number:g}")
     # In small letters, without blanks and underscores.
@@ -151,11 +151,11 @@ def _parse(units: str) -> tuple[float, pint.Unit]:
     text = re.sub(r"(?<=[A-Za-z])\^?([+-]?\d+)", r"**\1", text)
     # Products with a dot are CF's too ("m.s-1"); pint before 0.26 alone reads them.
     text = re.sub(r"(?<=[A-Za-z0-9])\s*[.·⋅]\s*(?=[A-Za-z])", "*", text)
-    return number, _registry().Unit(text)
+    return number, _build_registry().Unit(text)
 
 
 @functools.cache
-def linear(found: str, expected: str) -> UnitConversion:
+def find_conversion(found: str, expected: str) -> UnitConversion:
     """Map from units `found` to units `expected`.
 
     Besides what dimensions allow, water amounts (kg m-2) become thicknesses (m, density 1000 kg m-3) and geopotential
@@ -172,9 +172,9 @@ def linear(found: str, expected: str) -> UnitConversion:
     UnitsError
         If `found` is not understood, or not convertible.
     """
-    if _plain(found) == _plain(expected):
+    if _normalise_units(found) == _normalise_units(expected):
         return UnitConversion()
-    registry = _registry()
+    registry = _build_registry()
     try:
         number, unit = _parse(found)
     except Exception as error:  # pint raises errors of several libraries for text that is no unit
@@ -182,18 +182,18 @@ def linear(found: str, expected: str) -> UnitConversion:
     divisor, target = _parse(expected)
     number /= divisor
     if unit.dimensionality == target.dimensionality:
-        step = _step(unit).to(_step(target).units).magnitude
-        return _rounded(number * step, registry.Quantity(0.0, unit).to(target).magnitude / divisor)
+        step = _make_unit_step(unit).to(_make_unit_step(target).units).magnitude
+        return _round_conversion(number * step, registry.Quantity(0.0, unit).to(target).magnitude / divisor)
     for bridge in (registry("m**3/kg") / WATER_DENSITY, STANDARD_GRAVITY * registry("m/s**2")):
-        converted = bridge * _step(unit)
+        converted = bridge * _make_unit_step(unit)
         if converted.dimensionality == target.dimensionality:
-            return _rounded(number * converted.to(target).magnitude)
+            return _round_conversion(number * converted.to(target).magnitude)
     raise UnitsError(f"units {found!r} cannot be converted to {expected!r}")
 
 
-def _step(unit: pint.Unit) -> pint.Quantity:
+def _make_unit_step(unit: pint.Unit) -> pint.Quantity:
     """One unit as a difference, since pint multiplies no temperature of a scale with another zero (degC, degF)."""
-    return _registry().Quantity(1.0, unit) - _registry().Quantity(0.0, unit)
+    return _build_registry().Quantity(1.0, unit) - _build_registry().Quantity(0.0, unit)
 
 
 @functools.cache
@@ -209,21 +209,21 @@ def is_unit(text: str) -> bool:
 
 
 @functools.cache
-def converts(found: str, expected: str) -> bool:
+def is_convertible(found: str, expected: str) -> bool:
     """Whether values in units `found` can be converted to units `expected`."""
     try:
-        linear(found, expected)
+        find_conversion(found, expected)
     except UnitsError:
         return False
     return True
 
 
-def _rounded(factor: float, offset: float = 0.0) -> UnitConversion:
+def _round_conversion(factor: float, offset: float = 0.0) -> UnitConversion:
     # Fifteen digits: 100 hPa are 10000 Pa, not 9999.999999999998.
     return UnitConversion(float(f"{factor:.15g}"), float(f"{offset:.15g}"))
 
 
-def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], UnitConversion]:
+def find_conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], UnitConversion]:
     """Maps for several variables, or one error that names all that cannot be converted.
 
     Parameters
@@ -245,7 +245,7 @@ def conversions(requests: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str
     problems: dict[str, str] = {}
     for name, found, expected in dict.fromkeys(requests):
         try:
-            maps[name, found] = linear(found, expected)
+            maps[name, found] = find_conversion(found, expected)
         except UnitsError as error:
             offered = _OFFERED.get(expected, expected)
             problems[f"{name}: {error}; expected {expected}, and {offered} are converted"] = expected

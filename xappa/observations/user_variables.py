@@ -11,8 +11,8 @@ from typing import Any
 import xarray as xr
 
 from xappa.errors import ObservationError, UnitsError
-from xappa.observations.names import QUANTITIES, quantity_of
-from xappa.observations.units import linear
+from xappa.observations.names import QUANTITIES, find_quantity
+from xappa.observations.units import find_conversion
 
 OF_OPERATOR = "operator"
 """Units that say: those of what the operator returns."""
@@ -29,10 +29,10 @@ def is_user_defined(variable: xr.DataArray) -> bool:
 
 def user_defined_names(names: object) -> set[str]:
     """Names, of a mapping by quantity, that the vocabulary does not have."""
-    return {str(name) for name in names if quantity_of(str(name)) is None} if isinstance(names, Mapping) else set()
+    return {str(name) for name in names if find_quantity(str(name)) is None} if isinstance(names, Mapping) else set()
 
 
-def own_attrs(attrs: Mapping[str, Any], units: str | None) -> dict[str, Any]:
+def build_user_attrs(attrs: Mapping[str, Any], units: str | None) -> dict[str, Any]:
     """Attributes of a quantity of the user's own.
 
     Parameters
@@ -48,7 +48,7 @@ def own_attrs(attrs: Mapping[str, Any], units: str | None) -> dict[str, Any]:
     return kept if units is None else {"units": units, **kept}
 
 
-def units_to_match(variable: xr.DataArray) -> str:
+def get_target_units(variable: xr.DataArray) -> str:
     """Units that a result is brought to: ``""`` where they are not known, ``"operator"`` for its own."""
     return str(variable.attrs.get("units", variable.attrs.get(_FROM, "")))
 
@@ -61,7 +61,7 @@ def require_units(obs: xr.Dataset, names: Iterable[str]) -> None:
     UnitsError
         With what to do, for all of them.
     """
-    missing = [name for name in names if name not in QUANTITIES and not units_to_match(obs[name])]
+    missing = [name for name in names if name not in QUANTITIES and not get_target_units(obs[name])]
     if missing:
         name = missing[0]
         raise UnitsError(
@@ -71,7 +71,7 @@ def require_units(obs: xr.Dataset, names: Iterable[str]) -> None:
         )
 
 
-def in_common_units(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+def convert_to_common_units(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     """Sources with the user's own quantities in the units that they have in the first source.
 
     Raises
@@ -83,20 +83,20 @@ def in_common_units(parts: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     result = []
     for part in parts:
         for name in [str(name) for name in part.data_vars if is_user_defined(part[name])]:
-            found = units_to_match(part[name])
+            found = get_target_units(part[name])
             wanted = units.setdefault(name, found)
             if found != wanted:
-                part = _converted(part, name, found, wanted)
+                part = _convert_units(part, name, found, wanted)
         result.append(part)
     return result
 
 
-def _converted(obs: xr.Dataset, name: str, found: str, wanted: str) -> xr.Dataset:
+def _convert_units(obs: xr.Dataset, name: str, found: str, wanted: str) -> xr.Dataset:
     problem = f"{name}: units {found or 'nothing'!r} in one source and {wanted or 'nothing'!r} in another"
     if not found or not wanted or OF_OPERATOR in (found, wanted):
         raise UnitsError(f"{problem}; expected units in both: units={{{name!r}: '1'}}, or the attribute 'units'")
     try:
-        convert = linear(found, wanted)
+        convert = find_conversion(found, wanted)
     except UnitsError as reason:
         raise UnitsError(f"{problem}: {reason}") from reason
     obs = obs.assign({name: convert.value(obs[name]).assign_attrs(obs[name].attrs | {"units": wanted})})
@@ -106,7 +106,7 @@ def _converted(obs: xr.Dataset, name: str, found: str, wanted: str) -> xr.Datase
     return obs
 
 
-def keepable(variable: xr.DataArray, places: Collection[object]) -> bool:
+def is_report_variable(variable: xr.DataArray, places: Collection[object]) -> bool:
     """Whether a variable of numbers lies along all dimensions of the reports' places."""
     return variable.dtype.kind in "iuf" and set(places) <= set(variable.dims)
 

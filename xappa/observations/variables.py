@@ -5,15 +5,17 @@ from __future__ import annotations
 from xappa.vocabulary import Variable
 
 
-def _near(name: str, units: str, standard: str, text: str, low: float, high: float, height: float | None) -> Variable:
+def _define_near_ground(
+    name: str, units: str, standard: str, text: str, low: float, high: float, height: float | None
+) -> Variable:
     return Variable(name, units, standard, text, low, high, height=height)
 
 
-def _aloft(name: str, units: str, standard: str, text: str, low: float, high: float) -> Variable:
+def _define_upper_air(name: str, units: str, standard: str, text: str, low: float, high: float) -> Variable:
     return Variable(name, units, standard, text, low, high, upper_air=True)
 
 
-def _extreme(kind: str) -> Variable:
+def _define_extreme(kind: str) -> Variable:
     text = f"{kind.capitalize()} 2 metre temperature of the period"
     method = f"time: {kind}"
     return Variable(
@@ -23,7 +25,7 @@ def _extreme(kind: str) -> Variable:
 
 _ALL = (
     Variable("10m_wind_speed", "m s-1", "wind_speed", "10 metre wind speed", 0.0, 90.0, positive=True, height=10.0),
-    _near(
+    _define_near_ground(
         "10m_wind_from_direction",
         "degree",
         "wind_from_direction",
@@ -32,7 +34,7 @@ _ALL = (
         360.0,
         10.0,
     ),
-    _near(
+    _define_near_ground(
         "10m_wind_to_direction",
         "degree",
         "wind_to_direction",
@@ -44,10 +46,12 @@ _ALL = (
     Variable("wind_speed", "m s-1", "wind_speed", "Wind speed", 0.0, 150.0, positive=True),
     Variable("wind_from_direction", "degree", "wind_from_direction", "Direction that the wind blows from", 0.0, 360.0),
     Variable("wind_to_direction", "degree", "wind_to_direction", "Direction that the wind blows to", 0.0, 360.0),
-    _near("surface_pressure", "Pa", "surface_air_pressure", "Pressure at the station", 30000.0, 108500.0, None),
+    _define_near_ground(
+        "surface_pressure", "Pa", "surface_air_pressure", "Pressure at the station", 30000.0, 108500.0, None
+    ),
     # CF has no standard name for it.
-    _near("altimeter_setting", "Pa", "", "Altimeter setting (QNH)", 87000.0, 108500.0, None),
-    _near(
+    _define_near_ground("altimeter_setting", "Pa", "", "Altimeter setting (QNH)", 87000.0, 108500.0, None),
+    _define_near_ground(
         "2m_dewpoint_temperature",
         "K",
         "dew_point_temperature",
@@ -56,15 +60,19 @@ _ALL = (
         310.0,
         2.0,
     ),
-    _near("2m_relative_humidity", "1", "relative_humidity", "2 metre relative humidity", 0.0, 1.1, 2.0),
-    _near("2m_specific_humidity", "kg kg-1", "specific_humidity", "2 metre specific humidity", 0.0, 0.05, 2.0),
-    _extreme("maximum"),
-    _extreme("minimum"),
-    _aloft("dewpoint_temperature", "K", "dew_point_temperature", "Dew point temperature", 120.0, 310.0),
-    _aloft("relative_humidity", "1", "relative_humidity", "Relative humidity", 0.0, 1.7),
-    _aloft("potential_temperature", "K", "air_potential_temperature", "Potential temperature", 200.0, 1500.0),
-    _aloft("geopotential_height", "m", "geopotential_height", "Geopotential height", -600.0, 51000.0),
-    _near(
+    _define_near_ground("2m_relative_humidity", "1", "relative_humidity", "2 metre relative humidity", 0.0, 1.1, 2.0),
+    _define_near_ground(
+        "2m_specific_humidity", "kg kg-1", "specific_humidity", "2 metre specific humidity", 0.0, 0.05, 2.0
+    ),
+    _define_extreme("maximum"),
+    _define_extreme("minimum"),
+    _define_upper_air("dewpoint_temperature", "K", "dew_point_temperature", "Dew point temperature", 120.0, 310.0),
+    _define_upper_air("relative_humidity", "1", "relative_humidity", "Relative humidity", 0.0, 1.7),
+    _define_upper_air(
+        "potential_temperature", "K", "air_potential_temperature", "Potential temperature", 200.0, 1500.0
+    ),
+    _define_upper_air("geopotential_height", "m", "geopotential_height", "Geopotential height", -600.0, 51000.0),
+    _define_near_ground(
         "total_column_water_vapour",
         "kg m-2",
         "atmosphere_mass_content_of_water_vapor",
@@ -74,8 +82,10 @@ _ALL = (
         None,
     ),
     # CF has no standard name for the thickness of a layer between two pressures.
-    _near("thickness", "m", "", "Thickness of a layer", 0.0, 50000.0, None),
-    _near("brightness_temperature", "K", "toa_brightness_temperature", "Brightness temperature", 100.0, 350.0, None),
+    _define_near_ground("thickness", "m", "", "Thickness of a layer", 0.0, 50000.0, None),
+    _define_near_ground(
+        "brightness_temperature", "K", "toa_brightness_temperature", "Brightness temperature", 100.0, 350.0, None
+    ),
 )
 
 REPORTED: dict[str, Variable] = {v.name: v for v in _ALL}

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED
-from xappa.observations.errors.attributes import ATTRIBUTE, said_of
+from xappa.observations.errors.attributes import ATTRIBUTE, parse_correlation_attr
 from xappa.observations.errors.correlation import Correlation
 from xappa.observations.schema import COUNTS, COUNTS_BY_NAME
 
@@ -23,7 +23,7 @@ def require_written_attrs(ds: xr.Dataset) -> None:
     ObservationError
         With all of them.
     """
-    wrong = [*_of_dataset(ds.attrs), *_of_variables(ds)]
+    wrong = [*_check_dataset_attrs(ds.attrs), *_check_variable_attrs(ds)]
     if wrong:
         raise ObservationError(
             f"Attributes of observations are not as xappa writes them: {'; '.join(wrong)}. Drop them, or write the "
@@ -31,7 +31,7 @@ def require_written_attrs(ds: xr.Dataset) -> None:
         )
 
 
-def _of_dataset(attrs: Mapping[str, Any]) -> Iterator[str]:
+def _check_dataset_attrs(attrs: Mapping[str, Any]) -> Iterator[str]:
     kinds: dict[str, tuple[Callable[[Any], bool], str]] = {
         **dict.fromkeys(COUNTS, (_is_count, "a number")),
         **dict.fromkeys(COUNTS_BY_NAME, (_are_counts, "JSON of numbers by name")),
@@ -43,13 +43,13 @@ def _of_dataset(attrs: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}={attrs[name]!r} (expected {expected})"
 
 
-def _of_variables(ds: xr.Dataset) -> Iterator[str]:
+def _check_variable_attrs(ds: xr.Dataset) -> Iterator[str]:
     for name, variable in ds.data_vars.items():
         if ATTRIBUTE in variable.attrs and not _is_statement(variable):
             yield f"{name}: {ATTRIBUTE}={variable.attrs[ATTRIBUTE]!r} (expected options of Correlation as JSON)"
 
 
-def _parsed(value: Any) -> Any:
+def _parse_json(value: Any) -> Any:
     """What JSON holds; None if it is none."""
     try:
         return json.loads(value)
@@ -65,20 +65,20 @@ def _is_count(value: Any) -> bool:
 
 
 def _are_counts(value: Any) -> bool:
-    counts = _parsed(value)
+    counts = _parse_json(value)
     return isinstance(counts, dict) and all(isinstance(n, int) and not isinstance(n, bool) for n in counts.values())
 
 
 def _are_sentences(value: Any) -> bool:
-    sentences = _parsed(value)
+    sentences = _parse_json(value)
     return isinstance(sentences, list) and all(isinstance(text, str) for text in sentences)
 
 
 def _is_statement(variable: xr.DataArray) -> bool:
-    if not isinstance(_parsed(variable.attrs[ATTRIBUTE]), dict):
+    if not isinstance(_parse_json(variable.attrs[ATTRIBUTE]), dict):
         return False
     try:
-        whole, by_source = said_of(variable)
+        whole, by_source = parse_correlation_attr(variable)
         for options in (whole, *by_source.values()):
             if options is not None:
                 Correlation(**(options | {"by": tuple(options["by"])}))

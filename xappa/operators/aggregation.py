@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from xappa.errors import OptionError, is_number
 from xappa.operators.base import Operator
-from xappa.operators.chain import OverPeriod
+from xappa.operators.chain import PeriodOperator
 from xappa.operators.interpolate import Interpolate
 from xappa.operators.periods import Period
 
 
 @dataclass(frozen=True, repr=False)
-class Aggregation(OverPeriod):
+class Aggregation(PeriodOperator):
     """What reports are taken over, whatever they say themselves.
 
     Parameters

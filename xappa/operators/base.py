@@ -13,7 +13,7 @@ from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.sparse import SparseOperator
 from xappa.registry import Registry
-from xappa.tokens import token
+from xappa.tokens import tokenize
 
 
 class Operator(ABC):
@@ -53,14 +53,14 @@ class Operator(ABC):
 
     def __repr__(self) -> str:
         shown = [
-            f"{name}={_text(getattr(self, name))}"
-            for name, default in _defaults(self).items()
-            if not _same(getattr(self, name), default)
+            f"{name}={_format_value(getattr(self, name))}"
+            for name, default in _get_defaults(self).items()
+            if not _are_equal(getattr(self, name), default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        values = [(name, token(getattr(self, name))) for name in _defaults(self)]
+        values = [(name, tokenize(getattr(self, name))) for name in _get_defaults(self)]
         return (type(self).__module__, type(self).__qualname__, *values)
 
 
@@ -77,16 +77,16 @@ OPERATORS: Registry[Operator | Callable[[xr.Dataset], Any]] = Registry("operator
 """Names that choose an operator with its default options; each is registered in its own file."""
 
 
-def _defaults(operator: Operator) -> dict[str, Any]:
+def _get_defaults(operator: Operator) -> dict[str, Any]:
     """Names of the options, and their defaults."""
     return {f.name: f.default for f in fields(operator)} if is_dataclass(operator) else {}
 
 
-def _same(value: Any, default: Any) -> bool:
+def _are_equal(value: Any, default: Any) -> bool:
     return value is default or (type(value) is type(default) and not hasattr(value, "shape") and value == default)
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if hasattr(value, "shape") and getattr(value, "size", 1) > 4:
         return f"<{type(value).__name__} {value.shape}>"
     return repr(value)

@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from xappa._typing import Array
-from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
+from xappa.grids.bilinear import InterpolationWeights, compute_bilinear_weights
 
 
-class PlaceCache:
+class HashablePlaces:
     """Latitudes and longitudes that are equal if their numbers are."""
 
     def __init__(self, latitude: Array, longitude: Array) -> None:
@@ -22,10 +22,12 @@ class PlaceCache:
         return hash(self.digest)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PlaceCache) and self.digest == other.digest
+        return isinstance(other, HashablePlaces) and self.digest == other.digest
 
 
 @lru_cache(maxsize=4)
-def corners_at(places: PlaceCache, latitudes: tuple[float, ...], longitudes: tuple[float, ...]) -> InterpolationWeights:
+def get_corner_weights(
+    places: HashablePlaces, latitudes: tuple[float, ...], longitudes: tuple[float, ...]
+) -> InterpolationWeights:
     """`corners`, the same object for the same places and grid while some are in use; not to be changed."""
-    return bilinear_weights(places.latitude, places.longitude, latitudes, longitudes)
+    return compute_bilinear_weights(places.latitude, places.longitude, latitudes, longitudes)

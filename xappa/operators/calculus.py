@@ -59,8 +59,8 @@ def interp(
                 f"Cannot interpolate along {name!r}: found the coordinates {', '.join(map(str, field.coords))}; "
                 "expected a one-dimensional one"
             )
-        target = wanted if isinstance(wanted, xr.DataArray) else _labelled(name, wanted)
-        index[name], weight[name], there = _around(field[name], target, method)
+        target = wanted if isinstance(wanted, xr.DataArray) else _to_dataarray(name, wanted)
+        index[name], weight[name], there = _bracket_nodes(field[name], target, method)
         inside.append(there)
     total: Any = 0.0
     for corner in itertools.product((0, 1), repeat=len(index)):
@@ -73,7 +73,9 @@ def interp(
     for there in inside:
         if not bool(there.all()):
             total = total.where(there)
-    new = {name: value if isinstance(value, xr.DataArray) else _labelled(name, value) for name, value in coords.items()}
+    new = {
+        name: value if isinstance(value, xr.DataArray) else _to_dataarray(name, value) for name, value in coords.items()
+    }
     return total.assign_coords({name: value.drop_vars(list(value.coords)) for name, value in new.items()})
 
 
@@ -102,12 +104,12 @@ def differentiate(field: Field, coord: Hashable, edge_order: int = 1, datetime_u
     return field.differentiate(coord, edge_order=edge_order, datetime_unit=datetime_unit)  # type: ignore[arg-type]
 
 
-def _labelled(name: Hashable, wanted: Any) -> xr.DataArray:
+def _to_dataarray(name: Hashable, wanted: Any) -> xr.DataArray:
     values = np.asarray(wanted)
     return xr.DataArray(values, dims=(name,) if values.ndim else ())
 
 
-def _around(nodes: xr.DataArray, target: xr.DataArray, method: str) -> tuple[list, list, xr.DataArray]:
+def _bracket_nodes(nodes: xr.DataArray, target: xr.DataArray, method: str) -> tuple[list, list, xr.DataArray]:
     """Positions below and above each value, their weights, and whether the value lies between nodes."""
     x, y = np.asarray(nodes.values), np.asarray(target.values)
     if x.dtype.kind == "M":

@@ -12,19 +12,19 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import NoReportsError, OperatorError, OptionError
-from xappa.grids.matching import positions
+from xappa.grids.matching import find_positions
 from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.schema import quantities
-from xappa.observations.user_variables import is_user_defined, units_to_match
+from xappa.observations.user_variables import get_target_units, is_user_defined
 from xappa.operators import reports
 from xappa.operators.base import Operator
 from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
-from xappa.operators.packing import blocks, linear
+from xappa.operators.packing import build_linear_operator, split_blocks
 from xappa.operators.periods import Period
 from xappa.operators.sparse import SparseOperator
-from xappa.tokens import describe, name_of, token
+from xappa.tokens import describe, get_function_name, tokenize
 
 if TYPE_CHECKING:
     from xappa.operators.column_sum import ColumnSum
@@ -44,10 +44,10 @@ class Composable(Operator):
     """
 
     def __matmul__(self, other: Operator | Function) -> OperatorChain:
-        return OperatorChain((*_links(self), *_links(other)))
+        return OperatorChain((*_list_links(self), *_list_links(other)))
 
     def __rmatmul__(self, other: Function) -> OperatorChain:
-        return OperatorChain((*_links(other), *_links(self)))
+        return OperatorChain((*_list_links(other), *_list_links(self)))
 
 
 class Link(Composable):
@@ -62,7 +62,7 @@ class Link(Composable):
     rank: ClassVar[int]
 
 
-class OverPeriod(Link):
+class PeriodOperator(Link):
     """Operators that say over which period reports are taken.
 
     Attributes
@@ -145,9 +145,9 @@ class OperatorChain(Composable):
         if foreign or not any(isinstance(link, Link) for link in self.links):
             raise OptionError(
                 f"{self!r} cannot be composed: expected periods, geometries, what makes fields (a subclass of "
-                f"xappa.operators.Physics), and functions; found {', '.join(map(_shown, foreign)) or 'functions alone'}"
+                f"xappa.operators.Physics), and functions; found {', '.join(map(_format_link, foreign)) or 'functions alone'}"
             )
-        ranks = [_rank(link) for link in self.links]
+        ranks = [_get_rank(link) for link in self.links]
         if ranks != sorted(ranks) or ranks.count(PERIOD) > 1 or ranks.count(GEOMETRY) > 1:
             raise OptionError(
                 f"{self!r} cannot be composed: expected, from left to right, at most one period (Average, Accumulate, "
@@ -160,17 +160,17 @@ class OperatorChain(Composable):
         """What reads fields where reports are."""
         links = [link for link in self.links if isinstance(link, Link)]
         found = next((link for link in links if link.rank == GEOMETRY), None)
-        return found or next(link.default for link in links if isinstance(link, OverPeriod | Physics))
+        return found or next(link.default for link in links if isinstance(link, PeriodOperator | Physics))
 
     @property
     def period(self) -> Period | None:
         """What reports are taken over, if told."""
-        return next((link.period for link in self.links if isinstance(link, OverPeriod)), None)
+        return next((link.period for link in self.links if isinstance(link, PeriodOperator)), None)
 
     @property
     def physics(self) -> tuple[Physics | Function, ...]:
         """What makes fields, the last first."""
-        return tuple(link for link in self.links if _rank(link) == PHYSICS)  # type: ignore[misc]
+        return tuple(link for link in self.links if _get_rank(link) == PHYSICS)  # type: ignore[misc]
 
     @property
     def whole_state(self) -> bool:
@@ -178,14 +178,14 @@ class OperatorChain(Composable):
         return bool(self.physics)
 
     def __repr__(self) -> str:
-        return " @ ".join(map(_shown, self.links))
+        return " @ ".join(map(_format_link, self.links))
 
     def describe(self) -> str:
         """What the operator does, in words."""
         return ", of ".join(link.describe() if isinstance(link, Link) else describe(link) for link in self.links)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("xappa.Chain", *(token(link) for link in self.links))
+        return ("xappa.Chain", *(tokenize(link) for link in self.links))
 
     def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`.
@@ -197,17 +197,17 @@ class OperatorChain(Composable):
         ObservationError
             As for `Interpolate`.
         """
-        reports.require_form(obs)
+        reports.require_schema(obs)
         obs, state = obs.compute(), replace(state, period=self.period)
         if not self.physics:
             return self.geometry(obs, state)
-        candidates = _candidates(obs)
+        candidates = _list_candidates(obs)
         if not candidates:
             raise NoReportsError(
                 f"No usable report: all of {obs.sizes['obs']} are missing or rejected already; their flags say why"
             )
         only = self.physics[0] if len(self.physics) == 1 else None
-        sums = only.sums(state, candidates, _units(obs)) if isinstance(only, Physics) else None
+        sums = only.sums(state, candidates, _list_units(obs)) if isinstance(only, Physics) else None
         return self._traced(obs, state, candidates) if sums is None else self._summed(obs, state, sums)
 
     def _summed(
@@ -220,9 +220,9 @@ class OperatorChain(Composable):
             raise OperatorError(
                 f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
             )
-        read = _stencils(stencil)
+        read = _list_stencils(stencil)
         del stencil
-        return linear(_weighted(read, sums), state.times), seen
+        return build_linear_operator(_sum_levels(read, sums), state.times), seen
 
     def _traced(
         self, obs: xr.Dataset, state: StateContext, candidates: Sequence[str]
@@ -231,9 +231,9 @@ class OperatorChain(Composable):
         from xappa.operators.trace import trace
 
         spare = {name for name in candidates if is_user_defined(obs[name]) and f"{name}_error" not in obs}
-        traced = trace(Composed(self.physics), state, candidates, _units(obs), spare)
+        traced = trace(ComposedFunction(self.physics), state, candidates, _list_units(obs), spare)
         derived, height = traced.view.derived, state.surface_height
-        surface = None if height is None else _on_grid(height, state.spec, derived)
+        surface = None if height is None else _reorder_on_grid(height, state.spec, derived)
         made = replace(state, spec=derived, surface_height=surface, mask=traced.mask, by=traced.by)
         stencil, seen = self._read(obs, made, {output.name for output in traced.view.outputs})
         parts = stencil.parts if isinstance(stencil, CompositeOperator) else (OperatorBlock(stencil),)
@@ -246,14 +246,14 @@ class OperatorChain(Composable):
         others = {}
         for name in quantities(obs):
             if name not in names:
-                flag, value = reports.flags(obs, name), np.asarray(obs[name].values, float)
+                flag, value = reports.get_flags(obs, name), np.asarray(obs[name].values, float)
                 reports.reject(flag, value, np.ones(len(value), bool), Flag.UNUSED)
                 others[name] = flag
         return self.geometry(reports.with_flags(obs, others), made)
 
 
 @dataclass(frozen=True)
-class Composed:
+class ComposedFunction:
     """Physics after each other, as one function of a Dataset."""
 
     physics: tuple[Physics | Function, ...]
@@ -261,7 +261,7 @@ class Composed:
     @property
     def label(self) -> str:
         """What it is called, for messages."""
-        return " @ ".join(map(_shown, self.physics))
+        return " @ ".join(map(_format_link, self.physics))
 
     def __call__(self, state: xr.Dataset) -> Any:
         """What they make of labelled fields, one after the other."""
@@ -271,17 +271,17 @@ class Composed:
                 result = result.to_dataset(name=result.name if result.name is not None else "field")
             if not isinstance(result, xr.Dataset):
                 raise OperatorError(
-                    f"{_shown(link)} was given {type(result).__name__} by what comes before it; expected a DataArray "
+                    f"{_format_link(link)} was given {type(result).__name__} by what comes before it; expected a DataArray "
                     "or a Dataset"
                 )
             result = link.of(result) if isinstance(link, Physics) else link(result)
         return result
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("xappa.Composed", *(token(link) for link in self.physics))
+        return ("xappa.Composed", *(tokenize(link) for link in self.physics))
 
 
-def _links(part: Operator | Function) -> tuple[Any, ...]:
+def _list_links(part: Operator | Function) -> tuple[Any, ...]:
     """The links of one side of ``@``."""
     if isinstance(part, OperatorChain):
         return part.links
@@ -291,41 +291,41 @@ def _links(part: Operator | Function) -> tuple[Any, ...]:
     return (part,)
 
 
-def _rank(link: Link | Function) -> int:
+def _get_rank(link: Link | Function) -> int:
     return link.rank if isinstance(link, Link) else PHYSICS
 
 
-def _shown(link: Operator | Function) -> str:
-    return repr(link) if isinstance(link, Operator) else name_of(link)
+def _format_link(link: Operator | Function) -> str:
+    return repr(link) if isinstance(link, Operator) else get_function_name(link)
 
 
-def _weighted(read: list[SparseOperator], sums: ColumnSum) -> Iterator[SparseOperator]:
+def _sum_levels(read: list[SparseOperator], sums: ColumnSum) -> Iterator[SparseOperator]:
     """Sums over levels, block by block; what is done is let go, for it is large."""
     while read:
-        for block in blocks(read.pop(0), BLOCK, sums.width):
+        for block in split_blocks(read.pop(0), BLOCK, sums.width):
             yield sums.combined(block)
 
 
-def _stencils(read: SparseOperator | CompositeOperator) -> list[SparseOperator]:
+def _list_stencils(read: SparseOperator | CompositeOperator) -> list[SparseOperator]:
     """The stencils of a linear reading."""
     return [part.stencil for part in read.parts] if isinstance(read, CompositeOperator) else [read]
 
 
-def _candidates(obs: xr.Dataset) -> list[str]:
+def _list_candidates(obs: xr.Dataset) -> list[str]:
     """Observed quantities that have good reports."""
     return [
         name
         for name in quantities(obs)
-        if reports.good(reports.flags(obs, name), np.asarray(obs[name].values, float)).any()
+        if reports.is_good(reports.get_flags(obs, name), np.asarray(obs[name].values, float)).any()
     ]
 
 
-def _units(obs: xr.Dataset) -> dict[str, str]:
-    return {name: units_to_match(obs[name]) for name in quantities(obs)}
+def _list_units(obs: xr.Dataset) -> dict[str, str]:
+    return {name: get_target_units(obs[name]) for name in quantities(obs)}
 
 
-def _on_grid(field: Array, spec: StateSpec, derived: StateSpec) -> Array | None:
+def _reorder_on_grid(field: Array, spec: StateSpec, derived: StateSpec) -> Array | None:
     """A field of the states' grid in the order of that of made fields; None if that is another grid."""
-    rows = positions(derived.latitude, spec.latitude)
-    columns = positions(derived.longitude, spec.longitude, 360)
+    rows = find_positions(derived.latitude, spec.latitude)
+    columns = find_positions(derived.longitude, spec.longitude, 360)
     return None if rows is None or columns is None else np.asarray(field, float)[np.ix_(rows, columns)]

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import misfitting
+from xappa.checked import find_option_type_errors
 from xappa.errors import OperatorError, OptionError
 from xappa.observations.formulas import STANDARD_GRAVITY
 from xappa.observations.units import UnitConversion
@@ -32,7 +32,7 @@ from xappa.operators.chain import Physics
 from xappa.operators.column_sum import ColumnSum
 from xappa.operators.context import StateContext
 from xappa.operators.interpolate import Interpolate
-from xappa.operators.match_outputs import matched, units_map
+from xappa.operators.match_outputs import make_result_conversion, match_fields
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +74,7 @@ class Columns(Physics):
         levels = np.array(layout.hectopascals)
         order = np.argsort(levels)
         height = state.coords.get("surface_altitude", xr.DataArray(0.0))
-        weight = self.weights(levels[order], standard_pressure(height.values.ravel()))[:, np.argsort(order)]
+        weight = self.weights(levels[order], compute_standard_pressure(height.values.ravel()))[:, np.argsort(order)]
         # Some weights do not depend on the surface.
         place = height.sizes if weight.shape[2] == height.size else {}
         axes = ("channel", str(state[layout.level].dims[0]), *map(str, place))
@@ -102,11 +102,11 @@ class Columns(Physics):
                 f"{self!r} needs {self.variable} on pressure levels; the state has {', '.join(spec.variables)}"
             )
         out = self.output
-        target = matched({str(out.name): out}, True, candidates, {}, repr(self))[str(out.name)]
-        convert: UnitConversion = units_map(out, units.get(target, ""), target, repr(self))
+        target = match_fields({str(out.name): out}, True, candidates, {}, repr(self))[str(out.name)]
+        convert: UnitConversion = make_result_conversion(out, units.get(target, ""), target, repr(self))
         order = np.argsort(levels)
         height = np.zeros(1) if surface_height is None else np.asarray(surface_height, float).ravel()
-        weight = self.weights(np.array(levels, float)[order], standard_pressure(height)) * convert.factor
+        weight = self.weights(np.array(levels, float)[order], compute_standard_pressure(height)) * convert.factor
         own = np.array(spec.of(self.variable))[order]
         used = [np.flatnonzero((part != 0).any(axis=1)) for part in weight]
         numbers = out["channel"].values.tolist() if "channel" in out.dims else [None]
@@ -139,7 +139,7 @@ class ColumnWater(Columns):
 
     def weights(self, levels: Array, surface_pressure: Array) -> Array:
         """See `Columns.weights`."""
-        return integral(levels, surface_pressure)[None] * 100 / STANDARD_GRAVITY
+        return compute_integral_weights(levels, surface_pressure)[None] * 100 / STANDARD_GRAVITY
 
     def describe(self) -> str:
         """What the operator does, in words."""
@@ -161,7 +161,7 @@ class Thickness(Columns):
     upper: float = 500.0
 
     def __post_init__(self) -> None:
-        if misfit := misfitting(self):
+        if misfit := find_option_type_errors(self):
             raise OptionError(f"Thickness: {'; '.join(misfit)}")
 
     @property
@@ -199,12 +199,12 @@ class Thickness(Columns):
         return f"thickness of the layer from {self.lower:g} to {self.upper:g} hPa"
 
 
-def standard_pressure(height: Array) -> Array:
+def compute_standard_pressure(height: Array) -> Array:
     """Pressure (hPa) at heights (m) below 11 km in the standard atmosphere: the inverse of `standard_height`."""
     return 1013.25 * (1 - 0.0065 * np.clip(height, -1000, 11000) / 288.15) ** (9.80665 / (0.0065 * 287.053))
 
 
-def integral(levels: Array, bottom: Array) -> Array:
+def compute_integral_weights(levels: Array, bottom: Array) -> Array:
     """Weights (level, place) of the integral over pressure from 0 down to `bottom` (place,), in units of `levels`."""
     weight = np.zeros((len(levels), len(bottom)))
     weight[0] = np.minimum(bottom, levels[0]) / 2
@@ -217,7 +217,7 @@ def integral(levels: Array, bottom: Array) -> Array:
     return weight
 
 
-def weighted_mean(output: Sequence[Any], levels: Array) -> Array:
+def compute_mean_weights(output: Sequence[Any], levels: Array) -> Array:
     """Weights (output, level) that add up to 1, of curves over ln p: (pressure of the peak, width) each."""
     from numpy import exp, log
 

@@ -16,11 +16,16 @@ from xappa.diffusion.guidance import (
     SequenceCovariance,
 )
 from xappa.diffusion.guidance.covariance import LARGEST_BLOCK
-from xappa.observations.errors.correlation import Correlation, correlations_of, great_circle, places_of
+from xappa.observations.errors.correlation import (
+    Correlation,
+    compute_distances,
+    compute_unit_vectors,
+    list_correlations,
+)
 from xappa.observations.schema import quantities
 
 
-def error_covariance(
+def build_error_covariance(
     obs: xr.Dataset,
     names: tuple[str, ...],
     variable: Array,
@@ -58,10 +63,10 @@ def error_covariance(
         of_name = np.flatnonzero(variable == code)
         if name not in obs or not len(of_name):
             continue
-        for members, correlation in correlations_of(obs.isel(obs=observation[of_name]), name):
+        for members, correlation in list_correlations(obs.isel(obs=observation[of_name]), name):
             rows = of_name[members]
             if len(rows) > 1:
-                part = _correlated(correlation, obs.isel(obs=observation[rows]), dtype, device)
+                part = _build_covariance(correlation, obs.isel(obs=observation[rows]), dtype, device)
                 parts.append((torch.tensor(rows, device=device), part))
     if not parts:
         return None
@@ -71,16 +76,16 @@ def error_covariance(
     return InflatedCovariance(correlated, torch.as_tensor(error / total, dtype=dtype, device=device))
 
 
-def correlated_places(obs: xr.Dataset) -> xr.Dataset | None:
+def select_correlation_coordinates(obs: xr.Dataset) -> xr.Dataset | None:
     """What `error_covariance` needs of observations, without their values; None if all errors are independent."""
-    names = [name for name in quantities(obs) if correlations_of(obs, name)]
+    names = [name for name in quantities(obs) if list_correlations(obs, name)]
     if not names:
         return None
     nothing = np.zeros(obs.sizes["obs"], dtype="int8")
     return xr.Dataset({name: ("obs", nothing, obs[name].attrs) for name in names}, obs.coords)
 
 
-def _correlated(
+def _build_covariance(
     correlation: Correlation, obs: xr.Dataset, dtype: torch.dtype, device: torch.device | str
 ) -> FactoredCovariance:
     groups = correlation.groups(obs)
@@ -88,11 +93,14 @@ def _correlated(
     if correlation.sequential:
         position = torch.as_tensor(correlation.positions(obs, groups), dtype=dtype, device=device)
         return SequenceCovariance(ones, torch.tensor(groups, device=device), position)
-    blocks = [(torch.as_tensor(b, device=device), _matrix(correlation, obs, b, dtype)) for b in _blocks(groups)]
+    blocks = [
+        (torch.as_tensor(b, device=device), _build_correlation_matrix(correlation, obs, b, dtype))
+        for b in _split_groups(groups)
+    ]
     return BlockCovariance(ones, blocks)
 
 
-def _blocks(groups: Array) -> list[Array]:
+def _split_groups(groups: Array) -> list[Array]:
     """Indices of groups of two and more; larger ones than can be taken are cut."""
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(groups[order]) != 0])
@@ -102,12 +110,14 @@ def _blocks(groups: Array) -> list[Array]:
     return [piece for piece in pieces if len(piece) > 1]
 
 
-def _matrix(correlation: Correlation, obs: xr.Dataset, block: Array, dtype: torch.dtype) -> torch.Tensor:
+def _build_correlation_matrix(
+    correlation: Correlation, obs: xr.Dataset, block: Array, dtype: torch.dtype
+) -> torch.Tensor:
     unit = np.eye(len(block))
     if correlation.kind == "uniform":
         matrix = correlation.strength + (1.0 - correlation.strength) * unit
     else:
-        distance = great_circle(places_of(obs.isel(obs=block)))
+        distance = compute_distances(compute_unit_vectors(obs.isel(obs=block)))
         # Two reports of one place would make it singular.
         matrix = np.exp(-distance / correlation.scale) * (1.0 - 1e-4) + 1e-4 * unit
     return torch.as_tensor(matrix, dtype=dtype)

@@ -12,16 +12,16 @@ import xarray as xr
 from torch import Tensor
 
 from xappa._typing import Array
-from xappa.errors import OperatorError, nearest_names
+from xappa.errors import OperatorError, suggest_names
 from xappa.grids.axes import Layout
-from xappa.grids.matching import output_columns, output_rows
+from xappa.grids.matching import order_output_columns, order_output_rows
 from xappa.model.state import StateSpec
 from xappa.observations.units import UnitConversion
 from xappa.operators.context import StateContext
-from xappa.operators.match_outputs import named
+from xappa.operators.match_outputs import name_fields
 from xappa.operators.torch_array.array import TensorArray
 from xappa.state.from_model import to_dataset
-from xappa.tokens import name_of, token
+from xappa.tokens import get_function_name, tokenize
 
 SURFACE = "surface_altitude"
 
@@ -48,7 +48,7 @@ class FunctionOutput:
     axis: str | None
 
 
-def labelled(state: StateContext, fields: Tensor, times: Array) -> xr.Dataset:
+def label_fields(state: StateContext, fields: Tensor, times: Array) -> xr.Dataset:
     """Fields (time, channel, latitude, longitude) as a Dataset over tensors, as functions are given it.
 
     Parameters
@@ -64,12 +64,12 @@ def labelled(state: StateContext, fields: Tensor, times: Array) -> xr.Dataset:
         there = torch.as_tensor(state.mask, device=fields.device)
         fields = torch.where(there, fields, torch.full_like(fields[:1, :1, :1, :1], torch.nan))
     array: Any = TensorArray(fields[None], holes)
-    ds = to_dataset(array, state.spec, times, [0], _in_single(state.layout))
+    ds = to_dataset(array, state.spec, times, [0], _use_single_precision(state.layout))
     ds = ds.isel({state.axis("member"): 0}, drop=True)
     ds.attrs = {}
     if state.surface_height is None:
         return ds
-    rows, columns = output_rows(state.layout, state.spec)[0], output_columns(state.layout, state.spec)[0]
+    rows, columns = order_output_rows(state.layout, state.spec)[0], order_output_columns(state.layout, state.spec)[0]
     height = np.asarray(state.surface_height, float)[rows][:, columns]
     dims = (state.axis("latitude"), state.axis("longitude"))
     return ds.assign_coords({SURFACE: (dims, height, {"units": "m", "standard_name": SURFACE})})
@@ -103,7 +103,7 @@ class DatasetFunction:
         mask = None if self.state.mask is None else np.asarray(self.state.mask)
         height = None if self.state.surface_height is None else np.asarray(self.state.surface_height)
         layout = repr(self.state.layout)
-        return token([self.function, repr(self.outputs), repr(self.derived), layout, mask, height])
+        return tokenize([self.function, repr(self.outputs), repr(self.derived), layout, mask, height])
 
     def __call__(self, fields: Tensor, times: Array) -> Tensor:
         """Fields that the function makes.
@@ -119,15 +119,15 @@ class DatasetFunction:
         Tensor, (T, derived channel, latitude, longitude)
             Units of the observations; NaN at times that the function leaves out.
         """
-        return self.placed(call(self.function, labelled(self.state, fields, times)), times)
+        return self.placed(call_function(self.function, label_fields(self.state, fields, times)), times)
 
     def placed(self, result: Any, times: Array) -> Tensor:
         """Fields, as from a call, out of what the function returned."""
-        fields = named(result, name_of(self.function))
+        fields = name_fields(result, get_function_name(self.function))
         blocks = []
         for output in self.outputs:
             field = next(iter(fields.values())) if output.key is None else fields[output.key]
-            blocks.append(output.units.value(placed(field, self.state, times, self.derived, output.axis)))
+            blocks.append(output.units.value(arrange_result(field, self.state, times, self.derived, output.axis)))
         return torch.cat(blocks, dim=1)
 
     def fields(self, trajectory: Array, times: Array) -> Array:
@@ -141,14 +141,14 @@ class DatasetFunction:
         return np.stack(made).reshape(*lead, *made[0].shape)
 
 
-def call(function: Callable[[xr.Dataset], Any], state: xr.Dataset) -> Any:
+def call_function(function: Callable[[xr.Dataset], Any], state: xr.Dataset) -> Any:
     """Call a function, and say what it was given if that fails.
 
     Raises
     ------
     OperatorError
     """
-    name = name_of(function)
+    name = get_function_name(function)
     try:
         return function(state)
     except OperatorError as error:
@@ -156,20 +156,22 @@ def call(function: Callable[[xr.Dataset], Any], state: xr.Dataset) -> Any:
     except (KeyError, AttributeError) as error:
         wanted = str(error.args[0]) if error.args else ""
         listed = ", ".join(map(repr, state.data_vars))
-        raise MissingVariable(
+        raise MissingVariableError(
             f"{name} asks for what the state does not have: {type(error).__name__}: {wanted}. Found the variables "
             f"{listed} and the coordinates {', '.join(map(repr, state.coords))}"
-            f"{nearest_names(wanted, [str(v) for v in state.data_vars])}"
+            f"{suggest_names(wanted, [str(v) for v in state.data_vars])}"
         ) from error
     except Exception as error:
         raise OperatorError(f"{name} failed on a state: {type(error).__name__}: {error}") from error
 
 
-class MissingVariable(OperatorError):
+class MissingVariableError(OperatorError):
     """A function asks for a name that its Dataset does not have."""
 
 
-def placed(field: xr.DataArray, state: StateContext, times: Array, derived: StateSpec, axis: str | None) -> Tensor:
+def arrange_result(
+    field: xr.DataArray, state: StateContext, times: Array, derived: StateSpec, axis: str | None
+) -> Tensor:
     """A result as (T, K, latitude, longitude), in the order of `derived` and at `times`; NaN at times that lack."""
     time, latitude, longitude = (state.axis(name) for name in ("time", "latitude", "longitude"))
     field = field.reset_coords(drop=True)
@@ -181,10 +183,10 @@ def placed(field: xr.DataArray, state: StateContext, times: Array, derived: Stat
     tensor = tensor if axis else tensor[:, None]
     if time not in field.coords or np.array_equal(field[time].values, times):
         return tensor
-    return _at_times(tensor, field[time].values, times)
+    return _select_times(tensor, field[time].values, times)
 
 
-def _at_times(tensor: Tensor, own: Array, times: Array) -> Tensor:
+def _select_times(tensor: Tensor, own: Array, times: Array) -> Tensor:
     """What a tensor over the times `own`, in any order, has at `times`; NaN where it has nothing."""
     if not len(own):
         return tensor.new_full((len(times), *tensor.shape[1:]), torch.nan)
@@ -195,7 +197,7 @@ def _at_times(tensor: Tensor, own: Array, times: Array) -> Tensor:
     return torch.where(there[:, None, None, None], whole, torch.full_like(whole, torch.nan))
 
 
-def _in_single(layout: Layout | None) -> Layout | None:
+def _use_single_precision(layout: Layout | None) -> Layout | None:
     """A layout that does not ask for double precision, which not every device has."""
     if layout is None:
         return None

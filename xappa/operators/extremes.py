@@ -29,7 +29,7 @@ AMPLITUDES = {"2m_temperature": 5.0}
 ROUNDING = 1.0  # s
 
 
-def missed(variable: str, step: float) -> float:
+def estimate_sampling_error(variable: str, step: float) -> float:
     """Root mean square of what states every `step` seconds miss of an extreme, in the variable's units.
 
     0 for variables of which no diurnal wave is known here.
@@ -39,7 +39,7 @@ def missed(variable: str, step: float) -> float:
     return AMPLITUDES.get(variable, 0.0) * float(np.sqrt(max(square, 0.0)))
 
 
-def states_within(nodes: Array, end: Array, length: float, step: float) -> tuple[Array, Array, Array]:
+def find_states_within(nodes: Array, end: Array, length: float, step: float) -> tuple[Array, Array, Array]:
     """States in the periods of reports.
 
     Parameters
@@ -74,7 +74,7 @@ def states_within(nodes: Array, end: Array, length: float, step: float) -> tuple
     return np.clip(index, 0, len(nodes) - 1), enough, there
 
 
-def by_state(states: Array, channel: Array, cell: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
+def arrange_by_state(states: Array, channel: Array, cell: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
     """Numbers that make up each candidate of each report, side by side.
 
     Parameters

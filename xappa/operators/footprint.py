@@ -27,10 +27,10 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import ObservationError, OptionError
 from xappa.geometry import WGS84_RADIUS
-from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
+from xappa.grids.bilinear import InterpolationWeights, compute_bilinear_weights
 from xappa.model.state import StateSpec
 from xappa.operators.base import OPERATORS
-from xappa.operators.geometry import Geometry, described
+from xappa.operators.geometry import Geometry, describe_geometry
 
 BLOCK = 1 << 20  # corners of nodes that are read at once
 
@@ -84,27 +84,29 @@ class Footprint(Geometry):
                 "The operator 'footprint' needs a size: use xappa.operators.Footprint(radius=25) (km), or "
                 "Footprint(axes=(30, 15), azimuth=45)"
             )
-        along, across = (_sizes(a, obs, size) for a in (self.axes or (self.radius, self.radius)))
-        azimuth = _sizes(self.azimuth, obs, size, positive=False)
+        along, across = (_expand_sizes(a, obs, size) for a in (self.axes or (self.radius, self.radius)))
+        azimuth = _expand_sizes(self.azimuth, obs, size, positive=False)
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-        rings = _rings(float(max(np.nanmax(along, initial=0), np.nanmax(across, initial=0))), spec)
-        nodes, share = _nodes(rings)
+        rings = _count_rings(float(max(np.nanmax(along, initial=0), np.nanmax(across, initial=0))), spec)
+        nodes, share = _place_nodes(rings)
         # Channels of a pixel share their place.
         sizes = np.stack([latitude, longitude, along, across, azimuth])
         own, index = np.unique(sizes, axis=1, return_inverse=True, equal_nan=False)
         found, step = [], max(1, BLOCK // (4 * len(share)))
         for first in range(0, own.shape[1], step):
             part = own[:, first : first + step]
-            found.append(_merged(part[0], part[1], part[2], part[3], part[4], nodes, share, spec))
-        whole, rows = _stacked(found), index.reshape(-1)
+            found.append(_merge_nodes(part[0], part[1], part[2], part[3], part[4], nodes, share, spec))
+        whole, rows = _concatenate_weights(found), index.reshape(-1)
         return InterpolationWeights(whole.cell[rows], whole.weight[rows], whole.crossed[rows], whole.inside[rows])
 
     def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Footprint, Array | None]]:
         """See `Geometry.blocks`: by latitude, since fields of view near a pole touch many more cells than others."""
         size = obs.sizes["obs"]
-        sizes = [np.asarray(_sizes(a, obs, size)) for a in (self.axes or (self.radius, self.radius)) if a is not None]
+        sizes = [
+            np.asarray(_expand_sizes(a, obs, size)) for a in (self.axes or (self.radius, self.radius)) if a is not None
+        ]
         largest = max((float(np.nanmax(a, initial=0)) for a in sizes), default=0.0)
-        step = max(1, BLOCK // (16 * _rings(largest, spec) ** 2))
+        step = max(1, BLOCK // (16 * _count_rings(largest, spec) ** 2))
         if size <= step:
             yield self, None
             return
@@ -126,13 +128,13 @@ class Footprint(Geometry):
     def describe(self) -> str:
         """What the operator does, in words."""
         if self.axes is not None:
-            shape = f"an ellipse of {_words(self.axes[0])} by {_words(self.axes[1])} km semi-axes"
+            shape = f"an ellipse of {_format_size(self.axes[0])} by {_format_size(self.axes[1])} km semi-axes"
         else:
-            shape = f"a circle of {_words(self.radius)} km radius"
-        return described(self, f"mean over {shape}")
+            shape = f"a circle of {_format_size(self.radius)} km radius"
+        return describe_geometry(self, f"mean over {shape}")
 
 
-def away(latitude: Array, longitude: Array, distance: Array, azimuth: Array) -> tuple[Array, Array]:
+def find_destination(latitude: Array, longitude: Array, distance: Array, azimuth: Array) -> tuple[Array, Array]:
     """Places at a distance (km) in a direction (degrees clockwise from north) along great circles, degrees."""
     phi, arc, bearing = np.deg2rad(latitude), distance / WGS84_RADIUS, np.deg2rad(azimuth)
     sine = np.sin(phi) * np.cos(arc) + np.cos(phi) * np.sin(arc) * np.cos(bearing)
@@ -141,11 +143,11 @@ def away(latitude: Array, longitude: Array, distance: Array, azimuth: Array) -> 
     return np.rad2deg(np.arcsin(np.clip(sine, -1, 1))), longitude + np.rad2deg(np.arctan2(east, north))
 
 
-def _words(value: Any) -> str:
+def _format_size(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else repr(value) if isinstance(value, str) else "varying"
 
 
-def _sizes(value: Any, obs: xr.Dataset, size: int, positive: bool = True) -> Array:
+def _expand_sizes(value: Any, obs: xr.Dataset, size: int, positive: bool = True) -> Array:
     """One number a report."""
     if isinstance(value, str):
         if value not in obs.variables:
@@ -163,14 +165,14 @@ def _sizes(value: Any, obs: xr.Dataset, size: int, positive: bool = True) -> Arr
     return np.broadcast_to(numbers, size)
 
 
-def _rings(largest: float, spec: StateSpec) -> int:
+def _count_rings(largest: float, spec: StateSpec) -> int:
     """Rings of nodes: two a cell, so that every cell inside is met."""
     rows = np.sort(np.array(spec.latitude))
     spacing = np.diff(rows).min() if len(rows) > 1 else 180.0
     return int(np.clip(np.ceil(2 * largest / (np.deg2rad(spacing) * WGS84_RADIUS)) + 1, 3, 24))
 
 
-def _nodes(rings: int) -> tuple[Array, Array]:
+def _place_nodes(rings: int) -> tuple[Array, Array]:
     """Nodes (n, 2) in the unit disc, and their shares of its area (n,)."""
     s, weight = np.polynomial.legendre.leggauss(rings)
     rays = 4 * rings
@@ -180,7 +182,7 @@ def _nodes(rings: int) -> tuple[Array, Array]:
     return np.stack([x.ravel(), y.ravel()], axis=1), np.repeat(weight / 2 / rays, rays)
 
 
-def _merged(
+def _merge_nodes(
     latitude: Array,
     longitude: Array,
     along: Array,
@@ -193,8 +195,8 @@ def _merged(
     """Points of the nodes of some reports, those that come several times as one."""
     x, y = along[:, None] * nodes[:, 0], across[:, None] * nodes[:, 1]
     distance, turn = np.hypot(x, y), np.rad2deg(np.arctan2(y, x))
-    rows, columns = away(latitude[:, None], longitude[:, None], distance, azimuth[:, None] + turn)
-    found = bilinear_weights(rows.ravel(), columns.ravel(), spec.latitude, spec.longitude)
+    rows, columns = find_destination(latitude[:, None], longitude[:, None], distance, azimuth[:, None] + turn)
+    found = compute_bilinear_weights(rows.ravel(), columns.ravel(), spec.latitude, spec.longitude)
     n, width = len(latitude), 4 * len(share)
     cell = 2 * found.cell.reshape(n, width) + found.crossed.reshape(n, width)
     weight = found.weight.reshape(n, len(share), 4) * share[:, None]
@@ -207,12 +209,12 @@ def _merged(
     total = np.bincount(flat, weight.ravel(), n * most).reshape(n, most)
     points = np.repeat(cell[:, :1], most, axis=1)
     points.reshape(-1)[flat] = cell.ravel()
-    centre = bilinear_weights(latitude, longitude, spec.latitude, spec.longitude).inside
+    centre = compute_bilinear_weights(latitude, longitude, spec.latitude, spec.longitude).inside
     inside = found.inside.reshape(n, -1).all(axis=1) & centre
     return InterpolationWeights(points // 2, total, (points % 2).astype(bool), inside)
 
 
-def _stacked(blocks: list[InterpolationWeights]) -> InterpolationWeights:
+def _concatenate_weights(blocks: list[InterpolationWeights]) -> InterpolationWeights:
     """One set of points of several, filled with entries of weight zero."""
     most = max((block.cell.shape[1] for block in blocks), default=1)
 

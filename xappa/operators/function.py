@@ -12,7 +12,7 @@ from xappa.errors import OptionError
 from xappa.operators.base import Operator
 from xappa.operators.chain import Physics
 from xappa.operators.interpolate import Interpolate
-from xappa.tokens import describe, name_of
+from xappa.tokens import describe, get_function_name
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +46,7 @@ class Function(Physics):
         return self.function(state)
 
     def __repr__(self) -> str:
-        return name_of(self.function)
+        return get_function_name(self.function)
 
     def describe(self) -> str:
         """What the operator does, in words."""

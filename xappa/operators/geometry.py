@@ -17,16 +17,16 @@ from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.schema import quantities
 from xappa.operators import reports
-from xappa.operators.cached import PlaceCache, corners_at
+from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.chain import GEOMETRY, Link
 from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
-from xappa.operators.extremes import METHODS, by_state, missed, states_within
-from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, Heights
-from xappa.operators.packing import joined, linear
-from xappa.operators.periods import Group, Period, groups
+from xappa.operators.extremes import METHODS, arrange_by_state, estimate_sampling_error, find_states_within
+from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, HeightCorrection
+from xappa.operators.packing import build_linear_operator, concatenate_operators
+from xappa.operators.periods import Period, PeriodGroup, group_by_period
 from xappa.operators.sparse import SparseOperator, compact, concatenate
-from xappa.operators.vertical import EXTRAPOLATIONS, in_level
+from xappa.operators.vertical import EXTRAPOLATIONS, interpolate_levels
 from xappa.vocabulary import VARIABLES
 
 # Less of a report's weight than this on cells that exist, and it is read from none.
@@ -78,11 +78,11 @@ class Geometry(Link):
             If no report lies inside the times, or no quantity is one of the model's.
         """
         spec, times, period = state.spec, state.times, state.period
-        reports.require_form(obs)
+        reports.require_schema(obs)
         obs, names = obs.compute(), quantities(obs)
-        before = {name: reports.flags(obs, name) for name in names}
+        before = {name: reports.get_flags(obs, name) for name in names}
         flags = {name: flag.copy() for name, flag in before.items()}
-        known = [name for name in names if variables_read(name, obs, spec, period)]
+        known = [name for name in names if list_variables_read(name, obs, spec, period)]
         reports.require_known(obs, names, spec, bool(known))
         for name in set(names) - set(known):
             value = np.asarray(obs[name].values, float)
@@ -97,7 +97,7 @@ class Geometry(Link):
             for name in known:
                 flag = flags[name] if rows is None else flags[name][rows]
                 part = concatenate(reader.rows(name, np.asarray(here[name].values, float), flag, period))
-                extremes += _placed(reader.extremes, rows)
+                extremes += _renumber_extremes(reader.extremes, rows)
                 if rows is not None:
                     flags[name][rows], part = flag, replace(part, observation=rows[part.observation])
                 parts.append(part)
@@ -107,9 +107,9 @@ class Geometry(Link):
         parts = [_with_errors(part, flags) for part in parts]
         extremes = [replace(part, stencil=_with_errors(part.stencil, flags)) for part in extremes]
         extremes = [part for part in extremes if len(part.stencil)]
-        found = concatenate(parts) if rows is None else linear(parts, times)
+        found = concatenate(parts) if rows is None else build_linear_operator(parts, times)
         if extremes:
-            found = joined([found, CompositeOperator(tuple(extremes), times)], times)
+            found = concatenate_operators([found, CompositeOperator(tuple(extremes), times)], times)
         return found, reports.with_flags(obs, flags).assign_attrs(reader.heights.attrs())
 
     def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Geometry, Array | None]]:
@@ -117,7 +117,7 @@ class Geometry(Link):
         return ((self, None),)
 
 
-def variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Period | None = None) -> set[str]:
+def list_variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Period | None = None) -> set[str]:
     """Variables of a state that reports of a quantity are made of; none if it cannot represent any of them.
 
     Parameters
@@ -132,7 +132,7 @@ def variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Period |
     """
     if name == STATION and SEA in spec.variables and STATION not in spec.variables:
         return {SEA}
-    found = {group.states.variable for group in groups(name, obs, spec, period) if group.states is not None}
+    found = {group.states.variable for group in group_by_period(name, obs, spec, period) if group.states is not None}
     return found | ({name} if name in spec.variables else set())
 
 
@@ -145,7 +145,7 @@ def _with_errors(part: SparseOperator, flags: Mapping[str, Array]) -> SparseOper
     return part.select(np.flatnonzero(known))
 
 
-def _placed(extremes: list[OperatorBlock], rows: Array | None) -> list[OperatorBlock]:
+def _renumber_extremes(extremes: list[OperatorBlock], rows: Array | None) -> list[OperatorBlock]:
     """Extremes of some reports, numbered as in the whole."""
     if rows is None:
         return extremes
@@ -159,20 +159,20 @@ class _Reader:
         spec, times = state.spec, state.times
         self.geometry, self.obs, self.spec, self.mask, self.by = geometry, obs, spec, state.mask, state.by
         self.corners = geometry.places(obs, spec)
-        self.when = reports.seconds(np.asarray(obs["time"].values), times[0])
-        self.nodes, self.step = reports.seconds(times, times[0]), spec.step_hours * 3600
+        self.when = reports.to_seconds(np.asarray(obs["time"].values), times[0])
+        self.nodes, self.step = reports.to_seconds(times, times[0]), spec.step_hours * 3600
         self.place_reason = self._place_reason()
         surface = None
         if state.surface_height is not None:
-            surface = _at(np.asarray(state.surface_height, float), obs, spec)
-        self.heights = Heights(obs, surface, geometry.lapse_rate)
+            surface = _interpolate_at_reports(np.asarray(state.surface_height, float), obs, spec)
+        self.heights = HeightCorrection(obs, surface, geometry.lapse_rate)
 
     def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[SparseOperator]:
         """Stencils of one quantity; `flag` is filled with why reports are left out."""
         reports.reject(flag, value, self.place_reason != Flag.GOOD, self.place_reason)
         parts = []
         self.extremes: list[OperatorBlock] = []
-        for group in groups(name, self.obs, self.spec, period):
+        for group in group_by_period(name, self.obs, self.spec, period):
             if name == STATION and SEA in self.spec.variables and STATION not in self.spec.variables:
                 reports.reject(flag, value, group.member & self._at_sea_too(), Flag.UNUSED)
                 reports.reject(flag, value, group.member & np.isnan(self.heights.altitude), Flag.NO_HEIGHT)
@@ -192,7 +192,7 @@ class _Reader:
         """Reports that give the same pressure reduced to sea level already: one barometer counts once."""
         if SEA not in self.obs:
             return np.zeros(self.obs.sizes["obs"], bool)
-        return reports.good(reports.flags(self.obs, SEA), np.asarray(self.obs[SEA].values, float))
+        return reports.is_good(reports.get_flags(self.obs, SEA), np.asarray(self.obs[SEA].values, float))
 
     def _group(
         self, name: str, variable: str, value: Array, flag: Array, member: Array, number: int, share: float
@@ -201,9 +201,9 @@ class _Reader:
         early = np.isnan(self.when) | ~inside
         reports.reject(flag, value, member & early, Flag.OUTSIDE_TIMES)
         channel, level_weight = self._channels(variable, value, flag, member)
-        used = np.flatnonzero(reports.good(flag, value) & member)
+        used = np.flatnonzero(reports.is_good(flag, value) & member)
         channel, level_weight, cell = channel[used], level_weight[used], self.corners.cell[used]
-        space, void = _masked(self._signed(variable, used), channel, level_weight, cell, self.mask)
+        space, void = _mask_weights(self._signed(variable, used), channel, level_weight, cell, self.mask)
         flag[used[void]] = Flag.MASKED
         weight = (share * time_weight[used])[:, :, None, None] * level_weight[:, None, :, None] * space[:, None]
         factor, relative = np.ones(len(used)), np.zeros(len(used))
@@ -215,31 +215,31 @@ class _Reader:
         width = int(np.prod(weight.shape[1:]))
         weight, steps, channel, cell = compact(*(a[~void].reshape(-1, width) for a in (weight, *entries)))
         rows = used[~void]
-        error = np.hypot(reports.errors(self.obs, name)[rows], (relative * np.nan_to_num(value[used]))[~void])
+        error = np.hypot(reports.get_errors(self.obs, name)[rows], (relative * np.nan_to_num(value[used]))[~void])
         offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
         return SparseOperator(steps, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
 
-    def _extremes(self, name: str, group: Group, value: Array, flag: Array) -> list[OperatorBlock]:
+    def _extremes(self, name: str, group: PeriodGroup, value: Array, flag: Array) -> list[OperatorBlock]:
         """Readings of the states of a period, of which the largest or smallest counts."""
         if group.states is None:
             return []
         variable, method, member = group.states.variable, group.states.method, group.member
-        states, enough, there = states_within(self.nodes, self.when, group.seconds, self.step)
+        states, enough, there = find_states_within(self.nodes, self.when, group.seconds, self.step)
         reports.reject(flag, value, member & ~enough, Flag.PERIOD_NOT_REPRESENTABLE)
         reports.reject(flag, value, member & ~there, Flag.OUTSIDE_TIMES)
         channel, level_weight = self._channels(variable, value, flag, member)
-        used = np.flatnonzero(reports.good(flag, value) & member)
+        used = np.flatnonzero(reports.is_good(flag, value) & member)
         channel, level_weight, cell = channel[used], level_weight[used], self.corners.cell[used]
-        space, void = _masked(self._signed(variable, used), channel, level_weight, cell, self.mask)
+        space, void = _mask_weights(self._signed(variable, used), channel, level_weight, cell, self.mask)
         flag[used[void]] = Flag.MASKED
         rows = used[~void]
         if not len(rows):
             return []
-        weight, time, channel, cell = by_state(
+        weight, time, channel, cell = arrange_by_state(
             states[rows], channel[~void], cell[~void], (level_weight[:, :, None] * space)[~void]
         )
-        error = np.hypot(reports.errors(self.obs, name)[rows], missed(variable, self.step))
+        error = np.hypot(reports.get_errors(self.obs, name)[rows], estimate_sampling_error(variable, self.step))
         offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
         found = SparseOperator(time, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
@@ -247,7 +247,7 @@ class _Reader:
 
     def _place_reason(self) -> Array:
         latitude, longitude = (np.asarray(self.obs[name].values, float) for name in ("latitude", "longitude"))
-        _, _, in_time = _in_time(self.nodes, self.when, self.step, False)
+        _, _, in_time = _interpolate_in_time(self.nodes, self.when, self.step, False)
         reason = np.zeros(len(self.when), np.int8)
         nowhere = ~np.isfinite(latitude) | ~np.isfinite(longitude) | (np.abs(latitude) > 90)
         for wrong, flag in (
@@ -262,7 +262,7 @@ class _Reader:
     def _in_time(self, number: int) -> tuple[Array, Array, Array]:
         """Times and weights (N, 2 number) of states that end at each report, and whether all are there."""
         found = [
-            _in_time(self.nodes, self.when - back * self.step, self.step, self.geometry.nearest)
+            _interpolate_in_time(self.nodes, self.when - back * self.step, self.step, self.geometry.nearest)
             for back in range(number)
         ]
         index, weight = (np.concatenate([part[k] for part in found], axis=1) for k in (0, 1))
@@ -276,7 +276,9 @@ class _Reader:
             return self._by_number(name, value, flag, member)
         size = len(value)
         pressure = np.asarray(self.obs["level"].values, float) if "level" in self.obs.coords else np.full(size, np.nan)
-        channel, weight, inside = in_level(self.spec, name, pressure, self.geometry.extrapolate, self.geometry.nearest)
+        channel, weight, inside = interpolate_levels(
+            self.spec, name, pressure, self.geometry.extrapolate, self.geometry.nearest
+        )
         reports.reject(flag, value, member & ~inside, Flag.OUTSIDE_LEVELS)
         below = self.heights.below(np.where(inside, pressure, 1.0))
         reports.reject(flag, value, member & below, Flag.BELOW_SURFACE)
@@ -296,7 +298,9 @@ class _Reader:
         return np.where(self.corners.crossed[rows], -weight, weight) if vector else weight
 
 
-def _masked(weight: Array, channel: Array, level_weight: Array, cell: Array, mask: Array | None) -> tuple[Array, Array]:
+def _mask_weights(
+    weight: Array, channel: Array, level_weight: Array, cell: Array, mask: Array | None
+) -> tuple[Array, Array]:
     """Cell weights (n, L, K) shared among the cells that exist, and the reports (n,) that have none."""
     weight = np.broadcast_to(weight[:, None], (*channel.shape, weight.shape[1]))
     if mask is None or mask[np.unique(channel)].all():
@@ -308,7 +312,7 @@ def _masked(weight: Array, channel: Array, level_weight: Array, cell: Array, mas
     return weight / np.where(share < LEAST_SHARE, 1, share)[..., None], void
 
 
-def _in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Array, Array, Array]:
+def _interpolate_in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Array, Array, Array]:
     """Indices and weights (each (N, 2)) of the times round each report, and whether there are such (N,)."""
     index, weight = bracket(nodes, np.where(np.isnan(when), nodes[0], when))
     away = np.abs(when[:, None] - nodes[index]).min(axis=1)
@@ -322,14 +326,14 @@ def _in_time(nodes: Array, when: Array, step: float, nearest: bool) -> tuple[Arr
     return index, weight, (between & ~gap) | (away <= step / 2)
 
 
-def _at(field: Array, obs: xr.Dataset, spec: StateSpec) -> Array:
+def _interpolate_at_reports(field: Array, obs: xr.Dataset, spec: StateSpec) -> Array:
     """A field at the places of reports, bilinear."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    around = corners_at(PlaceCache(latitude, longitude), spec.latitude, spec.longitude)
+    around = get_corner_weights(HashablePlaces(latitude, longitude), spec.latitude, spec.longitude)
     return (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
 
 
-def described(geometry: Geometry, where: str) -> str:
+def describe_geometry(geometry: Geometry, where: str) -> str:
     """Text of a geometry with its common options."""
     extras: list[Any] = []
     if geometry.lapse_rate is not None:

@@ -15,7 +15,7 @@ TEMPERATURES = ("2m_temperature", "maximum_2m_temperature", "minimum_2m_temperat
 UNKNOWN_TEMPERATURE = 15.0  # K; deviation of the standard atmosphere's temperature from that of a station
 
 
-def standard_height(pressure: Array) -> Array:
+def compute_standard_height(pressure: Array) -> Array:
     """Height of a pressure in the standard atmosphere.
 
     Parameters
@@ -37,7 +37,7 @@ def standard_height(pressure: Array) -> Array:
     return np.where(pressure > 226.32, troposphere, 11000 + 216.65 * gas_over_gravity * np.log(226.32 / pressure))
 
 
-class Heights:
+class HeightCorrection:
     """Heights of stations and of the surface below them, and the tally of what could be corrected.
 
     Parameters
@@ -95,7 +95,7 @@ class Heights:
         if self.surface is None:
             return np.zeros(len(pressure), bool)
         # `altitude` may be the station's or the report's own: either way a report lies no lower.
-        return np.fmax(self.altitude, standard_height(pressure)) < self.surface
+        return np.fmax(self.altitude, compute_standard_height(pressure)) < self.surface
 
     def attrs(self) -> dict[str, str | int]:
         """What was done, as attributes of the observations."""

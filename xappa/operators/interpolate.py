@@ -10,14 +10,14 @@ import xarray as xr
 from xappa.grids.bilinear import InterpolationWeights
 from xappa.model.state import StateSpec
 from xappa.operators.base import OPERATORS
-from xappa.operators.cached import PlaceCache, corners_at
+from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
-from xappa.operators.geometry import Geometry, described
-from xappa.operators.heights import LAPSE_RATE, standard_height
+from xappa.operators.geometry import Geometry, describe_geometry
+from xappa.operators.heights import LAPSE_RATE, compute_standard_height
 from xappa.operators.sparse import SparseOperator, concatenate
 
-__all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "standard_height"]
+__all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "compute_standard_height"]
 
 
 @OPERATORS.register("interpolate")
@@ -39,11 +39,11 @@ class Interpolate(Geometry):
     def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """The four grid points round each report."""
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-        return corners_at(PlaceCache(latitude, longitude), spec.latitude, spec.longitude)
+        return get_corner_weights(HashablePlaces(latitude, longitude), spec.latitude, spec.longitude)
 
     def describe(self) -> str:
         """What the operator does, in words."""
-        return described(self, "interpolated: bilinear, linear in log-pressure and in time")
+        return describe_geometry(self, "interpolated: bilinear, linear in log-pressure and in time")
 
 
 def interpolate(

@@ -8,14 +8,14 @@ from typing import Any
 import xarray as xr
 
 from xappa.errors import OperatorError, UnitsError
-from xappa.observations.names import quantity_of
-from xappa.observations.units import UnitConversion, linear
+from xappa.observations.names import find_quantity
+from xappa.observations.units import UnitConversion, find_conversion
 from xappa.observations.user_variables import OF_OPERATOR
 
 ONLY = "the result"
 
 
-def named(result: Any, function: str) -> dict[str, xr.DataArray]:
+def name_fields(result: Any, function: str) -> dict[str, xr.DataArray]:
     """Fields of a result by name.
 
     Raises
@@ -34,7 +34,7 @@ def named(result: Any, function: str) -> dict[str, xr.DataArray]:
     )
 
 
-def matched(
+def match_fields(
     result: Mapping[str, xr.DataArray],
     single: bool,
     candidates: Sequence[str],
@@ -72,7 +72,7 @@ def matched(
     listed = ", ".join(map(repr, candidates)) or "none with a good report"
     pairs: dict[str, str] = {}
     for name in result:
-        known = [name, users.get(name, ""), quantity_of(name) or ""]
+        known = [name, users.get(name, ""), find_quantity(name) or ""]
         found = next((candidate for candidate in candidates if candidate in known), None)
         if found is not None:
             pairs[name] = found
@@ -99,7 +99,7 @@ def matched(
     )
 
 
-def units_map(field: xr.DataArray, observed: str, name: str, function: str) -> UnitConversion:
+def make_result_conversion(field: xr.DataArray, observed: str, name: str, function: str) -> UnitConversion:
     """Map from the units of a result, where it has some, to those of the observations.
 
     Raises
@@ -117,7 +117,7 @@ def units_map(field: xr.DataArray, observed: str, name: str, function: str) -> U
     if units is None or not observed:
         return UnitConversion()
     try:
-        return linear(str(units), observed)
+        return find_conversion(str(units), observed)
     except UnitsError as error:
         raise OperatorError(
             f"{function}: {error}, in which {name} was observed. xarray keeps the attributes of what a field was "

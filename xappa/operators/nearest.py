@@ -11,11 +11,11 @@ from scipy.spatial import cKDTree
 
 from xappa._typing import Array
 from xappa.errors import ObservationError
-from xappa.geometry import unit_vectors
-from xappa.grids.bilinear import InterpolationWeights, bilinear_weights
+from xappa.geometry import to_unit_vectors
+from xappa.grids.bilinear import InterpolationWeights, compute_bilinear_weights
 from xappa.model.state import StateSpec
 from xappa.operators.base import OPERATORS
-from xappa.operators.geometry import Geometry, described
+from xappa.operators.geometry import Geometry, describe_geometry
 
 
 @OPERATORS.register("nearest")
@@ -37,14 +37,14 @@ class Nearest(Geometry):
     def places(self, obs: xr.Dataset, spec: StateSpec) -> InterpolationWeights:
         """The nearest grid point of each report inside the grid."""
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-        inside = bilinear_weights(latitude, longitude, spec.latitude, spec.longitude).inside
-        point = unit_vectors(np.nan_to_num(latitude), np.nan_to_num(longitude))
-        cell = _tree(spec.latitude, spec.longitude).query(point)[1][:, None]
+        inside = compute_bilinear_weights(latitude, longitude, spec.latitude, spec.longitude).inside
+        point = to_unit_vectors(np.nan_to_num(latitude), np.nan_to_num(longitude))
+        cell = _build_tree(spec.latitude, spec.longitude).query(point)[1][:, None]
         return InterpolationWeights(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
 
     def describe(self) -> str:
         """What the operator does, in words."""
-        return described(self, "the nearest grid point, level and time")
+        return describe_geometry(self, "the nearest grid point, level and time")
 
 
 @OPERATORS.register("grid")
@@ -71,8 +71,8 @@ class GridPoints(Geometry):
             If none is at a grid point.
         """
         latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-        row, on_row = _exact(latitude, np.array(spec.latitude), None)
-        column, on_column = _exact(longitude, np.array(spec.longitude), 360.0)
+        row, on_row = _find_nearest_node(latitude, np.array(spec.latitude), None)
+        column, on_column = _find_nearest_node(longitude, np.array(spec.longitude), 360.0)
         inside = on_row & on_column
         if len(inside) and not inside.any():
             raise ObservationError(
@@ -85,16 +85,16 @@ class GridPoints(Geometry):
 
     def describe(self) -> str:
         """What the operator does, in words."""
-        return described(self, "the field itself, at its grid points")
+        return describe_geometry(self, "the field itself, at its grid points")
 
 
 @lru_cache(maxsize=4)
-def _tree(latitude: tuple[float, ...], longitude: tuple[float, ...]) -> cKDTree:
+def _build_tree(latitude: tuple[float, ...], longitude: tuple[float, ...]) -> cKDTree:
     rows, columns = np.meshgrid(latitude, longitude, indexing="ij")
-    return cKDTree(unit_vectors(rows.ravel(), columns.ravel()))
+    return cKDTree(to_unit_vectors(rows.ravel(), columns.ravel()))
 
 
-def _exact(values: Array, nodes: Array, period: float | None) -> tuple[Array, Array]:
+def _find_nearest_node(values: Array, nodes: Array, period: float | None) -> tuple[Array, Array]:
     """Nearest node of each value, and whether it is that node to within a hundredth of the nodes' distance."""
     wrapped = nodes if period is None else nodes % period
     order = np.argsort(wrapped)

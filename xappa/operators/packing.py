@@ -19,7 +19,7 @@ SMALL = 1 << 20  # entries, filled ones included, below which it is not worth wh
 WASTE = 2.0  # entries over those that are not zero, above which rows are parted
 
 
-def packed(parts: Iterable[SparseOperator]) -> list[SparseOperator]:
+def pack_rows(parts: Iterable[SparseOperator]) -> list[SparseOperator]:
     """The same rows in few stencils, of which none is large and mostly filled up.
 
     Parameters
@@ -41,13 +41,13 @@ def packed(parts: Iterable[SparseOperator]) -> list[SparseOperator]:
             empty = empty or part
             continue
         waiting.append(part)
-        rows, width = rows + len(part), max(width, _width(part))
+        rows, width = rows + len(part), max(width, _get_width(part))
         if rows * width > SMALL:
             while waiting:
-                _by_length(waiting.pop(0), pieces)
+                _sort_by_length(waiting.pop(0), pieces)
     if not pieces:
         return [concatenate(waiting or ([] if empty is None else [empty]))]
-    groups = _groups(pieces)
+    groups = _group_lengths(pieces)
     pieces.clear()
     together = []
     while groups:
@@ -55,21 +55,21 @@ def packed(parts: Iterable[SparseOperator]) -> list[SparseOperator]:
     return together
 
 
-def _by_length(part: SparseOperator, pieces: dict[int, list[SparseOperator]]) -> None:
+def _sort_by_length(part: SparseOperator, pieces: dict[int, list[SparseOperator]]) -> None:
     """Add the rows of a stencil to those that need, to a factor of two, as many entries."""
-    number = np.ceil(np.log2(np.maximum(_lengths(part), 1))).astype(int)
+    number = np.ceil(np.log2(np.maximum(_count_entries(part), 1))).astype(int)
     for n in np.unique(number).tolist():
-        pieces.setdefault(n, []).append(_trimmed(part.select(np.flatnonzero(number == n))))
+        pieces.setdefault(n, []).append(_trim(part.select(np.flatnonzero(number == n))))
 
 
-def _groups(pieces: dict[int, list[SparseOperator]]) -> list[list[SparseOperator]]:
+def _group_lengths(pieces: dict[int, list[SparseOperator]]) -> list[list[SparseOperator]]:
     """Classes of rows, the short ones first, those together that may be."""
     groups: list[list[SparseOperator]] = []
     filled, real = 0, 0
     for _, found in sorted(pieces.items()):
-        width, entries = max(map(_width, found)), sum(int(_lengths(part).sum()) for part in found)
+        width, entries = max(map(_get_width, found)), sum(int(_count_entries(part).sum()) for part in found)
         count = sum(map(len, found))
-        if groups and _tolerable(filled + count, width, real + entries):
+        if groups and _is_tolerable(filled + count, width, real + entries):
             groups[-1] += found
             filled, real = filled + count, real + entries
         else:
@@ -78,9 +78,9 @@ def _groups(pieces: dict[int, list[SparseOperator]]) -> list[list[SparseOperator
     return groups
 
 
-def linear(parts: Iterable[SparseOperator], times: Array) -> SparseOperator | CompositeOperator:
+def build_linear_operator(parts: Iterable[SparseOperator], times: Array) -> SparseOperator | CompositeOperator:
     """Stencils over `times` as one reading: a stencil, if `packed` makes one of them."""
-    together = packed(parts)
+    together = pack_rows(parts)
     return (
         together[0]
         if len(together) == 1
@@ -88,7 +88,9 @@ def linear(parts: Iterable[SparseOperator], times: Array) -> SparseOperator | Co
     )
 
 
-def joined(found: list[SparseOperator | CompositeOperator], times: Array) -> SparseOperator | CompositeOperator:
+def concatenate_operators(
+    found: list[SparseOperator | CompositeOperator], times: Array
+) -> SparseOperator | CompositeOperator:
     """One reading of several; a stencil, if all are."""
     parts = [
         part
@@ -98,7 +100,9 @@ def joined(found: list[SparseOperator | CompositeOperator], times: Array) -> Spa
     others = tuple(part for part in parts if part.view is not None or part.extreme is not None)
     stencils = [part.stencil for part in parts if part.view is None and part.extreme is None]
     own = (
-        linear(stencils, times) if any(isinstance(rows, CompositeOperator) for rows in found) else concatenate(stencils)
+        build_linear_operator(stencils, times)
+        if any(isinstance(rows, CompositeOperator) for rows in found)
+        else concatenate(stencils)
     )
     if not others:
         return own
@@ -106,26 +110,26 @@ def joined(found: list[SparseOperator | CompositeOperator], times: Array) -> Spa
     return CompositeOperator(before + others, times)
 
 
-def blocks(stencil: SparseOperator, entries: int, times: int = 1) -> list[SparseOperator]:
+def split_blocks(stencil: SparseOperator, entries: int, times: int = 1) -> list[SparseOperator]:
     """Rows of a stencil in turn, so many that `times` their entries are at most about `entries`."""
-    step = max(1, entries // max(1, _width(stencil) * times))
+    step = max(1, entries // max(1, _get_width(stencil) * times))
     rows = np.arange(len(stencil))
     return [stencil.select(rows[k : k + step]) for k in range(0, len(stencil), step)] or [stencil]
 
 
-def _width(stencil: SparseOperator) -> int:
+def _get_width(stencil: SparseOperator) -> int:
     return stencil.weight.shape[1]
 
 
-def _lengths(stencil: SparseOperator) -> Array:
+def _count_entries(stencil: SparseOperator) -> Array:
     return (stencil.weight != 0).sum(axis=1)
 
 
-def _tolerable(rows: int, width: int, entries: int) -> bool:
+def _is_tolerable(rows: int, width: int, entries: int) -> bool:
     return rows * width <= max(SMALL, WASTE * entries)
 
 
-def _trimmed(stencil: SparseOperator) -> SparseOperator:
+def _trim(stencil: SparseOperator) -> SparseOperator:
     weight, *places = compact(stencil.weight, stencil.time, stencil.channel, stencil.cell)
     time, channel, cell = (a.astype(np.int32) for a in places)  # there are many, and half as wide ones hold them
     return replace(stencil, weight=weight, time=time, channel=channel, cell=cell)

@@ -11,7 +11,7 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.model.state import StateSpec
 from xappa.observations.names import QUANTITIES
-from xappa.observations.periods import EXTREMES, NONE, States, method_in, states_of
+from xappa.observations.periods import EXTREMES, NONE, PeriodStates, find_period_states, parse_cell_method
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Period:
 
 
 @dataclass(frozen=True)
-class Group:
+class PeriodGroup:
     """Reports over periods of one length.
 
     Parameters
@@ -42,11 +42,11 @@ class Group:
     """
 
     member: Array
-    states: States | None
+    states: PeriodStates | None
     seconds: float = np.nan
 
 
-def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = None) -> list[Group]:
+def group_by_period(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = None) -> list[PeriodGroup]:
     """Reports of a quantity by the length of their period.
 
     Parameters
@@ -62,8 +62,8 @@ def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = No
         number = told.hours / spec.step_hours
         extreme = told.method in EXTREMES
         fits = name in spec.variables and (number.is_integer() or extreme) and number >= 1
-        states = States(name, int(number) + extreme, told.method) if fits else None
-        return [Group(np.ones(size, bool), states, told.hours * 3600)]
+        states = PeriodStates(name, int(number) + extreme, told.method) if fits else None
+        return [PeriodGroup(np.ones(size, bool), states, told.hours * 3600)]
     lengths = np.full(size, NONE)
     if "period" in obs.coords:
         lengths = np.asarray(obs["period"].values).astype("timedelta64[s]")
@@ -73,19 +73,19 @@ def groups(name: str, obs: xr.Dataset, spec: StateSpec, told: Period | None = No
         length: Any = np.array(code).astype("timedelta64[s]")[()]
         methods = str(obs[name].attrs.get("cell_methods", ""))
         seconds = np.nan if np.isnat(length) else float(length / np.timedelta64(1, "s"))
-        found.append(Group(codes == code, _states(name, length, spec, methods), seconds))
+        found.append(PeriodGroup(codes == code, _find_states(name, length, spec, methods), seconds))
     return found
 
 
-def _states(name: str, length: np.timedelta64, spec: StateSpec, methods: str) -> States | None:
+def _find_states(name: str, length: np.timedelta64, spec: StateSpec, methods: str) -> PeriodStates | None:
     if np.isnat(length) and name in spec.variables:
-        return States(name, 1, "mean")
+        return PeriodStates(name, 1, "mean")
     if name in QUANTITIES:
-        return states_of(name, length, spec.variables, spec.step)
+        return find_period_states(name, length, spec.variables, spec.step)
     # A quantity of the user's own says itself what it is over its period.
-    number, method = float(length / spec.step), method_in(methods)
+    number, method = float(length / spec.step), parse_cell_method(methods)
     if name not in spec.variables or np.isnan(number) or number < 1:
         return None
     if method in EXTREMES:
-        return States(name, int(number) + 1, method)
-    return States(name, int(number), method) if number.is_integer() else None
+        return PeriodStates(name, int(number) + 1, method)
+    return PeriodStates(name, int(number), method) if number.is_integer() else None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xappa._typing import Array
 from xappa.errors import ObservationError
-from xappa.operators.cached import PlaceCache, corners_at
+from xappa.operators.cached import HashablePlaces, get_corner_weights
 
 BLOCK = 8192  # places at once: their results stay in the processor's cache until they are written
 
@@ -58,7 +58,7 @@ class Points:
                 f"Places: found {places[0].shape} latitudes and {places[1].shape} longitudes; expected one each a place"
             )
         grid = (tuple(np.asarray(axis, float).tolist()) for axis in (latitudes, longitudes))
-        around = corners_at(PlaceCache(*places), *grid)
+        around = get_corner_weights(HashablePlaces(*places), *grid)
         self.shape = (len(latitudes), len(longitudes))
         self.inside = around.inside
         self.cell = torch.from_numpy(around.cell)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from xappa.model.state import StateSpec
-from xappa.operators.heights import standard_height
+from xappa.operators.heights import compute_standard_height
 
 LARGEST = 1 << 26  # numbers that are made; larger fields are the same everywhere
 
@@ -22,15 +22,15 @@ _SURFACE = {
 }
 
 
-def moments(spec: StateSpec) -> tuple[np.ndarray, np.ndarray]:
+def compute_moments(spec: StateSpec) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation (each (channel,)) of each channel, physical units."""
-    return tuple(np.array(part) for part in zip(*(_moment(*channel) for channel in spec.channels), strict=True))  # type: ignore[return-value]
+    return tuple(np.array(part) for part in zip(*(_compute_moment(*channel) for channel in spec.channels), strict=True))  # type: ignore[return-value]
 
 
-def plausible(spec: StateSpec, times: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+def make_plausible_fields(spec: StateSpec, times: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     """Physical fields (time, channel, latitude, longitude)."""
     generator = torch.Generator().manual_seed(seed)
-    mean, deviation = (torch.from_numpy(part).to(dtype)[:, None, None] for part in moments(spec))
+    mean, deviation = (torch.from_numpy(part).to(dtype)[:, None, None] for part in compute_moments(spec))
     full = (times, *spec.shape)
     small = int(np.prod(full)) <= LARGEST
     # Uniform numbers: humidity stays above 0.
@@ -38,11 +38,11 @@ def plausible(spec: StateSpec, times: int, seed: int = 0, dtype: torch.dtype = t
     return (mean + deviation * noise).expand(full)
 
 
-def _moment(name: str, level: float | None) -> tuple[float, float]:
+def _compute_moment(name: str, level: float | None) -> tuple[float, float]:
     if level is None:
         return _SURFACE.get(name, (1.0, 0.1))
     pressure = float(level)
-    height = float(standard_height(np.array(pressure)))
+    height = float(compute_standard_height(np.array(pressure)))
     humidity = 0.008 * (pressure / 1000) ** 3
     return {
         "temperature": (max(288.15 - 0.0065 * height, 216.65), 5.0),

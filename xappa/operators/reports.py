@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import NoReportsError, ObservationError, nearest_names
+from xappa.errors import NoReportsError, ObservationError, suggest_names
 from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag, flag_attrs
 from xappa.observations.schema import quantities
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from xappa.operators.sparse import SparseOperator
 
 
-def good(flag: Array, value: Array) -> Array:
+def is_good(flag: Array, value: Array) -> Array:
     """Reports that are there and not rejected."""
     return (flag == Flag.GOOD) & np.isfinite(value)
 
 
 def reject(flag: Array, value: Array, wrong: Array, reason: Array | Flag) -> None:
     """Give good reports that are `wrong` their reason, in place."""
-    np.copyto(flag, np.asarray(reason, flag.dtype), where=wrong & good(flag, value))
+    np.copyto(flag, np.asarray(reason, flag.dtype), where=wrong & is_good(flag, value))
 
 
-def seconds(times: Array, since: np.datetime64) -> Array:
+def to_seconds(times: Array, since: np.datetime64) -> Array:
     """Seconds from `since`, NaN for NaT."""
     return (times - since) / np.timedelta64(1, "s")
 
 
-def flags(obs: xr.Dataset, name: str) -> Array:
+def get_flags(obs: xr.Dataset, name: str) -> Array:
     """The flags that a quantity has already; good where there are none."""
     key = f"{name}_flag"
     return np.array(obs[key].values, np.int8) if key in obs else np.zeros(obs.sizes["obs"], np.int8)
 
 
-def errors(obs: xr.Dataset, name: str) -> Array:
+def get_errors(obs: xr.Dataset, name: str) -> Array:
     """Standard deviations of the errors of a quantity; NaN where there are none."""
     key = f"{name}_error"
     return np.asarray(obs[key].values, float) if key in obs else np.full(obs.sizes["obs"], np.nan)
@@ -58,7 +58,7 @@ def with_flags(obs: xr.Dataset, flags: Mapping[str, Array]) -> xr.Dataset:
     return obs
 
 
-def require_form(obs: xr.Dataset) -> None:
+def require_schema(obs: xr.Dataset) -> None:
     """Refuse what is not in xappa's CF form.
 
     Raises
@@ -89,7 +89,7 @@ def require_known(obs: xr.Dataset, names: list[str], spec: StateSpec, known: boo
     """
     if known:
         return
-    listed = ", ".join(f"{name!r}{nearest_names(name, spec.variables)}" for name in names) or "none"
+    listed = ", ".join(f"{name!r}{suggest_names(name, spec.variables)}" for name in names) or "none"
     raise ObservationError(
         f"No observed variable is one of the model's: found {listed}; expected any of {', '.join(spec.variables)}: "
         "use xappa.read_observations(..., rename={...})"
@@ -106,17 +106,17 @@ def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, t
     """
     reported = np.zeros(obs.sizes["obs"], bool)
     for name, flag in flags.items():
-        reported |= good(flag, np.asarray(obs[name].values, float))
+        reported |= is_good(flag, np.asarray(obs[name].values, float))
     outside = reason != Flag.GOOD
     if (reported & ~outside).any():
         return
     when = np.asarray(obs["time"].values)[reported & np.isin(reason, (Flag.OUTSIDE_TIMES, Flag.MISSING_TIME))]
     when = when[~np.isnat(when)]
     if not when.size:
-        raise _unusable(obs, flags, reason)
+        raise _make_unusable_error(obs, flags, reason)
     raise NoReportsError(
-        f"No report lies inside the times: found reports from {_text(when.min())} to {_text(when.max())}; expected "
-        f"some from {_text(times[0])} to {_text(times[-1])} (or up to {spec.step_hours / 2:g} h outside): choose other "
+        f"No report lies inside the times: found reports from {_format_time(when.min())} to {_format_time(when.max())}; expected "
+        f"some from {_format_time(times[0])} to {_format_time(times[-1])} (or up to {spec.step_hours / 2:g} h outside): choose other "
         "times or other observations"
     )
 
@@ -129,18 +129,18 @@ def require_used(obs: xr.Dataset) -> None:
     NoReportsError
         With the number of reports by reason.
     """
-    found = {name: flags(obs, name) for name in quantities(obs)}
-    if not any(good(flag, np.asarray(obs[name].values, float)).any() for name, flag in found.items()):
-        raise _unusable(obs, found, np.zeros(obs.sizes["obs"], np.int8))
+    found = {name: get_flags(obs, name) for name in quantities(obs)}
+    if not any(is_good(flag, np.asarray(obs[name].values, float)).any() for name, flag in found.items()):
+        raise _make_unusable_error(obs, found, np.zeros(obs.sizes["obs"], np.int8))
 
 
-def used_names(rows: SparseOperator | CompositeOperator) -> list[str]:
+def list_used_names(rows: SparseOperator | CompositeOperator) -> list[str]:
     """Quantities of which any report is read."""
     variable = rows.variable
     return [name for code, name in enumerate(rows.names) if (variable == code).any()]
 
 
-def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> NoReportsError:
+def _make_unusable_error(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> NoReportsError:
     """No report can be used: the number of each quantity's by reason, that of its place where it has none."""
     assumed, lines = str(obs.attrs.get("units_assumed", "")).split(), []
     for name, flag in found.items():
@@ -157,5 +157,5 @@ def _unusable(obs: xr.Dataset, found: Mapping[str, Array], place: Array) -> NoRe
     )
 
 
-def _text(time: np.datetime64) -> str:
+def _format_time(time: np.datetime64) -> str:
     return np.datetime_as_string(time, unit="m")

@@ -27,10 +27,10 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import misfitting
+from xappa.checked import find_option_type_errors
 from xappa.errors import OperatorError, OptionError, choose
 from xappa.operators.base import OPERATORS
-from xappa.operators.columns import Columns, weighted_mean
+from xappa.operators.columns import Columns, compute_mean_weights
 
 HIRS: dict[int, tuple[float, float]] = {
     1: (30.0, 0.5),
@@ -69,7 +69,7 @@ class Sounder(Columns):
     table: str | Mapping[int, tuple[float, float]] = "hirs"
 
     def __post_init__(self) -> None:
-        if misfit := misfitting(self):
+        if misfit := find_option_type_errors(self):
             raise OptionError(f"Sounder: {'; '.join(misfit)}")
         wrong = [f"{n}: {v}" for n, v in self.curves.items() if len(v) != 2 or not min(v) > 0]
         if wrong:
@@ -106,7 +106,7 @@ class Sounder(Columns):
                 f"{self!r}: channel{'s' * (len(high) > 1)} {', '.join(high)} peak above the state's highest level, "
                 f"{levels[0]:g} hPa; expected channels that peak below {levels[0] / 2:g} hPa: give a table of those"
             )
-        return weighted_mean(list(self.curves.values()), levels)[:, :, None]
+        return compute_mean_weights(list(self.curves.values()), levels)[:, :, None]
 
     def describe(self) -> str:
         """What the operator does, in words."""

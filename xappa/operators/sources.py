@@ -19,9 +19,9 @@ from xappa.operators.base import OPERATORS, Operator
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.function import Function
-from xappa.operators.packing import joined
+from xappa.operators.packing import concatenate_operators
 from xappa.operators.sparse import SparseOperator
-from xappa.tokens import token
+from xappa.tokens import tokenize
 
 Choice = str | Operator | Callable[[xr.Dataset], Any]
 
@@ -80,7 +80,7 @@ class PerSource(Operator):
         return "{" + ", ".join(f"{key!r}: {operator!r}" for key, operator in self.operators.items()) + "}"
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return ("xappa.PerSource", *((key, token(operator)) for key, operator in self.operators.items()))
+        return ("xappa.PerSource", *((key, tokenize(operator)) for key, operator in self.operators.items()))
 
     def describe(self) -> str:
         """What the operators do, in words."""
@@ -96,7 +96,7 @@ class PerSource(Operator):
         NoReportsError
             If no report of any source lies inside the times.
         """
-        reports.require_form(obs)
+        reports.require_schema(obs)
         obs = obs.compute()
         if "source" not in obs.coords:
             raise ObservationError(
@@ -111,26 +111,26 @@ class PerSource(Operator):
                 f"{', '.join(map(repr, sorted(set(source))))}"
             )
         found, attrs = [], dict(obs.attrs)
-        before = {name: reports.flags(obs, name) for name in quantities(obs)}
+        before = {name: reports.get_flags(obs, name) for name in quantities(obs)}
         flags = {name: flag.copy() for name, flag in before.items()}
-        reason = _outside(np.asarray(obs["time"].values), state.times, state.spec)
+        reason = _flag_outside(np.asarray(obs["time"].values), state.times, state.spec)
         for name, flag in flags.items():
             reports.reject(flag, np.asarray(obs[name].values, float), reason != Flag.GOOD, reason)
         timely = reports.with_flags(obs, flags)
         for key in dict.fromkeys(source):
             rows = np.flatnonzero(source == key)
             part = timely.isel(obs=rows)
-            if not _any_good(part):
+            if not _has_good_reports(part):
                 continue
             operator = self.operators.get(key, choose_operator(None))
             read, seen = operator(part, state)
-            found.append(_moved(read, rows))
+            found.append(_renumber_reports(read, rows))
             attrs |= seen.attrs
             for name, flag in flags.items():
-                flag[rows] = reports.flags(seen, name)
+                flag[rows] = reports.get_flags(seen, name)
         if not found:
             reports.require_inside(obs, before, reason, state.times, state.spec)
-        return joined(found, state.times), reports.with_flags(obs, flags).assign_attrs(attrs)
+        return concatenate_operators(found, state.times), reports.with_flags(obs, flags).assign_attrs(attrs)
 
 
 def split_windows(
@@ -160,26 +160,27 @@ def split_windows(
         return rows, obs
     flags = {}
     for code, name in enumerate(rows.names):
-        flag = reports.flags(obs, name)
+        flag = reports.get_flags(obs, name)
         flag[rows.observation[split & (rows.variable == code)]] = Flag.PERIOD_NOT_REPRESENTABLE
         flags[name] = flag
     return rows.select(~split), reports.with_flags(obs, flags)
 
 
-def _outside(when: Array, times: Array, spec: StateSpec) -> Array:
+def _flag_outside(when: Array, times: Array, spec: StateSpec) -> Array:
     """Flags of reports by their times alone."""
     half = np.timedelta64(1800 * spec.step_hours, "s")
     outside = (when < times[0] - half) | (when > times[-1] + half)
     return np.where(outside, Flag.OUTSIDE_TIMES, Flag.GOOD).astype(np.int8)
 
 
-def _any_good(obs: xr.Dataset) -> bool:
+def _has_good_reports(obs: xr.Dataset) -> bool:
     return any(
-        reports.good(reports.flags(obs, name), np.asarray(obs[name].values, float)).any() for name in quantities(obs)
+        reports.is_good(reports.get_flags(obs, name), np.asarray(obs[name].values, float)).any()
+        for name in quantities(obs)
     )
 
 
-def _moved(read: SparseOperator | CompositeOperator, rows: Array) -> SparseOperator | CompositeOperator:
+def _renumber_reports(read: SparseOperator | CompositeOperator, rows: Array) -> SparseOperator | CompositeOperator:
     """Reports of a part of the observations, numbered as in the whole."""
     if isinstance(read, SparseOperator):
         return replace(read, observation=rows[read.observation])

@@ -142,17 +142,17 @@ def compact(weight: Array, *indices: Array) -> tuple[Array, ...]:
     number = np.count_nonzero(weight, axis=1)
     most = max(int(number.max(initial=0)), 1)
     if most < weight.shape[1]:
-        return _first_nonzero(most, weight, *indices)
+        return _select_nonzero(most, weight, *indices)
     # Rows without a zero stay as they are.
     some = np.flatnonzero(number < most)
-    ordered = _first_nonzero(most, *(array[some] for array in (weight, *indices)))
+    ordered = _select_nonzero(most, *(array[some] for array in (weight, *indices)))
     whole = tuple(np.array(array) for array in (weight, *indices))
     for array, rows in zip(whole, ordered, strict=True):
         array[some] = rows
     return whole
 
 
-def _first_nonzero(most: int, weight: Array, *indices: Array) -> tuple[Array, ...]:
+def _select_nonzero(most: int, weight: Array, *indices: Array) -> tuple[Array, ...]:
     """The first entries of each row that are not zero, `most` of them or with the heaviest in place of others."""
     nonzero = weight != 0
     order = np.argsort(~nonzero, axis=1, kind="stable")[:, :most]

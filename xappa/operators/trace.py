@@ -15,11 +15,18 @@ from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.model.state import StateSpec
 from xappa.operators.context import StateContext
-from xappa.operators.dataset_function import DatasetFunction, FunctionOutput, MissingVariable, call, labelled, placed
-from xappa.operators.match_outputs import matched, named, units_map
-from xappa.operators.reference_atmosphere import LARGEST, plausible
+from xappa.operators.dataset_function import (
+    DatasetFunction,
+    FunctionOutput,
+    MissingVariableError,
+    arrange_result,
+    call_function,
+    label_fields,
+)
+from xappa.operators.match_outputs import make_result_conversion, match_fields, name_fields
+from xappa.operators.reference_atmosphere import LARGEST, make_plausible_fields
 from xappa.operators.torch_array.array import TensorArray
-from xappa.tokens import name_of
+from xappa.tokens import get_function_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,43 +71,43 @@ def trace(
     OperatorError
         If the function fails, returns what cannot be compared, breaks the gradient, or gives no number.
     """
-    name = name_of(function)
+    name = get_function_name(function)
     try:
-        result, states, used = _tried(function, state)
-    except MissingVariable as error:
+        result, states, used = _try_function(function, state)
+    except MissingVariableError as error:
         if state.layout is None:
             raise
         # A function written for the model's own names serves every Dataset.
         state = replace(state, layout=None)
         try:
-            result, states, used = _tried(function, state)
-        except MissingVariable:
+            result, states, used = _try_function(function, state)
+        except MissingVariableError:
             raise error from None
-    fields = named(result, name)
+    fields = name_fields(result, name)
     users = dict(state.layout.names) if state.layout is not None else {}
-    pairs = matched(fields, isinstance(result, xr.DataArray), candidates, users, name, spare)
+    pairs = match_fields(fields, isinstance(result, xr.DataArray), candidates, users, name, spare)
     for key in pairs:
         _require_shape(fields[key], key, state, used, name)
         _require_gradient(fields[key], key, name)
     chosen = {key: fields[key] for key in pairs}
-    latitude, longitude = _grid(chosen, state, name)
+    latitude, longitude = _find_common_grid(chosen, state, name)
     outputs, channels, by = [], [], {}
     for key, target in pairs.items():
         field = chosen[key]
-        axis, numbers, kind = _levels(field, state)
+        axis, numbers, kind = _identify_levels(field, state)
         by[target] = kind
         channels += [(target, number) for number in numbers]
-        map_units = units_map(field, units.get(target, ""), target, name)
+        map_units = make_result_conversion(field, units.get(target, ""), target, name)
         single = isinstance(result, xr.DataArray)
         outputs.append(FunctionOutput(None if single else key, target, map_units, axis))
     spec = state.spec
     derived = StateSpec(tuple(channels), latitude, longitude, spec.step_hours, spec.window)
     view = DatasetFunction(function, state, tuple(outputs), derived, local=False)
-    mask = _mask(chosen, outputs, view, used, name)
-    return TracedFunction(replace(view, local=_local(view, result, states, used)), mask, by)
+    mask = _compute_mask(chosen, outputs, view, used, name)
+    return TracedFunction(replace(view, local=_is_local(view, result, states, used)), mask, by)
 
 
-def _tried(function: Callable[[xr.Dataset], Any], state: StateContext) -> tuple[Any, Tensor, Array]:
+def _try_function(function: Callable[[xr.Dataset], Any], state: StateContext) -> tuple[Any, Tensor, Array]:
     """The result of a function, and the states and the times that it was given.
 
     These are all times, but no more than a window's or than `LARGEST` numbers: a function must look no further back in
@@ -109,19 +116,19 @@ def _tried(function: Callable[[xr.Dataset], Any], state: StateContext) -> tuple[
     times = state.times
     affordable = LARGEST // int(np.prod(state.spec.shape))
     few = times[: max(state.spec.window, affordable, 2)]
-    fields = plausible(state.spec, len(few)).requires_grad_()
+    fields = make_plausible_fields(state.spec, len(few)).requires_grad_()
     try:
-        return call(function, labelled(state, fields, few)), fields, few
-    except MissingVariable:
+        return call_function(function, label_fields(state, fields, few)), fields, few
+    except MissingVariableError:
         raise
     except OperatorError:
         if len(few) == len(times):
             raise
-    fields = plausible(state.spec, len(times)).requires_grad_()
-    return call(function, labelled(state, fields, times)), fields, times
+    fields = make_plausible_fields(state.spec, len(times)).requires_grad_()
+    return call_function(function, label_fields(state, fields, times)), fields, times
 
 
-def _local(view: DatasetFunction, result: Any, fields: Tensor, times: Array) -> bool:
+def _is_local(view: DatasetFunction, result: Any, fields: Tensor, times: Array) -> bool:
     """Whether the first and the last time have the same fields without the others.
 
     The last one differs if the function looks back, by however many times, and the first one if it looks ahead.
@@ -135,12 +142,12 @@ def _local(view: DatasetFunction, result: Any, fields: Tensor, times: Array) -> 
                 alone = view(fields[k : k + 1], times[k : k + 1])
             except Exception:  # what cannot be made of one time looks at several
                 return False
-            if not _same(whole[k : k + 1], alone):
+            if not _are_equal_fields(whole[k : k + 1], alone):
                 return False
     return True
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
+def _are_equal_fields(a: Tensor, b: Tensor) -> bool:
     """Whether fields (T, channel, latitude, longitude) are equal, but for rounding at the size of each channel."""
     if a.shape != b.shape:
         return False
@@ -184,7 +191,7 @@ def _require_gradient(field: xr.DataArray, key: str, name: str) -> None:
         )
 
 
-def _grid(
+def _find_common_grid(
     fields: dict[str, xr.DataArray], state: StateContext, name: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     found = {}
@@ -192,7 +199,7 @@ def _grid(
         axes = []
         for axis in ("latitude", "longitude"):
             dim, size = state.axis(axis), field.sizes.get(state.axis(axis))
-            own = _own(state, axis)
+            own = _get_axis_values(state, axis)
             if size is not None and dim not in field.coords and size != len(own):
                 raise OperatorError(
                     f"{name} returned {key} with {size} values along {dim!r} and no coordinate that says where they "
@@ -207,12 +214,12 @@ def _grid(
     return next(iter(found.values()))  # type: ignore[return-value]
 
 
-def _own(state: StateContext, axis: str) -> Array:
-    ds = labelled(state, torch.zeros(()).expand(1, *state.spec.shape), np.zeros(1, "datetime64[s]"))
+def _get_axis_values(state: StateContext, axis: str) -> Array:
+    ds = label_fields(state, torch.zeros(()).expand(1, *state.spec.shape), np.zeros(1, "datetime64[s]"))
     return ds[state.axis(axis)].values
 
 
-def _levels(field: xr.DataArray, state: StateContext) -> tuple[str | None, list[Any], str]:
+def _identify_levels(field: xr.DataArray, state: StateContext) -> tuple[str | None, list[Any], str]:
     """The other dimension, its levels in hPa or numbers of channels, and which coordinate of reports chooses."""
     level = state.axis("level")
     if "channel" in field.dims:
@@ -221,21 +228,21 @@ def _levels(field: xr.DataArray, state: StateContext) -> tuple[str | None, list[
     if level not in field.dims:
         return None, [None], "level"
     factor = 1.0 if state.layout is None else state.layout.hectopascal
-    return level, [_whole(factor * float(p)) for p in field[level].values], "level"
+    return level, [_round_pressure(factor * float(p)) for p in field[level].values], "level"
 
 
-def _whole(pressure: float) -> float:
+def _round_pressure(pressure: float) -> float:
     rounded = round(pressure, 6)
     return int(rounded) if rounded == int(rounded) else rounded
 
 
-def _mask(
+def _compute_mask(
     fields: dict[str, xr.DataArray], outputs: list[FunctionOutput], view: DatasetFunction, times: Array, name: str
 ) -> Array:
     """Where the function gives numbers."""
     blocks = []
     for field, output in zip(fields.values(), outputs, strict=True):
-        tensor = placed(field, view.state, times, view.derived, output.axis).detach()
+        tensor = arrange_result(field, view.state, times, view.derived, output.axis).detach()
         finite = torch.isfinite(tensor)
         # Times that the function leaves out say nothing about places.
         held = finite.flatten(1).any(dim=1)

@@ -29,7 +29,7 @@ EXTRAPOLATIONS = ("refuse", "hydrostatic")
 LOWEST = 1100.0  # hPa; below that there is no atmosphere
 
 
-def in_level(
+def interpolate_levels(
     spec: StateSpec, name: str, pressure: Array, extrapolate: str = "refuse", nearest: bool = False
 ) -> tuple[Array, Array, Array]:
     """Channels and weights that make up a variable at pressures.

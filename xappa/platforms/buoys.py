@@ -8,15 +8,15 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.geometry import WGS84_RADIUS
 from xappa.observations.errors.tables import Errors
-from xappa.platforms.domain import Ground
-from xappa.platforms.random_places import scattered
-from xappa.platforms.schema import assemble
+from xappa.platforms.domain import NetworkDomain
+from xappa.platforms.random_places import draw_scattered_places
+from xappa.platforms.schema import build_network
 
 
-@checked
+@check_arguments
 def buoys(
     ds: xr.Dataset,
     count: int = 300,
@@ -66,13 +66,13 @@ def buoys(
     Griffa, Owens, Piterbarg, Rozovskii (1995), Estimates of turbulence parameters from Lagrangian data using a
     stochastic particle model, Journal of Marine Research 53, 371-401 (velocities as a Markov process).
     """
-    ground, rng = Ground.of(ds), np.random.default_rng(seed)
+    ground, rng = NetworkDomain.of(ds), np.random.default_rng(seed)
     sea, times, names = ground.is_sea, ground.every(every), ground.chosen(variables)
-    latitude, longitude, _ = scattered(count, rng, lambda y, x: sea[ground.nearest(y, x)].astype(float))
+    latitude, longitude, _ = draw_scattered_places(count, rng, lambda y, x: sea[ground.nearest(y, x)].astype(float))
     velocity = speed * rng.standard_normal((2, count))
     track = [(latitude, longitude)]
     for seconds in np.diff(times) / np.timedelta64(1, "s"):
-        moved = _moved(latitude, longitude, velocity * seconds)
+        moved = _move_places(latitude, longitude, velocity * seconds)
         afloat = sea[ground.nearest(*moved)]
         latitude, longitude = np.where(afloat, moved[0], latitude), np.where(afloat, moved[1], longitude)
         track.append((latitude, longitude))
@@ -85,10 +85,10 @@ def buoys(
         "altitude": np.zeros(count * len(times)),
         "station": np.tile(np.array([f"B{n:04d}" for n in range(count)]), len(times)),
     }
-    return assemble(where, names, errors)
+    return build_network(where, names, errors)
 
 
-def _moved(latitude: Array, longitude: Array, metres: Array) -> tuple[Array, Array]:
+def _move_places(latitude: Array, longitude: Array, metres: Array) -> tuple[Array, Array]:
     """Places that far to the east and north, along great circles."""
     distance = np.hypot(*metres) / (1e3 * WGS84_RADIUS)
     bearing, phi = np.arctan2(metres[0], metres[1]), np.deg2rad(latitude)

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import DatasetError, OptionError, nearest_names
+from xappa.errors import DatasetError, OptionError, suggest_names
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, recognise
 from xappa.observations.names import QUANTITIES
-from xappa.state import spec_of, surface_height
+from xappa.state import derive_spec, get_surface_height
 
 LAND = ("land_area_fraction", "land_binary_mask", "land_sea_mask", "lsm", "sftlf")
 SURFACE = ("2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind", "mean_sea_level_pressure")
@@ -21,7 +21,7 @@ UPPER_AIR = ("temperature", "u_component_of_wind", "v_component_of_wind")
 
 
 @dataclass(frozen=True)
-class Ground:
+class NetworkDomain:
     """Times and geography of a Dataset.
 
     Parameters
@@ -48,7 +48,7 @@ class Ground:
     height: Array | None
 
     @classmethod
-    def of(cls, ds: xr.Dataset) -> Ground:
+    def of(cls, ds: xr.Dataset) -> NetworkDomain:
         """What `ds` says.
 
         Raises
@@ -58,15 +58,15 @@ class Ground:
         """
         ds = flatten_valid_time(ds)
         layout = recognise(ds)
-        spec = spec_of(ds, layout)
+        spec = derive_spec(ds, layout)
         return cls(
             times=np.atleast_1d(ds[layout.time].values),
             latitude=np.array(layout.latitudes),
             longitude=np.array(layout.longitudes),
             levels=tuple(layout.hectopascals),
             variables=spec.variables,
-            land=_land(ds, layout),
-            height=surface_height(ds, spec, layout),
+            land=_find_land(ds, layout),
+            height=get_surface_height(ds, spec, layout),
         )
 
     @property
@@ -111,11 +111,11 @@ class Ground:
 
     def nearest(self, latitude: Array, longitude: Array) -> tuple[Array, Array]:
         """Row and column of the grid point nearest to each place, across the date line."""
-        row = _nearest(self.latitude, latitude)
+        row = _find_nearest(self.latitude, latitude)
         east = np.argsort(self.longitude % 360)
         axis = (self.longitude % 360)[east]
         around = np.concatenate((axis[-1:] - 360, axis, axis[:1] + 360))
-        column = np.concatenate((east[-1:], east, east[:1]))[_nearest(around, longitude % 360)]
+        column = np.concatenate((east[-1:], east, east[:1]))[_find_nearest(around, longitude % 360)]
         return row, column
 
     def chosen(self, variables: Iterable[str] | None) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ class Ground:
         if variables is None:
             return self.variables
         names = (variables,) if isinstance(variables, str) else tuple(variables)
-        unknown = [f"{name!r}{nearest_names(name, QUANTITIES)}" for name in names if name not in QUANTITIES]
+        unknown = [f"{name!r}{suggest_names(name, QUANTITIES)}" for name in names if name not in QUANTITIES]
         if unknown or not names:
             raise OptionError(
                 f"variables: {', '.join(unknown) or 'none'} not known; expected names such as {SURFACE[0]}"
@@ -137,7 +137,7 @@ class Ground:
         return names
 
 
-def _land(ds: xr.Dataset, layout: Layout) -> Array | None:
+def _find_land(ds: xr.Dataset, layout: Layout) -> Array | None:
     horizontal = [*ds[layout.latitude].dims, *ds[layout.longitude].dims]
     for name, field in {**ds.coords, **ds.data_vars}.items():
         if (name in LAND or field.attrs.get("standard_name") in LAND) and set(horizontal) <= set(field.dims):
@@ -147,13 +147,13 @@ def _land(ds: xr.Dataset, layout: Layout) -> Array | None:
     return None
 
 
-def _nearest(axis: Array, places: Array) -> Array:
+def _find_nearest(axis: Array, places: Array) -> Array:
     order = np.argsort(axis)
     middle = (axis[order][1:] + axis[order][:-1]) / 2
     return order[np.searchsorted(middle, places)]
 
 
-def split(variables: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_by_level(variables: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of quantities near the surface, and of those on levels."""
     names = tuple(variables)
     aloft = tuple(name for name in names if QUANTITIES[name].upper_air)

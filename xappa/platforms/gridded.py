@@ -8,22 +8,22 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.errors import OptionError
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
 from xappa.model.state import StateSpec
 from xappa.observations import with_errors
 from xappa.observations.errors.tables import Errors
-from xappa.observations.schema import build
+from xappa.observations.schema import build_observations
 from xappa.platforms import random_places
-from xappa.platforms.domain import Ground
-from xappa.platforms.schema import soundings
+from xappa.platforms.domain import NetworkDomain
+from xappa.platforms.schema import build_soundings
 from xappa.state import to_array
-from xappa.state.fields import spec_of
+from xappa.state.fields import derive_spec
 
 
-@checked
+@check_arguments
 def columns(
     ds: xr.Dataset,
     fraction: float = 0.01,
@@ -58,16 +58,16 @@ def columns(
     OptionError
         If `fraction` is not above 0 and at most 1, or a variable is unknown.
     """
-    ground, rng = Ground.of(ds), np.random.default_rng(seed)
+    ground, rng = NetworkDomain.of(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
     count = max(1, round(fraction * ground.area.size))
-    cell = np.sort(random_places.cells(ground.area, count, rng))
+    cell = np.sort(random_places.draw_cells(ground.area, count, rng))
     row, column = np.divmod(cell, len(ground.longitude))
-    where = {"latitude": ground.latitude[row], "longitude": ground.longitude[column], "station": names(cell)}
-    return soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
+    where = {"latitude": ground.latitude[row], "longitude": ground.longitude[column], "station": name_cells(cell)}
+    return build_soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
 
 
-@checked
+@check_arguments
 def values(
     ds: xr.Dataset,
     fraction: float = 0.01,
@@ -99,18 +99,18 @@ def values(
         As `columns`.
     """
     ds = flatten_valid_time(ds)
-    ground, layout, rng = Ground.of(ds), recognise(ds), np.random.default_rng(seed)
+    ground, layout, rng = NetworkDomain.of(ds), recognise(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
-    spec, when = spec_of(ds, layout, ground.chosen(variables)), ground.every(every)
+    spec, when = derive_spec(ds, layout, ground.chosen(variables)), ground.every(every)
     first = ds.isel({ds[layout.time].dims[0]: [0]}) if ds[layout.time].ndim else ds
     if layout.member is not None:
         first = first.isel({layout.member: [0]})
     mask = np.isfinite(to_array(first, spec, layout)[0])
-    network = single_values(spec, when, *random_places.values(mask, fraction, len(when), rng))
+    network = build_single_values(spec, when, *random_places.draw_values(mask, fraction, len(when), rng))
     return network if errors is None else with_errors(network, errors)
 
 
-def single_values(
+def build_single_values(
     spec: StateSpec, times: Array, time: Array, channel: Array, cell: Array, reported: Array | None = None
 ) -> xr.Dataset:
     """Observations of single numbers of a trajectory; one row a time, place and level.
@@ -133,7 +133,7 @@ def single_values(
         "time": np.asarray(times)[at],
         "latitude": np.array(spec.latitude)[y],
         "longitude": np.array(spec.longitude)[x],
-        "station": names(where),
+        "station": name_cells(where),
     }
     if any(lev is not None for _, lev in spec.channels):
         found["level"] = np.where(rows[:, 2] < 0, np.nan, rows[:, 2])
@@ -143,10 +143,10 @@ def single_values(
         if of.any():
             numbers[name] = np.full(len(rows), np.nan)
             numbers[name][row[of]] = 0.0 if reported is None else reported[of]
-    return build(found, numbers)
+    return build_observations(found, numbers)
 
 
-def names(cell: Array) -> Array:
+def name_cells(cell: Array) -> Array:
     """Stations' names of cells."""
     return np.char.add("cell-", cell.astype(str))
 

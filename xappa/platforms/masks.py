@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from xappa._typing import Array
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.platforms.orbit import Orbit
 
 
-@checked
+@check_arguments
 def station_cells(latitude: Array, longitude: Array, step: float = 0.25) -> Array:
     """Points of an equiangular grid with poles that are nearest to some station.
 
@@ -37,7 +37,7 @@ def station_cells(latitude: Array, longitude: Array, step: float = 0.25) -> Arra
     return np.unique(((rows - 1) // 2 - y[kept]) * columns + x[kept] % columns)
 
 
-@checked
+@check_arguments
 def satellite_cells(
     orbit: Orbit,
     latitude: Array,
@@ -81,7 +81,7 @@ def satellite_cells(
     return np.flatnonzero(seen)
 
 
-@checked
+@check_arguments
 def satellite_steps(
     orbit: Orbit,
     latitude: Array,
@@ -111,7 +111,7 @@ def satellite_steps(
     ]
 
 
-@checked
+@check_arguments
 def split(cells: Array, held_out: int, seed: int) -> tuple[Array, Array]:
     """Cells to assimilate, and cells held out, in the random order of the official experiments.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from xappa._typing import Array
 from xappa.errors import OptionError
-from xappa.geometry import WGS84_RADIUS, unit_vectors
+from xappa.geometry import WGS84_RADIUS, to_unit_vectors
 
 GRAVITY = 3.986004415e14  # of the Earth, m3 s-2
 KM_A_DEGREE = np.pi * WGS84_RADIUS / 180
@@ -85,7 +85,9 @@ def choose_orbit(orbit: str | Orbit) -> Orbit:
     return ORBITS[orbit]
 
 
-def across(latitude: Array, longitude: Array, ahead: tuple[Array, Array], aside: Array) -> tuple[Array, Array]:
+def offset_across_track(
+    latitude: Array, longitude: Array, ahead: tuple[Array, Array], aside: Array
+) -> tuple[Array, Array]:
     """Places to the right (positive) or left of a track.
 
     Parameters
@@ -101,7 +103,7 @@ def across(latitude: Array, longitude: Array, ahead: tuple[Array, Array], aside:
     -------
     latitude, longitude : array (N, K)
     """
-    here, there = unit_vectors(latitude, longitude), unit_vectors(*ahead)
+    here, there = to_unit_vectors(latitude, longitude), to_unit_vectors(*ahead)
     right = np.cross(there, here)
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     angle = np.deg2rad(aside)[:, None]

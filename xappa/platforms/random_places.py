@@ -11,12 +11,12 @@ from xappa._typing import Array
 Rng = np.random.Generator
 
 
-def area(latitude: Array) -> Array:
+def compute_relative_area(latitude: Array) -> Array:
     """Area of grid points at `latitude` (degrees), relative."""
     return np.cos(np.deg2rad(latitude)).clip(min=0)
 
 
-def cells(density: Array, count: int, rng: Rng, replace: bool = False) -> Array:
+def draw_cells(density: Array, count: int, rng: Rng, replace: bool = False) -> Array:
     """Random cells.
 
     Parameters
@@ -38,7 +38,7 @@ def cells(density: Array, count: int, rng: Rng, replace: bool = False) -> Array:
     return rng.choice(len(flat), count if replace else min(count, len(flat)), replace=replace, p=flat / flat.sum())
 
 
-def within(cell: Array, latitude: Array, longitude: Array, rng: Rng) -> tuple[Array, Array]:
+def draw_within_cells(cell: Array, latitude: Array, longitude: Array, rng: Rng) -> tuple[Array, Array]:
     """Uniform places inside cells of a regular global grid: latitudes and longitudes (0 to 360), degrees.
 
     Parameters
@@ -57,7 +57,7 @@ def within(cell: Array, latitude: Array, longitude: Array, rng: Rng) -> tuple[Ar
     )
 
 
-def values(mask: Array, fraction: float, times: int, rng: Rng) -> tuple[Array, Array, Array]:
+def draw_values(mask: Array, fraction: float, times: int, rng: Rng) -> tuple[Array, Array, Array]:
     """Random single values of a state, anew at each time.
 
     Parameters
@@ -80,12 +80,12 @@ def values(mask: Array, fraction: float, times: int, rng: Rng) -> tuple[Array, A
     return np.repeat(np.arange(times), count), channel, cell
 
 
-def anywhere(count: int, rng: Rng) -> tuple[Array, Array]:
+def draw_places(count: int, rng: Rng) -> tuple[Array, Array]:
     """Places uniform on the sphere: latitudes and longitudes (0 to 360), degrees."""
     return np.rad2deg(np.arcsin(rng.uniform(-1, 1, count))), rng.uniform(0, 360, count)
 
 
-def scattered(count: int, rng: Rng, chance: Callable[[Array, Array], Array]) -> tuple[Array, Array, Array]:
+def draw_scattered_places(count: int, rng: Rng, chance: Callable[[Array, Array], Array]) -> tuple[Array, Array, Array]:
     """Places anywhere on the sphere, kept with a chance that depends on the place.
 
     Parameters
@@ -105,7 +105,7 @@ def scattered(count: int, rng: Rng, chance: Callable[[Array, Array], Array]) -> 
     found: list[tuple[Array, Array, Array]] = []
     while sum(len(part[0]) for part in found) < count:
         size = 12 * count
-        latitude, longitude = anywhere(size, rng)
+        latitude, longitude = draw_places(size, rng)
         kept = rng.uniform(size=size) < chance(latitude, longitude)
         normal = rng.normal(0, 1, size)
         found.append((latitude[kept], longitude[kept], normal[kept]))

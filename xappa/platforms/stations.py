@@ -8,18 +8,18 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import checked
-from xappa.errors import OptionError, reading
+from xappa.checked import check_arguments
+from xappa.errors import OptionError, translate_read_errors
 from xappa.observations.errors.tables import Errors
-from xappa.platforms.domain import SURFACE, UPPER_AIR, Ground
-from xappa.platforms.random_places import scattered
-from xappa.platforms.schema import assemble, repeated, soundings
+from xappa.platforms.domain import SURFACE, UPPER_AIR, NetworkDomain
+from xappa.platforms.random_places import draw_scattered_places
+from xappa.platforms.schema import build_network, build_soundings, repeat_places
 
 ROUGHNESS = 150.0
 """Deviation of a station's height from that of the grid's surface, m."""
 
 
-@checked
+@check_arguments
 def stations(
     ds: xr.Dataset,
     count: int = 1000,
@@ -71,12 +71,12 @@ def stations(
     >>> network.sizes["obs"]
     400
     """
-    ground = Ground.of(ds)
-    places = _places(ground, count, _chance(ground, over_sea, density), np.random.default_rng(seed), "S")
-    return assemble(repeated(places, ground.every(every)), ground.chosen(variables), errors)
+    ground = NetworkDomain.of(ds)
+    places = _draw_places(ground, count, _compute_chance(ground, over_sea, density), np.random.default_rng(seed), "S")
+    return build_network(repeat_places(places, ground.every(every)), ground.chosen(variables), errors)
 
 
-@checked
+@check_arguments
 def radiosondes(
     ds: xr.Dataset,
     count: int = 300,
@@ -116,16 +116,16 @@ def radiosondes(
     DatasetError, OptionError
         As `stations`.
     """
-    ground = Ground.of(ds)
-    places = _places(ground, count, _chance(ground, over_sea, density), np.random.default_rng(seed), "R")
+    ground = NetworkDomain.of(ds)
+    places = _draw_places(ground, count, _compute_chance(ground, over_sea, density), np.random.default_rng(seed), "R")
     pressures = ground.levels if levels is None else levels
-    return soundings(places, ground.every(every), pressures, ground.chosen(variables), errors)
+    return build_soundings(places, ground.every(every), pressures, ground.chosen(variables), errors)
 
 
-def _chance(ground: Ground, over_sea: float, density: xr.DataArray | Array | None) -> Array:
+def _compute_chance(ground: NetworkDomain, over_sea: float, density: xr.DataArray | Array | None) -> Array:
     if density is None:
         return np.where(ground.is_sea, over_sea, 1.0)
-    with reading("density", "numbers", OptionError, "Expected a field on the grid of the Dataset."):
+    with translate_read_errors("density", "numbers", OptionError, "Expected a field on the grid of the Dataset."):
         given = np.asarray(density, float)
     shape = (len(ground.latitude), len(ground.longitude))
     if given.shape != shape or not (np.isfinite(given).all() and (given >= 0).all() and given.any()):
@@ -135,8 +135,10 @@ def _chance(ground: Ground, over_sea: float, density: xr.DataArray | Array | Non
     return given / given.max()
 
 
-def _places(ground: Ground, count: int, chance: Array, rng: np.random.Generator, prefix: str) -> dict[str, Array]:
-    latitude, longitude, normal = scattered(count, rng, lambda y, x: chance[ground.nearest(y, x)])
+def _draw_places(
+    ground: NetworkDomain, count: int, chance: Array, rng: np.random.Generator, prefix: str
+) -> dict[str, Array]:
+    latitude, longitude, normal = draw_scattered_places(count, rng, lambda y, x: chance[ground.nearest(y, x)])
     row, column = ground.nearest(latitude, longitude)
     places = {"latitude": latitude, "longitude": longitude}
     if ground.height is not None and ground.land is not None:

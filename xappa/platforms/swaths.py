@@ -9,15 +9,15 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.errors.tables import Errors
-from xappa.platforms.domain import Ground
-from xappa.platforms.orbit import KM_A_DEGREE, Orbit, across, choose_orbit
-from xappa.platforms.schema import assemble
+from xappa.platforms.domain import NetworkDomain
+from xappa.platforms.orbit import KM_A_DEGREE, Orbit, choose_orbit, offset_across_track
+from xappa.platforms.schema import build_network
 
 
-@checked
+@check_arguments
 def swaths(
     ds: xr.Dataset,
     orbit: str | Orbit = "metop",
@@ -72,27 +72,27 @@ def swaths(
     ObservationError
         If `ds` has one time only, or no footprint is left.
     """
-    ground = Ground.of(ds)
+    ground = NetworkDomain.of(ds)
     names = ground.chosen(variables)
-    _require(width, gap, spacing, over, channels)
+    _require_options(width, gap, spacing, over, channels)
     age = 0.0 if seed is None else float(np.random.default_rng(seed).uniform(0, 24))
-    where = _footprints(ground, choose_orbit(orbit), age, _aside(width, gap, spacing), spacing)
+    where = _compute_footprints(ground, choose_orbit(orbit), age, _compute_offsets(width, gap, spacing), spacing)
     row, column = ground.nearest(where["latitude"], where["longitude"])
     kept = np.ones(len(row), bool)
     if over is not None:
         kept &= ground.is_sea[row, column] == (over == "sea")
     if thin:
-        kept &= _first_in_cell(ground, where["time"], row, column, kept)
+        kept &= _find_first_in_cell(ground, where["time"], row, column, kept)
     where = {name: column[kept] for name, column in where.items()}
     if not len(where["time"]):
         raise ObservationError("No footprint is left: the satellite passes nothing of what is asked for in these times")
     if channels is not None:
         where = {name: np.repeat(column, channels) for name, column in where.items()}
         where["channel"] = np.tile(np.arange(1, channels + 1), len(where["time"]) // channels)
-    return assemble(where, names, errors)
+    return build_network(where, names, errors)
 
 
-def _require(width: float, gap: float, spacing: float, over: str | None, channels: int | None) -> None:
+def _require_options(width: float, gap: float, spacing: float, over: str | None, channels: int | None) -> None:
     problems = []
     if not (width > gap >= 0):
         problems.append(
@@ -108,7 +108,7 @@ def _require(width: float, gap: float, spacing: float, over: str | None, channel
         raise OptionError("; ".join(problems))
 
 
-def _aside(width: float, gap: float, spacing: float) -> Array:
+def _compute_offsets(width: float, gap: float, spacing: float) -> Array:
     """Distances of the footprints from the track, degrees: in the middle of strips of width `spacing`."""
     half, inner = width / 2 / KM_A_DEGREE, gap / 2 / KM_A_DEGREE
     strips = max(1, round(2 * half / spacing))
@@ -116,7 +116,9 @@ def _aside(width: float, gap: float, spacing: float) -> Array:
     return middle[np.abs(middle) >= inner]
 
 
-def _footprints(ground: Ground, orbit: Orbit, age: float, aside: Array, spacing: float) -> dict[str, Any]:
+def _compute_footprints(
+    ground: NetworkDomain, orbit: Orbit, age: float, aside: Array, spacing: float
+) -> dict[str, Any]:
     span = (ground.times[-1] - ground.times[0]) / np.timedelta64(1, "h")
     if not span > 0:
         raise ObservationError("The Dataset has one time only; a satellite needs a first and a last one")
@@ -125,7 +127,7 @@ def _footprints(ground: Ground, orbit: Orbit, age: float, aside: Array, spacing:
     ahead = orbit.track(age + hours + step / 100)
     # The turning of the Earth between the two points would tilt the scan lines.
     ahead = (ahead[0], ahead[1] + 15 * step / 100)
-    latitude, longitude = across(*orbit.track(age + hours), ahead, aside)
+    latitude, longitude = offset_across_track(*orbit.track(age + hours), ahead, aside)
     seconds = np.rint(3600 * hours).astype("timedelta64[s]")
     return {
         "time": np.repeat(ground.times[0] + seconds, len(aside)),
@@ -134,7 +136,7 @@ def _footprints(ground: Ground, orbit: Orbit, age: float, aside: Array, spacing:
     }
 
 
-def _first_in_cell(ground: Ground, time: Array, row: Array, column: Array, of: Array) -> Array:
+def _find_first_in_cell(ground: NetworkDomain, time: Array, row: Array, column: Array, of: Array) -> Array:
     """Whether a footprint is the first of those in `of` in its cell and about its time."""
     middle = ground.times[:-1] + (ground.times[1:] - ground.times[:-1]) / 2
     about = np.searchsorted(middle, time)

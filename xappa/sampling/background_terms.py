@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xappa.background import ENSEMBLE, LatentObservation, WarmStart, lead_steps
+from xappa.background import ENSEMBLE, LatentObservation, WarmStart, count_lead_steps
 from xappa.diffusion.guidance import Observation
-from xappa.diffusion.latent_covariance import LatentCovariance, estimate, stationary
+from xappa.diffusion.latent_covariance import LatentCovariance, estimate_covariance, make_stationary
 from xappa.errors import DatasetError
 from xappa.model.protocol import GenerativeModel
-from xappa.sampling.forecast_differences import forecast_differences
+from xappa.sampling.forecast_differences import compute_forecast_differences
 from xappa.sampling.spec import ContinueFrom, FixedState, SamplingSpec
 
 LOCAL = 0.5
@@ -69,7 +69,7 @@ class BackgroundTerm:
         return Observation(y if len(y) > 1 else y[0], operator, variance, operator, noise=own)
 
 
-def background_terms(
+def make_background_terms(
     model: GenerativeModel, plan: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> list[BackgroundTerm]:
     """The given states that are observations of the latents, as a batch of members sees them.
@@ -83,13 +83,15 @@ def background_terms(
     for given, values in zip(plan.given, states, strict=True):
         require_finite(given, values, plan)
         if isinstance(given.use, LatentObservation):
-            found.append(_held(model, plan, given, given.use, members, torch.from_numpy(values).to(model.device)))
+            found.append(
+                _make_background_term(model, plan, given, given.use, members, torch.from_numpy(values).to(model.device))
+            )
         elif isinstance(given.use, ContinueFrom):
-            found.append(context(torch.from_numpy(values).to(model.device), given.frames))
+            found.append(make_context_term(torch.from_numpy(values).to(model.device), given.frames))
     return found
 
 
-def warm_start(
+def make_warm_start(
     model: GenerativeModel, plan: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> tuple[Tensor, float] | None:
     """Where members start, (member, time, h, w, C), and the noise level that they start with; None without."""
@@ -99,11 +101,11 @@ def warm_start(
             # Padded times repeat the last state that is known.
             index = np.clip(np.searchsorted(given.frames, np.arange(len(plan.times))), 0, len(given.frames) - 1)
             rows = [member % len(z) for member in members]
-            return z[rows][:, index], _level(model, plan, given.use, z)
+            return z[rows][:, index], _choose_noise_level(model, plan, given.use, z)
     return None
 
 
-def context(latents: Tensor, frames: Sequence[int]) -> BackgroundTerm:
+def make_context_term(latents: Tensor, frames: Sequence[int]) -> BackgroundTerm:
     """States that a piece of a forecast follows, each member's own."""
     return BackgroundTerm(tuple(frames), latents, torch.full_like(latents[0], CONTEXT))
 
@@ -125,7 +127,7 @@ def require_finite(given: FixedState, values: np.ndarray, plan: SamplingSpec) ->
         )
 
 
-def _held(
+def _make_background_term(
     model: GenerativeModel,
     plan: SamplingSpec,
     given: FixedState,
@@ -136,7 +138,7 @@ def _held(
     chosen = [member % len(z) for member in members]
     y = z[chosen] if use.each and len(z) > 1 else z.mean(0, keepdim=True)
     times = plan.times[list(given.frames)]
-    own = autoencoder_error(model, z[:1, :4], times[:4])
+    own = estimate_autoencoder_error(model, z[:1, :4], times[:4])
     kind = use.covariance
     if kind == "auto":
         kind = "ensemble" if len(z) >= ENSEMBLE else "nmc"
@@ -146,7 +148,7 @@ def _held(
         errors = (z - z.mean(0)) * (len(z) / (len(z) - 1)) ** 0.5
         deviation, spectrum, time = _estimate(model, errors, 0.0, LOCAL)
     else:
-        deviation, spectrum, time = _nmc(model, plan, use, len(given.frames))
+        deviation, spectrum, time = _estimate_nmc_errors(model, plan, use, len(given.frames))
     return BackgroundTerm(given.frames, y, use.scale * (deviation.square() + own.square()).sqrt(), spectrum, time)
 
 
@@ -156,20 +158,20 @@ def _estimate(
     """Deviation, spectrum and correlation in time; of latents that are on no grid the deviation alone."""
     if not model.zonal_latents:
         return (errors.square().mean(0) + floor**2).sqrt(), None, None
-    return estimate(errors, floor, local)
+    return estimate_covariance(errors, floor, local)
 
 
-def _nmc(
+def _estimate_nmc_errors(
     model: GenerativeModel, plan: SamplingSpec, use: LatentObservation | WarmStart, frames: int
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    lead = lead_steps(use.lead, model.spec.step, model.spec.window)
-    errors = forecast_differences(model, plan.times[0], lead, use.samples)
+    lead = count_lead_steps(use.lead, model.spec.step, model.spec.window)
+    errors = compute_forecast_differences(model, plan.times[0], lead, use.samples)
     deviation, spectrum, time = _estimate(model, errors, LEAST)
     whole = deviation[:1].expand(frames, *deviation.shape[1:])
-    return whole, spectrum, None if time is None else stationary(time, frames)
+    return whole, spectrum, None if time is None else make_stationary(time, frames)
 
 
-def _level(model: GenerativeModel, plan: SamplingSpec, use: WarmStart, z: Tensor) -> float:
+def _choose_noise_level(model: GenerativeModel, plan: SamplingSpec, use: WarmStart, z: Tensor) -> float:
     """Noise level of a warm start."""
     if use.sigma is not None:
         sigma = float(use.sigma)
@@ -179,13 +181,13 @@ def _level(model: GenerativeModel, plan: SamplingSpec, use: WarmStart, z: Tensor
         elif len(z) > 1:
             error = float(z.var(0, correction=1).mean().sqrt())
         else:
-            error = float(_nmc(model, plan, use, 1)[0].square().mean().sqrt())
+            error = float(_estimate_nmc_errors(model, plan, use, 1)[0].square().mean().sqrt())
         error = min(max(error, LEAST), LARGEST)
         sigma = error / (1 - error**2) ** 0.5
     return min(max(sigma, model.schedule.sigma_min), model.schedule.sigma_max)
 
 
-def autoencoder_error(model: GenerativeModel, z: Tensor, times: np.ndarray) -> Tensor:
+def estimate_autoencoder_error(model: GenerativeModel, z: Tensor, times: np.ndarray) -> Tensor:
     """Deviation of what decoding and encoding once more makes of latents (member, time, *latent).
 
     By channel, (C,), of latents on a grid; of others by number. The noise that the latents were trained with counts as

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from xappa.devices import OUT_OF_MEMORY, first_line, free_memory, is_out_of_memory, release
+from xappa.devices import OUT_OF_MEMORY, empty_cache, extract_first_line, get_free_memory, is_out_of_memory
 from xappa.errors import DeviceMemoryError
 from xappa.model.protocol import GenerativeModel
 from xappa.sampling.spec import SamplingSpec
@@ -28,7 +28,7 @@ _SIZES: dict[Key, int] = {}
 _GUARD = threading.Lock()
 
 
-def forget() -> None:
+def forget_batch_sizes() -> None:
     """Try whole batches again."""
     with _GUARD:
         _SIZES.clear()
@@ -61,7 +61,7 @@ class MemoryNeeds:
         model, times = self.model, len(self.plan.times)
         size, shape = math.prod(model.latent_shape), " x ".join(map(str, model.latent_shape))
         reports = 0 if self.plan.stencil is None else len(self.plan.stencil)
-        free = free_memory(model.device)
+        free = get_free_memory(model.device)
         room = "" if free is None else f"; {free[0] / 1e9:.2f} of {free[1] / 1e9:.2f} GB are free"
         return (
             f"{model.nbytes / 1e9:.3g} GB of weights, {times} times of latents {shape} "
@@ -107,7 +107,7 @@ def split_on_oom(
             done += size
             continue
         gc.collect()
-        release(needs.device)
+        empty_cache(needs.device)
         if size == 1:
             raise DeviceMemoryError(
                 f"Not even one member fits on {needs.device}: {full}. It needs {needs}. Use shorter segments "
@@ -125,7 +125,7 @@ def _try(run: Callable[[slice], T], rows: slice) -> tuple[list[T], str | None]:
     except OUT_OF_MEMORY as error:
         if not is_out_of_memory(error):
             raise
-        return [], first_line(error)
+        return [], extract_first_line(error)
 
 
 def _remember(key: Key, size: int, reason: str, device: torch.device) -> None:

@@ -34,7 +34,7 @@ DOUBT = 0.4
 
 
 @dataclass(frozen=True)
-class Scale:
+class ErrorScale:
     """What the variance of errors is to be multiplied by.
 
     Parameters
@@ -50,7 +50,7 @@ class Scale:
     sure: float
 
 
-def scale_of_all(spread: Array, departure: Array) -> tuple[Scale, float]:
+def estimate_common_scale(spread: Array, departure: Array) -> tuple[ErrorScale, float]:
     """One scale for the errors of all reports; and kappa for errors that are right.
 
     Parameters
@@ -63,13 +63,13 @@ def scale_of_all(spread: Array, departure: Array) -> tuple[Scale, float]:
     values, vectors = np.linalg.eigh(spread)
     variance = ALPHA[:, None, None] + KAPPA[:, None] * np.maximum(values, 0)
     twice = -(np.log(variance) + (vectors.T @ departure) ** 2 / variance).sum(-1) - (np.log(KAPPA) / DOUBT) ** 2
-    return _best(ALPHA, twice.max(1)), float(KAPPA[twice[len(ALPHA) // 2].argmax()])
+    return _maximise_likelihood(ALPHA, twice.max(1)), float(KAPPA[twice[len(ALPHA) // 2].argmax()])
 
 
-def scale_of_some(spread: Array, departure: Array, some: Array) -> Scale:
+def estimate_subset_scale(spread: Array, departure: Array, some: Array) -> ErrorScale:
     """The scale for the errors of `some` reports (M,), with the others' right; `spread` is kappa B."""
     covariances = [spread + np.diag(np.where(some, alpha, 1.0)) for alpha in COARSE]
-    return _best(COARSE, np.array([_twice_log_likelihood(c, departure) for c in covariances]))
+    return _maximise_likelihood(COARSE, np.array([_twice_log_likelihood(c, departure) for c in covariances]))
 
 
 def _twice_log_likelihood(covariance: Array, departure: Array) -> float:
@@ -78,7 +78,7 @@ def _twice_log_likelihood(covariance: Array, departure: Array) -> float:
     return -float(2 * np.log(np.diag(root)).sum() + whitened @ whitened)
 
 
-def _best(alpha: Array, twice: Array) -> Scale:
+def _maximise_likelihood(alpha: Array, twice: Array) -> ErrorScale:
     best = int(twice.argmax())
     gain = float(twice[best] - twice[np.abs(alpha - 1).argmin()])
-    return Scale(float(alpha[best]), float(np.sign(np.log(alpha[best])) * gain**0.5) if gain > 0 else 0.0)
+    return ErrorScale(float(alpha[best]), float(np.sign(np.log(alpha[best])) * gain**0.5) if gain > 0 else 0.0)

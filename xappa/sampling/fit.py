@@ -12,7 +12,7 @@ from xappa._typing import Array
 from xappa.errors import FitWarning, warn
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.sampling.stated_errors import Misstated
+from xappa.sampling.stated_errors import MisstatedErrors
 
 Residuals = Callable[[SparseOperator | CompositeOperator, int, Tensor], tuple[Array, Array]]
 """(rows of a window, its start, its latents) -> whitened y - H(x) (member, M), and deviations (M,)."""
@@ -38,7 +38,7 @@ FEWEST = 10
 """Observations of which chi-squared says anything."""
 
 
-def fit(
+def compute_fit_statistics(
     rows: SparseOperator | CompositeOperator, latents: Tensor, starts: Sequence[int], window: int, residuals: Residuals
 ) -> dict:
     """Statistics of observation minus analysis, by quantity.
@@ -96,7 +96,7 @@ def fit(
     return out
 
 
-def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) -> bool:
+def warn_of_poor_fit(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) -> bool:
     """Warn where chi-squared an observation is implausible, naming the variable that is worst; and tell whether it is.
 
     Parameters
@@ -114,12 +114,12 @@ def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) ->
         return False
     by_variable = statistics["chi_squared"].mean(0)
     overall = float(np.nansum(by_variable * count) / total)
-    low, high = plausible(total, levels)
+    low, high = compute_plausible_range(total, levels)
     if low <= overall <= high:
         return False
     excess = np.where(count > 0, (by_variable - 1) * count * (1 if overall > high else -1), -np.inf)
     worst = int(np.argmax(excess))
-    cause = _too_far(statistics, worst, levels) if overall > high else _TOO_NEAR
+    cause = _describe_cause(statistics, worst, levels) if overall > high else _TOO_NEAR
     warn(
         f"Implausible fit: chi-squared an observation is {overall:.2g}, expected about 1 ({low:.2g} to {high:.2g}). "
         f"Most of it is due to {names[worst]}: {by_variable[worst]:.2g} of {int(count[worst])} reports; {cause}. "
@@ -129,7 +129,7 @@ def warn_of(statistics: dict, names: Sequence[str], levels: int = FEW_LEVELS) ->
     return True
 
 
-def warn_of_errors(found: Misstated) -> None:
+def warn_of_errors(found: MisstatedErrors) -> None:
     """Warn that errors are not those that were stated, naming the variable that shows it most, and a likely cause."""
     if found.factor < 1:
         many = f"about {max(found.factor, 0.1):.1g} times what was stated, or less"
@@ -145,13 +145,13 @@ def warn_of_errors(found: Misstated) -> None:
     )
 
 
-def plausible(total: int, levels: int) -> tuple[float, float]:
+def compute_plausible_range(total: int, levels: int) -> tuple[float, float]:
     """Between what chi-squared an observation lies if errors are as they were said to be, for so many reports."""
     low = max(LOWEST, min(NEARLY_ONE, 1 - 5 * (2 / total) ** 0.5))
     return low, HIGHEST if levels >= FEW_LEVELS else HIGHEST_OF_FEW_LEVELS
 
 
-def _too_far(statistics: dict, variable: int, levels: int) -> str:
+def _describe_cause(statistics: dict, variable: int, levels: int) -> str:
     """The likely cause, by how much of the departures is a mean."""
     mean, rms = (float(statistics[f"departure_{name}"].mean(0)[variable]) for name in ("mean", "rms"))
     far = "the analysis does not reach them: they differ by"
@@ -164,7 +164,7 @@ def _too_far(statistics: dict, variable: int, levels: int) -> str:
     )
 
 
-def departures(y: Tensor, predicted: Tensor) -> Array:
+def compute_departures(y: Tensor, predicted: Tensor) -> Array:
     """Whitened y - H(x): (member, M), float64."""
     with torch.no_grad():
         return (y - predicted).double().cpu().numpy()

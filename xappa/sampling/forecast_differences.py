@@ -12,7 +12,7 @@ from xappa.diffusion.guidance import MMPS, JacobianFree, Observation
 from xappa.diffusion.noise import Noise
 from xappa.diffusion.samplers import LMS
 from xappa.model.protocol import GenerativeModel
-from xappa.sampling.latent_cache import Cache
+from xappa.sampling.latent_cache import LatentCache
 
 SEED = 2**63 + 1990
 """Of the states that forecasts start from; far from the seeds that users give."""
@@ -22,7 +22,7 @@ KNOWN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class _Stored:
+class _StoredDifferences:
     differences: np.ndarray
 
     @property
@@ -30,10 +30,10 @@ class _Stored:
         return self.differences.nbytes
 
 
-_CACHE: Cache[_Stored] = Cache()
+_CACHE: LatentCache[_StoredDifferences] = LatentCache()
 
 
-def forecast_differences(model: GenerativeModel, date: np.datetime64, lead: int, samples: int) -> Tensor:
+def compute_forecast_differences(model: GenerativeModel, date: np.datetime64, lead: int, samples: int) -> Tensor:
     """Forecast of a lead minus forecast of half of it, valid at the same time (the NMC method).
 
     Both start from states of one trajectory that is drawn from the prior. Estimated once a session for a model, a month
@@ -56,11 +56,11 @@ def forecast_differences(model: GenerativeModel, date: np.datetime64, lead: int,
     """
     month = date.astype("datetime64[M]")
     key = f"{model.digest}-{month.astype(int) % 12}-{lead}-{samples}"
-    found = _CACHE.get(key, lambda: _Stored(_differences(model, month, lead, samples)))
+    found = _CACHE.get(key, lambda: _StoredDifferences(_compute_differences(model, month, lead, samples)))
     return torch.from_numpy(found.differences).to(model.device)
 
 
-def _differences(model: GenerativeModel, month: np.datetime64, lead: int, samples: int) -> np.ndarray:
+def _compute_differences(model: GenerativeModel, month: np.datetime64, lead: int, samples: int) -> np.ndarray:
     middle = month.astype("datetime64[s]") + np.timedelta64(14, "D")
     times = middle + model.spec.step * np.arange(model.spec.window)
     parts = []

@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Sized)
 Restore = Callable[[Mapping[str, np.ndarray]], T]
 
 
-class Cache(Generic[T]):
+class LatentCache(Generic[T]):
     """Values by key; what was used longest ago goes to disk, and from there for good.
 
     The limits are those of the option ``latent_cache``. What is asked for twice at once is made once.
@@ -63,7 +63,7 @@ class Cache(Generic[T]):
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-        shelf = _shelf() if restore is not None else None
+        shelf = _open_disk_cache() if restore is not None else None
         arrays = None if shelf is None else shelf.read(key)
         value = make() if arrays is None or restore is None else restore(arrays)
         for old, dropped in self._keep(key, value, most):
@@ -75,7 +75,7 @@ class Cache(Generic[T]):
         """Send a value to disk at once, if it is in memory."""
         with self._lock:
             value = self._values.pop(key, None)
-        shelf = _shelf()
+        shelf = _open_disk_cache()
         if value is not None and shelf is not None and hasattr(value, "stored"):
             shelf.write(key, value.stored())
 
@@ -102,6 +102,6 @@ class Cache(Generic[T]):
             self._values.clear()
 
 
-def _shelf() -> FileCache | None:
+def _open_disk_cache() -> FileCache | None:
     options = get_options().latent_cache
     return FileCache(options.place(), options.disk) if options.disk > 0 else None

@@ -11,15 +11,15 @@ import xarray as xr
 from torch import Tensor
 
 from xappa.diffusion.guidance import ErrorCovariance, Linearised, Observation
-from xappa.diffusion.guidance.linearised import Linear, LinearMap, Product
+from xappa.diffusion.guidance.linearised import LinearFunction, LinearMap, Product
 from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
-from xappa.operators.correlated import error_covariance
+from xappa.operators.correlated import build_error_covariance
 from xappa.operators.forward.frames import FrameOperators
 from xappa.operators.forward.functions import make_whitened_operator
 from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.streaming.cost.meter import for_real
+from xappa.streaming.cost.meter import run_with_real_values
 
 
 def observe_latents(
@@ -33,11 +33,11 @@ def observe_latents(
     The autoencoder's error, seen through the operator, is part of the observations' error, where it is known; it is
     independent from report to report, whatever the correlation of theirs.
     """
-    reading = reading_of(model, stencil, times)
+    reading = make_model_operator(model, stencil, times)
     frames = torch.as_tensor(reading.frames, device=model.device)
     seen = times[np.asarray(reading.frames)]
 
-    by_time = cache(lambda: for_real(lambda: FrameOperators(reading).to(model.device)))
+    by_time = cache(lambda: run_with_real_values(lambda: FrameOperators(reading).to(model.device)))
 
     def operator(latents: Tensor) -> Tensor:
         if not isinstance(reading, WhitenedOperator) or latents.shape[0] * len(frames) <= model.states_at_once:
@@ -54,7 +54,7 @@ def observe_latents(
         with torch.no_grad():
             fields = model.decode(latents[:, frames], seen)
         outer = Linearised(reading, fields)
-        return Product(outer, Linear(decoded, latents)), outer.value
+        return Product(outer, LinearFunction(decoded, latents)), outer.value
 
     def decoded(latents: Tensor) -> Tensor:
         return model.linear_decode(latents[:, frames], seen)
@@ -62,7 +62,7 @@ def observe_latents(
     variance: Tensor | ErrorCovariance = torch.ones_like(reading.y)
     if correlation is not None:
         rows = (stencil.names, stencil.variable, stencil.observation, stencil.error, np.asarray(reading.deviation))
-        variance = error_covariance(correlation, *rows, device=model.device) or variance
+        variance = build_error_covariance(correlation, *rows, device=model.device) or variance
     if not model.has_linear_decoder:
         return Observation(reading.y, operator, variance)
     if reading.linear:
@@ -70,7 +70,7 @@ def observe_latents(
     return Observation(reading.y, operator, variance, linearise=linearise)
 
 
-def reading_of(model: GenerativeModel, stencil: SparseOperator | CompositeOperator, times: np.ndarray) -> Any:
+def make_model_operator(model: GenerativeModel, stencil: SparseOperator | CompositeOperator, times: np.ndarray) -> Any:
     """The reports of a window as a function of its fields, on the model's device."""
     return make_whitened_operator(stencil, model.climatology(times), model.scale, representation=model.error).to(
         model.device

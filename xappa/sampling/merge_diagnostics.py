@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from xappa._typing import Array
-from xappa.sampling.sampled import Sampled
+from xappa.sampling.sampled import SamplingResult
 
 WORST = ("residual", "iterations")
 MEANS = ("departure_mean", "chi_squared")
 
 
-def without_latents(sampled: Sampled) -> Sampled:
+def without_latents(sampled: SamplingResult) -> SamplingResult:
     """The same without latents."""
-    return Sampled(sampled.members, np.array(sampled.latents[:, :0]), sampled.diagnostics)
+    return SamplingResult(sampled.members, np.array(sampled.latents[:, :0]), sampled.diagnostics)
 
 
-def merge_segments(parts: Sequence[Sampled], variables: Sequence[str]) -> Sampled:
+def merge_segments(parts: Sequence[SamplingResult], variables: Sequence[str]) -> SamplingResult:
     """The diagnostics of all segments.
 
     Parameters
@@ -44,10 +44,10 @@ def merge_segments(parts: Sequence[Sampled], variables: Sequence[str]) -> Sample
         if rows := [part[name] for part in learned if name in part]:
             with np.errstate(invalid="ignore"):
                 out[name] = np.fmax.reduce([np.broadcast_to(row, (len(row), len(members))) for row in rows])
-    return Sampled(members, parts[0].latents, out | _fit(learned, variables, len(members)))
+    return SamplingResult(members, parts[0].latents, out | _merge_fit(learned, variables, len(members)))
 
 
-def concat_members(parts: Sequence[Sampled]) -> Sampled:
+def concat_members(parts: Sequence[SamplingResult]) -> SamplingResult:
     """One batch that was sampled in parts, of different members."""
     learned = [part.diagnostics for part in parts]
     out: dict[str, Array] = {k: learned[0][k] for k in ("sigma", "count", "variables") if k in learned[0]}
@@ -57,10 +57,10 @@ def concat_members(parts: Sequence[Sampled]) -> Sampled:
             axis = 1 if name in WORST else 0
             out[name] = np.concatenate([part[name] for part in learned], axis)
     members = tuple(member for part in parts for member in part.members)
-    return Sampled(members, np.concatenate([part.latents for part in parts]), out)
+    return SamplingResult(members, np.concatenate([part.latents for part in parts]), out)
 
 
-def _fit(learned: Sequence[dict[str, Array]], variables: Sequence[str], members: int) -> dict[str, Array]:
+def _merge_fit(learned: Sequence[dict[str, Array]], variables: Sequence[str], members: int) -> dict[str, Array]:
     """Statistics of observation minus analysis, over all segments."""
     known = [part for part in learned if "count" in part]
     if not known or not variables:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
+class SamplingResult:
     """Latents of some members, and what the run learned of itself.
 
     Parameters
@@ -38,7 +38,7 @@ class Sampled:
         }
 
     @classmethod
-    def restored(cls, arrays: Mapping[str, np.ndarray]) -> Sampled:
+    def restored(cls, arrays: Mapping[str, np.ndarray]) -> SamplingResult:
         """What was `stored`."""
         diagnostics = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith("diagnostics.")}
         return cls(tuple(arrays["members"].tolist()), arrays["latents"], diagnostics)

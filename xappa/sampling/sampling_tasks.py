@@ -9,32 +9,32 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from xappa.devices import OUT_OF_MEMORY, first_line, is_out_of_memory, lock, trim
-from xappa.diffusion.noise import member_noise
+from xappa.devices import OUT_OF_MEMORY, extract_first_line, is_out_of_memory, lock, trim_host_memory
+from xappa.diffusion.noise import draw_member_noise
 from xappa.errors import DeviceMemoryError, IntegrityError
 from xappa.model.protocol import GenerativeModel
-from xappa.model.reconstruction import correlated, dressed
+from xappa.model.reconstruction import add_reconstruction_error, correlate_noise
 from xappa.model.registry import load
-from xappa.sampling.background_terms import background_terms, warm_start
+from xappa.sampling.background_terms import make_background_terms, make_warm_start
 from xappa.sampling.batching import MemoryNeeds, split_on_oom
-from xappa.sampling.latent_cache import Cache
+from xappa.sampling.latent_cache import LatentCache
 from xappa.sampling.latent_observations import observe_latents
 from xappa.sampling.merge_diagnostics import concat_members
-from xappa.sampling.sampled import Sampled
+from xappa.sampling.sampled import SamplingResult
 from xappa.sampling.spec import ContinueFrom, SamplingSpec
-from xappa.sampling.trajectory import TrajectorySampler, fit_of, series_of
-from xappa.streaming.cost.memory_budget import divide
+from xappa.sampling.trajectory import TrajectorySampler, collect_series, evaluate_fit
+from xappa.streaming.cost.memory_budget import plan_batches
 from xappa.vocabulary import VARIABLES
 
-__all__ = ["DRESSING", "Sampled", "decode", "model_of", "observe_latents", "sample"]
+__all__ = ["DRESSING", "SamplingResult", "decode", "load_model", "observe_latents", "sample"]
 
 DRESSING = 2**31  # number of the draw that dresses members, out of the samplers' reach
 
 
-_CACHE: Cache[Sampled] = Cache()
+_CACHE: LatentCache[SamplingResult] = LatentCache()
 
 
-def model_of(plan: SamplingSpec) -> GenerativeModel:
+def load_model(plan: SamplingSpec) -> GenerativeModel:
     """Load the plan's model and make sure that it is the one the plan was made with."""
     model = load(plan.model, device=plan.device, precision=plan.precision)
     if model.digest != plan.digest:
@@ -51,7 +51,7 @@ def sample(
     token: str,
     progress: Callable[[int, int], None] | None = None,
     states: Sequence[np.ndarray] = (),
-) -> Sampled:
+) -> SamplingResult:
     """Latents of `members`; taken from the cache if they were sampled before under this token.
 
     Parameters
@@ -69,20 +69,22 @@ def sample(
     SamplingError
         If numbers are not finite.
     """
-    return _CACHE.get(_key(token, members), lambda: _sample(plan, members, progress, states), Sampled.restored)
+    return _CACHE.get(
+        _make_key(token, members), lambda: _sample(plan, members, progress, states), SamplingResult.restored
+    )
 
 
-def is_kept(token: str, members: tuple[int, ...]) -> bool:
+def is_cached(token: str, members: tuple[int, ...]) -> bool:
     """Whether latents that were sampled under this token are in memory."""
-    return _key(token, members) in _CACHE
+    return _make_key(token, members) in _CACHE
 
 
 def spill(token: str, members: tuple[int, ...]) -> None:
     """Send latents that were sampled under this token from memory to disk."""
-    _CACHE.spill(_key(token, members))
+    _CACHE.spill(_make_key(token, members))
 
 
-def _key(token: str, members: tuple[int, ...]) -> str:
+def _make_key(token: str, members: tuple[int, ...]) -> str:
     """Files outlast this version of the package, whose latents they are."""
     from xappa import __version__
 
@@ -95,12 +97,12 @@ def _sample(
     members: tuple[int, ...],
     progress: Callable[[int, int], None] | None,
     states: Sequence[np.ndarray] = (),
-) -> Sampled:
-    model = model_of(plan)
-    division = divide(model, plan, len(members))
+) -> SamplingResult:
+    model = load_model(plan)
+    division = plan_batches(model, plan, len(members))
     model = model.within(division.kept)
 
-    def some(rows: slice) -> Sampled:
+    def some(rows: slice) -> SamplingResult:
         own = [v[rows] if isinstance(g.use, ContinueFrom) else v for g, v in zip(plan.given, states, strict=True)]
         return _sample_together(model, plan, members[rows], progress, own)
 
@@ -109,7 +111,7 @@ def _sample(
         parts = split_on_oom(some, len(members), key, MemoryNeeds(model, plan), division.members)
     # Python lets cycles lie for long where there are many objects, as in a long run's graph, and tensors with them.
     gc.collect()
-    trim()
+    trim_host_memory()
     return parts[0] if len(parts) == 1 else concat_members(parts)
 
 
@@ -119,20 +121,20 @@ def _sample_together(
     members: tuple[int, ...],
     progress: Callable[[int, int], None] | None,
     states: Sequence[np.ndarray],
-) -> Sampled:
+) -> SamplingResult:
     begin = time.monotonic()
     run = TrajectorySampler(model, plan, members, progress)
-    known = background_terms(model, plan, members, states)
+    known = make_background_terms(model, plan, members, states)
     length = len(plan.times) if plan.rolling is None else plan.rolling.first
-    latents = run.piece(0, length, known, warm_start(model, plan, members, states))
+    latents = run.piece(0, length, known, make_warm_start(model, plan, members, states))
     if plan.rolling is not None:
         latents = run.rolled(latents, plan.rolling.context)
-    diagnostics = series_of(run.guided, plan.sampler.evaluations)
+    diagnostics = collect_series(run.guided, plan.sampler.evaluations)
     if plan.stencil is not None and len(plan.stencil):
-        diagnostics |= fit_of(model, plan, latents[:, :length])
+        diagnostics |= evaluate_fit(model, plan, latents[:, :length])
         diagnostics["variables"] = np.array(plan.stencil.names)
     diagnostics["seconds"] = np.array(time.monotonic() - begin)
-    return Sampled(members, latents.float().cpu().numpy(), diagnostics)
+    return SamplingResult(members, latents.float().cpu().numpy(), diagnostics)
 
 
 @torch.no_grad()
@@ -143,7 +145,7 @@ def decode(plan: SamplingSpec, latents: np.ndarray, members: tuple[int, ...], fi
     know the small scales that the latents cannot hold (`models.reconstruction`). The noise is correlated in space as
     that error is, where the model knows how, and white where it does not.
     """
-    model = model_of(plan)
+    model = load_model(plan)
     times = plan.times[first : first + latents.shape[1]]
     z = torch.from_numpy(np.ascontiguousarray(latents))
     with lock(model.device):
@@ -158,10 +160,10 @@ def decode(plan: SamplingSpec, latents: np.ndarray, members: tuple[int, ...], fi
     if plan.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")
         shape = model.spec.shape
-        white = member_noise(plan.seed, members, hours.tolist(), shape, DRESSING, antithetic=plan.antithetic)
-        noise, deviation = correlated(white.numpy(), model.statistics), model.error * model.scale
+        white = draw_member_noise(plan.seed, members, hours.tolist(), shape, DRESSING, antithetic=plan.antithetic)
+        noise, deviation = correlate_noise(white.numpy(), model.statistics), model.error * model.scale
         amounts = [i for i, variable in known if variable.amount]
-        values = dressed(values, noise, deviation, model.climatology(times), amounts)
+        values = add_reconstruction_error(values, noise, deviation, model.climatology(times), amounts)
     if plan.clip:
         positive = [i for i, variable in known if variable.positive]
         values[:, :, positive] = np.maximum(values[:, :, positive], 0)
@@ -176,6 +178,6 @@ def _decode_one(model: GenerativeModel, latents: torch.Tensor, times: np.ndarray
         if not is_out_of_memory(error):
             raise
         raise DeviceMemoryError(
-            f"One state of {model.name!r} cannot be decoded on {model.device}: {first_line(error)}. Use another "
+            f"One state of {model.name!r} cannot be decoded on {model.device}: {extract_first_line(error)}. Use another "
             'device, such as device="cpu"'
         ) from error

@@ -15,8 +15,8 @@ from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
 from xappa.segments import Segments
-from xappa.streaming.graph.workers import Versioned
-from xappa.tokens import token as token_of
+from xappa.streaming.graph.workers import VersionGuard
+from xappa.tokens import tokenize as token_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Autoregressive:
 
 
 @dataclass(frozen=True, eq=False)
-class SamplingSpec(Versioned):
+class SamplingSpec(VersionGuard):
     """One analysis: which model, which times, which observations, how sampled.
 
     Parameters
@@ -135,28 +135,28 @@ class SamplingSpec(Versioned):
 
     def latents_token(self) -> tuple:
         """All that the latents of a member depend on: weights, observations, operator, options and seed."""
-        stencil = () if self.stencil is None else tuple(_digest(values) for values in self.stencil.arrays())
+        stencil = () if self.stencil is None else tuple(_hash_values(values) for values in self.stencil.arrays())
         correlation = None if self.correlation is None else normalize_token(self.correlation)
         given = tuple((part.frames, repr(part.use), part.key) for part in self.given)
         options = (token_of(self.guidance), token_of(self.sampler), self.stitching, self.seed, repr(self.rolling))
-        times = _digest(self.times.astype("M8[s]"))
+        times = _hash_values(self.times.astype("M8[s]"))
         return (self.digest, self.precision, times, stencil, options, given, correlation)
 
     def __dask_tokenize__(self) -> tuple:
         return (*self.latents_token(), self.dress, self.clip, repr(self.segments))
 
 
-def _digest(values: np.ndarray) -> str:
+def _hash_values(values: np.ndarray) -> str:
     values = np.ascontiguousarray(values)
     return f"{values.dtype}{values.shape}{hashlib.blake2b(values.view(np.uint8).data, digest_size=16).hexdigest()}"
 
 
-def overlap(window: int) -> int:
+def compute_overlap(window: int) -> int:
     """Times that neighbouring windows share: half of them, as in Appa."""
     return window // 2
 
 
-def padded_times(times: np.ndarray, window: int, shared: int, step: np.timedelta64) -> np.ndarray:
+def pad_times(times: np.ndarray, window: int, shared: int, step: np.timedelta64) -> np.ndarray:
     """Consecutive times, continued until windows that share `shared` times fill them exactly."""
     short = window - len(times)
     missing = short if short > 0 else short % (window - shared)

@@ -12,7 +12,7 @@ from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.sampling.error_evidence import Scale, scale_of_all, scale_of_some
+from xappa.sampling.error_evidence import ErrorScale, estimate_common_scale, estimate_subset_scale
 
 MOST = 96
 """Reports that are looked at, which bounds the work."""
@@ -25,7 +25,7 @@ SURE, VERY_SURE = 2.5, 3.5
 
 
 @dataclass(frozen=True)
-class Misstated:
+class MisstatedErrors:
     """Errors that are not as was said.
 
     Parameters
@@ -47,7 +47,9 @@ class Misstated:
 
 
 @torch.no_grad()
-def misstated(model: GenerativeModel, rows: SparseOperator | CompositeOperator, times: Array) -> Misstated | None:
+def detect_misstated_errors(
+    model: GenerativeModel, rows: SparseOperator | CompositeOperator, times: Array
+) -> MisstatedErrors | None:
     """Compare reports of one time with each other, by the model's static Gaussian prior.
 
     Parameters
@@ -63,10 +65,10 @@ def misstated(model: GenerativeModel, rows: SparseOperator | CompositeOperator, 
     Misstated or None
         None where errors seem right, reports are too few, or the model has no such prior.
     """
-    linear = _linear(rows)
+    linear = _select_linear(rows)
     if not model.has_linear_decoder or not model.static_prior or linear is None:
         return None
-    stencil, frame = _of_one_time(linear)
+    stencil, frame = _select_busiest_time(linear)
     if len(stencil) < FEWEST:
         return None
     time = times[[frame]]
@@ -81,7 +83,7 @@ def misstated(model: GenerativeModel, rows: SparseOperator | CompositeOperator, 
     return _judge(spread, departure, stencil, stencil.error / reading.deviation)
 
 
-def _linear(rows: SparseOperator | CompositeOperator) -> SparseOperator | None:
+def _select_linear(rows: SparseOperator | CompositeOperator) -> SparseOperator | None:
     """Reports that are read linearly off the state."""
     if isinstance(rows, SparseOperator):
         return rows if len(rows) else None
@@ -89,16 +91,16 @@ def _linear(rows: SparseOperator | CompositeOperator) -> SparseOperator | None:
     return max(parts, key=len, default=None)
 
 
-def _of_one_time(stencil: SparseOperator) -> tuple[SparseOperator, int]:
+def _select_busiest_time(stencil: SparseOperator) -> tuple[SparseOperator, int]:
     """Some reports of the time that has most of them, as if the state stood still while they read it; and that time."""
     heaviest = np.abs(stencil.weight).argmax(axis=1)
     frame = stencil.time[np.arange(len(stencil)), heaviest]
     busiest = int(np.bincount(frame).argmax())
-    part = stencil.select(_fair(stencil.variable, np.flatnonzero(frame == busiest)))
+    part = stencil.select(_sample_evenly(stencil.variable, np.flatnonzero(frame == busiest)))
     return replace(part, time=np.zeros_like(part.time)), busiest
 
 
-def _fair(variable: Array, rows: Array) -> Array:
+def _sample_evenly(variable: Array, rows: Array) -> Array:
     """At most `MOST` of the rows, at random, as many of each variable as there are."""
     rows = np.random.default_rng(0).permutation(rows)
     rank = np.zeros(len(rows), int)
@@ -108,13 +110,13 @@ def _fair(variable: Array, rows: Array) -> Array:
     return np.sort(rows[np.argsort(rank, kind="stable")[:MOST]])
 
 
-def _judge(spread: Array, departure: Array, stencil: SparseOperator, share: Array) -> Misstated | None:
+def _judge(spread: Array, departure: Array, stencil: SparseOperator, share: Array) -> MisstatedErrors | None:
     """`share` (M,): the reports' own errors in units of those that they have together with the model's."""
-    together, kappa = scale_of_all(spread, departure)
+    together, kappa = estimate_common_scale(spread, departure)
     codes = np.unique(stencil.variable)
-    single = [scale_of_some(kappa * spread, departure, stencil.variable == code) for code in codes]
-    sign = np.sign(together.sure) if _is_wrong(together, SURE) else 0
-    alone = [sign == 0 and _is_wrong(scale, VERY_SURE) for scale in single]
+    single = [estimate_subset_scale(kappa * spread, departure, stencil.variable == code) for code in codes]
+    sign = np.sign(together.sure) if _is_misstated(together, SURE) else 0
+    alone = [sign == 0 and _is_misstated(scale, VERY_SURE) for scale in single]
     if not sign and not any(alone):
         return None
     evident = [
@@ -122,16 +124,16 @@ def _judge(spread: Array, departure: Array, stencil: SparseOperator, share: Arra
     ]
     worst = int(np.argmax(evident))
     # One variable's errors may explain it better than everybody's; with the same kappa, to compare like with like.
-    every = scale_of_some(kappa * spread, departure, np.ones(len(departure), bool))
+    every = estimate_subset_scale(kappa * spread, departure, np.ones(len(departure), bool))
     is_alone = len(codes) > 1 and bool(not sign or evident[worst] > abs(every.sure))
     mine = stencil.variable == codes[worst]
     alpha = single[worst].alpha if is_alone else together.alpha
     own = float(np.square(share[mine]).mean())
     factor = max((alpha - 1 + own) / own, 0.0) ** 0.5
-    return Misstated(stencil.names[codes[worst]], factor, is_alone, len(departure))
+    return MisstatedErrors(stencil.names[codes[worst]], factor, is_alone, len(departure))
 
 
-def _is_wrong(scale: Scale, larger: float) -> bool:
+def _is_misstated(scale: ErrorScale, larger: float) -> bool:
     if scale.alpha >= FACTOR**2:
         return scale.sure >= larger
     return scale.alpha <= FACTOR**-2 and scale.sure <= -VERY_SURE

@@ -11,21 +11,21 @@ import torch
 from torch import Tensor
 
 from xappa._typing import Denoise
-from xappa.devices import trim
-from xappa.diffusion.composition import Composition, window_count
+from xappa.devices import trim_host_memory
+from xappa.diffusion.composition import TrajectoryDenoiser, count_windows
 from xappa.diffusion.guidance import Covariance, GuidedDenoiser, Observation
-from xappa.diffusion.joint import join
-from xappa.diffusion.noise import Noise, member_noise
+from xappa.diffusion.joint import join_observations
+from xappa.diffusion.noise import Noise, draw_member_noise
 from xappa.diffusion.schedule import Truncated
 from xappa.model.protocol import GenerativeModel, WindowDenoisers
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.sampling.background_terms import BackgroundTerm, context
+from xappa.sampling.background_terms import BackgroundTerm, make_context_term
 from xappa.sampling.finite_check import FiniteCheck
-from xappa.sampling.fit import departures, fit, warn_of, warn_of_errors
-from xappa.sampling.latent_observations import observe_latents, reading_of
-from xappa.sampling.spec import SamplingSpec, overlap
-from xappa.sampling.stated_errors import misstated
+from xappa.sampling.fit import compute_departures, compute_fit_statistics, warn_of_errors, warn_of_poor_fit
+from xappa.sampling.latent_observations import make_model_operator, observe_latents
+from xappa.sampling.spec import SamplingSpec, compute_overlap
+from xappa.sampling.stated_errors import detect_misstated_errors
 
 REPORTS = 2**32
 """Number of the first draw that perturbs reports, out of the samplers' reach."""
@@ -67,7 +67,7 @@ class TrajectorySampler:
         denoise, denoisers = self.denoiser(first, last, known, observed)
         hours = plan.times[first:last].astype("datetime64[h]").astype("i8")
         # A later piece sees times of the one before again, and must not see their noise again.
-        seed = plan.seed if not self.guided else _derived(plan.seed, len(self.guided))
+        seed = plan.seed if not self.guided else _derive_seed(plan.seed, len(self.guided))
         noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self.plan.antithetic)
         white = noise.start().to(model.device)
         if start is None:
@@ -85,7 +85,7 @@ class TrajectorySampler:
         window = self.model.spec.window
         while (done := latents.shape[1]) < len(self.plan.times):
             begin = done - shared
-            before = context(latents[:, begin:], range(begin, done))
+            before = make_context_term(latents[:, begin:], range(begin, done))
             following = self.piece(begin, begin + window, [before], observed=False)
             latents = torch.cat([latents, following[:, shared:]], 1)
         return latents
@@ -94,15 +94,15 @@ class TrajectorySampler:
         self, first: int, last: int, known: Sequence[BackgroundTerm], observed: bool
     ) -> tuple[Denoise, list[GuidedDenoiser]]:
         """The denoiser of a stretch that whole windows cover, and the guided ones in it."""
-        plan, window, shared = self.plan, self.model.spec.window, overlap(self.model.spec.window)
-        starts = [first + begin for begin in window_starts(last - first, window)]
+        plan, window, shared = self.plan, self.model.spec.window, compute_overlap(self.model.spec.window)
+        starts = [first + begin for begin in list_window_starts(last - first, window)]
         priors: list[Denoise] = [self._evaluations.at(plan.times[start : start + window]) for start in starts]
         covariance: Covariance | None = self.model.covariance
         stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
         if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
-            stretches = [(first, last - first, Composition(priors, window, shared, plan.stitching))]
+            stretches = [(first, last - first, TrajectoryDenoiser(priors, window, shared, plan.stitching))]
             if covariance is not None:
-                covariance = Composition([covariance] * len(starts), window, shared, plan.stitching)
+                covariance = TrajectoryDenoiser([covariance] * len(starts), window, shared, plan.stitching)
         denoisers, guards = [], []
         for start, length, prior in stretches:
             observation = self._observation(start, length, known, observed)
@@ -111,7 +111,7 @@ class TrajectorySampler:
             guards.append(FiniteCheck(denoiser, prior, observation, self.members, self._period(start, length)))
         if len(guards) < len(starts):
             return guards[0], denoisers
-        return Composition(guards, window, shared, plan.stitching), denoisers
+        return TrajectoryDenoiser(guards, window, shared, plan.stitching), denoisers
 
     def _observation(
         self, start: int, length: int, known: Sequence[BackgroundTerm], observed: bool
@@ -123,7 +123,7 @@ class TrajectorySampler:
 
         def perturbing(k: int) -> Tensor:
             draw, opposite = STATES + k, self.plan.antithetic
-            drawn = member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
+            drawn = draw_member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
             return drawn.to(model.device)
 
         found = [part.observation(start, length, perturbing) for part in known]
@@ -131,7 +131,7 @@ class TrajectorySampler:
         if inside is not None and len(inside):
             reports = observe_latents(model, inside, times, plan.correlation)
             found.append(replace(reports, noise=self._report_noise(inside)))
-        return join([observation for observation in found if observation is not None])
+        return join_observations([observation for observation in found if observation is not None])
 
     def _report_noise(self, rows: SparseOperator | CompositeOperator) -> Callable[[int], Tensor]:
         """Noise of reports, for methods that perturb them: a report's is the same in each window."""
@@ -142,7 +142,7 @@ class TrajectorySampler:
         codes = np.array([plan.stencil.names.index(name) for name in rows.names], int)[rows.variable]
 
         def noise(k: int) -> Tensor:
-            drawn = member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self.plan.antithetic)
+            drawn = draw_member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self.plan.antithetic)
             return drawn[:, 0, codes, rows.observation].to(self.model.device)
 
         return noise
@@ -156,46 +156,52 @@ class TrajectorySampler:
         return f"in the window from {np.datetime_as_string(times[0], 'm')} to {np.datetime_as_string(times[-1], 'm')}"
 
     def _advance(self, done: int, total: int) -> None:
-        trim()
+        trim_host_memory()
         if self.progress is not None:
             before = len(self.guided) * total
             self.progress(before + done, self.plan.evaluations(self.model.spec.window))
 
 
-def window_starts(times: int, window: int) -> list[int]:
+def list_window_starts(times: int, window: int) -> list[int]:
     """First times of the windows that cover so many times."""
-    shared = overlap(window)
-    return [n * (window - shared) for n in range(window_count(times, window, shared))]
+    shared = compute_overlap(window)
+    return [n * (window - shared) for n in range(count_windows(times, window, shared))]
 
 
-def _derived(seed: int, number: int) -> int:
+def _derive_seed(seed: int, number: int) -> int:
     """Seed of a later piece of the same run."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-def fit_of(model: GenerativeModel, plan: SamplingSpec, latents: Tensor) -> dict[str, np.ndarray]:
+def evaluate_fit(model: GenerativeModel, plan: SamplingSpec, latents: Tensor) -> dict[str, np.ndarray]:
     """How the sampled states fit the reports; a warning where that is implausible."""
     window = model.spec.window
 
     def residuals(rows: SparseOperator | CompositeOperator, start: int, part: Tensor) -> tuple[np.ndarray, np.ndarray]:
         times = plan.times[start : start + window]
-        reading = reading_of(model, rows, times)
+        reading = make_model_operator(model, rows, times)
         frames = np.asarray(reading.frames)
         fields = [model.decode(member[None, frames], times[frames]) for member in part]
         predicted = torch.cat([reading(field) for field in fields])
-        return departures(reading.y, predicted), np.asarray(reading.deviation)
+        return compute_departures(reading.y, predicted), np.asarray(reading.deviation)
 
     if plan.stencil is None:
         return {}
-    statistics = fit(plan.stencil, latents, window_starts(latents.shape[1], window), window, residuals)
-    warned = warn_of(statistics, plan.stencil.names, plan.sampler.steps)
+    statistics = compute_fit_statistics(
+        plan.stencil, latents, list_window_starts(latents.shape[1], window), window, residuals
+    )
+    warned = warn_of_poor_fit(statistics, plan.stencil.names, plan.sampler.steps)
     # Errors that are correlated are not those of single reports.
-    if not warned and plan.correlation is None and (wrong := misstated(model, plan.stencil, plan.times)) is not None:
+    if (
+        not warned
+        and plan.correlation is None
+        and (wrong := detect_misstated_errors(model, plan.stencil, plan.times)) is not None
+    ):
         warn_of_errors(wrong)
     return statistics
 
 
-def series_of(pieces: Sequence[Sequence[GuidedDenoiser]], evaluations: int) -> dict[str, np.ndarray]:
+def collect_series(pieces: Sequence[Sequence[GuidedDenoiser]], evaluations: int) -> dict[str, np.ndarray]:
     """Noise levels, and the worst residual and number of iterations of the windows, at every evaluation."""
     if not any(pieces):
         return {}

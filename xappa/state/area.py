@@ -8,16 +8,16 @@ import numpy as np
 
 from xappa._typing import Array
 from xappa.grids.axes import Layout
-from xappa.grids.bilinear import Circle
-from xappa.grids.matching import described, output_columns, output_rows, positions
-from xappa.grids.regrid.rows import latitude_cells
+from xappa.grids.bilinear import CyclicColumns
+from xappa.grids.matching import describe_values, find_positions, order_output_columns, order_output_rows
+from xappa.grids.regrid.rows import compute_latitude_edges
 from xappa.model.state import StateSpec
 
 TOLERANCE = 1e-6  # degrees
 
 
 @dataclass(frozen=True)
-class Area:
+class GridSubset:
     """Rows and columns of a model's grid.
 
     Parameters
@@ -34,36 +34,36 @@ class Area:
     longitudes: tuple[float, ...]
 
     @staticmethod
-    def whole(layout: Layout | None, spec: StateSpec) -> Area:
+    def whole(layout: Layout | None, spec: StateSpec) -> GridSubset:
         """The whole grid, in the user's order."""
-        (rows, latitudes), (columns, longitudes) = output_rows(layout, spec), output_columns(layout, spec)
-        return Area(rows, columns, latitudes, longitudes)
+        (rows, latitudes), (columns, longitudes) = order_output_rows(layout, spec), order_output_columns(layout, spec)
+        return GridSubset(rows, columns, latitudes, longitudes)
 
     @staticmethod
-    def covering(layout: Layout, spec: StateSpec) -> Area:
+    def covering(layout: Layout, spec: StateSpec) -> GridSubset:
         """The smallest part of the grid that covers the user's: its own points, if these are the model's.
 
         Of a global grid it is the whole. Of another, the points beside and beyond its edges belong to it, so that
         fields can be read at its points.
         """
-        whole = Area.whole(layout, spec)
+        whole = GridSubset.whole(layout, spec)
         if not layout.latitudes or not layout.longitudes:
             return whole
-        rows = _rows(layout.latitudes, whole, spec)
-        columns = _columns(layout.longitudes, whole, spec)
-        return Area(rows[0], columns[0], rows[1], columns[1])
+        rows = _select_rows(layout.latitudes, whole, spec)
+        columns = _select_columns(layout.longitudes, whole, spec)
+        return GridSubset(rows[0], columns[0], rows[1], columns[1])
 
 
-def area_notes(layout: Layout, spec: StateSpec) -> list[str]:
+def describe_grid_subset(layout: Layout, spec: StateSpec) -> list[str]:
     """What becomes of a region, and of an orientation that is not the model's, in words."""
     if not layout.latitudes or not layout.longitudes:
         return []
     notes = []
-    area, whole = Area.covering(layout, spec), Area.whole(layout, spec)
+    area, whole = GridSubset.covering(layout, spec), GridSubset.whole(layout, spec)
     if (len(area.rows), len(area.columns)) != (len(whole.rows), len(whole.columns)):
         notes.append(
             f"region: results are cut to the {len(area.rows)} x {len(area.columns)} points of the model that cover it, "
-            f"latitudes {described(area.latitudes)}, longitudes {described(area.longitudes)}"
+            f"latitudes {describe_values(area.latitudes)}, longitudes {describe_values(area.longitudes)}"
         )
     rows = len(layout.latitudes) > 1 and layout.north_first != (spec.latitude[0] > spec.latitude[-1])
     columns = layout.longitude_convention != ("-180..180" if min(spec.longitude) < 0 else "0..360")
@@ -71,19 +71,19 @@ def area_notes(layout: Layout, spec: StateSpec) -> list[str]:
     found += [f"longitudes {layout.longitude_convention}"] if columns else []
     if found:
         notes.append(f"orientation: {' and '.join(found)}, which results keep; the model's are others")
-    repeated = len(layout.longitudes) - len(Circle(np.array(layout.longitudes)).nodes)
+    repeated = len(layout.longitudes) - len(CyclicColumns(np.array(layout.longitudes)).nodes)
     if repeated:
         notes.append(f"longitudes: {repeated} meridian is there twice; it counts once")
     return notes
 
 
-def _rows(latitudes: tuple[float, ...], whole: Area, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
-    own = positions(latitudes, spec.latitude)
-    if own is not None and _adjoining(own, len(spec.latitude), closed=False):
+def _select_rows(latitudes: tuple[float, ...], whole: GridSubset, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
+    own = find_positions(latitudes, spec.latitude)
+    if own is not None and _are_adjacent(own, len(spec.latitude), closed=False):
         return own, latitudes
     south, north = min(latitudes), max(latitudes)
     if len(latitudes) > 1:  # a grid that ends within a row of a pole goes to it
-        lower, upper = latitude_cells(np.array(latitudes))
+        lower, upper = compute_latitude_edges(np.array(latitudes))
         south, north = (-90.0 if lower.min() <= -90 else south), (90.0 if upper.max() >= 90 else north)
     values = np.array(whole.latitudes)
     lowest = values[values <= south + TOLERANCE].max(initial=values.min())
@@ -92,12 +92,14 @@ def _rows(latitudes: tuple[float, ...], whole: Area, spec: StateSpec) -> tuple[A
     return whole.rows[kept], tuple(values[kept].tolist())
 
 
-def _columns(longitudes: tuple[float, ...], whole: Area, spec: StateSpec) -> tuple[Array, tuple[float, ...]]:
-    circle = Circle(np.array(longitudes))
+def _select_columns(
+    longitudes: tuple[float, ...], whole: GridSubset, spec: StateSpec
+) -> tuple[Array, tuple[float, ...]]:
+    circle = CyclicColumns(np.array(longitudes))
     if circle.closed:
         return whole.columns, whole.longitudes
-    own = positions(longitudes, spec.longitude, 360)
-    if own is not None and _adjoining(own, len(spec.longitude), Circle(np.array(spec.longitude)).closed):
+    own = find_positions(longitudes, spec.longitude, 360)
+    if own is not None and _are_adjacent(own, len(spec.longitude), CyclicColumns(np.array(spec.longitude)).closed):
         return own, longitudes
     # The region begins east of the widest gap.
     first = (int(circle.gaps.argmax()) + 1) % len(circle.nodes)
@@ -117,7 +119,7 @@ def _columns(longitudes: tuple[float, ...], whole: Area, spec: StateSpec) -> tup
     return whole.columns[kept], tuple(np.round(shown, 9).tolist())
 
 
-def _adjoining(index: Array, length: int, closed: bool) -> bool:
+def _are_adjacent(index: Array, length: int, closed: bool) -> bool:
     """Whether positions are those of neighbours, each once."""
     if len(np.unique(index)) < len(index):
         return False

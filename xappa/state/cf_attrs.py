@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xappa.errors import UnitsError
 from xappa.grids.variable_encoding import PRECIPITATION, VariableEncoding
-from xappa.observations.units import linear
-from xappa.state.units import conversion
+from xappa.observations.units import find_conversion
+from xappa.state.units import make_conversion
 from xappa.vocabulary import VARIABLES
 
 # Masses first: they would pass for thicknesses.
@@ -17,7 +17,7 @@ _PRECIPITATION = (
 )
 
 
-def cf_attributes(name: str, written: VariableEncoding | None = None) -> dict[str, str]:
+def make_cf_attributes(name: str, written: VariableEncoding | None = None) -> dict[str, str]:
     """CF attributes of the quantity `name`, as `written`.
 
     Parameters
@@ -39,29 +39,29 @@ def cf_attributes(name: str, written: VariableEncoding | None = None) -> dict[st
     if written is None or written.units is None:
         return attrs
     attrs["units"] = written.units
-    if name == "geopotential" and _converts(written.units, "m"):
+    if name == "geopotential" and _is_convertible(written.units, "m"):
         attrs |= {"standard_name": "geopotential_height", "long_name": "Geopotential height"}
     if name in PRECIPITATION:
-        standard, method = next((s, m) for units, s, m in _PRECIPITATION if _converts(written.units, units))
+        standard, method = next((s, m) for units, s, m in _PRECIPITATION if _is_convertible(written.units, units))
         interval = attrs["cell_methods"].partition(" (")[2]
         attrs |= {"standard_name": standard, "cell_methods": f"time: {method} ({interval}"}
     return attrs
 
 
-def output_problems(names: dict[str, VariableEncoding], known: dict[str, str]) -> list[str]:
+def find_output_problems(names: dict[str, VariableEncoding], known: dict[str, str]) -> list[str]:
     """Variables that cannot be given in the user's units: user's name -> notation, and -> WeatherBench name."""
     problems = []
     for user, written in names.items():
         try:
-            conversion(written, known[user])
+            make_conversion(written, known[user])
         except UnitsError as error:
             problems.append(f"variable {user!r} ({known[user]}): {error}".replace("ds[...]", f"ds[{user!r}]"))
     return problems
 
 
-def _converts(found: str, expected: str) -> bool:
+def _is_convertible(found: str, expected: str) -> bool:
     try:
-        linear(found, expected)
+        find_conversion(found, expected)
     except UnitsError:
         return False
     return True

@@ -6,16 +6,16 @@ import xarray as xr
 
 from xappa.errors import UnitsError
 from xappa.grids.axes import Layout
-from xappa.grids.matching import grid_problems
+from xappa.grids.matching import find_grid_problems
 from xappa.grids.variable_encoding import PRECIPITATION
 from xappa.model.state import StateSpec
 from xappa.observations.units import UnitConversion
-from xappa.state.regridding import coverage_problems, grid_of, method_for
-from xappa.state.units import conversion
+from xappa.state.regridding import choose_method, describe_grid, find_coverage_problems
+from xappa.state.units import make_conversion
 from xappa.vocabulary import VARIABLES
 
 
-def conversion_notes(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool = True) -> list[str]:
+def describe_conversions(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool = True) -> list[str]:
     """Which variables are read under which name and converted, and how the grid is changed.
 
     Parameters
@@ -37,7 +37,7 @@ def conversion_notes(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool
             continue
         written = layout.notation[user]
         try:
-            change = conversion(written, name)
+            change = make_conversion(written, name)
         except UnitsError:
             continue
         hours = f" in {PRECIPITATION[name]:g} h" if name in PRECIPITATION else ""
@@ -46,6 +46,6 @@ def conversion_notes(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool
         elif written.units is None:
             notes.append(f"{user!r} has no units: taken to be {name} in {VARIABLES[name].units}{hours}")
     global_field = axes and layout.latitudes and layout.longitudes
-    if global_field and grid_problems(layout, spec) and not coverage_problems(ds, spec, layout):
-        notes.append(f"grid: {grid_of(layout)} is regridded, {method_for(layout, spec)}, to the model's")
+    if global_field and find_grid_problems(layout, spec) and not find_coverage_problems(ds, spec, layout):
+        notes.append(f"grid: {describe_grid(layout)} is regridded, {choose_method(layout, spec)}, to the model's")
     return notes

@@ -10,13 +10,13 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.grids.axes import Layout
-from xappa.grids.matching import grid_problems, positions
+from xappa.grids.matching import find_grid_problems, find_positions
 from xappa.grids.naming import SURFACE_HEIGHT
 from xappa.model.state import StateSpec
 from xappa.vocabulary import VARIABLES
 
 
-def spec_of(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = None) -> StateSpec:
+def derive_spec(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = None) -> StateSpec:
     """Specification of the fields that a Dataset holds, as if it were a model's state.
 
     Parameters
@@ -45,7 +45,7 @@ def spec_of(ds: xr.Dataset, layout: Layout, variables: Iterable[str] | None = No
     return StateSpec(tuple(channels), layout.latitudes, layout.longitudes, step, 1)
 
 
-def surface_height(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> Array | None:
+def get_surface_height(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> Array | None:
     """Height of the surface on the grid of `spec` (latitude, longitude), m; None if `ds` does not have it there."""
     if not layout.latitudes or not layout.longitudes:
         return None
@@ -56,9 +56,12 @@ def surface_height(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> Array | N
             break
     else:
         return None
-    if grid_problems(layout, spec):  # the dearest question comes last
+    if find_grid_problems(layout, spec):  # the dearest question comes last
         return None
-    rows, columns = positions(spec.latitude, layout.latitudes), positions(spec.longitude, layout.longitudes, 360)
+    rows, columns = (
+        find_positions(spec.latitude, layout.latitudes),
+        find_positions(spec.longitude, layout.longitudes, 360),
+    )
     values = field.isel({dim: 0 for dim in field.dims if dim not in horizontal}).transpose(*horizontal).values
     values = np.asarray(values, float).reshape(len(layout.latitudes), len(layout.longitudes))
     return values[rows][:, columns] * SURFACE_HEIGHT[str(key)]

@@ -12,15 +12,15 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.grids.axes import AXES, Layout
-from xappa.grids.matching import output_levels
+from xappa.grids.matching import order_output_levels
 from xappa.grids.variable_encoding import VariableEncoding
 from xappa.model.state import StateSpec
 from xappa.observations.units import UnitConversion
-from xappa.state.area import Area
-from xappa.state.cf_attrs import cf_attributes, output_problems
+from xappa.state.area import GridSubset
+from xappa.state.cf_attrs import find_output_problems, make_cf_attributes
 from xappa.state.indexing import Fields, take_entries
 from xappa.state.selection import OutputSelection
-from xappa.state.units import conversion, inverse, refuse_units
+from xappa.state.units import invert_conversion, make_conversion, refuse_units
 from xappa.vocabulary import PAIR
 
 
@@ -32,7 +32,7 @@ def to_dataset(
     layout: Layout | None = None,
     wanted: OutputSelection | None = None,
     attrs: Mapping[str, object] | None = None,
-    area: Area | None = None,
+    area: GridSubset | None = None,
 ) -> xr.Dataset:
     """Labelled fields, in the user's names, order, conventions and units.
 
@@ -66,22 +66,22 @@ def to_dataset(
         Listing the variables that cannot be given in the user's units.
     """
     wanted = wanted or OutputSelection(spec.variables, spec.levels)
-    written = _written(layout, wanted)
-    area = area or Area.whole(layout, spec)
-    levels, level_values = output_levels(layout, wanted.levels)
+    written = _list_encodings(layout, wanted)
+    area = area or GridSubset.whole(layout, spec)
+    levels, level_values = order_output_levels(layout, wanted.levels)
     spelt = {axis: (getattr(layout, axis) if layout else None) or axis for axis in AXES}
     variables: dict[str, xr.Variable] = {}
     for name in wanted.variables:
         upper_air = bool(spec.levels_of(name))
         channels = [spec.index(name, level) if (name, level) in spec.channels else None for level in levels]
-        back, dtype = _in_units(fields.dtype, name, written.get(name))
-        pick = Pick(
+        back, dtype = _resolve_units(fields.dtype, name, written.get(name))
+        pick = VariableExtractor(
             tuple(channels if upper_air else [spec.index(name)]), upper_air, area.rows, area.columns, back, dtype
         )
         axes = [axis for axis in AXES if axis != "level" or upper_air]
         key = layout.spelling(name) if layout else name
-        values = _in_blocks(pick, fields) if isinstance(fields, da.Array) else pick(fields)
-        variables[key] = xr.Variable([spelt[a] for a in axes], values, cf_attributes(name, written.get(name)))
+        values = _extract_blockwise(pick, fields) if isinstance(fields, da.Array) else pick(fields)
+        variables[key] = xr.Variable([spelt[a] for a in axes], values, make_cf_attributes(name, written.get(name)))
     coordinates = {"member": members, "time": times, "latitude": area.latitudes, "longitude": area.longitudes}
     level_units = {}
     if any(spec.levels_of(name) for name in wanted.variables):
@@ -101,18 +101,18 @@ def with_pairs(ds: xr.Dataset, layout: Layout | None = None) -> xr.Dataset:
     return ds.assign_coords({PAIR: (dim, ds[dim].values // 2, attrs)})
 
 
-def _written(layout: Layout | None, wanted: OutputSelection) -> dict[str, VariableEncoding]:
+def _list_encodings(layout: Layout | None, wanted: OutputSelection) -> dict[str, VariableEncoding]:
     """How the user writes each wanted variable, by WeatherBench name."""
     if layout is None:
         return {}
     users = {layout.spelling(name): name for name in wanted.variables}
     written = {user: layout.notation[user] for user in users if user in layout.notation}
-    refuse_units(output_problems(written, users))
+    refuse_units(find_output_problems(written, users))
     return {users[user]: notation for user, notation in written.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Pick:
+class VariableExtractor:
     """One variable out of whole states: channels, order of rows and columns, units.
 
     Parameters
@@ -139,7 +139,7 @@ class Pick:
 
     def __call__(self, fields: Array) -> Array:
         """Values (member, time, [level,] latitude, longitude) of states (member, time, channel, row, column)."""
-        values = take_entries(take_entries(_stacked(fields, self.channels), self.rows, 3), self.columns, 4)
+        values = take_entries(take_entries(_stack_channels(fields, self.channels), self.rows, 3), self.columns, 4)
         values = values if self.upper_air else values[:, :, 0]
         if isinstance(values, np.ndarray):
             # A copy, so that whole states are not kept for the sake of one variable.
@@ -147,7 +147,7 @@ class Pick:
         return values if self.back is None else self.back.value(values)
 
 
-def _in_blocks(pick: Pick, fields: da.Array) -> da.Array:
+def _extract_blockwise(pick: VariableExtractor, fields: da.Array) -> da.Array:
     """The variable as one blockwise layer, which shares the tasks of `fields` with all others."""
     axes = {"l": len(pick.channels)} if pick.upper_air else {}
     axes |= {"y": len(pick.rows), "x": len(pick.columns)}
@@ -159,14 +159,16 @@ def _in_blocks(pick: Pick, fields: da.Array) -> da.Array:
     )  # fmt: skip
 
 
-def _in_units(found: np.dtype, name: str, written: VariableEncoding | None) -> tuple[UnitConversion | None, np.dtype]:
+def _resolve_units(
+    found: np.dtype, name: str, written: VariableEncoding | None
+) -> tuple[UnitConversion | None, np.dtype]:
     """How fields get the user's units, and their precision."""
     if written is None:
         return None, found
-    return inverse(conversion(written, name)), np.promote_types(found, written.dtype)
+    return invert_conversion(make_conversion(written, name)), np.promote_types(found, written.dtype)
 
 
-def _stacked(fields: Array, channels: Sequence[int | None]) -> Array:
+def _stack_channels(fields: Array, channels: Sequence[int | None]) -> Array:
     """Fields of `channels`, NaN where there is none."""
     chosen = take_entries(fields, np.array([channel or 0 for channel in channels]), 2)
     if None not in channels:

@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import DatasetError, OptionError, nearest_names
-from xappa.grids.axes import AXES, Layout, find, recognise, refuse
-from xappa.grids.matching import output_columns, output_levels, output_rows, positions
+from xappa.errors import DatasetError, OptionError, suggest_names
+from xappa.grids.axes import AXES, Layout, find_axis, recognise, refuse
+from xappa.grids.matching import find_positions, order_output_columns, order_output_levels, order_output_rows
 from xappa.grids.variable_encoding import VariableEncoding
 from xappa.model.state import StateSpec
 from xappa.state.region import Region, choose_region
@@ -29,7 +29,7 @@ HALF = {"dtype": "float16", "scale_factor": 1.0, "_FillValue": None}
 """How half precision is stored. Sums of it overflow; with a scale and without fill value, xarray reads it wider."""
 
 
-def label(
+def label_latents(
     latents: dask.array.Array,
     dims: Sequence[str],
     ds: xr.Dataset,
@@ -62,14 +62,14 @@ def label(
         `latents` are that; the coordinates of the fields, in the user's
         names and order; ``sea_mask`` on them.
     """
-    rows, latitudes = output_rows(layout, spec)
-    columns, longitudes = output_columns(layout, spec)
+    rows, latitudes = order_output_rows(layout, spec)
+    columns, longitudes = order_output_columns(layout, spec)
     spelt = {axis: getattr(layout, axis) or axis for axis in AXES}
     time = np.atleast_1d(ds[layout.time].values)
     coords = {"time": time, "latitude": latitudes, "longitude": longitudes}
     units = {}
     if spec.levels:
-        coords["level"] = output_levels(layout, spec.levels)[1]
+        coords["level"] = order_output_levels(layout, spec.levels)[1]
         units = {"units": layout.level_units}
     members = [layout.member] if latents.ndim == 2 + len(dims) and layout.member else []
     if members and layout.member in ds.coords:
@@ -96,7 +96,7 @@ def label(
 
 
 @dataclass(frozen=True)
-class Unfolding:
+class DecodedSelection:
     """Which part of the fields is wanted of latents, and how it is labelled.
 
     Parameters
@@ -135,7 +135,7 @@ def check_latents(latents: xr.Dataset) -> None:
             f"This Dataset holds {have}; expected what ds.appa.encode makes: {LATENT!r} with its attributes. Keep "
             "these with xr.set_options(keep_attrs=True), or, where latents are joined, combine_attrs='override'"
         )
-    found = find(latents, "time"), find(latents, "member")
+    found = find_axis(latents, "time"), find_axis(latents, "member")
     known = {*found, *(dim for name in found if name in latents.coords for dim in latents[name].dims)}
     more = [str(dim) for dim in latents[LATENT].dims if dim not in known and not str(dim).startswith(PREFIX)]
     if more:
@@ -161,7 +161,7 @@ def check_dims(latents: xr.Dataset, dims: Sequence[str]) -> None:
         )
 
 
-def at_sea(latents: xr.Dataset, part: Unfolding) -> xr.DataArray | None:
+def select_sea_mask(latents: xr.Dataset, part: DecodedSelection) -> xr.DataArray | None:
     """Where the masked variables are there, in the part that is wanted; None where the latents do not say.
 
     Latents that were joined have a mask a time, or a member, of which each holds for its own.
@@ -182,9 +182,9 @@ def at_sea(latents: xr.Dataset, part: Unfolding) -> xr.DataArray | None:
     return sea.isel(dict(zip(horizontal, part.place, strict=True))).drop_vars(list(sea.coords))
 
 
-def unfolding(
+def select_decoded_fields(
     latents: xr.Dataset, spec: StateSpec, variables: str | Sequence[str] | None, region: Region | None
-) -> Unfolding:
+) -> DecodedSelection:
     """The part of the fields that is wanted of `latents`.
 
     Parameters
@@ -205,12 +205,12 @@ def unfolding(
     OptionError
         If a variable is unknown, or the region is not valid.
     """
-    layout = _layout(latents, spec)
-    names = _names(variables, layout)
+    layout = _derive_layout(latents, spec)
+    names = _resolve_names(variables, layout)
     part = choose_region(region, layout)
     latitudes = tuple(layout.latitudes[i] for i in part.rows)
-    rows = positions(latitudes, spec.latitude)
-    columns = positions(part.longitudes, spec.longitude, 360)
+    rows = find_positions(latitudes, spec.latitude)
+    columns = find_positions(part.longitudes, spec.longitude, 360)
     if rows is None or columns is None:
         refuse(["latitudes or longitudes are not those of the model; keep the coordinates that encode made"])
     kept = [layout.hectopascals[i] for i in part.levels]
@@ -231,16 +231,22 @@ def unfolding(
         tuple(spec.channels[k] for k in channels), latitudes, part.longitudes, spec.step_hours, spec.window, spec.masked
     )
     wanted = OutputSelection(names, levels)
-    return Unfolding(
-        kept_layout, wanted, state, np.array(channels), _index(rows), _index(columns), (part.rows, part.columns)
+    return DecodedSelection(
+        kept_layout,
+        wanted,
+        state,
+        np.array(channels),
+        _to_indexer(rows),
+        _to_indexer(columns),
+        (part.rows, part.columns),
     )
 
 
-def _index(found: Array | None) -> Array:
+def _to_indexer(found: Array | None) -> Array:
     return np.array([], int) if found is None else found
 
 
-def _layout(latents: xr.Dataset, spec: StateSpec) -> Layout:
+def _derive_layout(latents: xr.Dataset, spec: StateSpec) -> Layout:
     """Layout of the fields: axes by the coordinates, variables by the attributes; the model's own where missing."""
     layout = recognise(latents, need=("time",))
     names, notation = {}, {}
@@ -260,13 +266,13 @@ def _layout(latents: xr.Dataset, spec: StateSpec) -> Layout:
     )
 
 
-def _names(variables: str | Sequence[str] | None, layout: Layout) -> tuple[str, ...]:
+def _resolve_names(variables: str | Sequence[str] | None, layout: Layout) -> tuple[str, ...]:
     """WeatherBench names of the variables asked for."""
     known = dict(layout.names) | {name: name for name in layout.names.values()}
     if variables is None:
         return tuple(layout.names.values())
     asked = [variables] if isinstance(variables, str) else list(variables)
-    wrong = [f"{name!r}{nearest_names(str(name), known)}" for name in asked if name not in known]
+    wrong = [f"{name!r}{suggest_names(str(name), known)}" for name in asked if name not in known]
     if wrong or not asked:
         raise OptionError(
             f"variables={variables!r}: unknown {', '.join(wrong)}; expected some of {', '.join(layout.names)}"

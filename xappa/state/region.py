@@ -54,14 +54,14 @@ def choose_region(region: Region | None, layout: Layout) -> RegionSelection:
     OptionError
         If it is not such a region, or no point lies in it.
     """
-    bounds = _bounds(region, layout)
-    rows = _between("latitude", layout.latitudes, bounds.get("latitude"))
-    levels = _between("level", layout.levels, bounds.get("level"))
-    columns, longitudes = _eastwards(np.array(layout.longitudes), bounds.get("longitude"))
+    bounds = _read_bounds(region, layout)
+    rows = _select_between("latitude", layout.latitudes, bounds.get("latitude"))
+    levels = _select_between("level", layout.levels, bounds.get("level"))
+    columns, longitudes = _select_longitudes(np.array(layout.longitudes), bounds.get("longitude"))
     return RegionSelection(rows, columns, levels, longitudes)
 
 
-def _bounds(region: Region | None, layout: Layout) -> dict[str, tuple[float | None, float | None]]:
+def _read_bounds(region: Region | None, layout: Layout) -> dict[str, tuple[float | None, float | None]]:
     expected = (
         "expected {'latitude': slice(30, 60), 'longitude': slice(-10, 40)}, or ((30, 60), (-10, 40)) for latitudes and "
         "longitudes"
@@ -79,11 +79,11 @@ def _bounds(region: Region | None, layout: Layout) -> dict[str, tuple[float | No
         ends = (value.start, value.stop) if isinstance(value, slice) and value.step is None else value
         if key not in axes or not isinstance(ends, Sequence) or isinstance(ends, str) or len(ends) != 2:
             raise OptionError(f"region={region!r} has {key!r}: {value!r}; {expected}; its keys are {', '.join(axes)}")
-        found[axes[key]] = _numbers(key, ends)
+        found[axes[key]] = _parse_bounds(key, ends)
     return found
 
 
-def _numbers(key: str, ends: Sequence[float | None]) -> tuple[float | None, float | None]:
+def _parse_bounds(key: str, ends: Sequence[float | None]) -> tuple[float | None, float | None]:
     try:
         first, last = (None if end is None else float(end) for end in ends)
     except (TypeError, ValueError) as error:
@@ -93,7 +93,7 @@ def _numbers(key: str, ends: Sequence[float | None]) -> tuple[float | None, floa
     return first, last
 
 
-def _between(axis: str, values: Sequence[float], bounds: tuple[float | None, float | None] | None) -> Array:
+def _select_between(axis: str, values: Sequence[float], bounds: tuple[float | None, float | None] | None) -> Array:
     if bounds is None:
         return np.arange(len(values))
     given = [end for end in bounds if end is not None]
@@ -104,10 +104,12 @@ def _between(axis: str, values: Sequence[float], bounds: tuple[float | None, flo
         lower = given[0] if given and (bounds[0] is not None) != descending else -np.inf
         upper = given[0] if given and (bounds[0] is not None) == descending else np.inf
     inside = [lower - TOLERANCE <= value <= upper + TOLERANCE for value in values]
-    return _some(axis, np.flatnonzero(inside), bounds, values)
+    return _require_some(axis, np.flatnonzero(inside), bounds, values)
 
 
-def _eastwards(values: Array, bounds: tuple[float | None, float | None] | None) -> tuple[Array, tuple[float, ...]]:
+def _select_longitudes(
+    values: Array, bounds: tuple[float | None, float | None] | None
+) -> tuple[Array, tuple[float, ...]]:
     if bounds is None or bounds == (None, None):
         return np.arange(len(values)), tuple(values.tolist())
     west, east = bounds
@@ -117,13 +119,13 @@ def _eastwards(values: Array, bounds: tuple[float | None, float | None] | None) 
     # A grid point at the western edge must not be seen as lying 360 degrees to the east of it.
     offset = (values - west + TOLERANCE) % 360 - TOLERANCE
     inside = np.flatnonzero(offset <= width + TOLERANCE)
-    inside = _some("longitude", inside[np.argsort(offset[inside], kind="stable")], bounds, values)
+    inside = _require_some("longitude", inside[np.argsort(offset[inside], kind="stable")], bounds, values)
     own = values[inside]
     shown = own if (np.diff(own) > 0).all() else own + 360 * np.round((west + offset[inside] - own) / 360)
     return inside, tuple(shown.tolist())
 
 
-def _some(axis: str, inside: Array, bounds: tuple, values: Sequence[float] | Array) -> Array:
+def _require_some(axis: str, inside: Array, bounds: tuple, values: Sequence[float] | Array) -> Array:
     if not len(inside):
         raise OptionError(
             f"region holds no {axis}: between {bounds[0]} and {bounds[1]} lies none of {len(values)} "

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import nearest_names, warn
-from xappa.grids.axes import Layout, recognise, refuse, text
+from xappa.errors import suggest_names, warn
+from xappa.grids.axes import Layout, format_time, recognise, refuse
 from xappa.grids.variable_encoding import PRECIPITATION
 from xappa.model.state import StateSpec
 
@@ -34,7 +34,7 @@ class OutputSelection:
     levels: tuple[int, ...]
 
 
-def model_times(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> tuple[Array, Array]:
+def find_model_times(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> tuple[Array, Array]:
     """Times of the trajectory that covers those of `ds`.
 
     Parameters
@@ -58,13 +58,13 @@ def model_times(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -
     """
     layout = layout or recognise(ds, need=("time",))
     wanted = np.atleast_1d(ds[layout.time].values)
-    refuse(model_time_problems(wanted, spec))
+    refuse(find_model_time_problems(wanted, spec))
     count = int((wanted[-1] - wanted[0]) / spec.step) + 1
     times = wanted[0] + np.arange(count) * spec.step
     return times, np.searchsorted(times, wanted)
 
 
-def model_time_problems(times: Array, spec: StateSpec) -> list[str]:
+def find_model_time_problems(times: Array, spec: StateSpec) -> list[str]:
     """Which times are not model times, with the nearest that are."""
     past = (times - times.astype("datetime64[D]")) % spec.step
     wrong = past != np.timedelta64(0, "s")
@@ -73,8 +73,8 @@ def model_time_problems(times: Array, spec: StateSpec) -> list[str]:
     first = times[wrong][0]
     before = first - past[wrong][0]
     return [
-        f"{int(wrong.sum())} of {len(times)} times are not model times, the first {text(first)}; expected multiples of "
-        f"{spec.step_hours} h from 00 UTC: the nearest are {text(before)} and {text(before + spec.step)}"
+        f"{int(wrong.sum())} of {len(times)} times are not model times, the first {format_time(first)}; expected multiples of "
+        f"{spec.step_hours} h from 00 UTC: the nearest are {format_time(before)} and {format_time(before + spec.step)}"
     ]
 
 
@@ -96,28 +96,28 @@ def select_output(ds: xr.Dataset, layout: Layout, spec: StateSpec, drop_unknown:
     DatasetError
         Listing the variables that the model lacks, or if no variable or no level is left.
     """
-    result, problems = _wanted(ds, layout, spec)
+    result, problems = _select_output(ds, layout, spec)
     asked = bool(layout.names or layout.unknown)
     if asked and not result.variables:
         problems, drop_unknown = problems or ["no variable is left; expected one of the model's"], False
     if not drop_unknown:
         refuse(problems, "The model lacks what this Dataset asks for")
-        for note in level_notes(layout, spec, result.variables):
+        for note in describe_missing_levels(layout, spec, result.variables):
             warn(note)
     return result
 
 
-def wanted_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
+def find_selection_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
     """Which variables of `ds` the model lacks, and whether it lacks all levels."""
-    return _wanted(ds, layout, spec)[1]
+    return _select_output(ds, layout, spec)[1]
 
 
-def wanted_notes(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
+def describe_selection(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
     """Which levels of `ds` are left out because the model lacks them."""
-    return level_notes(layout, spec, _wanted(ds, layout, spec)[0].variables)
+    return describe_missing_levels(layout, spec, _select_output(ds, layout, spec)[0].variables)
 
 
-def level_notes(layout: Layout, spec: StateSpec, variables: tuple[str, ...]) -> list[str]:
+def describe_missing_levels(layout: Layout, spec: StateSpec, variables: tuple[str, ...]) -> list[str]:
     """Which levels are left out because the model has none of `variables` there."""
     possible = {level for name in variables for level in spec.levels_of(name)}
     # Of reports, levels come many times, and are missing near the ground.
@@ -126,16 +126,16 @@ def level_notes(layout: Layout, spec: StateSpec, variables: tuple[str, ...]) -> 
     if not extra or not possible or layout.level is None:
         return []
     return [
-        f"{len(extra)} of {len(levels)} levels are left out, since the model does not have them: {_listed(extra)} hPa"
+        f"{len(extra)} of {len(levels)} levels are left out, since the model does not have them: {_format_levels(extra)} hPa"
     ]
 
 
-def _wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[OutputSelection, list[str]]:
+def _select_output(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[OutputSelection, list[str]]:
     asked = {str(name): layout.names.get(str(name), str(name)) for name in ds.data_vars if name not in layout.static}
     lacking = [user for user, name in asked.items() if name not in spec.variables]
     problems = []
     if lacking:
-        listed = ", ".join(f"{user!r}{_hint(user, asked[user], layout, spec)}" for user in lacking)
+        listed = ", ".join(f"{user!r}{_suggest_variable(user, asked[user], layout, spec)}" for user in lacking)
         problems.append(
             f"variables that the model does not have: {listed}; expected some of {', '.join(spec.variables)}: "
             f"use ds.drop_vars({lacking!r}), rename them, or drop_unknown=True"
@@ -147,24 +147,24 @@ def _wanted(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> tuple[OutputSele
         levels = {level for level in possible if any(np.isclose(level, p) for p in layout.hectopascals)}
         if not levels:
             problems.append(
-                f"the model has none of the levels {_listed(layout.hectopascals)} hPa; expected "
+                f"the model has none of the levels {_format_levels(layout.hectopascals)} hPa; expected "
                 f"some of {', '.join(f'{p:g}' for p in sorted(possible))} hPa: check the units of {layout.level!r}"
             )
     return OutputSelection(variables, tuple(sorted(levels))), problems
 
 
-def _listed(levels: Iterable[float]) -> str:
+def _format_levels(levels: Iterable[float]) -> str:
     """Levels, each once, and no more of them than are read."""
     shown = list(dict.fromkeys(f"{p:g}" for p in levels))
     more = f" and {len(shown) - MOST} more" if len(shown) > MOST else ""
     return ", ".join(shown[:MOST]) + more
 
 
-def _hint(user: str, name: str, layout: Layout, spec: StateSpec) -> str:
+def _suggest_variable(user: str, name: str, layout: Layout, spec: StateSpec) -> str:
     """Why the model lacks a variable, or which of its own the user may have meant."""
     own = [known for known in PRECIPITATION if known in spec.variables]
     if name not in PRECIPITATION or not own:
-        return nearest_names(user, spec.variables)
+        return suggest_names(user, spec.variables)
     written = layout.notation.get(user)
     hours = PRECIPITATION[name] if written is None or not written.hours else written.hours
     needed = PRECIPITATION[own[0]]

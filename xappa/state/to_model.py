@@ -10,17 +10,17 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.grids.axes import Layout, recognise, refuse
-from xappa.grids.conventions import conventional
-from xappa.grids.matching import grid_problems, positions
+from xappa.grids.conventions import decode_conventions
+from xappa.grids.matching import find_grid_problems, find_positions
 from xappa.model.state import StateSpec
 from xappa.observations.units import UnitConversion
 from xappa.state.indexing import take_entries
-from xappa.state.regridding import coverage_problems, on_model_grid
-from xappa.state.units import implausible, refuse_units, unit_maps
-from xappa.state.validation import value_problems
-from xappa.valid_range import within_limits
+from xappa.state.regridding import find_coverage_problems, regrid_to_model
+from xappa.state.units import find_implausible_values, make_conversions, refuse_units
+from xappa.state.validation import find_value_problems
+from xappa.valid_range import mask_outside_limits
 
-__all__ = ["StateAssembly", "StatePart", "assembly", "to_array", "value_problems"]
+__all__ = ["StateAssembly", "StatePart", "plan_assembly", "to_array", "find_value_problems"]
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ class StateAssembly:
             values = take_entries(take_entries(values, self.rows, 2), self.columns, 3)
             if part.bare:
                 levels = [self.pressures[k] for k in part.levels or ()]
-                refuse_units(implausible(part.user, part.name, values, levels))
+                refuse_units(find_implausible_values(part.user, part.name, values, levels))
             result[:, part.channels] = part.map.value(values)
         return result
 
 
-def assembly(
+def plan_assembly(
     ds: xr.Dataset, spec: StateSpec, layout: Layout, members: bool = False
 ) -> tuple[StateAssembly, list[xr.DataArray]]:
     """How `ds` becomes states of a model, and its fields in the order of axes that this needs; nothing is computed.
@@ -111,15 +111,18 @@ def assembly(
     UnitsError
         If only units are wrong.
     """
-    maps, unit_problems = unit_maps(layout, spec.variables)
-    problems = coverage_problems(ds, spec, layout) + value_problems(ds, spec, layout, members)
+    maps, unit_problems = make_conversions(layout, spec.variables)
+    problems = find_coverage_problems(ds, spec, layout) + find_value_problems(ds, spec, layout, members)
     refuse([*problems, *unit_problems] if problems else [])
     refuse_units(unit_problems)
-    ds = within_limits(ds, [layout.spelling(name) for name in spec.variables], warn=True)
-    if grid_problems(layout, spec):
-        ds, _ = on_model_grid(ds, spec, layout)
-        layout = replace(layout, latitudes=_axis(ds, layout.latitude), longitudes=_axis(ds, layout.longitude))
-    rows, columns = positions(spec.latitude, layout.latitudes), positions(spec.longitude, layout.longitudes, 360)
+    ds = mask_outside_limits(ds, [layout.spelling(name) for name in spec.variables], warn=True)
+    if find_grid_problems(layout, spec):
+        ds, _ = regrid_to_model(ds, spec, layout)
+        layout = replace(layout, latitudes=_read_axis(ds, layout.latitude), longitudes=_read_axis(ds, layout.longitude))
+    rows, columns = (
+        find_positions(spec.latitude, layout.latitudes),
+        find_positions(spec.longitude, layout.longitudes, 360),
+    )
     parts, fields = [], []
     for name in spec.variables:
         user = layout.spelling(name)
@@ -127,8 +130,10 @@ def assembly(
         index = tuple(int(np.argmin(np.abs(np.array(layout.hectopascals) - level))) for level in levels)
         bare = layout.notation[user].units is None
         parts.append(StatePart(user, name, spec.of(name), index if levels else None, maps[user], bare))
-        fields.append(_ordered(ds[user], layout, bool(levels), members))
-    return StateAssembly(tuple(parts), _places(rows), _places(columns), spec.shape, layout.hectopascals), fields
+        fields.append(_order_axes(ds[user], layout, bool(levels), members))
+    return StateAssembly(
+        tuple(parts), _to_positions(rows), _to_positions(columns), spec.shape, layout.hectopascals
+    ), fields
 
 
 def to_array(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> Array:
@@ -156,13 +161,13 @@ def to_array(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -> A
         If only units are wrong.
     """
     if layout is None:
-        ds = conventional(ds)
+        ds = decode_conventions(ds)
         layout = recognise(ds)
-    assemble, fields = assembly(ds, spec, layout)
+    assemble, fields = plan_assembly(ds, spec, layout)
     return assemble(*(np.asarray(block) for block in dask.compute(*[field.data for field in fields])))
 
 
-def _ordered(field: xr.DataArray, layout: Layout, upper_air: bool, members: bool) -> xr.DataArray:
+def _order_axes(field: xr.DataArray, layout: Layout, upper_air: bool, members: bool) -> xr.DataArray:
     """A field as ([member,] time, [level,] latitude, longitude), without coordinates."""
     order = [layout.member] if members and layout.member in field.dims else []
     absent = []
@@ -175,9 +180,9 @@ def _ordered(field: xr.DataArray, layout: Layout, upper_air: bool, members: bool
     return field.squeeze([dim for dim in field.dims if dim not in order]).expand_dims(absent).transpose(*order)
 
 
-def _axis(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
+def _read_axis(ds: xr.Dataset, name: str | None) -> tuple[float, ...]:
     return tuple(ds[name].values.astype(float).tolist())
 
 
-def _places(found: Array | None) -> tuple[int, ...]:
+def _to_positions(found: Array | None) -> tuple[int, ...]:
     return () if found is None else tuple(found.tolist())

@@ -11,7 +11,7 @@ from xappa.errors import UnitsError
 from xappa.grids.axes import Layout, recognise
 from xappa.grids.variable_encoding import PRECIPITATION, VariableEncoding
 from xappa.model.state import StateSpec
-from xappa.observations.units import STANDARD_GRAVITY, UnitConversion, linear
+from xappa.observations.units import STANDARD_GRAVITY, UnitConversion, find_conversion
 from xappa.vocabulary import VARIABLES
 
 SKEWED = set(PRECIPITATION)
@@ -26,29 +26,29 @@ def check_units(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = None) -
     UnitsError
         Listing all of them.
     """
-    refuse_units(unit_problems(ds, spec, layout or recognise(ds, need=())))
+    refuse_units(find_unit_problems(ds, spec, layout or recognise(ds, need=())))
 
 
-def unit_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> list[str]:
+def find_unit_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> list[str]:
     """Variables whose units cannot be converted to the model's."""
-    return unit_maps(layout, spec.variables)[1]
+    return make_conversions(layout, spec.variables)[1]
 
 
-def unit_maps(layout: Layout, variables: Collection[Hashable]) -> tuple[dict[str, UnitConversion], list[str]]:
+def make_conversions(layout: Layout, variables: Collection[Hashable]) -> tuple[dict[str, UnitConversion], list[str]]:
     """The user's names of `variables` -> maps to the vocabulary's units, and what cannot be converted."""
     maps, problems = {}, []
     for user, name in layout.names.items():
         if name not in variables:
             continue
         try:
-            maps[user] = conversion(layout.notation.get(user, VariableEncoding()), name)
+            maps[user] = make_conversion(layout.notation.get(user, VariableEncoding()), name)
         except UnitsError as error:
             mend = "" if "set " in str(error) else f": set ds[{user!r}].attrs['units']"
             problems.append(f"variable {user!r} ({name}): {error}{mend}".replace("ds[...]", f"ds[{user!r}]"))
     return maps, problems
 
 
-def conversion(written: VariableEncoding, name: str) -> UnitConversion:
+def make_conversion(written: VariableEncoding, name: str) -> UnitConversion:
     """Map from numbers as they are written to the units of the vocabulary.
 
     Parameters
@@ -65,25 +65,25 @@ def conversion(written: VariableEncoding, name: str) -> UnitConversion:
     expected = VARIABLES[name].units
     units = expected if written.units is None else written.units
     if name in PRECIPITATION:
-        return _precipitation(written, units, PRECIPITATION[name])
+        return _make_precipitation_conversion(written, units, PRECIPITATION[name])
     try:
-        return linear(units, expected)
+        return find_conversion(units, expected)
     except UnitsError as error:
         raise UnitsError(f"{error}; expected {expected}") from error
 
 
-def inverse(forward: UnitConversion) -> UnitConversion:
+def invert_conversion(forward: UnitConversion) -> UnitConversion:
     """The map back."""
     return UnitConversion(1 / forward.factor, -forward.offset / forward.factor)
 
 
-def _precipitation(written: VariableEncoding, units: str, hours: float) -> UnitConversion:
+def _make_precipitation_conversion(written: VariableEncoding, units: str, hours: float) -> UnitConversion:
     """Map to metres of water in `hours`, of an amount or a mean rate over the same hours."""
     try:
-        amount, rate = linear(units, "m"), None
+        amount, rate = find_conversion(units, "m"), None
     except UnitsError as error:
         try:
-            amount, rate = None, linear(units, "m s-1")
+            amount, rate = None, find_conversion(units, "m s-1")
         except UnitsError:
             raise UnitsError(f"{error}; expected m, mm, kg m-2, or a rate such as mm/h or kg m-2 s-1") from error
     kind = "a sum" if rate is None else "a mean rate"
@@ -109,10 +109,10 @@ def _precipitation(written: VariableEncoding, units: str, hours: float) -> UnitC
         )
     if rate is not None and written.hours is None:
         raise UnitsError(f"nothing tells over how many hours the rate is a mean; expected {hours:g} h: {mend}")
-    return amount if rate is None and amount is not None else _times(rate or UnitConversion(), 3600 * hours)
+    return amount if rate is None and amount is not None else _scale_conversion(rate or UnitConversion(), 3600 * hours)
 
 
-def _times(forward: UnitConversion, factor: float) -> UnitConversion:
+def _scale_conversion(forward: UnitConversion, factor: float) -> UnitConversion:
     return UnitConversion(float(f"{forward.factor * factor:.15g}"), forward.offset * factor)
 
 
@@ -122,7 +122,7 @@ def refuse_units(problems: Iterable[str]) -> None:
         raise UnitsError("Units cannot be used:" + "".join(f"\n- {problem}" for problem in listed))
 
 
-def implausible(user: str, name: str, values: np.ndarray, levels: Iterable[float] = ()) -> list[str]:
+def find_implausible_values(user: str, name: str, values: np.ndarray, levels: Iterable[float] = ()) -> list[str]:
     """A variable without units whose values are out of the range of the quantity.
 
     Parameters
@@ -148,13 +148,13 @@ def implausible(user: str, name: str, values: np.ndarray, levels: Iterable[float
             there = np.isfinite(values[:, index])
             if level > 700 or not there.any():
                 continue
-            usual, found = STANDARD_GRAVITY * _standard_height(level), np.median(values[:, index][there])
+            usual, found = STANDARD_GRAVITY * _estimate_standard_height(level), np.median(values[:, index][there])
             if not 0.5 < found / usual < 2:
                 return [f"{problem}about {usual:.0f} at {level:g} hPa, where it is {found:.4g}{mend}, such as 'm'"]
     return []
 
 
-def _standard_height(level: float) -> float:
+def _estimate_standard_height(level: float) -> float:
     """Height of a pressure (hPa) in the standard atmosphere, m, to within some percent up to 20 hPa.
 
     References

@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from xappa.grids.axes import Layout
-from xappa.grids.conventions import encoding_problems
-from xappa.grids.statistics import no_instant
+from xappa.grids.conventions import find_encoding_problems
+from xappa.grids.statistics import describe_statistic
 from xappa.model.state import StateSpec
 
 INSTEAD = {
@@ -27,20 +27,22 @@ INSTEAD = {
 """What a Dataset may have in place of a quantity that the model needs, and that is not taken for it."""
 
 
-def value_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout, members: bool = False) -> list[str]:
+def find_value_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout, members: bool = False) -> list[str]:
     """Why the values of `ds` are not a state of the model: variables, axes, levels (grid and units apart)."""
     problems = []
     lacking = [name for name in spec.variables if name not in layout.names.values()]
     if lacking:
-        listed = ", ".join(name + _instead(ds, name) for name in lacking)
+        listed = ", ".join(name + _describe_alternative(ds, name) for name in lacking)
         problems.append(f"variables that the model needs are missing: {listed}; add them, or rename yours")
     for user, name in layout.names.items():
         if name in spec.variables:
-            problems += _field_problems(ds[user], user, spec.levels_of(name), layout, members)
-    return problems + encoding_problems(ds, [user for user, name in layout.names.items() if name in spec.variables])
+            problems += _find_field_problems(ds[user], user, spec.levels_of(name), layout, members)
+    return problems + find_encoding_problems(
+        ds, [user for user, name in layout.names.items() if name in spec.variables]
+    )
 
 
-def _field_problems(
+def _find_field_problems(
     field: xr.DataArray, user: str, levels: tuple[int, ...], layout: Layout, members: bool
 ) -> list[str]:
     problems = []
@@ -58,7 +60,7 @@ def _field_problems(
         problems.append(f"variable {user!r} has the dimensions {extra} besides; select one of each with ds.isel")
     written = layout.notation.get(user)
     if written is not None and written.statistic is not None:
-        problems.append(no_instant(user, written.statistic))
+        problems.append(describe_statistic(user, written.statistic))
     absent = [lev for lev in levels if not any(np.isclose(lev, p) for p in layout.hectopascals)]
     if absent and "level" not in bare:
         problems.append(
@@ -68,7 +70,7 @@ def _field_problems(
     return problems
 
 
-def _instead(ds: xr.Dataset, name: str) -> str:
+def _describe_alternative(ds: xr.Dataset, name: str) -> str:
     """What `ds` has that is near to a missing quantity but is not it."""
     found = [f"{user!r} is the {what}" for user, what in INSTEAD.get(name, {}).items() if user in ds.data_vars]
     return f" ({' and '.join(found)}, which is another quantity: compute it first)" if found else ""

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from xappa.binning.superob import superob
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.errors import OptionError
 from xappa.observations import read_observations
-from xappa.observations.errors.defaults import warn_without_error, with_default_errors, without_error
+from xappa.observations.errors.defaults import count_without_error, warn_without_error, with_default_errors
 from xappa.observations.errors.tables import Errors
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.qc import Quality, check
@@ -24,10 +24,10 @@ from xappa.streaming.graph.diagnostics import diagnostics
 from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.climatology import climatology
-from xappa.tasks.cross_validation import withheld_scores
+from xappa.tasks.cross_validation import score_withheld
 from xappa.tasks.quality import quality_control
 from xappa.tasks.template import template
-from xappa.verification.blocks import of_swaths, withhold_reports
+from xappa.verification.blocks import is_from_swath, withhold_reports
 from xappa.verification.table import to_table
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Outcome:
         return "\n\n".join(parts)
 
 
-@checked
+@check_arguments
 def assimilate_reports(
     sources: Sequence[str | Path] | Mapping[str, One],
     start: str,
@@ -141,7 +141,7 @@ def assimilate_reports(
         analysis with its residuals at the reports used interpolated in the same way.
     """
     wanted = template(start, end, model)
-    reports = prepared(
+    reports = prepare_reports(
         sources,
         stations=stations,
         variables=variables,
@@ -163,11 +163,11 @@ def assimilate_reports(
     analysis = analysis.load()
     scores = None
     if held.sizes["obs"]:
-        scores = withheld_scores(analysis, used, held, climatology(wanted, model=model), operator, model=model)
+        scores = score_withheld(analysis, used, held, climatology(wanted, model=model), operator, model=model)
     return Outcome(counts, scores, held.sizes["obs"], store, analysis, used, held)
 
 
-def prepared(
+def prepare_reports(
     sources: Sequence[str | Path] | Mapping[str, One],
     *,
     stations: Table | Sequence[Table] | None = None,
@@ -180,16 +180,16 @@ def prepared(
     """Reports of all sources, checked, averaged where they are dense, with errors; see `assimilate_reports`."""
     if isinstance(superobs, str) and superobs not in SUPEROBS:
         raise OptionError(f"superobs={superobs!r}: expected {', '.join(map(repr, SUPEROBS))} or a number of degrees")
-    reports = read_observations(_by_name(sources), stations=stations)
+    reports = read_observations(_name_sources(sources), stations=stations)
     if variables is not None:
-        reports = _only(reports, variables)
+        reports = _select_variables(reports, variables)
     checked = quality_control(reports, quality, model=model, error=error)
     known = _with_known_errors(with_default_errors(checked, error))
-    warn_without_error(known, without_error(known))
-    return _averaged(known, superobs, model)
+    warn_without_error(known, count_without_error(known))
+    return _superob_dense(known, superobs, model)
 
 
-def _by_name(sources: Sequence[str | Path] | Mapping[str, One]) -> Mapping[str, One]:
+def _name_sources(sources: Sequence[str | Path] | Mapping[str, One]) -> Mapping[str, One]:
     if isinstance(sources, Mapping):
         return sources
     names = [Path(source).stem for source in sources]
@@ -197,7 +197,7 @@ def _by_name(sources: Sequence[str | Path] | Mapping[str, One]) -> Mapping[str, 
     return {str(source) if name in twice else name: source for name, source in zip(names, sources, strict=True)}
 
 
-def _only(reports: xr.Dataset, variables: Sequence[str]) -> xr.Dataset:
+def _select_variables(reports: xr.Dataset, variables: Sequence[str]) -> xr.Dataset:
     """Some quantities, as they were reported: what made them unused is forgotten."""
     missing = [name for name in variables if name not in quantities(reports)]
     if missing:
@@ -217,12 +217,12 @@ def _with_known_errors(reports: xr.Dataset) -> xr.Dataset:
     return reports
 
 
-def _averaged(reports: xr.Dataset, superobs: str | float, model: ModelLike | None) -> xr.Dataset:
+def _superob_dense(reports: xr.Dataset, superobs: str | float, model: ModelLike | None) -> xr.Dataset:
     if superobs == "none":
         return reports
     if not isinstance(superobs, str):
         return superob(reports, superobs, PASS, model=model)
-    swath = of_swaths(reports)
+    swath = is_from_swath(reports)
     if not swath.any():
         return reports
     means = superob(reports.isel(obs=swath), "model", PASS, model=model)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xappa.signatures import signature_of
-from xappa.state import model_times
-from xappa.tasks.backgrounds import given_background
-from xappa.tasks.observed import observed
-from xappa.tasks.posterior import run
+from xappa.signatures import with_parameters_of
+from xappa.state import find_model_times
+from xappa.tasks.backgrounds import encode_background
+from xappa.tasks.observed import prepare_observations
+from xappa.tasks.posterior import build_analysis
 from xappa.tasks.request import ObservedRequest
 
 
-@signature_of(ObservedRequest)
+@with_parameters_of(ObservedRequest)
 def assimilate(request: ObservedRequest) -> xr.Dataset:
     """Reanalysis: the trajectories over the times of a Dataset that observations allow.
 
@@ -46,7 +46,7 @@ def assimilate(request: ObservedRequest) -> xr.Dataset:
     >>> analysis = ds.appa.assimilate(obs, members=8, seed=0)  # doctest: +SKIP
     >>> analysis["2m_temperature"].std("member").isel(time=-1).plot()  # doctest: +SKIP
     """
-    trajectory, selection = model_times(request.ds, request.prior.spec, request.layout)
-    reports = observed(request, trajectory, request.obs, request.operator)
-    given = given_background(request, request.background, trajectory)
-    return run(request, trajectory, selection, reports=reports, given=given)
+    trajectory, selection = find_model_times(request.ds, request.prior.spec, request.layout)
+    reports = prepare_observations(request, trajectory, request.obs, request.operator)
+    given = encode_background(request, request.background, trajectory)
+    return build_analysis(request, trajectory, selection, reports=reports, given=given)

@@ -15,16 +15,16 @@ from xappa.background import (
     LatentObservation,
     WarmStart,
     choose_background,
-    lead_steps,
-    without_fields,
+    count_lead_steps,
+    drop_fields,
 )
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import flatten_valid_time
-from xappa.grids.axes import recognise, text
+from xappa.grids.axes import format_time, recognise
 from xappa.model.state import StateSpec
 from xappa.state.latent_datasets import LATENT, PREFIX
 from xappa.tasks.latents import encode
-from xappa.tasks.planning import model_address
+from xappa.tasks.planning import get_model_address
 from xappa.tasks.request import SamplingRequest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from xappa.sampling.spec import FixedState
 
 
-def given_background(
+def encode_background(
     request: SamplingRequest, background: object, trajectory: Array
 ) -> list[tuple[FixedState, da.Array]]:
     """What a background tells of a trajectory.
@@ -62,30 +62,30 @@ def given_background(
         return []
     _check(chosen, request)
     fields = request.ds if isinstance(chosen.fields, str) else flatten_valid_time(chosen.fields)
-    times = _times(fields)
+    times = _get_times(fields)
     if isinstance(chosen, WarmStart):
         lacking = trajectory[~np.isin(trajectory, times)]
         if len(lacking):
             raise DatasetError(
                 f"The background lacks {len(lacking)} of the {len(trajectory)} times of the analysis, the first "
-                f"{text(lacking[0])}; it has {_range(times)}. A warm start needs all of them: extend it, or use "
+                f"{format_time(lacking[0])}; it has {_format_range(times)}. A warm start needs all of them: extend it, or use "
                 "xappa.background.LatentObservation, for which one will do"
             )
-        found = states(request, fields, trajectory, trajectory, chosen)
+        found = encode_states(request, fields, trajectory, trajectory, chosen)
         _require_error(chosen, request.prior.spec, found[1].shape[0])
         return [found]
     common = trajectory[np.isin(trajectory, times)]
     if not len(common):
         raise DatasetError(
-            f"The background has no time of the analysis: it has {_range(times)}, the analysis is from "
-            f"{text(trajectory[0])} to {text(trajectory[-1])}; expected one at least, as a rule the first"
+            f"The background has no time of the analysis: it has {_format_range(times)}, the analysis is from "
+            f"{format_time(trajectory[0])} to {format_time(trajectory[-1])}; expected one at least, as a rule the first"
         )
-    found = states(request, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)
+    found = encode_states(request, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)
     _require_error(chosen, request.prior.spec, found[1].shape[0])
     return [found]
 
 
-def states(
+def encode_states(
     request: SamplingRequest, fields: xr.Dataset, trajectory: Array, times: Array, use: Background
 ) -> tuple[FixedState, da.Array]:
     """Latents of `fields` at `times`, as known states of a trajectory.
@@ -101,7 +101,7 @@ def states(
     coord = fields[layout.time]
     if coord.ndim:
         fields = fields.isel({coord.dims[0]: np.searchsorted(coord.values, times)})
-    known = model_address(request.model, request.prior)
+    known = get_model_address(request.model, request.prior)
     latents = encode(fields, known, dtype="float32", device=request.device)[LATENT]
     own = [dim for dim in latents.dims if str(dim).startswith(PREFIX)]
     member = next((dim for dim in latents.dims if dim not in (layout.time, *own)), None)
@@ -112,10 +112,10 @@ def states(
     latents = latents.transpose(member, layout.time, *own)
     frames = tuple(int(k) for k in np.searchsorted(trajectory, times))
     key = dask.base.tokenize(latents.data.name)
-    return FixedState(frames, without_fields(use), key), latents.data
+    return FixedState(frames, drop_fields(use), key), latents.data
 
 
-def initial(request: SamplingRequest, trajectory: Array, known: Array) -> tuple[FixedState, da.Array]:
+def encode_initial_states(request: SamplingRequest, trajectory: Array, known: Array) -> tuple[FixedState, da.Array]:
     """The last states of the Dataset, from which a forecast starts.
 
     Parameters
@@ -127,12 +127,12 @@ def initial(request: SamplingRequest, trajectory: Array, known: Array) -> tuple[
         Times of the Dataset.
     """
     exact = LatentObservation(covariance="autoencoder", times="all", each=True)
-    return states(request, request.ds, trajectory, known, exact)
+    return encode_states(request, request.ds, trajectory, known, exact)
 
 
 def _check(background: Background, request: SamplingRequest) -> None:
     spec: StateSpec = request.prior.spec
-    lead_steps(background.lead, spec.step, spec.window)
+    count_lead_steps(background.lead, spec.step, spec.window)
     schedule = request.prior.schedule
     if isinstance(background, WarmStart) and background.sigma is not None:
         low, high = schedule.sigma_min, schedule.sigma_max
@@ -158,10 +158,10 @@ def _require_error(background: Background, spec: StateSpec, members: int) -> Non
         )
 
 
-def _times(fields: xr.Dataset) -> Array:
+def _get_times(fields: xr.Dataset) -> Array:
     layout = recognise(fields)
     return np.atleast_1d(fields[layout.time].values)
 
 
-def _range(times: Array) -> str:
-    return f"{len(times)} from {text(times[0])} to {text(times[-1])}"
+def _format_range(times: Array) -> str:
+    return f"{len(times)} from {format_time(times[0])} to {format_time(times[-1])}"

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect
-from xappa.grids.conventions import with_notes
-from xappa.grids.forecast_time import forecast_times
+from xappa.grids.conventions import decode_with_messages
+from xappa.grids.forecast_time import find_forecast_times
 from xappa.model.state import StateSpec
-from xappa.state.area import area_notes
-from xappa.state.conversions import conversion_notes
-from xappa.state.regridding import coverage_problems
-from xappa.state.selection import model_time_problems, wanted_notes, wanted_problems
-from xappa.state.units import unit_problems
-from xappa.state.validation import value_problems
-from xappa.tasks.state_spec import state_spec
+from xappa.state.area import describe_grid_subset
+from xappa.state.conversions import describe_conversions
+from xappa.state.regridding import find_coverage_problems
+from xappa.state.selection import describe_selection, find_model_time_problems, find_selection_problems
+from xappa.state.units import find_unit_problems
+from xappa.state.validation import find_value_problems
+from xappa.tasks.state_spec import get_state_spec
 
 if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
@@ -74,8 +74,8 @@ class CheckReport:
         return [(f"{times}{'.' if self.ok else ':'}", self.problems), *(part for part in rest if part[1])]
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> CheckReport:
     """Whether a model can use a Dataset, and every reason why not.
 
@@ -100,24 +100,26 @@ def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> CheckRe
     --------
     >>> print(ds.appa.check())  # doctest: +SKIP
     """
-    spec, (ds, settled) = state_spec(model), with_notes(ds)
-    forecasts, ds = forecast_times(ds)[0], flatten_valid_time(ds)
+    spec, (ds, settled) = get_state_spec(model), decode_with_messages(ds)
+    forecasts, ds = find_forecast_times(ds)[0], flatten_valid_time(ds)
     layout, problems = inspect(ds, need=("time",))
-    problems += _time_problems(ds, layout, spec)
-    problems += wanted_problems(ds, layout, spec)
-    notes = (*settled, *wanted_notes(ds, layout, spec), *([] if problems else area_notes(layout, spec)))
+    problems += _find_time_problems(ds, layout, spec)
+    problems += find_selection_problems(ds, layout, spec)
+    notes = (*settled, *describe_selection(ds, layout, spec), *([] if problems else describe_grid_subset(layout, spec)))
     notes += (forecasts.describe(),) if forecasts is not None else ()
     if not ds.data_vars:
         return CheckReport(tuple(problems), notes=notes)
     _, axes = inspect(ds)
     of_values = [problem for problem in axes if problem not in problems]
-    of_values += [] if axes else coverage_problems(ds, spec, layout)
-    of_values += unit_problems(ds, spec, layout) + value_problems(ds, spec, layout)
-    return CheckReport(tuple(problems), tuple(of_values), notes + tuple(conversion_notes(ds, spec, layout, not axes)))
+    of_values += [] if axes else find_coverage_problems(ds, spec, layout)
+    of_values += find_unit_problems(ds, spec, layout) + find_value_problems(ds, spec, layout)
+    return CheckReport(
+        tuple(problems), tuple(of_values), notes + tuple(describe_conversions(ds, spec, layout, not axes))
+    )
 
 
-def _time_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
+def _find_time_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
     if layout.time is None or ds[layout.time].dtype.kind != "M":
         return []
     times = np.atleast_1d(ds[layout.time].values)
-    return model_time_problems(times[~np.isnat(times)], spec)
+    return find_model_time_problems(times[~np.isnat(times)], spec)

@@ -10,7 +10,7 @@ import xarray as xr
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
 from xappa.model.registry import load
-from xappa.state import model_times, to_dataset
+from xappa.state import find_model_times, to_dataset
 
 if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
@@ -34,7 +34,7 @@ def climatology(ds: xr.Dataset, *, model: ModelLike | None = None) -> xr.Dataset
     prior = load(model)
     ds = flatten_valid_time(ds)
     recognise(ds, need=("time",))
-    trajectory, selection = model_times(ds, prior.spec)
+    trajectory, selection = find_model_times(ds, prior.spec)
     times = trajectory[selection]
     mean = np.where(prior.mask, prior.climatology(times.astype("datetime64[s]")), np.float32(np.nan))
     attrs = {"title": f"Climatology of the model {prior.name}"}

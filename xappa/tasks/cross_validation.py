@@ -15,11 +15,11 @@ from xappa.model.registry import load
 from xappa.observations.schema import quantities
 from xappa.operators import StateContext, choose_operator
 from xappa.operators.geometry import STATION
-from xappa.operators.heights import Heights
-from xappa.state import spec_of, to_array
-from xappa.verification.metrics import scored
-from xappa.verification.report_pairs import pair_of
-from xappa.verification.stations import inverse_distance
+from xappa.operators.heights import HeightCorrection
+from xappa.state import derive_spec, to_array
+from xappa.verification.metrics import compute_scores
+from xappa.verification.report_pairs import make_pair
+from xappa.verification.stations import interpolate_inverse_distance
 
 if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
@@ -31,7 +31,7 @@ NEIGHBOURS = "inverse distance"
 RESIDUALS = "analysis, residuals interpolated"
 
 
-def withheld_scores(
+def score_withheld(
     analysis: xr.Dataset,
     used: xr.Dataset,
     withheld: xr.Dataset,
@@ -63,20 +63,20 @@ def withheld_scores(
         residuals interpolated``: the analysis, plus the differences between reports used and analysis, interpolated in
         the same way. That one is no field of the analysis: it shows how much of its error is local.
     """
-    at = {"analysis": predicted(analysis, withheld, operator, model=model)}
+    at = {"analysis": predict_reports(analysis, withheld, operator, model=model)}
     names = [name for name in quantities(withheld) if bool(at["analysis"][name].notnull().any())]
-    at["climatology"] = predicted(baseline, withheld, operator, model=model)
-    at[NEIGHBOURS] = _neighbours(used, withheld, names)
-    seen = predicted(analysis, used, operator, model=model)
+    at["climatology"] = predict_reports(baseline, withheld, operator, model=model)
+    at[NEIGHBOURS] = _interpolate_neighbours(used, withheld, names)
+    seen = predict_reports(analysis, used, operator, model=model)
     seen, there = (d.mean("member") if "member" in d.dims else d for d in (seen, at["analysis"]))
     residuals = used.assign({name: (used[name] - seen[name]).assign_attrs(used[name].attrs) for name in names})
-    rest = {name: inverse_distance(residuals, withheld, name, lapse_rate=0.0) for name in names}
+    rest = {name: interpolate_inverse_distance(residuals, withheld, name, lapse_rate=0.0) for name in names}
     at[RESIDUALS] = xr.Dataset({name: there[name] + rest[name].drop_vars(list(rest[name].coords)) for name in names})
     metrics = METRICS if analysis.sizes.get("member", 1) > 1 else SINGLE
     levels = analysis["level"].values if "level" in analysis.dims else np.zeros(0)
     found = []
     for name in names:
-        score = scored(pair_of(name, at, withheld, levels).common(), metrics).rename(name)
+        score = compute_scores(make_pair(name, at, withheld, levels).common(), metrics).rename(name)
         kept = {
             key: text for key, text in withheld[name].attrs.items() if key in ("units", "standard_name", "long_name")
         }
@@ -84,7 +84,7 @@ def withheld_scores(
     return xr.merge(found, join="outer", compat="override")
 
 
-def predicted(
+def predict_reports(
     fields: xr.Dataset,
     obs: xr.Dataset,
     operator: Choice | Mapping[str, Choice] | None = None,
@@ -113,7 +113,7 @@ def predicted(
     """
     layout = recognise(fields)
     prior = load(model)
-    spec = replace(spec_of(fields, layout), step_hours=prior.spec.step_hours)
+    spec = replace(derive_spec(fields, layout), step_hours=prior.spec.step_hours)
     many = "member" in fields.dims
     members = [fields.isel(member=[k]) for k in range(fields.sizes["member"])] if many else [fields]
     states = [to_array(state, spec, layout) for state in members]
@@ -134,18 +134,18 @@ def predicted(
     return xr.Dataset({n: (("member", "obs"), v) if many else (("obs",), v[0]) for n, v in values.items()})
 
 
-def _neighbours(used: xr.Dataset, withheld: xr.Dataset, names: list[str]) -> xr.Dataset:
+def _interpolate_neighbours(used: xr.Dataset, withheld: xr.Dataset, names: list[str]) -> xr.Dataset:
     """Inverse-distance interpolation of each quantity; pressure of stations by way of that at sea level."""
     found = {}
     for name in names:
         if name != STATION:
-            found[name] = inverse_distance(used, withheld, name)
+            found[name] = interpolate_inverse_distance(used, withheld, name)
             continue
-        source, target = _reduction(used), _reduction(withheld)
+        source, target = _compute_reduction(used), _compute_reduction(withheld)
         at_sea = used.assign({name: (used[name] / source).assign_attrs(used[name].attrs)})
-        found[name] = inverse_distance(at_sea, withheld, name) * target
+        found[name] = interpolate_inverse_distance(at_sea, withheld, name) * target
     return xr.Dataset({name: values.drop_vars(list(values.coords)) for name, values in found.items()})
 
 
-def _reduction(obs: xr.Dataset) -> np.ndarray:
-    return Heights(obs, None, None).reduction(np.arange(obs.sizes["obs"]))[0]
+def _compute_reduction(obs: xr.Dataset) -> np.ndarray:
+    return HeightCorrection(obs, None, None).reduction(np.arange(obs.sizes["obs"]))[0]

@@ -13,31 +13,31 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa._files import replacing, write_text
+from xappa._files import replace_atomically, write_text
 from xappa._typing import Array
-from xappa.background import LatentObservation, timedelta, without_fields
+from xappa.background import LatentObservation, drop_fields, parse_timedelta
 from xappa.errors import DatasetError, NoReportsError, OptionError
-from xappa.grids.axes import text
+from xappa.grids.axes import format_time
 from xappa.observations import read_observations
 from xappa.observations.errors.defaults import DEFAULT_ERRORS
 from xappa.observations.qc import choose_quality
 from xappa.observations.user_variables import user_defined_names
 from xappa.operators import choose_operator
 from xappa.options import get_options
-from xappa.signatures import shared, signature_of
-from xappa.state import OutputSelection, check_units, model_times, surface_height, to_dataset, with_pairs
-from xappa.state.area import Area
+from xappa.signatures import select_fields, with_parameters_of
+from xappa.state import OutputSelection, check_units, find_model_times, get_surface_height, to_dataset, with_pairs
+from xappa.state.area import GridSubset
 from xappa.streaming.store.zarr import to_zarr
-from xappa.tasks.backgrounds import given_background
+from xappa.tasks.backgrounds import encode_background
 from xappa.tasks.forecast import forecast
-from xappa.tasks.innovations import innovations
+from xappa.tasks.innovations import compute_innovations
 from xappa.tasks.lazy_observations import LazyObservations, is_lazy
-from xappa.tasks.observed import observed
+from xappa.tasks.observed import prepare_observations
 from xappa.tasks.pipeline import Observations
-from xappa.tasks.posterior import run
+from xappa.tasks.posterior import build_analysis
 from xappa.tasks.request import AnalysisRequest, ObservingRequest
 from xappa.tasks.template import template
-from xappa.tokens import token
+from xappa.tokens import tokenize
 from xappa.vocabulary import PAIR
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ ANALYSIS, FORECAST = 0, 1
 
 
 @dataclass(frozen=True)
-class Cycled:
+class CycleResult:
     """What cycling has made.
 
     Parameters
@@ -59,7 +59,7 @@ class Cycled:
         times that it is the first to reach; lazy, from the store, which holds all of the model's variables under its
         own names.
     innovations : Dataset
-        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.innovations`. The background
+        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.compute_innovations`. The background
         is read as the analysis is, by the same operator and with the same height of the surface.
     """
 
@@ -114,8 +114,8 @@ class CycleRequest(ObservingRequest):
         super().validate()
 
 
-@signature_of(CycleRequest)
-def cycle(request: CycleRequest) -> Cycled:
+@with_parameters_of(CycleRequest)
+def cycle(request: CycleRequest) -> CycleResult:
     """Forecast and analysis by turns: each window's background is a forecast from an analysis that saw none of it.
 
     The analysis of the window that ends at T has as background, at its first time, the forecast of the analysis that
@@ -147,22 +147,22 @@ def cycle(request: CycleRequest) -> Cycled:
     """
     spec = request.prior.spec
     check_units(request.ds, spec, request.layout)
-    trajectory, _ = model_times(request.ds, spec, request.layout)
-    length, stride = _lengths(request.window, request.step, spec.step, len(trajectory))
+    trajectory, _ = find_model_times(request.ds, spec, request.layout)
+    length, stride = _count_model_steps(request.window, request.step, spec.step, len(trajectory))
     unknown = "keep" if choose_operator(request.operator).whole_state else user_defined_names(request.error)
     obs = request.obs if is_lazy(request.obs) else read_observations(request.obs, unknown=unknown).compute()
     use = request.background or LatentObservation()
-    options = shared(request, ObservingRequest)
+    options = select_fields(request, ObservingRequest)
     for name in ("ds", "seed", "drop_unknown", "error", "quality"):
         del options[name]
-    height = surface_height(request.ds, spec, request.layout)
+    height = get_surface_height(request.ds, spec, request.layout)
     about = {
         "model": request.prior.digest, "members": list(request.numbers), "seed": request.chosen_seed, "window": length,
-        "step": stride, "Dataset": token([request.asked, repr(request.layout), height]),
-        "options": _options(request, use), "operator": token(choose_operator(request.operator)),
-        "error": token(DEFAULT_ERRORS if request.error is None else request.error),
-        "quality": token(choose_quality(request.quality)), "observations": dask.base.tokenize(obs),
-        "first": text(trajectory[0]),
+        "step": stride, "Dataset": tokenize([request.asked, repr(request.layout), height]),
+        "options": _tokenise_options(request, use), "operator": tokenize(choose_operator(request.operator)),
+        "error": tokenize(DEFAULT_ERRORS if request.error is None else request.error),
+        "quality": tokenize(choose_quality(request.quality)), "observations": dask.base.tokenize(obs),
+        "first": format_time(trajectory[0]),
     }  # fmt: skip
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
     folder = Path(request.store)
@@ -171,27 +171,27 @@ def cycle(request: CycleRequest) -> Cycled:
 
     def reports_of(times: Array) -> Observations | LazyObservations:
         # The user's own Dataset says what operators see, and how high the surface is.
-        return observed(request, times, obs, request.operator, told=told)
+        return prepare_observations(request, times, obs, request.operator, told=told)
 
-    if not _begun(folder, about):
+    if not _has_begun(folder, about):
         covered = [trajectory[first:end] for first, end in windows]
         _require_reports(covered, spec.step, np.asarray(obs["time"].values).astype("M8[s]"), reports_of)
         _begin(folder, about)
     whole = template(trajectory[0], trajectory[-1], request.model)
     for number, (first, end) in enumerate(windows):
-        if _complete(folder, number):
+        if _is_complete(folder, number):
             continue
         past = reports = None
         if end - length >= stride:
-            before = xr.open_zarr(_name(folder, (end - length) // stride - 1), consolidated=False)
+            before = xr.open_zarr(_make_step_path(folder, (end - length) // stride - 1), consolidated=False)
             ahead = [f"{k * spec.step_hours}h" for k in range(1, length + 1)]
-            past = forecast(before, ahead, **options, seed=_seed(request, number, FORECAST))
+            past = forecast(before, ahead, **options, seed=_derive_seed(request, number, FORECAST))
             past = past.compute()
         with contextlib.suppress(NoReportsError):
             reports = reports_of(trajectory[first:end])
-        seed = _seed(request, number, ANALYSIS)
+        seed = _derive_seed(request, number, ANALYSIS)
         part = AnalysisRequest(whole.isel(time=slice(first, end)), **options, seed=seed)
-        _write(folder, number, *_analysed(part, reports, past, use))
+        _write(folder, number, *_analyse_window(part, reports, past, use))
     return _read(folder, len(windows), stride, request)
 
 
@@ -221,43 +221,43 @@ def _require_reports(windows: Sequence[Array], step: np.timedelta64, when: Array
             read(window)
             return
         except NoReportsError as error:
-            reason = reason or f"from {text(window[0])} to {text(window[-1])}: {error}"
+            reason = reason or f"from {format_time(window[0])} to {format_time(window[-1])}: {error}"
     raise NoReportsError(f"No window of the cycle has a usable report. The first, {reason}")
 
 
-def _analysed(
+def _analyse_window(
     window: AnalysisRequest,
     reports: Observations | LazyObservations | None,
     past: xr.Dataset | None,
     use: LatentObservation,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """The analysis of a window, lazy, and the innovations of its background."""
-    trajectory, selection = model_times(window.ds, window.prior.spec, window.layout)
+    trajectory, selection = find_model_times(window.ds, window.prior.spec, window.layout)
     if reports is None:
-        analysis = run(window, trajectory, selection, title="Free samples") if past is None else past
+        analysis = build_analysis(window, trajectory, selection, title="Free samples") if past is None else past
         return analysis, xr.Dataset()
-    given = given_background(window, None if past is None else replace(use, fields=past), trajectory)
-    analysis = run(window, trajectory, selection, reports=reports, given=given)
+    given = encode_background(window, None if past is None else replace(use, fields=past), trajectory)
+    analysis = build_analysis(window, trajectory, selection, reports=reports, given=given)
     reading = None if past is None else reports.stencil
     if past is None or reading is None:
         return analysis, xr.Dataset()
-    return analysis, innovations(past, reading, window.prior.spec)
+    return analysis, compute_innovations(past, reading, window.prior.spec)
 
 
 def _write(folder: Path, number: int, analysis: xr.Dataset, found: xr.Dataset) -> None:
     """One step: its innovations, then its analysis, which makes it whole."""
-    with replacing(folder / f"{_name(folder, number).stem}.innovations.nc") as part:
+    with replace_atomically(folder / f"{_make_step_path(folder, number).stem}.innovations.nc") as part:
         found.to_netcdf(part)
     # An unfinished store has its name already; here a name says that the step is whole.
     unfinished = folder / f"unfinished-{number:05d}.zarr"
     to_zarr(analysis, unfinished, overwrite=True)
-    unfinished.replace(_name(folder, number))
+    unfinished.replace(_make_step_path(folder, number))
 
 
-def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> tuple[int, int]:
+def _count_model_steps(window: Any, step: Any, model_step: np.timedelta64, times: int) -> tuple[int, int]:
     """Window and step in steps of the model."""
-    length = timedelta("window", window)
-    stride = length if step is None else timedelta("step", step)
+    length = parse_timedelta("window", window)
+    stride = length if step is None else parse_timedelta("step", step)
     hours = int(model_step / np.timedelta64(1, "h"))
     problems = [
         f"{name}={value!r}: expected a multiple of the model's {hours} h, above 0"
@@ -277,28 +277,28 @@ def _lengths(window: Any, step: Any, model_step: np.timedelta64, times: int) -> 
     return int(length / model_step), int(stride / model_step)
 
 
-def _options(request: CycleRequest, use: LatentObservation) -> str:
+def _tokenise_options(request: CycleRequest, use: LatentObservation) -> str:
     """Token of how states are sampled and decoded, with what the session's options have to do with it."""
     session = get_options()
     decoding = [session.dress, session.clip, request.prior.precision]
-    return token([request.chosen_guidance, request.chosen_sampler, without_fields(use), *decoding])
+    return tokenize([request.chosen_guidance, request.chosen_sampler, drop_fields(use), *decoding])
 
 
-def _seed(request: CycleRequest, number: int, kind: int) -> int:
+def _derive_seed(request: CycleRequest, number: int, kind: int) -> int:
     """Noise of a forecast and of the analysis that it is the background of must not be the same."""
     entropy = np.random.SeedSequence([request.chosen_seed, number, kind])
     return int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _name(folder: Path, number: int) -> Path:
+def _make_step_path(folder: Path, number: int) -> Path:
     return folder / f"step-{number:05d}.zarr"
 
 
-def _complete(folder: Path, number: int) -> bool:
-    return _name(folder, number).exists()
+def _is_complete(folder: Path, number: int) -> bool:
+    return _make_step_path(folder, number).exists()
 
 
-def _begun(folder: Path, about: dict[str, Any]) -> bool:
+def _has_begun(folder: Path, about: dict[str, Any]) -> bool:
     """Whether the folder holds this cycle; otherwise it must be new."""
     plan = folder / PLAN
     if plan.exists():
@@ -319,26 +319,26 @@ def _begin(folder: Path, about: dict[str, Any]) -> None:
     write_text(folder / PLAN, json.dumps(about, indent=1))
 
 
-def _read(folder: Path, count: int, stride: int, request: CycleRequest) -> Cycled:
+def _read(folder: Path, count: int, stride: int, request: CycleRequest) -> CycleResult:
     """All steps, each with the times that it is the first to reach."""
     parts, found, ends = [], [], []
     for number in range(count):
-        step = xr.open_zarr(_name(folder, number), consolidated=False).isel(time=slice(-stride, None))
+        step = xr.open_zarr(_make_step_path(folder, number), consolidated=False).isel(time=slice(-stride, None))
         step = step.drop_vars("lead_time", errors="ignore")
         parts.append(step.drop_attrs(deep=False))
-        statistics = xr.open_dataset(folder / f"{_name(folder, number).stem}.innovations.nc").load()
+        statistics = xr.open_dataset(folder / f"{_make_step_path(folder, number).stem}.innovations.nc").load()
         if "variable" in statistics.dims:
             found.append(statistics)
             ends.append(step["time"].values[-1])
     analysis = xr.concat(parts, "time", join="exact", coords="minimal", compat="override", data_vars="minimal")
-    analysis = _as_asked(analysis, request)
+    analysis = _select_requested(analysis, request)
     if not found:
-        return Cycled(analysis, xr.Dataset(coords={"step": np.array([], "M8[s]")}))
+        return CycleResult(analysis, xr.Dataset(coords={"step": np.array([], "M8[s]")}))
     joined = xr.concat(found, "step", join="outer", coords="minimal", compat="override")
-    return Cycled(analysis, joined.assign_coords(step=np.array(ends)))
+    return CycleResult(analysis, joined.assign_coords(step=np.array(ends)))
 
 
-def _as_asked(analysis: xr.Dataset, request: CycleRequest) -> xr.Dataset:
+def _select_requested(analysis: xr.Dataset, request: CycleRequest) -> xr.Dataset:
     """The variables and levels that were asked for, as the user's Dataset is written; lazy."""
     spec, asked = request.prior.spec, request.asked
     lacking = [name for name in asked.variables if name not in analysis]
@@ -350,7 +350,7 @@ def _as_asked(analysis: xr.Dataset, request: CycleRequest) -> xr.Dataset:
         "xappa_seed": request.chosen_seed,
     }
     times, members, parts = analysis["time"].values, analysis["member"].values, []
-    area = Area.covering(request.layout, spec)
+    area = GridSubset.covering(request.layout, spec)
     # One by one, so that only what is computed is read.
     for name in asked.variables:
         levels = spec.levels_of(name)

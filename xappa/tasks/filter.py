@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xappa.signatures import signature_of
-from xappa.state import model_times
-from xappa.tasks.backgrounds import given_background
-from xappa.tasks.observed import observed
-from xappa.tasks.posterior import run
+from xappa.signatures import with_parameters_of
+from xappa.state import find_model_times
+from xappa.tasks.backgrounds import encode_background
+from xappa.tasks.observed import prepare_observations
+from xappa.tasks.posterior import build_analysis
 from xappa.tasks.request import ObservedRequest
 
 
-@signature_of(ObservedRequest)
+@with_parameters_of(ObservedRequest)
 def filter(request: ObservedRequest) -> xr.Dataset:
     """The state now, at the last time of a Dataset, given observations up to then.
 
@@ -34,7 +34,9 @@ def filter(request: ObservedRequest) -> xr.Dataset:
     >>> past = xappa.template("2018-11-01T00", "2018-11-02T12")  # doctest: +SKIP
     >>> now = past.appa.filter(obs, members=8, seed=0)  # doctest: +SKIP
     """
-    trajectory, _ = model_times(request.ds, request.prior.spec, request.layout)
-    reports = observed(request, trajectory, request.obs, request.operator, until=trajectory[-1])
-    given = given_background(request, request.background, trajectory)
-    return run(request, trajectory, slice(len(trajectory) - 1, None), reports=reports, given=given, title="State")
+    trajectory, _ = find_model_times(request.ds, request.prior.spec, request.layout)
+    reports = prepare_observations(request, trajectory, request.obs, request.operator, until=trajectory[-1])
+    given = encode_background(request, request.background, trajectory)
+    return build_analysis(
+        request, trajectory, slice(len(trajectory) - 1, None), reports=reports, given=given, title="State"
+    )

@@ -12,14 +12,14 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.background import WarmStart
-from xappa.background import timedelta as length_of
+from xappa.background import parse_timedelta as length_of
 from xappa.errors import DatasetError, OptionError, choose, warn
 from xappa.model.state import StateSpec
-from xappa.signatures import signature_of
-from xappa.state import model_times
-from xappa.tasks.backgrounds import given_background, initial
-from xappa.tasks.observed import observed
-from xappa.tasks.posterior import run
+from xappa.signatures import with_parameters_of
+from xappa.state import find_model_times
+from xappa.tasks.backgrounds import encode_background, encode_initial_states
+from xappa.tasks.observed import prepare_observations
+from xappa.tasks.posterior import build_analysis
 from xappa.tasks.request import AnalysisRequest
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ForecastRequest(AnalysisRequest):
             )
 
 
-@signature_of(ForecastRequest)
+@with_parameters_of(ForecastRequest)
 def forecast(request: ForecastRequest) -> xr.Dataset:
     """What follows a Dataset, or the analysis of observations at its times.
 
@@ -110,22 +110,24 @@ def forecast(request: ForecastRequest) -> xr.Dataset:
             f"forecast: the model {request.prior.name!r} sees one state at once, and knows of no development in time; "
             "expected one with a window of 2 or more. ds.appa.sample and ds.appa.assimilate work with it"
         )
-    leads = lead_numbers(request.lead, spec)
-    past, own = model_times(request.ds, spec, request.layout)
+    leads = list_lead_steps(request.lead, spec)
+    past, own = find_model_times(request.ds, spec, request.layout)
     # States of the Dataset count as far back as the next window looks.
-    past = past if request.obs is not None else _recent(past, own, spec.window // 2)
+    past = past if request.obs is not None else _select_recent(past, own, spec.window // 2)
     now = past[-1]
     trajectory = past[0] + spec.step * np.arange(len(past) + leads[-1])
     reports = None
     given: list[tuple[FixedState, da.Array]] = []
     if request.obs is None:
-        given.append(initial(request, trajectory, past))
+        given.append(encode_initial_states(request, trajectory, past))
     else:
-        reports = observed(request, trajectory, request.obs, request.operator, until=now)
-        given += given_background(request, request.background, past)
+        reports = prepare_observations(request, trajectory, request.obs, request.operator, until=now)
+        given += encode_background(request, request.background, past)
     rolling = MODES[request.mode](len(past), spec)
     selection = len(past) - 1 + leads
-    result = run(request, trajectory, selection, reports=reports, given=given, rolling=rolling, title="Forecast")
+    result = build_analysis(
+        request, trajectory, selection, reports=reports, given=given, rolling=rolling, title="Forecast"
+    )
     time = str(request.layout.time)
     ahead = (trajectory[selection] - now).astype("timedelta64[ns]")
     about = {"standard_name": "forecast_period", "long_name": "Time since the last state or observation"}
@@ -133,23 +135,23 @@ def forecast(request: ForecastRequest) -> xr.Dataset:
     return result.assign_attrs(xappa_forecast_from=str(now.astype("datetime64[s]")))
 
 
-def _rolling(known: int, spec: StateSpec) -> Autoregressive:
-    from xappa.sampling.spec import Autoregressive, overlap, padded_times
+def _make_autoregressive(known: int, spec: StateSpec) -> Autoregressive:
+    from xappa.sampling.spec import Autoregressive, compute_overlap, pad_times
 
-    shared = overlap(spec.window)
-    first = len(padded_times(np.arange(known).astype("datetime64[s]"), spec.window, shared, np.timedelta64(1, "s")))
+    shared = compute_overlap(spec.window)
+    first = len(pad_times(np.arange(known).astype("datetime64[s]"), spec.window, shared, np.timedelta64(1, "s")))
     return Autoregressive(first, shared)
 
 
-def _at_once(known: int, spec: StateSpec) -> None:
+def _use_single_block(known: int, spec: StateSpec) -> None:
     return None
 
 
-MODES = {"autoregressive": _rolling, "all-at-once": _at_once}
+MODES = {"autoregressive": _make_autoregressive, "all-at-once": _use_single_block}
 """Names that choose how a forecast goes beyond the first window."""
 
 
-def lead_numbers(lead: Any, spec: StateSpec) -> Array:
+def list_lead_steps(lead: Any, spec: StateSpec) -> Array:
     """Steps of the model after now that are wanted: all up to one lead, or those of a sequence.
 
     Raises
@@ -188,7 +190,7 @@ def lead_numbers(lead: Any, spec: StateSpec) -> Array:
     return counts if several else np.arange(1, int(counts[0]) + 1)
 
 
-def _recent(trajectory: Array, own: Array, most: int) -> Array:
+def _select_recent(trajectory: Array, own: Array, most: int) -> Array:
     """The last consecutive times of the Dataset, at most so many."""
     if not len(own):
         raise DatasetError("The Dataset has no time; expected one state at least to start from")

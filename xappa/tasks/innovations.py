@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from xappa.operators import CompositeOperator, SparseOperator
 
 
-def innovations(background: xr.Dataset, reading: SparseOperator | CompositeOperator, spec: StateSpec) -> xr.Dataset:
+def compute_innovations(
+    background: xr.Dataset, reading: SparseOperator | CompositeOperator, spec: StateSpec
+) -> xr.Dataset:
     """Statistics of observation minus background, by quantity.
 
     Parameters

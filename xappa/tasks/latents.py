@@ -9,23 +9,31 @@ import dask.array
 import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect, refuse
-from xappa.grids.matching import grid_problems
+from xappa.grids.matching import find_grid_problems
 from xappa.model.registry import load
 from xappa.model.state import StateSpec
 from xappa.options import get_options
 from xappa.state import to_dataset
-from xappa.state.latent_datasets import LATENT, Unfolding, at_sea, check_dims, check_latents, label, unfolding
+from xappa.state.latent_datasets import (
+    LATENT,
+    DecodedSelection,
+    check_dims,
+    check_latents,
+    label_latents,
+    select_decoded_fields,
+    select_sea_mask,
+)
 from xappa.state.region import Region
-from xappa.state.regridding import coverage_problems, grid_of, method_for
-from xappa.state.selection import model_time_problems
-from xappa.state.to_model import assembly
-from xappa.state.units import refuse_units, unit_problems
-from xappa.state.validation import value_problems
+from xappa.state.regridding import choose_method, describe_grid, find_coverage_problems
+from xappa.state.selection import find_model_time_problems
+from xappa.state.to_model import plan_assembly
+from xappa.state.units import find_unit_problems, refuse_units
+from xappa.state.validation import find_value_problems
 from xappa.tasks import planning
 
 if TYPE_CHECKING:
@@ -34,8 +42,8 @@ if TYPE_CHECKING:
 DTYPES = ("float16", "float32")
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def encode(
     ds: xr.Dataset, model: ModelLike | None = None, *, dtype: str = "float16", device: str | None = None
 ) -> xr.Dataset:
@@ -84,25 +92,25 @@ def encode(
         raise OptionError(f"dtype={dtype!r}: expected one of {', '.join(map(repr, DTYPES))}")
     prior = load(model, device=device)
     spec, ds = prior.spec, flatten_valid_time(ds)
-    layout = _usable(ds, spec)
-    assemble, fields = assembly(_in_tasks(ds, layout, spec), spec, layout, members=True)
-    blocks = [_by_state(field, layout) for field in fields]
-    coder = streaming.Coder(planning.model_address(model, prior), prior.digest, device, prior.precision)
+    layout = _require_encodable(ds, spec)
+    assemble, fields = plan_assembly(_chunk_by_time(ds, layout, spec), spec, layout, members=True)
+    blocks = [_rechunk_by_state(field, layout) for field in fields]
+    coder = streaming.Coder(planning.get_model_address(model, prior), prior.digest, device, prior.precision)
     times = np.atleast_1d(ds[layout.time].values)
     latents = streaming.encode(blocks, assemble, times, coder, prior.latent_shape, dtype)
-    sea = streaming.sea(blocks, assemble, spec.masked)
-    method = method_for(layout, spec) if grid_problems(layout, spec) else ""
+    sea = streaming.make_sea_mask(blocks, assemble, spec.masked)
+    method = choose_method(layout, spec) if find_grid_problems(layout, spec) else ""
     attrs = {
         "title": "Latent states encoded by xappa",
-        **_origin(prior),
-        "xappa_model_address": planning.address_text(coder.model),
-        "xappa_regridded": f"{method}, from {grid_of(layout)}" if method else "",
+        **_describe_origin(prior),
+        "xappa_model_address": planning.format_address(coder.model),
+        "xappa_regridded": f"{method}, from {describe_grid(layout)}" if method else "",
     }
-    return label(latents, prior.latent_dims, ds, spec, layout, attrs, sea)
+    return label_latents(latents, prior.latent_dims, ds, spec, layout, attrs, sea)
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def decode(
     latents: xr.Dataset,
     variables: str | Sequence[str] | None = None,
@@ -157,11 +165,11 @@ def decode(
 
     check_latents(latents)
     known = latents.attrs["xappa_model_address"] or latents.attrs["xappa_model"]
-    address = planning.model_address(str(known) if model is None else model)
+    address = planning.get_model_address(str(known) if model is None else model)
     coder = streaming.Coder(address, str(latents.attrs["xappa_model_digest"]), device, get_options().precision)
     prior = coder.load()
     check_dims(latents, prior.latent_dims)
-    part = unfolding(latents, prior.spec, variables, region)
+    part = select_decoded_fields(latents, prior.spec, variables, region)
     layout = part.layout
     time, member = str(layout.time), layout.member or "member"
     field = latents[LATENT]
@@ -177,40 +185,40 @@ def decode(
     kept = (part.channels, part.rows, part.columns)
     fields = streaming.decode(dask.array.asarray(field.chunk().data), times, coder, kept, clip)
     numbers = latents[member].values if member in latents.coords else np.arange(fields.shape[0])
-    attrs = {"title": "Fields decoded by xappa", **_origin(prior), "xappa_clipped": str(clip)}
+    attrs = {"title": "Fields decoded by xappa", **_describe_origin(prior), "xappa_clipped": str(clip)}
     ds = to_dataset(fields, part.spec, times, np.atleast_1d(numbers), layout, part.wanted, attrs)
-    ds = _at_sea(ds, latents, part, [layout.spelling(name) for name in prior.spec.masked])
+    ds = _mask_land(ds, latents, part, [layout.spelling(name) for name in prior.spec.masked])
     return ds if has_members else ds.isel({member: 0}, drop=True)
 
 
-def _usable(ds: xr.Dataset, spec: StateSpec) -> Layout:
+def _require_encodable(ds: xr.Dataset, spec: StateSpec) -> Layout:
     """Layout of a Dataset whose values are states of the model; everything that is wrong is raised at once."""
     layout, problems = inspect(ds)
     if layout.time is not None and ds[layout.time].dtype.kind == "M":
         times = np.atleast_1d(ds[layout.time].values)
-        problems += model_time_problems(times[~np.isnat(times)], spec)
-    wrong = unit_problems(ds, spec, layout)
-    more = [] if problems else coverage_problems(ds, spec, layout)
-    problems += more + value_problems(ds, spec, layout, members=True)
+        problems += find_model_time_problems(times[~np.isnat(times)], spec)
+    wrong = find_unit_problems(ds, spec, layout)
+    more = [] if problems else find_coverage_problems(ds, spec, layout)
+    problems += more + find_value_problems(ds, spec, layout, members=True)
     refuse([*problems, *wrong] if problems else [], "This Dataset cannot be encoded")
     refuse_units(wrong)
     return layout
 
 
-def _in_tasks(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> xr.Dataset:
+def _chunk_by_time(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> xr.Dataset:
     """The variables that the model needs, in Dask arrays of one time."""
     ds = ds[[user for user, name in layout.names.items() if name in spec.variables]]
     time = ds[layout.time]
     return ds.chunk({time.dims[0]: 1} if time.ndim else {})
 
 
-def _by_state(field: xr.DataArray, layout: Layout) -> dask.array.Array:
+def _rechunk_by_state(field: xr.DataArray, layout: Layout) -> dask.array.Array:
     """A field ([member,] time, [level,] latitude, longitude) in one chunk a state."""
     lead = 2 if layout.member in field.dims else 1
     return field.chunk({dim: 1 if place < lead else -1 for place, dim in enumerate(field.dims)}).data
 
 
-def _origin(prior: GenerativeModel) -> dict[str, str]:
+def _describe_origin(prior: GenerativeModel) -> dict[str, str]:
     from xappa import __version__
 
     return {
@@ -221,10 +229,10 @@ def _origin(prior: GenerativeModel) -> dict[str, str]:
     }
 
 
-def _at_sea(ds: xr.Dataset, latents: xr.Dataset, part: Unfolding, masked: Sequence[str]) -> xr.Dataset:
+def _mask_land(ds: xr.Dataset, latents: xr.Dataset, part: DecodedSelection, masked: Sequence[str]) -> xr.Dataset:
     """Fields that are missing where those that were encoded were missing."""
     there = [name for name in masked if name in ds]
-    sea = at_sea(latents, part) if there else None
+    sea = select_sea_mask(latents, part) if there else None
     if sea is None:
         return ds
     return ds.assign({name: ds[name].where(sea).transpose(*ds[name].dims) for name in there})

@@ -14,8 +14,8 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import NoReportsError
 from xappa.model.registry import load
-from xappa.observations.errors.attributes import require_said
-from xappa.observations.errors.defaults import warn_without_error, without_error
+from xappa.observations.errors.attributes import require_correlation_stated
+from xappa.observations.errors.defaults import count_without_error, warn_without_error
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.schema import quantities
 from xappa.operators import split_windows
@@ -90,7 +90,7 @@ class LazyObservations:
     @property
     def stencil(self) -> SparseOperator | CompositeOperator | None:
         """How all reports are read off the trajectory; they are read now. None if none can be used."""
-        return _reading(self.pipeline, [self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
+        return _read_segment(self.pipeline, [self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
 
     def provenance(self) -> dict[str, str]:
         """Attributes that say which observations these are; how many are used, only the run knows."""
@@ -104,16 +104,16 @@ class LazyObservations:
         """Task that reads the reports of a segment: a `Reading`."""
         times = self.trajectory[segment.start : segment.stop]
         step = times[1] - times[0] if len(times) > 1 else np.timedelta64(1, "D")
-        near = _near(self.spans, times[0] - step, times[-1] + step, self.pipeline.until)
+        near = _find_near_chunks(self.spans, times[0] - step, times[-1] + step, self.pipeline.until)
         edges = np.flatnonzero(np.diff(np.r_[False, near, False]))
         runs = [slice(int(self.chunks[a]), int(self.chunks[b])) for a, b in zip(edges[::2], edges[1::2], strict=True)]
         parts = [self.obs.isel(obs=run) for run in runs] or [self.obs.isel(obs=slice(0, 0)).compute()]
         length = min(segment.stop - segment.start, within)
         outer = (segment.start == 0, segment.stop >= len(self.trajectory))
         key = dask.base.tokenize(self.obs, runs, self.pipeline, times.astype("M8[s]"), length, outer)
-        task = dask.delayed(_read, pure=True)(
+        task = dask.delayed(_read_separated, pure=True)(
             self.pipeline,
-            [*map(_apart, parts)],
+            [*map(_separate_lazy, parts)],
             times,
             length,
             outer,
@@ -132,7 +132,7 @@ class LazyObservations:
             last = self.trajectory[-1] + 2 * half
             if k + 1 < len(self.made):
                 last = self.trajectory[self.made[k + 1][0].start]
-            counted = dask.delayed(_counted, pure=True)(task, names, first, last)
+            counted = dask.delayed(_count_flags, pure=True)(task, names, first, last)
             parts.append(da.from_delayed(counted, (len(names), len(status)), "i8"))
         total = da.stack(parts).sum(0) if parts else np.zeros((len(names), len(status)), int)
         about = {"long_name": "Reports used ('good') or rejected, by reason; those outside the times are not read"}
@@ -142,7 +142,7 @@ class LazyObservations:
         )
 
 
-def read_later(
+def defer_reading(
     pipeline: ObservationPipeline,
     obs: xr.Dataset,
     trajectory: Array,
@@ -160,13 +160,13 @@ def read_later(
     NoReportsError
         If no report lies in the times, or no error is known of any quantity that can be used.
     """
-    require_said(obs, map(str, obs.data_vars))
-    chunks, spans = _spans(obs)
-    names = _validated(pipeline, obs, spans, chunks, trajectory, prior, told)
+    require_correlation_stated(obs, map(str, obs.data_vars))
+    chunks, spans = _compute_spans(obs)
+    names = _validate_first(pipeline, obs, spans, chunks, trajectory, prior, told)
     return LazyObservations(obs, pipeline, trajectory, names, chunks, spans)
 
 
-def _validated(
+def _validate_first(
     pipeline: ObservationPipeline,
     obs: xr.Dataset,
     spans: Array,
@@ -177,7 +177,7 @@ def _validated(
 ) -> tuple[str, ...]:
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
     step = prior.spec.step
-    inside = _near(spans, trajectory[0] - step, trajectory[-1] + step, pipeline.until)
+    inside = _find_near_chunks(spans, trajectory[0] - step, trajectory[-1] + step, pipeline.until)
     if not inside.any():
         known = spans[~np.isnat(spans[:, 0])]
         found = f"reports from {known.min()} to {known.max()}" if len(known) else "no usable report at all"
@@ -197,39 +197,39 @@ def _validated(
         count = int((when.max() - trajectory[0]) // step - start) + 2
         _, seen = pipeline.rows(few, trajectory[0] + step * (start + np.arange(count)), prior)
         # Of a quantity without any errors, what holds for a few reports holds for all.
-        left = [name for name in without_error(seen) if f"{name}_error" not in seen]
-        if left and not any(_possible(seen, name) for name in quantities(seen)):
+        left = [name for name in count_without_error(seen) if f"{name}_error" not in seen]
+        if left and not any(_is_usable(seen, name) for name in quantities(seen)):
             require_used(seen)
         warn_without_error(seen, left, told)
     return tuple(quantities(few))
 
 
-def _near(spans: Array, first: np.datetime64, last: np.datetime64, until: np.datetime64 | None) -> Array:
+def _find_near_chunks(spans: Array, first: np.datetime64, last: np.datetime64, until: np.datetime64 | None) -> Array:
     """Which chunks may hold reports that count from `first` to `last`; none later than `until` does."""
     return (spans[:, 0] <= _earlier(last, until)) & (spans[:, 1] >= first)
 
 
-def _possible(seen: xr.Dataset, name: str) -> bool:
+def _is_usable(seen: xr.Dataset, name: str) -> bool:
     """Whether other reports of a quantity than those that were looked at may be used."""
     return f"{name}_error" in seen and not bool((flags_of(seen, name) == Flag.UNKNOWN_VARIABLE).any())
 
 
-def _spans(obs: xr.Dataset) -> tuple[Array, Array]:
+def _compute_spans(obs: xr.Dataset) -> tuple[Array, Array]:
     """Where chunks of the observations begin and end, and the first and last time of each."""
     sizes = next(v.chunks[0] for v in obs.variables.values() if v.chunks)
     edges = np.r_[0, np.cumsum(sizes)]
     time = da.asarray(obs["time"].data).rechunk((sizes,))
-    spans = dask.compute(*[dask.delayed(_span, pure=True)(block) for block in time.to_delayed().ravel()])
+    spans = dask.compute(*[dask.delayed(_compute_span, pure=True)(block) for block in time.to_delayed().ravel()])
     return edges, np.array(spans, "M8[s]").reshape(-1, 2)
 
 
-def _span(time: Array) -> Array:
+def _compute_span(time: Array) -> Array:
     time = np.asarray(time).astype("M8[s]")
     time = time[~np.isnat(time)]
     return np.array([time.min(), time.max()] if len(time) else ["NaT", "NaT"], "M8[s]")
 
 
-def _apart(part: xr.Dataset) -> Apart:
+def _separate_lazy(part: xr.Dataset) -> Apart:
     """Reports as an argument of a task: what is in memory, and each variable that Dask reads by itself.
 
     Of a Dataset as a whole Dask 2026.8 loses the blocks of a variable from which another one is made.
@@ -238,14 +238,14 @@ def _apart(part: xr.Dataset) -> Apart:
     return part.drop_vars(lazy), {str(name): part.variables[name] for name in lazy}, [*map(str, part.coords)]
 
 
-def _read(
+def _read_separated(
     pipeline: ObservationPipeline, parts: list[Apart], times: Array, length: int, outer: tuple[bool, bool]
 ) -> Reading:
     whole = [part.assign(variables).set_coords(coordinates) for part, variables, coordinates in parts]
-    return _reading(pipeline, whole, times, length, outer)
+    return _read_segment(pipeline, whole, times, length, outer)
 
 
-def _reading(
+def _read_segment(
     pipeline: ObservationPipeline, parts: Sequence[xr.Dataset], times: Array, length: int, outer: tuple[bool, bool]
 ) -> Reading:
     """Reports of one segment.
@@ -261,26 +261,26 @@ def _reading(
     outer : tuple of bool
         Whether the trajectory begins, and ends, with it.
     """
-    from xappa.operators.correlated import correlated_places
+    from xappa.operators.correlated import select_correlation_coordinates
 
     prior = load(pipeline.address)
     spec, half = prior.spec, prior.spec.step / 2
     obs = xr.concat(parts, "obs", data_vars="all", coords="all") if len(parts) > 1 else parts[0]
     # What reports are compared with may lie a step outside.
-    obs = _between(obs, times[0] - spec.step, times[-1] + spec.step, pipeline.until)
+    obs = _select_between(obs, times[0] - spec.step, times[-1] + spec.step, pipeline.until)
     if not obs.sizes["obs"]:
         return None, None, {}
     first, last = times[0] - half * outer[0], times[-1] + half * outer[1]
-    reports = _between(pipeline.read(obs, prior)[0].compute(), first, last)
+    reports = _select_between(pipeline.read(obs, prior)[0].compute(), first, last)
     if not any(bool((flags_of(reports, n) == Flag.GOOD).any()) for n in quantities(reports)):
-        return None, None, _seen(reports)
+        return None, None, _collect_flags(reports)
     found, reports = pipeline.rows(reports, times, prior)
     stride = spec.window - spec.window // 2
     found, reports = split_windows(found, reports, length, spec.window, stride)
-    return (found if len(found) else None), correlated_places(reports), _seen(reports)
+    return (found if len(found) else None), select_correlation_coordinates(reports), _collect_flags(reports)
 
 
-def _between(
+def _select_between(
     obs: xr.Dataset, first: np.datetime64, last: np.datetime64, until: np.datetime64 | None = None
 ) -> xr.Dataset:
     time = obs["time"].values
@@ -291,7 +291,7 @@ def _earlier(last: np.datetime64, until: np.datetime64 | None) -> np.datetime64:
     return last if until is None else min(last, until)
 
 
-def _seen(reports: xr.Dataset) -> dict[str, Array]:
+def _collect_flags(reports: xr.Dataset) -> dict[str, Array]:
     seen = {"time": reports["time"].values.astype("M8[s]")}
     for name in quantities(reports):
         there = reports[name].notnull().values
@@ -299,7 +299,7 @@ def _seen(reports: xr.Dataset) -> dict[str, Array]:
     return seen
 
 
-def _counted(reading: Reading, names: Sequence[str], first: np.datetime64, last: np.datetime64) -> Array:
+def _count_flags(reading: Reading, names: Sequence[str], first: np.datetime64, last: np.datetime64) -> Array:
     seen = reading[2]
     counts = np.zeros((len(names), len(Flag)), int)
     if "time" not in seen:

@@ -11,23 +11,23 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import OptionError, warn
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, recognise, refuse
-from xappa.grids.validation import single_place
+from xappa.grids.validation import find_scalar_axes
 from xappa.model.state import StateSpec
 from xappa.observations import read_observations, with_errors
-from xappa.observations.errors.noise import standard_errors
+from xappa.observations.errors.noise import draw_standard_errors
 from xappa.observations.errors.tables import Deviation
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.schema import is_one_form, quantities, set_error
 from xappa.observations.user_variables import require_units, user_defined_names
 from xappa.operators import CompositeOperator, Operator, SparseOperator, StateContext, choose_operator
-from xappa.state import spec_of, to_array
-from xappa.state.surface import height_of
-from xappa.state.validation import value_problems
+from xappa.state import derive_spec, to_array
+from xappa.state.surface import find_surface_height
+from xappa.state.validation import find_value_problems
 from xappa.tasks.planning import choose_seed
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 REPORTED = "reported"
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def observe(
     ds: xr.Dataset,
     where: xr.Dataset | pd.DataFrame,
@@ -88,29 +88,29 @@ def observe(
     >>> reports = truth.appa.observe(stations, error={"2m_temperature": 1.0}, seed=0)  # doctest: +SKIP
     """
     interpret = choose_operator(operator)
-    network = _network(where, "keep" if interpret.whole_state else user_defined_names(error))
+    network = _make_network(where, "keep" if interpret.whole_state else user_defined_names(error))
     ds = flatten_valid_time(ds)
     layout = recognise(ds)
-    height = height_of(ds, layout)
-    refuse(single_place(ds[layout.latitude], ds[layout.longitude]), "Nothing can be read off a single place")
+    height = find_surface_height(ds, layout)
+    refuse(find_scalar_axes(ds[layout.latitude], ds[layout.longitude]), "Nothing can be read off a single place")
     observed = set(quantities(network))
     alone = observed <= set(layout.names.values()) and not interpret.whole_state
-    spec = spec_of(ds, layout, observed if alone else None)
-    refuse(value_problems(ds, spec, layout, members=True), "This Dataset cannot be observed")
-    deviations = None if error is None else _deviations(network, error)
+    spec = derive_spec(ds, layout, observed if alone else None)
+    refuse(find_value_problems(ds, spec, layout, members=True), "This Dataset cannot be observed")
+    deviations = None if error is None else _with_deviations(network, error)
     surface = None if height is None else height.values
-    stencil, flagged, fields = _stencil(interpret, _with_any_error(network), ds, spec, layout, surface)
+    stencil, flagged, fields = _build_operator(interpret, _with_any_error(network), ds, spec, layout, surface)
     require_units(network, stencil.names)
     member = None if layout.member is None else ds[layout.member].dims[0]
     states = [fields] if member is None else [fields.isel({member: [k]}) for k in range(fields.sizes[member])]
     predicted = np.stack([stencil.apply(to_array(state, spec, layout)) for state in states])
-    obs = _labelled(network, stencil, predicted, flagged, member)
+    obs = _label_predictions(network, stencil, predicted, flagged, member)
     if member is not None and member in ds.coords:
         obs = obs.assign_coords({member: ds[member]})
-    return obs if deviations is None else _noisy(obs, deviations, choose_seed(seed))
+    return obs if deviations is None else _add_noise(obs, deviations, choose_seed(seed))
 
 
-def _network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -> xr.Dataset:
+def _make_network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -> xr.Dataset:
     """The places in the schema: 0 where something is to be observed, NaN elsewhere."""
     obs = where if isinstance(where, xr.Dataset) and is_one_form(where) else read_observations(where, unknown=unknown)
     obs = obs.compute()
@@ -121,7 +121,7 @@ def _network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[str]) -
     return obs
 
 
-def _stencil(
+def _build_operator(
     interpret: Operator, network: xr.Dataset, ds: xr.Dataset, spec: StateSpec, layout: Layout, height: Array | None
 ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset, xr.Dataset]:
     """SparseOperator of `ds` that avoids missing values, the flags, and the times of `ds` that the stencil indexes."""
@@ -139,7 +139,7 @@ def _stencil(
     return stencil.at(frames), flagged, fields
 
 
-def _labelled(
+def _label_predictions(
     network: xr.Dataset,
     stencil: SparseOperator | CompositeOperator,
     predicted: Array,
@@ -159,24 +159,24 @@ def _labelled(
     return obs.assign_attrs(heights)
 
 
-def _noisy(obs: xr.Dataset, deviations: xr.Dataset, seed: int) -> xr.Dataset:
+def _add_noise(obs: xr.Dataset, deviations: xr.Dataset, seed: int) -> xr.Dataset:
     for name in quantities(obs):
         if f"{name}_error" not in deviations:
             continue
         deviation = deviations[f"{name}_error"]
         rows = np.flatnonzero(np.isfinite(obs[name].values).reshape(-1, obs.sizes["obs"]).any(axis=0))
-        noise = standard_errors(deviations, name, rows, obs[name].shape, seed)
+        noise = draw_standard_errors(deviations, name, rows, obs[name].shape, seed)
         noisy = obs[name] + deviation * xr.DataArray(noise, dims=obs[name].dims)
         obs = obs.assign({name: noisy.transpose(*obs[name].dims).assign_attrs(obs[name].attrs)})
         obs = set_error(obs, name, deviation)
     return obs.assign_attrs(noise_seed=seed)
 
 
-def _deviations(network: xr.Dataset, error: Mapping[str, Deviation] | Deviation) -> xr.Dataset:
+def _with_deviations(network: xr.Dataset, error: Mapping[str, Deviation] | Deviation) -> xr.Dataset:
     """The network with the deviations of the errors that are added."""
     if not (isinstance(error, str) and error == REPORTED):
-        network = with_errors(network.drop_vars(_errors(network)), error)
-    elif not _errors(network):
+        network = with_errors(network.drop_vars(_list_errors(network)), error)
+    elif not _list_errors(network):
         raise OptionError(
             "error='reported', but the network has no errors (variables such as "
             f"{quantities(network)[0]}_error): give them to the generator as errors=, or name a table"
@@ -186,7 +186,7 @@ def _deviations(network: xr.Dataset, error: Mapping[str, Deviation] | Deviation)
     return network
 
 
-def _errors(obs: xr.Dataset) -> list[str]:
+def _list_errors(obs: xr.Dataset) -> list[str]:
     return [f"{name}_error" for name in quantities(obs) if f"{name}_error" in obs]
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xappa._typing import Array
-from xappa.observations.errors.defaults import DEFAULT_ERRORS, warn_without_error, without_error
+from xappa.observations.errors.defaults import DEFAULT_ERRORS, count_without_error, warn_without_error
 from xappa.observations.qc import choose_quality
 from xappa.operators import choose_operator
 from xappa.operators.reports import require_used
-from xappa.state import surface_height
+from xappa.state import get_surface_height
 from xappa.tasks import planning
-from xappa.tasks.lazy_observations import LazyObservations, is_lazy, read_later
+from xappa.tasks.lazy_observations import LazyObservations, defer_reading, is_lazy
 from xappa.tasks.pipeline import ObservationPipeline, Observations
 from xappa.tasks.request import ObservingRequest
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xappa.operators.sources import Choice
 
 
-def observed(
+def prepare_observations(
     request: ObservingRequest,
     trajectory: Array,
     obs: Any,
@@ -52,21 +52,21 @@ def observed(
         If none of them can be used.
     """
     pipeline = ObservationPipeline(
-        address=planning.model_address(request.model, request.prior),
+        address=planning.get_model_address(request.model, request.prior),
         digest=request.prior.digest,
         operator=choose_operator(operator),
         error=DEFAULT_ERRORS if request.error is None else request.error,
         quality=choose_quality(request.quality),
         layout=request.layout,
-        height=surface_height(request.ds, request.prior.spec, request.layout),
+        height=get_surface_height(request.ds, request.prior.spec, request.layout),
         until=until,
         trusted=trusted,
     )
     if is_lazy(obs):
-        return read_later(pipeline, obs, trajectory, request.prior, told)
+        return defer_reading(pipeline, obs, trajectory, request.prior, told)
     reports, assumed = pipeline.read(obs, request.prior)
     assumed.tell(told=told)
     rows, reports = pipeline.rows(reports, trajectory, request.prior)
     require_used(reports)
-    warn_without_error(reports, without_error(reports), told)
+    warn_without_error(reports, count_without_error(reports), told)
     return Observations(rows, reports, repr(pipeline.operator), pipeline.errors)

@@ -14,8 +14,8 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.grids.axes import Layout
-from xappa.observations.assumptions import Assumed
-from xappa.observations.errors.defaults import errors_text, with_default_errors
+from xappa.observations.assumptions import AssumptionLog
+from xappa.observations.errors.defaults import format_errors, with_default_errors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.qc import Quality, check
@@ -26,9 +26,9 @@ from xappa.observations.schema import quantities
 from xappa.observations.user_variables import require_units, user_defined_names
 from xappa.operators.base import Operator
 from xappa.operators.context import StateContext
-from xappa.operators.reports import used_names
-from xappa.tasks.quality import controlled_by
-from xappa.tokens import token
+from xappa.operators.reports import list_used_names
+from xappa.tasks.quality import check_against_model
+from xappa.tokens import tokenize
 
 if TYPE_CHECKING:
     from xappa.model.protocol import GenerativeModel
@@ -92,14 +92,14 @@ class ObservationPipeline:
 
     def __dask_tokenize__(self) -> tuple:
         options = (self.error, self.quality, self.layout, self.height, self.until, self.trusted)
-        return (self.digest, token(self.operator), *(dask.base.tokenize(option) for option in options))
+        return (self.digest, tokenize(self.operator), *(dask.base.tokenize(option) for option in options))
 
     @property
     def errors(self) -> str:
         """The error deviations that are assumed where reports bring none (JSON)."""
-        return errors_text(self.error)
+        return format_errors(self.error)
 
-    def read(self, obs: Any, prior: GenerativeModel) -> tuple[xr.Dataset, Assumed]:
+    def read(self, obs: Any, prior: GenerativeModel) -> tuple[xr.Dataset, AssumptionLog]:
         """Reports in the schema, flagged, with errors; and what was assumed.
 
         Parameters
@@ -113,7 +113,7 @@ class ObservationPipeline:
         read, assumed = read_quietly(obs, ReaderOptions(NameMap(unknown=unknown)))
         index = ReportIndex(read)
         reports = self._without_later(with_default_errors(check(read, index), self.error))
-        controlled = controlled_by(prior, self.address, reports, self.quality, surface=self.height, index=index)
+        controlled = check_against_model(prior, self.address, reports, self.quality, surface=self.height, index=index)
         return self._with_trust(controlled, reports), assumed
 
     def rows(
@@ -137,7 +137,7 @@ class ObservationPipeline:
         """
         height = prior.surface_height if self.height is None else self.height
         found, reports = self.operator(reports, StateContext(prior.spec, times, height, prior.mask, self.layout))
-        require_units(reports, used_names(found))
+        require_units(reports, list_used_names(found))
         return found, reports
 
     def _without_later(self, reports: xr.Dataset) -> xr.Dataset:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from xappa.errors import OptionError, choose
-from xappa.signatures import shared, signature_of
+from xappa.signatures import select_fields, with_parameters_of
 from xappa.tasks.assimilate import assimilate
 from xappa.tasks.filter import filter
 from xappa.tasks.forecast import MODES, ForecastRequest, forecast
@@ -82,14 +82,17 @@ class Cost:
         """Names and values, in words."""
         return [
             ("model, device", f"{self.model}, {self.device}"),
-            ("result", f"{self.members} members, {self.times} times, {_bytes(self.result_bytes)}"),
+            ("result", f"{self.members} members, {self.times} times, {_format_bytes(self.result_bytes)}"),
             ("chunks, tasks", f"{self.chunks}, {self.tasks}"),
             ("windows a member", str(self.windows)),
             ("evaluations", f"{self.evaluations}, of {self.together} members at once"),
             ("solver iterations", f"{self.iterations:.1f} an evaluation" if self.iterations else "none"),
-            ("FLOP", f"{_scaled(self.flop)}, of which decoding the result: {_scaled(self.flop - self.sampling_flop)}"),
-            ("memory", _bytes(self.memory)),
-            ("time", _duration(self.seconds) + ("" if self.timed else " (from the device's speed: roughly)")),
+            (
+                "FLOP",
+                f"{_format_scaled(self.flop)}, of which decoding the result: {_format_scaled(self.flop - self.sampling_flop)}",
+            ),
+            ("memory", _format_bytes(self.memory)),
+            ("time", _format_duration(self.seconds) + ("" if self.timed else " (from the device's speed: roughly)")),
         ]
 
     def __str__(self) -> str:
@@ -146,7 +149,7 @@ class PlanRequest(AnalysisRequest):
         return self.task or ("forecast" if self.lead is not None else "sample" if self.obs is None else "assimilate")
 
 
-@signature_of(PlanRequest)
+@with_parameters_of(PlanRequest)
 def plan(request: PlanRequest) -> Cost:
     """What a run will cost: evaluations, FLOP, memory, seconds, chunks and tasks. It is not run.
 
@@ -172,7 +175,7 @@ def plan(request: PlanRequest) -> Cost:
     if request.name in ("assimilate", "filter") and request.obs is None:
         raise OptionError(f"A plan of {request.name} needs observations; without them the task is 'sample'")
     task, kind = TASKS[request.name]
-    return _cost(request.name, task(**shared(request, kind)))
+    return _make_cost(request.name, task(**select_fields(request, kind)))
 
 
 TASKS: dict[str, tuple[Callable[..., xr.Dataset], type[TrajectoryRequest]]] = {
@@ -184,11 +187,11 @@ TASKS: dict[str, tuple[Callable[..., xr.Dataset], type[TrajectoryRequest]]] = {
 """Names that choose what is planned: the function, whose result is not computed, and what it is asked."""
 
 
-def _cost(name: str, result: xr.Dataset) -> Cost:
+def _make_cost(name: str, result: xr.Dataset) -> Cost:
     from xappa.streaming.cost.prediction import predict
-    from xappa.streaming.graph.diagnostics import run_of
+    from xappa.streaming.graph.diagnostics import find_run
 
-    run = run_of(result)
+    run = find_run(result)
     found = predict(run)
     arrays = [variable.data for variable in result.data_vars.values()]
     graph = result.__dask_graph__()
@@ -213,18 +216,18 @@ def _cost(name: str, result: xr.Dataset) -> Cost:
     )
 
 
-def _scaled(number: float) -> str:
+def _format_scaled(number: float) -> str:
     for power, letter in ((18, "E"), (15, "P"), (12, "T"), (9, "G")):
         if number >= 10**power:
             return f"{number / 10**power:.3g} {letter}FLOP"
     return f"{number / 1e6:.3g} MFLOP"
 
 
-def _bytes(number: float) -> str:
+def _format_bytes(number: float) -> str:
     return f"{number / 1e9:.3g} GB" if number >= 1e9 else f"{number / 1e6:.3g} MB"
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     for length, word in ((86400.0, "days"), (3600.0, "hours"), (60.0, "minutes")):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {word}"

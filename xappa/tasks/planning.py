@@ -19,7 +19,7 @@ from xappa.errors import OptionError, choose
 from xappa.model.registry import load
 from xappa.observations.qc import flag_counts
 from xappa.observations.qc.control import NOT_CHECKED
-from xappa.observations.qc.counts import COUNTS, counts_text
+from xappa.observations.qc.counts import COUNTS, encode_flag_counts
 from xappa.options import get_options
 from xappa.tasks.effort import DEFAULT, EFFORTS
 
@@ -33,7 +33,7 @@ MOST_MEMBERS = 100_000
 """Members of one call: their numbers alone are a part of every task."""
 
 
-def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
+def list_member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
     """Numbers of the members asked for: ``4`` means 0, 1, 2, 3.
 
     Raises
@@ -41,7 +41,7 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
     OptionError
         If there are none, too many, a number is negative, or one comes twice.
     """
-    given = [members] if isinstance(members, (str, bytes)) or not isinstance(members, Iterable) else _listed(members)
+    given = [members] if isinstance(members, (str, bytes)) or not isinstance(members, Iterable) else _to_list(members)
     if not all(
         isinstance(m, (int, np.integer)) and not isinstance(m, bool) and abs(m) <= LARGEST_MEMBER for m in given
     ):
@@ -58,12 +58,12 @@ def member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
     return numbers
 
 
-def _listed(members: Iterable[int]) -> list[int]:
+def _to_list(members: Iterable[int]) -> list[int]:
     """Members as a list, no more than can be told to be too many."""
     return list(itertools.islice(members, MOST_MEMBERS + 1))
 
 
-def model_address(model: ModelLike | None, loaded: GenerativeModel | None = None) -> str | GenerativeModel:
+def get_model_address(model: ModelLike | None, loaded: GenerativeModel | None = None) -> str | GenerativeModel:
     """What a worker loads a model by: its name, the absolute path of its files, or the object itself.
 
     The path stays right when the working directory changes. `loaded` is the model, where it is loaded already.
@@ -75,7 +75,7 @@ def model_address(model: ModelLike | None, loaded: GenerativeModel | None = None
     return str(path.resolve()) if path.is_dir() or path.suffix == ".pth" else str(name)
 
 
-def address_text(model: str | GenerativeModel) -> str:
+def format_address(model: str | GenerativeModel) -> str:
     """The address of a model, for attributes."""
     return model if isinstance(model, str) else model.address
 
@@ -176,7 +176,7 @@ def choose_stitching(stitching: str) -> str:
     return stitching
 
 
-def time_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
+def choose_time_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
     """Times a chunk of the result; None leaves it to the graph.
 
     Raises
@@ -184,15 +184,15 @@ def time_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
     OptionError
         If these are no chunks, or some that cannot be honoured.
     """
-    return _chunk(chunks, "time")
+    return _choose_chunk(chunks, "time")
 
 
-def member_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
+def choose_member_chunk(chunks: str | int | Mapping[str, int] | None) -> int | None:
     """Members that are sampled together; None leaves it to the graph."""
-    return _chunk(chunks, "member") if isinstance(chunks, Mapping) else None
+    return _choose_chunk(chunks, "member") if isinstance(chunks, Mapping) else None
 
 
-def _chunk(chunks: str | int | Mapping[str, int] | None, axis: str) -> int | None:
+def _choose_chunk(chunks: str | int | Mapping[str, int] | None, axis: str) -> int | None:
     if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
         return None
     size = chunks.get(axis) if isinstance(chunks, Mapping) else chunks
@@ -210,7 +210,7 @@ def _chunk(chunks: str | int | Mapping[str, int] | None, axis: str) -> int | Non
     return size  # type: ignore[return-value]
 
 
-def counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
+def make_counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
     """Reports by variable and status, as a Dataset; an empty one where nothing was observed."""
     if obs is None:
         return xr.Dataset()
@@ -230,7 +230,7 @@ def counts_dataset(obs: xr.Dataset | None) -> xr.Dataset:
     return data
 
 
-def provenance(
+def make_provenance(
     model: GenerativeModel,
     plan: SamplingSpec,
     operator: str,
@@ -248,9 +248,9 @@ def provenance(
         "xappa_version": __version__,
         "xappa_model": model.name,
         "xappa_model_digest": model.digest,
-        "xappa_model_address": address_text(plan.model),
-        "xappa_guidance": _text(plan.guidance),
-        "xappa_sampler": _text(plan.sampler),
+        "xappa_model_address": format_address(plan.model),
+        "xappa_guidance": _format_method(plan.guidance),
+        "xappa_sampler": _format_method(plan.sampler),
         "xappa_effort": effort,
         "xappa_stitching": plan.stitching,
         "xappa_segments": "" if plan.segments is None else repr(plan.segments),
@@ -266,11 +266,11 @@ def provenance(
     return about | {
         "xappa_operator": operator,
         "xappa_observations": dask.base.tokenize(obs),
-        COUNTS: counts_text(flag_counts(obs)),
+        COUNTS: encode_flag_counts(flag_counts(obs)),
         "xappa_height_correction": str(obs.attrs.get("height_correction", "")),
     }
 
 
-def _text(method: Any) -> str:
+def _format_method(method: Any) -> str:
     options = {f.name: getattr(method, f.name) for f in fields(method)} if is_dataclass(method) else {}
     return f"{type(method).__name__}({json.dumps(options)})"

@@ -12,7 +12,7 @@ from xappa._typing import Array
 from xappa.operators import split_windows
 from xappa.options import get_options
 from xappa.state import to_dataset, with_pairs
-from xappa.state.area import Area
+from xappa.state.area import GridSubset
 from xappa.tasks import planning
 from xappa.tasks.lazy_observations import LazyObservations
 from xappa.tasks.pipeline import Observations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xappa.sampling.spec import Autoregressive, FixedState
 
 
-def run(
+def build_analysis(
     request: TrajectoryRequest,
     trajectory: Array,
     selection: Array | slice,
@@ -56,19 +56,19 @@ def run(
     Dataset
         (member, time, level, latitude, longitude).
     """
-    from xappa.operators.correlated import correlated_places
-    from xappa.sampling.spec import SamplingSpec, overlap, padded_times
+    from xappa.operators.correlated import select_correlation_coordinates
+    from xappa.sampling.spec import SamplingSpec, compute_overlap, pad_times
     from xappa.streaming.graph.diagnostics import remember
-    from xappa.streaming.graph.lazy import build
+    from xappa.streaming.graph.lazy import build_graph
     from xappa.streaming.graph.workers import require_workers
 
     require_workers()
     prior, spec, members = request.prior, request.prior.spec, request.numbers
-    shared = overlap(spec.window)
+    shared = compute_overlap(spec.window)
     times = trajectory.astype("datetime64[s]")
     length = len(times)
     if rolling is None:
-        times = padded_times(times, spec.window, shared, spec.step)
+        times = pad_times(times, spec.window, shared, spec.step)
     else:
         step = spec.window - rolling.context
         more = rolling.first + -(-max(length - rolling.first, 0) // step) * step
@@ -79,7 +79,7 @@ def run(
     if isinstance(reports, Observations):
         stencil, obs = split_windows(reports.stencil, reports.obs, within, spec.window, spec.window - shared)
     plan = SamplingSpec(
-        model=planning.model_address(request.model, request.prior),
+        model=planning.get_model_address(request.model, request.prior),
         digest=prior.digest,
         device=request.device,
         times=times,
@@ -91,26 +91,26 @@ def run(
         dress=get_options().dress,
         clip=get_options().clip,
         precision=prior.precision,
-        correlation=None if obs is None else correlated_places(obs),
+        correlation=None if obs is None else select_correlation_coordinates(obs),
         given=tuple(part for part, _ in given),
         rolling=rolling,
         segments=request.chosen_segments,
         memory=request.bytes_of_memory,
     )
     states = [values for _, values in given]
-    size, batch = planning.time_chunk(request.chunks), planning.member_chunk(request.chunks)
-    made = build(
+    size, batch = planning.choose_time_chunk(request.chunks), planning.choose_member_chunk(request.chunks)
+    made = build_graph(
         plan, members, spec, np.arange(length)[selection], size, request.progress, states, batch=batch,
         readings=None if lazy is None else lazy.readings(within),
         variables=None if lazy is None else lazy.variables,
     )  # fmt: skip
-    remember(made, planning.counts_dataset(obs) if lazy is None else lazy.counts())
+    remember(made, planning.make_counts_dataset(obs) if lazy is None else lazy.counts())
     operator = "" if reports is None else reports.operator
-    attrs = planning.provenance(prior, plan, operator, made.token, obs, title, request.effort)
+    attrs = planning.make_provenance(prior, plan, operator, made.token, obs, title, request.effort)
     attrs |= {} if reports is None else {"xappa_errors": reports.errors}
     attrs |= {} if lazy is None else lazy.provenance()
     kept = trajectory[selection]
-    area = Area.covering(request.layout, spec) if request.grid == "model" else None
+    area = GridSubset.covering(request.layout, spec) if request.grid == "model" else None
     result = to_dataset(made.fields, spec, kept, np.array(members), request.layout, request.asked, attrs, area)
     if plan.antithetic:
         result = with_pairs(result, request.layout)

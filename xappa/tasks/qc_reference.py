@@ -16,13 +16,13 @@ from xappa.errors import CheckWarning, ObservationError, warn
 from xappa.grids.axes import Layout
 from xappa.model.registry import load
 from xappa.model.state import StateSpec
-from xappa.observations.qc.batch import Background, Basis, Batch
-from xappa.observations.schema import build
+from xappa.observations.qc.batch import Background, ComparisonBasis, ReportBatch
+from xappa.observations.schema import build_observations
 from xappa.operators.context import StateContext
 from xappa.operators.geometry import LEAST_SHARE
 from xappa.operators.interpolate import interpolate
 from xappa.operators.sparse import SparseOperator
-from xappa.state import spec_of, surface_height, to_array
+from xappa.state import derive_spec, get_surface_height, to_array
 
 if TYPE_CHECKING:
     from xappa.model.protocol import GenerativeModel
@@ -52,21 +52,21 @@ class ModelBackground:
     def __dask_tokenize__(self) -> tuple[str, str]:
         return ("xappa.ModelBackground", self.digest)
 
-    def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
+    def __call__(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         """Mean and deviation (N,) by quantity."""
         prior = load(self.address)
-        parts = _in_groups(batch, self.spec.step, _times_at_once(prior))
-        return _joined(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
+        parts = _split_groups(batch, self.spec.step, _count_concurrent_times(prior))
+        return _merge_parts(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
 
-    def _found(self, prior: GenerativeModel, batch: Batch) -> dict[str, tuple[Array, Array]]:
-        times = _around(batch.time, self.spec.step)
-        stencil = _stencil(batch, self.spec, times, prior.surface_height, prior.mask)
+    def _found(self, prior: GenerativeModel, batch: ReportBatch) -> dict[str, tuple[Array, Array]]:
+        times = _list_model_times(batch.time, self.spec.step)
+        stencil = _build_operator(batch, self.spec, times, prior.surface_height, prior.mask)
         if stencil is None:
             return {}
         # Deviations of neighbouring cells are taken as one, an upper bound of that of their mean.
         scale = prior.scale.reshape(len(prior.scale), -1)[stencil.channel, stencil.cell]
         deviation = (np.abs(stencil.weight) * scale).sum(axis=1)
-        return _by_quantity(batch, stencil, stencil.apply(prior.climatology(times)), deviation)
+        return _split_by_quantity(batch, stencil, stencil.apply(prior.climatology(times)), deviation)
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class FieldBackground:
     def __dask_tokenize__(self) -> tuple[str, str]:
         return ("xappa.FieldBackground", dask.base.tokenize(self.fields, self.climate))
 
-    def __call__(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
+    def __call__(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         """Mean and deviation (N,) by quantity, window by window, so that few fields are in memory."""
-        found = _joined(batch, ((rows, self._found(batch.part(rows))) for rows in batch.windows()))
+        found = _merge_parts(batch, ((rows, self._found(batch.part(rows))) for rows in batch.windows()))
         nothing = np.full(len(batch), np.nan)
         found = {name: found.get(name, (nothing, nothing)) for name in batch.value}
         known = {name: np.isfinite(columns).all(axis=0) for name, columns in found.items()}
@@ -105,29 +105,29 @@ class FieldBackground:
         climate = self.climate(batch)
         for name, (mean, deviation) in climate.items():
             own = found[name]
-            batch.basis[name][np.isnan(own[0])] = Basis.CLIMATOLOGY
+            batch.basis[name][np.isnan(own[0])] = ComparisonBasis.CLIMATOLOGY
             found[name] = (
                 np.where(np.isnan(own[0]), mean, own[0]),
                 np.where(known[name], own[1], deviation),
             )
         if self.told:
-            _tell(batch, found)
+            _warn_of_gaps(batch, found)
         return found
 
-    def _found(self, batch: Batch) -> Mapping[str, tuple[Array, Array]]:
+    def _found(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         layout = self.layout
         wanted = set(batch.value) & set(layout.names.values())
         if not wanted:
             return {}
-        spec = spec_of(self.fields, layout, wanted)
+        spec = derive_spec(self.fields, layout, wanted)
         times = np.atleast_1d(self.fields[layout.time].values)
-        near = _brackets(times, batch.time, spec.step)
+        near = _find_brackets(times, batch.time, spec.step)
         if not len(near):
             return {}
         fields = (
             self.fields.isel({self.fields[layout.time].dims[0]: near}) if self.fields[layout.time].ndim else self.fields
         )
-        height = surface_height(self.fields, spec, layout)
+        height = get_surface_height(self.fields, spec, layout)
         member = None if layout.member is None else self.fields[layout.member].dims[0]
         number = 1 if member is None else fields.sizes[member]
         states = [
@@ -135,7 +135,7 @@ class FieldBackground:
         ]
         # Where no state has a value (such as of the sea over land), none is to be read; elsewhere it is a gap.
         mask = np.any([np.isfinite(state).any(axis=0) for state in states], axis=0)
-        stencil = _stencil(batch, spec, times[near], height, mask)
+        stencil = _build_operator(batch, spec, times[near], height, mask)
         if stencil is None:
             return {}
         seen = np.stack([_without_gaps(stencil, state, mask) for state in states])
@@ -145,7 +145,7 @@ class FieldBackground:
         square = np.where(sound, (seen - mean) ** 2, 0.0).sum(axis=0)
         enough = count >= LEAST_MEMBERS
         deviation = np.where(enough, np.sqrt(square / np.where(enough, count - 1, 1)), np.nan)
-        return _by_quantity(batch, stencil, mean, deviation)
+        return _split_by_quantity(batch, stencil, mean, deviation)
 
 
 def _without_gaps(stencil: SparseOperator, state: Array, mask: Array) -> Array:
@@ -158,9 +158,9 @@ def _without_gaps(stencil: SparseOperator, state: Array, mask: Array) -> Array:
     return np.where(share > LEAST_SHARE, np.nan, found)
 
 
-def _tell(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> None:
+def _warn_of_gaps(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]]) -> None:
     """Warn, without numbers, so that one window says no other than the next, of what the background does not tell."""
-    if any((batch.good(name) & (batch.basis[name] != Basis.BACKGROUND)).any() for name in found):
+    if any((batch.good(name) & (batch.basis[name] != ComparisonBasis.BACKGROUND)).any() for name in found):
         warn(
             "The background says nothing of some of the reports that are read now (it has gaps, or other times, places "
             "or variables): they are compared with the model's climatology instead. xappa.quality_control on "
@@ -169,12 +169,12 @@ def _tell(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> None:
         )
 
 
-def _times_at_once(prior: GenerativeModel) -> float:
+def _count_concurrent_times(prior: GenerativeModel) -> float:
     """Times whose mean states are held together; any number where the mean is the same at all of them."""
     return np.inf if prior.constant_mean else STATES_BYTES / prior.scale.nbytes
 
 
-def _in_groups(batch: Batch, step: np.timedelta64, most: float) -> Iterator[slice]:
+def _split_groups(batch: ReportBatch, step: np.timedelta64, most: float) -> Iterator[slice]:
     """Neighbouring windows whose reports lie within so many times, or one window."""
     first = last = None
     for rows in batch.windows():
@@ -188,8 +188,8 @@ def _in_groups(batch: Batch, step: np.timedelta64, most: float) -> Iterator[slic
         yield slice(first.start, last.stop)
 
 
-def _joined(
-    batch: Batch, parts: Iterable[tuple[slice, Mapping[str, tuple[Array, Array]]]]
+def _merge_parts(
+    batch: ReportBatch, parts: Iterable[tuple[slice, Mapping[str, tuple[Array, Array]]]]
 ) -> dict[str, tuple[Array, Array]]:
     """Means and deviations of a batch from those of its parts."""
     joined: dict[str, tuple[Array, Array]] = {}
@@ -201,7 +201,7 @@ def _joined(
     return joined
 
 
-def _around(time: Array, step: np.timedelta64) -> Array:
+def _list_model_times(time: Array, step: np.timedelta64) -> Array:
     """Model times from before the first to after the last report."""
     length = step / np.timedelta64(1, "s")
     seconds = time.astype("datetime64[s]").astype(np.int64)
@@ -209,12 +209,14 @@ def _around(time: Array, step: np.timedelta64) -> Array:
     return (np.arange(first, last + 1) * length).astype(np.int64).astype("datetime64[s]")
 
 
-def _brackets(times: Array, when: Array, step: np.timedelta64) -> Array:
+def _find_brackets(times: Array, when: Array, step: np.timedelta64) -> Array:
     """Positions of the times that lie round the reports."""
     return np.flatnonzero((times >= when.min() - step) & (times <= when.max() + step))
 
 
-def _stencil(batch: Batch, spec: StateSpec, times: Array, height: Array | None, mask: Array) -> SparseOperator | None:
+def _build_operator(
+    batch: ReportBatch, spec: StateSpec, times: Array, height: Array | None, mask: Array
+) -> SparseOperator | None:
     """How the good reports of a batch are read off fields at `times`; None if none can be."""
     instant = batch.kind < 0
     names = [name for name in batch.value if name in spec.variables and (instant & batch.good(name)).any()]
@@ -223,7 +225,7 @@ def _stencil(batch: Batch, spec: StateSpec, times: Array, height: Array | None, 
     coordinates = {"time": batch.time, "latitude": batch.latitude, "longitude": batch.longitude}
     coordinates |= {"level": batch.level, "altitude": batch.altitude}
     values = {name: np.where(instant & batch.good(name), 0.0, np.nan) for name in names}
-    network = build(coordinates, values, {name: np.ones(len(batch)) for name in names})
+    network = build_observations(coordinates, values, {name: np.ones(len(batch)) for name in names})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heights that are not known are the operator's to mention
         try:
@@ -232,8 +234,8 @@ def _stencil(batch: Batch, spec: StateSpec, times: Array, height: Array | None, 
             return None
 
 
-def _by_quantity(
-    batch: Batch, stencil: SparseOperator, mean: Array, deviation: Array
+def _split_by_quantity(
+    batch: ReportBatch, stencil: SparseOperator, mean: Array, deviation: Array
 ) -> dict[str, tuple[Array, Array]]:
     found = {}
     for code, name in enumerate(stencil.names):

@@ -10,18 +10,18 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
-from xappa.grids.bilinear import bilinear_weights
+from xappa.grids.bilinear import compute_bilinear_weights
 from xappa.model.registry import load
 from xappa.model.state import StateSpec
 from xappa.observations.errors.defaults import with_default_errors
 from xappa.observations.errors.tables import Errors
 from xappa.observations.flags import flags_of
-from xappa.observations.qc import Quality, check, choose_quality, control
+from xappa.observations.qc import Quality, check, choose_quality, run_quality_control
 from xappa.observations.qc.batch import Background
 from xappa.observations.qc.control import BY_CLIMATOLOGY, NOT_CHECKED
 from xappa.observations.qc.index import ReportIndex
@@ -29,15 +29,15 @@ from xappa.observations.qc.position_checks import PRESSURES, REPORTED
 from xappa.observations.read import Source, read_observations
 from xappa.observations.schema import quantities
 from xappa.observations.user_variables import user_defined_names
-from xappa.tasks.planning import model_address
+from xappa.tasks.planning import get_model_address
 from xappa.tasks.qc_reference import FieldBackground, ModelBackground
 
 if TYPE_CHECKING:
     from xappa.model.protocol import GenerativeModel, ModelLike
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def quality_control(
     obs: Source,
     quality: str | Quality = "standard",
@@ -93,11 +93,11 @@ def quality_control(
     reports = check(reports, index)
     of_model = (chosen.background, chosen.buddies, chosen.model_height, chosen.station_pressure)
     if all(option is None for option in of_model):
-        controlled = control(with_default_errors(reports, error), chosen, index=index)
+        controlled = run_quality_control(with_default_errors(reports, error), chosen, index=index)
     else:
         prior = load(model)
         known = with_default_errors(reports, error)
-        controlled = controlled_by(prior, model_address(model, prior), known, chosen, background, index=index)
+        controlled = check_against_model(prior, get_model_address(model, prior), known, chosen, background, index=index)
     counts = {key: controlled.attrs[key] for key in (BY_CLIMATOLOGY, NOT_CHECKED) if key in controlled.attrs}
     reports = reports.assign_attrs(counts)
     for name in quantities(reports):
@@ -112,7 +112,7 @@ def _without_error(attrs: dict, name: str, reports: xr.Dataset) -> dict:
     return attrs | {"ancillary_variables": " ".join(kept)}
 
 
-def controlled_by(
+def check_against_model(
     prior: GenerativeModel,
     address: str | GenerativeModel,
     reports: xr.Dataset,
@@ -145,13 +145,13 @@ def controlled_by(
     found: Background = ModelBackground(address, prior.digest, prior.spec)
     if background is not None:
         lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
-        fields = flatten_valid_time(_dataset(background))
+        fields = flatten_valid_time(_to_dataset(background))
         found = FieldBackground(fields, recognise(fields), found, told=lazy)
     height = prior.surface_height if surface is None else surface
-    at_reports = None if height is None else _at(reports, np.asarray(height, float), prior.spec)
+    at_reports = None if height is None else _interpolate_field(reports, np.asarray(height, float), prior.spec)
     reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]
     window = max(prior.spec.step, _HOUR)
-    controlled = control(
+    controlled = run_quality_control(
         reports, quality, background=found, surface=at_reports, reduced=reduced, window=window, index=index
     )
     if background is not None:
@@ -159,7 +159,7 @@ def controlled_by(
     return controlled
 
 
-def _dataset(background: xr.Dataset | xr.DataArray) -> xr.Dataset:
+def _to_dataset(background: xr.Dataset | xr.DataArray) -> xr.Dataset:
     if isinstance(background, xr.Dataset):
         return background
     if isinstance(background, xr.DataArray) and background.name is not None:
@@ -192,13 +192,13 @@ BLOCK = 2**19
 """Reports whose places are located at once."""
 
 
-def _at(obs: xr.Dataset, field: Array, spec: StateSpec) -> Array:
+def _interpolate_field(obs: xr.Dataset, field: Array, spec: StateSpec) -> Array:
     """A field (latitude, longitude) of the model's grid at the places of reports, bilinear; NaN outside."""
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
     found = np.full(len(latitude), np.nan)
     for first in range(0, len(found), BLOCK):
         rows = slice(first, first + BLOCK)
-        around = bilinear_weights(latitude[rows], longitude[rows], spec.latitude, spec.longitude)
+        around = compute_bilinear_weights(latitude[rows], longitude[rows], spec.latitude, spec.longitude)
         values = (field.reshape(-1)[around.cell] * around.weight).sum(axis=1)
         found[rows] = np.where(around.inside, values, np.nan)
     return found

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
-from xappa.grids.conventions import conventional
+from xappa.grids.conventions import decode_conventions
 from xappa.grids.horizontal import CoordinatePair
-from xappa.grids.matching import output_columns, output_rows
+from xappa.grids.matching import order_output_columns, order_output_rows
 from xappa.grids.regrid.backends import BACKENDS
-from xappa.grids.regrid.build import METHODS, weights_between
-from xappa.grids.regrid.fields import apply_to_all, where_masked
-from xappa.grids.regrid.files import read
+from xappa.grids.regrid.build import METHODS, get_weights
+from xappa.grids.regrid.fields import apply_mask, apply_to_all
+from xappa.grids.regrid.files import read_weights
 from xappa.grids.regrid.grid import RECTILINEAR, Grid
-from xappa.grids.regrid.sorting import SortedVariables, sort_fields, tell
-from xappa.grids.regrid.targets import by_degrees, gaussian, labelled, of_weights
+from xappa.grids.regrid.sorting import SortedVariables, sort_fields, warn_left_out
+from xappa.grids.regrid.targets import make_gaussian_grid, make_grid_from_weights, make_labelled_grid, make_regular_grid
 from xappa.grids.regrid.weights import Weights, check_share
-from xappa.tasks.state_spec import state_spec
+from xappa.tasks.state_spec import get_state_spec
 
 if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
@@ -36,8 +36,8 @@ ALONE = "_field"
 Target = xr.Dataset | xr.DataArray | float | str | Path
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def regrid(
     ds: Fields,
     target: Target | None = None,
@@ -101,45 +101,45 @@ def regrid(
     choose("method", method, METHODS)
     if weights is not None and backend is not None:
         raise OptionError("Found both weights= and backend=; expected one: weights that are given need no backend")
-    found = sort_fields(conventional(ds))
+    found = sort_fields(decode_conventions(ds))
     grids = {pair: Grid.at(found.ds, pair.latitude, pair.longitude) for pair in found.fields}
     first = next(iter(grids))
-    wanted = None if target is None else target_grid(target, found.ds, grids[first])
+    wanted = None if target is None else resolve_target_grid(target, found.ds, grids[first])
     made: dict[CoordinatePair, tuple[Weights, Weights | None]]
     if weights is not None:
-        held, goal = _given(weights, grids[first], wanted)
+        held, goal = _check_given_weights(weights, grids[first], wanted)
         method = held.attrs.get("method", held.attrs.get("map_method", "weights given"))
-        found, made = _of_one_grid(found, first), {first: (held, None)}
+        found, made = _select_grid(found, first), {first: (held, None)}
     elif wanted is not None:
         goal = wanted
-        made = {pair: _made(grid, wanted, method, backend) for pair, grid in grids.items()}
+        made = {pair: _build_weights(grid, wanted, method, backend) for pair, grid in grids.items()}
     else:
         raise OptionError("Found neither target= nor weights=; expected a Dataset, a number of degrees or a model")
     exact = method == "nearest" and weights is None
     result = apply_to_all(found, grids, goal, made, min_valid=min_valid, keep_integers=exact)
     if isinstance(target, xr.Dataset | xr.DataArray):
-        result = where_masked(result, target, goal)
-    tell(found.left)
+        result = apply_mask(result, target, goal)
+    warn_left_out(found.left)
     about = {"regrid_method": method} | ({"regrid_left_out": found.said()} if found.left else {})
     return result.assign_attrs(about)
 
 
-def _made(source: Grid, goal: Grid, method: str, backend: str | None) -> tuple[Weights, Weights | None]:
+def _build_weights(source: Grid, goal: Grid, method: str, backend: str | None) -> tuple[Weights, Weights | None]:
     """Weights for scalars, and for components of vectors."""
     if backend is not None:
         return choose("backend", backend, BACKENDS)(source, goal, method), None
-    return weights_between(source, goal, method), weights_between(source, goal, method, vector=True)
+    return get_weights(source, goal, method), get_weights(source, goal, method, vector=True)
 
 
-def _of_one_grid(found: SortedVariables, pair: CoordinatePair) -> SortedVariables:
+def _select_grid(found: SortedVariables, pair: CoordinatePair) -> SortedVariables:
     """The fields on the grid of weights that are given; those on others are left out."""
     others = [str(name) for other, names in found.fields.items() if other != pair for name in names]
     left = found.left | dict.fromkeys(others, "on another grid than that of the weights")
     return replace(found, fields={pair: found.fields[pair]}, left=left)
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def regrid_weights(
     ds: xr.Dataset | xr.DataArray, target: Target, method: str = "bilinear", *, backend: str | None = None
 ) -> Weights:
@@ -168,18 +168,18 @@ def regrid_weights(
     >>> ds.appa.regrid(weights="to-1-degree.nc")  # doctest: +SKIP
     """
     choose("method", method, METHODS)
-    ds = conventional(ds.to_dataset(name=ALONE) if isinstance(ds, xr.DataArray) else ds)
+    ds = decode_conventions(ds.to_dataset(name=ALONE) if isinstance(ds, xr.DataArray) else ds)
     source = Grid.of(ds)
-    goal = target_grid(target, ds, source)
+    goal = resolve_target_grid(target, ds, source)
     if backend is not None:
         made = choose("backend", backend, BACKENDS)(source, goal, method)
     else:
-        made = weights_between(source, goal, method)
+        made = get_weights(source, goal, method)
     names = ("source_latitude", "source_longitude", "target_latitude", "target_longitude")
     return replace(made, places=dict(zip(names, (*source.points, *goal.points), strict=True)))
 
 
-def onto(result: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
+def regrid_to_dataset(result: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     """A result, made on a model's grid, on the grid of the user's Dataset, lazily.
 
     Parameters
@@ -199,10 +199,13 @@ def onto(result: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     return regrid(result, ds)
 
 
-GRIDS: dict[str, Callable[[xr.Dataset, xr.Dataset], xr.Dataset]] = {"model": lambda result, ds: result, "ds": onto}
+GRIDS: dict[str, Callable[[xr.Dataset, xr.Dataset], xr.Dataset]] = {
+    "model": lambda result, ds: result,
+    "ds": regrid_to_dataset,
+}
 
 
-def target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
+def resolve_target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
     """The grid that a target means.
 
     Raises
@@ -211,31 +214,35 @@ def target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: Grid) -> 
         If it means none.
     """
     if isinstance(target, xr.Dataset | xr.DataArray):
-        return Grid.of(conventional(target.to_dataset(name=ALONE) if isinstance(target, xr.DataArray) else target))
+        return Grid.of(
+            decode_conventions(target.to_dataset(name=ALONE) if isinstance(target, xr.DataArray) else target)
+        )
     if isinstance(target, int | float | np.number) and not isinstance(target, bool):
-        return by_degrees(float(target), source)
+        return make_regular_grid(float(target), source)
     if isinstance(target, str | Path):
-        regular = gaussian(target, source) if isinstance(target, str) else None
-        return regular or _of_model(None if target == "model" else target, ds, source)
+        regular = make_gaussian_grid(target, source) if isinstance(target, str) else None
+        return regular or _get_model_grid(None if target == "model" else target, ds, source)
     raise OptionError(
         f"target={target!r}; expected a Dataset, a number of degrees, 'model' or a model's name or folder, or a "
         "Gaussian grid such as 'F48'"
     )
 
 
-def _of_model(model: ModelLike | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
-    spec = state_spec(model)
+def _get_model_grid(model: ModelLike | None, ds: xr.Dataset | xr.DataArray, source: Grid) -> Grid:
+    spec = get_state_spec(model)
     whole = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
     regular = source.kind == RECTILINEAR and all(v.dims == (k,) for k, v in source.coords.items())
     layout = inspect(whole, need=())[0] if regular else None
     names: list[Hashable] = list(source.coords) if regular else ["latitude", "longitude"]
-    return labelled(names, np.array(output_rows(layout, spec)[1]), np.array(output_columns(layout, spec)[1]))
+    return make_labelled_grid(
+        names, np.array(order_output_rows(layout, spec)[1]), np.array(order_output_columns(layout, spec)[1])
+    )
 
 
-def _given(weights: Weights | str | Path, source: Grid, target: Grid | None) -> tuple[Weights, Grid]:
+def _check_given_weights(weights: Weights | str | Path, source: Grid, target: Grid | None) -> tuple[Weights, Grid]:
     """Weights of the user's, checked against the grids, and the grid they lead to."""
     if not isinstance(weights, Weights):
-        held = read(weights, source.shape, None if target is None else target.shape)
+        held = read_weights(weights, source.shape, None if target is None else target.shape)
     else:
         held = weights
         if held.shape != (held.shape[0] if target is None else target.size, source.size):
@@ -243,7 +250,7 @@ def _given(weights: Weights | str | Path, source: Grid, target: Grid | None) -> 
             raise DatasetError(
                 f"Found weights for {held.shape[1]} sources and {held.shape[0]} targets; expected {wanted}"
             )
-    goal = target or of_weights(held)
+    goal = target or make_grid_from_weights(held)
     _require_same(held, "source", source)
     _require_same(held, "target", goal)
     if (held.source_shape, held.target_shape) != (source.shape, goal.shape):

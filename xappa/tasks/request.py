@@ -88,7 +88,7 @@ class SamplingRequest:
         # An iterator can be read only once.
         for name, value in {
             "ds": flatten_valid_time(self.ds),
-            "members": planning.member_numbers(self.members),
+            "members": planning.list_member_numbers(self.members),
         }.items():
             object.__setattr__(self, name, value)
         self.validate()
@@ -115,7 +115,7 @@ class SamplingRequest:
     @cached_property
     def numbers(self) -> tuple[int, ...]:
         """Numbers of the members."""
-        return planning.member_numbers(self.members)
+        return planning.list_member_numbers(self.members)
 
     @cached_property
     def chosen_seed(self) -> int:
@@ -175,7 +175,7 @@ class TrajectoryRequest(SamplingRequest, TrajectoryOptions):
         planning.choose_stitching(self.stitching)
         choose_segments(self.segments)
         choose("grid", self.grid, GRIDS)
-        planning.time_chunk(self.chunks)
+        planning.choose_time_chunk(self.chunks)
 
     @cached_property
     def chosen_segments(self) -> Segments:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import xarray as xr
 
-from xappa.signatures import signature_of
-from xappa.state import model_times
-from xappa.tasks.posterior import run
+from xappa.signatures import with_parameters_of
+from xappa.state import find_model_times
+from xappa.tasks.posterior import build_analysis
 from xappa.tasks.request import TrajectoryRequest
 
 
-@signature_of(TrajectoryRequest)
+@with_parameters_of(TrajectoryRequest)
 def sample(request: TrajectoryRequest) -> xr.Dataset:
     """Trajectories that the model holds possible at the times of a Dataset, without observations.
 
@@ -28,5 +28,5 @@ def sample(request: TrajectoryRequest) -> xr.Dataset:
     --------
     >>> free = xappa.template("2018-01-01", "2018-01-10").appa.sample(members=4, seed=0)  # doctest: +SKIP
     """
-    trajectory, selection = model_times(request.ds, request.prior.spec, request.layout)
-    return run(request, trajectory, selection, title="Free samples")
+    trajectory, selection = find_model_times(request.ds, request.prior.spec, request.layout)
+    return build_analysis(request, trajectory, selection, title="Free samples")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
 
 
-def state_spec(model: ModelLike | StateSpec | None) -> StateSpec:
+def get_state_spec(model: ModelLike | StateSpec | None) -> StateSpec:
     """Specification of what ``model=`` takes (default: the option ``default_model``), or itself."""
     if isinstance(model, StateSpec):
         return model

@@ -13,11 +13,11 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import DatasetError, choose
-from xappa.grids.axes import Layout, refuse, text
+from xappa.grids.axes import Layout, format_time, refuse
 from xappa.model.state import StateSpec
 from xappa.state import to_dataset
-from xappa.state.selection import model_time_problems
-from xappa.tasks.state_spec import state_spec
+from xappa.state.selection import find_model_time_problems
+from xappa.tasks.state_spec import get_state_spec
 
 if TYPE_CHECKING:
     from xappa.model.protocol import ModelLike
@@ -65,15 +65,17 @@ def template(
     >>> europe = xappa.template("2021-03-21", "2021-03-22", longitude="-180..180")  # doctest: +SKIP
     >>> europe = europe.sel(latitude=slice(35, 70), longitude=slice(-10, 40))  # doctest: +SKIP
     """
-    spec = state_spec(model)
-    first, last = _utc("start", start), _utc("end", end)
+    spec = get_state_spec(model)
+    first, last = _to_utc("start", start), _to_utc("end", end)
     problems = [
         f"{name}: {problem}"
         for name, time in (("start", first), ("end", last))
-        for problem in model_time_problems(np.array([time]), spec)
+        for problem in find_model_time_problems(np.array([time]), spec)
     ]
     if last < first:
-        problems.append(f"end {text(last)} is before start {text(first)}; expected it at or after: exchange them")
+        problems.append(
+            f"end {format_time(last)} is before start {format_time(first)}; expected it at or after: exchange them"
+        )
     refuse(problems, "No template can be made")
     times = first + np.arange(int((last - first) / spec.step) + 1) * spec.step
     # The unit in which files are read, in years that it holds: pandas before 3 finds another one different.
@@ -88,7 +90,7 @@ def template(
     return to_dataset(empty, spec, times, [0], layout).isel(member=0, drop=True)
 
 
-def _from(west: float) -> Callable[[Sequence[float]], tuple[float, ...]]:
+def _order_longitudes(west: float) -> Callable[[Sequence[float]], tuple[float, ...]]:
     """Longitudes in ascending order from a meridian on."""
     return lambda values: tuple(sorted((value - west) % 360 + west for value in values))
 
@@ -100,12 +102,12 @@ ORDERS: dict[str, Callable[[Sequence[float]], tuple[float, ...]]] = {
 }
 CONVENTIONS: dict[str, Callable[[Sequence[float]], tuple[float, ...]]] = {
     "model": tuple,
-    "0..360": _from(0.0),
-    "-180..180": _from(-180.0),
+    "0..360": _order_longitudes(0.0),
+    "-180..180": _order_longitudes(-180.0),
 }
 
 
-def _utc(name: str, time: Time) -> np.datetime64:
+def _to_utc(name: str, time: Time) -> np.datetime64:
     if isinstance(time, numbers.Number):  # pandas takes it for nanoseconds since 1970
         raise DatasetError(f"{name}={time!r} is a number; expected a time such as '2021-03-21T06'")
     try:

@@ -30,16 +30,16 @@ from torch.autograd import forward_ad
 from xappa.diffusion.guidance.linearised import Linearised
 from xappa.errors import OperatorError
 from xappa.grids.axes import Layout, recognise
-from xappa.operators.chain import Composed, OperatorChain
+from xappa.operators.chain import ComposedFunction, OperatorChain
 from xappa.operators.columns import Columns
 from xappa.operators.context import StateContext
-from xappa.operators.dataset_function import call, labelled
+from xappa.operators.dataset_function import call_function, label_fields
 from xappa.operators.forward.functions import make_whitened_operator
-from xappa.operators.match_outputs import named
+from xappa.operators.match_outputs import name_fields
 from xappa.operators.nearest import GridPoints
-from xappa.operators.reference_atmosphere import moments
+from xappa.operators.reference_atmosphere import compute_moments
 from xappa.operators.sources import choose_operator
-from xappa.state import spec_of, surface_height, to_array
+from xappa.state import derive_spec, get_surface_height, to_array
 
 if TYPE_CHECKING:
     from xappa.operators.sources import Choice
@@ -144,27 +144,27 @@ def check_operator(
     """
     chosen = choose_operator(operator)
     layout = recognise(ds)
-    spec, height = spec_of(ds, layout), surface_height(ds, spec_of(ds, layout), layout)
+    spec, height = derive_spec(ds, layout), get_surface_height(ds, derive_spec(ds, layout), layout)
     times, fields = np.atleast_1d(ds[layout.time].values), to_array(ds, spec, layout).astype(float)
     mask = np.isfinite(fields).all(axis=0)
     state = StateContext(spec, times, height, mask, layout)
     rng = np.random.default_rng(seed)
     if obs is None:
-        obs = _random_reports(chosen, state, reports, rng)
+        obs = _make_random_reports(chosen, state, reports, rng)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The height of the model's surface")
         rows, _ = chosen(_with_errors(obs), state)
     if not len(rows):
         raise OperatorError(f"{chosen!r}: none of {obs.sizes['obs']} reports can be read; give obs= inside the Dataset")
-    scale = np.broadcast_to(moments(spec)[1][:, None, None], spec.shape)
+    scale = np.broadcast_to(compute_moments(spec)[1][:, None, None], spec.shape)
     maps = {dtype: make_whitened_operator(rows, np.nan_to_num(fields), scale, dtype=dtype) for dtype in TOLERANCE}
     frames = maps[torch.float64].frames
     shape = (1, len(frames), *spec.shape)
     direction = torch.from_numpy(rng.standard_normal(shape) * mask)
-    order, remainder = _tangent_linear(maps[torch.float64], direction)
+    order, remainder = _test_tangent_linear(maps[torch.float64], direction)
     y = torch.from_numpy(rng.standard_normal((1, len(rows))))
     adjoint = {
-        str(dtype).removeprefix("torch."): _adjoint(reading, direction.to(dtype), y.to(dtype))
+        str(dtype).removeprefix("torch."): _test_adjoint(reading, direction.to(dtype), y.to(dtype))
         for dtype, reading in maps.items()
     }
     report = OperatorReport(repr(chosen), len(rows), remainder, order, adjoint)
@@ -175,7 +175,7 @@ def check_operator(
     return report
 
 
-def _tangent_linear(operator: Map, direction: Tensor) -> tuple[float, tuple[float, ...]]:
+def _test_tangent_linear(operator: Map, direction: Tensor) -> tuple[float, tuple[float, ...]]:
     """Order at which the remainder falls, and the remainders."""
     zero = torch.zeros_like(direction)
     value, slope = _forward(operator, zero, direction)
@@ -198,7 +198,7 @@ def _forward(operator: Map, point: Tensor, direction: Tensor) -> tuple[Tensor, T
         return value, torch.zeros_like(value) if slope is None else slope.clone()
 
 
-def _adjoint(operator: Map, direction: Tensor, y: Tensor) -> float:
+def _test_adjoint(operator: Map, direction: Tensor, y: Tensor) -> float:
     """Difference of the products, relative to the sizes of what is multiplied."""
     image = _forward(operator, torch.zeros_like(direction), direction)[1].double()
     back = Linearised(operator, torch.zeros_like(direction)).adjoint(y).double()
@@ -207,7 +207,7 @@ def _adjoint(operator: Map, direction: Tensor, y: Tensor) -> float:
     return abs(left - right) / size if size else 0.0
 
 
-def _random_reports(operator: Any, state: StateContext, number: int, rng: np.random.Generator) -> xr.Dataset:
+def _make_random_reports(operator: Any, state: StateContext, number: int, rng: np.random.Generator) -> xr.Dataset:
     spec, times = state.spec, state.times
     latitude = np.degrees(np.arcsin(rng.uniform(-1, 1, number)))
     longitude = rng.uniform(-180, 360, number)
@@ -225,9 +225,9 @@ def _random_reports(operator: Any, state: StateContext, number: int, rng: np.ran
     made = operator.physics if isinstance(operator, OperatorChain) else (operator,) if operator.whole_state else ()
     if made:
         names = ["observed"]
-        result = made[0].output if isinstance(made[0], Columns) else _result(made, state)
+        result = made[0].output if isinstance(made[0], Columns) else _make_report(made, state)
         if isinstance(result, xr.Dataset):
-            names = list(named(result, repr(operator)))
+            names = list(name_fields(result, repr(operator)))
         if "channel" in result.dims:
             coords["channel"] = ("obs", rng.choice(result["channel"].values, number))
     chain = operator if isinstance(operator, OperatorChain) or not made else OperatorChain((operator,))
@@ -237,11 +237,11 @@ def _random_reports(operator: Any, state: StateContext, number: int, rng: np.ran
     return xr.Dataset({name: ("obs", np.zeros(number)) for name in names}, coords)
 
 
-def _result(made: tuple[Any, ...], state: StateContext) -> Any:
-    from xappa.operators.reference_atmosphere import plausible
+def _make_report(made: tuple[Any, ...], state: StateContext) -> Any:
+    from xappa.operators.reference_atmosphere import make_plausible_fields
 
-    fields = plausible(state.spec, len(state.times))
-    return call(Composed(made), labelled(state, fields, state.times))
+    fields = make_plausible_fields(state.spec, len(state.times))
+    return call_function(ComposedFunction(made), label_fields(state, fields, state.times))
 
 
 def _with_errors(obs: xr.Dataset) -> xr.Dataset:

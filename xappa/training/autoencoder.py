@@ -15,7 +15,7 @@ from xappa.model.networks.autoencoder import AutoencoderSpec, ConvAutoencoder
 from xappa.model.state import StateSpec
 from xappa.training.config import Optimisation, Recipe
 from xappa.training.data import Record
-from xappa.training.loop import averaged_weights, channels_last, fit
+from xappa.training.loop import load_averaged_weights, to_channels_last, train_network
 from xappa.training.regression import smooth
 
 STAGES = {
@@ -28,13 +28,13 @@ STAGES = {
 """Stages of the recipe, in order, and their checkpoints."""
 
 
-def area_weights(latitude: np.ndarray) -> np.ndarray:
+def compute_area_weights(latitude: np.ndarray) -> np.ndarray:
     """Cosine of latitude, mean 1: (latitude, 1), float32."""
     cosine = np.cos(np.deg2rad(latitude))
     return (cosine / cosine.mean()).astype("f4")[:, None]
 
 
-def patch_components(record: Record, factor: int, every: int = 12) -> tuple[np.ndarray, np.ndarray]:
+def compute_patch_components(record: Record, factor: int, every: int = 12) -> tuple[np.ndarray, np.ndarray]:
     """Principal components of patches of factor x factor cells, weighted by area.
 
     Returns
@@ -45,7 +45,7 @@ def patch_components(record: Record, factor: int, every: int = 12) -> tuple[np.n
     """
     channels, height, width = record.spec.shape
     rows, columns, size = height // factor, width // factor, channels * factor * factor
-    weight = area_weights(np.array(record.spec.latitude)).reshape(rows, factor).mean(1)
+    weight = compute_area_weights(np.array(record.spec.latitude)).reshape(rows, factor).mean(1)
     gram, count = np.zeros((size, size)), 0.0
     for part in tqdm(np.array_split(record.members(0)[::every], 40), desc="patches", unit="chunk"):
         x = record.anomalies[part].astype("f4").reshape(len(part), channels, rows, factor, columns, factor)
@@ -57,13 +57,13 @@ def patch_components(record: Record, factor: int, every: int = 12) -> tuple[np.n
     return np.ascontiguousarray(components[:, ::-1]), variances[::-1].copy()
 
 
-def static_fields(record: Record) -> Tensor:
+def stack_static_fields(record: Record) -> Tensor:
     """Land fraction and surface height (km), (2, latitude, longitude): what the network is told of the ground."""
     land, height = record.statistics["land"], record.statistics["surface_height"]
     return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
 
 
-def autoencoder_spec(
+def make_autoencoder_spec(
     recipe: Recipe, state: StateSpec, places: bool = False, remainder: bool = False
 ) -> AutoencoderSpec:
     """Size of a recipe's autoencoder; with a scale and a shift at every place and a remainder, or not yet."""
@@ -87,10 +87,10 @@ def autoencoder_spec(
     )
 
 
-def build(recipe: Recipe, record: Record, places: bool = False, remainder: bool = False) -> ConvAutoencoder:
+def build_autoencoder(recipe: Recipe, record: Record, places: bool = False, remainder: bool = False) -> ConvAutoencoder:
     """The autoencoder of a recipe, untrained; with a scale and a shift at every place, and a remainder, or not yet."""
-    network = ConvAutoencoder(autoencoder_spec(recipe, record.spec, places, remainder))
-    network.static.copy_(static_fields(record))
+    network = ConvAutoencoder(make_autoencoder_spec(recipe, record.spec, places, remainder))
+    network.static.copy_(stack_static_fields(record))
     return network
 
 
@@ -98,11 +98,11 @@ def train_autoencoder(recipe: Recipe, record: Record, out: Path, device: torch.d
     """Train (or go on training) the autoencoder, errors counted in units of the scale; checkpoints under `out`."""
     torch.manual_seed(recipe.seed)
     c = recipe.autoencoder
-    network = build(recipe, record)
-    components, variances = patch_components(record, c.factor)
+    network = build_autoencoder(recipe, record)
+    components, variances = compute_patch_components(record, c.factor)
     kept = torch.from_numpy(components[:, : c.latent_channels].astype("f4"))
     network.set_linear(kept, torch.from_numpy(np.sqrt(variances[: c.latent_channels]).astype("f4")))
-    channels_last(network, device)
+    to_channels_last(network, device)
     _fit(recipe, record, network, "training", np.ones((record.spec.shape[0], 1, 1)), out)
 
 
@@ -113,27 +113,27 @@ def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.devic
     back: what latents hold no longer depends on it. Channels that had the larger weights may lose a little by it.
     """
     network = restore(recipe, record, out, device, before="decoder")
-    _with_its_encoder(network)
-    _fit(recipe, record, network, "decoder", by_deviation(record), out)
+    _freeze_encoder(network)
+    _fit(recipe, record, network, "decoder", compute_scale_ratio(record), out)
 
 
-def train_together(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
+def train_joint(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
     """Train encoder and decoder further, errors counted by each channel's deviation, squares times `emphasis`."""
     network = restore(recipe, record, out, device, before="together")
-    _fit(recipe, record, network, "together", by_deviation(record) * _emphasis(recipe, record), out)
+    _fit(recipe, record, network, "together", compute_scale_ratio(record) * _compute_emphasis(recipe, record), out)
 
 
-def train_places(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
+def train_local_scale(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
     """Train the decoder further, now with a scale and a shift of its own at every place; errors as in `together`."""
     before = restore(recipe, record, out, device, before="places")
-    network = build(recipe, record, places=True)
+    network = build_autoencoder(recipe, record, places=True)
     network.load_state_dict({**network.state_dict(), **before.state_dict()})
-    channels_last(network, device)
-    _with_its_encoder(network)
-    _fit(recipe, record, network, "places", by_deviation(record) * _emphasis(recipe, record), out)
+    to_channels_last(network, device)
+    _freeze_encoder(network)
+    _fit(recipe, record, network, "places", compute_scale_ratio(record) * _compute_emphasis(recipe, record), out)
 
 
-def train_on_estimates(
+def train_on_analyses(
     recipe: Recipe, record: Record, estimates: tuple[np.ndarray, np.ndarray], out: Path, device: torch.device
 ) -> None:
     """Train the decoder further, on encoded states and as many that analyses estimated; errors as in `together`.
@@ -148,23 +148,31 @@ def train_on_estimates(
         Latents of members, and the index in the record of the state that they are estimates of.
     """
     network = restore(recipe, record, out, device, before="estimates")
-    _with_its_encoder(network)
-    _fit(recipe, record, network, "estimates", by_deviation(record) * _emphasis(recipe, record), out, estimates)
+    _freeze_encoder(network)
+    _fit(
+        recipe,
+        record,
+        network,
+        "estimates",
+        compute_scale_ratio(record) * _compute_emphasis(recipe, record),
+        out,
+        estimates,
+    )
 
 
-def _with_its_encoder(network: ConvAutoencoder) -> None:
+def _freeze_encoder(network: ConvAutoencoder) -> None:
     """Leave the encoder, and with it the latents, as they are."""
     for parameter in (*network.encoder.parameters(), *network.encoder_linear.parameters()):
         parameter.requires_grad_(False)
 
 
-def _emphasis(recipe: Recipe, record: Record) -> np.ndarray:
+def _compute_emphasis(recipe: Recipe, record: Record) -> np.ndarray:
     """Root of the factors on squared errors: (channel, 1, 1)."""
     emphasis = dict(recipe.autoencoder.emphasis)
     return np.sqrt([emphasis.get(name, 1.0) for name, _ in record.spec.channels])[:, None, None]
 
 
-def by_deviation(record: Record) -> np.ndarray:
+def compute_scale_ratio(record: Record) -> np.ndarray:
     """The scale in units of each channel's one deviation, 0 where a channel does not exist: (channel, lat, lon)."""
     return record.statistics["scale"] / record.statistics["deviation"][:, None, None] * record.statistics["mask"]
 
@@ -181,7 +189,7 @@ def _fit(
     """Train what of the network is not frozen for one stage, standardised errors times `units`, weighted by area."""
     config: Optimisation = getattr(recipe.autoencoder, stage)
     device = next(network.parameters()).device
-    area = area_weights(np.array(record.spec.latitude))
+    area = compute_area_weights(np.array(record.spec.latitude))
     unit = torch.from_numpy((units * np.sqrt(area)).astype("f4")).to(device)
     train = torch.from_numpy(record.members(0))
 
@@ -202,16 +210,18 @@ def _fit(
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:
-        error = reconstruction_error(network, record, record.members(1)[::30])
+        error = measure_reconstruction_error(network, record, record.members(1)[::30])
         total = np.sqrt((error**2).mean())
         return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
 
     out.mkdir(parents=True, exist_ok=True)
-    groups = _groups(((n, p) for n, p in network.named_parameters() if p.requires_grad), recipe.autoencoder.linear_rate)
-    fit(network, loss, config, out / STAGES[stage], seed=recipe.seed, groups=groups, validate=validate)
+    groups = _make_parameter_groups(
+        ((n, p) for n, p in network.named_parameters() if p.requires_grad), recipe.autoencoder.linear_rate
+    )
+    train_network(network, loss, config, out / STAGES[stage], seed=recipe.seed, groups=groups, validate=validate)
 
 
-def _groups(parameters: Iterable[tuple[str, nn.Parameter]], linear_rate: float) -> list[dict]:
+def _make_parameter_groups(parameters: Iterable[tuple[str, nn.Parameter]], linear_rate: float) -> list[dict]:
     """Parameter groups: the linear maps, which begin where components put them, learn more slowly."""
     named = list(parameters)
     linear, rest = ([p for n, p in named if ("_linear" in n) is chosen] for chosen in (True, False))
@@ -219,10 +229,10 @@ def _groups(parameters: Iterable[tuple[str, nn.Parameter]], linear_rate: float) 
 
 
 @torch.no_grad()
-def reconstruction_error(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
+def measure_reconstruction_error(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
     """Area-weighted root mean square error of decode(encode(x)), in units of the local scale: (channel,)."""
     device = next(network.parameters()).device
-    weight = area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
+    weight = compute_area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
     total = np.zeros(record.spec.shape[0])
     for part in np.array_split(index, max(1, len(index) // 16)):
         x = torch.from_numpy(record.anomalies[part].astype("f4")).to(device)
@@ -234,14 +244,14 @@ def reconstruction_error(network: ConvAutoencoder, record: Record, index: np.nda
 def score(error: np.ndarray, record: Record, leave_out: tuple[str, ...] = ()) -> float:
     """Root mean square over channels of errors brought to units of each channel's one deviation."""
     # The scale differs from place to place; its area mean square serves for the change of units.
-    weight = area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
+    weight = compute_area_weights(np.array(record.spec.latitude)) * record.statistics["mask"]
     scale = np.sqrt((record.statistics["scale"] ** 2 * weight).sum((1, 2)) / weight.sum((1, 2)))
     kept = [name not in leave_out for name, _ in record.spec.channels]
     return float(np.sqrt(np.mean((error * scale / record.statistics["deviation"])[kept] ** 2)))
 
 
 @torch.no_grad()
-def error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
+def compute_error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
     """Error deviation of decode(encode(x)) at every grid point, in units of the scale: (channel, lat, lon)."""
     total = np.zeros(record.spec.shape)
     for part in np.array_split(index, max(1, len(index) // 16)):
@@ -251,7 +261,7 @@ def error_map(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np
 
 
 @torch.no_grad()
-def error_fields(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
+def compute_error_fields(network: ConvAutoencoder, record: Record, index: np.ndarray) -> np.ndarray:
     """decode(encode(x)) - x in units of the scale: (sample, channel, lat, lon); 0 where a channel does not exist."""
     parts = []
     for part in np.array_split(index, max(1, len(index) // 16)):
@@ -261,7 +271,7 @@ def error_fields(network: ConvAutoencoder, record: Record, index: np.ndarray) ->
 
 
 @torch.no_grad()
-def fit_tangent(
+def fit_linear_decoder(
     network: ConvAutoencoder, latents: np.ndarray, record: Record, seed: int, count: int = 1200
 ) -> LinearDecoder:
     """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
@@ -279,20 +289,20 @@ def restore(
     recipe: Recipe, record: Record, out: Path, device: torch.device, before: str | None = None
 ) -> ConvAutoencoder:
     """The autoencoder that the last of the recipe's stages left, or the last that comes before one of them."""
-    last = last_stage(recipe, before)
-    network = build(recipe, record, places=has_places(recipe, last))
-    network.load_state_dict(averaged_weights(out / STAGES[last], getattr(recipe.autoencoder, last)))
-    channels_last(network, device)
+    last = find_last_stage(recipe, before)
+    network = build_autoencoder(recipe, record, places=has_local_scale(recipe, last))
+    network.load_state_dict(load_averaged_weights(out / STAGES[last], getattr(recipe.autoencoder, last)))
+    to_channels_last(network, device)
     return network.eval()
 
 
-def has_places(recipe: Recipe, stage: str) -> bool:
+def has_local_scale(recipe: Recipe, stage: str) -> bool:
     """Whether the network has a scale and a shift at every place after a stage."""
     stages = list(STAGES)
     return bool(recipe.autoencoder.places.steps) and stages.index(stage) >= stages.index("places")
 
 
-def last_stage(recipe: Recipe, before: str | None = None) -> str:
+def find_last_stage(recipe: Recipe, before: str | None = None) -> str:
     """The last stage that a recipe has, or the last that comes before one of them."""
     done = list(STAGES)[: list(STAGES).index(before)] if before else list(STAGES)
     return next(stage for stage in reversed(done) if stage == "training" or getattr(recipe.autoencoder, stage).steps)

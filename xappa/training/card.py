@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser
-from xappa.model.dates import date_tensor
+from xappa.model.dates import to_date_tensor
 from xappa.model.networks.autoencoder import ConvAutoencoder
-from xappa.training.autoencoder import reconstruction_error, score
+from xappa.training.autoencoder import measure_reconstruction_error, score
 from xappa.training.config import Recipe
 from xappa.training.data import CORRECTION, Record
-from xappa.training.denoiser import LEVELS, validation_loss
-from xappa.training.simulate import digest, period
+from xappa.training.denoiser import LEVELS, measure_validation_loss
+from xappa.training.simulate import hash_chunks, list_chunks
 
 SPLITS = ("train", "validation", "test", "correction")
 """Names of the splits, by their numbers."""
@@ -51,12 +51,12 @@ def measure(
     dict
         Numbers and strings alone, ready for JSON.
     """
-    error = reconstruction_error(autoencoder, record, record.members(2)[::6])
-    scale = _mean_scale(record)
+    error = measure_reconstruction_error(autoencoder, record, record.members(2)[::6])
+    scale = _compute_mean_scale(record)
     first = record.windows(2, record.spec.window)[::60]
-    dates, device = date_tensor(record.times), torch.device("cpu")
+    dates, device = to_date_tensor(record.times), torch.device("cpu")
     losses = [
-        validation_loss(d, latents, dates, first, record.spec.window, device)
+        measure_validation_loss(d, latents, dates, first, record.spec.window, device)
         for d in (GaussianDenoiser(denoiser.prior, None), denoiser)
     ]
     run = recipe.simulation.runs[int(record.run[record.members(2)[0]])].name
@@ -65,14 +65,14 @@ def measure(
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "splits": splits(recipe),
+        "splits": list_splits(recipe),
         "times": {name: int((record.split == code).sum()) for code, name in enumerate(SPLITS)},
-        "test_period_sha256": digest(period(nature / run, start, end)),
+        "test_period_sha256": hash_chunks(list_chunks(nature / run, start, end)),
         "autoencoder_error": {
             "all channels, in units of each channel's deviation": score(error, record),
             "the same without precipitation": score(error, record, leave_out=("total_precipitation_6hr",)),
             "all channels, as weighted in training": float(np.sqrt((error**2).mean())),
-            **{_label(c): float((error * scale)[record.spec.index(*c)]) for c in channels},
+            **{_format_channel(c): float((error * scale)[record.spec.index(*c)]) for c in channels},
         },
         "denoising_loss": {
             f"{level:g}": {"gaussian": g, "network": n} for level, g, n in zip(LEVELS, *losses, strict=True)
@@ -80,7 +80,7 @@ def measure(
     }
 
 
-def splits(recipe: Recipe) -> dict[str, list[list[str]]]:
+def list_splits(recipe: Recipe) -> dict[str, list[list[str]]]:
     """Periods of each split."""
     kept = [[run.start, run.end] for run in recipe.simulation.runs if run.name in recipe.splits.correction]
     return {name: [list(p) for p in getattr(recipe.splits, name)] for name in SPLITS[:CORRECTION]} | {
@@ -88,13 +88,13 @@ def splits(recipe: Recipe) -> dict[str, list[list[str]]]:
     }
 
 
-def _mean_scale(record: Record) -> np.ndarray:
+def _compute_mean_scale(record: Record) -> np.ndarray:
     """Area root mean square of the local scale, physical units: (channel,)."""
     area = np.cos(np.deg2rad(record.spec.latitude))[:, None] * record.statistics["mask"]
     return np.sqrt((record.statistics["scale"] ** 2 * area).sum((1, 2)) / area.sum((1, 2)))
 
 
-def _label(channel: tuple[str, int | None]) -> str:
+def _format_channel(channel: tuple[str, int | None]) -> str:
     return channel[0] if channel[1] is None else f"{channel[0]} {channel[1]} hPa"
 
 

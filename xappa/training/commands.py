@@ -15,10 +15,10 @@ import torch
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.diffusion.schedule import Rectified
-from xappa.errors import DownloadError, ModelError, OptionError, reading, writing
+from xappa.errors import DownloadError, ModelError, OptionError, translate_read_errors, translate_write_errors
 from xappa.model.directory import write_model
 from xappa.model.networks.autoencoder import ConvAutoencoder
-from xappa.model.reconstruction import error_spectra
+from xappa.model.reconstruction import estimate_error_spectra
 from xappa.model.registry import load
 from xappa.training import (
     autoencoder,
@@ -35,7 +35,7 @@ from xappa.training import (
 )
 from xappa.training import init_from as adopting
 from xappa.training.config import Recipe, read_config
-from xappa.training.state_metric import state_metric
+from xappa.training.state_metric import compute_state_metric
 
 SIMULATOR = "jcm==3.0.0"
 DATED_SEED = 100
@@ -101,13 +101,13 @@ def _simulator_environment(folder: Path) -> Path:
 
 
 def _make_folder(work: Path) -> None:
-    with writing(work):
+    with translate_write_errors(work):
         work.mkdir(parents=True, exist_ok=True)
 
 
-def adopt(recipe: Recipe, work: Path, model: str) -> None:
+def init_from(recipe: Recipe, work: Path, model: str) -> None:
     """Begin `work` with a model that is there, named or by its folder."""
-    adopting.adopt(recipe, load(model, device="cpu"), work)
+    adopting.init_from(recipe, load(model, device="cpu"), work)
 
 
 def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
@@ -117,8 +117,8 @@ def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
     train = {
         "training": autoencoder.train_autoencoder,
         "decoder": autoencoder.train_decoder,
-        "together": autoencoder.train_together,
-        "places": autoencoder.train_places,
+        "together": autoencoder.train_joint,
+        "places": autoencoder.train_local_scale,
     }
     stages = [stage for stage in train if stage == "training" or getattr(recipe.autoencoder, stage).steps]
     begun = [k for k, stage in enumerate(stages) if (work / autoencoder.STAGES[stage]).exists()]
@@ -128,24 +128,24 @@ def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
 
 def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Encode the record, estimate the Gaussian prior, train the network that corrects it."""
-    made = _made(recipe, work, device)
+    made = _load_previous_steps(recipe, work, device)
     matters = importance.restore(made.autoencoder, made.raw, made.latent_statistics, made.record, recipe.seed, work)
     corrected = local.restore(recipe, made.prior, made.latents, made.record, work, matters)
     denoiser.train_denoiser(recipe, made.record, made.latents, made.prior, corrected, matters, work, device)
-    _denoiser(recipe, made, work, device)
+    _restore_denoiser(recipe, made, work, device)
 
 
-def rehearse(recipe: Recipe, work: Path, device: torch.device) -> None:
+def finetune(recipe: Recipe, work: Path, device: torch.device) -> None:
     """Analyse years that are known, with the model as it stands, and train the decoder on what comes of it."""
     if not recipe.rehearsal.count:
         raise OptionError(
             "nothing to fine-tune the decoder on: give a count in [rehearsal] and steps in [autoencoder.estimates]"
         )
     folder = work / finetune_decoder.FOLDER
-    made = _made(recipe, work, torch.device("cpu"))
-    _write(recipe, made, made.autoencoder, work, folder / "model")
-    finetune_decoder.rehearse(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
-    autoencoder.train_on_estimates(recipe, made.record, _estimates(made, work), work, device)
+    made = _load_previous_steps(recipe, work, torch.device("cpu"))
+    _write_directory(recipe, made, made.autoencoder, work, folder / "model")
+    finetune_decoder.sample_analyses(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
+    autoencoder.train_on_analyses(recipe, made.record, _read_analyses(made, work), work, device)
 
 
 def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -> None:
@@ -162,20 +162,20 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
         Text of measured scores (twin experiments) that the card quotes.
     """
     cpu = torch.device("cpu")
-    with reading(scores, "text", OptionError, "Expected a file of text, or none."):
+    with translate_read_errors(scores, "text", OptionError, "Expected a file of text, or none."):
         quoted = scores.read_text(encoding="utf-8") if scores else ""
-    made = _made(recipe, work, cpu)
+    made = _load_previous_steps(recipe, work, cpu)
     _make_folder(out)
     network = autoencoder.restore(recipe, made.record, work, cpu)
     if recipe.remainder.rank:
-        found = _estimates(made, work) if recipe.rehearsal.count else None
+        found = _read_analyses(made, work) if recipe.rehearsal.count else None
         network = decoder_correction.restore(recipe, network, made.raw, made.record, found, work)
-    about = _write(recipe, made, network, work, out)
+    about = _write_directory(recipe, made, network, work, out)
     (out / "README.md").write_text(card.render(recipe, about, out, quoted))
 
 
 @dataclass(frozen=True)
-class _Made:
+class _PreviousSteps:
     """What the steps before the denoiser have left."""
 
     record: data.Record
@@ -186,27 +186,27 @@ class _Made:
     prior: GaussianPrior
 
 
-def _made(recipe: Recipe, work: Path, device: torch.device) -> _Made:
+def _load_previous_steps(recipe: Recipe, work: Path, device: torch.device) -> _PreviousSteps:
     record = data.open_record(recipe, work / "data")
     network = autoencoder.restore(recipe, record, work, device, before="estimates")
     raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
     latents, statistics = encode.standardise(raw, record, work)
-    return _Made(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))
+    return _PreviousSteps(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))
 
 
-def _estimates(made: _Made, work: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_analyses(made: _PreviousSteps, work: Path) -> tuple[np.ndarray, np.ndarray]:
     """What rehearsals made of states."""
-    return finetune_decoder.estimates(work / finetune_decoder.FOLDER, made.record, made.latent_statistics)
+    return finetune_decoder.read_analyses(work / finetune_decoder.FOLDER, made.record, made.latent_statistics)
 
 
-def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> GaussianDenoiser:
+def _restore_denoiser(recipe: Recipe, made: _PreviousSteps, work: Path, device: torch.device) -> GaussianDenoiser:
     """The denoiser as trained, with the last correction where the recipe has one."""
     trained = denoiser.restore(recipe, made.latents.shape[1:], made.prior, work, device)
     if recipe.dated.rank:
 
         def metric() -> torch.Tensor:
             statistics, emphasis = made.latent_statistics, recipe.dated.emphasis
-            return state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
+            return compute_state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
 
         last = seasonal_diurnal_correction.restore(
             recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
@@ -215,19 +215,19 @@ def _denoiser(recipe: Recipe, made: _Made, work: Path, device: torch.device) -> 
     return trained
 
 
-def _write(recipe: Recipe, made: _Made, network: ConvAutoencoder, work: Path, out: Path) -> dict:
+def _write_directory(recipe: Recipe, made: _PreviousSteps, network: ConvAutoencoder, work: Path, out: Path) -> dict:
     """The model directory, with that decoder; returns what was measured."""
     record, cpu = made.record, torch.device("cpu")
-    corrected = _denoiser(recipe, made, work, cpu)
-    error = autoencoder.error_map(network, record, record.members(1)[::6])
-    correlations = error_spectra(autoencoder.error_fields(network, record, record.members(1)[::24]))
+    corrected = _restore_denoiser(recipe, made, work, cpu)
+    error = autoencoder.compute_error_map(network, record, record.members(1)[::6])
+    correlations = estimate_error_spectra(autoencoder.compute_error_fields(network, record, record.members(1)[::24]))
     about = card.measure(recipe, record, made.latents, network, corrected, work / "nature")
     write_model(
         out,
         name=recipe.name,
         spec=record.spec,
         autoencoder=network,
-        tangent=autoencoder.fit_tangent(network, made.raw, record, recipe.seed),
+        tangent=autoencoder.fit_linear_decoder(network, made.raw, record, recipe.seed),
         denoiser=corrected,
         schedule=Rectified(recipe.denoiser.sigma_min, recipe.denoiser.sigma_max),
         statistics={**record.statistics, **made.latent_statistics, **correlations, "error": error},

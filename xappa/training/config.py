@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from xappa.errors import OptionError, reading
+from xappa.errors import OptionError, translate_read_errors
 from xappa.model.state import StateSpec
-from xappa.training.ranges import out_of_range
+from xappa.training.ranges import describe_out_of_range
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SimulationRun:
 
 
 @dataclass(frozen=True)
-class Simulation:
+class SimulationConfig:
     """Settings of the nature run; times in the unit of the name, pressure in Pa, levels in hPa."""
 
     runs: tuple[SimulationRun, ...] = ()
@@ -56,7 +56,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class State:
+class StateConfig:
     """What the model's state holds.
 
     Parameters
@@ -134,7 +134,7 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
-class Autoencoder:
+class AutoencoderConfig:
     """Size and training of the autoencoder: `training`, then `decoder` alone, then both `together`.
 
     In the end `places`: the decoder alone again, with a scale and a shift of its own at every place. After `training`,
@@ -158,7 +158,7 @@ class Autoencoder:
 
 
 @dataclass(frozen=True)
-class Prior:
+class PriorConfig:
     """Size of the Gaussian prior: patterns a zonal wavenumber, of which `joint` have a joint covariance in time."""
 
     patterns: int = 256
@@ -167,7 +167,7 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalCorrectionConfig:
     """A correction of the Gaussian at every place.
 
     Parameters
@@ -192,7 +192,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Denoiser:
+class DenoiserConfig:
     """Size and training of the residual network over windows of `window` times; learning rate of the fitted factors."""
 
     window: int = 8
@@ -205,7 +205,7 @@ class Denoiser:
 
 
 @dataclass(frozen=True)
-class Dated:
+class SeasonalDiurnalConfig:
     """The last correction, which differs with place, season and hour.
 
     Parameters
@@ -233,7 +233,7 @@ class Dated:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class AnalysisSampling:
     """Analyses by networks drawn at random, from which the decoder learns what estimates look like.
 
     Parameters
@@ -278,7 +278,7 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
-class Remainder:
+class DecoderCorrectionConfig:
     """What the decoder leaves of some channels, told linearly from the latents, at every place in its own way.
 
     Parameters
@@ -312,16 +312,16 @@ class Recipe:
 
     name: str = "speedy"
     seed: int = 0
-    simulation: Simulation = field(default_factory=Simulation)
-    state: State = field(default_factory=State)
+    simulation: SimulationConfig = field(default_factory=SimulationConfig)
+    state: StateConfig = field(default_factory=StateConfig)
     splits: Splits = field(default_factory=Splits)
-    autoencoder: Autoencoder = field(default_factory=Autoencoder)
-    prior: Prior = field(default_factory=Prior)
-    local: tuple[Local, ...] = (Local(),)
-    denoiser: Denoiser = field(default_factory=Denoiser)
-    dated: Dated = field(default_factory=Dated)
-    rehearsal: Rehearsal = field(default_factory=Rehearsal)
-    remainder: Remainder = field(default_factory=Remainder)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    local: tuple[LocalCorrectionConfig, ...] = (LocalCorrectionConfig(),)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    dated: SeasonalDiurnalConfig = field(default_factory=SeasonalDiurnalConfig)
+    rehearsal: AnalysisSampling = field(default_factory=AnalysisSampling)
+    remainder: DecoderCorrectionConfig = field(default_factory=DecoderCorrectionConfig)
 
     def __post_init__(self) -> None:
         """Check names that one part takes from another.
@@ -362,12 +362,12 @@ class Recipe:
 def read_config(path: str | Path) -> Recipe:
     """Read a recipe from TOML; unknown keys are an error that names them."""
     remedy = "Expected a recipe as in docs/training.md: TOML, in UTF-8."
-    with reading(path, "a recipe", OptionError, remedy):
+    with translate_read_errors(path, "a recipe", OptionError, remedy):
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     return _build(Recipe, values, str(path))
 
 
-def _needed(field: dataclasses.Field) -> bool:
+def _is_required(field: dataclasses.Field) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
@@ -381,9 +381,9 @@ def _build(kind: Any, values: Any, where: str) -> Any:
         if unknown:
             raise OptionError(f"{where}: unknown keys {unknown}; expected some of {sorted(hints)}")
         built = {key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
-        if missing := [f.name for f in dataclasses.fields(kind) if _needed(f) and f.name not in built]:
+        if missing := [f.name for f in dataclasses.fields(kind) if _is_required(f) and f.name not in built]:
             raise OptionError(f"{where}: {', '.join(missing)} missing; expected it in the recipe")
-        if wrong := out_of_range(built):
+        if wrong := describe_out_of_range(built):
             raise OptionError(f"{where}: {'; '.join(wrong)}")
         try:
             return kind(**built)  # type: ignore[operator]

@@ -11,8 +11,8 @@ import xarray as xr
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from xappa._files import replacing, write_text
-from xappa.errors import ModelError, reading
+from xappa._files import replace_atomically, write_text
+from xappa.errors import ModelError, translate_read_errors
 from xappa.model.climatology import ANNUAL, DIURNAL, annual_basis, diurnal_basis
 from xappa.model.state import StateSpec
 from xappa.training.config import Recipe
@@ -62,7 +62,7 @@ class Record:
         return np.flatnonzero(self.split == split)
 
 
-def state_spec(recipe: Recipe, latitude: np.ndarray, longitude: np.ndarray) -> StateSpec:
+def make_state_spec(recipe: Recipe, latitude: np.ndarray, longitude: np.ndarray) -> StateSpec:
     """The state that a recipe asks for, on the grid of the nature run."""
     channels: list[tuple[str, int | None]] = [(name, None) for name in recipe.state.surface]
     for name, levels in recipe.state.upper_air:
@@ -79,13 +79,13 @@ def state_spec(recipe: Recipe, latitude: np.ndarray, longitude: np.ndarray) -> S
     return spec
 
 
-def stack(dataset: xr.Dataset, spec: StateSpec) -> np.ndarray:
+def stack_channels(dataset: xr.Dataset, spec: StateSpec) -> np.ndarray:
     """Channels of one file: (time, channel, latitude, longitude), float32."""
     fields = [dataset[n].sel(level=lev).values if lev else dataset[n].values for n, lev in spec.channels]
     return np.stack(fields, 1).astype("f4")
 
 
-def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
+def _list_files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
     found = [
         (k, f) for k, run in enumerate(recipe.simulation.runs) for f in sorted((nature / run.name).glob("[0-9]*.nc"))
     ]
@@ -94,21 +94,21 @@ def _files(recipe: Recipe, nature: Path) -> list[tuple[int, Path]]:
     return found
 
 
-def _split(recipe: Recipe, times: np.ndarray, run: np.ndarray) -> np.ndarray:
+def _assign_splits(recipe: Recipe, times: np.ndarray, run: np.ndarray) -> np.ndarray:
     split = np.full(len(times), -1, "i1")
     splits = recipe.splits
     for code, periods in enumerate((splits.train, splits.validation, splits.test)):
-        split[_within(periods, times)] = code
-    split[_of_runs(recipe, splits.correction, run)] = CORRECTION
+        split[_is_within(periods, times)] = code
+    split[_is_of_runs(recipe, splits.correction, run)] = CORRECTION
     return split
 
 
-def _of_runs(recipe: Recipe, names: tuple[str, ...], run: np.ndarray) -> np.ndarray:
+def _is_of_runs(recipe: Recipe, names: tuple[str, ...], run: np.ndarray) -> np.ndarray:
     """Which times are of one of the named runs."""
     return np.isin(run, [k for k, one in enumerate(recipe.simulation.runs) if one.name in names])
 
 
-def _within(periods: tuple[tuple[str, str], ...], times: np.ndarray) -> np.ndarray:
+def _is_within(periods: tuple[tuple[str, str], ...], times: np.ndarray) -> np.ndarray:
     """Which times lie in one of the periods."""
     inside = np.zeros(len(times), bool)
     for start, end in periods:
@@ -116,7 +116,7 @@ def _within(periods: tuple[tuple[str, str], ...], times: np.ndarray) -> np.ndarr
     return inside
 
 
-def basis(times: np.ndarray) -> np.ndarray:
+def compute_harmonics(times: np.ndarray) -> np.ndarray:
     """Harmonics of the year and of the day, side by side: (time, 14)."""
     return np.concatenate([annual_basis(times), diurnal_basis(times)], -1)
 
@@ -133,10 +133,10 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     """
     if (out / "record.json").exists():
         return open_record(recipe, out)
-    files = _files(recipe, nature)
+    files = _list_files(recipe, nature)
     out.mkdir(parents=True, exist_ok=True)
     with xr.open_dataset(files[0][1]) as first:
-        spec = state_spec(recipe, first.latitude.values, first.longitude.values)
+        spec = make_state_spec(recipe, first.latitude.values, first.longitude.values)
         per_file = first.sizes["time"]
     shape = (len(files) * per_file, *spec.shape)
     raw = np.lib.format.open_memmap(out / "raw.npy", "w+", "f4", shape)
@@ -145,12 +145,12 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     for k, (number, file) in enumerate(tqdm(files, desc="read", unit="file")):
         rows = slice(k * per_file, (k + 1) * per_file)
         with xr.open_dataset(file) as dataset:
-            raw[rows] = stack(dataset, spec)
+            raw[rows] = stack_channels(dataset, spec)
             times[rows] = dataset.time.values.astype("datetime64[s]")
         run[rows] = number
     if not (out / STATISTICS).exists():
-        with xr.open_dataset(files[0][1].parent / "static.nc") as static, replacing(out / STATISTICS) as part:
-            save_file(_statistics(recipe, spec, raw, times, run, static), part)
+        with xr.open_dataset(files[0][1].parent / "static.nc") as static, replace_atomically(out / STATISTICS) as part:
+            save_file(_compute_statistics(recipe, spec, raw, times, run, static), part)
     statistics = load_file(out / STATISTICS)
     if statistics["scale"].shape != spec.shape:
         raise ModelError(
@@ -162,17 +162,17 @@ def prepare(recipe: Recipe, nature: Path, out: Path) -> Record:
     coefficients[ANNUAL:, statistics["diurnal_channels"]] = statistics["diurnal"].swapaxes(0, 1)
     anomalies = np.lib.format.open_memmap(out / "anomalies.npy", "w+", "f2", shape)
     for some in tqdm(np.array_split(np.arange(shape[0]), 200), desc="anomalies", unit="chunk"):
-        value = raw[some] - np.tensordot(basis(times[some]).astype("f4"), coefficients, 1)
+        value = raw[some] - np.tensordot(compute_harmonics(times[some]).astype("f4"), coefficients, 1)
         anomalies[some] = np.nan_to_num(value) / statistics["scale"]
     anomalies.flush()
-    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=_split(recipe, times, run))
+    np.savez(out / "axes.npz", times=times.astype("i8"), run=run, split=_assign_splits(recipe, times, run))
     record = {"channels": spec.channels, "latitude": spec.latitude, "longitude": spec.longitude}
     write_text(out / "record.json", json.dumps(record))
     (out / "raw.npy").unlink()
     return open_record(recipe, out)
 
 
-def _statistics(
+def _compute_statistics(
     recipe: Recipe, spec: StateSpec, raw: np.ndarray, times: np.ndarray, run: np.ndarray, static: xr.Dataset
 ) -> dict[str, np.ndarray]:
     """Climatology and deviations of the training period alone, or of the periods that the recipe names.
@@ -180,13 +180,13 @@ def _statistics(
     The deviation at a grid point is smoothed and drawn halfway (geometrically) towards the channel's own, so that land
     and sea differ but the tropics, which are quiet, don't rule the loss.
     """
-    usual = _within(recipe.splits.climatology or recipe.splits.train, times)
-    usual = np.flatnonzero(usual & ~_of_runs(recipe, recipe.splits.correction, run))
+    usual = _is_within(recipe.splits.climatology or recipe.splits.train, times)
+    usual = np.flatnonzero(usual & ~_is_of_runs(recipe, recipe.splits.correction, run))
     chunks = np.array_split(usual, 200)
     size = int(np.prod(spec.shape))
     fit = Regression(size, ANNUAL + DIURNAL)
     for part in tqdm(chunks, desc="climatology", unit="chunk"):
-        fit.add(basis(times[part]), np.nan_to_num(raw[part].reshape(len(part), size)))
+        fit.add(compute_harmonics(times[part]), np.nan_to_num(raw[part].reshape(len(part), size)))
     mask = ~np.isnan(raw[0])
     coefficients = fit.solve().reshape(-1, *spec.shape).astype("f4")
     # The daily cycle is kept only where there is one to speak of: it would be the largest part of the statistics.
@@ -196,7 +196,7 @@ def _statistics(
     area = np.cos(np.deg2rad(spec.latitude))[:, None]
     square = np.zeros(spec.shape)
     for some in tqdm(chunks, desc="deviation", unit="chunk"):
-        value = raw[some] - np.tensordot(basis(times[some]).astype("f4"), coefficients, 1)
+        value = raw[some] - np.tensordot(compute_harmonics(times[some]).astype("f4"), coefficients, 1)
         square += (np.nan_to_num(value) ** 2).sum(0)
     square /= len(usual)
     weight = mask * area
@@ -221,13 +221,15 @@ def open_record(recipe: Recipe, out: Path) -> Record:
     """Open what `prepare` wrote."""
     if not (out / "record.json").exists():
         raise ModelError(f"{out} holds no prepared record; run 'xappa train autoencoder' first.")
-    with reading(out, "a prepared record", ModelError, "Remove it, and run 'xappa train autoencoder' again."):
-        return _opened(recipe, out)
+    with translate_read_errors(
+        out, "a prepared record", ModelError, "Remove it, and run 'xappa train autoencoder' again."
+    ):
+        return _open_prepared(recipe, out)
 
 
-def _opened(recipe: Recipe, out: Path) -> Record:
+def _open_prepared(recipe: Recipe, out: Path) -> Record:
     made = json.loads((out / "record.json").read_text())
-    spec = state_spec(recipe, np.array(made["latitude"]), np.array(made["longitude"]))
+    spec = make_state_spec(recipe, np.array(made["latitude"]), np.array(made["longitude"]))
     if [list(c) for c in spec.channels] != made["channels"]:
         raise ModelError(f"{out} was prepared for other channels than the recipe's; prepare into another folder.")
     axes = np.load(out / "axes.npz")

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.model.corrections.decoder import DecoderCorrection, surroundings
+from xappa.model.corrections.decoder import DecoderCorrection, gather_neighbours
 from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training import autoencoder, patterns
 from xappa.training.config import Recipe
 from xappa.training.data import CORRECTION, Record
-from xappa.training.loop import channels_last, save_atomically, save_tensors
+from xappa.training.loop import save_atomically, save_tensors, to_channels_last
 from xappa.training.moments import Moments
 
 FILE = "remainder.safetensors"
@@ -29,7 +29,7 @@ CHECKPOINT = 20
 Estimates = tuple[np.ndarray, np.ndarray]
 
 
-def fit_remainder(
+def fit_decoder_correction(
     recipe: Recipe,
     network: ConvAutoencoder,
     latents: np.ndarray,
@@ -69,17 +69,17 @@ def fit_remainder(
         for source, here, there, share in parts
         for pair in zip(*(np.array_split(index, -(-len(index) // BATCH)) for index in (here, there)), strict=True)
     ]
-    sums, first = _begin(network, checkpoint)
+    sums, first = _load_sums(network, checkpoint)
     for number in tqdm(range(first, len(batches)), desc="remainder", unit="batch", initial=first, total=len(batches)):
         source, here, there, share = batches[number]
-        square, product = _products(network, np.ascontiguousarray(source[here]), record.anomalies[there])
+        square, product = _compute_products(network, np.ascontiguousarray(source[here]), record.anomalies[there])
         sums["square"] += share * square
         sums["product"] += share * product
         sums["count"] += share * len(here)
         if checkpoint is not None and (number + 1) % CHECKPOINT == 0:
             save_atomically({**sums, "batches": number + 1}, checkpoint)
     found = Moments(sums["square"] / sums["count"], sums["product"] / sums["count"])
-    patterns.fit(network.remainder, found, _metric(network, record), config.ridge, config.steps)
+    patterns.fit_correction(network.remainder, found, _make_metric(network, record), config.ridge, config.steps)
     return network.remainder
 
 
@@ -92,32 +92,32 @@ def restore(
     out: Path,
 ) -> ConvAutoencoder:
     """The autoencoder with what tells its decoder's remainder, fitted once to a decoder and kept in ``out``."""
-    whole, file, mark = unfitted(recipe, network, record), out / FILE, _mark(recipe, network)
-    if not file.exists() or _mark_of(file) != mark:
+    whole, file, mark = with_unfitted_correction(recipe, network, record), out / FILE, _hash_inputs(recipe, network)
+    if not file.exists() or _read_hash(file) != mark:
         sums = out / f"remainder-{mark[:16]}.pt"
-        made = fit_remainder(recipe, whole, latents, record, estimates, sums)
+        made = fit_decoder_correction(recipe, whole, latents, record, estimates, sums)
         save_tensors(made.state_dict(), file, {"mark": mark})
         sums.unlink(missing_ok=True)
     whole.remainder.load_state_dict(load_file(file))
     return whole.eval()
 
 
-def without(network: ConvAutoencoder) -> ConvAutoencoder:
+def without_correction(network: ConvAutoencoder) -> ConvAutoencoder:
     """The autoencoder without the remainder, if it has one."""
     bare = ConvAutoencoder(replace(network.spec, remainder_channels=(), remainder_rank=0))
     bare.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("remainder.")})
     return bare.eval()
 
 
-def unfitted(recipe: Recipe, network: ConvAutoencoder, record: Record) -> ConvAutoencoder:
+def with_unfitted_correction(recipe: Recipe, network: ConvAutoencoder, record: Record) -> ConvAutoencoder:
     """The network, with a remainder of the recipe's size that adds nothing yet."""
-    whole = autoencoder.build(recipe, record, network.spec.places, remainder=True)
+    whole = autoencoder.build_autoencoder(recipe, record, network.spec.places, remainder=True)
     whole.load_state_dict({**whole.state_dict(), **network.state_dict()})
-    channels_last(whole, next(network.parameters()).device)
+    to_channels_last(whole, next(network.parameters()).device)
     return whole
 
 
-def _mark(recipe: Recipe, network: ConvAutoencoder) -> str:
+def _hash_inputs(recipe: Recipe, network: ConvAutoencoder) -> str:
     """What a remainder is made of: another decoder, or other settings, ask for another one."""
     found = hashlib.sha256(repr(recipe.remainder).encode())
     for name, value in network.state_dict().items():
@@ -126,12 +126,12 @@ def _mark(recipe: Recipe, network: ConvAutoencoder) -> str:
     return found.hexdigest()
 
 
-def _mark_of(file: Path) -> str | None:
+def _read_hash(file: Path) -> str | None:
     with safe_open(file, "pt") as kept:
         return (kept.metadata() or {}).get("mark")
 
 
-def _begin(network: ConvAutoencoder, checkpoint: Path | None) -> tuple[dict[str, Tensor], int]:
+def _load_sums(network: ConvAutoencoder, checkpoint: Path | None) -> tuple[dict[str, Tensor], int]:
     """Running sums, and how many batches are in them."""
     if checkpoint is not None and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -145,7 +145,7 @@ def _begin(network: ConvAutoencoder, checkpoint: Path | None) -> tuple[dict[str,
 
 
 @torch.no_grad()
-def _products(network: ConvAutoencoder, latents: np.ndarray, fields: np.ndarray) -> tuple[Tensor, Tensor]:
+def _compute_products(network: ConvAutoencoder, latents: np.ndarray, fields: np.ndarray) -> tuple[Tensor, Tensor]:
     """Of states (B, h, w, C), or means of members (B, member, h, w, C), with themselves and with what is left."""
     device = next(network.parameters()).device
     z = torch.from_numpy(latents).to(device)
@@ -153,19 +153,19 @@ def _products(network: ConvAutoencoder, latents: np.ndarray, fields: np.ndarray)
     decoded = torch.cat([network.decode(part.flatten(0, 1)) for part in members.split(16)])
     decoded = decoded.unflatten(0, members.shape[:2]).mean(1)
     left = torch.from_numpy(fields.astype("f4")).to(device) - decoded
-    a = surroundings(members.mean(1).permute(0, 3, 1, 2))
-    b = by_cell(left[:, list(network.spec.remainder_channels)], network.remainder.factor)
+    a = gather_neighbours(members.mean(1).permute(0, 3, 1, 2))
+    b = group_by_cell(left[:, list(network.spec.remainder_channels)], network.remainder.factor)
     return (a.mT @ a).cpu(), (a.mT @ b).cpu()
 
 
-def by_cell(fields: Tensor, factor: int) -> Tensor:
+def group_by_cell(fields: Tensor, factor: int) -> Tensor:
     """(B, channel, H, W) to (cell, B, channel * pixel), as `Remainder` orders them."""
     return F.pixel_unshuffle(fields, factor).flatten(2).permute(2, 0, 1)
 
 
-def _metric(network: ConvAutoencoder, record: Record) -> Tensor:
+def _make_metric(network: ConvAutoencoder, record: Record) -> Tensor:
     """Of errors: by each channel's deviation and by area; (cell, channel * pixel, channel * pixel), mean diagonal 1."""
-    area = autoencoder.area_weights(np.array(record.spec.latitude))
-    squared = (autoencoder.by_deviation(record) ** 2 * area)[list(network.spec.remainder_channels)]
-    weights = by_cell(torch.from_numpy(squared)[None].double(), network.remainder.factor)[:, 0]
+    area = autoencoder.compute_area_weights(np.array(record.spec.latitude))
+    squared = (autoencoder.compute_scale_ratio(record) ** 2 * area)[list(network.spec.remainder_channels)]
+    weights = group_by_cell(torch.from_numpy(squared)[None].double(), network.remainder.factor)[:, 0]
     return torch.diag_embed(weights / weights.mean())

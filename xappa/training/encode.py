@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from xappa._files import replacing
+from xappa._files import replace_atomically
 from xappa.errors import ModelError
 from xappa.model.climatology import season_basis
 from xappa.model.networks.autoencoder import ConvAutoencoder
@@ -34,7 +34,7 @@ MADE_OF_LATENTS = (
 """What in a working folder is worth nothing once its latents are others."""
 
 
-def latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
+def compute_latent_deviation(coefficients: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Deviation of the latents at `times`: exp of a seasonal cycle, (time, h, w, C)."""
     return np.exp(np.tensordot(season_basis(times).astype("f4"), coefficients, 1))
 
@@ -49,7 +49,7 @@ def encode_record(network: ConvAutoencoder, record: Record, out: Path, bfloat16:
         If there are latents of another encoder.
     """
     file, mark = out / "latents.npy", out / "latents.sha256"
-    digest = _digest(network)
+    digest = _hash_encoder(network)
     if file.exists() and (not mark.exists() or mark.read_text() != digest):
         raise ModelError(
             f"{file} holds latents of another encoder than the one trained here: remove it and what came of it "
@@ -71,7 +71,7 @@ def encode_record(network: ConvAutoencoder, record: Record, out: Path, bfloat16:
     return np.load(file, mmap_mode="r")
 
 
-def _digest(network: ConvAutoencoder) -> str:
+def _hash_encoder(network: ConvAutoencoder) -> str:
     """What tells encoders apart."""
     found = hashlib.sha256()
     for part in (network.encoder, network.encoder_linear):
@@ -91,21 +91,21 @@ def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndar
     """
     file, made = out / LATENT_STATISTICS, out / "standardised.npy"
     if not file.exists():
-        with replacing(file) as part:
-            save_file(_latent_statistics(latents, record), part)
+        with replace_atomically(file) as part:
+            save_file(_compute_latent_statistics(latents, record), part)
     statistics = load_file(file)
     if not made.exists():
         part = out / "standardised.part.npy"
         values = np.lib.format.open_memmap(part, "w+", "f4", latents.shape)
         for index in np.array_split(np.arange(len(latents)), 200):
-            deviation = latent_deviation(statistics["latent_deviation"], record.times[index])
+            deviation = compute_latent_deviation(statistics["latent_deviation"], record.times[index])
             values[index] = (latents[index] - statistics["latent_mean"]) / deviation
         values.flush()
         os.replace(part, made)
     return np.load(made, mmap_mode="r"), statistics
 
 
-def _latent_statistics(latents: np.ndarray, record: Record) -> dict[str, np.ndarray]:
+def _compute_latent_statistics(latents: np.ndarray, record: Record) -> dict[str, np.ndarray]:
     """Of the training period."""
     train = record.members(0)
     mean = latents[train].mean(0, dtype="f8").astype("f4")

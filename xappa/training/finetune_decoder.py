@@ -14,22 +14,24 @@ from dask.base import tokenize
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from xappa._files import replacing
+from xappa._files import replace_atomically
 from xappa.errors import ModelError
 from xappa.model.registry import load
 from xappa.operators.sparse import SparseOperator
 from xappa.sampling.sampling_tasks import sample
 from xappa.sampling.spec import SamplingSpec
 from xappa.tasks.planning import choose_guidance, choose_sampler
-from xappa.training.config import Rehearsal
+from xappa.training.config import AnalysisSampling
 from xappa.training.data import CORRECTION, Record
-from xappa.training.encode import latent_deviation
+from xappa.training.encode import compute_latent_deviation
 
 FOLDER = "rehearsal"
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread evenly over the years, however many there are
 
 
-def rehearse(config: Rehearsal, record: Record, model: Path, out: Path, seed: int, device: str | None = None) -> None:
+def sample_analyses(
+    config: AnalysisSampling, record: Record, model: Path, out: Path, seed: int, device: str | None = None
+) -> None:
     """Analyse windows, and keep the estimates; those that are there are not analysed again.
 
     Parameters
@@ -69,11 +71,11 @@ def rehearse(config: Rehearsal, record: Record, model: Path, out: Path, seed: in
         rng = np.random.default_rng([seed, number])
         first = int(starts[int(((number + 0.5) * GOLDEN) % 1 * len(starts))])
         estimate = _analyse(config, record, str(model), first, rng, device)
-        with replacing(file) as part:
+        with replace_atomically(file) as part:
             save_file({"latents": estimate.astype("f2"), "first": np.array(first)}, part)
 
 
-def estimates(out: Path, record: Record, statistics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def read_analyses(out: Path, record: Record, statistics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What `rehearse` has left.
 
     Returns
@@ -87,19 +89,19 @@ def estimates(out: Path, record: Record, statistics: dict[str, np.ndarray]) -> t
     for file in sorted(out.glob("[0-9]*.safetensors")):
         kept = load_file(file)
         times = int(kept["first"]) + np.arange(kept["latents"].shape[1])
-        deviation = latent_deviation(statistics["latent_deviation"], record.times[times])
+        deviation = compute_latent_deviation(statistics["latent_deviation"], record.times[times])
         found.append((kept["latents"].astype("f4") * deviation + statistics["latent_mean"]).swapaxes(0, 1))
         index.append(times)
     return np.concatenate(found), np.concatenate(index)
 
 
 def _analyse(
-    config: Rehearsal, record: Record, address: str, first: int, rng: np.random.Generator, device: str | None
+    config: AnalysisSampling, record: Record, address: str, first: int, rng: np.random.Generator, device: str | None
 ) -> np.ndarray:
     """Two members of opposite noise (2, time, h, w, C), standardised: their mean is near that of a large ensemble."""
     model = load(address, device=device)
     times = record.times[first : first + record.spec.window]
-    time, channel, cell, error = draw(config, record, rng)
+    time, channel, cell, error = draw_network(config, record, rng)
     truth = model.physical(record.anomalies[first : first + len(times)].astype("f4"), times)
     truth = truth.reshape(*truth.shape[:2], -1)[time, channel, cell]
     column = (len(time), 1)
@@ -129,8 +131,8 @@ def _analyse(
     return sample(plan, (0, 1), tokenize(plan)).latents
 
 
-def draw(
-    config: Rehearsal, record: Record, rng: np.random.Generator
+def draw_network(
+    config: AnalysisSampling, record: Record, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A network: time, channel and cell of each value, and its error's deviation, in the channel's units; each (M,).
 
@@ -140,13 +142,13 @@ def draw(
     window, cells = record.spec.window, height * width
     area = np.repeat(np.cos(np.deg2rad(record.spec.latitude)), width)
     area /= area.sum()
-    error = _between(config.error, rng) * record.statistics["deviation"].astype(float)
+    error = _draw_log_uniform(config.error, rng) * record.statistics["deviation"].astype(float)
     if rng.random() < config.scattered:
-        count = max(1, int(_between(config.share, rng) * window * channels * cells))
+        count = max(1, int(_draw_log_uniform(config.share, rng) * window * channels * cells))
         time, channel = rng.integers(window, size=count), rng.integers(channels, size=count)
         cell = rng.choice(cells, count, p=area)
     else:
-        count = max(1, int(_between(config.columns, rng) * cells))
+        count = max(1, int(_draw_log_uniform(config.columns, rng) * cells))
         chosen = np.flatnonzero(rng.random(channels) < config.observed)
         grid = np.meshgrid(
             np.arange(0, window, int(rng.integers(1, 3))),
@@ -161,6 +163,6 @@ def draw(
     return time[there], channel[there], cell[there], error[channel[there]]
 
 
-def _between(ends: tuple[float, float], rng: np.random.Generator) -> float:
+def _draw_log_uniform(ends: tuple[float, float], rng: np.random.Generator) -> float:
     """A number between two, evenly on the logarithmic scale."""
     return float(np.exp(rng.uniform(*np.log(ends))))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
-from xappa.training.encode import latent_deviation
+from xappa.training.encode import compute_latent_deviation
 from xappa.training.loop import save_tensors
 
 STEP = 0.3  # of a latent's deviation
@@ -47,7 +47,7 @@ class LatentImportance:
 
 
 @torch.no_grad()
-def measure(
+def measure_importance(
     network: ConvAutoencoder, raw: np.ndarray, statistics: dict[str, np.ndarray], record: Record, seed: int
 ) -> LatentImportance:
     """Perturb each channel of some training states, and decode.
@@ -64,33 +64,33 @@ def measure(
         Of the perturbations, which are white in space.
     """
     device = next(network.parameters()).device
-    ratio = in_deviations(record)
+    ratio = compute_deviation_ratio(record)
     area = np.cos(np.deg2rad(record.spec.latitude))
     weights = torch.from_numpy((np.square(ratio) * area[:, None] / area.mean()).astype("f4")).to(device)
     times = record.members(0)
     channels = torch.zeros(raw.shape[-1], device=device)
     generator = torch.Generator().manual_seed(seed)
-    for index in sample_of(times, STATES):
+    for index in sample_evenly(times, STATES):
         noise = torch.randn((*raw.shape[1:3], 1), generator=generator)
-        for k, part in enumerate(responses(network, raw, statistics, record, index, noise)):
+        for k, part in enumerate(compute_responses(network, raw, statistics, record, index, noise)):
             channels[k] += (part.square() * weights).mean()
     rows = torch.from_numpy(area.reshape(raw.shape[1], -1).mean(1)).float()
     return LatentImportance(rows / rows.mean(), (channels / channels.mean()).cpu())
 
 
-def in_deviations(record: Record) -> np.ndarray:
+def compute_deviation_ratio(record: Record) -> np.ndarray:
     """What brings errors in units of the scale to those of each channel's deviation: (channel, lat, lon)."""
     given = record.statistics
     return given["mask"] * given["scale"] / given["deviation"][:, None, None]
 
 
-def sample_of(times: np.ndarray, count: int) -> np.ndarray:
+def sample_evenly(times: np.ndarray, count: int) -> np.ndarray:
     """`count` of the times, evenly spread."""
     return times[((np.arange(count) + 0.5) * len(times) / count).astype(int)]
 
 
 @torch.no_grad()
-def responses(
+def compute_responses(
     network: ConvAutoencoder,
     raw: np.ndarray,
     statistics: dict[str, np.ndarray],
@@ -116,7 +116,7 @@ def responses(
     """
     device = next(network.parameters()).device
     z = torch.from_numpy(raw[index].astype("f4")).to(device)
-    deviation = latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
+    deviation = compute_latent_deviation(statistics["latent_deviation"], record.times[index : index + 1])[0]
     change = STEP * torch.from_numpy(deviation) * noise
     one = torch.diag_embed(change.to(device)).permute(3, 0, 1, 2)
     before = network.decode(z[None])
@@ -135,6 +135,6 @@ def restore(
     """As measured, once, and kept in ``out/importance.safetensors``."""
     file = out / "importance.safetensors"
     if not file.exists():
-        found = measure(network, raw, statistics, record, seed)
+        found = measure_importance(network, raw, statistics, record, seed)
         save_tensors({"rows": found.rows, "channels": found.channels}, file)
     return LatentImportance(**load_file(file))

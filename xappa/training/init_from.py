@@ -9,22 +9,22 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from xappa.diffusion.gaussian import GaussianDenoiser
-from xappa.errors import ModelError, writing
+from xappa.errors import ModelError, translate_write_errors
 from xappa.model.corrections.local import LocalCorrection
 from xappa.model.denoisers import describe
 from xappa.model.model import Model
 from xappa.training import autoencoder, denoiser
 from xappa.training.config import Recipe
 from xappa.training.data import STATISTICS
-from xappa.training.decoder_correction import without
+from xappa.training.decoder_correction import without_correction
 from xappa.training.encode import LATENT_STATISTICS, MADE_OF_LATENTS
-from xappa.training.loop import save_atomically, save_tensors, trained
+from xappa.training.loop import make_trained_checkpoint, save_atomically, save_tensors
 
 RECORD = ("annual", "diurnal", "diurnal_channels", "scale", "mask", "deviation", "surface_height", "land")
 """Statistics of states."""
 
 
-def adopt(recipe: Recipe, model: Model, work: Path) -> None:
+def init_from(recipe: Recipe, model: Model, work: Path) -> None:
     """Leave in `work` what the steps before would have left, had they made `model`.
 
     What is an anomaly, and a standardised latent, stays what it is for the model. The years are those of the recipe. A
@@ -51,30 +51,30 @@ def adopt(recipe: Recipe, model: Model, work: Path) -> None:
     results = (f"data/{STATISTICS}", *autoencoder.STAGES.values(), "latents.npy", *MADE_OF_LATENTS)
     if found := [name for name in results if (work / name).exists()]:
         raise ModelError(f"{work} holds results already ({', '.join(found)}); name another folder, or remove them.")
-    stage = autoencoder.last_stage(recipe, before="estimates")
-    _compare(recipe, model, network, stage)
+    stage = autoencoder.find_last_stage(recipe, before="estimates")
+    _require_same_sizes(recipe, model, network, stage)
     arrays = {**model.statistics, **model.normalisation.arrays()}
-    with writing(work):
+    with translate_write_errors(work):
         (work / "data").mkdir(parents=True, exist_ok=True)
     save_file({name: arrays[name] for name in RECORD}, work / "data" / STATISTICS)
     save_file(model.latents.arrays(), work / LATENT_STATISTICS)
-    bare = without(model.autoencoder)
-    save_atomically(trained(bare, getattr(recipe.autoencoder, stage)), work / autoencoder.STAGES[stage])
+    bare = without_correction(model.autoencoder)
+    save_atomically(make_trained_checkpoint(bare, getattr(recipe.autoencoder, stage)), work / autoencoder.STAGES[stage])
     save_tensors(network.prior.state_dict(), work / "prior.safetensors")
     local = nn.ModuleList(part for part in network.corrections if isinstance(part, LocalCorrection))
     save_tensors(local.state_dict(), work / "local.safetensors")
     both = nn.ModuleDict({"residual": network.residual, "local": local})
-    save_atomically(trained(both, recipe.denoiser.training), work / "denoiser.pt")
+    save_atomically(make_trained_checkpoint(both, recipe.denoiser.training), work / "denoiser.pt")
 
 
-def _compare(recipe: Recipe, model: Model, network: GaussianDenoiser, stage: str) -> None:
+def _require_same_sizes(recipe: Recipe, model: Model, network: GaussianDenoiser, stage: str) -> None:
     """Sizes of the recipe with those of the model."""
-    shape, places = model.autoencoder.spec.latent_shape, autoencoder.has_places(recipe, stage)
+    shape, places = model.autoencoder.spec.latent_shape, autoencoder.has_local_scale(recipe, stage)
     expected = {
-        **dataclasses.asdict(autoencoder.autoencoder_spec(recipe, model.spec, places)),
-        **describe(denoiser.untrained(recipe, shape)),
+        **dataclasses.asdict(autoencoder.make_autoencoder_spec(recipe, model.spec, places)),
+        **describe(denoiser.build_untrained(recipe, shape)),
     }
-    found = {**dataclasses.asdict(without(model.autoencoder).spec), **describe(network)}
+    found = {**dataclasses.asdict(without_correction(model.autoencoder).spec), **describe(network)}
     found.pop("dated", None)
     if wrong := [
         f"{k}: {found[k]} in the model, {expected[k]} in the recipe" for k in found if found[k] != expected[k]

@@ -13,16 +13,16 @@ from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianDenoiser, GaussianPrior
 from xappa.model.corrections.local import LocalCorrection, LocalSpec, with_neighbours
-from xappa.model.dates import date_tensor
-from xappa.training.config import Local, Recipe
+from xappa.model.dates import to_date_tensor
+from xappa.training.config import LocalCorrectionConfig, Recipe
 from xappa.training.data import Record
 from xappa.training.importance import LatentImportance
-from xappa.training.loop import save_tensors, seeded
+from xappa.training.loop import fork_rng_with_seed, save_tensors
 
 
 @torch.no_grad()
 def fit_local(
-    config: Local,
+    config: LocalCorrectionConfig,
     denoiser: GaussianDenoiser,
     latents: np.ndarray,
     record: Record,
@@ -48,15 +48,15 @@ def fit_local(
     prior = denoiser.prior
     window, shape = prior.window, prior.shape
     h, w, c = shape
-    with seeded(seed):  # the gains are drawn here, and only trained later
-        network = LocalCorrection(local_spec(config, window, shape))
+    with fork_rng_with_seed(seed):  # the gains are drawn here, and only trained later
+        network = LocalCorrection(make_local_spec(config, window, shape))
     spec = network.spec
     importance = importance or LatentImportance.uniform(shape)
     # What errors are multiplied by before they are truncated.
     rows = importance.rows.sqrt().repeat_interleave(w)[:, None].double()
     channels = importance.channels.sqrt().double()
     starts = record.windows(0, window)[:: config.every]
-    dates = date_tensor(record.times)
+    dates = to_date_tensor(record.times)
     generator = torch.Generator().manual_seed(seed)
     gram = torch.zeros(spec.cosines * h * w, spec.inputs, spec.inputs)
     cross = torch.zeros(spec.cosines * h * w, spec.inputs, c)
@@ -67,8 +67,8 @@ def fit_local(
         x_t = x + torch.randn(x.shape, generator=generator)
         error = x - denoiser(x_t, level, dates[torch.from_numpy(index)])
         estimate = torch.einsum("kt,bthwc->bkhwc", network.cosines, prior.denoise(x_t, level))
-        a = _by_place(with_neighbours(estimate) if spec.neighbours else estimate)
-        b = _by_place(torch.einsum("kt,bthwc->bkhwc", network.cosines, error))
+        a = _group_by_place(with_neighbours(estimate) if spec.neighbours else estimate)
+        b = _group_by_place(torch.einsum("kt,bthwc->bkhwc", network.cosines, error))
         gram += a.mT @ a
         cross += a.mT @ b
     for k, (square, product) in enumerate(zip(gram.split(h * w), cross.split(h * w), strict=True)):
@@ -110,24 +110,24 @@ def restore(
             denoiser = GaussianDenoiser(prior, None, made)
             made.append(fit_local(config, denoiser, latents, record, recipe.seed + 2 + k, importance))
         save_tensors(made.state_dict(), file)
-    corrections = unfitted(recipe, prior.window, prior.shape)
+    corrections = make_unfitted_corrections(recipe, prior.window, prior.shape)
     corrections.load_state_dict(load_file(file))
     return corrections
 
 
-def unfitted(recipe: Recipe, window: int, shape: tuple[int, int, int]) -> nn.ModuleList:
+def make_unfitted_corrections(recipe: Recipe, window: int, shape: tuple[int, int, int]) -> nn.ModuleList:
     """Corrections of the recipe's sizes, that correct nothing."""
-    return nn.ModuleList(LocalCorrection(local_spec(config, window, shape)) for config in recipe.local)
+    return nn.ModuleList(LocalCorrection(make_local_spec(config, window, shape)) for config in recipe.local)
 
 
-def local_spec(config: Local, window: int, shape: tuple[int, int, int]) -> LocalSpec:
+def make_local_spec(config: LocalCorrectionConfig, window: int, shape: tuple[int, int, int]) -> LocalSpec:
     """Size of a correction; no more shared matrices than there can be independent ones."""
     h, w, _ = shape
     whole = LocalSpec(window, shape, modes=config.modes, neighbours=config.neighbours)
     return dataclasses.replace(whole, rank=min(config.rank, h * w, whole.inputs * shape[2]))
 
 
-def _by_place(x: Tensor) -> Tensor:
+def _group_by_place(x: Tensor) -> Tensor:
     """(B, k, h, w, F) to (k h w, B, F)."""
     return x.permute(1, 2, 3, 0, 4).flatten(0, 2)
 

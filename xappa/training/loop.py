@@ -12,14 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from xappa._files import replacing
-from xappa.errors import ModelError, reading
+from xappa._files import replace_atomically
+from xappa.errors import ModelError, translate_read_errors
 from xappa.training.config import Optimisation
 
 REMEDY = "Remove it, and run the step again; or name the working folder that it belongs to."
 
 
-def channels_last(network: nn.Module, device: torch.device) -> None:
+def to_channels_last(network: nn.Module, device: torch.device) -> None:
     """Move a network to a device, in the layout in which convolutions are fast."""
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -40,12 +40,12 @@ def learning_rate(config: Optimisation, step: int) -> float:
 
 def save_atomically(state: dict, path: Path) -> None:
     """A checkpoint, complete or as it was before."""
-    with replacing(path) as part:
+    with replace_atomically(path) as part:
         torch.save(state, part)
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def fork_rng_with_seed(seed: int) -> Iterator[None]:
     """Draw what torch draws without a generator (parameters of new networks) from a seed; others go on as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -54,11 +54,11 @@ def seeded(seed: int) -> Iterator[None]:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
     """A safetensors file, complete or as it was before, with words of its own if they are given."""
-    with replacing(path) as part:
+    with replace_atomically(path) as part:
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, part, metadata)
 
 
-def fit(
+def train_network(
     network: nn.Module,
     loss: Callable[[int, torch.Generator], Tensor],
     config: Optimisation,
@@ -97,7 +97,7 @@ def fit(
     average = {k: v.detach().clone() for k, v in network.state_dict().items()}
     first, running = 0, None
     if checkpoint.exists():
-        with reading(checkpoint, "a checkpoint of this training", ModelError, REMEDY):
+        with translate_read_errors(checkpoint, "a checkpoint of this training", ModelError, REMEDY):
             state = torch.load(checkpoint, map_location=next(network.parameters()).device, weights_only=True)
             network.load_state_dict(state["network"])
             if state["optimiser"] is not None:
@@ -115,7 +115,7 @@ def fit(
         value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        _average(average, network, min(config.average, (1 + step) / (10 + step)))
+        _update_average(average, network, min(config.average, (1 + step) / (10 + step)))
         running = value.item() if running is None else 0.98 * running + 0.02 * value.item()
         if not math.isfinite(running):
             raise FloatingPointError(f"The loss is {running} at step {step}; lower the learning rate.")
@@ -142,14 +142,14 @@ def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def trained(network: nn.Module, config: Optimisation) -> dict:
+def make_trained_checkpoint(network: nn.Module, config: Optimisation) -> dict:
     """The checkpoint of a training that ended with the weights that `network` has."""
     weights = network.state_dict()
     return {"network": weights, "average": weights, "optimiser": None, "step": config.steps, "running": None}
 
 
 @torch.no_grad()
-def _average(average: dict[str, Tensor], network: nn.Module, keep: float) -> None:
+def _update_average(average: dict[str, Tensor], network: nn.Module, keep: float) -> None:
     for key, value in network.state_dict().items():
         if value.is_floating_point():
             average[key].lerp_(value, 1 - keep)
@@ -157,7 +157,7 @@ def _average(average: dict[str, Tensor], network: nn.Module, keep: float) -> Non
             average[key].copy_(value)
 
 
-def averaged_weights(checkpoint: Path, config: Optimisation) -> dict[str, Tensor]:
+def load_averaged_weights(checkpoint: Path, config: Optimisation) -> dict[str, Tensor]:
     """Averaged weights of a training that has come to its end.
 
     Raises
@@ -167,7 +167,7 @@ def averaged_weights(checkpoint: Path, config: Optimisation) -> dict[str, Tensor
     """
     if not checkpoint.exists():
         raise ModelError(f"{checkpoint} does not exist: train this network first.")
-    with reading(checkpoint, "a checkpoint of a training", ModelError, REMEDY):
+    with translate_read_errors(checkpoint, "a checkpoint of a training", ModelError, REMEDY):
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         step, average = int(state["step"]), state["average"]
     if step < config.steps:

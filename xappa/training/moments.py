@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.diffusion.gaussian import GaussianDenoiser, share
+from xappa.diffusion.gaussian import GaussianDenoiser, compute_correction_factor
 from xappa.model.corrections.local import with_neighbours
-from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalSpec, regressors
-from xappa.model.dates import date_tensor
+from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalSpec, stack_regressors
+from xappa.model.dates import to_date_tensor
 from xappa.training.data import Record
 from xappa.training.loop import save_atomically
 
@@ -38,7 +38,7 @@ class Moments:
 
 
 @torch.no_grad()
-def moments(
+def accumulate_moments(
     denoiser: GaussianDenoiser,
     latents: np.ndarray,
     record: Record,
@@ -68,7 +68,7 @@ def moments(
     device = denoiser.prior.patterns.device
     square = torch.zeros(h * w, spec.inputs, spec.inputs, device=device)
     product = torch.zeros(h * w, spec.inputs, c, device=device)
-    dates = date_tensor(record.times)
+    dates = to_date_tensor(record.times)
     batches = np.array_split(starts, -(-len(starts) // BATCH))
     first = 0
     if checkpoint is not None and checkpoint.exists():
@@ -83,8 +83,8 @@ def moments(
         sigma = torch.tensor([LEVELS[(number + k) % len(LEVELS)] for k in range(len(part))])
         column = sigma[:, None, None, None, None]
         x_t = (x + column * torch.randn(x.shape, generator=generator)).to(device)
-        error = (x.to(device) - denoiser(x_t, sigma.to(device), date)) / share(column).to(device)
-        a = regressors(denoiser.prior.denoise(x_t, sigma.to(device)), date)
+        error = (x.to(device) - denoiser(x_t, sigma.to(device), date)) / compute_correction_factor(column).to(device)
+        a = stack_regressors(denoiser.prior.denoise(x_t, sigma.to(device)), date)
         b = error.permute(2, 3, 0, 1, 4).flatten(2, 3).flatten(0, 1)
         square.baddbmm_(a.mT, a)
         product.baddbmm_(a.mT, b)
@@ -94,7 +94,7 @@ def moments(
     return Moments(square / count, product / count)
 
 
-def pooled(found: Moments, grid: tuple[int, int], share: float) -> Moments:
+def pool_moments(found: Moments, grid: tuple[int, int], share: float) -> Moments:
     """Means of the moments at a place of a grid (h, w) and at its four neighbours, which count `share` each."""
     if not share:
         return found

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from xappa.model.corrections.linear import Patterns, of_places
+from xappa.model.corrections.linear import PatternCorrection, combine_patterns
 from xappa.training.moments import Moments
 
 RATE = 0.02
 
 
-def fit(correction: Patterns, found: Moments, metric: Tensor, ridge: float, steps: int) -> None:
+def fit_correction(correction: PatternCorrection, found: Moments, metric: Tensor, ridge: float, steps: int) -> None:
     """Give a correction, in place, the weights and patterns of `fit_patterns`, as many as it has."""
     fitted = fit_patterns(found, metric, correction.weights.shape[1], ridge, steps)
     for parameter, value in zip((correction.weights, correction.inward, correction.outward), fitted, strict=True):
@@ -54,7 +54,7 @@ def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps:
     product = into @ found.product @ out.to(found.product)
 
     size = forms.diagonal(dim1=1, dim2=2).mean(1).sqrt()
-    first = _first_patterns(torch.stack([*map(torch.linalg.solve, square, product)]), size, rank)
+    first = _initialise_patterns(torch.stack([*map(torch.linalg.solve, square, product)]), size, rank)
     parameters = [part.requires_grad_() for part in first]
     groups = [{"params": [part], "scale": float(part.detach().square().mean().sqrt())} for part in parameters]
     optimiser = torch.optim.Adam(groups, lr=RATE, betas=(0.9, 0.99))
@@ -63,7 +63,7 @@ def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps:
         for group in optimiser.param_groups:
             group["lr"] = RATE * group["scale"] * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.zero_grad()
-        matrices = of_places(*parameters)
+        matrices = combine_patterns(*parameters)
         with torch.no_grad():
             # Half the gradient of the trace of S (M^T G M - 2 M^T X), which is quadratic in M.
             slope = (square @ matrices - product) @ forms
@@ -75,7 +75,7 @@ def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps:
     return weights, inward @ into, outward @ back.to(outward)
 
 
-def _first_patterns(matrices: Tensor, size: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+def _initialise_patterns(matrices: Tensor, size: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """The `rank` largest patterns in principal components of matrices (places, inputs, C), which count by `size`."""
     flat = (matrices * size[:, None, None]).flatten(1)
     u, s, vh = torch.linalg.svd(flat, full_matrices=False)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy.interpolate import CubicSpline
 
-from xappa.training.config import Simulation
+from xappa.training.config import SimulationConfig
 
 R_DRY, GRAVITY, LAPSE = 287.04, 9.81, 0.0065  # J kg-1 K-1, m s-2, K m-1: the simulator's own constants
 FREEZING = 271.38  # K, of sea water: the prescribed field is colder under ice
@@ -38,7 +38,7 @@ def round_bits(values: np.ndarray, keep: int) -> np.ndarray:
     return np.where(np.isnan(values), values, rounded).astype("f4")
 
 
-def sea_level_pressure(ps: np.ndarray, t_low: np.ndarray, p_low: np.ndarray, phis: np.ndarray) -> np.ndarray:
+def reduce_to_sea_level(ps: np.ndarray, t_low: np.ndarray, p_low: np.ndarray, phis: np.ndarray) -> np.ndarray:
     """Mean sea level pressure, Pa, by the reduction of the IFS.
 
     References
@@ -83,7 +83,7 @@ class PressureLevels:
         surface_geopotential: np.ndarray,
         land: np.ndarray,
         sst: xr.DataArray,
-        config: Simulation,
+        config: SimulationConfig,
     ) -> None:
         self.pressures = np.array(config.levels, "f4")
         self.keepbits = config.keepbits
@@ -178,7 +178,7 @@ class PressureLevels:
             "10m_u_component_of_wind": self.regrid(raw["surface_flux.u0"].values, -1),
             "10m_v_component_of_wind": self.regrid(raw["surface_flux.v0"].values, -1),
             "mean_sea_level_pressure": self.regrid(
-                sea_level_pressure(ps, t[:, -1], p[:, -1], self.surface_geopotential[None])
+                reduce_to_sea_level(ps, t[:, -1], p[:, -1], self.surface_geopotential[None])
             ),
             "sea_surface_temperature": self.prescribed_sst(times.astype("datetime64[ns]")),
             "total_precipitation_6hr": np.clip(self.regrid(precipitation, linear=True), 0, None),

@@ -11,14 +11,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from xappa.diffusion.gaussian import GaussianPrior
-from xappa.training.config import Prior, Recipe
+from xappa.training.config import PriorConfig, Recipe
 from xappa.training.data import Record
 from xappa.training.loop import save_tensors
 
 FLOOR = 1e-5  # of an eigenvalue, where latents have variance 1
 
 
-def estimate_prior(config: Prior, latents: np.ndarray, record: Record) -> GaussianPrior:
+def estimate_prior(config: PriorConfig, latents: np.ndarray, record: Record) -> GaussianPrior:
     """The Gaussian prior of standardised latents.
 
     Parameters
@@ -33,7 +33,7 @@ def estimate_prior(config: Prior, latents: np.ndarray, record: Record) -> Gaussi
     prior = GaussianPrior(window, (h, w, c), config.patterns, config.joint)
     train, validation = record.windows(0, window), record.windows(1, window)
     times = record.members(0)
-    waves = _waves(latents)
+    waves = _transform_zonally(latents)
     powers: dict[str, list[np.ndarray]] = {"joint": [], "single": [], "rest": []}
     for m in tqdm(range(w // 2 + 1), desc="prior", unit="wavenumber"):
         a = torch.from_numpy(waves[m])
@@ -46,24 +46,24 @@ def estimate_prior(config: Prior, latents: np.ndarray, record: Record) -> Gaussi
         rest = a - amplitude @ patterns.mT
         prior.patterns[m] = torch.view_as_real(patterns)
 
-        blocks = _windows(joint, train, window)
+        blocks = _split_windows(joint, train, window)
         variance, vectors = torch.linalg.eigh((blocks.mT @ blocks.conj()) / len(blocks))
         prior.joint_variances[m] = variance.clamp_min(FLOOR)
         prior.joint_vectors[m] = torch.view_as_real(vectors)
-        powers["joint"].append(_power(_windows(joint, validation, window) @ vectors.conj()))
+        powers["joint"].append(_compute_power(_split_windows(joint, validation, window) @ vectors.conj()))
 
-        variance, vectors = torch.linalg.eigh(_toeplitz(_lagged(single, record, window)))
+        variance, vectors = torch.linalg.eigh(_make_toeplitz(_estimate_lagged_covariance(single, record, window)))
         prior.single_variances[m] = variance.clamp_min(FLOOR)
         prior.single_vectors[m] = torch.view_as_real(vectors)
         series = torch.stack([single[validation + k] for k in range(window)], -1)
-        powers["single"].append(_power(torch.einsum("nrk,rkj->nrj", series, vectors.conj())))
+        powers["single"].append(_compute_power(torch.einsum("nrk,rkj->nrj", series, vectors.conj())))
 
-        lags = _lagged(rest, record, window).sum(1, keepdim=True) / (h * c - config.patterns)
-        variance, vectors = torch.linalg.eigh(_toeplitz(lags))
+        lags = _estimate_lagged_covariance(rest, record, window).sum(1, keepdim=True) / (h * c - config.patterns)
+        variance, vectors = torch.linalg.eigh(_make_toeplitz(lags))
         prior.rest_variances[m] = variance.clamp_min(FLOOR)
         prior.rest_vectors[m] = torch.view_as_real(vectors)
         series = torch.stack([rest[validation + k] for k in range(window)], -1)
-        power = _power(torch.einsum("nrk,kj->nrj", series, vectors[0].conj()))
+        power = _compute_power(torch.einsum("nrk,kj->nrj", series, vectors[0].conj()))
         powers["rest"].append(power.sum(0, keepdims=True) / (h * c - config.patterns))
     for kind, seen_power in powers.items():
         variances = getattr(prior, f"{kind}_variances")
@@ -97,7 +97,7 @@ def calibrate(variances: Tensor, power: np.ndarray, bins: int) -> Tensor:
     return torch.from_numpy(np.exp(logs + np.interp(logs, centres, ratios))).to(variances).view_as(variances)
 
 
-def _waves(latents: np.ndarray) -> np.ndarray:
+def _transform_zonally(latents: np.ndarray) -> np.ndarray:
     """Fourier coefficients by zonal wavenumber: (w // 2 + 1, time, h C), complex64."""
     n, h, w, c = latents.shape
     out = np.empty((w // 2 + 1, n, h * c), "c8")
@@ -107,16 +107,16 @@ def _waves(latents: np.ndarray) -> np.ndarray:
     return out
 
 
-def _windows(series: Tensor, first: np.ndarray, window: int) -> Tensor:
+def _split_windows(series: Tensor, first: np.ndarray, window: int) -> Tensor:
     """(time, J) to (windows, window * J), time-major."""
     return torch.cat([series[first + k] for k in range(window)], -1)
 
 
-def _power(amplitude: Tensor) -> np.ndarray:
+def _compute_power(amplitude: Tensor) -> np.ndarray:
     return amplitude.abs().square().mean(0).double().numpy()
 
 
-def _lagged(series: Tensor, record: Record, window: int) -> Tensor:
+def _estimate_lagged_covariance(series: Tensor, record: Record, window: int) -> Tensor:
     """Covariances r_l = E[x(t + l) conj x(t)], (window, R), over pairs in one simulation of the training period."""
     out = []
     for lag in range(window):
@@ -125,7 +125,7 @@ def _lagged(series: Tensor, record: Record, window: int) -> Tensor:
     return torch.stack(out)
 
 
-def _toeplitz(lags: Tensor) -> Tensor:
+def _make_toeplitz(lags: Tensor) -> Tensor:
     """Covariance in time of each pattern: lags (K, R) to (R, K, K), tapered so that it stays positive."""
     k = len(lags)
     i = torch.arange(k)

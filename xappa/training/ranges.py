@@ -32,7 +32,7 @@ DAYS = ("start", "end", "train", "validation", "test", "climatology", "keep_rest
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def out_of_range(values: Mapping[str, Any]) -> list[str]:
+def describe_out_of_range(values: Mapping[str, Any]) -> list[str]:
     """Sentences on numbers that are out of range or not finite, and on texts that are no days.
 
     Parameters
@@ -42,7 +42,7 @@ def out_of_range(values: Mapping[str, Any]) -> list[str]:
     """
     wrong = []
     for name, value in values.items():
-        leaves = list(_leaves(value))
+        leaves = list(_flatten(value))
         least, most = RANGES.get(name, (-math.inf, math.inf))
         numbers = [leaf for leaf in leaves if isinstance(leaf, int | float) and not isinstance(leaf, bool)]
         if odd := [n for n in numbers if not math.isfinite(n) or not least <= n <= most]:
@@ -54,8 +54,8 @@ def out_of_range(values: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def _leaves(value: Any) -> list[Any]:
-    return [leaf for item in value for leaf in _leaves(item)] if isinstance(value, tuple) else [value]
+def _flatten(value: Any) -> list[Any]:
+    return [leaf for item in value for leaf in _flatten(item)] if isinstance(value, tuple) else [value]
 
 
 def _is_day(value: Any) -> bool:

@@ -12,16 +12,16 @@ from torch import Tensor
 from xappa.diffusion.gaussian import GaussianDenoiser
 from xappa.model.corrections.seasonal_diurnal import SeasonalDiurnalCorrection, SeasonalDiurnalSpec
 from xappa.training import patterns
-from xappa.training.config import Dated
+from xappa.training.config import SeasonalDiurnalConfig
 from xappa.training.data import CORRECTION, Record
 from xappa.training.loop import save_tensors
-from xappa.training.moments import moments, pooled
+from xappa.training.moments import accumulate_moments, pool_moments
 
 MOMENTS = "moments.pt"
 
 
-def fit_dated(
-    config: Dated,
+def fit_seasonal_diurnal(
+    config: SeasonalDiurnalConfig,
     denoiser: GaussianDenoiser,
     latents: np.ndarray,
     record: Record,
@@ -50,15 +50,15 @@ def fit_dated(
     window = denoiser.prior.window
     kept = record.windows(CORRECTION, window)
     starts = (kept if len(kept) else record.windows(0, window))[:: config.every]
-    sums = moments(denoiser, latents, record, starts, seed, checkpoint)
-    found = pooled(sums, denoiser.prior.shape[:2], config.pooling)
-    correction = unfitted(config, denoiser.prior.shape)
-    patterns.fit(correction, found, metric, config.ridge, config.steps)
+    sums = accumulate_moments(denoiser, latents, record, starts, seed, checkpoint)
+    found = pool_moments(sums, denoiser.prior.shape[:2], config.pooling)
+    correction = make_unfitted_correction(config, denoiser.prior.shape)
+    patterns.fit_correction(correction, found, metric, config.ridge, config.steps)
     return correction
 
 
 def restore(
-    config: Dated,
+    config: SeasonalDiurnalConfig,
     denoiser: GaussianDenoiser,
     latents: np.ndarray,
     record: Record,
@@ -69,15 +69,15 @@ def restore(
     """The correction, fitted once and kept in ``out/dated.safetensors``; `metric` is made only for that."""
     file = out / "dated.safetensors"
     if not file.exists():
-        made = fit_dated(config, denoiser, latents, record, metric(), seed, out / MOMENTS)
+        made = fit_seasonal_diurnal(config, denoiser, latents, record, metric(), seed, out / MOMENTS)
         save_tensors(made.state_dict(), file)
         (out / MOMENTS).unlink(missing_ok=True)
-    correction = unfitted(config, denoiser.prior.shape)
+    correction = make_unfitted_correction(config, denoiser.prior.shape)
     correction.load_state_dict(load_file(file))
     return correction.to(denoiser.prior.patterns.device)
 
 
-def unfitted(config: Dated, shape: tuple[int, int, int]) -> SeasonalDiurnalCorrection:
+def make_unfitted_correction(config: SeasonalDiurnalConfig, shape: tuple[int, int, int]) -> SeasonalDiurnalCorrection:
     """A correction of the recipe's size, that corrects nothing; no more patterns than there can be."""
     h, w, c = shape
     return SeasonalDiurnalCorrection(SeasonalDiurnalSpec(shape, min(config.rank, h * w * c)))

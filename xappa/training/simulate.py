@@ -30,8 +30,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa._files import replacing
-from xappa.training.config import Simulation, SimulationRun, read_config
+from xappa._files import replace_atomically
+from xappa.training.config import SimulationConfig, SimulationRun, read_config
 from xappa.training.pressure_levels import GRAVITY, PressureLevels
 
 _LOCKS: list[IO[str]] = []
@@ -49,7 +49,7 @@ FIELDS = (
 )
 
 
-def sea_surface_temperature(clip: float) -> xr.Dataset:
+def make_sst_forcing(clip: float) -> xr.Dataset:
     """Forcing with the sea-surface temperatures of 1979–2013: climatology plus anomalies clipped to ±clip K."""
     climate = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "forcing.nc")).load()
     anomaly = xr.open_dataset(
@@ -62,7 +62,7 @@ def sea_surface_temperature(clip: float) -> xr.Dataset:
     return forcing.transpose("lon", "lat", "time")
 
 
-def build_model(config: Simulation, start: str) -> tuple[Any, Any, xr.DataArray]:
+def build_model(config: SimulationConfig, start: str) -> tuple[Any, Any, xr.DataArray]:
     """The model at rest on `start`, its forcing, and the prescribed sea-surface temperature (lon, lat, time)."""
     import jax.numpy as jnp
     from jcm.diffusion import DiffusionFilter
@@ -133,7 +133,7 @@ def build_model(config: Simulation, start: str) -> tuple[Any, Any, xr.DataArray]
 
     coords = get_speedy_coords(spectral_truncation=31)
     terrain = TerrainData.from_file(resources.files("jcm.data.bc.t30.clim") / "terrain.nc", coords=coords)
-    prescribed = sea_surface_temperature(config.sst_anomaly_limit)
+    prescribed = make_sst_forcing(config.sst_anomaly_limit)
     forcing = ForcingData.from_dataset(prescribed, coords=coords, align_mode="by_date_interp", persist="hold")
     tau = config.diffusion_hours * 3600
     diffusion = DiffusionFilter(
@@ -177,22 +177,22 @@ def empty_accumulator(model: Any) -> None:
     model.restore_state(state.dynamics, {**state.physics, "accumulated": zero}, time=state.time, step=state.step)
 
 
-def core_orography(model: Any) -> np.ndarray:
+def read_core_orography(model: Any) -> np.ndarray:
     """Surface geopotential of the dynamical core (lon, lat), m2 s-2; the terrain file's is off by up to 1.6 km."""
     metres = model.coords.horizontal.to_nodal(model.dycore._truncated_orography)
     return np.asarray(metres, "f4").squeeze() * np.float32(GRAVITY)
 
 
-def converter(model: Any, sst: xr.DataArray, config: Simulation) -> PressureLevels:
+def make_converter(model: Any, sst: xr.DataArray, config: SimulationConfig) -> PressureLevels:
     """What turns the model's output into the record's variables."""
     grid = model.coords.horizontal
     latitude, longitude = (np.rad2deg(np.asarray(axis)) for axis in (grid.latitudes, grid.longitudes))
     terrain = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "terrain.nc")).load()
     land = terrain.lsm.transpose("lon", "lat").values.astype("f4")
-    return PressureLevels(latitude, longitude, core_orography(model), land, sst, config)
+    return PressureLevels(latitude, longitude, read_core_orography(model), land, sst, config)
 
 
-def chunk_dates(run: SimulationRun, days: int) -> list[pd.Timestamp]:
+def list_chunk_dates(run: SimulationRun, days: int) -> list[pd.Timestamp]:
     """First days of the chunks that cover a run; the first times of output lie one interval later."""
     return list(pd.date_range(run.start, run.end, freq=f"{days}D", inclusive="left"))
 
@@ -200,11 +200,11 @@ def chunk_dates(run: SimulationRun, days: int) -> list[pd.Timestamp]:
 def write_atomically(dataset: xr.Dataset, path: Path) -> None:
     """NetCDF, complete or absent."""
     encoding = {name: {"compression": "gzip", "compression_opts": 2, "shuffle": True} for name in dataset.data_vars}
-    with replacing(path) as part:
+    with replace_atomically(path) as part:
         dataset.to_netcdf(part, engine="h5netcdf", encoding=encoding)
 
 
-def digest(files: Sequence[Path]) -> str:
+def hash_chunks(files: Sequence[Path]) -> str:
     """Hash (sha256) of a period: the values of its chunks, times first, then variables by name, as float32."""
     sha = hashlib.sha256()
     for file in files:
@@ -216,13 +216,13 @@ def digest(files: Sequence[Path]) -> str:
     return sha.hexdigest()
 
 
-def period(folder: Path, start: str, end: str) -> list[Path]:
+def list_chunks(folder: Path, start: str, end: str) -> list[Path]:
     """Chunks that begin on `start` or later, and before `end`."""
     first, last = (pd.Timestamp(day).strftime("%Y%m%d") for day in (start, end))
     return sorted(file for file in folder.glob("[0-9]*.nc") if first <= file.stem < last)
 
 
-def simulate(config: Simulation, run: SimulationRun, out: Path, restart: Path | None = None) -> None:
+def simulate(config: SimulationConfig, run: SimulationRun, out: Path, restart: Path | None = None) -> None:
     """Simulate one run into `out`, going on after the last complete chunk.
 
     Parameters
@@ -240,10 +240,10 @@ def simulate(config: Simulation, run: SimulationRun, out: Path, restart: Path | 
     from jcm.checkpoint import load_checkpoint, save_checkpoint
 
     out.mkdir(parents=True, exist_ok=True)
-    dates = chunk_dates(run, config.chunk_days)
+    dates = list_chunk_dates(run, config.chunk_days)
     origin = pd.Timestamp(run.origin) if run.origin else pd.Timestamp(run.start) - pd.Timedelta(days=config.spinup_days)
     model, forcing, sst = build_model(config, str(origin.date()))
-    levels = converter(model, sst, config)
+    levels = make_converter(model, sst, config)
     model.bootstrap_state()
 
     done = [d for d in dates if (out / f"restart-{d:%Y%m%d}.msgpack").exists()]
@@ -253,7 +253,7 @@ def simulate(config: Simulation, run: SimulationRun, out: Path, restart: Path | 
     else:
         first = dates[0]
         if restart is not None:
-            load_checkpoint(model, _unpacked(restart, out))
+            load_checkpoint(model, _decompress_restart(restart, out))
         else:
             set_mass(model, config.mean_surface_pressure)
             begin = time.time()
@@ -286,7 +286,7 @@ def simulate(config: Simulation, run: SimulationRun, out: Path, restart: Path | 
         print(f"{run.name}: {after:%Y-%m-%d}  T2m {mean:.2f} K  {left / 60:.1f} min left", flush=True)
 
 
-def keep_to_one_processor() -> None:
+def pin_to_one_processor() -> None:
     """Confine this process to one processor, which no other simulation has taken.
 
     The simulator's sums are divided among as many threads as there are processors, and rounded accordingly: with one,
@@ -311,7 +311,7 @@ def keep_to_one_processor() -> None:
     os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
 
 
-def _unpacked(restart: Path, out: Path) -> Path:
+def _decompress_restart(restart: Path, out: Path) -> Path:
     """A restart state that may be compressed with xz, as a file that the simulator reads."""
     if restart.suffix != ".xz":
         return restart
@@ -329,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--restart", type=Path, help="restart state of the run's first day")
     args = parser.parse_args(argv)
     warnings.filterwarnings("ignore")
-    keep_to_one_processor()
+    pin_to_one_processor()
     config = read_config(args.config).simulation
     known = {run.name: run for run in config.runs}
     unknown = set(args.runs) - set(known)
@@ -338,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.runs or known:
         run = known[name]
         simulate(config, run, args.out / name, args.restart)
-        print(f"{name}: sha256 {digest(period(args.out / name, run.start, run.end))}", flush=True)
+        print(f"{name}: sha256 {hash_chunks(list_chunks(args.out / name, run.start, run.end))}", flush=True)
     return 0
 
 

@@ -11,13 +11,13 @@ from tqdm import tqdm
 
 from xappa.model.networks.autoencoder import ConvAutoencoder
 from xappa.training.data import Record
-from xappa.training.importance import in_deviations, responses, sample_of
+from xappa.training.importance import compute_deviation_ratio, compute_responses, sample_evenly
 
 STATES = 48
 
 
 @torch.no_grad()
-def state_metric(
+def compute_state_metric(
     network: ConvAutoencoder,
     raw: np.ndarray,
     statistics: dict[str, np.ndarray],
@@ -47,7 +47,7 @@ def state_metric(
         latents, up to a factor. What neighbours do to a place is counted as its own doing.
     """
     device = next(network.parameters()).device
-    ratio = in_deviations(record)
+    ratio = compute_deviation_ratio(record)
     for name, factor in emphasis:
         ratio[list(record.spec.of(name))] *= factor**0.5
     area = np.cos(np.deg2rad(record.spec.latitude))
@@ -55,9 +55,9 @@ def state_metric(
     h, w, c = raw.shape[1:]
     total = torch.zeros(h * w, c, c, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    for index in tqdm(sample_of(record.members(0), STATES), desc="metric", unit="state"):
+    for index in tqdm(sample_evenly(record.members(0), STATES), desc="metric", unit="state"):
         signs = 2.0 * torch.randint(2, (h, w, 1), generator=generator) - 1
-        fields = torch.cat([part * roots for part in responses(network, raw, statistics, record, index, signs)])
+        fields = torch.cat([part * roots for part in compute_responses(network, raw, statistics, record, index, signs)])
         blocks = fields.view(c, -1, h, fields.shape[2] // h, w, fields.shape[3] // w).permute(2, 4, 0, 1, 3, 5)
         blocks = blocks.reshape(h * w, c, -1)
         total += (blocks @ blocks.mT).double().cpu()

@@ -14,18 +14,18 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.axes import recognise
-from xappa.grids.conventions import conventional, once_round
+from xappa.grids.conventions import decode_conventions, drop_repeated_meridian
 from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.periods import EXTREMES
 from xappa.observations.schema import quantities
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
-from xappa.operators.geometry import SEA, STATION, variables_read
+from xappa.operators.geometry import SEA, STATION, list_variables_read
 from xappa.operators.interpolate import Interpolate
 from xappa.operators.sparse import SparseOperator
-from xappa.state import spec_of
-from xappa.state.surface import height_of, on_grid
+from xappa.state import derive_spec
+from xappa.state.surface import find_surface_height, select_on_grid
 from xappa.verification.matching import prepare
 from xappa.vocabulary import VARIABLES
 
@@ -33,7 +33,7 @@ UNREAD = "unread"
 """Attribute of values at reports: how many good reports of each quantity cannot be read off the fields."""
 
 
-def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = None) -> xr.Dataset:
+def interpolate_to_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = None) -> xr.Dataset:
     """What a Dataset says at the places and times of reports, by the operator ``"interpolate"``.
 
     Parameters
@@ -59,12 +59,12 @@ def at_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = No
     ObservationError
         If no report lies inside the times.
     """
-    ds = once_round(conventional(ds))
-    prepared = prepare(ds, sources_of(obs))
-    return read_fields(prepared.fields, obs, height if height is not None else height_of(ds, prepared.layout))
+    ds = drop_repeated_meridian(decode_conventions(ds))
+    prepared = prepare(ds, list_field_variables(obs))
+    return read_fields(prepared.fields, obs, height if height is not None else find_surface_height(ds, prepared.layout))
 
 
-def sources_of(obs: xr.Dataset) -> set[str]:
+def list_field_variables(obs: xr.Dataset) -> set[str]:
     """Variables of fields that reports can be compared with."""
     found = set()
     for name in quantities(obs):
@@ -81,9 +81,9 @@ def sources_of(obs: xr.Dataset) -> set[str]:
 def read_fields(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
     """As `at_reports`, of fields in canonical form along ``time``."""
     names = quantities(obs)
-    wanted = [str(name) for name in fields.data_vars if name in sources_of(obs)]
-    spec = spec_of(fields[wanted], recognise(fields[wanted])) if wanted else None
-    read = {name: variables_read(name, obs, spec) for name in names} if spec is not None else {}
+    wanted = [str(name) for name in fields.data_vars if name in list_field_variables(obs)]
+    spec = derive_spec(fields[wanted], recognise(fields[wanted])) if wanted else None
+    read = {name: list_variables_read(name, obs, spec) for name in names} if spec is not None else {}
     read = {name: variables for name, variables in read.items() if variables}
     if not read:
         raise DatasetError(
@@ -91,27 +91,27 @@ def read_fields(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None
             f"{', '.join(map(str, fields.data_vars)) or 'none'} and {', '.join(names)}; "
             "use ds.rename, or read_observations(..., rename={...})."
         )
-    surface = on_grid(height, fields["latitude"].values, fields["longitude"].values)
+    surface = select_on_grid(height, fields["latitude"].values, fields["longitude"].values)
     with_error = _with_any_error(obs)
     assert spec is not None
     # Once for all, for what is wrong with all of them, and what is to be said.
     _, seen = Interpolate()(with_error, StateContext(spec, fields["time"].values, surface))
-    found = {name: _one(name, with_error, fields[sorted(v)], surface) for name, v in read.items()}
+    found = {name: _read_quantity(name, with_error, fields[sorted(v)], surface) for name, v in read.items()}
     if "member" in fields.coords:
         found["member"] = fields["member"]
-    unread = {name: _newly_rejected(name, obs, seen) for name in found if name in read}
+    unread = {name: _count_newly_rejected(name, obs, seen) for name in found if name in read}
     return xr.Dataset(found, dict(obs.coords), {UNREAD: {name: number for name, number in unread.items() if number}})
 
 
-def _newly_rejected(name: str, obs: xr.Dataset, seen: xr.Dataset) -> int:
+def _count_newly_rejected(name: str, obs: xr.Dataset, seen: xr.Dataset) -> int:
     """Number of good reports of a quantity that the operator cannot read: outside the times or levels, odd periods."""
     before, after = (np.asarray(flags_of(ds, name)) == Flag.GOOD for ds in (obs, seen))
     return int((before & ~after & obs[name].notnull().values).sum())
 
 
-def _one(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) -> xr.DataArray:
+def _read_quantity(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) -> xr.DataArray:
     """Values of a quantity along ``obs``; a member at a time, since that is all that need be in memory."""
-    spec, times = spec_of(fields, recognise(fields)), fields["time"].values
+    spec, times = derive_spec(fields, recognise(fields)), fields["time"].values
     kept = [name, *(other for other in ("2m_temperature", SEA) if name == STATION and other in obs)]
     obs = obs[[n for base in kept for n in (base, f"{base}_flag", f"{base}_error") if n in obs]]
     with warnings.catch_warnings():
@@ -120,9 +120,9 @@ def _one(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) 
     if len(frames):
         fields = fields.isel(time=frames)
     members = [fields.isel(member=k) for k in range(fields.sizes["member"])] if "member" in fields.dims else [fields]
-    blocks = [[_ordered(state[v]) for v in fields.data_vars] for state in members]
+    blocks = [[_order_axes(state[v]) for v in fields.data_vars] for state in members]
     lazy = any(isinstance(block, da.Array) for part in blocks for block in part)
-    make: Any = dask.delayed(_reader, pure=True) if lazy else _reader
+    make: Any = dask.delayed(_build_reader, pure=True) if lazy else _build_reader
     apply: Any = dask.delayed(_apply, pure=True) if lazy else _apply
     first = [block[0] for block in blocks[0]]
     reader = make(name, obs, spec, times, surface, frames, first)
@@ -136,14 +136,14 @@ def _one(name: str, obs: xr.Dataset, fields: xr.Dataset, surface: Array | None) 
     return xr.DataArray((da if lazy else np).stack(columns), dims=("member", "obs"), attrs=attrs)
 
 
-def _ordered(field: xr.DataArray) -> Array | da.Array:
+def _order_axes(field: xr.DataArray) -> Array | da.Array:
     """A field as (time, channel, latitude, longitude)."""
     levels = ("level",) if "level" in field.dims else ()
     values = field.transpose("time", *levels, "latitude", "longitude").data
     return values if levels else values[:, None]
 
 
-def _reader(
+def _build_reader(
     name: str,
     obs: xr.Dataset,
     spec: StateSpec,
@@ -178,6 +178,6 @@ def _with_any_error(obs: xr.Dataset) -> xr.Dataset:
     return kept.assign({f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in names})
 
 
-def missing_like(values: xr.Dataset) -> xr.Dataset:
+def make_missing_like(values: xr.Dataset) -> xr.Dataset:
     """The same quantities, all missing."""
     return values.map(lambda field: xr.full_like(field, np.nan), keep_attrs=True)

@@ -9,14 +9,14 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.binning.cells import Axis
+from xappa.binning.cells import BinAxis
 from xappa.errors import OptionError
 from xappa.verification.stations import NAMELESS, withhold
 
 BLOCK = 4.0  # degrees
 
 
-def grid_boxes(obs: xr.Dataset, latitudes: Sequence[float] | Array, longitudes: Sequence[float] | Array) -> Array:
+def find_grid_boxes(obs: xr.Dataset, latitudes: Sequence[float] | Array, longitudes: Sequence[float] | Array) -> Array:
     """Row and column of the grid point in whose box each report lies.
 
     Parameters
@@ -31,14 +31,14 @@ def grid_boxes(obs: xr.Dataset, latitudes: Sequence[float] | Array, longitudes: 
     array of int, (2, obs)
         Numbers from south to north and from west to east; -1 outside the grid.
     """
-    rows = Axis.around(latitudes, -90.0, 90.0)
-    columns = Axis.round_the_globe(longitudes)
+    rows = BinAxis.around(latitudes, -90.0, 90.0)
+    columns = BinAxis.round_the_globe(longitudes)
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
     turned = np.where(np.isfinite(longitude), columns.unrolled(np.nan_to_num(longitude)), np.nan)
     return np.stack([rows.index(latitude), columns.index(turned)])
 
 
-def block_keys(
+def number_blocks(
     obs: xr.Dataset,
     degrees: float = BLOCK,
     latitudes: Sequence[float] | Array | None = None,
@@ -63,9 +63,9 @@ def block_keys(
         raise OptionError(f"Found degrees={degrees!r}; expected the side of blocks, above 0 and up to 90")
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
     if latitudes is not None and longitudes is not None:
-        row, column = grid_boxes(obs, latitudes, longitudes)
-        rows, columns = Axis.around(latitudes, -90.0, 90.0), Axis.round_the_globe(longitudes)
-        latitude, longitude = _middle(rows)[row], _middle(columns)[column]
+        row, column = find_grid_boxes(obs, latitudes, longitudes)
+        rows, columns = BinAxis.around(latitudes, -90.0, 90.0), BinAxis.round_the_globe(longitudes)
+        latitude, longitude = _compute_midpoints(rows)[row], _compute_midpoints(columns)[column]
     across = int(np.ceil(360 / degrees - 1e-9))
     north = np.floor((np.nan_to_num(latitude) + 90) / degrees).astype(int)
     return north * across + np.floor(np.nan_to_num(longitude) % 360 / degrees).astype(int)
@@ -98,7 +98,7 @@ def withhold_blocks(
     used, withheld : Dataset
     """
     _require(fraction)
-    blocks, index = np.unique(block_keys(obs, degrees, latitudes, longitudes), return_inverse=True)
+    blocks, index = np.unique(number_blocks(obs, degrees, latitudes, longitudes), return_inverse=True)
     chosen = np.random.default_rng(seed).permutation(len(blocks))[: round(fraction * len(blocks))]
     out = np.isin(index, chosen)
     return obs.isel(obs=~out), obs.isel(obs=out)
@@ -130,7 +130,7 @@ def withhold_reports(
         In the order of `obs`.
     """
     _require(fraction)
-    swath = of_swaths(obs)
+    swath = is_from_swath(obs)
     number = np.arange(obs.sizes["obs"])
     out = np.zeros(len(number), bool)
     by_block = partial(withhold_blocks, latitudes=latitudes, longitudes=longitudes)
@@ -141,7 +141,7 @@ def withhold_reports(
     return obs.isel(obs=~out), obs.isel(obs=out)
 
 
-def of_swaths(obs: xr.Dataset) -> Array:
+def is_from_swath(obs: xr.Dataset) -> Array:
     """Whether each report comes from a source that names no station, (obs,)."""
     size = obs.sizes["obs"]
     if "station" not in obs.coords:
@@ -158,6 +158,6 @@ def _require(fraction: float) -> None:
         raise OptionError(f"Found fraction={fraction}; expected the share of reports to withhold, 0 <= fraction < 1.")
 
 
-def _middle(axis: Axis) -> Array:
+def _compute_midpoints(axis: BinAxis) -> Array:
     edges = np.asarray(axis.edges)
     return np.append((edges[1:] + edges[:-1]) / 2, np.nan)

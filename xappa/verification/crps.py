@@ -10,12 +10,12 @@ from scipy.special import ndtr
 
 from xappa.verification.means import Dims, mean
 from xappa.verification.members import (
-    apart_in_pairs,
-    compared,
-    independent,
-    members_there,
-    number_of_pairs,
-    partners,
+    align_exactly,
+    count_independent_choices,
+    count_members,
+    count_pairs,
+    find_partners,
+    sum_pair_differences,
 )
 
 
@@ -39,21 +39,21 @@ def crps(
     ----------
     Ferro (2014), Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140, https://doi.org/10.1002/qj.2270
     """
-    forecast, truth = compared(forecast, truth, member)
+    forecast, truth = align_exactly(forecast, truth, member)
     error = forecast - truth
     if member not in error.dims:
         return mean(abs(error), dim, weights)
     if error.chunks is not None:
         error = error.chunk({member: -1})
-    members, pairs = error.sizes[member], number_of_pairs(error, member)
+    members, pairs = error.sizes[member], count_pairs(error, member)
     point = xr.apply_ufunc(
         fair_crps, error, input_core_dims=[[member]], dask="parallelized", output_dtypes=[error.dtype], keep_attrs=False
     )
     if pairs:
         distance = abs(error).mean(member, skipna=False) - point
-        fewer = (distance * members * (members - 1) - apart_in_pairs(error, member, np.abs)) / independent(
-            members, pairs
-        )
+        fewer = (
+            distance * members * (members - 1) - sum_pair_differences(error, member, np.abs)
+        ) / count_independent_choices(members, pairs)
         point = point + distance - fewer
     return mean(point, dim, weights)
 
@@ -78,27 +78,27 @@ def crps_dressed(
     Grimit et al. (2006), The continuous ranked probability score for circular variables and its application to
     mesoscale forecast ensemble verification, https://doi.org/10.1256/qj.05.235 (CRPS of a mixture of Gaussians)
     """
-    forecast, truth = compared(forecast, truth, member)
+    forecast, truth = align_exactly(forecast, truth, member)
     members = forecast.sizes.get(member, 1)
     if members < 2:
         return crps(forecast, truth, dim, weights=weights, member=member)
-    dependent = set(zip(*partners(forecast, member), strict=True))
-    point = _absolute(forecast - truth, deviation).mean(member, skipna=not dependent)
+    dependent = set(zip(*find_partners(forecast, member), strict=True))
+    point = _compute_folded_mean(forecast - truth, deviation).mean(member, skipna=not dependent)
     states = [forecast.isel({member: k}, drop=True) for k in range(members)]
     # One after the other: all of them together are many times the ensemble.
     apart = (
-        _absolute(states[i] - states[j], np.sqrt(2) * deviation)
+        _compute_folded_mean(states[i] - states[j], np.sqrt(2) * deviation)
         for i, j in itertools.combinations(range(members), 2)
         if (i, j) not in dependent
     )
     if dependent:
-        return mean(point - sum(apart) / independent(members, len(dependent)), dim, weights)
-    there = members_there(forecast, member)
+        return mean(point - sum(apart) / count_independent_choices(members, len(dependent)), dim, weights)
+    there = count_members(forecast, member)
     terms = (there * (there - 1)).where(there > 1)
     return mean(point - sum(term.fillna(0.0) for term in apart) / terms, dim, weights)
 
 
-def _absolute(middle: xr.DataArray, deviation: xr.DataArray) -> xr.DataArray:
+def _compute_folded_mean(middle: xr.DataArray, deviation: xr.DataArray) -> xr.DataArray:
     """Mean absolute value of a Gaussian."""
     scaled = middle / deviation.where(deviation > 0, 1e-12)
     return 2 * deviation * np.exp(-(scaled**2) / 2) / np.sqrt(2 * np.pi) + middle * (2 * ndtr(scaled) - 1)
@@ -110,13 +110,13 @@ def fair_crps(error: np.ndarray) -> np.ndarray:
     if members == 1:
         return np.abs(error[..., 0])
     if np.isnan(error).any():
-        return _fair_crps_of_some(error)
+        return _compute_fair_crps_with_missing(error)
     rank = 2 * np.arange(1, members + 1, dtype=error.dtype) - members - 1
     # The score is the same for x - y and 0 as for x and y, and sums of small numbers round less.
     return np.abs(error).mean(-1) - np.sort(error, axis=-1) @ rank / (members * (members - 1))
 
 
-def _fair_crps_of_some(error: np.ndarray) -> np.ndarray:
+def _compute_fair_crps_with_missing(error: np.ndarray) -> np.ndarray:
     ordered = np.sort(error, axis=-1)  # what is missing comes last
     there = np.isfinite(ordered)
     members = there.sum(axis=-1, keepdims=True)

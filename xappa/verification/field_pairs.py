@@ -49,7 +49,7 @@ class FieldPair:
 
         Of members one is enough, but for antithetic pairs, which need both.
         """
-        there = [_any_member(forecast) for forecast in self.forecasts.values()]
+        there = [_has_any_member(forecast) for forecast in self.forecasts.values()]
         known = reduce(lambda a, b: a & b, [self.truth.notnull(), *there])
         return self.map(lambda part: part.where(known))
 
@@ -58,7 +58,7 @@ class FieldPair:
         return replace(self, unresolved={k: v for k, v in self.unresolved.items() if k == source})
 
 
-def _any_member(forecast: xr.DataArray) -> xr.DataArray:
+def _has_any_member(forecast: xr.DataArray) -> xr.DataArray:
     there = forecast.notnull()
     if "member" not in there.dims:
         return there

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import OptionError, nearest_names
+from xappa.errors import OptionError, suggest_names
 from xappa.verification.field_pairs import FieldPair
 
 BY = ("lead", "init", "time", "region", "season", "level")
@@ -48,7 +48,7 @@ def choose_by(by: str | Sequence[str] | None, names: Sequence[str | None]) -> tu
     found = [word if word in BY else own.get(word, word) for word in asked]
     if wrong := [word for word in found if word not in BY]:
         raise OptionError(
-            f"by={by!r}: {wrong[0]!r} is none of {', '.join(map(repr, BY))}{nearest_names(str(wrong[0]), BY)}"
+            f"by={by!r}: {wrong[0]!r} is none of {', '.join(map(repr, BY))}{suggest_names(str(wrong[0]), BY)}"
         )
     if {"lead", "init"} & set(found) and not any(names[:2]):
         raise OptionError(
@@ -60,40 +60,40 @@ def choose_by(by: str | Sequence[str] | None, names: Sequence[str | None]) -> tu
     return tuple(dict.fromkeys(found))
 
 
-def split(pair: FieldPair, by: Collection[str]) -> Iterator[tuple[dict[str, Any], FieldPair]]:
+def split_pair(pair: FieldPair, by: Collection[str]) -> Iterator[tuple[dict[str, Any], FieldPair]]:
     """A pair by region and season, as far as asked; parts without any point are left out."""
     for region in REGIONS if "region" in by else ("",):
-        part = _in_band(pair, *REGIONS[region]) if region else pair
+        part = _select_band(pair, *REGIONS[region]) if region else pair
         for season in SEASONS if "season" in by else ("",):
-            piece = _in_months(part, SEASONS[season]) if season else part
+            piece = _select_months(part, SEASONS[season]) if season else part
             labels = {key: value for key, value in (("region", region), ("season", season)) if value}
             if all(piece.truth.sizes.values()):
                 yield labels, piece
 
 
-def _in_band(pair: FieldPair, south: float, north: float) -> FieldPair:
+def _select_band(pair: FieldPair, south: float, north: float) -> FieldPair:
     latitude = pair.truth["latitude"]
     inside = np.flatnonzero((latitude.values >= south - 1e-6) & (latitude.values <= north + 1e-6))
-    return _rows(pair, str(latitude.dims[0]), inside)
+    return _select_rows(pair, str(latitude.dims[0]), inside)
 
 
-def _in_months(pair: FieldPair, months: Sequence[int]) -> FieldPair:
+def _select_months(pair: FieldPair, months: Sequence[int]) -> FieldPair:
     time = pair.truth["time"]
-    return _rows(pair, str(time.dims[0]), np.flatnonzero(np.isin(time.dt.month.values, months)))
+    return _select_rows(pair, str(time.dims[0]), np.flatnonzero(np.isin(time.dt.month.values, months)))
 
 
-def _rows(pair: FieldPair, dim: str, rows: Array) -> FieldPair:
+def _select_rows(pair: FieldPair, dim: str, rows: Array) -> FieldPair:
     return pair.map(lambda part: part.isel({dim: rows}, missing_dims="ignore"))
 
 
-def joined(parts: Sequence[tuple[dict[str, Any], xr.DataArray]]) -> xr.DataArray:
+def concatenate_groups(parts: Sequence[tuple[dict[str, Any], xr.DataArray]]) -> xr.DataArray:
     """Scores of many groups along a dimension for each label."""
     first = next(iter(parts[0][0]), None)
     if first is None:
         return parts[0][1]
     values = list(dict.fromkeys(labels[first] for labels, _ in parts))
     within = [
-        joined(
+        concatenate_groups(
             [({k: v for k, v in labels.items() if k != first}, part) for labels, part in parts if labels[first] == own]
         )
         for own in values

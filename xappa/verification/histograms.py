@@ -37,7 +37,7 @@ def rank_histogram(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> 
     dict
         One array along ``rank`` (0 ... M), whose sum is 1.
     """
-    chances = _over_members(_ranks, forecast, pair, "rank", pair.truth)
+    chances = _apply_over_members(_compute_rank_probabilities, forecast, pair, "rank", pair.truth)
     labels = np.arange(forecast.sizes["member"] + 1)
     return {"rank_histogram": scores.mean(chances, over).assign_coords(rank=("rank", labels, {"long_name": "rank"}))}
 
@@ -62,7 +62,7 @@ def reliability(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> dic
     """
     assert pair.climatology is not None
     members = forecast.sizes["member"]
-    which = _over_members(_probabilities, forecast, pair, "probability", pair.climatology)
+    which = _apply_over_members(_compute_exceedance, forecast, pair, "probability", pair.climatology)
     which = which.where(pair.truth.notnull())
     share = scores.mean(which, over)
     happened = scores.mean(which * (pair.truth > pair.climatology), over)
@@ -73,9 +73,11 @@ def reliability(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> dic
     }
 
 
-def _over_members(function, forecast: xr.DataArray, pair: FieldPair, dim: str, level: xr.DataArray) -> xr.DataArray:
+def _apply_over_members(
+    function, forecast: xr.DataArray, pair: FieldPair, dim: str, level: xr.DataArray
+) -> xr.DataArray:
     """A function of members, a value and a deviation at each point, along a new dimension of M + 1."""
-    deviation = _deviation(pair)
+    deviation = _estimate_deviation(pair)
     if forecast.chunks is not None:
         forecast = forecast.chunk(member=-1)
     size = forecast.sizes["member"] + 1
@@ -86,7 +88,7 @@ def _over_members(function, forecast: xr.DataArray, pair: FieldPair, dim: str, l
     )  # fmt: skip
 
 
-def _deviation(pair: FieldPair) -> xr.DataArray:
+def _estimate_deviation(pair: FieldPair) -> xr.DataArray:
     """Deviation of what the truth, or a member, differs from what it stands for; 0 where nothing is known of it."""
     square = xr.zeros_like(pair.truth) if pair.error is None else pair.error.fillna(0.0) ** 2
     for deviation in pair.unresolved.values():
@@ -94,7 +96,7 @@ def _deviation(pair: FieldPair) -> xr.DataArray:
     return square**0.5
 
 
-def _ranks(members: Array, truth: Array, deviation: Array) -> Array:
+def _compute_rank_probabilities(members: Array, truth: Array, deviation: Array) -> Array:
     """Chance of each rank (..., M + 1) of a truth (...) among members (..., M)."""
     number = members.shape[-1]
     rank = np.arange(number + 1)
@@ -104,12 +106,12 @@ def _ranks(members: Array, truth: Array, deviation: Array) -> Array:
     if np.any(deviation > 0):
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = ndtr((truth[..., None] - members) / deviation[..., None])
-        exact = np.where((deviation > 0)[..., None], _number_of_successes(chance), exact)
+        exact = np.where((deviation > 0)[..., None], _compute_poisson_binomial(chance), exact)
     missing = np.isnan(truth) | np.isnan(members).any(-1)
     return np.where(missing[..., None], np.nan, exact)
 
 
-def _number_of_successes(chance: Array) -> Array:
+def _compute_poisson_binomial(chance: Array) -> Array:
     """Distribution (..., M + 1) of the number of successes in M trials of different chances (Poisson binomial)."""
     found = np.zeros((*chance.shape[:-1], chance.shape[-1] + 1))
     found[..., 0] = 1.0
@@ -120,7 +122,7 @@ def _number_of_successes(chance: Array) -> Array:
     return found
 
 
-def _probabilities(members: Array, level: Array, deviation: Array) -> Array:
+def _compute_exceedance(members: Array, level: Array, deviation: Array) -> Array:
     """Which probability (..., M + 1; one of them 1) members give to being above a level."""
     number = members.shape[-1]
     above = (members > level[..., None]).mean(-1)

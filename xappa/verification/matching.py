@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, XappaError
-from xappa.grids.axes import NAMES, Layout, recognise, refuse, text
-from xappa.grids.conventions import conventional, encoding_problems, once_round
-from xappa.grids.matching import nearest_positions
+from xappa.grids.axes import NAMES, Layout, format_time, recognise, refuse
+from xappa.grids.conventions import decode_conventions, drop_repeated_meridian, find_encoding_problems
+from xappa.grids.matching import find_nearest_positions
 from xappa.grids.statistics import Statistic
-from xappa.state.units import implausible, refuse_units, unit_maps
-from xappa.valid_range import within_limits
+from xappa.state.units import find_implausible_values, make_conversions, refuse_units
+from xappa.valid_range import mask_outside_limits
 from xappa.verification.missing import Gaps
 from xappa.vocabulary import PAIR, VARIABLES
 
@@ -24,7 +24,7 @@ AXES = ("member", "time", "level", "latitude", "longitude")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class CanonicalDataset:
     """A gridded Dataset in canonical form.
 
     Parameters
@@ -43,7 +43,9 @@ class Prepared:
     statistics: Mapping[str, Statistic]
 
 
-def prepare(ds: xr.Dataset, among: Collection[Hashable], whose: str = "", along: Sequence[str] = ()) -> Prepared:
+def prepare(
+    ds: xr.Dataset, among: Collection[Hashable], whose: str = "", along: Sequence[str] = ()
+) -> CanonicalDataset:
     """A gridded Dataset in canonical form.
 
     Parameters
@@ -66,28 +68,28 @@ def prepare(ds: xr.Dataset, among: Collection[Hashable], whose: str = "", along:
         vocabulary's.
     """
     try:
-        return _prepared(ds, among, along)
+        return _prepare(ds, among, along)
     except XappaError as error:
         raise (type(error)(f"{whose}: {error}") if whose else error) from error
 
 
-def _prepared(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) -> Prepared:
-    ds = once_round(conventional(ds))
+def _prepare(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) -> CanonicalDataset:
+    ds = drop_repeated_meridian(decode_conventions(ds))
     layout = recognise(ds, need=("latitude", "longitude") if along else ("time", "latitude", "longitude"))
-    maps, problems = unit_maps(layout, among)
-    refuse(encoding_problems(ds, maps))
+    maps, problems = make_conversions(layout, among)
+    refuse(find_encoding_problems(ds, maps))
     refuse_units(problems)
-    fields = canonical(within_limits(ds, maps, warn=True), layout, along)
+    fields = to_canonical(mask_outside_limits(ds, maps, warn=True), layout, along)
     for user, forward in maps.items():
         name = layout.names[user]
         bare = layout.notation[user].units is None
-        field = _plausible(fields[name], user) if bare else fields[name]
+        field = _require_plausible(fields[name], user) if bare else fields[name]
         fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
     found = {layout.names[user]: written.statistic for user, written in layout.notation.items()}
-    return Prepared(fields, layout, {name: value for name, value in found.items() if value is not None})
+    return CanonicalDataset(fields, layout, {name: value for name, value in found.items() if value is not None})
 
 
-def canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.Dataset:
+def to_canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.Dataset:
     """A Dataset by the names of the vocabulary: its known variables alone, along levels in hPa, be it but one.
 
     Parameters
@@ -106,14 +108,14 @@ def canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.D
     axes = [axis for axis in NAMES if not (along and axis == "time")]
     spelt: dict[str, str] = {axis: name for axis in axes if (name := getattr(layout, axis)) is not None}
     ds = ds[list(layout.names)]
-    ds = _understood(ds, spelt, along)
+    ds = _drop_other_dims(ds, spelt, along)
     ds = ds.drop_vars([name for name in ds.coords if name not in spelt.values() and name != PAIR])
-    ds = ds.rename_dims({dim: forecast_dim(k) for k, dim in enumerate(along)})
+    ds = ds.rename_dims({dim: name_forecast_dim(k) for k, dim in enumerate(along)})
     for axis, name in spelt.items():
         if name not in ds.coords:
             continue
         if ds[name].ndim == 0:
-            ds = _along(ds, name, layout) if axis == "level" else ds.expand_dims(name)
+            ds = _expand_level(ds, name, layout) if axis == "level" else ds.expand_dims(name)
         elif ds[name].dims != (name,):
             ds = ds.swap_dims({ds[name].dims[0]: name})
     own = {name: axis for axis, name in spelt.items() if name != axis}
@@ -123,12 +125,12 @@ def canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> xr.D
     return ds.rename({user: known for user, known in layout.names.items() if user != known})
 
 
-def forecast_dim(number: int) -> str:
+def name_forecast_dim(number: int) -> str:
     """What a dimension of forecasts is called in canonical form, where no user's name can be in its way."""
     return f"forecast {number}"
 
 
-def _understood(ds: xr.Dataset, spelt: Mapping[str, str], along: Sequence[str]) -> xr.Dataset:
+def _drop_other_dims(ds: xr.Dataset, spelt: Mapping[str, str], along: Sequence[str]) -> xr.Dataset:
     """A Dataset without other dimensions of size 1; refused where another dimension has more."""
     known = {dim for name in spelt.values() for dim in (ds[name].dims if name in ds.coords else (name,))} | {*along}
     others = {str(dim): size for dim, size in ds.sizes.items() if dim not in known}
@@ -143,13 +145,13 @@ def _understood(ds: xr.Dataset, spelt: Mapping[str, str], along: Sequence[str]) 
     return ds.squeeze(list(others), drop=True) if others else ds
 
 
-def _along(ds: xr.Dataset, level: str, layout: Layout) -> xr.Dataset:
+def _expand_level(ds: xr.Dataset, level: str, layout: Layout) -> xr.Dataset:
     """The quantities aloft along their one level, which a selection leaves on those near the surface too."""
     aloft = [user for user, name in layout.names.items() if VARIABLES[name].upper_air]
     return ds.drop_vars(level).assign({user: ds[user].expand_dims(level) for user in aloft})
 
 
-def matched(
+def align_datasets(
     reference: xr.Dataset, analysis: xr.Dataset, what: str, gaps: Gaps | None = None
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Both where they meet: common variables, times and levels, and the part of the analysis's grid that both have.
@@ -172,24 +174,24 @@ def matched(
     common = [str(name) for name in analysis.data_vars if name in reference.data_vars]
     if not common:
         raise DatasetError(
-            f"The analysis and {what} have no variable in common: found {_names(analysis)} and {_names(reference)}; "
+            f"The analysis and {what} have no variable in common: found {_list_names(analysis)} and {_list_names(reference)}; "
             "rename variables to their WeatherBench names."
         )
     analysis, reference = analysis[common], reference[common]
-    problems = _without_levels(reference, analysis, what)
+    problems = _find_missing_levels(reference, analysis, what)
     for axis in ("latitude", "longitude", "time", "level"):
         if axis not in analysis.dims or axis not in reference.dims:
             continue
         have, want = reference[axis].values, analysis[axis].values
         if axis in ("latitude", "longitude"):
-            index = nearest_positions(want.tolist(), have.tolist(), 360 if axis == "longitude" else None)
+            index = find_nearest_positions(want.tolist(), have.tolist(), 360 if axis == "longitude" else None)
             if not _is_part(index, len(have)):
-                problems.append(_different_grid(have, want, axis))
+                problems.append(_describe_different_grid(have, want, axis))
                 continue
         else:
-            index = same(have, want)
+            index = find_matching_positions(have, want)
             if (index < 0).all():
-                problems.append(_nothing_common(have, want, axis))
+                problems.append(_describe_no_overlap(have, want, axis))
                 continue
         if gaps is not None:
             gaps.add(what, axis, list(want[index < 0]), len(want))
@@ -220,7 +222,7 @@ def _is_part(index: np.ndarray, size: int) -> bool:
     return bool(len(there) == len(index) or (whole and ((steps == 1) | (steps == size - 1)).sum() >= len(steps) - 1))
 
 
-def same(have: np.ndarray, want: np.ndarray) -> np.ndarray:
+def find_matching_positions(have: np.ndarray, want: np.ndarray) -> np.ndarray:
     """Index of each wanted time or level (hPa) among those that are there, -1 where it is not."""
     if len(have) == 0:
         return np.full(len(want), -1)
@@ -233,19 +235,19 @@ def same(have: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.where(apart.min(0) <= 1, index, -1)
 
 
-def _plausible(field: xr.DataArray, user: str) -> xr.DataArray:
+def _require_plausible(field: xr.DataArray, user: str) -> xr.DataArray:
     """A field without units, which is refused where its values say that it has others; block by block if it is lazy."""
 
     def checked(block: xr.DataArray) -> xr.DataArray:
         levels = block["level"].values if "level" in block.dims else ()
         values = block.transpose("level", ..., missing_dims="ignore").values
-        refuse_units(implausible(user, str(field.name), values[None], levels))
+        refuse_units(find_implausible_values(user, str(field.name), values[None], levels))
         return block
 
     return xr.map_blocks(checked, field, template=field)
 
 
-def _without_levels(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> list[str]:
+def _find_missing_levels(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> list[str]:
     """Quantities aloft of which but one side tells the levels."""
     problems = []
     for whose, ds, other in (("the analysis", analysis, reference), (what, reference, analysis)):
@@ -257,19 +259,19 @@ def _without_levels(reference: xr.Dataset, analysis: xr.Dataset, what: str) -> l
     return problems
 
 
-def _names(ds: xr.Dataset) -> str:
+def _list_names(ds: xr.Dataset) -> str:
     return ", ".join(map(str, ds.data_vars)) or "none"
 
 
-def _different_grid(have: np.ndarray, want: np.ndarray, axis: str) -> str:
+def _describe_different_grid(have: np.ndarray, want: np.ndarray, axis: str) -> str:
     return (
         f"not every {axis} of the analysis ({len(want)} from {want[0]:g} to {want[-1]:g}) is one of the other's "
         f"({len(have)} from {have[0]:g} to {have[-1]:g}); bring one to the other's grid first: ds.appa.regrid(other)"
     )
 
 
-def _nothing_common(have: np.ndarray, want: np.ndarray, axis: str) -> str:
-    show = text if axis == "time" else "{:g}".format
+def _describe_no_overlap(have: np.ndarray, want: np.ndarray, axis: str) -> str:
+    show = format_time if axis == "time" else "{:g}".format
     return (
         f"no {axis} in common: the analysis has {show(want[0])} to {show(want[-1])}, the other "
         f"{f'{show(have[0])} to {show(have[-1])}' if len(have) else 'none'}; choose others with ds.sel({axis}=...)"

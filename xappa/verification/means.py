@@ -47,7 +47,7 @@ def mean(field: xr.DataArray, dim: Dims = None, weights: xr.DataArray | None = N
     weights : DataArray, optional
         Weights along some of the dimensions; `default_weights` unless told.
     """
-    over = dims_over(field, dim)
+    over = resolve_dims(field, dim)
     if not over:
         return field
     weights = default_weights(field) if weights is None else weights
@@ -59,10 +59,10 @@ def mean(field: xr.DataArray, dim: Dims = None, weights: xr.DataArray | None = N
 
 def count(field: xr.DataArray, dim: Dims = None) -> xr.DataArray:
     """Number of points that are not missing."""
-    return field.notnull().sum(dims_over(field, dim)).astype("f8")
+    return field.notnull().sum(resolve_dims(field, dim)).astype("f8")
 
 
-def dims_over(field: xr.DataArray, dim: Dims) -> list[Hashable]:
+def resolve_dims(field: xr.DataArray, dim: Dims) -> list[Hashable]:
     """Dimensions of a field that a mean is over: all but ``level`` unless told."""
     if dim is None:
         return [d for d in field.dims if d != "level"]

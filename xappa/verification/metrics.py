@@ -116,7 +116,7 @@ def choose_metrics(
     return asked
 
 
-def scored(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] = ()) -> xr.DataArray:
+def compute_scores(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] = ()) -> xr.DataArray:
     """Scores of the forecasts of a pair over ``source`` and ``metric``.
 
     Parameters
@@ -127,7 +127,7 @@ def scored(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] = ()) ->
     keep : sequence of str
         Dimensions that are kept beside ``level``.
     """
-    over = dims_over(pair, keep)
+    over = select_mean_dims(pair, keep)
     by_source = []
     for source, forecast in pair.forecasts.items():
         part = pair.of(source)
@@ -137,9 +137,9 @@ def scored(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] = ()) ->
     return _concat(by_source, "source", list(pair.forecasts))
 
 
-def curves(pair: FieldPair, metric: str, keep: Sequence[str] = ()) -> dict[str, xr.DataArray]:
+def compute_curves(pair: FieldPair, metric: str, keep: Sequence[str] = ()) -> dict[str, xr.DataArray]:
     """A score with a dimension of its own, over ``source``: by name of its parts, of sources that have members."""
-    over = dims_over(pair, keep)
+    over = select_mean_dims(pair, keep)
     found: dict[str, dict[str, xr.DataArray]] = {}
     for source, forecast in pair.forecasts.items():
         if forecast.sizes.get("member", 1) > 1:
@@ -148,7 +148,7 @@ def curves(pair: FieldPair, metric: str, keep: Sequence[str] = ()) -> dict[str, 
     return {part: _concat(list(by.values()), "source", list(by), "outer") for part, by in found.items()}
 
 
-def dims_over(pair: FieldPair, keep: Sequence[str]) -> Over:
+def select_mean_dims(pair: FieldPair, keep: Sequence[str]) -> Over:
     """Dimensions that scores are means over."""
     dims = dict.fromkeys(str(dim) for field in (pair.truth, *pair.forecasts.values()) for dim in field.dims)
     return [dim for dim in dims if dim not in ("level", "member", *keep)]

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import GapWarning, warn
-from xappa.grids.axes import text
+from xappa.grids.axes import format_time
 
 SHOWN = 3
 """How many times, members or places are named."""
@@ -57,7 +57,7 @@ class Gaps:
             if not missing:
                 continue
             many = "quantities" if axis == "quantity" else f"{axis}s"
-            line = f"{whose} lacks {len(missing)} of {total} {many}: {shown(missing)}"
+            line = f"{whose} lacks {len(missing)} of {total} {many}: {format_labels(missing)}"
             lines.append(line)
             if axis not in ("level", "variable"):
                 self.say(f"{line}. Scores are of the others")
@@ -101,7 +101,7 @@ class Gaps:
         return score
 
 
-def whole_states(values: xr.DataArray) -> xr.DataArray:
+def find_present_states(values: xr.DataArray) -> xr.DataArray:
     """Whether any value of each state (member and time) is there; lazy where the values are."""
     return (
         values.notnull()
@@ -131,15 +131,15 @@ def describe(whose: str, states: Array, dims: Sequence[str], labels: dict[str, A
         if dim in labels and labels[dim].dtype.kind == "M":
             names = list(labels[dim][some])
         if len(some) < states.shape[axis] or states.ndim == 1:
-            parts.append(f"{dim} {shown(names)}")
+            parts.append(f"{dim} {format_labels(names)}")
     where = f" ({'; '.join(parts)})" if parts else ""
     return f"{whose}: {lost}{where}. Scores are of the others; the metric 'count' says of how many values"
 
 
-def shown(labels: Sequence) -> str:
+def format_labels(labels: Sequence) -> str:
     """The first of some labels in words."""
     written = [
-        text(v) if isinstance(v, np.datetime64) else f"{v:g}" if isinstance(v, float) else str(v) for v in labels
+        format_time(v) if isinstance(v, np.datetime64) else f"{v:g}" if isinstance(v, float) else str(v) for v in labels
     ]
     words = list(dict.fromkeys(written))
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""

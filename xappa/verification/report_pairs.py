@@ -11,19 +11,19 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import DatasetError, NoReportsError, OptionError
-from xappa.grids.statistics import no_instant
+from xappa.grids.statistics import describe_statistic
 from xappa.observations import read_observations
-from xappa.observations.errors.defaults import told_errors
+from xappa.observations.errors.defaults import fill_errors_from_text
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.names import QUANTITIES
 from xappa.observations.qc import check
 from xappa.observations.schema import quantities
-from xappa.state.surface import height_of
-from xappa.verification.at_reports import UNREAD, missing_like, read_fields, sources_of
+from xappa.state.surface import find_surface_height
+from xappa.verification.at_reports import UNREAD, list_field_variables, make_missing_like, read_fields
 from xappa.verification.field_pairs import FieldPair
 from xappa.verification.missing import Gaps
-from xappa.verification.representation_error import unresolved_at
-from xappa.verification.source import Source, dated, times_around
+from xappa.verification.representation_error import estimate_unresolved_error
+from xappa.verification.source import TimedFields, assign_climatology_times, find_climatology_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,13 +49,13 @@ class PredictedReports:
     lead: Array | None = None
 
 
-def pairs_at_reports(
+def pair_with_reports(
     ds: xr.Dataset,
     reference: xr.Dataset | pd.DataFrame,
     others: Mapping[str, xr.Dataset],
     by: Collection[str] | None,
     gaps: Gaps,
-) -> tuple[Source, list[tuple[dict[str, Any], dict[str, FieldPair]]]]:
+) -> tuple[TimedFields, list[tuple[dict[str, Any], dict[str, FieldPair]]]]:
     """Forecasts at reports, and the reports, of each quantity that both have.
 
     Parameters
@@ -78,16 +78,16 @@ def pairs_at_reports(
         One, or by ``lead``.
     """
     obs = _with_assumed_errors(check(read_observations(reference)).compute(), ds)
-    source = Source.of(ds, sources_of(obs))
+    source = TimedFields.of(ds, list_field_variables(obs))
     _require_instants(source, "")
     if by is not None and "time" in by:
         raise OptionError("by='time' needs fields as reference; against reports expected lead, init, region or season")
     split = source.overlapping or source.keeps_lead if by is None else bool({"lead", "init"} & set(by))
     split = split or source.overlapping
-    height = height_of(ds, source.layout)
-    found = {"analysis": _read(source, obs, height, split)}
+    height = find_surface_height(ds, source.layout)
+    found = {"analysis": _read_at_reports(source, obs, height, split)}
     for name, other in others.items():
-        found[name] = _baseline(other, obs, height, name, split, found["analysis"])
+        found[name] = _read_baseline(other, obs, height, name, split, found["analysis"])
     values = {name: readings.values for name, readings in found.items()}
     levels = source.fields["level"].values if "level" in source.fields.dims else np.zeros(0)
     names = [str(name) for name in values["analysis"].data_vars]
@@ -96,7 +96,7 @@ def pairs_at_reports(
         gaps.notes.append(
             f"{number} reports of {name} cannot be read off the Dataset (times, levels, places or period)"
         )
-    pairs = {name: pair_of(name, values, obs, levels) for name in names}
+    pairs = {name: make_pair(name, values, obs, levels) for name in names}
     pairs = _with_unresolved(pairs, ds, source, obs)
     lead = found["analysis"].lead
     if lead is None or not ("lead" in by if by is not None else source.keeps_lead):
@@ -104,28 +104,30 @@ def pairs_at_reports(
     keys = list(source.by_lead())
     masks = [xr.DataArray(lead == k, dims=("init", "obs")) for k in range(len(keys))]
     return source, [
-        ({"lead": key}, {name: _masked(pair, mask) for name, pair in pairs.items()})
+        ({"lead": key}, {name: _mask_pair(pair, mask) for name, pair in pairs.items()})
         for key, mask in zip(keys, masks, strict=True)
     ]
 
 
-def _masked(pair: FieldPair, mask: xr.DataArray) -> FieldPair:
+def _mask_pair(pair: FieldPair, mask: xr.DataArray) -> FieldPair:
     return pair.map(lambda part: part.where(mask))
 
 
 def _with_assumed_errors(obs: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     """Reports with the error deviations that the analysis assumed, where they bring none."""
     told = ds.attrs.get(ERRORS)
-    return told_errors(obs, str(told)) if told else obs
+    return fill_errors_from_text(obs, str(told)) if told else obs
 
 
-def _require_instants(source: Source, whose: str) -> None:
-    problems = [no_instant(source.layout.spelling(name), s) for name, s in source.prepared.statistics.items()]
+def _require_instants(source: TimedFields, whose: str) -> None:
+    problems = [describe_statistic(source.layout.spelling(name), s) for name, s in source.prepared.statistics.items()]
     if problems:
         raise DatasetError(f"{whose}Reports are of instants, or say what they are over a period: {'; '.join(problems)}")
 
 
-def _read(source: Source, obs: xr.Dataset, height: xr.DataArray | None, split: bool) -> PredictedReports:
+def _read_at_reports(
+    source: TimedFields, obs: xr.Dataset, height: xr.DataArray | None, split: bool
+) -> PredictedReports:
     """Values of fields at reports; of forecasts, those of each start by themselves."""
     if source.start is None or not split:
         return PredictedReports(read_fields(source.series(), obs, height))
@@ -145,19 +147,19 @@ def _read(source: Source, obs: xr.Dataset, height: xr.DataArray | None, split: b
             parts.append(None)
             refusal = error
         codes = np.array([order[key] for key in source.lead[rows]])  # type: ignore[index]
-        leads.append(codes[_nearest(fields["time"].values, obs["time"].values)])
+        leads.append(codes[_find_nearest(fields["time"].values, obs["time"].values)])
         starts.append(start)
     like = next((part for part in parts if part is not None), None)
     if like is None:
         raise refusal
-    whole = [missing_like(like) if part is None else part for part in parts]
+    whole = [make_missing_like(like) if part is None else part for part in parts]
     joined = xr.concat(whole, xr.Variable("init", np.array(starts)), coords="minimal", compat="override").drop_attrs(
         deep=False
     )
     return PredictedReports(joined, np.stack(leads))
 
 
-def _nearest(times: Array, when: Array) -> Array:
+def _find_nearest(times: Array, when: Array) -> Array:
     """Position of the nearest of some ascending times."""
     after = np.clip(np.searchsorted(times, when), 1, max(len(times) - 1, 1))
     if len(times) < 2:
@@ -166,24 +168,28 @@ def _nearest(times: Array, when: Array) -> Array:
     return np.where(earlier, after - 1, after)
 
 
-def _baseline(
+def _read_baseline(
     other: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None, name: str, split: bool, analysis: PredictedReports
 ) -> PredictedReports:
     """A baseline at the reports; without a surface of its own it has the analysis's, if it is on that grid."""
     if "obs" in other.dims:
-        return PredictedReports(_along_obs(other, obs, name))
+        return PredictedReports(_align_with_reports(other, obs, name))
     whose = f"The baseline {name!r}"
     when = obs["time"].values
-    source = Source.of(dated(other, times_around(other, when[~np.isnat(when)]), whose), sources_of(obs), whose)
+    source = TimedFields.of(
+        assign_climatology_times(other, find_climatology_times(other, when[~np.isnat(when)]), whose),
+        list_field_variables(obs),
+        whose,
+    )
     _require_instants(source, f"{whose}: ")
-    own = height_of(other, source.layout)
-    readings = _read(source, obs, height if own is None else own, split and source.times is not None)
+    own = find_surface_height(other, source.layout)
+    readings = _read_at_reports(source, obs, height if own is None else own, split and source.times is not None)
     if "init" in readings.values.dims and analysis.lead is not None:
         return PredictedReports(readings.values.reindex(init=analysis.values["init"].values), None)
     return readings
 
 
-def _along_obs(values: xr.Dataset, obs: xr.Dataset, name: str) -> xr.Dataset:
+def _align_with_reports(values: xr.Dataset, obs: xr.Dataset, name: str) -> xr.Dataset:
     if values.sizes["obs"] != obs.sizes["obs"]:
         raise DatasetError(
             f"The baseline {name!r} has {values.sizes['obs']} values along obs; expected one for each of the "
@@ -193,7 +199,7 @@ def _along_obs(values: xr.Dataset, obs: xr.Dataset, name: str) -> xr.Dataset:
 
 
 def _with_unresolved(
-    pairs: dict[str, FieldPair], ds: xr.Dataset, source: Source, obs: xr.Dataset
+    pairs: dict[str, FieldPair], ds: xr.Dataset, source: TimedFields, obs: xr.Dataset
 ) -> dict[str, FieldPair]:
     """Pairs with the error of the autoencoder, where the members were decoded without it."""
     known = [name for name in pairs if name in source.fields.data_vars]
@@ -203,14 +209,14 @@ def _with_unresolved(
     with_error = obs[[n for name in known for n in (name, f"{name}_flag") if n in obs]].assign(
         {f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in known}
     )
-    unresolved = unresolved_at(ds, some, with_error, source.valid_times)
+    unresolved = estimate_unresolved_error(ds, some, with_error, source.valid_times)
     return {
         name: replace(pair, unresolved={"analysis": unresolved[name]}) if name in unresolved else pair
         for name, pair in pairs.items()
     }
 
 
-def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, levels: Array) -> FieldPair:
+def make_pair(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, levels: Array) -> FieldPair:
     """Forecasts of a quantity along ``obs``, and its good reports; by the nearest of `levels` (hPa) aloft.
 
     Parameters
@@ -226,7 +232,7 @@ def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, level
     good = (flags_of(obs, name) == Flag.GOOD).values
     error = obs.get(f"{name}_error", xr.full_like(obs[name], np.nan, dtype=float))
     upper = name in QUANTITIES and QUANTITIES[name].upper_air and "level" in obs.coords and len(levels) > 0
-    where = _by_level(obs["level"].values, levels) if upper else None
+    where = _assign_levels(obs["level"].values, levels) if upper else None
 
     def placed(field: xr.DataArray, kept: Sequence[str] = ()) -> xr.DataArray:
         field = field.astype("f8").where(xr.DataArray(good, dims="obs"))
@@ -239,7 +245,7 @@ def pair_of(name: str, sources: Mapping[str, xr.Dataset], obs: xr.Dataset, level
     return FieldPair(forecasts, truth, placed(error))
 
 
-def _by_level(pressure: Array, levels: Array) -> xr.DataArray:
+def _assign_levels(pressure: Array, levels: Array) -> xr.DataArray:
     """Whether each report belongs to each level that has reports: the nearest one in the logarithm of pressure."""
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.abs(np.log(pressure)[:, None] - np.log(levels)[None])

@@ -9,11 +9,11 @@ import xarray as xr
 
 from xappa.grids.axes import Layout
 from xappa.grids.variable_encoding import VariableEncoding
-from xappa.observations.schema import quantity_attrs
-from xappa.state.cf_attrs import cf_attributes
-from xappa.state.units import conversion
+from xappa.observations.schema import get_quantity_attrs
+from xappa.state.cf_attrs import make_cf_attributes
+from xappa.state.units import make_conversion
 from xappa.verification.metrics import CURVES, DIMENSIONLESS, MEANING
-from xappa.verification.source import Source
+from xappa.verification.source import TimedFields
 from xappa.verification.table import to_table
 
 
@@ -39,7 +39,7 @@ class Scores(xr.Dataset):
         return super().__repr__() + ("\nLazy: print(scores) or scores.compute() has the numbers." if lazy else "")
 
 
-def in_own_units(values: xr.DataArray, written: VariableEncoding, name: str) -> xr.DataArray:
+def convert_to_user_units(values: xr.DataArray, written: VariableEncoding, name: str) -> xr.DataArray:
     """Scores, which are all in the vocabulary's units or in none, in those in which the user writes the quantity.
 
     Parameters
@@ -54,20 +54,22 @@ def in_own_units(values: xr.DataArray, written: VariableEncoding, name: str) -> 
     own = xr.DataArray([m not in DIMENSIONLESS for m in values["metric"].values], dims="metric")
     comment = f"in these units, but for {', '.join(DIMENSIONLESS[:-1])} and {DIMENSIONLESS[-1]}, which have none"
     try:
-        described: dict = cf_attributes(name, written) | dict(written.attrs)
-        factor = conversion(written, name).factor
+        described: dict = make_cf_attributes(name, written) | dict(written.attrs)
+        factor = make_conversion(written, name).factor
     except KeyError:  # a quantity that only reports have
-        described, factor = quantity_attrs(name), 1.0
+        described, factor = get_quantity_attrs(name), 1.0
     kept = {key: described[key] for key in ("units", "standard_name", "long_name") if key in described}
     return (values / xr.where(own, factor, 1.0)).assign_attrs({**kept, "comment": comment})
 
 
-def spelt(result: xr.Dataset, source: Source, left_out: list[str], attrs: Mapping[str, str]) -> Scores:
+def restore_user_names(
+    result: xr.Dataset, source: TimedFields, left_out: list[str], attrs: Mapping[str, str]
+) -> Scores:
     """Scores under the user's names of variables, levels, starts and leads."""
     layout = source.layout
     if "metric" in result.coords:
         result["metric"].attrs = {"long_name": "score", "comment": MEANING}
-    result = result.rename({name: _own(str(name), layout) for name in result.data_vars})
+    result = result.rename({name: _restore_user_name(str(name), layout) for name in result.data_vars})
     if "level" in result.dims and layout.level is not None:
         by_pressure = dict(zip(layout.hectopascals, layout.levels, strict=True))
         levels = [by_pressure[float(p)] for p in result["level"].values]
@@ -84,7 +86,7 @@ def spelt(result: xr.Dataset, source: Source, left_out: list[str], attrs: Mappin
     return Scores(result.data_vars, result.coords, about)
 
 
-def _own(name: str, layout: Layout) -> str:
+def _restore_user_name(name: str, layout: Layout) -> str:
     """The user's spelling of a variable of scores."""
     for ending in (*(f"_{curve}" for curve in CURVES), "_reliability_share"):
         if name.endswith(ending):
@@ -92,7 +94,7 @@ def _own(name: str, layout: Layout) -> str:
     return layout.spelling(name)
 
 
-def with_all_leads(values: xr.DataArray, source: Source) -> xr.DataArray:
+def with_all_leads(values: xr.DataArray, source: TimedFields) -> xr.DataArray:
     """Scores along all leads of the forecasts, NaN where there was nothing to compare with."""
     keys = np.array(list(source.by_lead()))
     if "lead" not in values.dims or np.array_equal(values["lead"].values, keys):

@@ -12,14 +12,14 @@ import numpy as np
 import xarray as xr
 
 from xappa.verification.crps import crps, crps_dressed, fair_crps
-from xappa.verification.means import Dims, area_weights, count, default_weights, dims_over, mean
+from xappa.verification.means import Dims, area_weights, count, default_weights, mean, resolve_dims
 from xappa.verification.members import (
-    apart_in_pairs,
-    centre,
-    compared,
-    double,
-    members_there,
-    number_of_pairs,
+    align_exactly,
+    compute_ensemble_mean,
+    count_members,
+    count_pairs,
+    sum_pair_differences,
+    to_double,
     variance,
 )
 
@@ -50,8 +50,8 @@ def bias(
     member: str = "member",
 ) -> xr.DataArray:
     """Mean of (ensemble mean - truth), in the units of the field; parameters as in `rmse`."""
-    forecast, truth = compared(forecast, truth, member)
-    return mean(centre(forecast, member) - truth, dim, weights)
+    forecast, truth = align_exactly(forecast, truth, member)
+    return mean(compute_ensemble_mean(forecast, member) - truth, dim, weights)
 
 
 def mae(
@@ -63,8 +63,8 @@ def mae(
     member: str = "member",
 ) -> xr.DataArray:
     """Mean absolute error of the ensemble mean, in the units of the field; parameters as in `rmse`."""
-    forecast, truth = compared(forecast, truth, member)
-    return mean(abs(centre(forecast, member) - truth), dim, weights)
+    forecast, truth = align_exactly(forecast, truth, member)
+    return mean(abs(compute_ensemble_mean(forecast, member) - truth), dim, weights)
 
 
 def acc(
@@ -86,10 +86,10 @@ def acc(
     Rasp et al. (2024), WeatherBench 2: A benchmark for the next generation of data-driven global weather models,
     J. Adv. Model. Earth Syst. 16, https://doi.org/10.1029/2023MS004019 (its ACC)
     """
-    forecast, truth = compared(forecast, truth, member)
-    own, other = centre(forecast, member) - climatology, truth - climatology
+    forecast, truth = align_exactly(forecast, truth, member)
+    own, other = compute_ensemble_mean(forecast, member) - climatology, truth - climatology
     own, other = own.where(other.notnull()), other.where(own.notnull())
-    over = dims_over(other, dim)
+    over = resolve_dims(other, dim)
     area = [name for name in over if name in ("latitude", "longitude", "obs")]
     product, first, second = (mean(field, area, weights) for field in (own * other, own**2, other**2))
     return mean(product / (first * second) ** 0.5, [name for name in over if name not in area])
@@ -130,8 +130,8 @@ def rmse(
     DatasetError
         If coordinates that both have differ.
     """
-    forecast, truth = compared(forecast, truth, member)
-    return mean((centre(forecast, member) - truth) ** 2, dim, weights) ** 0.5
+    forecast, truth = align_exactly(forecast, truth, member)
+    return mean((compute_ensemble_mean(forecast, member) - truth) ** 2, dim, weights) ** 0.5
 
 
 def spread(
@@ -146,7 +146,7 @@ def spread(
     The variance is half the mean square of the differences of two members, which is the usual one, with divisor
     M - 1. Members of an antithetic pair are not independent of each other: their difference is left out.
     """
-    return mean(variance(double(forecast), member), dim, weights) ** 0.5
+    return mean(variance(to_double(forecast), member), dim, weights) ** 0.5
 
 
 def spread_skill(
@@ -162,7 +162,7 @@ def spread_skill(
     Expected and true error are averaged over the same points. Missing for a single member, whose spread is unknown.
     Parameters as in `rmse`.
     """
-    forecast, truth = compared(forecast, truth, member)
+    forecast, truth = align_exactly(forecast, truth, member)
     known = forecast.where(truth.notnull())
     error = rmse(forecast, truth, dim, weights=weights, member=member)
     return expected(known, dim, weights=weights, member=member) / error
@@ -185,12 +185,12 @@ def expected(
     Fortin et al. (2014), Why should ensemble spread match the RMSE of the ensemble mean?, J. Hydrometeor. 15,
     https://doi.org/10.1175/JHM-D-14-0008.1
     """
-    forecast = double(forecast)
-    pairs = number_of_pairs(forecast, member)
-    members = forecast.sizes.get(member, 1) if pairs else members_there(forecast, member)
+    forecast = to_double(forecast)
+    pairs = count_pairs(forecast, member)
+    members = forecast.sizes.get(member, 1) if pairs else count_members(forecast, member)
     between = variance(forecast, member)
     square = (members + 1) / members * between
     if pairs:
-        covariance = pairs * between - apart_in_pairs(forecast, member, np.square) / 2
+        covariance = pairs * between - sum_pair_differences(forecast, member, np.square) / 2
         square = square + 2 * covariance / members**2
     return mean(square, dim, weights) ** 0.5

@@ -11,14 +11,14 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import DatasetError
-from xappa.grids.axes import Layout, find
-from xappa.grids.forecast_time import ForecastTimes, forecast_times
+from xappa.grids.axes import Layout, find_axis
+from xappa.grids.forecast_time import ForecastTimes, find_forecast_times
 from xappa.grids.valid_time import flatten_valid_time, with_valid_time
-from xappa.verification.matching import Prepared, forecast_dim, prepare
+from xappa.verification.matching import CanonicalDataset, name_forecast_dim, prepare
 
 
 @dataclass(frozen=True)
-class Source:
+class TimedFields:
     """Fields in canonical form, and when they hold.
 
     Parameters
@@ -33,7 +33,7 @@ class Source:
         Dimensions of the fields along which forecasts lie.
     """
 
-    prepared: Prepared
+    prepared: CanonicalDataset
     times: ForecastTimes | None = None
     valid: Array | None = None
     start: Array | None = None
@@ -51,20 +51,22 @@ class Source:
         return self.prepared.layout
 
     @staticmethod
-    def of(ds: xr.Dataset, among: Collection[Hashable], whose: str = "") -> Source:
+    def of(ds: xr.Dataset, among: Collection[Hashable], whose: str = "") -> TimedFields:
         """Fields of a Dataset; parameters and errors as in `prepare`."""
-        times, problems = forecast_times(ds)
+        times, problems = find_forecast_times(ds)
         if times is None or problems:
-            return Source(prepare(ds, among, whose))
-        if times.valid.ndim < 2 and set(times.dims) == set(times.valid.dims) and _one_series(ds, times):
+            return TimedFields(prepare(ds, among, whose))
+        if times.valid.ndim < 2 and set(times.dims) == set(times.valid.dims) and _is_single_series(ds, times):
             series = flatten_valid_time(ds)
             prepared = prepare(series, among, whose)
             valid = prepared.fields["time"].values
-            return Source(prepared, times, valid, *_labels(times))
+            return TimedFields(prepared, times, valid, *_compute_labels(times))
         marked, _ = with_valid_time(ds, times)
         prepared = prepare(marked, among, whose, times.dims)
         whole = _broadcast(times.valid, times).values.ravel()
-        return Source(prepared, times, whole, *_labels(times), tuple(map(forecast_dim, range(len(times.dims)))))
+        return TimedFields(
+            prepared, times, whole, *_compute_labels(times), tuple(map(name_forecast_dim, range(len(times.dims))))
+        )
 
     @property
     def valid_times(self) -> Array:
@@ -110,17 +112,17 @@ class Source:
             return self.fields.isel(time=rows)
         rows = rows[~np.isnat(self.valid[rows])]
         rows = rows[np.argsort(self.valid[rows], kind="stable")]
-        fields = _positions(self.fields, self.dims, rows)
+        fields = _select_positions(self.fields, self.dims, rows)
         coords = {"time": ("time", self.valid[rows]), "init": ("time", self.start[rows])}
         return fields.assign_coords(coords)
 
     def by_lead(self) -> dict[Any, Array]:
         """Positions of each lead, in the order in which they come."""
-        return _by_label(self.lead)
+        return _group_by_label(self.lead)
 
     def by_start(self) -> dict[Any, Array]:
         """Positions of each start, in the order in which they come."""
-        return _by_label(self.start)
+        return _group_by_label(self.start)
 
     def written_leads(self) -> xr.DataArray:
         """The leads as the user writes them, along ``lead``, in the order of `by_lead`."""
@@ -132,7 +134,7 @@ class Source:
         return xr.DataArray(whole[first], dims="lead", attrs=attrs)
 
 
-def dated(ds: xr.Dataset, times: Array, whose: str) -> xr.Dataset:
+def assign_climatology_times(ds: xr.Dataset, times: Array, whose: str) -> xr.Dataset:
     """A Dataset along time: a climatology at its hours and days of the year, a mean at all of the times.
 
     Parameters
@@ -148,13 +150,13 @@ def dated(ds: xr.Dataset, times: Array, whose: str) -> xr.Dataset:
     DatasetError
         If a climatology lacks hours or days of the times.
     """
-    if find(ds, "time") is not None or forecast_times(ds)[0] is not None:
+    if find_axis(ds, "time") is not None or find_forecast_times(ds)[0] is not None:
         return ds
     index = {}
     for dim in map(str, ds.dims):
         part = next((part for part, names in CYCLES.items() if dim.casefold() in names), None)
         if part is not None:
-            index[dim] = ("time", _in_cycle(ds, dim, part, times, whose))
+            index[dim] = ("time", _find_cycle_positions(ds, dim, part, times, whose))
     chosen = ds.isel({dim: xr.DataArray(rows, dims=d) for dim, (d, rows) in index.items()})
     chosen = chosen.drop_vars([str(name) for name in index], errors="ignore")
     if not index:
@@ -170,7 +172,7 @@ CYCLES = {
 """Parts of a date along which climatologies lie (WeatherBench2: hour, dayofyear), and what dimensions are called."""
 
 
-def times_around(ds: xr.Dataset, when: Array) -> Array:
+def find_climatology_times(ds: xr.Dataset, when: Array) -> Array:
     """Times round some moments at which a climatology has fields: its own hours, or else every sixth.
 
     Parameters
@@ -184,7 +186,7 @@ def times_around(ds: xr.Dataset, when: Array) -> Array:
     return hours[np.isin(hours.astype("M8[h]").astype(int) % 24, own)].astype("M8[ns]")
 
 
-def _in_cycle(ds: xr.Dataset, dim: str, part: str, times: Array, whose: str) -> Array:
+def _find_cycle_positions(ds: xr.Dataset, dim: str, part: str, times: Array, whose: str) -> Array:
     """Position along a dimension of a climatology of each time."""
     wanted = np.asarray(getattr(xr.DataArray(times, dims="time").dt, part).values)
     if dim in ds.coords:
@@ -203,7 +205,7 @@ def _in_cycle(ds: xr.Dataset, dim: str, part: str, times: Array, whose: str) -> 
     return np.array([place[int(value)] for value in wanted])
 
 
-def _one_series(ds: xr.Dataset, times: ForecastTimes) -> bool:
+def _is_single_series(ds: xr.Dataset, times: ForecastTimes) -> bool:
     """Whether the valid times are an axis of a series: each once, in order."""
     values = np.atleast_1d(times.valid.values)
     return bool(not np.isnat(values).any() and (np.diff(values) > np.timedelta64(0, "s")).all())
@@ -215,7 +217,7 @@ def _broadcast(part: xr.DataArray, times: ForecastTimes) -> xr.DataArray:
     return part.expand_dims({dim: sizes[dim] for dim in times.dims if dim not in part.dims}).transpose(*times.dims)
 
 
-def _labels(times: ForecastTimes) -> tuple[Array, Array]:
+def _compute_labels(times: ForecastTimes) -> tuple[Array, Array]:
     """Start and lead of every position."""
     lead = _broadcast(times.lead, times).values.ravel()
     if times.start is None:
@@ -228,7 +230,7 @@ def _labels(times: ForecastTimes) -> tuple[Array, Array]:
     return start, apart if fixed else lead
 
 
-def _by_label(labels: Array | None) -> dict[Any, Array]:
+def _group_by_label(labels: Array | None) -> dict[Any, Array]:
     if labels is None:
         return {}
     values, first, index = np.unique(labels, return_index=True, return_inverse=True)
@@ -236,7 +238,7 @@ def _by_label(labels: Array | None) -> dict[Any, Array]:
     return {values[k]: np.flatnonzero(index == k) for k in order if values[k] == values[k]}
 
 
-def _positions(fields: xr.Dataset, dims: tuple[str, ...], rows: Array) -> xr.Dataset:
+def _select_positions(fields: xr.Dataset, dims: tuple[str, ...], rows: Array) -> xr.Dataset:
     """Fields at flat positions along some dimensions, along ``time``."""
     if dims == ("time",):
         return fields if np.array_equal(rows, np.arange(fields.sizes.get("time", -1))) else fields.isel(time=rows)

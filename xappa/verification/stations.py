@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from xappa.errors import ObservationError, OptionError
-from xappa.geometry import EARTH_RADIUS, arc, unit_vectors
+from xappa.geometry import EARTH_RADIUS, chord_to_arc, to_unit_vectors
 
 WITHIN = np.timedelta64(90, "m")
 NAMELESS = ("", "nan", "None", "NaN", "MISSING")
@@ -18,7 +18,7 @@ _NEAR = 2.0  # km; what stands so near to each other is one station, since table
 _MOVED = 0.1  # degrees; a station that is seen farther apart than this is a moving platform
 
 
-def station_keys(obs: xr.Dataset) -> np.ndarray:
+def identify_stations(obs: xr.Dataset) -> np.ndarray:
     """Name of the station of every report, the same for all that reports of one station are called.
 
     Reports belong together if they share an identifier, or else stand within 2 km of each other, so that one station
@@ -37,18 +37,18 @@ def station_keys(obs: xr.Dataset) -> np.ndarray:
     """
     latitude = np.asarray(obs["latitude"].values, float)
     longitude = np.asarray(obs["longitude"].values, float)
-    place = _places(latitude, longitude)
+    place = _format_places(latitude, longitude)
     named = np.zeros(len(place), bool)
     station = place
     if "station" in obs.coords:
         station = np.asarray(obs["station"].values).astype(str)
         named = ~np.isin(station, NAMELESS)
         station = np.where(named, station, place)
-    fixed = ~named | ~_moving(station, latitude, longitude)
+    fixed = ~named | ~_is_moving(station, latitude, longitude)
     # A graph of names: identifiers and places are nodes, and a fixed report joins its identifier with its place.
     names, node = np.unique(np.concatenate([station, np.where(fixed, place, station)]), return_inverse=True)
     first, second = np.split(node, 2)
-    near = _near(second[fixed], latitude[fixed], longitude[fixed])
+    near = _find_neighbour_pairs(second[fixed], latitude[fixed], longitude[fixed])
     edges = np.concatenate([first, near[:, 0]]), np.concatenate([second, near[:, 1]])
     graph = coo_array((np.ones(len(edges[0])), edges), shape=(len(names), len(names)))
     _, component = connected_components(graph, directed=False)
@@ -76,13 +76,13 @@ def withhold(obs: xr.Dataset, fraction: float = 0.15, seed: int = 0) -> tuple[xr
     """
     if not 0 <= fraction < 1:
         raise OptionError(f"Found fraction={fraction}; expected the share of stations to withhold, 0 <= fraction < 1.")
-    stations, index = np.unique(station_keys(obs), return_inverse=True)
+    stations, index = np.unique(identify_stations(obs), return_inverse=True)
     chosen = np.random.default_rng(seed).permutation(len(stations))[: round(fraction * len(stations))]
     out = np.isin(index, chosen)
     return obs.isel(obs=~out), obs.isel(obs=out)
 
 
-def inverse_distance(
+def interpolate_inverse_distance(
     obs_used: xr.Dataset,
     obs_withheld: xr.Dataset,
     variable: str,
@@ -118,11 +118,11 @@ def inverse_distance(
         raise ObservationError(f"No {variable!r} among the reports; found {sorted(map(str, obs_used.data_vars))}.")
     if neighbours < 1:
         raise OptionError(f"Found neighbours={neighbours}; expected at least 1.")
-    both = xr.concat([_bare(obs_used, variable), _bare(obs_withheld, variable)], "obs")
-    station = np.unique(station_keys(both), return_inverse=True)[1]
+    both = xr.concat([_select_columns(obs_used, variable), _select_columns(obs_withheld, variable)], "obs")
+    station = np.unique(identify_stations(both), return_inverse=True)[1]
     n = obs_used.sizes["obs"]
-    source = _Reports(both, slice(0, n), station, variable)
-    target = _Reports(both, slice(n, None), station, variable)
+    source = _ReportArrays(both, slice(0, n), station, variable)
+    target = _ReportArrays(both, slice(n, None), station, variable)
     source = source.take(source.good)
     height_rate = lapse_rate if variable == "2m_temperature" else 0.0
     result = np.full(len(target.time), np.nan)
@@ -131,13 +131,13 @@ def inverse_distance(
     for rows in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
         rows = rows[target.placed[rows]]
         if len(rows):
-            near = _at(source, target.time[rows[0]], target.level[rows[0]], within)
+            near = _select_nearest_reports(source, target.time[rows[0]], target.level[rows[0]], within)
             result[rows] = _interpolate(near, target.take(rows), neighbours, power, height_rate)
     attrs = {k: v for k, v in obs_withheld[variable].attrs.items() if k in ("units", "standard_name", "long_name")}
     return xr.DataArray(result, dims="obs", coords=obs_withheld[variable].coords, attrs=attrs, name=variable)
 
 
-class _Reports:
+class _ReportArrays:
     """Columns of reports as arrays."""
 
     def __init__(self, obs: xr.Dataset, part: slice, station: np.ndarray, variable: str) -> None:
@@ -147,18 +147,18 @@ class _Reports:
         self.time = obs["time"].values[part].astype("datetime64[s]")
         self.level, self.height, self.value = column("level"), column("altitude"), column(variable)
         self.station = station[part]
-        self.place = unit_vectors(column("latitude"), column("longitude"))
+        self.place = to_unit_vectors(column("latitude"), column("longitude"))
         self.placed = np.isfinite(self.place).all(-1) & ~np.isnat(self.time)
         self.good = self.placed & np.isfinite(self.value) & (obs["flag"].values[part] == 0)
 
-    def take(self, rows: np.ndarray) -> _Reports:
+    def take(self, rows: np.ndarray) -> _ReportArrays:
         """A part of the reports."""
-        out = object.__new__(_Reports)
+        out = object.__new__(_ReportArrays)
         out.__dict__ = {name: column[rows] for name, column in self.__dict__.items()}
         return out
 
 
-def _bare(obs: xr.Dataset, variable: str) -> xr.Dataset:
+def _select_columns(obs: xr.Dataset, variable: str) -> xr.Dataset:
     n = obs.sizes["obs"]
     columns = {name: np.asarray(obs[name].values) for name in ("time", "latitude", "longitude")}
     for name in ("level", "altitude"):
@@ -170,7 +170,9 @@ def _bare(obs: xr.Dataset, variable: str) -> xr.Dataset:
     return bare.set_coords(["time", "latitude", "longitude", "level", "altitude", "station"])
 
 
-def _at(source: _Reports, time: np.datetime64, level: float, within: np.timedelta64) -> _Reports:
+def _select_nearest_reports(
+    source: _ReportArrays, time: np.datetime64, level: float, within: np.timedelta64
+) -> _ReportArrays:
     """The report of each station that is nearest to a time, on a level."""
     apart = np.abs((source.time - time) / np.timedelta64(1, "s"))
     same = np.isnan(source.level) if np.isnan(level) else np.abs(source.level - level) < 0.5
@@ -179,13 +181,15 @@ def _at(source: _Reports, time: np.datetime64, level: float, within: np.timedelt
     return source.take(rows[np.unique(source.station[rows], return_index=True)[1]])
 
 
-def _interpolate(near: _Reports, target: _Reports, neighbours: int, power: float, height_rate: float) -> np.ndarray:
+def _interpolate(
+    near: _ReportArrays, target: _ReportArrays, neighbours: int, power: float, height_rate: float
+) -> np.ndarray:
     # One more than asked for, since the station itself may be among them.
     k = min(neighbours + 1, len(near.value))
     if k == 0:
         return np.full(len(target.value), np.nan)
     chord, index = cKDTree(near.place).query(target.place, k=np.arange(1, k + 1))
-    distance = arc(chord)
+    distance = chord_to_arc(chord)
     weight = np.maximum(distance, 1e-3) ** -power
     other = near.station[index] != target.station[:, None]
     weight = weight * (other & (np.cumsum(other, 1) <= neighbours))
@@ -195,7 +199,7 @@ def _interpolate(near: _Reports, target: _Reports, neighbours: int, power: float
         return (weight * (near.value[index] + height_rate * rise)).sum(1) / total
 
 
-def _places(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def _format_places(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Text of places rounded to 0.01 degrees."""
     rows = np.stack([latitude / _PLACE, (longitude % 360) / _PLACE], 1)
     rows = np.where(np.isfinite(rows), np.round(rows), -1e6).astype(int)
@@ -205,16 +209,16 @@ def _places(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     return text[index.reshape(-1)]
 
 
-def _near(node: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def _find_neighbour_pairs(node: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Pairs (n, 2) of nodes whose places, of which one each is looked at, are near each other."""
     own, one = np.unique(node, return_index=True)
-    place = unit_vectors(latitude[one], longitude[one])
+    place = to_unit_vectors(latitude[one], longitude[one])
     there = np.isfinite(place).all(-1)
     pairs = cKDTree(place[there]).query_pairs(_NEAR / EARTH_RADIUS, output_type="ndarray")
     return own[there][pairs].reshape(-1, 2)
 
 
-def _moving(station: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
+def _is_moving(station: np.ndarray, latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
     """Whether the station of each report is seen at places far from each other."""
     _, first, index = np.unique(station, return_index=True, return_inverse=True)
     east = ((longitude - longitude[first][index] + 180) % 360 - 180) * np.cos(np.deg2rad(latitude))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.grids.axes import text
+from xappa.grids.axes import format_time
 
 LAST = ("source",)
 """Dimensions that stand beside the scores, since they are compared."""
@@ -44,24 +44,27 @@ def to_table(scores: xr.Dataset, metrics: list[str] | None = None) -> str:
             if not np.isfinite(told.astype(float)).any():
                 continue
             words = {"quantity": str(name), "units": str(field.attrs.get("units", ""))}
-            words |= {d: label(value) for d, value in at.items()}
+            words |= {d: format_label(value) for d, value in at.items()}
             rows.append(
-                [*(words.get(head, "") for head in heads), *(_number(float(cell.sel(metric=m)), m) for m in columns)]
+                [
+                    *(words.get(head, "") for head in heads),
+                    *(_format_number(float(cell.sel(metric=m)), m) for m in columns),
+                ]
             )
     kept = [k for k in range(len(rows[0])) if k >= len(heads) or any(row[k] for row in rows[1:])]
-    return _aligned([[row[k] for k in kept] for row in rows], sum(k < len(heads) for k in kept))
+    return _align_columns([[row[k] for k in kept] for row in rows], sum(k < len(heads) for k in kept))
 
 
-def label(value: Any) -> str:
+def format_label(value: Any) -> str:
     """A label of a dimension in words: leads in hours, times to the minute."""
     if isinstance(value, np.timedelta64):
         return f"{value / np.timedelta64(1, 'h'):g} h"
     if isinstance(value, np.datetime64):
-        return text(value)
+        return format_time(value)
     return f"{value:g}" if isinstance(value, float | int | np.number) else str(value)
 
 
-def _number(value: float, metric: str) -> str:
+def _format_number(value: float, metric: str) -> str:
     if not np.isfinite(value):
         return "-"
     if metric == "count":
@@ -69,7 +72,7 @@ def _number(value: float, metric: str) -> str:
     return f"{value:.2f}" if metric == "spread_skill" else f"{value:.4g}"
 
 
-def _aligned(rows: list[list[str]], texts: int) -> str:
+def _align_columns(rows: list[list[str]], texts: int) -> str:
     """Columns of equal width, the first `texts` of them to the left."""
     width = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     sides = [str.ljust] * texts + [str.rjust] * (len(width) - texts)

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import inspect, refuse
-from xappa.grids.conventions import conventional, once_round
-from xappa.grids.forecast_time import forecast_times
-from xappa.grids.statistics import no_instant
+from xappa.grids.conventions import decode_conventions, drop_repeated_meridian
+from xappa.grids.forecast_time import find_forecast_times
+from xappa.grids.statistics import describe_statistic
 from xappa.grids.variable_encoding import VariableEncoding
 from xappa.verification import groups
 from xappa.verification.field_pairs import FieldPair
-from xappa.verification.matching import matched, same
-from xappa.verification.metrics import CLIMATOLOGY, CURVES, choose_metrics, curves, scored
-from xappa.verification.missing import Gaps, whole_states
-from xappa.verification.result import Scores, in_own_units, spelt, with_all_leads
-from xappa.verification.source import Source, dated
+from xappa.verification.matching import align_datasets, find_matching_positions
+from xappa.verification.metrics import CLIMATOLOGY, CURVES, choose_metrics, compute_curves, compute_scores
+from xappa.verification.missing import Gaps, find_present_states
+from xappa.verification.result import Scores, convert_to_user_units, restore_user_names, with_all_leads
+from xappa.verification.source import TimedFields, assign_climatology_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,8 @@ Group = tuple[dict[str, Any], dict[str, FieldPair]]
 """Labels, such as a lead, and the pairs by quantity."""
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def verify(
     ds: xr.Dataset,
     reference: xr.Dataset | xr.DataArray | pd.DataFrame,
@@ -98,12 +98,12 @@ def verify(
     >>> analysis.appa.verify(truth)["2m_temperature"].sel(metric="rmse")  # doctest: +SKIP
     >>> forecast.appa.verify(era5, by=("lead", "region"), baselines={"climatology": normals})  # doctest: +SKIP
     """
-    reference = _by_name(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
-    ds, others = once_round(conventional(ds)), _baselines(baselines)
+    reference = _to_dataset(reference, "The reference") if isinstance(reference, xr.DataArray) else reference
+    ds, others = drop_repeated_meridian(decode_conventions(ds)), _read_baselines(baselines)
     fields = None
     if isinstance(reference, xr.Dataset) and "obs" not in reference.dims:
-        fields = once_round(conventional(reference))
-    times, problems = forecast_times(ds)
+        fields = drop_repeated_meridian(decode_conventions(reference))
+    times, problems = find_forecast_times(ds)
     refuse(problems)
     layout, _ = inspect(ds, need=())
     kept = groups.choose_by(by, times.names if times is not None else (None, None, layout.time))
@@ -111,22 +111,22 @@ def verify(
     chosen = choose_metrics(metrics, members, fields is None, others)
     gaps = Gaps()
     if fields is None:
-        from xappa.verification.report_pairs import pairs_at_reports
+        from xappa.verification.report_pairs import pair_with_reports
 
-        source, found = pairs_at_reports(ds, reference, others, kept, gaps)
+        source, found = pair_with_reports(ds, reference, others, kept, gaps)
     else:
-        source, found = _field_groups(ds, fields, others, kept, gaps)
+        source, found = _pair_fields(ds, fields, others, kept, gaps)
     if source.valid is not None and (lost := int(np.isnat(source.valid).sum())):
         gaps.say(f"{lost} of {len(source.valid)} forecasts have no valid time, and are left out")
-    result = _scores(source, found, chosen, kept or (), ["analysis", *others], gaps)
+    result = _compute_scores(source, found, chosen, kept or (), ["analysis", *others], gaps)
     if not others:
         result = result.isel(source=0, drop=True)
     attrs = {} if source.times is None else {"forecasts": source.times.describe().removeprefix("forecasts: ")}
-    return spelt(result, source, gaps.tell(), attrs)
+    return restore_user_names(result, source, gaps.tell(), attrs)
 
 
-def _scores(
-    source: Source, found: list[Group], metrics: Sequence[str], by: Collection[str], sources: list[str], gaps: Gaps
+def _compute_scores(
+    source: TimedFields, found: list[Group], metrics: Sequence[str], by: Collection[str], sources: list[str], gaps: Gaps
 ) -> xr.Dataset:
     """Scores of all groups, in the user's units, by names of the vocabulary."""
     numbers = [metric for metric in metrics if metric not in CURVES]
@@ -135,40 +135,42 @@ def _scores(
         kept = [word for word in by if word not in labels]
         keep = [dim for word, dim in (("init", "time"), ("init", "init"), ("time", "time")) if word in kept]
         for name, pair in pairs.items():
-            for more, piece in groups.split(pair.common(), by):
-                for part, values in _of_piece(name, piece, numbers, metrics, keep).items():
+            for more, piece in groups.split_pair(pair.common(), by):
+                for part, values in _score_piece(name, piece, numbers, metrics, keep).items():
                     values = values.reindex(source=sources)
-                    values = _watched(values, name, pair, keep, gaps) if part == name else values
-                    parts.setdefault(part, []).append((labels | more, _labelled(values, piece, kept)))
+                    values = _warn_when_computed(values, name, pair, keep, gaps) if part == name else values
+                    parts.setdefault(part, []).append((labels | more, _label_scores(values, piece, kept)))
     made = []
     for part, entries in parts.items():
-        values = with_all_leads(groups.joined(entries), source)
+        values = with_all_leads(groups.concatenate_groups(entries), source)
         if "metric" in values.dims:
             written = source.layout.notation.get(source.layout.spelling(part), VariableEncoding())
-            values = in_own_units(values, written, part).transpose("metric", ...)
+            values = convert_to_user_units(values, written, part).transpose("metric", ...)
         made.append(values.rename(part))
     return xr.merge(made, join="outer", compat="override")
 
 
-def _of_piece(
+def _score_piece(
     name: str, piece: FieldPair, numbers: Sequence[str], metrics: Sequence[str], keep: Sequence[str]
 ) -> dict[str, xr.DataArray]:
     """Numbers under the quantity's name, curves under names of their own."""
-    made = {name: scored(piece, numbers, keep)} if numbers else {}
+    made = {name: compute_scores(piece, numbers, keep)} if numbers else {}
     for metric in metrics:
         if metric in CURVES:
-            made |= {f"{name}_{part}": values for part, values in curves(piece, metric, keep).items()}
+            made |= {f"{name}_{part}": values for part, values in compute_curves(piece, metric, keep).items()}
     return made
 
 
-def _watched(values: xr.DataArray, name: str, pair: FieldPair, keep: Sequence[str], gaps: Gaps) -> xr.DataArray:
+def _warn_when_computed(
+    values: xr.DataArray, name: str, pair: FieldPair, keep: Sequence[str], gaps: Gaps
+) -> xr.DataArray:
     """Scores that say, once they are computed, which whole states are missing; lazy ones metric by metric."""
     states = {}
     if "obs" not in pair.truth.dims:
-        states[f"{name} of the reference"] = whole_states(pair.truth)
+        states[f"{name} of the reference"] = find_present_states(pair.truth)
     for source, forecast in pair.forecasts.items():
         whose = "the analysis" if source == "analysis" else f"the baseline {source!r}"
-        there = whole_states(forecast)
+        there = find_present_states(forecast)
         states[f"{name} of {whose}"] = there.any("init") if "init" in there.dims else there
 
     def look(part: xr.DataArray) -> xr.DataArray:
@@ -182,7 +184,7 @@ def _watched(values: xr.DataArray, name: str, pair: FieldPair, keep: Sequence[st
     return xr.concat([look(values.sel(metric=[m])) for m in values["metric"].values], "metric")
 
 
-def _labelled(values: xr.DataArray, piece: FieldPair, by: Collection[str]) -> xr.DataArray:
+def _label_scores(values: xr.DataArray, piece: FieldPair, by: Collection[str]) -> xr.DataArray:
     """Scores along the starts, or the valid times, that are kept."""
     if "init" in by and "time" in values.dims:
         starts = piece.forecasts["analysis"]["init"].values
@@ -192,40 +194,42 @@ def _labelled(values: xr.DataArray, piece: FieldPair, by: Collection[str]) -> xr
     return values
 
 
-def _field_groups(
+def _pair_fields(
     ds: xr.Dataset, reference: xr.Dataset, others: Mapping[str, xr.Dataset], by: Collection[str] | None, gaps: Gaps
-) -> tuple[Source, list[Group]]:
+) -> tuple[TimedFields, list[Group]]:
     """The analysis, and its fields beside the reference's: all together, or by lead."""
     among = set(inspect(reference, need=())[0].names.values())
-    source = Source.of(ds, among)
-    truth = Source.of(_one_truth(reference), source.layout.names.values(), "The reference")
-    same_kind(source, truth, "the reference")
+    source = TimedFields.of(ds, among)
+    truth = TimedFields.of(_squeeze_member(reference), source.layout.names.values(), "The reference")
+    require_same_statistics(source, truth, "the reference")
     fields = truth.series("The reference")
     found = {}
     for name, other in others.items():
         whose = f"The baseline {name!r}"
-        found[name] = Source.of(dated(other, source.valid_times, whose), source.fields.data_vars, whose)
-        same_kind(source, found[name], f"the baseline {name!r}")
-    made = list(_groups(source, fields, found, by, gaps))
+        found[name] = TimedFields.of(
+            assign_climatology_times(other, source.valid_times, whose), source.fields.data_vars, whose
+        )
+        require_same_statistics(source, found[name], f"the baseline {name!r}")
+    made = list(_pair_by_group(source, fields, found, by, gaps))
     if not made:
-        matched(fields, source.take(np.arange(1)), "the reference")  # says which times there are
+        align_datasets(fields, source.take(np.arange(1)), "the reference")  # says which times there are
     lacking = [name for name in source.fields.data_vars if name not in fields.data_vars]
     gaps.add("the reference", "variable", [source.layout.spelling(str(name)) for name in lacking], len(source.fields))
     return source, made
 
 
-def _groups(
-    source: Source, truth: xr.Dataset, others: Mapping[str, Source], by: Collection[str] | None, gaps: Gaps
+def _pair_by_group(
+    source: TimedFields, truth: xr.Dataset, others: Mapping[str, TimedFields], by: Collection[str] | None, gaps: Gaps
 ) -> Iterator[Group]:
-    for labels, piece in _pieces(source, by):
-        if labels and (lacking := same(truth["time"].values, piece["time"].values) < 0).all():
+    for labels, piece in _split_pieces(source, by):
+        if labels and (lacking := find_matching_positions(truth["time"].values, piece["time"].values) < 0).all():
             gaps.add("the reference", "time", list(piece["time"].values[lacking]), piece.sizes["time"])
             continue
-        reference, analysis = matched(truth, piece, "the reference", gaps)
+        reference, analysis = align_datasets(truth, piece, "the reference", gaps)
         fields = {"analysis": analysis}
         for name, other in others.items():
-            if (theirs := _piece_of(other, labels, f"The baseline {name!r}")) is not None:
-                fields[name] = matched(theirs, analysis, f"the baseline {name!r}", gaps)[0]
+            if (theirs := _select_piece(other, labels, f"The baseline {name!r}")) is not None:
+                fields[name] = align_datasets(theirs, analysis, f"the baseline {name!r}", gaps)[0]
         pairs = {}
         for v in map(str, analysis.data_vars):
             held = {name: field[v] for name, field in fields.items() if v in field}
@@ -235,7 +239,7 @@ def _groups(
         yield labels, pairs
 
 
-def _pieces(source: Source, by: Collection[str] | None) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
+def _split_pieces(source: TimedFields, by: Collection[str] | None) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
     """Fields along time: all of them, or by lead, or by start where starts are kept and leads are not."""
     if "lead" in by if by is not None else source.keeps_lead:
         for key, rows in source.by_lead().items():
@@ -249,7 +253,7 @@ def _pieces(source: Source, by: Collection[str] | None) -> Iterator[tuple[dict[s
         yield {}, source.take(np.arange(len(source.valid)))
 
 
-def _piece_of(other: Source, labels: Mapping[str, Any], whose: str) -> xr.Dataset | None:
+def _select_piece(other: TimedFields, labels: Mapping[str, Any], whose: str) -> xr.Dataset | None:
     """What a baseline has for a group; forecasts give those of the same lead, or start."""
     by = {"lead": other.by_lead, "init": other.by_start}
     if other.times is not None and labels:
@@ -259,7 +263,7 @@ def _piece_of(other: Source, labels: Mapping[str, Any], whose: str) -> xr.Datase
     return other.series(whose).drop_vars("init", errors="ignore")
 
 
-def same_kind(analysis: Source, other: Source, what: str) -> None:
+def require_same_statistics(analysis: TimedFields, other: TimedFields, what: str) -> None:
     """Refuse to compare extremes or means over a period with values of instants, or of another period."""
     problems = []
     for name in analysis.fields.data_vars:
@@ -268,11 +272,11 @@ def same_kind(analysis: Source, other: Source, what: str) -> None:
             continue
         for whose, side, statistic in (("the analysis", analysis, one), (what, other, two)):
             if statistic is not None:
-                problems.append(f"of {whose}, {no_instant(side.layout.spelling(str(name)), statistic)}")
+                problems.append(f"of {whose}, {describe_statistic(side.layout.spelling(str(name)), statistic)}")
     refuse(problems, f"The analysis cannot be compared with {what}")
 
 
-def _one_truth(reference: xr.Dataset) -> xr.Dataset:
+def _squeeze_member(reference: xr.Dataset) -> xr.Dataset:
     """A reference without members; that of one member is that member."""
     member = inspect(reference, need=())[0].member
     if member is None:
@@ -285,7 +289,7 @@ def _one_truth(reference: xr.Dataset) -> xr.Dataset:
     return reference.isel({member: 0}, drop=True)
 
 
-def _baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dict[str, xr.Dataset]:
+def _read_baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dict[str, xr.Dataset]:
     """The others by their names, as Datasets."""
     given = {} if baselines is None else baselines
     if not isinstance(given, Mapping) or isinstance(given, xr.Dataset):
@@ -297,13 +301,13 @@ def _baselines(baselines: Mapping[str, xr.Dataset | xr.DataArray] | None) -> dic
     if wrong := [name for name, other in given.items() if not isinstance(other, xr.Dataset | xr.DataArray)]:
         raise OptionError(f"Baselines that are no Dataset: {', '.join(map(repr, wrong))}; expected fields or values")
     named = {
-        name: _by_name(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
+        name: _to_dataset(other, f"The baseline {name!r}") if isinstance(other, xr.DataArray) else other
         for name, other in given.items()
     }
-    return {name: once_round(conventional(other)) for name, other in named.items()}
+    return {name: drop_repeated_meridian(decode_conventions(other)) for name, other in named.items()}
 
 
-def _by_name(field: xr.DataArray, what: str) -> xr.Dataset:
+def _to_dataset(field: xr.DataArray, what: str) -> xr.Dataset:
     """A DataArray as the variable that its name says."""
     if field.name is None:
         raise DatasetError(

@@ -24,7 +24,7 @@ from xappa.model.appa.configuration import read_configuration
 from xappa.model.convert import save_model
 from xappa.model.directory import read_model, sign_model
 from xappa.model.fetching.identity import RemoteFile
-from xappa.model.fetching.lock import NAME, Lock, read_lock, write_lock
+from xappa.model.fetching.lock import NAME, LockFile, read_lock, write_lock
 from xappa.model.model import Model
 
 Mutate = Callable[[Path, random.Random], None]
@@ -49,7 +49,7 @@ def lock(folder: Path) -> Sequence[Path]:
     """A folder with a lock file."""
     file = RemoteFile("data/a.pth", 12, "sha256", "0" * 64)
     files = {"denoiser": (file,), "statistics": (RemoteFile("b", 3, "git", "1" * 40),)}
-    write_lock(folder / "locked", Lock("m", "a/b", "f" * 40, "main", "mit", {}, {"weights": "last"}, files))
+    write_lock(folder / "locked", LockFile("m", "a/b", "f" * 40, "main", "mit", {}, {"weights": "last"}, files))
     return [folder / "locked"]
 
 
@@ -171,7 +171,7 @@ def absurd_model(model: Model) -> list[str]:
     return wrong
 
 
-def absurd_lock(found: Lock | None) -> list[str]:
+def absurd_lock(found: LockFile | None) -> list[str]:
     if found is None:
         return ["no lock"]
     odd = [file.path for file in found.all_files if file.size < 0 or ".." in file.path or file.path.startswith("/")]

@@ -18,7 +18,7 @@ import xappa
 from tests import tiny
 from tests.fuzz.mutators import LEAVES, mutate_bytes, mutate_text, mutate_tree
 from tests.fuzz.target import Target
-from xappa.grids.regrid.files import read as read_weights
+from xappa.grids.regrid.files import read_weights as read_weights
 from xappa.grids.regrid.files import write_weights
 from xappa.training.config import Recipe, read_config
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from xappa._typing import Denoise
 from xappa.diffusion.guidance.covariance import ErrorCovariance, FactoredCovariance, Noise, Whitening
-from xappa.diffusion.guidance.linearised import Diagonal, Linear, Linearised, LinearMap, Product
+from xappa.diffusion.guidance.linearised import Diagonal, LinearFunction, Linearised, LinearMap, Product
 from xappa.diffusion.options import require_numbers
 from xappa.errors import OptionError
 from xappa.registry import Registry, subclass_of
@@ -183,7 +183,7 @@ class GuidedDenoiser(ABC):
         self.sigma: list[float] = []
         self.residual: list[Tensor] = []
         self.iterations: list[Tensor] = []
-        self.tangent: Linear | None = None
+        self.tangent: LinearFunction | None = None
 
     def __call__(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """Estimate x from `x_t` (B, ...) at noise level `sigma` (0-d); returns a tensor like `x_t`, without a graph."""
@@ -207,10 +207,10 @@ class GuidedDenoiser(ABC):
             return self.observation.linearise(x_hat)[0]
         return None if self.observation.tangent is None else self.linear(self.observation.tangent, x_hat)
 
-    def linear(self, tangent: Operator, like: Tensor) -> Linear:
+    def linear(self, tangent: Operator, like: Tensor) -> LinearFunction:
         """The observations' tangent as a map; made once."""
         if self.tangent is None:
-            self.tangent = Linear(tangent, like)
+            self.tangent = LinearFunction(tangent, like)
         return self.tangent
 
     @abstractmethod
@@ -218,7 +218,7 @@ class GuidedDenoiser(ABC):
         """What `__call__` returns, computed with gradients enabled."""
 
 
-def whitened_observation(observation: Observation, name: str) -> Observation:
+def whiten_observation(observation: Observation, name: str) -> Observation:
     """Observations in units of their errors, for a method that cannot do without.
 
     Raises

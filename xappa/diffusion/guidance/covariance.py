@@ -283,11 +283,11 @@ class Whitening:
         return self.covariance.whiten_adjoint(u.to(self.covariance.deviation))
 
 
-def times(covariance: Tensor | ErrorCovariance, v: Tensor) -> Tensor:
+def apply_covariance(covariance: Tensor | ErrorCovariance, v: Tensor) -> Tensor:
     """`R v`, for R given by its diagonal or as a covariance."""
     return covariance @ v if isinstance(covariance, ErrorCovariance) else covariance * v
 
 
-def variances(covariance: Tensor | ErrorCovariance) -> Tensor:
+def extract_variances(covariance: Tensor | ErrorCovariance) -> Tensor:
     """Diagonal of R, for R given by it or as a covariance."""
     return covariance.variance if isinstance(covariance, ErrorCovariance) else covariance

@@ -42,7 +42,7 @@ from xappa.diffusion.guidance.base import (
     Guidance,
     GuidedDenoiser,
     Observation,
-    whitened_observation,
+    whiten_observation,
 )
 
 LEAST_COSINE = 0.05
@@ -71,11 +71,11 @@ class DPS(Guidance):
         wrong = self.zeta is not None and not self.zeta > 0
         found = [f"zeta={self.zeta}, expected None or a number above 0"] if wrong else []
         # at 1, what `explained` counts is what their errors explain
-        return found + huber.checked(self.huber, 1.0 if self.zeta is None else 0.0)
+        return found + huber.find_problems(self.huber, 1.0 if self.zeta is None else 0.0)
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> DPSDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
-        return DPSDenoiser(denoiser, whitened_observation(observation, "dps"), self)
+        return DPSDenoiser(denoiser, whiten_observation(observation, "dps"), self)
 
 
 class DPSDenoiser(GuidedDenoiser):
@@ -110,7 +110,7 @@ class DPSDenoiser(GuidedDenoiser):
         if self.options.huber is None:
             misfit = (residual**2).sum(-1) / 2
             return misfit, misfit.detach()
-        usual = huber.scale(residual.detach())
+        usual = huber.estimate_scale(residual.detach())
         relative, square = residual / usual, usual[..., 0] ** 2
         misfit = square * huber.penalty(relative, self.options.huber).sum(-1)
-        return misfit, square * huber.explained(relative.detach(), self.options.huber)
+        return misfit, square * huber.compute_bounded_misfit(relative.detach(), self.options.huber)

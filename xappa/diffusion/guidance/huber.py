@@ -52,13 +52,13 @@ def penalty(residual: Tensor, threshold: float) -> Tensor:
     return torch.where(size <= threshold, residual**2 / 2, threshold * size - threshold**2 / 2)
 
 
-def checked(threshold: float | None, least: float = 0.0) -> list[str]:
+def find_problems(threshold: float | None, least: float = 0.0) -> list[str]:
     """What is wrong with a threshold, which has to be above the least; None, for Gaussian errors, is right."""
     wrong = threshold is not None and not threshold > least
     return [f"huber={threshold}, expected None or a number above {least:g}"] if wrong else []
 
 
-def explained(residual: Tensor, threshold: float) -> Tensor:
+def compute_bounded_misfit(residual: Tensor, threshold: float) -> Tensor:
     r"""Misfit of which a gross error has no larger share than an observation at the threshold, summed by member.
 
     No fit brings :math:`\sum_i \rho(r_i)` down to half the number of observations once one of them is far off, so that
@@ -76,12 +76,12 @@ def explained(residual: Tensor, threshold: float) -> Tensor:
     return residual.abs().clamp(max=threshold).square().sum(-1) / 2
 
 
-def scale(residual: Tensor) -> Tensor:
+def estimate_scale(residual: Tensor) -> Tensor:
     """Usual size of residuals (B, M), at least 1: their median absolute deviation from 0, shape (B, 1)."""
     return (1.4826 * residual.abs().median(dim=-1, keepdim=True).values).clamp(min=1)
 
 
-def first_weights(departure: Tensor, variance: Tensor, threshold: float) -> Tensor:
+def compute_first_weights(departure: Tensor, variance: Tensor, threshold: float) -> Tensor:
     """Weights to begin with, before there is an estimate: departures are compared with each other.
 
     Parameters
@@ -96,11 +96,11 @@ def first_weights(departure: Tensor, variance: Tensor, threshold: float) -> Tens
     -------
     Tensor, shape (B, M)
     """
-    whitened = residuals(departure, variance)
-    return weights(whitened / scale(whitened), threshold)
+    whitened = normalise_residuals(departure, variance)
+    return weights(whitened / estimate_scale(whitened), threshold)
 
 
-def residuals(difference: Tensor, variance: Tensor) -> Tensor:
+def normalise_residuals(difference: Tensor, variance: Tensor) -> Tensor:
     """Differences (B, M) in deviations of the errors; 0 for exact observations, which keep their weight."""
     exact = variance == 0
     return (difference / variance.sqrt().masked_fill(exact, 1.0)).masked_fill(exact, 0.0)

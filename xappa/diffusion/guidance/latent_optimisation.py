@@ -38,9 +38,9 @@ from xappa.diffusion.guidance.base import (
     Guidance,
     GuidedDenoiser,
     Observation,
-    whitened_observation,
+    whiten_observation,
 )
-from xappa.errors import nearest_names
+from xappa.errors import suggest_names
 
 Optimiser = Callable[[list[Tensor]], torch.optim.Optimizer]
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -100,7 +100,7 @@ class LatentOptimisation(Guidance):
         """What is wrong with the options."""
         found = []
         if isinstance(self.optimiser, str) and self.optimiser not in OPTIMISERS:
-            near = nearest_names(self.optimiser, OPTIMISERS)
+            near = suggest_names(self.optimiser, OPTIMISERS)
             found.append(
                 f"optimiser={self.optimiser!r}, expected one of {', '.join(map(repr, sorted(OPTIMISERS)))}{near}"
             )
@@ -117,7 +117,7 @@ class LatentOptimisation(Guidance):
         ]
         if not self.floor >= 0:
             found.append(f"floor={self.floor}, expected at least 0")
-        return found + huber.checked(self.huber, max(self.discrepancy or 0.0, 0.0) ** 0.5)
+        return found + huber.find_problems(self.huber, max(self.discrepancy or 0.0, 0.0) ** 0.5)
 
     @property
     def together(self) -> bool:
@@ -136,7 +136,7 @@ class LatentOptimisation(Guidance):
     ) -> LatentOptimisationDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
         observation = observation.perturbed() if self.perturb_observations else observation
-        return LatentOptimisationDenoiser(denoiser, whitened_observation(observation, "latent-optimisation"), self)
+        return LatentOptimisationDenoiser(denoiser, whiten_observation(observation, "latent-optimisation"), self)
 
 
 class LatentOptimisationDenoiser(GuidedDenoiser):
@@ -179,7 +179,7 @@ class LatentOptimisationDenoiser(GuidedDenoiser):
                 misfits.append(misfit.detach())
             else:
                 misfit = huber.penalty(residual, threshold).sum(-1)
-                misfits.append(huber.explained(residual.detach(), threshold))
+                misfits.append(huber.compute_bounded_misfit(residual.detach(), threshold))
             total = misfit.sum() + (u**2).sum() / 2
             (u.grad,) = torch.autograd.grad(total, u)
             return total.item()

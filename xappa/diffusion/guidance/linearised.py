@@ -91,7 +91,7 @@ class Linearised:
         return probe, image
 
 
-class Linear(Linearised):
+class LinearFunction(Linearised):
     """A function that is linear already: it is its own derivative, at every point.
 
     Parameters

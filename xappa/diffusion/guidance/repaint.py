@@ -35,7 +35,7 @@ from torch import Tensor
 
 from xappa.diffusion.conjugate_gradients import conjugate_gradients
 from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Guidance, GuidedDenoiser, Observation
-from xappa.diffusion.guidance.covariance import times
+from xappa.diffusion.guidance.covariance import apply_covariance
 
 
 @GUIDANCE.register("repaint")
@@ -93,13 +93,13 @@ class RePaintDenoiser(GuidedDenoiser):
             return a.forward(a.adjoint(u)).to(u)
 
         def both(u: Tensor) -> Tensor:
-            return times(variance, u) + sigma.to(u) ** 2 * gram(u)
+            return apply_covariance(variance, u) + sigma.to(u) ** 2 * gram(u)
 
         with torch.no_grad():
             departure = y - value.to(y)
             known = self.solve(both, sigma.to(y) ** 2 * departure)
             own = self.solve(both, a.forward(x_t - x_hat).to(y).expand_as(departure))
-            weights = known + self.solve(gram, times(variance, own))
+            weights = known + self.solve(gram, apply_covariance(variance, own))
             return x_hat + a.adjoint(weights).to(x_hat)
 
     def solve(self, matvec: Callable[[Tensor], Tensor], b: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import GUIDANCE, Covariance, Denoise, Guidance, GuidedDenoiser, Observation
-from xappa.diffusion.guidance.covariance import ErrorCovariance, variances
+from xappa.diffusion.guidance.covariance import ErrorCovariance, extract_variances
 from xappa.errors import OptionError
 
 
@@ -46,7 +46,7 @@ class SDA(Guidance):
     def problems(self) -> list[str]:
         """What is wrong with the options."""
         found = [] if self.gamma >= 0 else [f"gamma={self.gamma}, expected at least 0"]
-        return found + huber.checked(self.huber)
+        return found + huber.find_problems(self.huber)
 
     def wrap(self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None) -> SDADenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
@@ -75,7 +75,7 @@ class SDADenoiser(GuidedDenoiser):
     def log_likelihood(self, x_hat: Tensor, sigma: Tensor) -> Tensor:
         """Logarithm of p(y | x_t), summed over the batch, without its constant."""
         y = self.observation.y
-        variance = variances(self.observation.variance) + self.options.gamma * sigma**2 / (1 + sigma**2)
+        variance = extract_variances(self.observation.variance) + self.options.gamma * sigma**2 / (1 + sigma**2)
         difference = y - self.observation.operator(x_hat).to(y)
         if self.options.huber is None:
             return -(difference**2 / variance).sum() / 2

@@ -36,7 +36,7 @@ from xappa.diffusion.conjugate_gradients import conjugate_gradients
 from xappa.diffusion.gmres import Solution, gmres
 from xappa.diffusion.guidance import huber
 from xappa.diffusion.guidance.base import SCOPES, Denoise, Guidance, GuidedDenoiser, Observation
-from xappa.diffusion.guidance.covariance import ErrorCovariance, times, variances
+from xappa.diffusion.guidance.covariance import ErrorCovariance, apply_covariance, extract_variances
 from xappa.diffusion.guidance.linearised import LinearMap
 
 REWEIGHTED = 2
@@ -93,7 +93,7 @@ class SolverGuidance(Guidance):
         found = [] if self.iterations >= 1 else [f"iterations={self.iterations}, expected at least 1"]
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected None or a number between 0 and 1")
-        found += huber.checked(self.huber)
+        found += huber.find_problems(self.huber)
         if self.probes < 0:
             found.append(f"probes={self.probes}, expected at least 0")
         if not self.below > 0:
@@ -158,7 +158,7 @@ class SolvingDenoiser(GuidedDenoiser):
                 total = total + a.forward(z).to(departure) ** 2
             self.power = total / self.options.probes
         isotropic = self.sigma[-1] ** 2 / (1 + self.sigma[-1] ** 2)
-        scale = (variances(self.observation.variance) + isotropic * self.power).sqrt()
+        scale = (extract_variances(self.observation.variance) + isotropic * self.power).sqrt()
         return scale.masked_fill(scale == 0, 1.0)
 
     def solve_weighted(
@@ -170,7 +170,7 @@ class SolvingDenoiser(GuidedDenoiser):
 
         def matvec(u: Tensor) -> Tensor:
             u = u / unit
-            return (times(variance, u) + (spread(u) if weights is None else weights * spread(u))) / unit
+            return (apply_covariance(variance, u) + (spread(u) if weights is None else weights * spread(u))) / unit
 
         found = SOLVERS[self.options.solver](
             matvec,
@@ -186,14 +186,14 @@ class SolvingDenoiser(GuidedDenoiser):
         self, spread: Callable[[Tensor], Tensor], departure: Tensor, threshold: float, scale: Tensor | None
     ) -> Solution:
         """Solve, weigh observations by what is left of their departures, and solve again."""
-        variance = variances(self.observation.variance)
+        variance = extract_variances(self.observation.variance)
         if self.weights is None or self.weights.shape != departure.shape:
-            self.weights = huber.first_weights(departure, variance, threshold)
+            self.weights = huber.compute_first_weights(departure, variance, threshold)
         iterations = torch.zeros((), dtype=torch.int64, device=departure.device)
         for _ in range(REWEIGHTED):
             found = self.solve_weighted(spread, departure, self.weights, scale)
             iterations = iterations + found.iterations
-            left = huber.residuals(departure - spread(found.x), variance)
+            left = huber.normalise_residuals(departure - spread(found.x), variance)
             self.weights = huber.weights(left, threshold)
         found = self.solve_weighted(spread, departure, self.weights, scale)
         return Solution(found.x, found.residual, iterations + found.iterations)

@@ -28,18 +28,18 @@ Progress = Callable[[int, int], None]
 """(evaluations done, evaluations in all)"""
 
 
-def by_schedule(schedule: Schedule, times: Tensor) -> Tensor:
+def space_by_schedule(schedule: Schedule, times: Tensor) -> Tensor:
     """Noise levels at times (N + 1,) of the schedule."""
     return schedule(times).flatten()
 
 
-def by_logarithm(schedule: Schedule, times: Tensor) -> Tensor:
+def space_by_logarithm(schedule: Schedule, times: Tensor) -> Tensor:
     """As many, between the schedule's first and last, with a constant ratio from each to the next."""
     first, last = schedule(times[[0, -1]]).flatten()
     return last * (first / last) ** times
 
 
-SPACINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {"schedule": by_schedule, "log": by_logarithm}
+SPACINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {"schedule": space_by_schedule, "log": space_by_logarithm}
 """Names that choose where the noise levels lie."""
 
 

@@ -6,17 +6,17 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import DatasetError, MissingDependency, OptionError
-from xappa.geometry import unit_vectors
-from xappa.grids.bilinear import Circle
+from xappa.geometry import to_unit_vectors
+from xappa.grids.bilinear import CyclicColumns
 from xappa.grids.regrid.grid import CURVILINEAR, RECTILINEAR, Grid
-from xappa.grids.regrid.rows import latitude_cells, longitude_cells, matrix
-from xappa.grids.regrid.sphere import closes
+from xappa.grids.regrid.rows import build_matrix, compute_latitude_edges, compute_longitude_edges
+from xappa.grids.regrid.sphere import is_closed
 from xappa.grids.regrid.weights import Weights
 
 METHODS = {"bilinear": "bilinear", "conservative": "conservative", "nearest": "nearest_s2d"}
 
 
-def xesmf_weights(source: Grid, target: Grid, method: str) -> Weights:
+def compute_xesmf_weights(source: Grid, target: Grid, method: str) -> Weights:
     """Weights of xESMF.
 
     Cells have great circles for edges, also those of rows and columns; ``"nearest"`` has a value everywhere.
@@ -57,28 +57,28 @@ def xesmf_weights(source: Grid, target: Grid, method: str) -> Weights:
         )
     cells = method == "conservative"
     regridder = xesmf.Regridder(
-        _dataset(source, cells),
-        _dataset(target, cells),
+        _to_xesmf_dataset(source, cells),
+        _to_xesmf_dataset(target, cells),
         METHODS[method],
-        periodic=_periodic(source) and not cells,
+        periodic=_is_periodic(source) and not cells,
         locstream_out=listed,
     )
     made = regridder.weights.data.to_scipy_sparse().tocoo()
-    full = matrix(made.row, made.col, np.asarray(made.data, float), (target.size, source.size))
+    full = build_matrix(made.row, made.col, np.asarray(made.data, float), (target.size, source.size))
     return Weights(source.shape, target.shape, full=full, attrs={"method": method, "backend": "xesmf"})
 
 
-BACKENDS = {"xesmf": xesmf_weights}
+BACKENDS = {"xesmf": compute_xesmf_weights}
 
 
-def _dataset(grid: Grid, cells: bool) -> xr.Dataset:
+def _to_xesmf_dataset(grid: Grid, cells: bool) -> xr.Dataset:
     """The grid as xESMF reads it: ``lat``, ``lon`` and, for cells, their corners ``lat_b``, ``lon_b``."""
     if grid.kind == RECTILINEAR:
         ds = xr.Dataset(coords={"lat": ("y", grid.latitude), "lon": ("x", grid.longitude)})
         if not cells:
             return ds
-        south, north = latitude_cells(grid.latitude, grid.latitude_bounds)
-        west, east, _ = longitude_cells(grid.longitude, grid.longitude_bounds)
+        south, north = compute_latitude_edges(grid.latitude, grid.latitude_bounds)
+        west, east, _ = compute_longitude_edges(grid.longitude, grid.longitude_bounds)
         upward = len(south) < 2 or south[1] > south[0]
         first, last = (south, north) if upward else (north, south)
         meridians = np.append(west, east[-1])
@@ -89,15 +89,15 @@ def _dataset(grid: Grid, cells: bool) -> xr.Dataset:
     ds = xr.Dataset(coords={"lat": (dims, grid.latitude), "lon": (dims, grid.longitude)})
     if not cells:
         return ds
-    latitude, longitude = _corners(grid)
+    latitude, longitude = _compute_corners(grid)
     return ds.assign_coords(lat_b=(("y_b", "x_b"), latitude), lon_b=(("y_b", "x_b"), longitude))
 
 
-def _corners(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _compute_corners(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Corners (H + 1, W + 1) of the cells of a curvilinear grid, degrees."""
-    from xappa.grids.regrid.polygons import cells
+    from xappa.grids.regrid.polygons import build_cells
 
-    corner = cells(grid).reshape(*grid.shape, -1, 3)[:, :, :4]
+    corner = build_cells(grid).reshape(*grid.shape, -1, 3)[:, :, :4]
     wide = np.empty((grid.shape[0] + 1, grid.shape[1] + 1, 3))
     wide[:-1, :-1], wide[:-1, -1] = corner[:, :, 0], corner[:, -1, 1]
     wide[-1, :-1], wide[-1, -1] = corner[-1, :, 3], corner[-1, -1, 2]
@@ -105,7 +105,7 @@ def _corners(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return np.degrees(np.arcsin(np.clip(wide[..., 2], -1, 1))), longitude
 
 
-def _periodic(grid: Grid) -> bool:
+def _is_periodic(grid: Grid) -> bool:
     if grid.kind == RECTILINEAR:
-        return Circle(grid.longitude).closed
-    return closes(unit_vectors(grid.latitude, grid.longitude))
+        return CyclicColumns(grid.longitude).closed
+    return is_closed(to_unit_vectors(grid.latitude, grid.longitude))

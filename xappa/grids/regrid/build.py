@@ -7,33 +7,37 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from xappa.errors import choose
-from xappa.grids.regrid.conservative import conservative
-from xappa.grids.regrid.curvilinear import nearest_place, patch_bilinear
+from xappa.grids.regrid.conservative import compute_conservative_weights
+from xappa.grids.regrid.curvilinear import compute_nearest_place_weights, compute_patch_weights
 from xappa.grids.regrid.grid import RECTILINEAR, REDUCED, Grid
-from xappa.grids.regrid.interpolation import bilinear, nearest
+from xappa.grids.regrid.interpolation import compute_nearest_weights, compute_row_bilinear_weights
 from xappa.grids.regrid.weights import Weights
 
 KEPT_BYTES = 256e6
 
 
-def _bilinear(source: Grid, target: Grid, vector: bool) -> Weights:
+def _build_bilinear(source: Grid, target: Grid, vector: bool) -> Weights:
     if source.kind in (RECTILINEAR, REDUCED):
-        return bilinear(source, target, vector)
-    return patch_bilinear(source, target)
+        return compute_row_bilinear_weights(source, target, vector)
+    return compute_patch_weights(source, target)
 
 
-def _nearest(source: Grid, target: Grid, vector: bool) -> Weights:
-    return nearest(source, target) if source.kind == RECTILINEAR else nearest_place(source, target)
+def _build_nearest(source: Grid, target: Grid, vector: bool) -> Weights:
+    return (
+        compute_nearest_weights(source, target)
+        if source.kind == RECTILINEAR
+        else compute_nearest_place_weights(source, target)
+    )
 
 
-def _conservative(source: Grid, target: Grid, vector: bool) -> Weights:
-    return conservative(source, target)
+def _build_conservative(source: Grid, target: Grid, vector: bool) -> Weights:
+    return compute_conservative_weights(source, target)
 
 
 METHODS: dict[str, Callable[[Grid, Grid, bool], Weights]] = {
-    "bilinear": _bilinear,
-    "conservative": _conservative,
-    "nearest": _nearest,
+    "bilinear": _build_bilinear,
+    "conservative": _build_conservative,
+    "nearest": _build_nearest,
 }
 
 
@@ -75,7 +79,7 @@ class WeightsCache:
 KEPT = WeightsCache()
 
 
-def weights_between(source: Grid, target: Grid, method: str = "bilinear", *, vector: bool = False) -> Weights:
+def get_weights(source: Grid, target: Grid, method: str = "bilinear", *, vector: bool = False) -> Weights:
     """Weights from one grid to another, kept for the next time.
 
     Parameters

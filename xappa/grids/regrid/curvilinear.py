@@ -13,10 +13,10 @@ from scipy.spatial import cKDTree
 
 from xappa._typing import Array
 from xappa.errors import DatasetError
-from xappa.geometry import unit_vectors
+from xappa.geometry import to_unit_vectors
 from xappa.grids.regrid.grid import CURVILINEAR, REDUCED, Grid
-from xappa.grids.regrid.rows import latitude_cells, matrix, split_rows
-from xappa.grids.regrid.sphere import closes
+from xappa.grids.regrid.rows import build_matrix, compute_latitude_edges, split_rows
+from xappa.grids.regrid.sphere import is_closed
 from xappa.grids.regrid.weights import Weights
 
 EDGE = 1e-9
@@ -24,7 +24,7 @@ NEIGHBOURS = 16
 BLOCK = 50_000
 
 
-def patch_bilinear(source: Grid, target: Grid) -> Weights:
+def compute_patch_weights(source: Grid, target: Grid) -> Weights:
     """Bilinear weights from a curvilinear grid.
 
     Parameters
@@ -50,14 +50,14 @@ def patch_bilinear(source: Grid, target: Grid) -> Weights:
             f"Bilinear weights need neighbours along two axes: found a list of {source.size} places; expected rows and "
             "columns, rows of a reduced Gaussian grid, or 2-D latitude and longitude: use method='nearest'"
         )
-    corner = _patches(unit_vectors(source.latitude, source.longitude))
-    vertices = unit_vectors(*source.points)
-    place = unit_vectors(*target.points)
-    full = _located(vertices, corner, place)
-    return Weights(source.shape, target.shape, full=matrix(*full, (target.size, source.size)))
+    corner = _build_patches(to_unit_vectors(source.latitude, source.longitude))
+    vertices = to_unit_vectors(*source.points)
+    place = to_unit_vectors(*target.points)
+    full = _locate_places(vertices, corner, place)
+    return Weights(source.shape, target.shape, full=build_matrix(*full, (target.size, source.size)))
 
 
-def nearest_place(source: Grid, target: Grid) -> Weights:
+def compute_nearest_place_weights(source: Grid, target: Grid) -> Weights:
     """The nearest place on the sphere; none where that is further away than the source's places are from each other.
 
     Parameters
@@ -69,20 +69,20 @@ def nearest_place(source: Grid, target: Grid) -> Weights:
     -------
     Weights
     """
-    points, places = unit_vectors(*source.points), unit_vectors(*target.points)
+    points, places = to_unit_vectors(*source.points), to_unit_vectors(*target.points)
     known, asked = (np.flatnonzero(np.isfinite(p).all(axis=1)) for p in (points, places))
     tree = cKDTree(points[known])
     distance, index = tree.query(places[asked])
     if source.kind == REDUCED:
-        south, north = latitude_cells(np.array([row.latitude for row in split_rows(*source.points) or []]))
+        south, north = compute_latitude_edges(np.array([row.latitude for row in split_rows(*source.points) or []]))
         inside = np.abs(target.points[0][asked] - (south.min() + north.max()) / 2) <= np.ptp([south, north]) / 2 + 1e-6
     else:
-        inside = distance <= _reach(source, points, known, tree)[index]
-    full = matrix(asked[inside], known[index[inside]], np.ones(int(inside.sum())), (target.size, source.size))
+        inside = distance <= _compute_cell_radii(source, points, known, tree)[index]
+    full = build_matrix(asked[inside], known[index[inside]], np.ones(int(inside.sum())), (target.size, source.size))
     return Weights(source.shape, target.shape, full=full)
 
 
-def _reach(source: Grid, points: Array, known: Array, tree: cKDTree) -> Array:
+def _compute_cell_radii(source: Grid, points: Array, known: Array, tree: cKDTree) -> Array:
     """How far (chords) the cell of each known point goes: half the diagonal to its neighbours, where it has them."""
     if source.kind != CURVILINEAR:
         count = min(9, len(known))
@@ -97,17 +97,17 @@ def _reach(source: Grid, points: Array, known: Array, tree: cKDTree) -> Array:
     return 0.5 * np.sqrt(reach).ravel()[known] * (1 + 1e-6)
 
 
-def _patches(points: Array) -> Array:
+def _build_patches(points: Array) -> Array:
     """Flat indices (cells, 4) of the corners of all cells with four known corners, in order round each."""
     number = np.arange(points.shape[0] * points.shape[1]).reshape(points.shape[:2])
-    if closes(points):
+    if is_closed(points):
         number = np.concatenate([number, number[:, :1]], axis=1)
     around = (number[:-1, :-1], number[:-1, 1:], number[1:, 1:], number[1:, :-1])
     corner = np.stack([c.ravel() for c in around], axis=1)
     return corner[np.isfinite(points.reshape(-1, 3)).all(axis=1)[corner].all(axis=1)]
 
 
-def _located(vertices: Array, corner: Array, place: Array) -> tuple[Array, Array, Array]:
+def _locate_places(vertices: Array, corner: Array, place: Array) -> tuple[Array, Array, Array]:
     """Entries (target, source, weight) of the places that lie in a cell."""
     rows, columns, weights = [np.zeros(0, int)], [np.zeros(0, int)], [np.zeros(0)]
     if not len(corner):
@@ -127,7 +127,7 @@ def _located(vertices: Array, corner: Array, place: Array) -> tuple[Array, Array
             left, near, distance = left[reached], near[reached], distance[reached]
             tried = np.flatnonzero(distance[:, attempt] <= radius[near[:, attempt]])
             cell = near[tried, attempt]
-            xi, eta, inside = _inverse(vertices[corner[cell]], place[left[tried]])
+            xi, eta, inside = _invert_bilinear(vertices[corner[cell]], place[left[tried]])
             xi, eta = np.clip(xi[inside], 0, 1), np.clip(eta[inside], 0, 1)
             share = np.stack([(1 - xi) * (1 - eta), xi * (1 - eta), xi * eta, (1 - xi) * eta], axis=1)
             share[share < EDGE] = 0
@@ -140,7 +140,7 @@ def _located(vertices: Array, corner: Array, place: Array) -> tuple[Array, Array
     return np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
 
 
-def _inverse(corner: Array, place: Array) -> tuple[Array, Array, Array]:
+def _invert_bilinear(corner: Array, place: Array) -> tuple[Array, Array, Array]:
     """Where in its cell (N, 4, 3) each place (N, 3) lies, and whether it does, by Newton's method."""
     a, b, d = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 3] - corner[:, 0]
     c = corner[:, 2] - corner[:, 1] - d

@@ -12,9 +12,9 @@ from xappa._typing import Array
 from xappa.errors import DatasetError
 from xappa.grids.horizontal import CoordinatePair
 from xappa.grids.regrid.grid import Grid
-from xappa.grids.regrid.sorting import MASK, SortedVariables, mask_of
+from xappa.grids.regrid.sorting import MASK, SortedVariables, find_mask
 from xappa.grids.regrid.weights import Weights
-from xappa.vocabulary import lookup
+from xappa.vocabulary import look_up
 
 if TYPE_CHECKING:
     import dask.array
@@ -67,11 +67,11 @@ def apply_weights(
     for name in names:
         weights = vector if vector is not None and is_vector(name, ds[name]) else scalar
         field = ds[name]
-        mask = None if name == MASK else mask_of(ds, source.dims, field.dims)
+        mask = None if name == MASK else find_mask(ds, source.dims, field.dims)
         if mask is not None:
             field = field.where(mask)
         exact = keep_integers and field.dtype.kind in "iub" and bool((scalar.total > 0.5).all())
-        fields[name] = _regridded(field.variable, source, target, weights, min_valid, exact)
+        fields[name] = _regrid_variable(field.variable, source, target, weights, min_valid, exact)
     gone = {*source.dims, *source.coords, MASK}
     rest = ds.drop_vars([n for n, v in ds.variables.items() if gone & {n, *v.dims}])
     return rest.assign(fields).assign_coords(target.coords)
@@ -116,10 +116,10 @@ def apply_to_all(
     return result[[name for name in found.ds.data_vars if name in result.data_vars]]
 
 
-def where_masked(result: xr.Dataset, target: xr.Dataset | xr.DataArray, grid: Grid) -> xr.Dataset:
+def apply_mask(result: xr.Dataset, target: xr.Dataset | xr.DataArray, grid: Grid) -> xr.Dataset:
     """A result where the target's ``mask`` has values, if it has one."""
     held = target.to_dataset(name="_field") if isinstance(target, xr.DataArray) else target
-    mask = mask_of(held, grid.dims, grid.dims)
+    mask = find_mask(held, grid.dims, grid.dims)
     if mask is None:
         return result
     on = {name: field for name, field in result.data_vars.items() if set(grid.dims) <= set(field.dims)}
@@ -128,13 +128,13 @@ def where_masked(result: xr.Dataset, target: xr.Dataset | xr.DataArray, grid: Gr
 
 def is_vector(name: Hashable, field: xr.DataArray) -> bool:
     """Whether a field is a component of a horizontal vector."""
-    known = lookup(str(name))
+    known = look_up(str(name))
     if known is not None:
         return known.vector
     return str(field.attrs.get("standard_name", "")).startswith(VECTORS)
 
 
-def _regridded(
+def _regrid_variable(
     field: xr.Variable, source: Grid, target: Grid, weights: Weights, min_valid: float, exact: bool
 ) -> xr.Variable:
     others = [dim for dim in field.dims if dim not in source.dims]
@@ -142,7 +142,7 @@ def _regridded(
     if ordered.chunks is None:
         data: Array | dask.array.Array = weights.apply(np.asarray(ordered.data), min_valid)
     else:
-        data = _blockwise(ordered.data, weights, min_valid)
+        data = _apply_blockwise(ordered.data, weights, min_valid)
     data = data.astype(field.dtype) if exact else data
     attrs = {key: value for key, value in field.attrs.items() if key not in STALE}
     made = xr.Variable([*others, *target.dims], data, attrs)
@@ -153,7 +153,7 @@ def _regridded(
     return made.transpose(*others[:place], *target.dims, *others[place:])
 
 
-def _blockwise(data: dask.array.Array, weights: Weights, min_valid: float) -> dask.array.Array:
+def _apply_blockwise(data: dask.array.Array, weights: Weights, min_valid: float) -> dask.array.Array:
     """Weights applied to blocks that hold whole horizontal fields."""
     import dask.array
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xappa._files import replacing
+from xappa._files import replace_atomically
 from xappa._typing import Array
-from xappa.errors import DatasetError, reading
-from xappa.grids.regrid.rows import matrix
+from xappa.errors import DatasetError, translate_read_errors
+from xappa.grids.regrid.rows import build_matrix
 from xappa.grids.regrid.weights import Weights
 from xappa.sizes import require_size
 
@@ -61,11 +61,11 @@ def write_weights(weights: Weights, path: str | Path) -> None:
         if key in weights.places:
             ds[name] = (f"n_{name[-1]}", weights.places[key], {"units": "degrees"})
     path = Path(path)
-    with replacing(path) as part:
+    with replace_atomically(path) as part:
         ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
 
 
-def read(
+def read_weights(
     path: str | Path, source_shape: Sequence[int] | None = None, target_shape: Sequence[int] | None = None
 ) -> Weights:
     """Read weights of ESMF, xESMF, SCRIP or CDO.
@@ -90,12 +90,12 @@ def read(
     """
     if not Path(path).is_file():
         raise DatasetError(f"{path}: no such file; expected weights in netCDF, or xappa.regrid_weights(...)")
-    with reading(path, "weights in netCDF", DatasetError, REMEDY):
+    with translate_read_errors(path, "weights in netCDF", DatasetError, REMEDY):
         _require_sizes(path)
-        return _read(path, source_shape, target_shape)
+        return _read_file(path, source_shape, target_shape)
 
 
-def _read(path: str | Path, source_shape: Sequence[int] | None, target_shape: Sequence[int] | None) -> Weights:
+def _read_file(path: str | Path, source_shape: Sequence[int] | None, target_shape: Sequence[int] | None) -> Weights:
     with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as opened:
         ds = opened.load()
     names = next((names for names in (ESMF, SCRIP) if all(name in ds for name in names)), None)
@@ -104,7 +104,7 @@ def _read(path: str | Path, source_shape: Sequence[int] | None, target_shape: Se
             f"{path} has no weights: found the variables {', '.join(map(str, ds.variables)) or 'none'}; expected "
             f"{', '.join(ESMF)} (ESMF, xESMF) or {', '.join(SCRIP)} (SCRIP, CDO)"
         )
-    row, column = (_addresses(ds[name], path) for name in names[:2])
+    row, column = (_read_addresses(ds[name], path) for name in names[:2])
     weight = np.asarray(ds[names[2]].values, float)
     weight = weight if weight.ndim == 1 else weight[:, 0]  # others multiply gradients: second order, not applied here
     if not len(row) == len(column) == len(weight) or not np.isfinite(weight).all():
@@ -112,20 +112,20 @@ def _read(path: str | Path, source_shape: Sequence[int] | None, target_shape: Se
             f"{path} has {len(row)} rows, {len(column)} columns and {len(weight)} weights, of which "
             f"{int((~np.isfinite(weight)).sum())} are not finite; expected as many of each, all finite. {REMEDY}"
         )
-    source = _shape("source", source_shape, ds, "src_grid_dims", column, path)
-    target = _shape("target", target_shape, ds, "dst_grid_dims", row, path)
+    source = _resolve_shape("source", source_shape, ds, "src_grid_dims", column, path)
+    target = _resolve_shape("target", target_shape, ds, "dst_grid_dims", row, path)
     kept = {"title", "map_method", "method", "normalization"}
     return Weights(
         source,
         target,
-        full=matrix(row, column, weight, (math.prod(target), math.prod(source))),
+        full=build_matrix(row, column, weight, (math.prod(target), math.prod(source))),
         normalize=bool(ds.attrs.get("normalize", 0)),
         attrs={str(k): str(v) for k, v in ds.attrs.items() if k in kept} | {"file": Path(path).name},
-        places={key: place for key, pair in PLACES.items() if (place := _place(ds, pair)) is not None},
+        places={key: place for key, pair in PLACES.items() if (place := _read_coordinate(ds, pair)) is not None},
     )
 
 
-def _addresses(values: xr.DataArray, path: str | Path) -> Array:
+def _read_addresses(values: xr.DataArray, path: str | Path) -> Array:
     """Addresses counted from 0."""
     found = values.values
     if found.ndim != 1 or found.dtype.kind not in "iuf" or not (found == np.floor(found)).all():
@@ -143,7 +143,7 @@ def _require_sizes(path: str | Path) -> None:
             require_size(claimed, f"{path}: {name}", DatasetError)
 
 
-def _shape(
+def _resolve_shape(
     which: str, asked: Sequence[int] | None, ds: xr.Dataset, name: str, index: Array, path: str | Path
 ) -> tuple[int, ...]:
     """Sizes of a grid, as asked for if the file agrees, else as in the file."""
@@ -167,7 +167,7 @@ def _shape(
     return shape
 
 
-def _place(ds: xr.Dataset, names: Sequence[str]) -> Array | None:
+def _read_coordinate(ds: xr.Dataset, names: Sequence[str]) -> Array | None:
     for name in names:
         if name in ds:
             values = np.asarray(ds[name].values, float).ravel()

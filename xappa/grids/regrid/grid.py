@@ -12,16 +12,16 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.errors import DatasetError
-from xappa.grids.axes import NAMES, find, refuse
-from xappa.grids.horizontal import at_rest, require_at_rest
+from xappa.grids.axes import NAMES, find_axis, refuse
+from xappa.grids.horizontal import drop_repeated_times, require_fixed_positions
 from xappa.grids.regrid.rows import split_rows
 from xappa.grids.validation import (
     ROUNDING,
-    degree_problems,
-    latitude_problems,
-    longitude_problems,
-    missing,
-    radian_problems,
+    describe_missing_axis,
+    find_degree_problems,
+    find_latitude_problems,
+    find_longitude_problems,
+    find_radian_problems,
 )
 
 RECTILINEAR = "rectilinear"
@@ -100,9 +100,12 @@ class Grid:
             If there is none, or its coordinates are not usable.
         """
         ds = ds.to_dataset(name="field") if isinstance(ds, xr.DataArray) else ds
-        names = {axis: find(ds, axis) for axis in ("latitude", "longitude")}
-        refuse([missing(ds, axis, NAMES[axis]) for axis, name in names.items() if name is None], "No grid was found")
-        return Grid.at(at_rest(ds), *map(str, names.values()))
+        names = {axis: find_axis(ds, axis) for axis in ("latitude", "longitude")}
+        refuse(
+            [describe_missing_axis(ds, axis, NAMES[axis]) for axis, name in names.items() if name is None],
+            "No grid was found",
+        )
+        return Grid.at(drop_repeated_times(ds), *map(str, names.values()))
 
     @staticmethod
     def at(ds: xr.Dataset, latitude_name: str, longitude_name: str) -> Grid:
@@ -115,12 +118,12 @@ class Grid:
         """
         latitude, longitude = ds[latitude_name], ds[longitude_name]
         for coord in (latitude, longitude):
-            require_at_rest(coord)
+            require_fixed_positions(coord)
         ranks = latitude.ndim, longitude.ndim
         if ranks == (1, 1) and latitude.dims != longitude.dims:
-            return _rectilinear(ds, latitude, longitude)
+            return _build_rectilinear(ds, latitude, longitude)
         if ranks == (1, 1) or (ranks == (2, 2) and set(latitude.dims) == set(longitude.dims)):
-            return _listed(ds, latitude, longitude.transpose(*latitude.dims))
+            return _build_from_points(ds, latitude, longitude.transpose(*latitude.dims))
         raise DatasetError(
             f"No grid was found: latitude {latitude.name!r} has the dimensions {latitude.dims}, longitude "
             f"{longitude.name!r} {longitude.dims}; expected one dimension each, or both the same one or two: use "
@@ -128,8 +131,12 @@ class Grid:
         )
 
 
-def _rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
-    problems = latitude_problems(latitude) + longitude_problems(longitude) + radian_problems(latitude, longitude)
+def _build_rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
+    problems = (
+        find_latitude_problems(latitude)
+        + find_longitude_problems(longitude)
+        + find_radian_problems(latitude, longitude)
+    )
     problems += [f"{c.name!r} is empty; expected at least one value" for c in (latitude, longitude) if not c.size]
     refuse(problems, "This grid cannot be used")
     return Grid(
@@ -138,16 +145,18 @@ def _rectilinear(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray
         np.asarray(longitude.values, float),
         (latitude.size, longitude.size),
         (latitude.dims[0], longitude.dims[0]),
-        *_both_bounds(ds, latitude, longitude),
+        *_read_both_bounds(ds, latitude, longitude),
         {c.name: c.variable for c in (latitude, longitude)},
     )
 
 
-def _listed(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
+def _build_from_points(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> Grid:
     """Both coordinates along the same dimensions: a list of points, rows of different lengths, or curvilinear."""
     phi, lam = np.asarray(latitude.values, float), np.asarray(longitude.values, float)
     wrong = np.abs(phi[np.isfinite(phi)]) > 90 + ROUNDING
-    problems = degree_problems(latitude) + degree_problems(longitude) + radian_problems(latitude, longitude)
+    problems = (
+        find_degree_problems(latitude) + find_degree_problems(longitude) + find_radian_problems(latitude, longitude)
+    )
     if wrong.any():
         problems.append(
             f"latitude {latitude.name!r} goes beyond 90 degrees at {int(wrong.sum())} points; expected degrees north"
@@ -155,12 +164,12 @@ def _listed(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> 
     refuse(problems, "This grid cannot be used")
     phi = np.clip(phi, -90, 90)
     coords = {c.name: c.variable for c in (latitude, longitude)}
-    bounds = _both_bounds(ds, latitude, longitude)
+    bounds = _read_both_bounds(ds, latitude, longitude)
     if phi.ndim == 1:
         kind = POINTS if split_rows(phi, lam) is None else REDUCED
         return Grid(kind, phi, lam, phi.shape, latitude.dims, *bounds, coords)
     phi, lam = _without_fill(phi, lam)
-    separable = _separable(phi, lam)
+    separable = _find_row_dimension(phi, lam)
     if separable is None:
         return Grid(CURVILINEAR, phi, lam, phi.shape, latitude.dims, *bounds, coords)
     dims = latitude.dims if separable == 0 else latitude.dims[::-1]
@@ -180,7 +189,7 @@ def _without_fill(latitude: Array, longitude: Array) -> tuple[Array, Array]:
     return np.where(fill, np.nan, latitude), np.where(fill, np.nan, longitude)
 
 
-def _separable(latitude: Array, longitude: Array) -> int | None:
+def _find_row_dimension(latitude: Array, longitude: Array) -> int | None:
     """The dimension along which rows follow each other if 2-D coordinates are those of rows and columns, else None."""
     if not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):
         return None
@@ -192,13 +201,15 @@ def _separable(latitude: Array, longitude: Array) -> int | None:
     return None
 
 
-def _both_bounds(ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray) -> tuple[Array | None, Array | None]:
+def _read_both_bounds(
+    ds: xr.Dataset, latitude: xr.DataArray, longitude: xr.DataArray
+) -> tuple[Array | None, Array | None]:
     # Corners by xESMF's names are those of the first of several grids.
-    edges = ("lat_b", "lon_b") if find(ds, "latitude") == latitude.name else ("", "")
-    return _bounds(ds, latitude, edges[0]), _bounds(ds, longitude, edges[1])
+    edges = ("lat_b", "lon_b") if find_axis(ds, "latitude") == latitude.name else ("", "")
+    return _read_bounds(ds, latitude, edges[0]), _read_bounds(ds, longitude, edges[1])
 
 
-def _bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
+def _read_bounds(ds: xr.Dataset, coord: xr.DataArray, edges: str) -> Array | None:
     """Edges of cells: CF bounds, also those that no attribute names, or corners as xESMF names them; None without."""
     named = coord.attrs.get("bounds", coord.encoding.get("bounds"))
     for name in (named, *(f"{coord.name}{end}" for end in BOUNDS)):

@@ -15,13 +15,13 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from xappa._typing import Array
-from xappa.grids.bilinear import Circle, bracket
+from xappa.grids.bilinear import CyclicColumns, bracket
 from xappa.grids.regrid.grid import RECTILINEAR, Grid
-from xappa.grids.regrid.rows import PointRow, latitude_cells, longitude_cells, matrix, split_rows
+from xappa.grids.regrid.rows import PointRow, build_matrix, compute_latitude_edges, compute_longitude_edges, split_rows
 from xappa.grids.regrid.weights import Weights
 
 
-def bilinear(source: Grid, target: Grid, vector: bool = False) -> Weights:
+def compute_row_bilinear_weights(source: Grid, target: Grid, vector: bool = False) -> Weights:
     """Bilinear weights from a rectilinear or reduced grid.
 
     Parameters
@@ -39,30 +39,30 @@ def bilinear(source: Grid, target: Grid, vector: bool = False) -> Weights:
         Targets that rows and columns do not surround have none.
     """
     if source.kind == RECTILINEAR and target.kind == RECTILINEAR:
-        return _by_factors(source, target, vector)
+        return _build_factors(source, target, vector)
     latitude, longitude = target.points
-    rows = _rows(source)
-    meridian = _Meridian.of([row.latitude for row in rows], source.kind != RECTILINEAR or _closed(source))
+    rows = _list_rows(source)
+    meridian = _Meridian.of([row.latitude for row in rows], source.kind != RECTILINEAR or _is_closed(source))
     pair, weight, pole, inside = meridian.around(latitude)
     entries = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
     for side in (0, 1):
         used = np.where(inside, weight[:, side], 0.0)
-        for number, met in _groups(pair[:, side], (used != 0) & ~pole[:, side]):
-            row, circle = rows[number], Circle(rows[number].longitude)
+        for number, met in _group_by_number(pair[:, side], (used != 0) & ~pole[:, side]):
+            row, circle = rows[number], CyclicColumns(rows[number].longitude)
             column, share, within = circle.around(longitude[met])
             share = np.where(within[:, None], share, 0.0) * used[met][:, None]
             entries.append((np.repeat(met, 2), row.start + column.ravel(), share.ravel()))
-        for number, met in _groups(pair[:, side], (used != 0) & pole[:, side]):
-            row, unique = rows[number], np.sort(Circle(rows[number].longitude).order)
-            share = _at_pole(longitude[met], row.longitude[unique], vector) * used[met][:, None]
+        for number, met in _group_by_number(pair[:, side], (used != 0) & pole[:, side]):
+            row, unique = rows[number], np.sort(CyclicColumns(rows[number].longitude).order)
+            share = _weight_pole_row(longitude[met], row.longitude[unique], vector) * used[met][:, None]
             entries.append((np.repeat(met, len(unique)), np.tile(row.start + unique, len(met)), share.ravel()))
     row_index, column, share = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    full = matrix(row_index, column, share, (target.size, source.size))
-    scalar = bilinear(source, target) if vector and pole.any() else None
+    full = build_matrix(row_index, column, share, (target.size, source.size))
+    scalar = compute_row_bilinear_weights(source, target) if vector and pole.any() else None
     return Weights(source.shape, target.shape, full=full, share=scalar)
 
 
-def _groups(number: Array, chosen: Array) -> Iterator[tuple[int, Array]]:
+def _group_by_number(number: Array, chosen: Array) -> Iterator[tuple[int, Array]]:
     """Positions that are `chosen`, together where they have the same number."""
     members = np.flatnonzero(chosen)
     members = members[np.argsort(number[members], kind="stable")]
@@ -72,15 +72,15 @@ def _groups(number: Array, chosen: Array) -> Iterator[tuple[int, Array]]:
             yield int(number[part[0]]), part
 
 
-def nearest(source: Grid, target: Grid) -> Weights:
+def compute_nearest_weights(source: Grid, target: Grid) -> Weights:
     r"""The nearest point, on the sphere, of a rectilinear grid; none outside its cells.
 
     Among the points of a meridian :math:`\Delta\lambda` away the nearest is that nearest in latitude to
     :math:`\arctan(\tan\phi / \cos\Delta\lambda)`, and the nearest meridian is nearest at every latitude.
     """
     latitude, longitude = target.points
-    west, east, unique = longitude_cells(source.longitude, source.longitude_bounds)
-    south, north = latitude_cells(source.latitude, source.latitude_bounds)
+    west, east, unique = compute_longitude_edges(source.longitude, source.longitude_bounds)
+    south, north = compute_latitude_edges(source.latitude, source.latitude_bounds)
     nodes = source.longitude[unique] % 360
     order = np.argsort(nodes)
     place = np.searchsorted(nodes[order], longitude % 360)
@@ -97,27 +97,27 @@ def nearest(source: Grid, target: Grid) -> Weights:
     beyond = (longitude - west[column] + 1e-6) % 360 > (east - west)[column] + 2e-6
     targets = np.flatnonzero(inside & ~beyond)
     cell = (row * len(source.longitude) + column)[targets]
-    full = matrix(targets, cell, np.ones(len(targets)), (target.size, source.size))
+    full = build_matrix(targets, cell, np.ones(len(targets)), (target.size, source.size))
     return Weights(source.shape, target.shape, full=full)
 
 
-def _by_factors(source: Grid, target: Grid, vector: bool) -> Weights:
-    circle = Circle(source.longitude)
+def _build_factors(source: Grid, target: Grid, vector: bool) -> Weights:
+    circle = CyclicColumns(source.longitude)
     pair, weight, pole, inside = _Meridian.of(source.latitude, circle.closed).around(target.latitude)
     weight = np.where(inside[:, None], weight, 0.0)
-    along = _pairs(np.where(pole, 0.0, weight), pair, len(source.latitude))
+    along = _build_pair_matrix(np.where(pole, 0.0, weight), pair, len(source.latitude))
     column, share, within = circle.around(target.longitude)
-    parts = [(along, _pairs(np.where(within[:, None], share, 0.0), column, len(source.longitude)))]
-    beyond = _pairs(np.where(pole, weight, 0.0), pair, len(source.latitude))
+    parts = [(along, _build_pair_matrix(np.where(within[:, None], share, 0.0), column, len(source.longitude)))]
+    beyond = _build_pair_matrix(np.where(pole, weight, 0.0), pair, len(source.latitude))
     if not beyond.nnz:
         return Weights(source.shape, target.shape, parts)
     unique = np.sort(circle.order)
     at_pole = np.zeros((len(target.longitude), len(source.longitude)))
-    at_pole[:, unique] = _at_pole(target.longitude, source.longitude[unique], False)
+    at_pole[:, unique] = _weight_pole_row(target.longitude, source.longitude[unique], False)
     scalar = Weights(source.shape, target.shape, [*parts, (beyond, csr_array(at_pole))])
     if not vector:
         return scalar
-    at_pole[:, unique] = _at_pole(target.longitude, source.longitude[unique], True)
+    at_pole[:, unique] = _weight_pole_row(target.longitude, source.longitude[unique], True)
     return Weights(source.shape, target.shape, [*parts, (beyond, csr_array(at_pole))], share=scalar)
 
 
@@ -154,23 +154,23 @@ class _Meridian:
         return self.order[pair], weight, self.pole[pair], inside
 
 
-def _at_pole(longitude: Array, row: Array, vector: bool) -> Array:
+def _weight_pole_row(longitude: Array, row: Array, vector: bool) -> Array:
     """What each place (N,) sees of the points of a row (W,) when it comes to the pole."""
     if not vector:
         return np.full((len(longitude), len(row)), 1 / len(row))
     return 2 / len(row) * np.cos(np.radians(longitude[:, None] - row[None]))
 
 
-def _pairs(weight: Array, index: Array, width: int) -> csr_array:
-    return matrix(np.repeat(np.arange(len(index)), 2), index.ravel(), weight.ravel(), (len(index), width))
+def _build_pair_matrix(weight: Array, index: Array, width: int) -> csr_array:
+    return build_matrix(np.repeat(np.arange(len(index)), 2), index.ravel(), weight.ravel(), (len(index), width))
 
 
-def _rows(grid: Grid) -> list[PointRow]:
+def _list_rows(grid: Grid) -> list[PointRow]:
     if grid.kind != RECTILINEAR:
         return split_rows(grid.latitude, grid.longitude) or []
     width = len(grid.longitude)
     return [PointRow(float(phi), grid.longitude, i * width) for i, phi in enumerate(grid.latitude)]
 
 
-def _closed(grid: Grid) -> bool:
-    return Circle(grid.longitude).closed
+def _is_closed(grid: Grid) -> bool:
+    return CyclicColumns(grid.longitude).closed

@@ -19,17 +19,17 @@ from scipy.spatial import cKDTree
 
 from xappa._typing import Array
 from xappa.errors import DatasetError
-from xappa.geometry import unit_vectors
+from xappa.geometry import to_unit_vectors
 from xappa.grids.regrid.grid import CURVILINEAR, RECTILINEAR, REDUCED, Grid
-from xappa.grids.regrid.rows import latitude_cells, longitude_cells, matrix, split_rows
-from xappa.grids.regrid.sphere import quads
+from xappa.grids.regrid.rows import build_matrix, compute_latitude_edges, compute_longitude_edges, split_rows
+from xappa.grids.regrid.sphere import build_quads
 
 # Longest stretch of a parallel that is drawn as one great circle, degrees.
 STRETCH = 0.2
 PAIRS = 200_000
 
 
-def clipped_weights(source: Grid, target: Grid) -> csr_array:
+def compute_overlap_weights(source: Grid, target: Grid) -> csr_array:
     """Share of each target cell that each source cell covers, (targets, sources).
 
     Parameters
@@ -46,21 +46,21 @@ def clipped_weights(source: Grid, target: Grid) -> csr_array:
     DatasetError
         If the cells of one are not known.
     """
-    ours, theirs = _turned(cells(source)), _turned(cells(target))
+    ours, theirs = _orient_anticlockwise(build_cells(source)), _orient_anticlockwise(build_cells(target))
     # The polygons that clip have to be convex: cells with points along their parallels are not.
     swap = source.kind not in (RECTILINEAR, REDUCED)
     subject, clip = (theirs, ours) if swap else (ours, theirs)
     rows, columns, areas = [], [], []
-    for first, second in _pairs(subject, clip):
-        area = _area(_clip(subject[first], clip[second]))
+    for first, second in _find_candidate_pairs(subject, clip):
+        area = _compute_area(_clip(subject[first], clip[second]))
         rows.append(first if swap else second)
         columns.append(second if swap else first)
         areas.append(area)
     row, column, area = np.concatenate(rows), np.concatenate(columns), np.concatenate(areas)
-    own = _area(theirs)
+    own = _compute_area(theirs)
     share = np.divide(area, own[row], out=np.zeros_like(area), where=own[row] > 0)
     share[share < 1e-12] = 0
-    made = matrix(row, column, share, (target.size, source.size))
+    made = build_matrix(row, column, share, (target.size, source.size))
     # A cell that is covered is covered wholly: what rounding and parallels leave over is no gap.
     total = made.sum(axis=1)
     near = np.abs(total - 1) < 1e-3
@@ -68,7 +68,7 @@ def clipped_weights(source: Grid, target: Grid) -> csr_array:
     return made
 
 
-def cells(grid: Grid) -> Array:
+def build_cells(grid: Grid) -> Array:
     """Corners of each cell as unit vectors, (cells, vertices, 3); NaN where a cell is not known.
 
     Raises
@@ -77,20 +77,20 @@ def cells(grid: Grid) -> Array:
         If the grid is a list of points without bounds.
     """
     if grid.kind == RECTILINEAR:
-        south, north = latitude_cells(grid.latitude, grid.latitude_bounds)
-        west, east, _ = longitude_cells(grid.longitude, grid.longitude_bounds)
-        return _boxes(*(a.ravel() for a in np.broadcast_arrays(south[:, None], north[:, None], west, east)))
+        south, north = compute_latitude_edges(grid.latitude, grid.latitude_bounds)
+        west, east, _ = compute_longitude_edges(grid.longitude, grid.longitude_bounds)
+        return _build_boxes(*(a.ravel() for a in np.broadcast_arrays(south[:, None], north[:, None], west, east)))
     if grid.latitude_bounds is not None and grid.longitude_bounds is not None:
-        return unit_vectors(grid.latitude_bounds, grid.longitude_bounds)
+        return to_unit_vectors(grid.latitude_bounds, grid.longitude_bounds)
     if grid.kind == REDUCED:
         rows = split_rows(grid.latitude, grid.longitude) or []
-        south, north = latitude_cells(np.array([row.latitude for row in rows]))
+        south, north = compute_latitude_edges(np.array([row.latitude for row in rows]))
         sizes = [len(row.longitude) for row in rows]
-        meridians = [longitude_cells(row.longitude)[:2] for row in rows]
+        meridians = [compute_longitude_edges(row.longitude)[:2] for row in rows]
         west, east = (np.concatenate(parts) for parts in zip(*meridians, strict=True))
-        return _boxes(np.repeat(south, sizes), np.repeat(north, sizes), west, east)
+        return _build_boxes(np.repeat(south, sizes), np.repeat(north, sizes), west, east)
     if grid.kind == CURVILINEAR:
-        return quads(unit_vectors(grid.latitude, grid.longitude))
+        return build_quads(to_unit_vectors(grid.latitude, grid.longitude))
     raise DatasetError(
         f"Conservative weights need the edges of cells: found a list of {grid.size} places without bounds; expected "
         "latitude and longitude bounds (CF attribute 'bounds', one row of vertices a cell): add them, or use "
@@ -98,14 +98,14 @@ def cells(grid: Grid) -> Array:
     )
 
 
-def _boxes(south: Array, north: Array, west: Array, east: Array) -> Array:
+def _build_boxes(south: Array, north: Array, west: Array, east: Array) -> Array:
     steps = max(1, int(np.ceil((east - west).max() / STRETCH)))
     along = np.linspace(0, 1, steps + 1)
     longitude = west[:, None] + (east - west)[:, None] * along
     edges = np.stack([south, north], axis=1)
     edges = edges - _bulge((east - west) / steps)[:, None] * np.sin(np.radians(2 * edges))
     latitude = np.repeat(edges, steps + 1, axis=1)
-    return unit_vectors(latitude, np.concatenate([longitude, longitude[:, ::-1]], axis=1))
+    return to_unit_vectors(latitude, np.concatenate([longitude, longitude[:, ::-1]], axis=1))
 
 
 def _bulge(width: Array) -> Array:
@@ -113,15 +113,15 @@ def _bulge(width: Array) -> Array:
     return np.radians(width) * width / 24
 
 
-def _turned(polygons: Array) -> Array:
+def _orient_anticlockwise(polygons: Array) -> Array:
     """The same polygons, all anticlockwise seen from outside."""
-    area = _area(polygons, signed=True)
+    area = _compute_area(polygons, signed=True)
     return np.where((area < 0)[:, None, None], polygons[:, ::-1], polygons)
 
 
-def _pairs(subject: Array, clip: Array) -> list[tuple[Array, Array]]:
+def _find_candidate_pairs(subject: Array, clip: Array) -> list[tuple[Array, Array]]:
     """Cells of both that may overlap, in lists of bounded length."""
-    centres, radii = zip(*(_caps(polygons) for polygons in (subject, clip)), strict=True)
+    centres, radii = zip(*(_compute_bounding_balls(polygons) for polygons in (subject, clip)), strict=True)
     known = [np.flatnonzero(np.isfinite(radius)) for radius in radii]
     tree = cKDTree(centres[1][known[1]])
     reach = radii[1][known[1]].max(initial=0)
@@ -142,7 +142,7 @@ def _pairs(subject: Array, clip: Array) -> list[tuple[Array, Array]]:
     return found
 
 
-def _caps(polygons: Array) -> tuple[Array, Array]:
+def _compute_bounding_balls(polygons: Array) -> tuple[Array, Array]:
     """Centres and radii (chords) of balls round the cells."""
     centre = polygons.mean(axis=1)
     return centre, np.linalg.norm(polygons - centre[:, None], axis=2).max(axis=1) * (1 + 1e-9)
@@ -152,11 +152,11 @@ def _clip(subject: Array, clip: Array) -> Array:
     """Polygons (P, V + K, 3) common to polygons (P, V, 3) and convex polygons (P, K, 3); repeated points fill up."""
     for k in range(clip.shape[1]):
         normal = np.cross(clip[:, k], clip[:, (k + 1) % clip.shape[1]])
-        subject = _cut(subject, normal)
+        subject = _clip_to_half_space(subject, normal)
     return subject
 
 
-def _cut(polygon: Array, normal: Array) -> Array:
+def _clip_to_half_space(polygon: Array, normal: Array) -> Array:
     """What of each polygon lies to the left of a plane; at most one point more."""
     height = np.einsum("pvc,pc->pv", polygon, normal)
     height = np.where(np.abs(height) < 1e-15, 0.0, height)
@@ -178,7 +178,7 @@ def _cut(polygon: Array, normal: Array) -> Array:
     return out
 
 
-def _area(polygons: Array, signed: bool = False) -> Array:
+def _compute_area(polygons: Array, signed: bool = False) -> Array:
     """Areas on the unit sphere, (P,): a fan of triangles."""
     first = polygons[:, :1]
     second, third = polygons[:, 1:-1], polygons[:, 2:]

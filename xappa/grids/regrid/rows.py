@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from xappa._typing import Array
-from xappa.grids.bilinear import Circle
+from xappa.grids.bilinear import CyclicColumns
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ def split_rows(latitude: Array, longitude: Array) -> list[PointRow] | None:
     if len(starts) < 2 or (stops - starts).min() < 4 or not ((steps > 0).all() or (steps < 0).all()):
         return None
     rows = [PointRow(float(latitude[i]), longitude[i:j], int(i)) for i, j in zip(starts, stops, strict=True)]
-    circles = [Circle(row.longitude) for row in rows]
+    circles = [CyclicColumns(row.longitude) for row in rows]
     closed = all(c.closed and len(c.nodes) == len(r.longitude) for c, r in zip(circles, rows, strict=True))
     return rows if closed else None
 
 
-def latitude_cells(latitudes: Array, bounds: Array | None = None) -> tuple[Array, Array]:
+def compute_latitude_edges(latitudes: Array, bounds: Array | None = None) -> tuple[Array, Array]:
     """Southern and northern edges of rows, degrees.
 
     Edges lie halfway between rows; beyond the last rows half a row further, or on the pole where that is as near.
@@ -84,7 +84,7 @@ def latitude_cells(latitudes: Array, bounds: Array | None = None) -> tuple[Array
     return edges[:-1][back], edges[1:][back]
 
 
-def longitude_cells(longitudes: Array, bounds: Array | None = None) -> tuple[Array, Array, Array]:
+def compute_longitude_edges(longitudes: Array, bounds: Array | None = None) -> tuple[Array, Array, Array]:
     """Western and eastern edges of columns, degrees, west in [0, 360), and the columns that are not repeated.
 
     Parameters
@@ -109,7 +109,7 @@ def longitude_cells(longitudes: Array, bounds: Array | None = None) -> tuple[Arr
         return west % 360, west % 360 + width, index
     if len(nodes) == 1:
         return wrapped - 180 + 360 * (wrapped < 180), wrapped + 180 + 360 * (wrapped < 180), index
-    circle = Circle(longitudes)
+    circle = CyclicColumns(longitudes)
     east = np.where(circle.open, np.nan, circle.gaps) / 2
     west = np.roll(east, 1)
     # At the ends of a grid that is not closed, cells are as wide to both sides.
@@ -120,7 +120,7 @@ def longitude_cells(longitudes: Array, bounds: Array | None = None) -> tuple[Arr
     return start[inverse], (start + west + east)[inverse], index
 
 
-def overlaps(low: Array, high: Array, source_low: Array, source_high: Array) -> tuple[Array, Array, Array]:
+def compute_overlaps(low: Array, high: Array, source_low: Array, source_high: Array) -> tuple[Array, Array, Array]:
     """Overlaps of intervals.
 
     Parameters
@@ -148,27 +148,27 @@ def overlaps(low: Array, high: Array, source_low: Array, source_high: Array) -> 
     return target, order[source], np.maximum(length, 0)
 
 
-def covering(low: Array, high: Array, source_low: Array, source_high: Array) -> csr_array:
+def cover_intervals(low: Array, high: Array, source_low: Array, source_high: Array) -> csr_array:
     """Shares of each interval that source intervals cover, (M, N)."""
-    target, source, length = overlaps(low, high, source_low, source_high)
+    target, source, length = compute_overlaps(low, high, source_low, source_high)
     width = (high - low)[target]
     share = np.divide(length, width, out=np.zeros_like(length), where=width > 0)
-    return matrix(target, source, share, (len(low), len(source_low)))
+    return build_matrix(target, source, share, (len(low), len(source_low)))
 
 
-def covering_round(west: Array, east: Array, source_west: Array, source_east: Array) -> csr_array:
+def cover_longitudes(west: Array, east: Array, source_west: Array, source_east: Array) -> csr_array:
     """Shares of each stretch of longitude that source stretches cover, (M, N); west edges in [0, 360)."""
     target, source, length = [], [], []
     for turn in (-360.0, 0.0, 360.0):
-        t, s, overlap = overlaps(west, east, source_west + turn, source_east + turn)
+        t, s, overlap = compute_overlaps(west, east, source_west + turn, source_east + turn)
         target.append(t)
         source.append(s)
         length.append(overlap)
     t, s = np.concatenate(target), np.concatenate(source)
-    return matrix(t, s, np.concatenate(length) / (east - west)[t], (len(west), len(source_west)))
+    return build_matrix(t, s, np.concatenate(length) / (east - west)[t], (len(west), len(source_west)))
 
 
-def matrix(row: Array, column: Array, weight: Array, shape: tuple[int, int]) -> csr_array:
+def build_matrix(row: Array, column: Array, weight: Array, shape: tuple[int, int]) -> csr_array:
     """Sparse matrix of the entries that are not zero; entries of one place add up."""
     kept = weight != 0
     made = csr_array((weight[kept], (row[kept], column[kept])), shape=shape)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import xarray as xr
 
 from xappa.errors import DatasetError, warn
-from xappa.grids.axes import NAMES, find, refuse
-from xappa.grids.conventions import encoding_problems
-from xappa.grids.horizontal import CoordinatePair, at_rest, is_bounds, pair_of, pairs
-from xappa.grids.validation import missing
+from xappa.grids.axes import NAMES, find_axis, refuse
+from xappa.grids.conventions import find_encoding_problems
+from xappa.grids.horizontal import CoordinatePair, drop_repeated_times, find_pair, find_pairs, is_bounds
+from xappa.grids.validation import describe_missing_axis
 
 MASK = "mask"
 """Name of what says where a grid has values, as xESMF has it: 1 there, 0 elsewhere."""
@@ -60,16 +60,19 @@ def sort_fields(ds: xr.Dataset) -> SortedVariables:
     DatasetError
         If there is no grid, nothing on it, or nothing tells on which a field lies.
     """
-    ds = at_rest(ds)
-    known = pairs(ds)
-    first = {axis: find(ds, axis) for axis in ("latitude", "longitude")}
+    ds = drop_repeated_times(ds)
+    known = find_pairs(ds)
+    first = {axis: find_axis(ds, axis) for axis in ("latitude", "longitude")}
     if not known:
-        refuse([missing(ds, axis, NAMES[axis]) for axis, name in first.items() if name is None], "No grid was found")
+        refuse(
+            [describe_missing_axis(ds, axis, NAMES[axis]) for axis, name in first.items() if name is None],
+            "No grid was found",
+        )
         known = [CoordinatePair(*map(str, first.values()))]
     known.sort(key=lambda p: (p.latitude, p.longitude) != tuple(first.values()))
     places = {name for p in known for name in (p.latitude, p.longitude)}
     dims = {dim for name in places for dim in ds[name].dims}
-    about = _about_the_grid(ds)
+    about = _list_grid_variables(ds)
     left: dict[str, str] = {}
     fields: dict[CoordinatePair, list[Hashable]] = {p: [] for p in known}
     for name, field in ds.data_vars.items():
@@ -79,11 +82,11 @@ def sort_fields(ds: xr.Dataset) -> SortedVariables:
             left[str(name)] = OF_THE_GRID
         elif field.dtype.kind not in "fiub":
             left[str(name)] = f"no numbers, but {field.dtype}"
-        elif (pair := pair_of(ds, name, known)) is not None:
+        elif (pair := find_pair(ds, name, known)) is not None:
             fields[pair].append(name)
         else:
             left[str(name)] = f"along {' and '.join(repr(str(d)) for d in field.dims if d in dims)} only"
-    if left.get(MASK) and not any(fields.values()) and (pair := pair_of(ds, MASK, known)) is not None:
+    if left.get(MASK) and not any(fields.values()) and (pair := find_pair(ds, MASK, known)) is not None:
         fields[pair].append(MASK)  # alone it is a field like others
         del left[MASK]
     chosen = [name for names in fields.values() for name in names]
@@ -94,18 +97,18 @@ def sort_fields(ds: xr.Dataset) -> SortedVariables:
             f"This Dataset cannot be regridded:\n- no variable has the dimensions {wanted}; expected fields of numbers "
             f"on the grid{also}"
         )
-    refuse(encoding_problems(ds, chosen), "This Dataset cannot be regridded")
+    refuse(find_encoding_problems(ds, chosen), "This Dataset cannot be regridded")
     return SortedVariables(ds, {p: names for p, names in fields.items() if names}, left, {*places, *dims})
 
 
-def tell(left: dict[str, str]) -> None:
+def warn_left_out(left: dict[str, str]) -> None:
     """Warn of fields that are left out; not of what describes the old grid."""
     lost = [f"{name!r} ({why})" for name, why in left.items() if why != OF_THE_GRID]
     if lost:
         warn(f"Not regridded, and left out: {', '.join(lost)}.")
 
 
-def mask_of(ds: xr.Dataset, dims: tuple[Hashable, ...], among: tuple[Hashable, ...]) -> xr.DataArray | None:
+def find_mask(ds: xr.Dataset, dims: tuple[Hashable, ...], among: tuple[Hashable, ...]) -> xr.DataArray | None:
     """Where a grid has values by its variable `mask`; None if it has none on these dimensions.
 
     Parameters
@@ -124,7 +127,7 @@ def mask_of(ds: xr.Dataset, dims: tuple[Hashable, ...], among: tuple[Hashable, .
     return (mask.drop_vars(list(mask.coords)) != 0) & mask.drop_vars(list(mask.coords)).notnull()
 
 
-def _about_the_grid(ds: xr.Dataset) -> set[str]:
+def _list_grid_variables(ds: xr.Dataset) -> set[str]:
     """Variables that describe cells and coordinates, which a new grid has of its own."""
     texts = [str(v.attrs.get(r, v.encoding.get(r, ""))) for v in ds.variables.values() for r in ROLES]
     return {word for text in texts for word in text.split()} | {"lat_b", "lon_b", MASK}

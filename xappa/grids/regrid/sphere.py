@@ -7,12 +7,12 @@ import numpy as np
 from xappa._typing import Array
 
 
-def normalized(vectors: Array) -> Array:
+def normalise(vectors: Array) -> Array:
     """Vectors (..., 3) of length 1."""
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def closes(points: Array) -> bool:
+def is_closed(points: Array) -> bool:
     """Whether the last column of a curvilinear grid (H, W, 3) is followed by the first."""
     if points.shape[1] < 3:
         return False
@@ -24,18 +24,18 @@ def closes(points: Array) -> bool:
     return bool(known.any() and near[known].all() and np.nanmax(seam) < 1.0)
 
 
-def quads(points: Array) -> Array:
+def build_quads(points: Array) -> Array:
     """Corners of cells (H * W, 4, 3) round points (H, W, 3): the middle of four neighbours, beyond the edge as far."""
-    closed = closes(points)
+    closed = is_closed(points)
     wide = np.empty((points.shape[0] + 2, points.shape[1] + 2, 3))
     wide[1:-1, 1:-1] = points
-    wide[1:-1, 0] = points[:, -1] if closed else _beyond(points[:, 0], points[:, 1])
-    wide[1:-1, -1] = points[:, 0] if closed else _beyond(points[:, -1], points[:, -2])
-    wide[0], wide[-1] = _beyond(wide[1], wide[2]), _beyond(wide[-2], wide[-3])
-    corner = normalized(wide[:-1, :-1] + wide[1:, :-1] + wide[:-1, 1:] + wide[1:, 1:])
+    wide[1:-1, 0] = points[:, -1] if closed else _extrapolate_edge(points[:, 0], points[:, 1])
+    wide[1:-1, -1] = points[:, 0] if closed else _extrapolate_edge(points[:, -1], points[:, -2])
+    wide[0], wide[-1] = _extrapolate_edge(wide[1], wide[2]), _extrapolate_edge(wide[-2], wide[-3])
+    corner = normalise(wide[:-1, :-1] + wide[1:, :-1] + wide[:-1, 1:] + wide[1:, 1:])
     around = (corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1])
     return np.stack(around, axis=2).reshape(-1, 4, 3)
 
 
-def _beyond(edge: Array, inner: Array) -> Array:
-    return normalized(2 * edge - inner)
+def _extrapolate_edge(edge: Array, inner: Array) -> Array:
+    return normalise(2 * edge - inner)

@@ -12,7 +12,7 @@ from xappa._typing import Array
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import AXES
 from xappa.grids.regrid.grid import CURVILINEAR, POINTS, RECTILINEAR, Grid
-from xappa.grids.regrid.rows import latitude_cells, split_rows
+from xappa.grids.regrid.rows import compute_latitude_edges, split_rows
 from xappa.grids.regrid.weights import Weights
 
 GAUSSIAN = re.compile(r"[Ff](\d+)")
@@ -24,7 +24,7 @@ SMALL = 1e-9
 """Of a number of rows: what rounding makes of a whole one."""
 
 
-def by_degrees(degrees: float, source: Grid) -> Grid:
+def make_regular_grid(degrees: float, source: Grid) -> Grid:
     """Rows and columns every so many degrees, the part that `source` covers.
 
     Rows are on both poles, if 180 is a multiple of `degrees`; else they are counted from the equator, and the last ones
@@ -62,15 +62,15 @@ def by_degrees(degrees: float, source: Grid) -> Grid:
         latitudes = np.arange(half, -half - 1, -1) * degrees
     latitudes = np.round(latitudes, 9)
     longitudes = np.round(np.arange(int(np.ceil(2 * rows * (1 - SMALL)))) * degrees, 9)
-    south, north = _extent(source)
+    south, north = _compute_extent(source)
     latitudes = latitudes[(latitudes >= south - 1e-9) & (latitudes <= north + 1e-9)]
-    longitudes = longitudes[_covered(source.points[1], longitudes, degrees)]
+    longitudes = longitudes[_is_covered(source.points[1], longitudes, degrees)]
     if not len(latitudes) or not len(longitudes):
         raise OptionError(f"target={degrees!r} degrees has no point inside the grid; expected a finer one")
-    return in_the_manner_of(source, latitudes, longitudes)
+    return make_grid_like(source, latitudes, longitudes)
 
 
-def gaussian(name: str, source: Grid) -> Grid | None:
+def make_gaussian_grid(name: str, source: Grid) -> Grid | None:
     """The regular Gaussian grid ``"F48"`` (48 rows between a pole and the equator); None if the name is no such.
 
     Raises
@@ -87,10 +87,10 @@ def gaussian(name: str, source: Grid) -> Grid | None:
         )
     half = int(match[1])
     latitudes = -np.degrees(np.arcsin(np.polynomial.legendre.leggauss(2 * half)[0]))
-    return in_the_manner_of(source, latitudes, np.arange(4 * half) * 90 / half)
+    return make_grid_like(source, latitudes, np.arange(4 * half) * 90 / half)
 
 
-def in_the_manner_of(source: Grid, latitudes: Array, longitudes: Array) -> Grid:
+def make_grid_like(source: Grid, latitudes: Array, longitudes: Array) -> Grid:
     """Rows (north to south) and columns (from 0) with names, order and convention as in `source`."""
     regular = source.kind == RECTILINEAR and all(v.dims == (k,) for k, v in source.coords.items())
     names: list[Hashable] = list(source.coords) if regular else ["latitude", "longitude"]
@@ -98,10 +98,10 @@ def in_the_manner_of(source: Grid, latitudes: Array, longitudes: Array) -> Grid:
         latitudes = latitudes[::-1]
     if (source.longitude < 0).any():
         longitudes = np.sort((longitudes + 180) % 360 - 180)
-    return labelled(names, latitudes, longitudes)
+    return make_labelled_grid(names, latitudes, longitudes)
 
 
-def labelled(names: list[Hashable], latitudes: Array, longitudes: Array) -> Grid:
+def make_labelled_grid(names: list[Hashable], latitudes: Array, longitudes: Array) -> Grid:
     """A grid of rows and columns with CF coordinates."""
     coords = {
         name: xr.Variable((name,), values, AXES[axis])
@@ -110,7 +110,7 @@ def labelled(names: list[Hashable], latitudes: Array, longitudes: Array) -> Grid
     return Grid.of(xr.Dataset(coords=coords))
 
 
-def of_weights(weights: Weights) -> Grid:
+def make_grid_from_weights(weights: Weights) -> Grid:
     """The target grid that a file of weights describes.
 
     Raises
@@ -130,21 +130,21 @@ def of_weights(weights: Weights) -> Grid:
     }
     grid = Grid.of(xr.Dataset(coords=coords))
     if grid.kind == RECTILINEAR and grid.dims == dims:
-        return labelled(["latitude", "longitude"], grid.latitude, grid.longitude)
+        return make_labelled_grid(["latitude", "longitude"], grid.latitude, grid.longitude)
     return grid
 
 
-def _extent(grid: Grid) -> tuple[float, float]:
+def _compute_extent(grid: Grid) -> tuple[float, float]:
     if grid.kind in (CURVILINEAR, POINTS):
         return float(np.nanmin(grid.latitude)), float(np.nanmax(grid.latitude))
     rows = grid.latitude
     if grid.kind != RECTILINEAR:
         rows = np.array([row.latitude for row in split_rows(grid.latitude, grid.longitude) or []])
-    south, north = latitude_cells(rows, grid.latitude_bounds if grid.kind == RECTILINEAR else None)
+    south, north = compute_latitude_edges(rows, grid.latitude_bounds if grid.kind == RECTILINEAR else None)
     return float(south.min()), float(north.max())
 
 
-def _covered(points: Array, longitudes: Array, degrees: float) -> Array:
+def _is_covered(points: Array, longitudes: Array, degrees: float) -> Array:
     """Which longitudes do not lie in a wide gap between points."""
     nodes = np.unique(np.round(points[np.isfinite(points)] % 360, 9) % 360)
     gaps = np.diff(nodes, append=nodes[0] + 360)

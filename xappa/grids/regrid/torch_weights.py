@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.grids.regrid.weights import SMALL, Weights, check_share
 
 
-@checked
+@check_arguments
 def to_torch(
     weights: Weights, *, min_valid: float = 0.5, missing: bool = True, dtype: torch.dtype | None = None
 ) -> Regrid:
@@ -74,8 +74,8 @@ class Regrid(torch.nn.Module):
         super().__init__()
         check_share(min_valid)
         dtype = dtype or torch.float32
-        self.map = _Map(weights, dtype)
-        self.share_map = self.map if weights.share is None else _Map(weights.share, dtype)
+        self.map = _SparseProduct(weights, dtype)
+        self.share_map = self.map if weights.share is None else _SparseProduct(weights.share, dtype)
         self.min_valid, self.missing, self.normalize = min_valid, missing, weights.normalize
         self.register_buffer("total", torch.tensor(weights.total, dtype=dtype), persistent=False)
 
@@ -108,7 +108,7 @@ class Regrid(torch.nn.Module):
         return (y * scale).where(enough, torch.nan).reshape(*lead, *self.map.target_shape)
 
 
-class _Map(torch.nn.Module):
+class _SparseProduct(torch.nn.Module):
     """The bare product of a matrix, or of its factors, with fields (B, *source_shape)."""
 
     row: Tensor

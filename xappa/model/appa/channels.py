@@ -27,7 +27,7 @@ LEVELS_37 = (
 Channels = tuple[tuple[str, int | None], ...]
 
 
-def channels_of(number: int, levels: Sequence[int] = ()) -> Channels:
+def list_channels(number: int, levels: Sequence[int] = ()) -> Channels:
     """Variable and level (hPa) of each of `number` channels: six at the surface, then five variables by level.
 
     The number says which levels: 13 or 37, or all of `levels` where it fits those. A state of any other size is taken
@@ -66,7 +66,7 @@ def _order(levels: Sequence[int]) -> Channels:
     return surface + tuple((name, int(level)) for name in UPPER_AIR for level in levels)
 
 
-def grid_of(shape: tuple[int, int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def make_equiangular_grid(shape: tuple[int, int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Latitudes from north to south, and longitudes eastward from 0, of an equiangular grid of that shape.
 
     An odd number of latitudes includes both poles, as at 0.25 degrees; an even number lies half a step inside them.

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xappa.errors import ModelError, reading
+from xappa.errors import ModelError, translate_read_errors
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -26,7 +26,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         If it holds other Python objects (whose reading could run any code), is damaged, or isn't a dict of tensors.
     """
     try:
-        with reading(file, "a checkpoint", ModelError, "Fetch or copy it again.", passes=pickle.UnpicklingError):
+        with translate_read_errors(
+            file, "a checkpoint", ModelError, "Fetch or copy it again.", passes=pickle.UnpicklingError
+        ):
             values = _load(file)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from xappa.errors import ModelError, reading
+from xappa.errors import ModelError, translate_read_errors
 
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib.PosixPath"
 
@@ -18,13 +18,13 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, which also knows the one Python object that official trainers leave: their path."""
 
 
-def _path(loader: yaml.SafeLoader, node: yaml.Node) -> str:
+def _construct_path(loader: yaml.SafeLoader, node: yaml.Node) -> str:
     if not isinstance(node, yaml.SequenceNode):
         raise yaml.constructor.ConstructorError(None, None, "expected a path as a sequence of names", node.start_mark)
     return str(PurePosixPath(*map(str, loader.construct_sequence(node))))
 
 
-_Loader.add_constructor(PATH_TAG, _path)
+_Loader.add_constructor(PATH_TAG, _construct_path)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_configuration(file: Path) -> Configuration:
         "Expected plain YAML; of Python objects only pathlib.PosixPath is taken (as text). Remove the entry if the "
         "model does not need it."
     )
-    with reading(file, "plain YAML", ModelError, remedy), open(file, encoding="utf-8") as stream:
+    with translate_read_errors(file, "plain YAML", ModelError, remedy), open(file, encoding="utf-8") as stream:
         values = yaml.load(stream, Loader=_Loader)  # a safe loader
     if not isinstance(values, Mapping):
         raise ModelError(f"{file} holds a {type(values).__name__}; expected sections such as 'ae' or 'backbone'.")

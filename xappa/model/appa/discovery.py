@@ -50,21 +50,21 @@ def find_run(path: Path, checkpoint: str | None = None, statistics: Path | None 
         if checkpoint not in (None, name):
             raise ModelError(f"{path} is the checkpoint {name!r}, and checkpoint={checkpoint!r} was asked for.")
         path, checkpoint = path.parent, name
-    laps = list(_laps(path))
+    laps = list(_find_laps(path))
     if not laps:
         return find_flat(path, checkpoint, statistics)
     if len(laps) > 1:
-        listed = "\n".join(f"  {lap}  ({', '.join(checkpoints(lap)) or 'no checkpoint'})" for lap in laps)
+        listed = "\n".join(f"  {lap}  ({', '.join(list_checkpoints(lap)) or 'no checkpoint'})" for lap in laps)
         raise ModelError(f"{path} holds {len(laps)} denoisers; give the path of the one that you want:\n{listed}")
-    return _of_lap(laps[0], checkpoint, statistics)
+    return _find_lap_files(laps[0], checkpoint, statistics)
 
 
-def checkpoints(folder: Path) -> dict[str, Path]:
+def list_checkpoints(folder: Path) -> dict[str, Path]:
     """Checkpoints of a lap by name: ``"best"``, ``"last"``; ``"model"`` where there is one without a name."""
     return {_checkpoint_name(file): file for file in sorted(folder.glob("model*.pth")) if ".prev" not in file.name}
 
 
-def _laps(path: Path) -> Iterator[Path]:
+def _find_laps(path: Path) -> Iterator[Path]:
     """Laps of denoisers at or below a folder, sorted."""
     for folder, below, files in os.walk(path):
         here = Path(folder)
@@ -77,7 +77,7 @@ def _laps(path: Path) -> Iterator[Path]:
             yield here
 
 
-def _of_lap(lap: Path, checkpoint: str | None, statistics: Path | None) -> RunFiles:
+def _find_lap_files(lap: Path, checkpoint: str | None, statistics: Path | None) -> RunFiles:
     """The files of a model from the folders above a denoiser's lap."""
     dump, run, project = (lap.parents[min(n, len(lap.parents) - 1)] for n in (2, 4, 7))
     around = (lap, dump, run, run.parent, project / "data", project)
@@ -100,9 +100,11 @@ def _of_lap(lap: Path, checkpoint: str | None, statistics: Path | None) -> RunFi
     files = RunFiles(
         root=project,
         autoencoder_config=needed(lambda: config, f"no autoencoder's configuration: {config}"),
-        autoencoder_weights=needed(lambda: own if own.exists() else choose_checkpoint(checkpoints(run), None, run), ""),
+        autoencoder_weights=needed(
+            lambda: own if own.exists() else choose_checkpoint(list_checkpoints(run), None, run), ""
+        ),
         denoiser_config=lap / CONFIG,
-        denoiser_weights=needed(lambda: choose_checkpoint(checkpoints(lap), checkpoint, lap), ""),
+        denoiser_weights=needed(lambda: choose_checkpoint(list_checkpoints(lap), checkpoint, lap), ""),
         latent_statistics=needed(lambda: dump / "stats.pth", f"no statistics of latents: {dump / 'stats.pth'}"),
         statistics=needed(
             lambda: statistics or find_store(around, is_statistics, "statistics", "say which one with statistics="),

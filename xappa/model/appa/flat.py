@@ -35,12 +35,12 @@ def find_flat(path: Path, checkpoint: str | None = None, statistics: Path | None
     ModelError
         If files are missing, or there are several of a kind; all problems are named.
     """
-    found, refused = _roles(path)
+    found, refused = _assign_roles(path)
     problems = list(refused)
     chosen: dict[str, Path] = {}
     for role, what in WHAT.items():
         try:
-            chosen[role] = _one(found[role], what, checkpoint if role.endswith("weights") else None)
+            chosen[role] = _require_one_file(found[role], what, checkpoint if role.endswith("weights") else None)
         except ModelError as error:
             problems.append(str(error))
     around = (path, path / "data", *(sub for sub in sorted(path.iterdir()) if sub.is_dir())) if path.is_dir() else ()
@@ -58,20 +58,20 @@ def find_flat(path: Path, checkpoint: str | None = None, statistics: Path | None
     return RunFiles(root=path, statistics=store, masks=find_store(around, is_masks, "masks"), **chosen)
 
 
-def _roles(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
+def _assign_roles(path: Path) -> tuple[dict[str, list[Path]], list[str]]:
     """Files by role, and those that cannot be read."""
     found: dict[str, list[Path]] = defaultdict(list)
     refused = []
-    for file in _files(path):
+    for file in _list_files(path):
         try:
-            for role in _configured(file) if file.suffix in (".yaml", ".yml") else _held(file):
+            for role in _infer_config_roles(file) if file.suffix in (".yaml", ".yml") else _infer_tensor_roles(file):
                 found[role].append(file)
         except ModelError as error:
             refused.append(str(error))
     return found, refused
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _list_files(path: Path) -> Iterator[Path]:
     folders = [path, *(sub for sub in sorted(path.iterdir()) if sub.is_dir() and sub.suffix != ".zarr")]
     for folder in folders:
         for file in sorted(folder.iterdir()):
@@ -79,12 +79,12 @@ def _files(path: Path) -> Iterator[Path]:
                 yield file
 
 
-def _configured(file: Path) -> list[str]:
+def _infer_config_roles(file: Path) -> list[str]:
     values = read_configuration(file).values
     return [role for section, role in ROLES.items() if section in values]
 
 
-def _held(file: Path) -> list[str]:
+def _infer_tensor_roles(file: Path) -> list[str]:
     names = set(read_tensors(file))
     if {"mean", "std"} == names:
         return ["latent_statistics"]
@@ -93,7 +93,7 @@ def _held(file: Path) -> list[str]:
     return ["denoiser_weights"] if "in_proj.weight" in names else []
 
 
-def _one(files: list[Path], what: str, checkpoint: str | None) -> Path:
+def _require_one_file(files: list[Path], what: str, checkpoint: str | None) -> Path:
     if not files:
         raise ModelError(f"no {what}")
     if len(files) == 1:

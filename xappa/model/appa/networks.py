@@ -13,7 +13,7 @@ from torch import nn
 
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, Schedule
-from xappa.errors import ModelError, XappaError, choose, reading
+from xappa.errors import ModelError, XappaError, choose, translate_read_errors
 from xappa.model.appa import inference
 from xappa.model.appa.checkpoints import read_tensors
 from xappa.model.appa.configuration import Configuration, read_configuration
@@ -63,10 +63,10 @@ def read_autoencoder(config: Path, weights: Path) -> ConvAutoencoder:
             f"{config} is of the graph autoencoder {name!r}, which xappa does not have yet; expected a convolutional "
             "one ('cae...'). Its denoiser can be read by itself, with xappa.model.appa.read_denoiser."
         )
-    with _fitting(config, "ae"):
-        values = {**inference.autoencoder_values(tensors, entries), **entries}
+    with _with_file_in_errors(config, "ae"):
+        values = {**inference.infer_autoencoder_values(tensors, entries), **entries}
         _require(read, "ae", AUTOENCODER, values)
-        values["noise_level"] = _number(read, "ae.noise_level", values["noise_level"])
+        values["noise_level"] = _parse_number(read, "ae.noise_level", values["noise_level"])
         spec = AutoencoderSpec.from_config(values)
     stated = entries.get("latent_shape")
     if stated is not None and list(spec.latent_shape) != stated:
@@ -99,8 +99,8 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
     entries, tensors = read.section("backbone"), read_tensors(weights)
     build: Callable[[], nn.Module]
     if is_graph(read):
-        with _fitting(config, "backbone"):
-            values = {**inference.graph_transformer_values(tensors), **entries}
+        with _with_file_in_errors(config, "backbone"):
+            values = {**inference.infer_graph_transformer_values(tensors), **entries}
             _require(read, "backbone", GRAPH_TRANSFORMER, values)
             build = partial(GraphTransformer, GraphTransformerSpec.from_config(values))
     else:
@@ -108,8 +108,8 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
             raise ModelError(f"{config} is of a transformer on a grid, which needs latent_shape=(h, w, C).")
         *shape, channels = latent_shape
         trained = {k: v for k, v in read.section("train").items() if k == "blanket_size"}
-        with _fitting(config, "backbone"):
-            values = {**inference.transformer_values(tensors, channels), **trained, **entries}
+        with _with_file_in_errors(config, "backbone"):
+            values = {**inference.infer_transformer_values(tensors, channels), **trained, **entries}
             _require(read, "backbone", TRANSFORMER, values)
             spec = TransformerSpec.from_config(values, in_channels=channels, shape=(shape[0], shape[1]))
             build = partial(Transformer, spec)
@@ -118,10 +118,12 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
 
 
 @contextmanager
-def _fitting(config: Path, section: str) -> Iterator[None]:
+def _with_file_in_errors(config: Path, section: str) -> Iterator[None]:
     """Errors of a configuration's values, with its file."""
     try:
-        with reading(f"section {section!r}", "sizes of a network", ModelError, "Correct it, or copy the run again."):
+        with translate_read_errors(
+            f"section {section!r}", "sizes of a network", ModelError, "Correct it, or copy the run again."
+        ):
             yield
     except XappaError as error:
         text = str(error)
@@ -139,12 +141,12 @@ def read_schedule(config: Path) -> tuple[Schedule, int]:
     read = read_configuration(config)
     entries = read.section("train")
     _require(read, "train", TRAIN, entries)
-    hours = _number(read, "train.blanket_dt", entries["blanket_dt"])
+    hours = _parse_number(read, "train.blanket_dt", entries["blanket_dt"])
     if hours < 1 or hours != int(hours):
         raise ModelError(f"{config}: train.blanket_dt is {hours:g}; expected a whole number of hours.")
     try:
         kind = choose("noise_schedule", str(entries["noise_schedule"]), SCHEDULES)
-        low, high = (_number(read, f"train.{key}", entries[key]) for key in ("sigma_min", "sigma_max"))
+        low, high = (_parse_number(read, f"train.{key}", entries[key]) for key in ("sigma_min", "sigma_max"))
         return kind(low, high), int(hours)
     except XappaError as error:
         raise ModelError(f"{config}: {error}") from error
@@ -166,7 +168,7 @@ def _require(config: Configuration, section: str, keys: Iterable[str], values: M
         )
 
 
-def _number(config: Configuration, key: str, value: Any) -> float:
+def _parse_number(config: Configuration, key: str, value: Any) -> float:
     """A finite number, also of YAML such as ``1e-3``, which is text there."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)

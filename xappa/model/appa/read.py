@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from xappa.errors import ModelError, warn
-from xappa.model.appa.channels import MASKED, channels_of, grid_of
+from xappa.model.appa.channels import MASKED, list_channels, make_equiangular_grid
 from xappa.model.appa.checkpoints import read_tensors
 from xappa.model.appa.discovery import RunFiles
 from xappa.model.appa.networks import read_autoencoder, read_denoiser, read_schedule
-from xappa.model.appa.statistics import channel_statistics, levels_of, sea_mask
+from xappa.model.appa.statistics import read_channel_statistics, read_levels, read_sea_mask
 from xappa.model.denoisers import describe
 from xappa.model.integrity import sha256
 from xappa.model.latent_normalisation import ChannelLatents
@@ -61,7 +61,7 @@ def read_run(files: RunFiles) -> Model:
     if autoencoder is not None:
         h, w, c = autoencoder.spec.latent_shape
         denoiser = tried(lambda: read_denoiser(files.denoiser_config, files.denoiser_weights, (h, w, c)))
-        latents = tried(lambda: _latents(files.latent_statistics, c, autoencoder.spec.noise_level))
+        latents = tried(lambda: _read_latent_normalisation(files.latent_statistics, c, autoencoder.spec.noise_level))
     if autoencoder is None or scheduled is None or denoiser is None or latents is None:
         raise ModelError("\n".join(problems))
     if not isinstance(denoiser.backbone, Transformer):
@@ -70,9 +70,11 @@ def read_run(files: RunFiles) -> Model:
             "on a grid; expected both of one kind."
         )
     schedule, hours = scheduled
-    spec = _state(files, autoencoder, hours, denoiser.backbone.spec.blanket_size)
-    normalisation = ChannelNormalisation(*channel_statistics(files.statistics, spec.channels), spec, _sea(files, spec))
-    origin = _origin(files)
+    spec = _make_state_spec(files, autoencoder, hours, denoiser.backbone.spec.blanket_size)
+    normalisation = ChannelNormalisation(
+        *read_channel_statistics(files.statistics, spec.channels), spec, _read_sea_mask(files, spec)
+    )
+    origin = _describe_origin(files)
     record = {
         "state": dataclasses.asdict(spec),
         "autoencoder": dataclasses.asdict(autoencoder.spec),
@@ -85,7 +87,7 @@ def read_run(files: RunFiles) -> Model:
         },
     }
     return Model(
-        name=f"{files.root.name}/{_inside(files.root, files.denoiser_weights).removesuffix('.pth')}",
+        name=f"{files.root.name}/{_to_relative_path(files.root, files.denoiser_weights).removesuffix('.pth')}",
         digest=hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest(),
         spec=spec,
         autoencoder=autoencoder,
@@ -97,16 +99,16 @@ def read_run(files: RunFiles) -> Model:
     )
 
 
-def _state(files: RunFiles, autoencoder: ConvAutoencoder, hours: int, window: int) -> StateSpec:
+def _make_state_spec(files: RunFiles, autoencoder: ConvAutoencoder, hours: int, window: int) -> StateSpec:
     ae = autoencoder.spec
-    latitude, longitude = grid_of(ae.shape)
-    channels = channels_of(ae.in_channels, levels_of(files.statistics))
+    latitude, longitude = make_equiangular_grid(ae.shape)
+    channels = list_channels(ae.in_channels, read_levels(files.statistics))
     spec = StateSpec(channels, latitude, longitude, hours, window, MASKED)
     spec.require_sensible()
     return spec
 
 
-def _latents(file: Path, channels: int, noise_level: float) -> ChannelLatents:
+def _read_latent_normalisation(file: Path, channels: int, noise_level: float) -> ChannelLatents:
     tensors = read_tensors(file)
     problems = [f"no {name!r}" for name in ("mean", "std") if name not in tensors]
     problems += [
@@ -124,9 +126,9 @@ def _latents(file: Path, channels: int, noise_level: float) -> ChannelLatents:
     return ChannelLatents(mean, deviation, noise_level)
 
 
-def _sea(files: RunFiles, spec: StateSpec) -> np.ndarray | None:
+def _read_sea_mask(files: RunFiles, spec: StateSpec) -> np.ndarray | None:
     if files.masks is not None:
-        return sea_mask(files.masks, spec.latitude, spec.longitude)
+        return read_sea_mask(files.masks, spec.latitude, spec.longitude)
     if set(spec.masked) & set(spec.variables):
         warn(
             f"No masks (Zarr store with 'sea_surface_temperature_mask') beside {files.statistics}: "
@@ -135,18 +137,18 @@ def _sea(files: RunFiles, spec: StateSpec) -> np.ndarray | None:
     return None
 
 
-def _origin(files: RunFiles) -> dict:
+def _describe_origin(files: RunFiles) -> dict:
     """Where the model comes from: its files, relative to the project, and the hashes of those that hold tensors."""
     origin = {}
     for field in dataclasses.fields(files):
         path = getattr(files, field.name)
         if field.name == "root" or path is None:
             continue
-        origin[field.name] = {"path": _inside(files.root, path)}
+        origin[field.name] = {"path": _to_relative_path(files.root, path)}
         if path.suffix == ".pth":
             origin[field.name]["sha256"] = sha256(path)
     return {"kind": "official run", "files": origin}
 
 
-def _inside(root: Path, path: Path) -> str:
+def _to_relative_path(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import numpy as np
 
 from xappa._typing import Array
-from xappa.errors import ModelError, reading
+from xappa.errors import ModelError, translate_read_errors
 from xappa.model.appa.channels import Channels
 from xappa.sizes import require_zarr_sizes
 from xappa.zarr_codecs import require_safe_codecs
@@ -25,12 +25,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _told(function: Callable[P, R]) -> Callable[P, R]:
+def _with_store_in_errors(function: Callable[P, R]) -> Callable[P, R]:
     """`function` of a store, whose metadata may be anything: what Zarr raises is told with the store."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with reading(args[0], "a Zarr store of statistics or masks", ModelError, REMEDY):
+        with translate_read_errors(args[0], "a Zarr store of statistics or masks", ModelError, REMEDY):
             return function(*args, **kwargs)
 
     return call
@@ -46,8 +46,8 @@ def is_masks(folder: Path) -> bool:
     return (folder / SEA).is_dir()
 
 
-@_told
-def levels_of(store: Path) -> tuple[int, ...]:
+@_with_store_in_errors
+def read_levels(store: Path) -> tuple[int, ...]:
     """Pressure levels of a store of statistics, hPa; none if it has no upper air."""
     group = _open(store)
     if "level" not in group:
@@ -58,8 +58,8 @@ def levels_of(store: Path) -> tuple[int, ...]:
     return tuple(int(level) for level in levels)
 
 
-@_told
-def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
+@_with_store_in_errors
+def read_channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     """Mean and standard deviation of each channel: (channel,), float32, physical units.
 
     Parameters
@@ -77,7 +77,7 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     group = _open(store)
     names = [str(name) for name in _values(group, "statistic")]
     problems = [f"no statistic {name!r}" for name in ("mean", "std") if name not in names]
-    levels = levels_of(store)
+    levels = read_levels(store)
     for name, level in channels:
         if name not in group:
             problems.append(f"no variable {name}")
@@ -85,7 +85,9 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
             problems.append(f"{name} has no level {level} hPa")
     if problems:
         raise ModelError(f"{store} lacks what the model needs: {'; '.join(dict.fromkeys(problems))}.")
-    rows = {name: _ordered(group, name, ("statistic", "level")) for name in dict.fromkeys(n for n, _ in channels)}
+    rows = {
+        name: _read_transposed(group, name, ("statistic", "level")) for name in dict.fromkeys(n for n, _ in channels)
+    }
     aloft = {name for name, level in channels if level is not None}
     shapes = {name: (len(names), len(levels)) if name in aloft else (len(names),) for name in rows}
     if odd := [
@@ -103,8 +105,8 @@ def channel_statistics(store: Path, channels: Channels) -> tuple[Array, Array]:
     return mean, deviation
 
 
-@_told
-def sea_mask(store: Path, latitude: Sequence[float], longitude: Sequence[float]) -> Array:
+@_with_store_in_errors
+def read_sea_mask(store: Path, latitude: Sequence[float], longitude: Sequence[float]) -> Array:
     """True over sea: (latitude, longitude), in the order of the given coordinates.
 
     Raises
@@ -113,15 +115,15 @@ def sea_mask(store: Path, latitude: Sequence[float], longitude: Sequence[float])
         If the store is on another grid.
     """
     group = _open(store)
-    mask = np.asarray(_ordered(group, SEA, ("latitude", "longitude"))).astype(bool)
+    mask = np.asarray(_read_transposed(group, SEA, ("latitude", "longitude"))).astype(bool)
     if mask.shape != (len(latitude), len(longitude)):
         raise ModelError(f"{store} has a mask of {mask.shape} points; expected {(len(latitude), len(longitude))}.")
-    rows = _positions(store, group, "latitude", latitude)
-    columns = _positions(store, group, "longitude", longitude)
+    rows = _find_positions(store, group, "latitude", latitude)
+    columns = _find_positions(store, group, "longitude", longitude)
     return mask[rows][:, columns]
 
 
-def _positions(store: Path, group: zarr.Group, axis: str, expected: Sequence[float]) -> Array:
+def _find_positions(store: Path, group: zarr.Group, axis: str, expected: Sequence[float]) -> Array:
     """Where each of the `expected` coordinates is; in order where the store has no coordinates."""
     if axis not in group:
         return np.arange(len(expected))
@@ -134,7 +136,7 @@ def _positions(store: Path, group: zarr.Group, axis: str, expected: Sequence[flo
     return away.argmin(axis=1)
 
 
-def _ordered(group: zarr.Group, name: str, axes: tuple[str, ...]) -> Array:
+def _read_transposed(group: zarr.Group, name: str, axes: tuple[str, ...]) -> Array:
     """Values of a variable, its axes in the given order; those without names are taken to be in it."""
     array, values = group[name], _numbers(group, name)
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
@@ -148,7 +150,7 @@ def _ordered(group: zarr.Group, name: str, axes: tuple[str, ...]) -> Array:
 def _values(group: zarr.Group, name: str) -> Array:
     import zarr
 
-    with reading(f"{group.store_path}/{name}", "a Zarr array", ModelError, REMEDY):
+    with translate_read_errors(f"{group.store_path}/{name}", "a Zarr array", ModelError, REMEDY):
         array = group[name]
         if not isinstance(array, zarr.Array):
             raise ModelError(f"{group.store_path} has a group {name!r}; expected an array.")
@@ -167,5 +169,5 @@ def _open(store: Path) -> zarr.Group:
 
     require_safe_codecs(store, ModelError)
     require_zarr_sizes(store, ModelError, whole=True)
-    with reading(store, "a Zarr group", ModelError, "Fetch or copy it again."):
+    with translate_read_errors(store, "a Zarr group", ModelError, "Fetch or copy it again."):
         return zarr.open_group(store, mode="r")

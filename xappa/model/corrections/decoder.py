@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xappa.model.corrections.linear import Patterns
+from xappa.model.corrections.linear import PatternCorrection
 
 
-class DecoderCorrection(Patterns):
+class DecoderCorrection(PatternCorrection):
     """M(cell) times the latents of a cell and of the eight around it, and one: all pixels of the cell at once.
 
     Parameters
@@ -31,11 +31,11 @@ class DecoderCorrection(Patterns):
 
     def forward(self, z: Tensor) -> Tensor:
         """Correction (B, channels, H, W) of what latents (B, C, h, w) are decoded to."""
-        pixels = surroundings(z) @ self.matrices_of_places().to(z.dtype)
+        pixels = gather_neighbours(z) @ self.matrices_of_places().to(z.dtype)
         return F.pixel_shuffle(pixels.permute(1, 2, 0).unflatten(2, self.shape), self.factor)
 
 
-def surroundings(z: Tensor) -> Tensor:
+def gather_neighbours(z: Tensor) -> Tensor:
     """One, and the latents of each cell and of the eight around it, zeros beyond the poles.
 
     Parameters

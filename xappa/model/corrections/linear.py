@@ -11,7 +11,7 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class Correction(nn.Module, ABC):
+class LinearCorrection(nn.Module, ABC):
     """A linear correction by matrices of the places, which follow from parameters of which there are fewer."""
 
     after_network: ClassVar[bool] = False
@@ -40,7 +40,7 @@ class Correction(nn.Module, ABC):
         """The matrices as the parameters are now: (places, inputs, C)."""
 
 
-class Patterns(Correction):
+class PatternCorrection(LinearCorrection):
     """M of a place is the sum of `rank` patterns u v^T that all places share, each with a weight at every place.
 
     To begin with, nothing is corrected.
@@ -69,18 +69,18 @@ class Patterns(Correction):
         return self.weights.shape[0], self.inward.shape[1], self.outward.shape[1]
 
     def _of_places(self) -> Tensor:
-        return of_places(self.weights, self.inward, self.outward)
+        return combine_patterns(self.weights, self.inward, self.outward)
 
 
-def settled(network: Network) -> Network:
+def cache_matrices(network: Network) -> Network:
     """The network, whose parameters stay as they are: what follows from them alone is made once."""
     for part in network.modules():
-        if isinstance(part, Correction):
+        if isinstance(part, LinearCorrection):
             part.settle()
     return network
 
 
-def of_places(weights: Tensor, inward: Tensor, outward: Tensor) -> Tensor:
+def combine_patterns(weights: Tensor, inward: Tensor, outward: Tensor) -> Tensor:
     """Sums of patterns u v^T: weights (places, rank), u (rank, inputs), v (rank, C) to (places, inputs, C)."""
     patterns = (inward[:, :, None] * outward[:, None]).flatten(1)
     return (weights @ patterns).view(-1, inward.shape[1], outward.shape[1])

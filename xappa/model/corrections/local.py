@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from xappa.model.corrections.linear import Correction
+from xappa.model.corrections.linear import LinearCorrection
 from xappa.model.dates import local_time, year_progress
 from xappa.model.networks.embedding import sine_encoding
 
@@ -51,7 +51,7 @@ class LocalSpec:
         return self.shape[2] * (5 if self.neighbours else 1)
 
 
-class LocalCorrection(Correction):
+class LocalCorrection(LinearCorrection):
     """What a zonally homogeneous Gaussian misses at each place: M(place) times its estimate there and beside it.
 
     In time, windows are taken apart into cosines. For each, M is a matrix from the channels of one place (and of its
@@ -71,7 +71,7 @@ class LocalCorrection(Correction):
         self.spec = spec
         h, w, c = spec.shape
         k = spec.cosines
-        self.register_buffer("cosines", cosines(spec.window)[:k], persistent=False)
+        self.register_buffer("cosines", cosine_basis(spec.window)[:k], persistent=False)
         self.weights = nn.Parameter(torch.zeros(k, h * w, spec.rank))
         self.matrices = nn.Parameter(torch.randn(k, spec.rank, spec.inputs, c) / c)
         self.gains = nn.Sequential(
@@ -112,7 +112,7 @@ def with_neighbours(x: Tensor) -> Tensor:
     return torch.cat([x, before, after, x.roll(1, -2), x.roll(-1, -2)], -1)
 
 
-def cosines(length: int) -> Tensor:
+def cosine_basis(length: int) -> Tensor:
     """Orthonormal cosines (the second discrete cosine transform): (mode, time)."""
     k = torch.arange(length, dtype=torch.float64)
     waves = torch.cos(math.pi / length * k[:, None] * (k + 0.5)) * math.sqrt(2 / length)

@@ -50,7 +50,7 @@ class _Block(nn.Module):
         return x + c * self.second(nn.functional.silu(self.first((1 + a) * y + b)))
 
 
-class Residual(nn.Module):
+class ResidualNetwork(nn.Module):
     """Residual network on windows of latents.
 
     Parameters

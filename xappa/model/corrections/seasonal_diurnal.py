@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xappa.model.corrections.linear import Patterns
+from xappa.model.corrections.linear import PatternCorrection
 from xappa.model.corrections.local import with_neighbours
 from xappa.model.dates import DATE_FUNCTIONS, date_basis
 
@@ -33,7 +33,7 @@ class SeasonalDiurnalSpec:
         return self.shape[2] * (DATE_FUNCTIONS + 6)
 
 
-class SeasonalDiurnalCorrection(Patterns):
+class SeasonalDiurnalCorrection(PatternCorrection):
     """M(place) times an estimate there as functions of the date modulate it, before, after and beside it.
 
     Parameters
@@ -52,11 +52,11 @@ class SeasonalDiurnalCorrection(Patterns):
     def forward(self, estimate: Tensor, c_noise: Tensor, date: Tensor) -> Tensor:
         """Correction of windows (B, K, h, w, C), the same at all noise levels; date (B, K, 4)."""
         batch, k, h, w, c = estimate.shape
-        out = regressors(estimate, date) @ self.matrices_of_places()
+        out = stack_regressors(estimate, date) @ self.matrices_of_places()
         return out.view(h, w, batch, k, c).permute(2, 3, 0, 1, 4)
 
 
-def regressors(estimate: Tensor, date: Tensor) -> Tensor:
+def stack_regressors(estimate: Tensor, date: Tensor) -> Tensor:
     """What a place is corrected by at each time: (h w, B K, inputs).
 
     Parameters

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xappa.model.fetching.http import OUT_OF_RANGE, Transient, opened, persistently
-from xappa.model.fetching.hub import wrong
-from xappa.model.fetching.identity import RemoteFile, difference
+from xappa.model.fetching.http import OUT_OF_RANGE, TransientError, open_url, retry_transient
+from xappa.model.fetching.hub import make_integrity_error
+from xappa.model.fetching.identity import RemoteFile, describe_difference
 from xappa.model.fetching.space import explain
 
 CHUNK = 2**16  # bytes; what a broken connection may cost
@@ -51,7 +51,7 @@ class ResumingDownloader:
         """
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
-            persistently(lambda: self._attempt(url), url, lambda: self.held)
+            retry_transient(lambda: self._attempt(url), url, lambda: self.held)
             os.replace(self.part, output_file)
             self.tag.unlink(missing_ok=True)
         except OSError as error:
@@ -66,13 +66,13 @@ class ResumingDownloader:
         self.show(self.held)
         if self.held < self.file.size or not self.part.exists():
             try:
-                with opened(url, self._wanted()) as response:
+                with open_url(url, self._wanted()) as response:
                     self._receive(response, url)
-            except Transient as failure:
-                raise Transient(f"{failure}, {self.held} bytes in", failure.wait) from failure
+            except TransientError as failure:
+                raise TransientError(f"{failure}, {self.held} bytes in", failure.wait) from failure
         if self.held < self.file.size:
-            raise Transient(f"{self.file.path} ended after {self.held} of {self.file.size} bytes")
-        if found := difference(self.part, self.file):
+            raise TransientError(f"{self.file.path} ended after {self.held} of {self.file.size} bytes")
+        if found := describe_difference(self.part, self.file):
             self._refuse(found, url)
 
     def _wanted(self) -> dict[str, str]:
@@ -85,7 +85,7 @@ class ResumingDownloader:
     def _receive(self, response: Any, url: str) -> None:
         if response.status_code == OUT_OF_RANGE or (response.status_code == 206 and not self._continues(response)):
             self._discard()
-            raise Transient(f"the server's copy of {self.file.path} does not continue what has arrived")
+            raise TransientError(f"the server's copy of {self.file.path} does not continue what has arrived")
         if response.status_code != 206:
             self._begin(response, url)
         held = self.held
@@ -117,9 +117,9 @@ class ResumingDownloader:
         """Discard what is wrong; once may be an accident of the way, twice is an answer."""
         self._discard()
         if self._refused:
-            raise wrong(self.file, found, url)
+            raise make_integrity_error(self.file, found, url)
         self._refused = True
-        raise Transient(f"{self.file.path} arrived as {found}")
+        raise TransientError(f"{self.file.path} arrived as {found}")
 
     def _discard(self) -> None:
         self.part.unlink(missing_ok=True)

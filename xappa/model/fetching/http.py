@@ -30,7 +30,7 @@ ADVICE = (
 )
 
 
-class Transient(Exception):  # noqa: N818  (never seen by users)
+class TransientError(Exception):  # noqa: N818  (never seen by users)
     """A failure that may pass; `wait` is the pause in seconds that the server asks for."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
@@ -39,7 +39,7 @@ class Transient(Exception):  # noqa: N818  (never seen by users)
 
 
 @contextmanager
-def opened(
+def open_url(
     url: str, headers: Mapping[str, str] | None = None, timeout: tuple[float, float, float, float] = TIMEOUT
 ) -> Iterator[Any]:
     """The response to one request, its body still to be read.
@@ -72,13 +72,13 @@ def opened(
                 f"{url}: the server's certificate was not accepted ({error}). Where a proxy renews certificates, "
                 "set SSL_CERT_FILE to the file of its authority."
             ) from error
-        raise Transient(f"the connection {what} ({str(error) or type(error).__name__})") from error
+        raise TransientError(f"the connection {what} ({str(error) or type(error).__name__})") from error
 
 
-def read(url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[bytes, Any]:
+def read_url(url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[bytes, Any]:
     """Body, of at most `LARGEST` bytes, and response of one request; see `opened`."""
     found = bytearray()
-    with opened(url, timeout=timeout) as response:
+    with open_url(url, timeout=timeout) as response:
         for piece in response.iter_bytes():
             found += piece
             if len(found) > LARGEST:
@@ -86,7 +86,7 @@ def read(url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tupl
     return bytes(found), response
 
 
-def persistently(action: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0) -> T:
+def retry_transient(action: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0) -> T:
     """Result of `action`, repeated while it raises `Transient`.
 
     Attempts after which `progress` is further than ever before are not counted; `url` is for the message.
@@ -100,7 +100,7 @@ def persistently(action: Callable[[], T], url: str, progress: Callable[[], int] 
     while True:
         try:
             return action()
-        except Transient as failure:
+        except TransientError as failure:
             tries, best = (1, progress()) if progress() > best else (tries + 1, best)
             if tries >= TRIES:
                 raise DownloadError(f"{url}: {failure} ({tries} attempts in a row). {ADVICE}") from failure
@@ -113,7 +113,7 @@ def _check(response: Any, url: str) -> None:
     text = f"the server answered {status} {response.reason_phrase}" + (f" ({said})" if said else "")
     if status in MAY_PASS:
         seconds = response.headers.get("Retry-After", "")
-        raise Transient(text, float(seconds) if seconds.isdigit() else None)
+        raise TransientError(text, float(seconds) if seconds.isdigit() else None)
     if status >= 400 and status != OUT_OF_RANGE:
         raise DownloadError(f"{url}: {text}. {_REMEDIES.get(status, ADVICE)}")
 

@@ -16,15 +16,15 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from xappa.errors import DownloadError, IntegrityError
-from xappa.model.fetching.http import TIMEOUT, persistently, read
-from xappa.model.fetching.identity import RemoteFile, difference
+from xappa.model.fetching.http import TIMEOUT, read_url, retry_transient
+from xappa.model.fetching.identity import RemoteFile, describe_difference
 
 HUB = "https://huggingface.co"
 QUICK = (3.0, 5.0, 5.0, 5.0)  # seconds, where no answer is no failure
 MOST_PAGES = 1000  # of a listing, beyond which it is none of a model's repository
 
 
-def base_url() -> str:
+def get_base_url() -> str:
     """Address of the Hub, or of the mirror that ``XAPPA_MIRROR`` names, without a slash at its end.
 
     Raises
@@ -58,7 +58,7 @@ class Hub:
         Not `persistent`, it is asked once and shortly: then `Transient` is raised where there is no answer.
         """
         url = f"{self._api}/revision/{quote(revision, safe='')}"
-        found = (persistently(lambda: self._json(url), url) if persistent else self._json(url, QUICK))[0]
+        found = (retry_transient(lambda: self._json(url), url) if persistent else self._json(url, QUICK))[0]
         sha = found.get("sha") if isinstance(found, dict) else None
         if not isinstance(sha, str) or not re.fullmatch("[0-9a-f]{40}", sha):
             raise DownloadError(f"{url} names no commit: {sha!r}. {self._expected}")
@@ -82,7 +82,7 @@ class Hub:
                 raise DownloadError(f"{address} {fault}. {self._expected}")
             seen.add(query)
             url = f"{address}?{query}"
-            entries, following = persistently(lambda url=url: self._json(url), url)  # type: ignore[misc]
+            entries, following = retry_transient(lambda url=url: self._json(url), url)  # type: ignore[misc]
             files += self._files(entries, url)
             # The link's own host is not asked: behind a mirror, it would be the original one.
             query = urlsplit(following).query
@@ -92,19 +92,19 @@ class Hub:
         """Address of a file of a commit."""
         from huggingface_hub import hf_hub_url
 
-        return hf_hub_url(self.repository, path, repo_type="dataset", revision=revision, endpoint=base_url())
+        return hf_hub_url(self.repository, path, repo_type="dataset", revision=revision, endpoint=get_base_url())
 
     def read(self, revision: str, file: RemoteFile) -> bytes:
         """Contents of a small file, checked."""
         url = self.url(revision, file.path)
-        contents, _ = persistently(lambda: read(url), url)
-        if found := difference(contents, file):
-            raise wrong(file, found, url)
+        contents, _ = retry_transient(lambda: read_url(url), url)
+        if found := describe_difference(contents, file):
+            raise make_integrity_error(file, found, url)
         return contents
 
     @property
     def _api(self) -> str:
-        return f"{base_url()}/api/datasets/{self.repository}"
+        return f"{get_base_url()}/api/datasets/{self.repository}"
 
     @property
     def _expected(self) -> str:
@@ -115,7 +115,7 @@ class Hub:
 
     def _json(self, url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[Any, str]:
         """What is answered, and the address of the next page if there is one."""
-        body, response = read(url, timeout)
+        body, response = read_url(url, timeout)
         try:
             return json.loads(body), response.links.get("next", {}).get("url", "")
         except (ValueError, RecursionError) as error:
@@ -137,7 +137,7 @@ class Hub:
             raise DownloadError(f"{url} lists an entry that cannot be used: {error}. {self._expected}") from error
 
 
-def wrong(file: RemoteFile, found: str, url: str) -> IntegrityError:
+def make_integrity_error(file: RemoteFile, found: str, url: str) -> IntegrityError:
     """What a file that is not the one listed is answered with."""
     return IntegrityError(
         f"{file.path}: expected {file.identity}, found {found}, from {url}. It was not kept. Fetch again; where that "

@@ -30,7 +30,7 @@ class RemoteFile:
     digest: str  # in hexadecimal digits
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, str) or not _inside(self.path):
+        if not isinstance(self.path, str) or not _is_inside(self.path):
             raise ValueError(f"the path {self.path!r} leads out of the folder")
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 0:
             raise ValueError(f"{self.path!r} has size {self.size!r}")
@@ -47,12 +47,12 @@ class RemoteFile:
         return f"{self.size} bytes with {_WORDS[self.kind]} {self.digest}"
 
 
-def _inside(path: str) -> bool:
+def _is_inside(path: str) -> bool:
     parts = PurePosixPath(path)
     return bool(parts.parts) and not parts.is_absolute() and ".." not in parts.parts and not set(path) & set("\\:\0")
 
 
-def difference(held: Path | bytes, file: RemoteFile) -> str | None:
+def describe_difference(held: Path | bytes, file: RemoteFile) -> str | None:
     """How contents, or the file at a path, differ from `file`, in words; None where they are that file.
 
     The hash of a file is computed once a process for as long as size and time of change stay as they are.

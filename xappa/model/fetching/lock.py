@@ -11,8 +11,8 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from xappa._files import write_text
-from xappa.errors import ModelError, reading
-from xappa.model.fetching.identity import RemoteFile, difference
+from xappa.errors import ModelError, translate_read_errors
+from xappa.model.fetching.identity import RemoteFile, describe_difference
 
 NAME = "xappa-lock.json"
 GUARD = ".xappa.lock"
@@ -23,7 +23,7 @@ SHORTEST = 7  # digits of a hash that is recognised without asking
 
 
 @dataclass(frozen=True)
-class Lock:
+class LockFile:
     """What a folder holds."""
 
     name: str  # of the model
@@ -42,7 +42,7 @@ class Lock:
 
     def missing(self, folder: Path) -> dict[RemoteFile, str]:
         """Files that are not in `folder` as they should be, and what is there instead."""
-        return {file: found for file in self.all_files if (found := difference(folder / file.path, file))}
+        return {file: found for file in self.all_files if (found := describe_difference(folder / file.path, file))}
 
     def suits(self, revision: str | None, choice: Mapping[str, str]) -> bool:
         """Whether it is what is asked for: any revision or that of a (short) hash; a part of each chosen path."""
@@ -50,17 +50,17 @@ class Lock:
         return same and all(part.strip("/") in self.choice.get(role, "") for role, part in choice.items())
 
 
-def read_lock(folder: Path) -> Lock | None:
+def read_lock(folder: Path) -> LockFile | None:
     """The lock file of a folder, or None where it has none; ModelError if it cannot be read."""
     path = folder / NAME
     try:
-        with reading(path, "a lock file", ModelError, REMEDY, passes=ABSENT):
+        with translate_read_errors(path, "a lock file", ModelError, REMEDY, passes=ABSENT):
             record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] != FORMAT:
             raise ModelError(f"{path} has format {record['format']!r}; this version of xappa reads {FORMAT}.")
-        files = {role: tuple(map(_file, listed)) for role, listed in record.pop("files").items()}
+        files = {role: tuple(map(_parse_file, listed)) for role, listed in record.pop("files").items()}
         del record["format"]
-        return _of_text(Lock(files=files, **record))
+        return _require_text(LockFile(files=files, **record))
     except ABSENT:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -69,13 +69,13 @@ def read_lock(folder: Path) -> Lock | None:
         raise ModelError(f"{path} is not a lock file ({error}). {REMEDY}") from error
 
 
-def _file(entries: object) -> RemoteFile:
+def _parse_file(entries: object) -> RemoteFile:
     if not isinstance(entries, dict) or set(entries) != {field.name for field in fields(RemoteFile)}:
         raise ValueError(f"a file is {str(entries)[:80]}; expected its path, size, kind and digest")
     return RemoteFile(**entries)
 
 
-def _of_text(lock: Lock) -> Lock:
+def _require_text(lock: LockFile) -> LockFile:
     """`lock`, if all but its files is text."""
     single = {name: getattr(lock, name) for name in ("name", "repository", "revision", "asked", "licence")}
     mapped = {name: getattr(lock, name) for name in ("chosen", "choice")}
@@ -85,13 +85,13 @@ def _of_text(lock: Lock) -> Lock:
     return lock
 
 
-def write_lock(folder: Path, lock: Lock) -> None:
+def write_lock(folder: Path, lock: LockFile) -> None:
     """Write the lock file of a folder."""
     write_text(folder / NAME, json.dumps({"format": FORMAT, **asdict(lock)}, indent=1) + "\n")
 
 
 @contextmanager
-def alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def lock_folder(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold `folder` for this process; `waiting()` is called if another one has it.
 
     A process that is killed loses its hold, so that nothing has to be removed by hand.

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xappa._files import replacing, write_text
+from xappa._files import replace_atomically, write_text
 from xappa.errors import ModelError
-from xappa.model.fetching.identity import RemoteFile, difference
-from xappa.model.fetching.lock import SHORTEST, Lock, read_lock
+from xappa.model.fetching.identity import RemoteFile, describe_difference
+from xappa.model.fetching.lock import SHORTEST, LockFile, read_lock
 
 PINNED = "pinned"
 UPSTREAM = ".xappa-upstream.json"
@@ -26,7 +26,7 @@ class Pool:
     root: Path  # holds a folder for each revision and choice; or the files themselves, if `single`
     single: bool = False  # whether the root is a folder that the user named, for one revision
 
-    def find(self, revision: str | None, choice: Mapping[str, str]) -> tuple[Path, Lock] | None:
+    def find(self, revision: str | None, choice: Mapping[str, str]) -> tuple[Path, LockFile] | None:
         """Folder and lock file of what is asked for, without asking anybody; None where there is none.
 
         Raises
@@ -45,7 +45,7 @@ class Pool:
             )
         return next(((f, lock) for f, lock in fitting if f.name == self.pinned), None)
 
-    def named(self, asked: str) -> tuple[Path, Lock] | None:
+    def named(self, asked: str) -> tuple[Path, LockFile] | None:
         """The newest folder that was fetched by the name of a branch or tag."""
         return next(((folder, lock) for folder, lock in self._locks() if lock.asked == asked), None)
 
@@ -72,7 +72,11 @@ class Pool:
             same = {(file.kind, file.digest, file.size): file.path for file in lock.all_files}
             for file in files if other != folder else ():
                 path = same.get((file.kind, file.digest, file.size))
-                if path and difference(folder / file.path, file) and not difference(other / path, file):
+                if (
+                    path
+                    and describe_difference(folder / file.path, file)
+                    and not describe_difference(other / path, file)
+                ):
                     link(other / path, folder / file.path)
 
     def note_upstream(self, revision: str) -> None:
@@ -86,7 +90,7 @@ class Pool:
         path = self.root / UPSTREAM
         return json.loads(path.read_text())["revision"] if path.exists() else ""
 
-    def _locks(self) -> Iterator[tuple[Path, Lock]]:
+    def _locks(self) -> Iterator[tuple[Path, LockFile]]:
         """Folders with a lock file: the one that is meant by default, then the newest."""
         found = [self.root] if self.single else self.root.glob("*")
         pinned = self.pinned
@@ -102,7 +106,7 @@ def _is_hash(revision: str | None) -> bool:
 def link(source: Path, target: Path) -> None:
     """The same file in another place, taking no room where the file system can do that."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as part:
+    with replace_atomically(target) as part:
         try:
             os.link(source, part)
         except OSError:

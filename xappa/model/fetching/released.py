@@ -10,14 +10,14 @@ from pathlib import Path
 
 from xappa.errors import DownloadError, ModelError, warn
 from xappa.model.fetching.download import ResumingDownloader
-from xappa.model.fetching.http import Transient
-from xappa.model.fetching.hub import HUB, Hub, wrong
-from xappa.model.fetching.identity import RemoteFile, difference
-from xappa.model.fetching.lock import Lock, alone, write_lock
+from xappa.model.fetching.http import TransientError
+from xappa.model.fetching.hub import HUB, Hub, make_integrity_error
+from xappa.model.fetching.identity import RemoteFile, describe_difference
+from xappa.model.fetching.lock import LockFile, lock_folder, write_lock
 from xappa.model.fetching.pool import Pool, link
 from xappa.model.fetching.select import check_choice, select
-from xappa.model.fetching.space import explain, megabytes, require_space
-from xappa.progress import shown
+from xappa.model.fetching.space import explain, format_megabytes, require_space
+from xappa.progress import is_bar_shown
 
 STAGING = ".incomplete"
 DEFAULT = "main"
@@ -52,7 +52,7 @@ def fetch_released(
         folder, lock = known
     else:
         try:
-            with alone(pool.root, lambda: logger.warning("Another process fetches %s; waiting for it.", name)):
+            with lock_folder(pool.root, lambda: logger.warning("Another process fetches %s; waiting for it.", name)):
                 folder, lock = pool.find(revision, choice) or _decide(name, roles, pool, hub, revision, choice)
                 _complete(folder, lock, pool, hub, progress)
         except OSError as error:
@@ -69,7 +69,7 @@ def fetch_released(
 
 def _decide(
     name: str, roles: Mapping[str, str], pool: Pool, hub: Hub, revision: str | None, choice: dict[str, str]
-) -> tuple[Path, Lock]:
+) -> tuple[Path, LockFile]:
     """Ask what the revision is and which of its files are needed, and write that down."""
     before = pool.find(None, {})
     asked = revision or (before[1].revision if before else DEFAULT)
@@ -86,12 +86,12 @@ def _decide(
     where = f"{hub.repository} at revision {commit}"
     selection = select(hub.tree(commit), lambda file: hub.read(commit, file), roles, choice, where)
     folder = pool.folder(commit, choice)
-    lock = Lock(name, hub.repository, commit, asked, licence, choice, selection.choice, selection.files)
+    lock = LockFile(name, hub.repository, commit, asked, licence, choice, selection.choice, selection.files)
     write_lock(folder, lock)
     if before is None:
         pool.pin(folder)
     stated = f"{licence!r}, by the repository's card" if licence else "none is stated by the authors as far as we know"
-    size = f"{megabytes(sum(file.size for file in lock.all_files))} in {len(lock.all_files)} files"
+    size = f"{format_megabytes(sum(file.size for file in lock.all_files))} in {len(lock.all_files)} files"
     warn(
         f"Fetching {name}, revision {commit} of {hub.repository}: {size}, into {folder}. "
         f"Licence of the weights: {stated}{'' if licence else '; ask them'} ({HUB}/datasets/{hub.repository})."
@@ -99,7 +99,7 @@ def _decide(
     return folder, lock
 
 
-def _complete(folder: Path, lock: Lock, pool: Pool, hub: Hub, progress: bool | None) -> None:
+def _complete(folder: Path, lock: LockFile, pool: Pool, hub: Hub, progress: bool | None) -> None:
     """Download what is missing, each file checked before it is put in its place."""
     pool.reuse(folder, list(lock.missing(folder)))
     missing = lock.missing(folder)
@@ -113,7 +113,7 @@ def _complete(folder: Path, lock: Lock, pool: Pool, hub: Hub, progress: bool | N
     shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
-def _download(folder: Path, lock: Lock, files: Mapping[RemoteFile, str], hub: Hub, progress: bool | None) -> None:
+def _download(folder: Path, lock: LockFile, files: Mapping[RemoteFile, str], hub: Hub, progress: bool | None) -> None:
     import pooch
     from tqdm.auto import tqdm
 
@@ -128,8 +128,8 @@ def _download(folder: Path, lock: Lock, files: Mapping[RemoteFile, str], hub: Hu
     done: dict[str, Path] = {}
     before, total = 0, sum(file.size for file in files)
     with (
-        _quiet(pooch.get_logger()),
-        tqdm(total=total, unit="B", unit_scale=True, disable=not shown(progress), leave=False) as bar,
+        _silence_log(pooch.get_logger()),
+        tqdm(total=total, unit="B", unit_scale=True, disable=not is_bar_shown(progress), leave=False) as bar,
     ):
 
         def show(held: int) -> None:
@@ -143,16 +143,16 @@ def _download(folder: Path, lock: Lock, files: Mapping[RemoteFile, str], hub: Hu
             else:
                 downloader = ResumingDownloader(file, staging / f"{file.digest}.part", show)
                 arrived = Path(store.fetch(file.digest, downloader=downloader))
-                if found := difference(arrived, file):  # left by another process; pooch knows no ids of git
+                if found := describe_difference(arrived, file):  # left by another process; pooch knows no ids of git
                     arrived.unlink()
-                    raise wrong(file, found, staging.as_uri())
+                    raise make_integrity_error(file, found, staging.as_uri())
                 target.parent.mkdir(parents=True, exist_ok=True)
                 done[file.digest] = arrived.replace(target)
             before += file.size
 
 
 @contextmanager
-def _quiet(log: logging.Logger) -> Iterator[None]:
+def _silence_log(log: logging.Logger) -> Iterator[None]:
     """Without a line for each file, which would tear the progress bar."""
     level = log.level
     log.setLevel(logging.WARNING)
@@ -162,11 +162,11 @@ def _quiet(log: logging.Logger) -> Iterator[None]:
         log.setLevel(level)
 
 
-def _report_upstream(pool: Pool, hub: Hub, lock: Lock) -> None:
+def _report_upstream(pool: Pool, hub: Hub, lock: LockFile) -> None:
     try:
         newest, _ = hub.commit(DEFAULT, persistent=False)
         pool.note_upstream(newest)
-    except (Transient, DownloadError) as error:
+    except (TransientError, DownloadError) as error:
         logger.debug("%s was not asked for a newer revision: %s", hub.repository, error)
         return
     except OSError as error:
@@ -178,7 +178,7 @@ def _report_upstream(pool: Pool, hub: Hub, lock: Lock) -> None:
         )
 
 
-def note(pool: Pool) -> str:
+def describe_status(pool: Pool) -> str:
     """What the list of models says about a model's released weights."""
     try:
         known = pool.find(None, {})

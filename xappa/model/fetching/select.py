@@ -16,7 +16,7 @@ import yaml
 
 from xappa.errors import ModelError, OptionError
 from xappa.model.fetching.identity import RemoteFile
-from xappa.model.fetching.space import megabytes
+from xappa.model.fetching.space import format_megabytes
 
 CONFIG = "config.yaml"
 LATENTS = "stats.pth"
@@ -82,29 +82,30 @@ def select(
     listing = dict(sorted(listing.items()))
     weights = WEIGHTS[choice.get("weights", "last")]
     weighty = [folder for folder, files in listing.items() if CONFIG in files and not files.keys().isdisjoint(weights)]
-    asked = dict.fromkeys([*weighty, *(above for folder in weighty for above in _above(folder))])
-    configs = {f: _config(listing[f][CONFIG], read) for f in asked if CONFIG in listing.get(f, {})}
+    asked = dict.fromkeys([*weighty, *(above for folder in weighty for above in _list_parents(folder))])
+    configs = {f: _inspect_config(listing[f][CONFIG], read) for f in asked if CONFIG in listing.get(f, {})}
     runs = {
-        kind: {f: _described(f, *configs[f], listing[f]) for f in weighty if configs[f][0] == kind} for kind in KINDS
+        kind: {f: _describe_candidate(f, *configs[f], listing[f]) for f in weighty if configs[f][0] == kind}
+        for kind in KINDS
     }
-    candidates = {"denoiser": runs["denoiser"]} | {role: _stores(listing, role) for role in STORES}
-    chosen = _chosen(candidates, choice, roles, where)
+    candidates = {"denoiser": runs["denoiser"]} | {role: _find_stores(listing, role) for role in STORES}
+    chosen = _choose_candidates(candidates, choice, roles, where)
 
     denoiser = chosen["denoiser"]
-    latents = next((folder for folder in _above(denoiser) if LATENTS in listing.get(folder, {})), None)
-    near = ([f"{latents}/ae".lstrip("/")] if latents is not None else []) + _above(denoiser)
+    latents = next((folder for folder in _list_parents(denoiser) if LATENTS in listing.get(folder, {})), None)
+    near = ([f"{latents}/ae".lstrip("/")] if latents is not None else []) + _list_parents(denoiser)
     encoders = runs["autoencoder"]
     made_by = next((folder for folder in near if folder in encoders), None)
     if made_by is not None and "autoencoder" not in choice:
         encoders = {made_by: encoders[made_by]}
     lacking = [] if latents is not None else [f"latents: none of the folders above {denoiser} has {LATENTS}"]
-    chosen |= _chosen({"autoencoder": encoders}, choice, roles, where, lacking)
+    chosen |= _choose_candidates({"autoencoder": encoders}, choice, roles, where, lacking)
 
     def of_run(folder: str) -> list[RemoteFile]:
         return [listing[folder][CONFIG], next(listing[folder][name] for name in weights if name in listing[folder])]
 
     # A loader that starts from the denoiser looks for the autoencoder's configuration in the folders above it.
-    above = [listing[f][CONFIG] for f in _above(denoiser) if configs.get(f, ("", ""))[0] == "autoencoder"]
+    above = [listing[f][CONFIG] for f in _list_parents(denoiser) if configs.get(f, ("", ""))[0] == "autoencoder"]
     files = {
         "autoencoder": tuple(dict.fromkeys([*of_run(chosen["autoencoder"]), *above])),
         "latents": (listing[latents or ""][LATENTS],),
@@ -119,29 +120,29 @@ KINDS = {"denoiser": "backbone", "autoencoder": "ae"}
 """Section of a configuration that tells what a run is of."""
 
 
-def _config(file: RemoteFile, read: Read) -> tuple[str, str]:
+def _inspect_config(file: RemoteFile, read: Read) -> tuple[str, str]:
     """What a configuration is of, and its name. Tags of other languages are not constructed, only passed over."""
     try:
         node = yaml.compose(read(file).decode(), Loader=yaml.SafeLoader) if file.size <= LONGEST_CONFIG else None
     except (yaml.YAMLError, UnicodeDecodeError):
         node = None
-    sections = _mapping(node)
+    sections = _to_mapping(node)
     for kind, section in KINDS.items():
         if section in sections:
-            return kind, str(getattr(_mapping(sections[section]).get("name"), "value", ""))
+            return kind, str(getattr(_to_mapping(sections[section]).get("name"), "value", ""))
     return "", ""
 
 
-def _mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
+def _to_mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return {k.value: v for k, v in node.value} if isinstance(node, yaml.MappingNode) else {}
 
 
-def _described(folder: str, kind: str, name: str, files: Mapping[str, RemoteFile]) -> str:
-    sizes = [megabytes(file.size) for path, file in files.items() if path.endswith(".pth")]
+def _describe_candidate(folder: str, kind: str, name: str, files: Mapping[str, RemoteFile]) -> str:
+    sizes = [format_megabytes(file.size) for path, file in files.items() if path.endswith(".pth")]
     return f"{folder}  ({name or 'no name'}, {', '.join(sizes)})"
 
 
-def _stores(listing: Listing, role: str) -> dict[str, str]:
+def _find_stores(listing: Listing, role: str) -> dict[str, str]:
     """Zarr stores that have the variable of a role, or else its name."""
     variable, prefix = STORES[role]
     members: dict[str, set[str]] = {}
@@ -155,7 +156,7 @@ def _stores(listing: Listing, role: str) -> dict[str, str]:
     return {store: store for store in having or named}
 
 
-def _chosen(
+def _choose_candidates(
     candidates: Mapping[str, Mapping[str, str]],
     choice: Mapping[str, str],
     roles: Mapping[str, str],
@@ -184,5 +185,5 @@ def _chosen(
     return chosen
 
 
-def _above(folder: str) -> list[str]:
+def _list_parents(folder: str) -> list[str]:
     return ["" if str(p) == "." else str(p) for p in PurePosixPath(folder).parents]

@@ -20,7 +20,7 @@ def require_space(folder: Path, needed: int) -> None:
     there = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
     free = shutil.disk_usage(there).free
     if needed and needed + MARGIN > free:
-        found = f"{megabytes(needed)} are still needed, {megabytes(free)} are free"
+        found = f"{format_megabytes(needed)} are still needed, {format_megabytes(free)} are free"
         raise DownloadError(f"There is not enough room in {folder}: {found}. {_ADVICE}")
 
 
@@ -31,6 +31,6 @@ def explain(error: OSError, folder: Path) -> DownloadError:
     return DownloadError(f"{folder} cannot be written: {error}. Choose another with XAPPA_CACHE or path=.")
 
 
-def megabytes(size: float) -> str:
+def format_megabytes(size: float) -> str:
     """A size in words."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

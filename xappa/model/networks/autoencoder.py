@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from xappa.errors import ModelError, choose
 from xappa.model.corrections.decoder import DecoderCorrection
-from xappa.model.networks.layers import PADDINGS, SATURATIONS, Conv, PlaceScale, ResBlock, patchify, unpatchify
+from xappa.model.networks.layers import PADDINGS, SATURATIONS, Conv, ElementwiseAffine, ResBlock, patchify, unpatchify
 from xappa.model.schema import from_json
-from xappa.model.state import DEEPEST, FINEST, too_small
+from xappa.model.state import DEEPEST, FINEST, describe_non_positive
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class AutoencoderSpec:
         if self.saturation is not None:
             choose("saturation", self.saturation, {name: f for name, f in SATURATIONS.items() if name})
         choose("padding", self.padding, dict.fromkeys(PADDINGS))
-        problems = too_small(
+        problems = describe_non_positive(
             **{name: getattr(self, name) for name in ("in_channels", "lat_channels", "shape", "resize")},
             **{name: getattr(self, name) for name in ("hid_channels", "patch_size", "ffn_factor")},
         )
@@ -214,7 +214,7 @@ class Encoder(nn.Module):
     @property
     def last(self) -> Conv:
         """The convolution that makes the output."""
-        return _last(self.descent)
+        return _get_last_conv(self.descent)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in + static channels, H, W) to (B, lat_channels, h, w)."""
@@ -247,12 +247,12 @@ class Decoder(nn.Module):
             self.ascent.append(level)
         if spec.places:
             (height, width, _), (channels, blocks) = spec.latent_shape, levels[0]
-            self.places = nn.ModuleList(PlaceScale(channels, (height, width)) for _ in range(1 + blocks))
+            self.places = nn.ModuleList(ElementwiseAffine(channels, (height, width)) for _ in range(1 + blocks))
 
     @property
     def last(self) -> Conv:
         """The convolution that makes the output."""
-        return _last(self.ascent)
+        return _get_last_conv(self.ascent)
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, lat_channels + unshuffled static channels, h, w) to (B, in_channels, H, W)."""
@@ -266,7 +266,7 @@ class Decoder(nn.Module):
         return unpatchify(z, self.spec.patch_size)
 
 
-def _last(levels: nn.ModuleList) -> Conv:
+def _get_last_conv(levels: nn.ModuleList) -> Conv:
     return cast(Conv, cast(nn.Sequential, levels[-1])[-1])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xappa.model.networks.attention import Attention, Rotation, Tiles
 from xappa.model.networks.transformer_spec import TransformerSpec
-from xappa.model.precision import full
+from xappa.model.precision import disable_autocast
 
 
 class Block(nn.Module):
@@ -68,7 +68,7 @@ class Block(nn.Module):
     def _modulation(self, mod: Tensor | None) -> tuple[Tensor, ...]:
         if isinstance(self.ada_zero, nn.Parameter):
             return self.ada_zero.unbind(0)
-        with full(self.msa.y_proj.weight.device):
+        with disable_autocast(self.msa.y_proj.weight.device):
             return self.ada_zero(mod).unflatten(-1, (4, 1, -1)).unbind(-3)
 
 

@@ -69,7 +69,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return turned.flatten(-2).to(x.dtype)
 
 
-def coordinates(shape: Sequence[int]) -> Tensor:
+def list_grid_coordinates(shape: Sequence[int]) -> Tensor:
     """Integer coordinates of the cells of a grid, the last axis fastest: (L, len(shape)), float32."""
     axes = [torch.arange(n, dtype=torch.float32) for n in shape]
     return torch.cartesian_prod(*axes).reshape(-1, len(axes))

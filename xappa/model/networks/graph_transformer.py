@@ -14,9 +14,9 @@ from xappa.errors import ModelError
 from xappa.model.dates import local_time, year_progress
 from xappa.model.networks.embedding import SineEncoding
 from xappa.model.networks.graph_attention import GraphAttention, Neighbours
-from xappa.model.networks.icosphere import hop_edges, icosphere, unit_vectors
+from xappa.model.networks.icosphere import build_icosphere, find_hop_edges, to_unit_vectors
 from xappa.model.schema import from_json
-from xappa.model.state import DEEPEST, too_small
+from xappa.model.state import DEEPEST, describe_non_positive
 
 _CONTEXT = 7  # year and local time, each a point on a circle, and the node's on the unit sphere
 _ALIASES = {"latent_channels": "input_channels"}
@@ -65,7 +65,7 @@ class GraphTransformerSpec:
     def __post_init__(self) -> None:
         """Check that the values fit together."""
         names = ("input_channels", "hidden_channels", "heads", "ffn_factor")
-        if problems := too_small(**{name: getattr(self, name) for name in names}):
+        if problems := describe_non_positive(**{name: getattr(self, name) for name in names}):
             raise ModelError(f"Graph transformer that cannot be built; correct its sizes: {'; '.join(problems)}")
         problems = []
         if self.hidden_channels % self.heads:
@@ -210,15 +210,15 @@ class GraphTransformer(nn.Module):
 
     def __init__(self, spec: GraphTransformerSpec):
         super().__init__()
-        self.spec, grid = spec, icosphere(spec.ico_divisions)
+        self.spec, grid = spec, build_icosphere(spec.ico_divisions)
         edges = None
         if spec.self_attention_hops is not None and spec.cross_attention_hops is not None:
-            edges = hop_edges(grid, spec.self_attention_hops), hop_edges(grid, spec.cross_attention_hops)
+            edges = find_hop_edges(grid, spec.self_attention_hops), find_hop_edges(grid, spec.cross_attention_hops)
         self.in_proj = nn.Linear(spec.input_channels, spec.hidden_channels)
         self.out_proj = nn.Linear(spec.hidden_channels, spec.input_channels)
         self.diffusion_time_encoder = SineEncoding(spec.mod_features)
         self.blocks = nn.ModuleList(GraphBlock(spec, edges) for _ in range(spec.hidden_blocks))
-        self.register_buffer("grid_coord", unit_vectors(grid))
+        self.register_buffer("grid_coord", to_unit_vectors(grid))
         self.register_buffer("in_longitudes", grid[:, 1].clone())
         self._tables: list[tuple[tuple[Tensor, Tensor], Neighbours]] = []
 

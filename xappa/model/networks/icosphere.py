@@ -24,7 +24,7 @@ _FACES = (
 Face = tuple[int, int, int]
 
 
-def icosphere(divisions: int) -> Tensor:
+def build_icosphere(divisions: int) -> Tensor:
     """Nodes of an icosahedron whose faces are divided in four, `divisions` times.
 
     Parameters
@@ -41,18 +41,18 @@ def icosphere(divisions: int) -> Tensor:
     Sadourny, Arakawa, Mintz (1968), Integration of the nondivergent barotropic vorticity equation with an
     icosahedral-hexagonal grid for the sphere, https://doi.org/10.1175/1520-0493(1968)096<0351:IOTNBV>2.0.CO;2
     """
-    x, y, z = torch.from_numpy(_nodes(divisions)).to(torch.float32).unbind(-1)
+    x, y, z = torch.from_numpy(_build_nodes(divisions)).to(torch.float32).unbind(-1)
     return torch.stack((torch.asin(z) * 180 / math.pi, torch.atan2(y, x) * 180 / math.pi), -1)
 
 
-def unit_vectors(nodes: Tensor) -> Tensor:
+def to_unit_vectors(nodes: Tensor) -> Tensor:
     """Points on the unit sphere (N, 3) at latitudes and longitudes (N, 2), degrees."""
     colatitude, longitude = math.pi / 2 - torch.deg2rad(nodes[:, 0]), torch.deg2rad(nodes[:, 1])
     radius = torch.sin(colatitude)
     return torch.stack((radius * torch.cos(longitude), radius * torch.sin(longitude), torch.cos(colatitude)), -1)
 
 
-def hop_edges(nodes: Tensor, hops: int) -> Tensor:
+def find_hop_edges(nodes: Tensor, hops: int) -> Tensor:
     """Pairs of nodes of an icosphere within the distance of the farthest that `hops` steps lead to, itself included.
 
     Parameters
@@ -66,7 +66,7 @@ def hop_edges(nodes: Tensor, hops: int) -> Tensor:
     int64 Tensor (E, 2)
         Node and neighbour, by node, then by neighbour.
     """
-    points = unit_vectors(nodes).numpy()
+    points = to_unit_vectors(nodes).numpy()
     tree = KDTree(points)
     # A node with n neighbours has n h of them h steps away.
     neighbours, others = (6, points[_CORNERS:]) if len(points) > _CORNERS else (5, points)
@@ -79,18 +79,18 @@ def hop_edges(nodes: Tensor, hops: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _nodes(divisions: int) -> np.ndarray:
+def _build_nodes(divisions: int) -> np.ndarray:
     """Unit vectors (N, 3), float64."""
     golden = (1 + math.sqrt(5)) / 2
     plane = [(-1.0, golden, 0.0), (1.0, golden, 0.0), (-1.0, -golden, 0.0), (1.0, -golden, 0.0)]
-    points = [_unit(np.roll(corner, shift)) for shift in range(3) for corner in plane]
+    points = [_normalise(np.roll(corner, shift)) for shift in range(3) for corner in plane]
     faces: list[Face] = list(_FACES)
     for _ in range(divisions):
-        faces = _divided(points, faces)
+        faces = _divide_faces(points, faces)
     return np.array(points)
 
 
-def _divided(points: list[np.ndarray], faces: list[Face]) -> list[Face]:
+def _divide_faces(points: list[np.ndarray], faces: list[Face]) -> list[Face]:
     """Four faces for each; the middles of edges are appended to `points`, in the order in which they are met."""
     middle: dict[tuple[int, int], int] = {}
 
@@ -98,7 +98,7 @@ def _divided(points: list[np.ndarray], faces: list[Face]) -> list[Face]:
         edge = (min(a, b), max(a, b))
         if edge not in middle:
             middle[edge] = len(points)
-            points.append(_unit(points[a] + points[b]))
+            points.append(_normalise(points[a] + points[b]))
         return middle[edge]
 
     smaller: list[Face] = []
@@ -108,5 +108,5 @@ def _divided(points: list[np.ndarray], faces: list[Face]) -> list[Face]:
     return smaller
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
+def _normalise(vector: np.ndarray) -> np.ndarray:
     return np.asarray(vector) / np.linalg.norm(vector)

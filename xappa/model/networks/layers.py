@@ -101,7 +101,7 @@ class ResBlock(nn.Module):
         return x + self.ffn(self.norm(x))
 
 
-class PlaceScale(nn.Module):
+class ElementwiseAffine(nn.Module):
     """A factor and an offset for every number of a field: what is different at this place from all others."""
 
     def __init__(self, channels: int, shape: tuple[int, int]):

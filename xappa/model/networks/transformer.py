@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from xappa.model.dates import date_codes
 from xappa.model.networks.attention import Rotation, Tiles
 from xappa.model.networks.blocks import Block
-from xappa.model.networks.embedding import SineEncoding, coordinates
+from xappa.model.networks.embedding import SineEncoding, list_grid_coordinates
 from xappa.model.networks.transformer_spec import TransformerSpec
-from xappa.model.precision import full
+from xappa.model.precision import disable_autocast
 
 _TILES = [field.name for field in fields(Tiles)]
 
@@ -71,7 +71,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.hid_blocks))
         if spec.mod_features:
             self.diffusion_time_encoder = SineEncoding(spec.mod_features)
-        self.register_buffer("coords", coordinates(spec.tokens), persistent=False)
+        self.register_buffer("coords", list_grid_coordinates(spec.tokens), persistent=False)
         tiles = None if spec.window_size is None else Tiles.of(spec.tokens, spec.window_size)
         for name in _TILES:
             self.register_buffer(f"tiles_{name}", None if tiles is None else getattr(tiles, name), persistent=False)
@@ -94,18 +94,18 @@ class Transformer(nn.Module):
         """
         known = date if isinstance(date, Conditions) else self.prepare(date)
         tiles = self._tiles()
-        with full(x.device):
+        with disable_autocast(x.device):
             skip = self._tokens(x, known.dates.to(x.dtype))
             y = skip + known.places.positions.to(x.dtype)
             mod = self.modulation(t).to(x.dtype) if self.spec.mod_features else None
         for block, rotation in zip(self.blocks, known.places.rotations, strict=True):
             y = block(y, skip, mod, rotation, tiles)
-        with full(x.device):
+        with disable_autocast(x.device):
             return self._untokens(self.out_proj(y))
 
     def places(self) -> TokenGrid:
         """Compute what all evaluations share."""
-        with full(self.coords.device):
+        with disable_autocast(self.coords.device):
             rotations = tuple(cast(Block, block).rotation(self.coords) for block in self.blocks)
             return TokenGrid(self.positions(), rotations)
 
@@ -119,7 +119,7 @@ class Transformer(nn.Module):
         places : Places, optional
             What `places` computed before.
         """
-        with full(self.coords.device):
+        with disable_autocast(self.coords.device):
             return Conditions(self.places() if places is None else places, self._date_features(date))
 
     def modulation(self, t: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from xappa.errors import ModelError
 from xappa.model.schema import from_json
-from xappa.model.state import DEEPEST, too_small
+from xappa.model.state import DEEPEST, describe_non_positive
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,12 @@ class TransformerSpec:
     def __post_init__(self) -> None:
         """Check that the values fit together."""
         names = ("in_channels", "blanket_size", "shape", "hid_channels", "attention_heads", "ffn_factor", "patch_size")
-        window, problems = (self.blanket_size, *self.shape), too_small(**{name: getattr(self, name) for name in names})
+        window, problems = (
+            (self.blanket_size, *self.shape),
+            describe_non_positive(**{name: getattr(self, name) for name in names}),
+        )
         if self.window_size is not None:
-            problems += too_small(window_size=self.window_size)
+            problems += describe_non_positive(window_size=self.window_size)
         if problems:
             raise ModelError(f"Transformer that cannot be built; correct its sizes: {'; '.join(problems)}")
         if any(n % p for n, p in zip(window, self.patch_size, strict=True)):

@@ -10,9 +10,17 @@ import pandas as pd
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import OptionError, is_number, nearest_names
-from xappa.geometry import arc, unit_vectors
-from xappa.observations.errors.attributes import ATTRIBUTE, Options, numbered, require_said, said_of, sources_of, text
+from xappa.errors import OptionError, is_number, suggest_names
+from xappa.geometry import chord_to_arc, to_unit_vectors
+from xappa.observations.errors.attributes import (
+    ATTRIBUTE,
+    Options,
+    format_correlation_attr,
+    get_sources,
+    number_statements,
+    parse_correlation_attr,
+    require_correlation_stated,
+)
 from xappa.observations.schema import quantities
 
 _ALONG = ("level", "time", "track", "place")
@@ -89,28 +97,28 @@ class Correlation:
             return np.log(np.asarray(obs["level"], float)) / self.scale
         time = np.asarray(obs["time"])
         hours = (time - time.min()) / np.timedelta64(3600, "s") if time.size else np.zeros(0)
-        return hours / self.scale if self.along == "time" else _travelled(obs, groups, hours) / self.scale
+        return hours / self.scale if self.along == "time" else _compute_track_distance(obs, groups, hours) / self.scale
 
 
-def _travelled(obs: xr.Dataset, groups: Array, hours: Array) -> Array:
+def _compute_track_distance(obs: xr.Dataset, groups: Array, hours: Array) -> Array:
     """Km along the track of each group."""
     order = np.lexsort((hours, groups))
-    xyz = places_of(obs)[order]
-    step = np.r_[0.0, arc(np.linalg.norm(np.diff(xyz, axis=0), axis=1))]
+    xyz = compute_unit_vectors(obs)[order]
+    step = np.r_[0.0, chord_to_arc(np.linalg.norm(np.diff(xyz, axis=0), axis=1))]
     result = np.empty(len(order))
     # Sums run on from group to group: only differences within one matter.
     result[order] = np.cumsum(step)
     return result
 
 
-def places_of(obs: xr.Dataset) -> Array:
+def compute_unit_vectors(obs: xr.Dataset) -> Array:
     """Places of reports on the unit sphere, float (obs, 3)."""
-    return unit_vectors(*(np.asarray(obs[name], float) for name in ("latitude", "longitude")))
+    return to_unit_vectors(*(np.asarray(obs[name], float) for name in ("latitude", "longitude")))
 
 
-def great_circle(xyz: Array) -> Array:
+def compute_distances(xyz: Array) -> Array:
     """Distances (km) between all places of a block, float (n, n)."""
-    return arc(np.linalg.norm(xyz[:, None] - xyz, axis=-1))
+    return chord_to_arc(np.linalg.norm(xyz[:, None] - xyz, axis=-1))
 
 
 def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Mapping[str, Correlation]]) -> xr.Dataset:
@@ -136,36 +144,36 @@ def with_correlation(obs: xr.Dataset, correlation: Mapping[str, Correlation | Ma
         If a quantity or source is not there, or a coordinate that the correlation needs.
     """
     obs = obs.copy()
-    names, sources = quantities(obs), list(dict.fromkeys(sources_of(obs)))
+    names, sources = quantities(obs), list(dict.fromkeys(get_sources(obs)))
     for name, one in correlation.items():
         if name not in names:
             raise OptionError(
-                f"No observed quantity {name!r}; there are {', '.join(names)}{nearest_names(name, names)}"
+                f"No observed quantity {name!r}; there are {', '.join(names)}{suggest_names(name, names)}"
             )
         if isinstance(one, Correlation) and len(sources) < 2:
-            stated = text(_options(one, obs), by_source=False)
+            stated = format_correlation_attr(_to_options(one, obs), by_source=False)
         else:
-            stated = text(_by_source(one, obs, name, sources), by_source=True)
+            stated = format_correlation_attr(_list_source_options(one, obs, name, sources), by_source=True)
         obs[name] = obs[name].assign_attrs({ATTRIBUTE: stated})
-    return numbered(obs)
+    return number_statements(obs)
 
 
-def _by_source(
+def _list_source_options(
     one: Correlation | Mapping[str, Correlation], obs: xr.Dataset, name: str, sources: Sequence[str]
 ) -> dict[str, Options | None]:
     """Options of each source."""
     if isinstance(one, Correlation):
-        return dict.fromkeys(sources, _options(one, obs))
+        return dict.fromkeys(sources, _to_options(one, obs))
     wrong = [label for label in one if label not in sources]
     if wrong:
         raise OptionError(
             f"No source {', '.join(map(repr, wrong))} among the observations; there is {', '.join(map(repr, sources))}"
         )
-    whole, before = said_of(obs[name])
-    return {label: _options(one[label], obs) if label in one else before.get(label, whole) for label in sources}
+    whole, before = parse_correlation_attr(obs[name])
+    return {label: _to_options(one[label], obs) if label in one else before.get(label, whole) for label in sources}
 
 
-def correlations_of(obs: xr.Dataset, name: str) -> list[tuple[Array, Correlation]]:
+def list_correlations(obs: xr.Dataset, name: str) -> list[tuple[Array, Correlation]]:
     """How the errors of a quantity are correlated.
 
     Returns
@@ -179,18 +187,18 @@ def correlations_of(obs: xr.Dataset, name: str) -> list[tuple[Array, Correlation
     ObservationError
         If there are reports of which nothing was stated.
     """
-    require_said(obs, [name])
-    whole, by_source = said_of(obs[name])
+    require_correlation_stated(obs, [name])
+    whole, by_source = parse_correlation_attr(obs[name])
     if whole is not None:
-        return [(np.arange(obs.sizes["obs"]), _correlation(whole))]
-    sources = sources_of(obs) if by_source else np.zeros(0, object)
-    return [(np.flatnonzero(sources == label), _correlation(own)) for label, own in by_source.items() if own]
+        return [(np.arange(obs.sizes["obs"]), _build_correlation(whole))]
+    sources = get_sources(obs) if by_source else np.zeros(0, object)
+    return [(np.flatnonzero(sources == label), _build_correlation(own)) for label, own in by_source.items() if own]
 
 
-def _options(one: Correlation, obs: xr.Dataset) -> Options:
+def _to_options(one: Correlation, obs: xr.Dataset) -> Options:
     one.groups(obs.isel(obs=slice(0)))
     return asdict(one)
 
 
-def _correlation(options: Options) -> Correlation:
+def _build_correlation(options: Options) -> Correlation:
     return Correlation(**(options | {"by": tuple(options["by"])}))

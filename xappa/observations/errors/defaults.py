@@ -19,10 +19,10 @@ import xarray as xr
 
 from xappa.errors import MissingErrorWarning, warn
 from xappa.observations import formulas
-from xappa.observations.convert import CONVERSIONS, fill_errors
-from xappa.observations.errors.tables import Errors, observation_errors, on_reports, with_errors
+from xappa.observations.convert import CONVERSIONS, fill_derived_errors
+from xappa.observations.errors.tables import Errors, interpolate_deviation, observation_errors, with_errors
 from xappa.observations.flags import Flag, flags_of
-from xappa.observations.names import quantity_of
+from xappa.observations.names import find_quantity
 from xappa.observations.schema import quantities, set_error
 
 DEFAULT_ERRORS = "ecmwf-like"
@@ -57,34 +57,34 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
     for conversion in CONVERSIONS:
         name, *others = conversion.sources
         if not others and conversion.target in table and conversion.possible(obs):
-            target = on_reports(obs, table[conversion.target])
-            obs = _filled(obs, name, target / np.abs(conversion.slope(obs, 0)))
+            target = interpolate_deviation(obs, table[conversion.target])
+            obs = _fill_errors(obs, name, target / np.abs(conversion.slope(obs, 0)))
     if _DEWPOINT in obs:
-        obs = _filled(obs, _DEWPOINT, _of_dewpoint(obs, table[_RELATIVE]))
-    obs = fill_errors(obs)
+        obs = _fill_errors(obs, _DEWPOINT, _convert_humidity_error(obs, table[_RELATIVE]))
+    obs = fill_derived_errors(obs)
     if {_HUMIDITY, _TEMPERATURE, _PRESSURE} <= set(obs):
         most = formulas.specific_humidity_of_relative(1.0, obs[_TEMPERATURE], obs[_PRESSURE])
-        obs = _filled(obs, _HUMIDITY, on_reports(obs, table[_RELATIVE]) * most)
+        obs = _fill_errors(obs, _HUMIDITY, interpolate_deviation(obs, table[_RELATIVE]) * most)
     return obs
 
 
-def errors_text(error: Errors) -> str:
+def format_errors(error: Errors) -> str:
     """Error deviations as JSON, for the attributes of an analysis; `told_errors` reads it."""
     return json.dumps(error, default=float)
 
 
-def told_errors(obs: xr.Dataset, text: str) -> xr.Dataset:
+def fill_errors_from_text(obs: xr.Dataset, text: str) -> xr.Dataset:
     """Observations with the deviations that an analysis of this text of `errors_text` takes, where they bring none."""
     error = json.loads(text)
     known = quantities(obs)
     if isinstance(error, Mapping):
-        error = {name: by for name, by in error.items() if name in known or quantity_of(name) in known}
+        error = {name: by for name, by in error.items() if name in known or find_quantity(name) in known}
     elif not isinstance(error, str) and len(known) != 1:
         return obs
     return with_default_errors(obs, error)
 
 
-def _of_dewpoint(obs: xr.Dataset, humidity: float | Mapping[float, float]) -> xr.DataArray:
+def _convert_humidity_error(obs: xr.Dataset, humidity: float | Mapping[float, float]) -> xr.DataArray:
     """Error of a dew point that is one of `humidity` in relative humidity, e(Td) / e(T)."""
     dewpoint = obs[_DEWPOINT]
     pressure, step = formulas.saturation_vapour_pressure, 1e-2
@@ -92,15 +92,15 @@ def _of_dewpoint(obs: xr.Dataset, humidity: float | Mapping[float, float]) -> xr
     saturated = pressure(dewpoint) / TYPICAL_HUMIDITY
     if _TEMPERATURE in obs:
         saturated = pressure(obs[_TEMPERATURE]).fillna(saturated)
-    return on_reports(obs, humidity) * saturated / slope
+    return interpolate_deviation(obs, humidity) * saturated / slope
 
 
-def _filled(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
+def _fill_errors(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
     error, own = error.where(obs[name].notnull()).reset_coords(drop=True), obs.get(f"{name}_error")
     return set_error(obs, name, error if own is None else own.where(own > 0).fillna(error))
 
 
-def without_error(obs: xr.Dataset) -> dict[str, int]:
+def count_without_error(obs: xr.Dataset) -> dict[str, int]:
     """Number of reports by quantity that are left out because no error of them is known."""
     counts = {name: int((flags_of(obs, name) == Flag.NO_ERROR).sum()) for name in quantities(obs)}
     return {name: count for name, count in counts.items() if count}

@@ -7,14 +7,19 @@ import xarray as xr
 from scipy.linalg import solve_banded
 
 from xappa._typing import Array
-from xappa.observations.errors.correlation import Correlation, correlations_of, great_circle, places_of
+from xappa.observations.errors.correlation import (
+    Correlation,
+    compute_distances,
+    compute_unit_vectors,
+    list_correlations,
+)
 
 LARGEST_BLOCK = 512
 NEAREST = 0.9999
 """Correlation of neighbours in a sequence beyond which they count as this much."""
 
 
-def standard_errors(obs: xr.Dataset, name: str, rows: Array, shape: tuple[int, ...], seed: int) -> Array:
+def draw_standard_errors(obs: xr.Dataset, name: str, rows: Array, shape: tuple[int, ...], seed: int) -> Array:
     """Standard normal errors of a quantity, correlated as the observations say.
 
     They are a function of (seed, name, position along ``obs``) and, where they are correlated, of which reports there
@@ -34,30 +39,30 @@ def standard_errors(obs: xr.Dataset, name: str, rows: Array, shape: tuple[int, .
     """
     rng = np.random.default_rng([seed, *name.encode()])
     errors = rng.standard_normal(shape)
-    for members, correlation in correlations_of(obs.isel(obs=rows), name):
+    for members, correlation in list_correlations(obs.isel(obs=rows), name):
         own = rows[members]
         if len(own):
-            errors[..., own] = _correlated(errors[..., own], correlation, obs.isel(obs=own), rng)
+            errors[..., own] = _correlate_noise(errors[..., own], correlation, obs.isel(obs=own), rng)
     return errors
 
 
-def _correlated(white: Array, correlation: Correlation, obs: xr.Dataset, rng: np.random.Generator) -> Array:
+def _correlate_noise(white: Array, correlation: Correlation, obs: xr.Dataset, rng: np.random.Generator) -> Array:
     groups = correlation.groups(obs)
     if correlation.sequential:
-        return _along(white, groups, correlation.positions(obs, groups))
+        return _run_autoregression(white, groups, correlation.positions(obs, groups))
     if correlation.kind == "uniform":
         common = rng.standard_normal((*white.shape[:-1], int(groups.max()) + 1))[..., groups]
         return np.sqrt(correlation.strength) * common + np.sqrt(1 - correlation.strength) * white
-    result, places = white.copy(), places_of(obs)
-    for block in _blocks(groups):
-        distance = great_circle(places[block]) / correlation.scale
+    result, places = white.copy(), compute_unit_vectors(obs)
+    for block in _split_groups(groups):
+        distance = compute_distances(places[block]) / correlation.scale
         # Reports at one place have errors in common, up to what keeps the matrix positive.
         matrix = np.where(np.eye(len(block), dtype=bool), 1.0, NEAREST * np.exp(-distance))
         result[..., block] = white[..., block] @ np.linalg.cholesky(matrix).T
     return result
 
 
-def _along(white: Array, groups: Array, position: Array) -> Array:
+def _run_autoregression(white: Array, groups: Array, position: Array) -> Array:
     """First-order autoregression in the order of positions: correlation exp(-distance) within each group."""
     order = np.lexsort((position, groups))
     step = np.diff(position[order], prepend=position[order][:1])
@@ -71,7 +76,7 @@ def _along(white: Array, groups: Array, position: Array) -> Array:
     return result
 
 
-def _blocks(groups: Array) -> list[Array]:
+def _split_groups(groups: Array) -> list[Array]:
     order = np.argsort(groups, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     return [part[k : k + LARGEST_BLOCK] for part in parts for k in range(0, len(part), LARGEST_BLOCK)]

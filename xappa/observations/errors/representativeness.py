@@ -26,7 +26,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.errors import OptionError
 from xappa.observations.schema import quantities, set_error
 
@@ -68,7 +68,7 @@ _ALOFT: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-def representativeness(name: str, spacing: float | Array, level: float | Array | None = None) -> Array:
+def estimate_representativeness(name: str, spacing: float | Array, level: float | Array | None = None) -> Array:
     """Standard deviation of the error of representativeness.
 
     Parameters
@@ -99,7 +99,7 @@ def representativeness(name: str, spacing: float | Array, level: float | Array |
     return np.sqrt(remainder * scale * (np.asarray(spacing, float) / _REFERENCE) ** exponent)
 
 
-def spacing_of(grid: float | xr.Dataset | xr.DataArray, latitude: Array) -> Array:
+def compute_grid_spacing(grid: float | xr.Dataset | xr.DataArray, latitude: Array) -> Array:
     """Side, km, of the grid's cells at latitudes: the square root of their area.
 
     Parameters
@@ -124,7 +124,7 @@ def spacing_of(grid: float | xr.Dataset | xr.DataArray, latitude: Array) -> Arra
     return KM_PER_DEGREE * np.sqrt(steps[0] * steps[1] * narrowing)
 
 
-@checked
+@check_arguments
 def with_representativeness(
     obs: xr.Dataset, grid: float | xr.Dataset | xr.DataArray, *, included: float = 0.0
 ) -> xr.Dataset:
@@ -150,7 +150,7 @@ def with_representativeness(
     OptionError
         If the grid makes no sense, or an error has it already.
     """
-    side = spacing_of(grid, np.asarray(obs["latitude"], float))
+    side = compute_grid_spacing(grid, np.asarray(obs["latitude"], float))
     level = np.asarray(obs["level"], float) if "level" in obs.coords else None
     for name in quantities(obs):
         error = obs.get(f"{name}_error")
@@ -158,21 +158,27 @@ def with_representativeness(
             continue
         if "representativeness_km" in error.attrs:
             raise OptionError(f"{name}_error has its error of representativeness already; expected errors without")
-        more = representativeness(name, side, level) ** 2 - representativeness(name, included, level) ** 2
+        more = (
+            estimate_representativeness(name, side, level) ** 2
+            - estimate_representativeness(name, included, level) ** 2
+        )
         total = (error**2 + np.nan_to_num(np.maximum(more, 0.0))) ** 0.5
         obs = set_error(obs, name, total)
         obs[f"{name}_error"].attrs["representativeness_km"] = float(np.nanmedian(side))
     return obs
 
 
-def inflated(
+def inflate_errors(
     table: Mapping[str, float | dict[float, float]], grid: float, included: float
 ) -> dict[str, float | dict[float, float]]:
     """A table of deviations with representativeness added, at 45 degrees of latitude."""
-    side = float(spacing_of(grid, np.array(45.0)))
+    side = float(compute_grid_spacing(grid, np.array(45.0)))
 
     def add(name: str, deviation: float, level: float | None) -> float:
-        more = representativeness(name, side, level) ** 2 - representativeness(name, included, level) ** 2
+        more = (
+            estimate_representativeness(name, side, level) ** 2
+            - estimate_representativeness(name, included, level) ** 2
+        )
         return float(np.sqrt(deviation**2 + max(float(more), 0.0)))
 
     result: dict[str, float | dict[float, float]] = {}

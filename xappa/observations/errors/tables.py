@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from xappa.checked import checked
-from xappa.errors import OptionError, UnitsError, nearest_names
-from xappa.observations.convert import fill_errors
-from xappa.observations.derive import component_error, winds_of
-from xappa.observations.errors.representativeness import inflated
-from xappa.observations.names import QUANTITIES, quantity_of
+from xappa.checked import check_arguments
+from xappa.errors import OptionError, UnitsError, suggest_names
+from xappa.observations.convert import fill_derived_errors
+from xappa.observations.derive import list_winds, set_component_error
+from xappa.observations.errors.representativeness import inflate_errors
+from xappa.observations.names import QUANTITIES, find_quantity
 from xappa.observations.schema import quantities, set_error
-from xappa.observations.units import linear
+from xappa.observations.units import find_conversion
 
 Deviation = float | str | Mapping[float, float] | Mapping[int, float]
 """A deviation in the vocabulary's units, one with units (``"1 K"``), or deviations by level (hPa)."""
@@ -70,7 +70,7 @@ INCLUDED = {"ecmwf-like": 40.0}
 """km: side of the grid cells whose representativeness a table has already."""
 
 
-@checked
+@check_arguments
 def observation_errors(name: str, *, grid: float | None = None) -> dict[str, float | dict[float, float]]:
     """A table of error deviations, in the units of the vocabulary.
 
@@ -107,10 +107,10 @@ def observation_errors(name: str, *, grid: float | None = None) -> dict[str, flo
     if name not in TABLES:
         raise OptionError(
             f"Unknown table of observation errors {name!r}; expected one of {', '.join(map(repr, TABLES))}"
-            f"{nearest_names(name, TABLES)}"
+            f"{suggest_names(name, TABLES)}"
         )
     table = {key: dict(value) if isinstance(value, dict) else value for key, value in TABLES[name].items()}
-    return inflated(table, grid, INCLUDED[name]) if grid is not None and name in INCLUDED else table
+    return inflate_errors(table, grid, INCLUDED[name]) if grid is not None and name in INCLUDED else table
 
 
 def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
@@ -136,25 +136,25 @@ def with_errors(obs: xr.Dataset, error: Errors) -> xr.Dataset:
     OptionError
         If a deviation is not above zero, a quantity or table is unknown, or one deviation is given for several.
     """
-    for name, deviation in _by_quantity(obs, error).items():
+    for name, deviation in _resolve_deviations(obs, error).items():
         if name not in quantities(obs):
             continue
-        filled = on_reports(obs, deviation).where(obs[name].notnull())
+        filled = interpolate_deviation(obs, deviation).where(obs[name].notnull())
         own = obs.get(f"{name}_error")
         obs = set_error(obs, name, filled if own is None else own.where(own > 0).fillna(filled))
-    return _of_derived(obs)
+    return _fill_derived_errors(obs)
 
 
-def _of_derived(obs: xr.Dataset) -> xr.Dataset:
+def _fill_derived_errors(obs: xr.Dataset) -> xr.Dataset:
     """Errors of derived reports that have none of their own, from those of what they were derived from."""
-    for wind in winds_of(obs):
+    for wind in list_winds(obs):
         for name in wind.components:
             if name in obs and wind.speed in obs[name].attrs.get("derived_from", "").split():
-                obs = component_error(obs, wind, name, obs[name].notnull())
-    return fill_errors(obs)
+                obs = set_component_error(obs, wind, name, obs[name].notnull())
+    return fill_derived_errors(obs)
 
 
-def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[float, float]]:
+def _resolve_deviations(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[float, float]]:
     if isinstance(error, str) and not re.match(r"\s*[-+.\d]", error):
         return dict(observation_errors(error))
     if not isinstance(error, Mapping):
@@ -168,13 +168,13 @@ def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[fl
     problems: list[str] = []
     result: dict[str, float | Mapping[float, float]] = {}
     for key, deviation in error.items():
-        name = str(key) if str(key) in quantities(obs) else quantity_of(str(key))
+        name = str(key) if str(key) in quantities(obs) else find_quantity(str(key))
         if name is None:
-            problems.append(f"{key!r} is no known quantity{nearest_names(str(key), QUANTITIES)}")
+            problems.append(f"{key!r} is no known quantity{suggest_names(str(key), QUANTITIES)}")
             continue
         try:
             units = QUANTITIES[name].units if name in QUANTITIES else str(obs[name].attrs.get("units", ""))
-            result[name] = _numbers(deviation, units)
+            result[name] = _parse_deviations(deviation, units)
         except (OptionError, UnitsError) as problem:
             problems.append(f"{key}: {problem}")
     if problems:
@@ -182,18 +182,18 @@ def _by_quantity(obs: xr.Dataset, error: Errors) -> dict[str, float | Mapping[fl
     return result
 
 
-def _numbers(deviation: Deviation, units: str) -> float | Mapping[float, float]:
+def _parse_deviations(deviation: Deviation, units: str) -> float | Mapping[float, float]:
     if isinstance(deviation, Mapping):
-        return {float(level): _number(value, units) for level, value in sorted(deviation.items())}
-    return _number(deviation, units)
+        return {float(level): _parse_deviation(value, units) for level, value in sorted(deviation.items())}
+    return _parse_deviation(deviation, units)
 
 
-def _number(deviation: float | str, expected: str) -> float:
+def _parse_deviation(deviation: float | str, expected: str) -> float:
     value: object = deviation
     if isinstance(deviation, str) and (match := re.fullmatch(r"\s*([-+.\deE]+)\s*(.*)", deviation)):
         number, units = match.groups()
         try:
-            value = linear(units.strip() or expected, expected).deviation(float(number))
+            value = find_conversion(units.strip() or expected, expected).deviation(float(number))
         except ValueError as error:
             raise OptionError(f"{deviation!r} ({error})") from error
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
@@ -203,7 +203,7 @@ def _number(deviation: float | str, expected: str) -> float:
     return float(value)
 
 
-def on_reports(obs: xr.Dataset, deviation: float | Mapping[float, float]) -> xr.DataArray:
+def interpolate_deviation(obs: xr.Dataset, deviation: float | Mapping[float, float]) -> xr.DataArray:
     """A deviation, or one by level (hPa, linear in log-pressure), at each report: shape (obs,)."""
     if isinstance(deviation, Mapping):
         levels = np.array(sorted(deviation))

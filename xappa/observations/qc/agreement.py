@@ -29,7 +29,7 @@ class AgreeingValues:
     good: Array
 
 
-def agreement(parts: Sequence[AgreeingValues], group: Array, order: Array) -> tuple[list[Array], Array]:
+def compare_repeats(parts: Sequence[AgreeingValues], group: Array, order: Array) -> tuple[list[Array], Array]:
     """Compare the values of each group.
 
     Parameters
@@ -54,8 +54,8 @@ def agreement(parts: Sequence[AgreeingValues], group: Array, order: Array) -> tu
     if not len(rows):
         return duplicate, contested
     cut = [AgreeingValues(part.name, *(array[rows] for array in (part.value, part.error, part.good))) for part in parts]
-    cluster = _clusters(cut, group[rows])
-    rank = _rank(cut, cluster, order[rows])
+    cluster = _cluster_values(cut, group[rows])
+    rank = _rank_reports(cut, cluster, order[rows])
     for mask, part in zip(duplicate, cut, strict=True):
         candidates = rank[part.good[rank]]
         first = np.unique(cluster[candidates], return_index=True)[1]
@@ -67,9 +67,9 @@ def agreement(parts: Sequence[AgreeingValues], group: Array, order: Array) -> tu
     return duplicate, contested
 
 
-def _clusters(parts: Sequence[AgreeingValues], group: Array) -> Array:
+def _cluster_values(parts: Sequence[AgreeingValues], group: Array) -> Array:
     """Numbers of the sets of reports that agree: in each coordinate no gap between neighbours is too wide."""
-    axes = [axis for part in parts for axis in _axes(part, parts)]
+    axes = [axis for part in parts for axis in _build_axes(part, parts)]
     cluster, number = np.unique(group, return_inverse=True)[1], 0
     while (made := int(cluster.max()) + 1) > number:
         number = made
@@ -84,7 +84,7 @@ def _clusters(parts: Sequence[AgreeingValues], group: Array) -> Array:
     return cluster
 
 
-def _axes(part: AgreeingValues, parts: Sequence[AgreeingValues]) -> list[tuple[Array, Array, Array]]:
+def _build_axes(part: AgreeingValues, parts: Sequence[AgreeingValues]) -> list[tuple[Array, Array, Array]]:
     """Coordinates in which values of a part are compared: with what may be between them, and deviations of errors."""
     known = QUANTITIES.get(part.name)
     value = np.where(part.good, part.value, np.nan)
@@ -106,17 +106,17 @@ def _axes(part: AgreeingValues, parts: Sequence[AgreeingValues]) -> list[tuple[A
     return [(value, rounded + step, error)]
 
 
-def _rank(parts: Sequence[AgreeingValues], cluster: Array, order: Array) -> Array:
+def _rank_reports(parts: Sequence[AgreeingValues], cluster: Array, order: Array) -> Array:
     """Positions, cluster by cluster, the best report first: complete, exact, finely written; then by its values."""
     keys = [order]
     for part in parts:
-        keys += [np.where(part.good, part.value, np.nan), _coarseness(part)]
+        keys += [np.where(part.good, part.value, np.nan), _compute_coarseness(part)]
     keys += [np.where(np.isfinite(part.error) & part.good, part.error, np.inf) for part in parts]
     keys.append(np.sum([~part.good for part in parts], axis=0))
     return np.lexsort([*keys, cluster])
 
 
-def _coarseness(part: AgreeingValues) -> Array:
+def _compute_coarseness(part: AgreeingValues) -> Array:
     """Minus the number of decimals in which a value is written, in units in which such values are written."""
     known = QUANTITIES.get(part.name)
     scale = 0.01 if known is not None and known.units == "Pa" else 1.0

@@ -22,10 +22,10 @@ import numpy as np
 
 from xappa._typing import Array
 from xappa.observations.flags import Flag
-from xappa.observations.qc.batch import Batch
+from xappa.observations.qc.batch import ReportBatch
 
 
-def check_background(batch: Batch, found: Mapping[str, tuple[Array, Array]], k: float) -> None:
+def check_background(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]], k: float) -> None:
     """Reject, in place, reports that depart by more than `k` expected deviations.
 
     Parameters

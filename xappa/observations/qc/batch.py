@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import distinct
-from xappa.geometry import unit_vectors
+from xappa.distinct import find_distinct
+from xappa.geometry import to_unit_vectors
 from xappa.observations.flags import Flag
 
 APART = 16.0
 """Between neighbouring windows, where reports are sought on the unit sphere: more than any distance there."""
 
 
-class Basis(IntEnum):
+class ComparisonBasis(IntEnum):
     """What a report was compared with by the background check."""
 
     BACKGROUND = 0
@@ -28,7 +28,7 @@ class Basis(IntEnum):
 
 
 @dataclass
-class Batch:
+class ReportBatch:
     """N reports, and the flags that the checks change in place.
 
     Parameters
@@ -91,7 +91,7 @@ class Batch:
     @cached_property
     def place(self) -> Array:
         """Unit vectors (N, 3); NaN where the place is unknown."""
-        return unit_vectors(self.latitude, self.longitude)
+        return to_unit_vectors(self.latitude, self.longitude)
 
     @cached_property
     def seconds(self) -> Array:
@@ -102,7 +102,7 @@ class Batch:
     @cached_property
     def sites(self) -> tuple[Array, Array]:
         """Of the places that differ: where each comes first (K,), and the number of each report's place (N,)."""
-        return distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
+        return find_distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
 
     @cached_property
     def by_place(self) -> Array:
@@ -137,7 +137,7 @@ class Batch:
         for first, last in zip(self._starts, [*self._starts[1:], len(self)], strict=True):
             yield slice(int(first), int(last))
 
-    def part(self, rows: slice) -> Batch:
+    def part(self, rows: slice) -> ReportBatch:
         """Some of the reports; what is rejected there is rejected here."""
         columns = ["time", "latitude", "longitude", "altitude", "level", "station", "source", "kind"]
         columns += ["window", "group", "tie"]
@@ -160,8 +160,8 @@ class Batch:
         return next((pair for pair in self.pairs if name in pair), (name,))
 
 
-Check = Callable[[Batch], None]
+Check = Callable[[ReportBatch], None]
 """Rejects reports of a batch, in place."""
 
-Background = Callable[[Batch], Mapping[str, tuple[Array, Array]]]
+Background = Callable[[ReportBatch], Mapping[str, tuple[Array, Array]]]
 """What a background says of the reports: by quantity, mean and deviation (N,), NaN where it says nothing."""

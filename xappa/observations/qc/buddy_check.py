@@ -30,11 +30,11 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from xappa._typing import Array
-from xappa.geometry import arc, chord
+from xappa.geometry import arc_to_chord, chord_to_arc
 from xappa.observations.flags import Flag
 from xappa.observations.formulas import standard_pressure
 from xappa.observations.names import QUANTITIES
-from xappa.observations.qc.batch import APART, Batch
+from xappa.observations.qc.batch import APART, ReportBatch
 from xappa.observations.qc.options import Quality
 
 NEIGHBOURS = 8
@@ -49,7 +49,7 @@ CORRELATION_LENGTH = 300.0
 LAPSE_RATE = 0.0065
 
 
-def check_buddies(batch: Batch, found: Mapping[str, tuple[Array, Array]], quality: Quality) -> None:
+def check_buddies(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]], quality: Quality) -> None:
     """Reject, in place, reports that their neighbours contradict.
 
     Parameters
@@ -63,19 +63,21 @@ def check_buddies(batch: Batch, found: Mapping[str, tuple[Array, Array]], qualit
     """
     if quality.buddies is None:
         return
-    wrong = {name: _contradicted(batch, name, found.get(name), quality) for name in batch.value if comparable(name)}
+    wrong = {
+        name: _find_contradicted(batch, name, found.get(name), quality) for name in batch.value if is_comparable(name)
+    }
     for name, mask in wrong.items():
         batch.reject(name, mask, Flag.BUDDY_CHECK)
 
 
-def comparable(name: str) -> bool:
+def is_comparable(name: str) -> bool:
     """Whether neighbours say anything of a quantity: not of directions, showers, or what is not in the vocabulary."""
     known = QUANTITIES.get(name)
     return known is not None and (known.units != "degree" and "precipitation" not in name)
 
 
-def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, quality: Quality) -> Array:
-    departure, deviation = _at_one_height(batch, name), np.zeros(len(batch))
+def _find_contradicted(batch: ReportBatch, name: str, found: tuple[Array, Array] | None, quality: Quality) -> Array:
+    departure, deviation = _adjust_to_common_height(batch, name), np.zeros(len(batch))
     if found is not None:
         known = np.isfinite(found[0]) & np.isfinite(found[1])
         # A window of which a background knows nothing is compared as without it.
@@ -86,13 +88,13 @@ def _contradicted(batch: Batch, name: str, found: tuple[Array, Array] | None, qu
     wrong = np.zeros(len(batch), bool)
     level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
     sure = ~batch.doubt[name] if name in batch.doubt else np.ones(len(batch), bool)
-    for rows in _split(batch.by_place[usable[batch.by_place]], level, batch.kind):
+    for rows in _split_by_level(batch.by_place[usable[batch.by_place]], level, batch.kind):
         if np.count_nonzero(sure[rows]) >= quality.least:
-            wrong[rows] = _decide(batch, name, rows, sure[rows], departure, deviation, quality)
+            wrong[rows] = _find_contradicted_on_level(batch, name, rows, sure[rows], departure, deviation, quality)
     return wrong
 
 
-def _at_one_height(batch: Batch, name: str) -> Array:
+def _adjust_to_common_height(batch: ReportBatch, name: str) -> Array:
     """Values that neighbours have in common, whatever their heights."""
     if name == "2m_temperature":
         return batch.value[name] + LAPSE_RATE * np.nan_to_num(batch.altitude)
@@ -101,7 +103,7 @@ def _at_one_height(batch: Batch, name: str) -> Array:
     return batch.value[name]
 
 
-def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
+def _split_by_level(rows: Array, level: Array, kind: Array) -> list[Array]:
     """Rows of one level and kind each, in the order in which they come."""
     if len(rows) and (level[rows] == level[rows[0]]).all() and (kind[rows] == kind[rows[0]]).all():
         return [rows]
@@ -111,11 +113,11 @@ def _split(rows: Array, level: Array, kind: Array) -> list[Array]:
     return np.split(rows, np.flatnonzero(change) + 1) if len(rows) else []
 
 
-def _decide(
-    batch: Batch, name: str, rows: Array, sure: Array, departure: Array, deviation: Array, quality: Quality
+def _find_contradicted_on_level(
+    batch: ReportBatch, name: str, rows: Array, sure: Array, departure: Array, deviation: Array, quality: Quality
 ) -> Array:
     """Which of the reports `rows`, all on one level, are contradicted; those that are not `sure` contradict none."""
-    error = _filled(batch.error[name][rows], batch.window[rows])
+    error = _fill_errors(batch.error[name][rows], batch.window[rows])
     values = departure[rows], error, deviation[rows]
     around = _Neighbourhood(batch, rows, sure, quality.radius)
     suspect = np.zeros(len(rows), bool)
@@ -123,7 +125,7 @@ def _decide(
     for _ in range(2):
         trusted = ~suspect & sure
         blocks = [again[i : i + BLOCK] for i in range(0, len(again), BLOCK)]
-        found = [_excess(values, block, around(block, trusted), around, quality) for block in blocks]
+        found = [_find_outliers(values, block, around(block, trusted), around, quality) for block in blocks]
         suspect = suspect.copy()
         suspect[again] = np.concatenate(found)
         again = around.of(suspect)
@@ -132,7 +134,7 @@ def _decide(
     return suspect
 
 
-def _filled(error: Array, window: Array) -> Array:
+def _fill_errors(error: Array, window: Array) -> Array:
     """Errors; where they are not known, the median of the window's, or 0 if it has none."""
     known = np.isfinite(error)
     if known.all():
@@ -141,7 +143,7 @@ def _filled(error: Array, window: Array) -> Array:
     return np.where(known, error, median)
 
 
-def _excess(
+def _find_outliers(
     values: tuple[Array, Array, Array], block: Array, near: Array, around: _Neighbourhood, quality: Quality
 ) -> Array:
     """Whether each report of a block is beyond the bound, given its neighbours (-1 where none)."""
@@ -150,13 +152,13 @@ def _excess(
     rows = np.flatnonzero((near >= 0).sum(axis=1) >= quality.least)
     if quality.buddies is None or not len(rows):
         return wrong
-    median = _median(_of(near[rows], departure))
+    median = _compute_row_medians(_gather_neighbours(near[rows], departure))
     away = np.abs(departure[block[rows]] - median) / quality.buddies
     # The bound grows term by term, so that the later ones are needed for few.
     far = away > np.sqrt(2 * error[block[rows]] ** 2) * (1 - 1e-9)
     rows, median, own = rows[far], median[far], block[rows[far]]
-    spread = 1.4826 * _median(np.abs(_of(near[rows], departure) - median[:, None]))
-    apart = _median(around.distances(own, near[rows])) / CORRELATION_LENGTH
+    spread = 1.4826 * _compute_row_medians(np.abs(_gather_neighbours(near[rows], departure) - median[:, None]))
+    apart = _compute_row_medians(around.distances(own, near[rows])) / CORRELATION_LENGTH
     structure = 2 * deviation[own] ** 2 * (1 - (1 + apart) * np.exp(-apart))
     expected = error[own] ** 2 + np.maximum(np.maximum(spread**2, error[own] ** 2), structure)
     # Where nothing is known of errors, neighbours that agree exactly are no measure of anything.
@@ -164,12 +166,12 @@ def _excess(
     return wrong
 
 
-def _of(near: Array, values: Array) -> Array:
+def _gather_neighbours(near: Array, values: Array) -> Array:
     """Values of neighbours; NaN where there is none."""
     return np.where(near >= 0, values[near], np.nan)
 
 
-def _median(values: Array) -> Array:
+def _compute_row_medians(values: Array) -> Array:
     """Medians of rows without what is missing; several times as fast as `numpy.nanmedian`."""
     ordered, number = np.sort(values, axis=1), np.isfinite(values).sum(axis=1)
     low, high = (np.take_along_axis(ordered, ((number - k) // 2)[:, None], axis=1)[:, 0] for k in (1, 0))
@@ -179,11 +181,11 @@ def _median(values: Array) -> Array:
 class _Neighbourhood:
     """The nearest reports of other stations, in space and time together, of the same window."""
 
-    def __init__(self, batch: Batch, rows: Array, sure: Array, radius: float) -> None:
-        time = batch.seconds[rows] / _SLOT * chord(_DRIFT)
+    def __init__(self, batch: ReportBatch, rows: Array, sure: Array, radius: float) -> None:
+        time = batch.seconds[rows] / _SLOT * arc_to_chord(_DRIFT)
         far = APART * batch.window[rows]
         self.places, self.station = np.column_stack([batch.place[rows], time, far]), batch.station[rows]
-        self.pool, self.reach = _pool(batch, rows, sure), chord(radius)
+        self.pool, self.reach = _select_candidates(batch, rows, sure), arc_to_chord(radius)
         # The nearest of those that are kept together are found fastest, where the tree is large.
         together = cKDTree(self.places[self.pool], balanced_tree=False, compact_nodes=False).indices
         self.number = self.pool[together]
@@ -204,14 +206,14 @@ class _Neighbourhood:
             found, away = self._nearest(block[rows], most)
             other = self._others(found, block[rows], trusted)
             enough = self._enough(other, away, len(self.pool) <= most)
-            near[rows[enough]] = _first(found[enough, :_CANDIDATES], other[enough, :_CANDIDATES])
+            near[rows[enough]] = _select_first(found[enough, :_CANDIDATES], other[enough, :_CANDIDATES])
             rows, most = rows[~enough], max(2 * most, _CANDIDATES + 1) if most > _USUAL else _CANDIDATES + 1
         return near
 
     def distances(self, rows: Array, near: Array) -> Array:
         """Distances, km, of reports from their neighbours (n, 8); NaN where there is none."""
         straight = np.linalg.norm(self.places[near, :3] - self.places[rows, None, :3], axis=-1)
-        return np.where(near >= 0, arc(straight), np.nan)
+        return np.where(near >= 0, chord_to_arc(straight), np.nan)
 
     def _nearest(self, block: Array, most: int) -> tuple[Array, Array]:
         """The nearest candidates, -1 where there are no more, and how far they are; the first of those equally far."""
@@ -239,7 +241,7 @@ class _Neighbourhood:
         return whole | within
 
 
-def _first(near: Array, mask: Array) -> Array:
+def _select_first(near: Array, mask: Array) -> Array:
     """The first 8 of each row for which a mask holds, -1 where there are fewer."""
     mask = mask & (np.cumsum(mask, axis=1, dtype=np.int8) <= NEIGHBOURS)
     found = np.full((len(near), NEIGHBOURS), -1)
@@ -247,7 +249,7 @@ def _first(near: Array, mask: Array) -> Array:
     return found
 
 
-def _pool(batch: Batch, rows: Array, sure: Array) -> Array:
+def _select_candidates(batch: ReportBatch, rows: Array, sure: Array) -> Array:
     """Positions in `rows` of those that may be neighbours: of a named station the first of every hour of a window."""
     station = batch.station[rows]
     named = np.flatnonzero((station >= 0) & sure)

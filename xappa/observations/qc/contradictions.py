@@ -8,11 +8,11 @@ import numpy as np
 
 from xappa._typing import Array
 from xappa.observations.flags import Flag
-from xappa.observations.qc.agreement import AgreeingValues, agreement
-from xappa.observations.qc.batch import Batch
+from xappa.observations.qc.agreement import AgreeingValues, compare_repeats
+from xappa.observations.qc.batch import ReportBatch
 
 
-def doubtful(batch: Batch) -> dict[tuple[str, ...], Array]:
+def find_contradictions(batch: ReportBatch) -> dict[tuple[str, ...], Array]:
     """Flag repeats of a batch, in place, and find the reports that contradict another: bool (N,), by unit.
 
     Values that differ less than their errors allow are repeats here, where errors are known.
@@ -21,7 +21,7 @@ def doubtful(batch: Batch) -> dict[tuple[str, ...], Array]:
     found: dict[tuple[str, ...], Array] = {}
     for names in sorted({batch.together(name) for name in batch.value}) if len(rows) else ():
         parts = [AgreeingValues(n, batch.value[n][rows], batch.error[n][rows], batch.good(n)[rows]) for n in names]
-        duplicate, contested = agreement(parts, batch.group[rows], batch.tie[rows])
+        duplicate, contested = compare_repeats(parts, batch.group[rows], batch.tie[rows])
         for name, twice in zip(names, duplicate, strict=True):
             batch.flag[name][rows[twice]] = Flag.DUPLICATE
         if contested.any():
@@ -32,7 +32,7 @@ def doubtful(batch: Batch) -> dict[tuple[str, ...], Array]:
     return found
 
 
-def decide(batch: Batch, doubt: Mapping[tuple[str, ...], Array], last: bool = False) -> None:
+def resolve_contradictions(batch: ReportBatch, doubt: Mapping[tuple[str, ...], Array], last: bool = False) -> None:
     """Keep, of reports that contradict each other, the one that passed a check which all others failed, in place.
 
     Parameters

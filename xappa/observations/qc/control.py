@@ -10,16 +10,16 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.observations.qc.background_check import check_background
-from xappa.observations.qc.batch import Background, Basis, Batch
+from xappa.observations.qc.batch import Background, ComparisonBasis, ReportBatch
 from xappa.observations.qc.buddy_check import check_buddies
-from xappa.observations.qc.contradictions import decide, doubtful
+from xappa.observations.qc.contradictions import find_contradictions, resolve_contradictions
 from xappa.observations.qc.index import ReportIndex
 from xappa.observations.qc.near_duplicates import check_near_duplicates
 from xappa.observations.qc.options import Quality
 from xappa.observations.qc.position_checks import REPORTED, check_places
-from xappa.observations.qc.repeats import reopen, settle_repeats
-from xappa.observations.qc.windows import in_windows
-from xappa.observations.schema import counted, quantities
+from xappa.observations.qc.repeats import flag_repeats, reset_contradictory
+from xappa.observations.qc.windows import check_windows
+from xappa.observations.schema import encode_counts, quantities
 
 WINDOW = np.timedelta64(6, "h")
 
@@ -31,7 +31,7 @@ BY_CLIMATOLOGY = "reports_checked_by_climatology"
 """The same, of those that it compared with the climatology, as the background says nothing of them."""
 
 
-def control(
+def run_quality_control(
     obs: xr.Dataset,
     quality: Quality,
     *,
@@ -72,27 +72,27 @@ def control(
     """
     index = index or ReportIndex(obs)
     repeats = index.repeats
-    obs = check_places(reopen(obs, repeats), quality, surface, reduced, index.station)
+    obs = check_places(reset_contradictory(obs, repeats), quality, surface, reduced, index.station)
     if not quality.compares:
-        return settle_repeats(obs, repeats)
+        return flag_repeats(obs, repeats)
     columns = {"station": index.station} | ({} if repeats is None else repeats.columns(obs.sizes["obs"]))
-    obs, basis = in_windows(obs, Comparison(quality, background), window, columns)
-    return obs if background is None or quality.background is None else _counted(obs, basis)
+    obs, basis = check_windows(obs, WindowChecks(quality, background), window, columns)
+    return obs if background is None or quality.background is None else _record_unchecked_counts(obs, basis)
 
 
-def _counted(obs: xr.Dataset, basis: Array | None) -> xr.Dataset:
+def _record_unchecked_counts(obs: xr.Dataset, basis: Array | None) -> xr.Dataset:
     """`obs` with the numbers of reports that were not compared with the background; None: known when it is computed."""
     if basis is None:
         return obs
     names = quantities(obs)
-    for key, code in ((NOT_CHECKED, Basis.NOTHING), (BY_CLIMATOLOGY, Basis.CLIMATOLOGY)):
+    for key, code in ((NOT_CHECKED, ComparisonBasis.NOTHING), (BY_CLIMATOLOGY, ComparisonBasis.CLIMATOLOGY)):
         counts = dict(zip(names, (basis == code).sum(axis=1), strict=True))
-        obs = obs.assign_attrs({key: counted({name: n for name, n in counts.items() if n})})
+        obs = obs.assign_attrs({key: encode_counts({name: n for name, n in counts.items() if n})})
     return obs
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WindowChecks:
     """The checks of windows.
 
     Parameters
@@ -104,33 +104,35 @@ class Comparison:
     quality: Quality
     background: Background | None
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: ReportBatch) -> None:
         """Reject reports of `batch`, in place."""
-        doubt = doubtful(batch)
+        doubt = find_contradictions(batch)
         found = {} if self.background is None else dict(self.background(batch))
         if self.background is not None and self.quality.background is not None:
-            _note_unknown(batch, found)
+            _mark_not_compared(batch, found)
             check_background(batch, found, self.quality.background)
-            decide(batch, doubt)
-        check_buddies(batch, _of_one_basis(batch, found), self.quality)
-        decide(batch, doubt, last=True)
+            resolve_contradictions(batch, doubt)
+        check_buddies(batch, _select_comparison_basis(batch, found), self.quality)
+        resolve_contradictions(batch, doubt, last=True)
         check_near_duplicates(batch, self.quality)
 
 
-def _note_unknown(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> None:
+def _mark_not_compared(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]]) -> None:
     """Note, in place, which good reports there is nothing to compare with."""
     for name, basis in batch.basis.items():
         known = np.isfinite(found[name]).all(axis=0) if name in found else np.zeros(len(batch), bool)
         good = batch.good(name)
-        basis[~good] = Basis.BACKGROUND
-        basis[good & ~known] = Basis.NOTHING
+        basis[~good] = ComparisonBasis.BACKGROUND
+        basis[good & ~known] = ComparisonBasis.NOTHING
 
 
-def _of_one_basis(batch: Batch, found: Mapping[str, tuple[Array, Array]]) -> dict[str, tuple[Array, Array]]:
+def _select_comparison_basis(
+    batch: ReportBatch, found: Mapping[str, tuple[Array, Array]]
+) -> dict[str, tuple[Array, Array]]:
     """What neighbours are compared by: in windows of which the background says something, by that alone."""
     result = {}
     for name, (mean, deviation) in found.items():
-        other = batch.basis[name] == Basis.CLIMATOLOGY
+        other = batch.basis[name] == ComparisonBasis.CLIMATOLOGY
         mixed = other & batch.anywhere(np.isfinite(mean) & ~other) if other.any() else other
         result[name] = (np.where(mixed, np.nan, mean), deviation) if mixed.any() else (mean, deviation)
     return result

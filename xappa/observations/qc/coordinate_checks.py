@@ -7,7 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.qc.windows import within_times
+from xappa.observations.qc.windows import mask_times_outside_range
 
 _LIMITS = {
     "latitude": (-90.0, 90.0, "degree"),
@@ -42,10 +42,10 @@ def refuse_wrong_coordinates(obs: xr.Dataset) -> None:
             )
     time = np.asarray(obs["time"])
     time = time[~np.isnat(time)]
-    if time.size and np.mean(np.isnat(within_times(time))) > _MOST:
+    if time.size and np.mean(np.isnat(mask_times_outside_range(time))) > _MOST:
         problems.append(f"time runs from {time.min()} to {time.max()}, expected the years 1600 to 2261")
     latitude, longitude = np.asarray(obs["latitude"]), np.asarray(obs["longitude"])
-    if _exchanged(latitude, longitude):
+    if _are_exchanged(latitude, longitude):
         raise ObservationError(
             f"latitude runs from {latitude.min():g} to {latitude.max():g}, expected -90 to 90, and longitude from "
             f"{longitude.min():g} to {longitude.max():g}: latitude and longitude seem to be swapped. Exchange them, as "
@@ -59,7 +59,7 @@ def refuse_wrong_coordinates(obs: xr.Dataset) -> None:
         )
 
 
-def _exchanged(latitude: npt.NDArray, longitude: npt.NDArray) -> bool:
+def _are_exchanged(latitude: npt.NDArray, longitude: npt.NDArray) -> bool:
     """Whether a notable share of places is beyond the poles, and every one exists when exchanged.
 
     Places count, not reports: that of one station can be wrong however often it reports.

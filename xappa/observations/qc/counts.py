@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.checked import checked
+from xappa.checked import check_arguments
 from xappa.errors import ObservationError
 from xappa.observations.flags import Flag, flags_of
-from xappa.observations.qc.table import Summary, about_of, notes_of
+from xappa.observations.qc.table import Summary, collect_metadata, format_metadata
 from xappa.observations.schema import quantities
 
 COUNTS = "xappa_reports"
@@ -39,13 +39,13 @@ def flag_counts(obs: xr.Dataset) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(index="variable", columns="reason")
 
 
-def counts_text(table: pd.DataFrame) -> str:
+def encode_flag_counts(table: pd.DataFrame) -> str:
     """Counts above zero as an attribute that every file format takes (JSON)."""
     rows = table.to_dict(orient="index")
     return json.dumps({str(name): {str(k): int(n) for k, n in row.items() if n} for name, row in rows.items()})
 
 
-@checked
+@check_arguments
 def summary(ds: xr.Dataset) -> Summary:
     """Number of reports by quantity and by what became of them.
 
@@ -76,7 +76,7 @@ def summary(ds: xr.Dataset) -> Summary:
     """
     if "obs" in ds.dims:
         table = flag_counts(ds)
-        return Summary.of(table.loc[:, (table > 0).any() | (table.columns == "good")], about_of(ds))
+        return Summary.of(table.loc[:, (table > 0).any() | (table.columns == "good")], collect_metadata(ds))
     if "xappa_observations" in ds.attrs and COUNTS not in ds.attrs:
         raise ObservationError(
             "Found an analysis whose reports Dask reads, so that they are counted only as it is computed; "
@@ -91,10 +91,10 @@ def summary(ds: xr.Dataset) -> Summary:
     return Summary.of(table.rename_axis(index="variable", columns="reason"))
 
 
-def heading(obs: xr.Dataset) -> str:
+def format_heading(obs: xr.Dataset) -> str:
     """The printed summary of observations; of lazy ones, whose reports are not counted here, what they are."""
     if any(variable.chunks for variable in obs.variables.values()):
         return f"{obs.sizes['obs']} reports, lazy: obs.appa.summary() counts them\n" + "\n".join(
-            notes_of(about_of(obs))
+            format_metadata(collect_metadata(obs))
         )
     return str(summary(obs))

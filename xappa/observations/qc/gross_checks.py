@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xappa.observations.derive import winds_of
+from xappa.observations.derive import list_winds
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.names import QUANTITIES
 from xappa.observations.periods import LONGEST, NO_LENGTH
 from xappa.observations.qc.coordinate_checks import refuse_wrong_coordinates
 from xappa.observations.qc.index import ReportIndex
-from xappa.observations.qc.repeats import settle_repeats
-from xappa.observations.qc.windows import times_of
+from xappa.observations.qc.repeats import flag_repeats
+from xappa.observations.qc.windows import get_valid_times
 from xappa.observations.schema import quantities
 
 HIGHEST_PRESSURE = 1100.0
@@ -55,63 +55,63 @@ def check(obs: xr.Dataset, index: ReportIndex | None = None) -> xr.Dataset:
         column or unit.
     """
     refuse_wrong_coordinates(obs)
-    place, time, level = _impossible_place(obs), np.isnat(times_of(obs)), _impossible_level(obs)
-    period = _impossible_period(obs)
+    place, time, level = _find_impossible_places(obs), np.isnat(get_valid_times(obs)), _find_impossible_levels(obs)
+    period = _find_impossible_periods(obs)
     names = quantities(obs)
     for name in names:
         upper = QUANTITIES[name].upper_air if name in QUANTITIES else False
         obs = with_flag(obs, name, place | level if upper else place, Flag.MISSING_PLACE)
         obs = with_flag(obs, name, time, Flag.MISSING_TIME)
         obs = with_flag(obs, name, period, Flag.PERIOD_UNKNOWN)
-        obs = with_flag(obs, name, _outside_range(obs, name), Flag.OUT_OF_RANGE)
-    obs = _winds_as_a_whole(obs)
-    return _polar_unused(settle_repeats(obs, (index or ReportIndex(obs)).repeats))
+        obs = with_flag(obs, name, _find_outside_range(obs, name), Flag.OUT_OF_RANGE)
+    obs = _reject_wind_pairs(obs)
+    return _flag_unused_polar_winds(flag_repeats(obs, (index or ReportIndex(obs)).repeats))
 
 
-def _array(obs: xr.Dataset, name: str) -> npt.NDArray:
+def _get_array(obs: xr.Dataset, name: str) -> npt.NDArray:
     return np.asarray(obs[name])
 
 
-def _impossible_place(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
-    latitude, longitude = _array(obs, "latitude"), _array(obs, "longitude")
+def _find_impossible_places(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+    latitude, longitude = _get_array(obs, "latitude"), _get_array(obs, "longitude")
     wrong = ~((np.abs(latitude) <= 90.0) & (np.abs(longitude) <= 360.0))
     if "altitude" in obs.coords and "level" not in obs.coords:
         # Zeros in place of a missing position: at 0 N 0 E there is the sea, so no station is above it.
-        wrong |= (latitude == 0.0) & (longitude == 0.0) & (_array(obs, "altitude") > HIGHEST_DECK)
+        wrong |= (latitude == 0.0) & (longitude == 0.0) & (_get_array(obs, "altitude") > HIGHEST_DECK)
     for name in ("altitude", "height"):
         if name in obs.coords:
-            height = _array(obs, name)
+            height = _get_array(obs, name)
             wrong |= (height < LOWEST) | (height > HIGHEST)
     return wrong
 
 
-def _impossible_level(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+def _find_impossible_levels(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "level" not in obs.coords:
         return np.zeros(obs.sizes["obs"], dtype=bool)
-    level = _array(obs, "level")
+    level = _get_array(obs, "level")
     return ~((level > 0.0) & (level <= HIGHEST_PRESSURE))
 
 
-def _impossible_period(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
+def _find_impossible_periods(obs: xr.Dataset) -> npt.NDArray[np.bool_]:
     if "period" not in obs.coords:
         return np.zeros(obs.sizes["obs"], dtype=bool)
-    period = _array(obs, "period")
+    period = _get_array(obs, "period")
     return (period <= NO_LENGTH) | (period > LONGEST)
 
 
-def _outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:
+def _find_outside_range(obs: xr.Dataset, name: str) -> xr.DataArray:
     values, known = obs[name], QUANTITIES.get(name)
     if known is None:
         return abs(values) == np.inf
     return ~((values >= known.valid_min) & (values <= known.valid_max))
 
 
-def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
+def _reject_wind_pairs(obs: xr.Dataset) -> xr.Dataset:
     """One part of a wind out of range rejects the components: 349 m/s can have a small eastward one.
 
     Components that were derived are rejected for what speed and direction are rejected for.
     """
-    for wind in winds_of(obs):
+    for wind in list_winds(obs):
         components = [name for name in wind.components if name in obs]
         if not components:
             continue
@@ -126,8 +126,8 @@ def _winds_as_a_whole(obs: xr.Dataset) -> xr.Dataset:
     return obs
 
 
-def _polar_unused(obs: xr.Dataset) -> xr.Dataset:
-    for wind in winds_of(obs):
+def _flag_unused_polar_winds(obs: xr.Dataset) -> xr.Dataset:
+    for wind in list_winds(obs):
         if not all(name in obs for name in wind.components):
             continue
         used = obs[wind.u].notnull() & obs[wind.v].notnull()

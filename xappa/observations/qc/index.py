@@ -8,8 +8,8 @@ from functools import cached_property
 import xarray as xr
 
 from xappa.observations.qc.batch import Array
-from xappa.observations.qc.repeats import Repeats, find_repeats
-from xappa.observations.qc.windows import name_codes
+from xappa.observations.qc.repeats import RepeatedReports, find_repeats
+from xappa.observations.qc.windows import encode_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class ReportIndex:
     @cached_property
     def station(self) -> Array:
         """A number for each station in the order of names, -1 for reports without: int (obs,)."""
-        return name_codes(self.obs, "station")
+        return encode_names(self.obs, "station")
 
     @cached_property
-    def repeats(self) -> Repeats | None:
+    def repeats(self) -> RepeatedReports | None:
         """Reports that share station or place, time, level, period and channel with others; None if there are none."""
         return find_repeats(self.obs, self.station)

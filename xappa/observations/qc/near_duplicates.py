@@ -6,15 +6,15 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from xappa._typing import Array
-from xappa.geometry import chord
+from xappa.geometry import arc_to_chord
 from xappa.observations.flags import Flag
-from xappa.observations.qc.batch import APART, Batch
+from xappa.observations.qc.batch import APART, ReportBatch
 from xappa.observations.qc.options import Quality
 
 _LEVEL = 0.5  # hPa
 
 
-def check_near_duplicates(batch: Batch, quality: Quality) -> None:
+def check_near_duplicates(batch: ReportBatch, quality: Quality) -> None:
     """Reject, in place, one of two reports that are one: that with the larger error, then the later one, then by place.
 
     Parameters
@@ -25,7 +25,7 @@ def check_near_duplicates(batch: Batch, quality: Quality) -> None:
     """
     if quality.near_duplicates is None:
         return
-    first, second = _pairs(batch, quality)
+    first, second = _find_pairs(batch, quality)
     if not len(first):
         return
     rows = np.unique(np.concatenate([first, second]))
@@ -33,9 +33,9 @@ def check_near_duplicates(batch: Batch, quality: Quality) -> None:
     for names in sorted(units):
         alike = np.ones(len(first), bool)
         for name in names:
-            alike &= _alike(batch, name, first, second, quality.near_duplicates)
+            alike &= _agree_within_error(batch, name, first, second, quality.near_duplicates)
         place = np.empty(len(batch), np.int64)
-        place[rows[_order(batch, names[0], rows)]] = np.arange(len(rows))
+        place[rows[_rank_reports(batch, names[0], rows)]] = np.arange(len(rows))
         a, b = place[first[alike]], place[second[alike]]
         pairs = np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)
         twice = np.zeros(len(rows), bool)
@@ -47,14 +47,14 @@ def check_near_duplicates(batch: Batch, quality: Quality) -> None:
         batch.reject(names[0], wrong, Flag.NEAR_DUPLICATE)
 
 
-def _order(batch: Batch, name: str, rows: Array) -> Array:
+def _rank_reports(batch: ReportBatch, name: str, rows: Array) -> Array:
     """An order that what reports say decides alone: by error, time, place, source and station."""
     error = np.where(np.isfinite(batch.error[name]), batch.error[name], np.inf)
     columns = (batch.station, batch.source, batch.altitude, batch.longitude, batch.latitude, batch.seconds, error)
     return np.lexsort([column[rows] for column in columns])
 
 
-def _with_others_near(batch: Batch, quality: Quality) -> Array:
+def _find_crowded_places(batch: ReportBatch, quality: Quality) -> Array:
     """Positions of reports at whose place, or near it, reports go by other names: of fixed stations those are few."""
     placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
     if len(placed) < 2:
@@ -67,18 +67,18 @@ def _with_others_near(batch: Batch, quality: Quality) -> Array:
         near[number[values != values[first][number]]] = True
     known = np.flatnonzero(first >= 0)
     if len(known) > 1:
-        reach = chord(quality.near_distance) * (1 + 1e-9)
+        reach = arc_to_chord(quality.near_distance) * (1 + 1e-9)
         pairs = cKDTree(batch.place[placed[first[known]]]).query_pairs(reach, output_type="ndarray")
         near[known[pairs.ravel()]] = True
     return placed[near[number]]
 
 
-def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
+def _find_pairs(batch: ReportBatch, quality: Quality) -> tuple[Array, Array]:
     """Positions of reports that are near each other and go by different names."""
-    placed = _with_others_near(batch, quality)
+    placed = _find_crowded_places(batch, quality)
     if len(placed) < 2:
         return np.empty(0, int), np.empty(0, int)
-    reach = chord(quality.near_distance)
+    reach = arc_to_chord(quality.near_distance)
     # One tree over space and time, so that a station's long series is no crowd; windows lie far apart.
     time = batch.seconds[placed] / (60 * quality.near_time) * reach
     tree = cKDTree(np.column_stack([batch.place[placed], time, APART * batch.window[placed]]))
@@ -94,7 +94,7 @@ def _pairs(batch: Batch, quality: Quality) -> tuple[Array, Array]:
     return a[keep], b[keep]
 
 
-def _alike(batch: Batch, name: str, a: Array, b: Array, k: float) -> Array:
+def _agree_within_error(batch: ReportBatch, name: str, a: Array, b: Array, k: float) -> Array:
     good = batch.good(name)
     error = np.fmax(np.nan_to_num(batch.error[name][a]), np.nan_to_num(batch.error[name][b]))
     with np.errstate(invalid="ignore"):

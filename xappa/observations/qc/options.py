@@ -79,9 +79,9 @@ class Quality:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{f.name}={value!r}: expected {_expected(f.name)}"
+            f"{f.name}={value!r}: expected {_describe_expected(f.name)}"
             for f in fields(self)
-            if f.name != "stations" and not _valid(value := getattr(self, f.name), f.name)
+            if f.name != "stations" and not _is_valid(value := getattr(self, f.name), f.name)
         ]
         if isinstance(self.stations, pd.DataFrame):
             lacking = {"station", "altitude"} - set(map(str, self.stations.columns))
@@ -116,7 +116,7 @@ _OPTIONAL = (
 )
 
 
-def _valid(value: object, name: str) -> bool:
+def _is_valid(value: object, name: str) -> bool:
     if value is None:
         return name in _OPTIONAL
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -126,7 +126,7 @@ def _valid(value: object, name: str) -> bool:
     return math.isfinite(value) and value > 0
 
 
-def _expected(name: str) -> str:
+def _describe_expected(name: str) -> str:
     if name == "least":
         return "a whole number, 2 or more"
     return "a number above zero" + (", or None" if name in _OPTIONAL else "")

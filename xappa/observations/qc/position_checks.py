@@ -9,11 +9,11 @@ import pandas as pd
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.geometry import arc, unit_vectors
+from xappa.geometry import chord_to_arc, to_unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.names import QUANTITIES
 from xappa.observations.qc.options import Quality
-from xappa.observations.qc.windows import name_codes
+from xappa.observations.qc.windows import encode_names
 from xappa.observations.schema import quantities
 
 ALTITUDES = (-450.0, 9000.0)
@@ -74,19 +74,19 @@ def check_places(
     """
     misplaced = np.zeros(obs.sizes["obs"], bool)
     if quality.track is not None:
-        misplaced |= leaps(obs, quality.track, station)
+        misplaced |= find_leaps(obs, quality.track, station)
     height = np.zeros(obs.sizes["obs"], bool)
     if "altitude" in obs.coords and quality.station_height is not None:
-        height |= _impossible_height(obs)
+        height |= _find_impossible_heights(obs)
     if quality.stations is not None and quality.station_height is not None and "station" in obs.coords:
-        table = _at_reports(quality, obs)
-        misplaced |= _far_from(table, obs)
-        height |= _differs(obs, table["altitude"].to_numpy(float), quality.station_height)
+        table = _look_up_stations(quality, obs)
+        misplaced |= _find_far_from_station(table, obs)
+        height |= _find_height_differences(obs, table["altitude"].to_numpy(float), quality.station_height)
     if surface is not None and quality.model_height is not None:
-        height |= _differs(obs, surface, quality.model_height)
+        height |= _find_height_differences(obs, surface, quality.model_height)
     for name in quantities(obs):
         obs = with_flag(obs, name, misplaced, Flag.MISPLACED)
-        obs = with_flag(obs, name, height & needs_height(obs, name), Flag.HEIGHT_MISMATCH)
+        obs = with_flag(obs, name, height & find_height_dependent(obs, name), Flag.HEIGHT_MISMATCH)
     for name in reduced:
         most = getattr(quality, PRESSURES[name])
         if name in obs and most is not None and "altitude" in obs.coords:
@@ -94,7 +94,7 @@ def check_places(
     return obs
 
 
-def needs_height(obs: xr.Dataset, name: str) -> xr.DataArray:
+def find_height_dependent(obs: xr.Dataset, name: str) -> xr.DataArray:
     """Where a quantity is wrong if the station's height is: measured at 2 m, the station's pressure, or from it."""
     known = QUANTITIES.get(name)
     if name == "surface_pressure" or (known is not None and known.height == 2.0):
@@ -104,7 +104,7 @@ def needs_height(obs: xr.Dataset, name: str) -> xr.DataArray:
     return (xr.DataArray(np.zeros(obs.sizes["obs"], bool), dims="obs") | used).reset_coords(drop=True)
 
 
-def leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> Array:
+def find_leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> Array:
     """Reports that a named platform cannot have made, as it is elsewhere just before and just after: bool (obs,).
 
     Parameters
@@ -125,11 +125,11 @@ def leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> Array:
     wrong = np.zeros(obs.sizes["obs"], bool)
     if "station" not in obs.coords:
         return wrong
-    time, code = np.asarray(obs["time"].values), name_codes(obs, "station") if station is None else station
-    rows = np.flatnonzero(_moving(obs, code) & ~np.isnat(time))
+    time, code = np.asarray(obs["time"].values), encode_names(obs, "station") if station is None else station
+    rows = np.flatnonzero(_find_moving(obs, code) & ~np.isnat(time))
     keys = [np.asarray(obs[name].values)[rows] for name in ("longitude", "latitude", "time")]
     rows = rows[np.lexsort([*keys, code[rows]])]
-    time, place, code = time[rows], _place(obs.isel(obs=rows)), code[rows]
+    time, place, code = time[rows], _compute_unit_vectors(obs.isel(obs=rows)), code[rows]
     sound = np.isfinite(place).all(axis=1)
     rows, time, place, code = rows[sound], time[sound], place[sound], code[sound]
     if len(rows) < 3:
@@ -147,8 +147,8 @@ def leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> Array:
     a, b, c = head[:-2], head[1:-1], head[2:]
     t0, t1, t2 = seconds[:-2], seconds[1:-1], seconds[2:]
     leap = (code[a] == code[b]) & (code[b] == code[c])
-    leap &= _too_fast(place[a], place[b], t1 - t0, limit) & _too_fast(place[b], place[c], t2 - t1, limit)
-    leap &= ~_too_fast(place[a], place[c], t2 - t0, limit)
+    leap &= _are_too_fast(place[a], place[b], t1 - t0, limit) & _are_too_fast(place[b], place[c], t2 - t1, limit)
+    leap &= ~_are_too_fast(place[a], place[c], t2 - t0, limit)
     out = np.zeros(len(head), bool)
     out[1:-1] = leap
     number = np.bincount(code[head], out)
@@ -158,7 +158,7 @@ def leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> Array:
     return wrong
 
 
-def _moving(obs: xr.Dataset, code: Array) -> Array:
+def _find_moving(obs: xr.Dataset, code: Array) -> Array:
     """Reports of named platforms that are not always in one place: bool (obs,)."""
     first = np.zeros(int(code.max(initial=0)) + 1, np.int64)
     first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
@@ -169,33 +169,33 @@ def _moving(obs: xr.Dataset, code: Array) -> Array:
     return (code >= 0) & (np.bincount(code[code >= 0], elsewhere[code >= 0], minlength=len(first)) > 0)[code]
 
 
-def _too_fast(a: Array, b: Array, seconds: Array, limit: Array) -> Array:
-    return _kilometres(a, b) - _BLUR > limit * np.abs(seconds)
+def _are_too_fast(a: Array, b: Array, seconds: Array, limit: Array) -> Array:
+    return _compute_distance_km(a, b) - _BLUR > limit * np.abs(seconds)
 
 
-def _kilometres(a: Array, b: Array) -> Array:
-    return arc(np.linalg.norm(a - b, axis=-1))
+def _compute_distance_km(a: Array, b: Array) -> Array:
+    return chord_to_arc(np.linalg.norm(a - b, axis=-1))
 
 
-def _place(obs: xr.Dataset) -> Array:
+def _compute_unit_vectors(obs: xr.Dataset) -> Array:
     latitude = np.asarray(obs["latitude"].values, float)
     latitude = np.where(np.abs(latitude) <= 90, latitude, np.nan)
     longitude = np.asarray(obs["longitude"].values, float)
-    return unit_vectors(latitude, np.where(np.isfinite(longitude), longitude, np.nan))
+    return to_unit_vectors(latitude, np.where(np.isfinite(longitude), longitude, np.nan))
 
 
-def _impossible_height(obs: xr.Dataset) -> Array:
+def _find_impossible_heights(obs: xr.Dataset) -> Array:
     altitude = np.asarray(obs["altitude"].values, float)
     return (altitude < ALTITUDES[0]) | (altitude > ALTITUDES[1])
 
 
-def _differs(obs: xr.Dataset, height: Array, most: float) -> Array:
+def _find_height_differences(obs: xr.Dataset, height: Array, most: float) -> Array:
     if "altitude" not in obs.coords:
         return np.zeros(obs.sizes["obs"], bool)
     return np.abs(np.asarray(obs["altitude"].values, float) - height) > most
 
 
-def _at_reports(quality: Quality, obs: xr.Dataset) -> pd.DataFrame:
+def _look_up_stations(quality: Quality, obs: xr.Dataset) -> pd.DataFrame:
     """The station table, a row for every report."""
     given = {} if quality.stations is None else quality.stations
     if isinstance(given, pd.DataFrame):
@@ -206,8 +206,8 @@ def _at_reports(quality: Quality, obs: xr.Dataset) -> pd.DataFrame:
     return table.reindex(np.asarray(obs["station"].values).astype(str))
 
 
-def _far_from(table: pd.DataFrame, obs: xr.Dataset) -> Array:
+def _find_far_from_station(table: pd.DataFrame, obs: xr.Dataset) -> Array:
     if not {"latitude", "longitude"} <= set(table.columns):
         return np.zeros(obs.sizes["obs"], bool)
-    expected = unit_vectors(table["latitude"].to_numpy(float), table["longitude"].to_numpy(float))
-    return _kilometres(_place(obs), expected) > _MISPLACED
+    expected = to_unit_vectors(table["latitude"].to_numpy(float), table["longitude"].to_numpy(float))
+    return _compute_distance_km(_compute_unit_vectors(obs), expected) > _MISPLACED

@@ -17,8 +17,8 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.observations.flags import Flag, flags_of, set_flag
-from xappa.observations.qc.agreement import AgreeingValues, agreement
-from xappa.observations.qc.windows import KINDS, component_pairs
+from xappa.observations.qc.agreement import AgreeingValues, compare_repeats
+from xappa.observations.qc.windows import KINDS, list_component_pairs
 from xappa.observations.schema import quantities
 
 PLACE_STEP = 1e-3
@@ -34,7 +34,7 @@ LEVEL_STEP = 1e-3
 
 
 @dataclass(frozen=True)
-class Repeats:
+class RepeatedReports:
     """Reports that share station or place, time, level, period and channel with others.
 
     Parameters
@@ -58,7 +58,7 @@ class Repeats:
         return columns
 
 
-def find_repeats(obs: xr.Dataset, station: Array) -> Repeats | None:
+def find_repeats(obs: xr.Dataset, station: Array) -> RepeatedReports | None:
     """Reports of the same station or place, time, level, period and channel as another; None if there are none.
 
     Parameters
@@ -69,7 +69,7 @@ def find_repeats(obs: xr.Dataset, station: Array) -> Repeats | None:
         Of `name_codes`.
     """
     mixed = np.zeros(obs.sizes["obs"], np.uint64)
-    for key in _keys(obs, station):
+    for key in _generate_keys(obs, station):
         mixed *= _MIXER
         mixed += pd.util.hash_array(key, categorize=False)
     # Equal hashes find those that may be the same; among these few, the keys themselves decide.
@@ -78,16 +78,16 @@ def find_repeats(obs: xr.Dataset, station: Array) -> Repeats | None:
     if not len(again):
         return None
     maybe = np.flatnonzero(pd.Series(mixed).isin(again).to_numpy())
-    table = pd.DataFrame({str(i): key for i, key in enumerate(_keys(obs.isel(obs=maybe), station[maybe]))})
+    table = pd.DataFrame({str(i): key for i, key in enumerate(_generate_keys(obs.isel(obs=maybe), station[maybe]))})
     number = table.groupby(list(table.columns), dropna=False, sort=False).ngroup().to_numpy()
     shared = np.bincount(number)[number] > 1
     if not shared.any():
         return None
     rows = maybe[shared]
-    return Repeats(rows, np.unique(number[shared], return_inverse=True)[1], _order(obs, rows))
+    return RepeatedReports(rows, np.unique(number[shared], return_inverse=True)[1], _rank_reports(obs, rows))
 
 
-def _keys(obs: xr.Dataset, station: Array) -> Iterator[Array]:
+def _generate_keys(obs: xr.Dataset, station: Array) -> Iterator[Array]:
     """What reports of one station and time have in common, as arrays of numbers (obs,), one at a time."""
     yield np.ascontiguousarray(station, np.int64)
     step = PLACE_STEP if (station < 0).all() else np.where(station < 0, PLACE_STEP, NAMED_PLACE_STEP)
@@ -105,7 +105,7 @@ def _keys(obs: xr.Dataset, station: Array) -> Iterator[Array]:
             yield values.view(np.int64) if values.dtype.kind == "m" else values.astype(float)
 
 
-def _order(obs: xr.Dataset, rows: Array) -> Array:
+def _rank_reports(obs: xr.Dataset, rows: Array) -> Array:
     """Places of `rows` in an order that their coordinates alone decide; those without a height come last."""
     keys = [np.asarray(obs[name].values, float)[rows] for name in ("longitude", "latitude")]
     if "source" in obs.coords:
@@ -117,7 +117,7 @@ def _order(obs: xr.Dataset, rows: Array) -> Array:
     return place
 
 
-def settle_repeats(obs: xr.Dataset, repeats: Repeats | None) -> xr.Dataset:
+def flag_repeats(obs: xr.Dataset, repeats: RepeatedReports | None) -> xr.Dataset:
     """Flag what comes several times, and what contradicts another, among good values.
 
     Of values that agree one stays good: that with the smallest error, then that which is written in the finest steps;
@@ -135,16 +135,16 @@ def settle_repeats(obs: xr.Dataset, repeats: Repeats | None) -> xr.Dataset:
     Dataset
         The same with flags; lazy where the values are.
     """
-    return obs if repeats is None else _apply(obs, repeats, _settled)
+    return obs if repeats is None else _apply_to_flags(obs, repeats, _flag_group)
 
 
-def reopen(obs: xr.Dataset, repeats: Repeats | None) -> xr.Dataset:
+def reset_contradictory(obs: xr.Dataset, repeats: RepeatedReports | None) -> xr.Dataset:
     """Take contradictory values for good again, so that they can be judged, where none of their group is good."""
-    return obs if repeats is None else _apply(obs, repeats, _reopened)
+    return obs if repeats is None else _apply_to_flags(obs, repeats, _reset_group)
 
 
-def _apply(obs: xr.Dataset, repeats: Repeats, function: Callable[..., Any]) -> xr.Dataset:
-    for names in units_of(obs):
+def _apply_to_flags(obs: xr.Dataset, repeats: RepeatedReports, function: Callable[..., Any]) -> xr.Dataset:
+    for names in group_quantities(obs):
         count = len(names)
         unknown = xr.DataArray(np.broadcast_to(np.nan, obs.sizes["obs"]), dims="obs")
         errors = [obs.get(f"{name}_error", unknown) for name in names]
@@ -164,14 +164,14 @@ def _apply(obs: xr.Dataset, repeats: Repeats, function: Callable[..., Any]) -> x
     return obs
 
 
-def units_of(obs: xr.Dataset) -> list[tuple[str, ...]]:
+def group_quantities(obs: xr.Dataset) -> list[tuple[str, ...]]:
     """Quantities that are used or rejected together: components of a wind, all others alone."""
-    pairs = component_pairs(obs)
+    pairs = list_component_pairs(obs)
     paired = {name for pair in pairs for name in pair}
     return [*pairs, *((name,) for name in quantities(obs) if name not in paired)]
 
 
-def _parts(arrays: Sequence[Array], names: Sequence[str], rows: Array) -> list[AgreeingValues]:
+def _build_parts(arrays: Sequence[Array], names: Sequence[str], rows: Array) -> list[AgreeingValues]:
     count = len(names)
     values, errors, flags = ([array[rows] for array in arrays[i * count : (i + 1) * count]] for i in range(3))
     return [
@@ -180,9 +180,9 @@ def _parts(arrays: Sequence[Array], names: Sequence[str], rows: Array) -> list[A
     ]
 
 
-def _settled(*arrays: Array, names: Sequence[str], repeats: Repeats) -> tuple[Array, ...] | Array:
-    parts = _parts(arrays, names, repeats.rows)
-    duplicate, contested = agreement(parts, repeats.group, repeats.order)
+def _flag_group(*arrays: Array, names: Sequence[str], repeats: RepeatedReports) -> tuple[Array, ...] | Array:
+    parts = _build_parts(arrays, names, repeats.rows)
+    duplicate, contested = compare_repeats(parts, repeats.group, repeats.order)
     found = []
     for flag, part, twice in zip(arrays[2 * len(names) :], parts, duplicate, strict=True):
         new = flag.copy()
@@ -192,9 +192,9 @@ def _settled(*arrays: Array, names: Sequence[str], repeats: Repeats) -> tuple[Ar
     return tuple(found) if len(found) > 1 else found[0]
 
 
-def _reopened(*arrays: Array, names: Sequence[str], repeats: Repeats) -> tuple[Array, ...] | Array:
+def _reset_group(*arrays: Array, names: Sequence[str], repeats: RepeatedReports) -> tuple[Array, ...] | Array:
     flags = arrays[2 * len(names) :]
-    parts = _parts(arrays, names, repeats.rows)
+    parts = _build_parts(arrays, names, repeats.rows)
     good = np.logical_or.reduce([part.good for part in parts])
     decided = (np.bincount(repeats.group, good) > 0)[repeats.group]
     found = []

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.assumptions import UNITS_ASSUMED, UNITS_READ, assumptions_of
+from xappa.observations.assumptions import UNITS_ASSUMED, UNITS_READ, get_assumptions
 from xappa.observations.schema import COUNTS, COUNTS_BY_NAME, quantities
 
 WIDTH = 80
@@ -40,7 +40,7 @@ class Summary(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        return "\n".join([*_rows(self, self.about.get("units", {})), *notes_of(self.about, units=False)])
+        return "\n".join([*_format_rows(self, self.about.get("units", {})), *format_metadata(self.about, units=False)])
 
     __str__ = __repr__
 
@@ -48,28 +48,28 @@ class Summary(pd.DataFrame):
         return f"<pre>{html.escape(repr(self))}</pre>"
 
 
-def about_of(obs: xr.Dataset) -> dict[str, Any]:
+def collect_metadata(obs: xr.Dataset) -> dict[str, Any]:
     """Units by quantity, what was assumed, and counts of what was left out or not checked, from the attributes."""
     assumed = str(obs.attrs.get(UNITS_ASSUMED, "")).split()
-    units = {name: _units(obs[name].attrs, name in assumed) for name in quantities(obs)}
+    units = {name: _format_units(obs[name].attrs, name in assumed) for name in quantities(obs)}
     counts = {key: json.loads(obs.attrs[key]) for key in COUNTS_BY_NAME if key in obs.attrs}
     numbers = {key: int(obs.attrs[key]) for key in COUNTS if key in obs.attrs and key != "reports_read"}
     return {
         "units": units,
-        "assumptions": assumptions_of(obs),
+        "assumptions": get_assumptions(obs),
         "counts": {key: found for key, found in counts.items() if found},
         "numbers": numbers,
     }
 
 
-def _units(attrs: Mapping[str, Any], assumed: bool) -> str:
+def _format_units(attrs: Mapping[str, Any], assumed: bool) -> str:
     kept, read = str(attrs.get("units", "")), str(attrs.get(UNITS_READ, ""))
     parts = [read] * bool(read) + [f"{kept} (assumed)"] * assumed
     text = ", ".join(parts) or kept
     return text if text in (kept, f"{kept} (assumed)", "") else f"{text} -> {kept}"
 
 
-def _rows(table: pd.DataFrame, units: Mapping[str, str]) -> Iterator[str]:
+def _format_rows(table: pd.DataFrame, units: Mapping[str, str]) -> Iterator[str]:
     total, used = table.sum(axis=1), table["good"] if "good" in table else 0 * table.sum(axis=1)
     numbers = {"reports": total, "used": used, "rejected": total - used}
     wide = {key: max(len(key), *(len(str(n)) for n in values), 1) for key, values in numbers.items()}
@@ -87,27 +87,27 @@ def _rows(table: pd.DataFrame, units: Mapping[str, str]) -> Iterator[str]:
             yield f"{row}  {unit}"
         else:
             yield row.rstrip()
-            yield from _wrapped(f"units: {unit}") if unit else ()
+            yield from _wrap_text(f"units: {unit}") if unit else ()
         reasons = [f"{reason} {int(n)}" for reason, n in table.loc[name].items() if n and reason != "good"]
-        yield from _wrapped(", ".join(reasons)) if reasons else ()
+        yield from _wrap_text(", ".join(reasons)) if reasons else ()
 
 
-def notes_of(about: Mapping[str, Any], units: bool = True) -> Iterator[str]:
+def format_metadata(about: Mapping[str, Any], units: bool = True) -> Iterator[str]:
     """Lines of at most 80 columns on what `about_of` found."""
     if units:
         yield "units:"
-        yield from _wrapped(", ".join(f"{name} {text}" for name, text in about.get("units", {}).items()))
+        yield from _wrap_text(", ".join(f"{name} {text}" for name, text in about.get("units", {}).items()))
     if texts := about.get("assumptions"):
         yield "assumed:"
-        yield from (line for text in texts for line in _wrapped(text))
+        yield from (line for text in texts for line in _wrap_text(text))
     for key, found in about.get("counts", {}).items():
         yield f"{key.replace('_', ' ')}:"
-        yield from _wrapped(", ".join(f"{name} {n}" for name, n in found.items()))
+        yield from _wrap_text(", ".join(f"{name} {n}" for name, n in found.items()))
     numbers = {key: n for key, n in about.get("numbers", {}).items() if n}
     if numbers:
         yield "when read:"
-        yield from _wrapped(", ".join(f"{key.replace('_', ' ')} {n}" for key, n in numbers.items()))
+        yield from _wrap_text(", ".join(f"{key.replace('_', ' ')} {n}" for key, n in numbers.items()))
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrap_text(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)

@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.distinct import distinct
-from xappa.observations.derive import winds_of
+from xappa.distinct import find_distinct
+from xappa.observations.derive import list_winds
 from xappa.observations.flags import flag_attrs, flags_of
-from xappa.observations.qc.batch import Batch, Check
+from xappa.observations.qc.batch import Check, ReportBatch
 from xappa.observations.schema import quantities
 
 KINDS = ("period", "channel")
@@ -30,7 +30,7 @@ AT_ONCE = 200_000
 """Reports beyond which windows are not judged together."""
 
 
-def in_windows(
+def check_windows(
     obs: xr.Dataset, check: Check, window: np.timedelta64, more: Mapping[str, Array]
 ) -> tuple[xr.Dataset, Array | None]:
     """Make a check on the reports of each window.
@@ -55,31 +55,33 @@ def in_windows(
         What reports with a time were compared with (`Basis`), in the order of the windows; None where it is lazy.
     """
     names = quantities(obs)
-    order, bounds = _windows(times_of(obs), window)
-    columns = _columns(obs) | dict(more)
+    order, bounds = _sort_into_windows(get_valid_times(obs), window)
+    columns = _collect_columns(obs) | dict(more)
     lazy = any(dask.is_dask_collection(obs[name].data) for name in names)
-    pairs = component_pairs(obs)
-    task = dask.delayed(_judged, pure=True) if lazy else _judged
+    pairs = list_component_pairs(obs)
+    task = dask.delayed(_run_check, pure=True) if lazy else _run_check
     check = dask.delayed(check, pure=True) if lazy else check
     parts: list[Any] = []
-    for first, last in _together(bounds, 0 if lazy else AT_ONCE):
+    for first, last in _merge_small_windows(bounds, 0 if lazy else AT_ONCE):
         rows = order[bounds[first] : bounds[last]]
-        pick: Any = slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 and _rising(rows) else rows
+        pick: Any = (
+            slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 and _is_contiguous(rows) else rows
+        )
         number = np.repeat(np.arange(last - first), np.diff(bounds[first : last + 1]))
         own = {name: values[pick] for name, values in columns.items()} | {"window": number}
-        part = task(check, own, _numbers(obs, names, pick), pairs)
+        part = task(check, own, _collect_values(obs, names, pick), pairs)
         parts.append(da.from_delayed(part, (2, len(names), len(rows)), "int8") if lazy else part)
     dated = order[: bounds[-1]]
     basis = None if lazy else np.concatenate([np.zeros((len(names), 0), "int8"), *(part[1] for part in parts)], axis=1)
-    return _with_flags(obs, names, dated, [part[0] for part in parts], lazy), basis
+    return _set_flags(obs, names, dated, [part[0] for part in parts], lazy), basis
 
 
-def times_of(obs: xr.Dataset) -> Array:
+def get_valid_times(obs: xr.Dataset) -> Array:
     """Times of reports; NaT for those outside `TIMES`."""
-    return within_times(np.asarray(obs["time"].values))
+    return mask_times_outside_range(np.asarray(obs["time"].values))
 
 
-def within_times(time: Array) -> Array:
+def mask_times_outside_range(time: Array) -> Array:
     """Times as they are, NaT outside `TIMES`."""
     # In seconds: nanoseconds do not reach so far. Where a time is missing, the comparisons are false.
     if time.size and all(TIMES[0] <= bound.astype("datetime64[s]") < TIMES[1] for bound in (time.min(), time.max())):
@@ -88,7 +90,7 @@ def within_times(time: Array) -> Array:
     return np.where((seconds >= TIMES[0]) & (seconds < TIMES[1]), time, np.datetime64("NaT"))
 
 
-def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
+def _sort_into_windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
     """Reports by window, those without a time last, and where each window begins and the last one ends."""
     missing = np.isnat(time)
     length = int(window / np.timedelta64(1, "s"))
@@ -99,7 +101,7 @@ def _windows(time: Array, window: np.timedelta64) -> tuple[Array, Array]:
     return order, np.concatenate([[0], np.flatnonzero(np.diff(inside)) + 1, [len(inside)]] if len(inside) else [[0]])
 
 
-def _together(bounds: Array, most: int) -> list[tuple[int, int]]:
+def _merge_small_windows(bounds: Array, most: int) -> list[tuple[int, int]]:
     """First and last (not included) of neighbouring windows that have no more than `most` reports, or are one."""
     found, first, windows = [], 0, len(bounds) - 1
     while first < windows:
@@ -109,51 +111,51 @@ def _together(bounds: Array, most: int) -> list[tuple[int, int]]:
     return found
 
 
-def _rising(rows: Array) -> bool:
+def _is_contiguous(rows: Array) -> bool:
     return bool((np.diff(rows) == 1).all())
 
 
-def _columns(obs: xr.Dataset) -> dict[str, Array]:
+def _collect_columns(obs: xr.Dataset) -> dict[str, Array]:
     size = obs.sizes["obs"]
     columns = {
         name: np.asarray(obs[name].values, float) if name in obs.coords else np.broadcast_to(np.nan, size)
         for name in _COORDINATES
     }
-    columns["latitude"] = _known(columns["latitude"], 90.0)
-    columns["longitude"] = _known(columns["longitude"], np.inf)
+    columns["latitude"] = _mask_impossible(columns["latitude"], 90.0)
+    columns["longitude"] = _mask_impossible(columns["longitude"], np.inf)
     columns["time"] = np.asarray(obs["time"].values)
-    columns["kind"] = kinds(obs)
-    return columns | {"source": name_codes(obs, "source")}
+    columns["kind"] = encode_kinds(obs)
+    return columns | {"source": encode_names(obs, "source")}
 
 
-def _known(values: Array, most: float) -> Array:
+def _mask_impossible(values: Array, most: float) -> Array:
     wrong = ~((np.abs(values) <= most) & np.isfinite(values))
     return np.where(wrong, np.nan, values) if wrong.any() else values
 
 
-def name_codes(obs: xr.Dataset, name: str) -> Array:
+def encode_names(obs: xr.Dataset, name: str) -> Array:
     """A number for each station, or source, in the order of their names; -1 for reports without: int (obs,)."""
     if name not in obs.coords:
         return np.broadcast_to(np.int32(-1), obs.sizes["obs"])
-    codes, names = _by_name(np.asarray(obs[name].values))
+    codes, names = _factorize_names(np.asarray(obs[name].values))
     nameless = np.flatnonzero([str(text) == "" for text in names])
     return np.where(codes == nameless[0], np.int32(-1), codes) if len(nameless) else codes
 
 
-def _by_name(values: Array) -> tuple[Array, Array]:
+def _factorize_names(values: Array) -> tuple[Array, Array]:
     """Codes of names in their order, and the names; -1 where there is none."""
     if values.dtype.kind != "U":
         codes, names = pd.factorize(values, sort=True)
         return codes.astype(np.int32), names
     # Text of fixed width need not be made Python's.
-    first, number = distinct(values)
+    first, number = find_distinct(values)
     order = np.argsort(values[first])
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order))
     return place[number], values[first[order]]
 
 
-def kinds(obs: xr.Dataset) -> Array:
+def encode_kinds(obs: xr.Dataset) -> Array:
     """Which reports are over the same period and of the same channel: int (obs,), -1 where they have neither."""
     codes = [pd.factorize(np.asarray(obs[name].values))[0] for name in KINDS if name in obs.coords]
     if not codes:
@@ -162,7 +164,7 @@ def kinds(obs: xr.Dataset) -> Array:
     return np.where((table < 0).all(axis=1), -1, table.groupby(list(table.columns), sort=False).ngroup())
 
 
-def _numbers(obs: xr.Dataset, names: Sequence[str], pick: Any) -> dict[str, list[Any]]:
+def _collect_values(obs: xr.Dataset, names: Sequence[str], pick: Any) -> dict[str, list[Any]]:
     numbers = {}
     for name in names:
         error = obs[f"{name}_error"].data[pick] if f"{name}_error" in obs else None
@@ -170,12 +172,14 @@ def _numbers(obs: xr.Dataset, names: Sequence[str], pick: Any) -> dict[str, list
     return numbers
 
 
-def component_pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
+def list_component_pairs(obs: xr.Dataset) -> tuple[tuple[str, str], ...]:
     """Quantities that are components of one wind."""
-    return tuple(dict.fromkeys(wind.components for wind in winds_of(obs) if set(wind.components) <= set(obs.data_vars)))
+    return tuple(
+        dict.fromkeys(wind.components for wind in list_winds(obs) if set(wind.components) <= set(obs.data_vars))
+    )
 
 
-def _judged(
+def _run_check(
     check: Check, columns: dict[str, Array], numbers: dict[str, list[Any]], pairs: tuple[tuple[str, str], ...]
 ) -> Array:
     """Flags of some windows, and what was compared with: (2, quantity, report)."""
@@ -185,12 +189,12 @@ def _judged(
         for name, column in numbers.items()
     }
     flag = {name: np.array(column[2], "int8") for name, column in numbers.items()}
-    batch = Batch(**columns, value=value, error=error, flag=flag, pairs=pairs)
+    batch = ReportBatch(**columns, value=value, error=error, flag=flag, pairs=pairs)
     check(batch)
     return np.stack([np.stack(list(flag.values())), np.stack(list(batch.basis.values()))])
 
 
-def _with_flags(obs: xr.Dataset, names: list[str], dated: Array, parts: list[Any], lazy: bool) -> xr.Dataset:
+def _set_flags(obs: xr.Dataset, names: list[str], dated: Array, parts: list[Any], lazy: bool) -> xr.Dataset:
     if not parts:
         return obs
     joined = da.concatenate(parts, axis=1) if lazy else np.concatenate(parts, axis=1)
@@ -199,15 +203,15 @@ def _with_flags(obs: xr.Dataset, names: list[str], dated: Array, parts: list[Any
     place[np.argsort(dated, kind="stable")] = np.arange(len(dated))
     back = np.argsort(dated, kind="stable")
     for i, name in enumerate(names):
-        flag = joined[i] if _rising(dated) else joined[i][back]
+        flag = joined[i] if _is_contiguous(dated) else joined[i][back]
         if not complete:
             # Reports without a time are in no window, and were rejected for that already.
             kept = np.sort(dated)
             whole = np.array(flags_of(obs, name).values, "int8")
             flag = (
-                _scattered(whole, kept, flag)
+                _scatter_flags(whole, kept, flag)
                 if not lazy
-                else da.from_delayed(dask.delayed(_scattered, pure=True)(whole, kept, flag), (len(whole),), "int8")
+                else da.from_delayed(dask.delayed(_scatter_flags, pure=True)(whole, kept, flag), (len(whole),), "int8")
             )
         standard_name = obs[name].attrs.get("standard_name", name)
         attrs = flag_attrs() | {"standard_name": f"{standard_name} status_flag"}
@@ -218,7 +222,7 @@ def _with_flags(obs: xr.Dataset, names: list[str], dated: Array, parts: list[Any
     return obs
 
 
-def _scattered(whole: Array, rows: Array, flag: Array) -> Array:
+def _scatter_flags(whole: Array, rows: Array, flag: Array) -> Array:
     whole = whole.copy()
     whole[rows] = flag
     return whole

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from xappa.observations.readers.processes import Program
-from xappa.progress import reading
+from xappa.progress import show_reading
 
 Tables = dict[str, dict[str, np.ndarray]]
 
@@ -49,7 +49,7 @@ class DecoderProcess(Program):
         size = source.stat().st_size
         with (
             tempfile.TemporaryDirectory() as folder,
-            reading(size, f"Reading {source.name}") as advance,
+            show_reading(size, f"Reading {source.name}") as advance,
             ThreadPoolExecutor(len(options)) as threads,
         ):
             running: list[subprocess.Popen[str]] = []
@@ -86,7 +86,7 @@ class DecoderProcess(Program):
         return tables, complaints
 
 
-def parts_of(source: Path) -> list[tuple[str, str]]:
+def plan_parts(source: Path) -> list[tuple[str, str]]:
     """Options for as many processes as there are processors and as a file is worth: part and number of parts."""
     try:
         processors = len(os.sched_getaffinity(0))

@@ -11,22 +11,22 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError, XappaError, reading
+from xappa.errors import MissingDependency, ObservationError, XappaError, translate_read_errors
 from xappa.observations.assumptions import with_assumption
-from xappa.observations.names import NameMap, coordinate_of
-from xappa.observations.readers.archives import archive_of, lines_of_archive
+from xappa.observations.names import NameMap, find_coordinate
+from xappa.observations.readers.archives import find_line_reader, find_table_reader
 from xappa.observations.readers.bufr.reader import read_bufr
 from xappa.observations.readers.cf.datasets import from_dataset
-from xappa.observations.readers.compressed import is_packed, opened, plain_name, unpacked
-from xappa.observations.readers.formats import FORMATS, TABLES, is_zarr, kind_of
-from xappa.observations.readers.isolated import isolated_parquet
+from xappa.observations.readers.compressed import decompress_to_file, is_compressed, open_decompressed, strip_suffix
+from xappa.observations.readers.formats import FORMATS, TABLES, detect_format, is_zarr
+from xappa.observations.readers.isolated import copy_parquet_isolated
 from xappa.observations.readers.metar.reader import is_metar, read_metar
 from xappa.observations.readers.netcdf import read_netcdf
 from xappa.observations.readers.registry import Reader, reader_of
-from xappa.observations.readers.station_tables import placed
+from xappa.observations.readers.station_tables import fill_places
 from xappa.observations.readers.tables.delimited import TableLayout, find_layout, read_table
-from xappa.observations.readers.tables.frames import flat, from_frame
-from xappa.observations.readers.text_files import HEAD, TextFile, text_file
+from xappa.observations.readers.tables.frames import flatten_index, from_frame
+from xappa.observations.readers.text_files import HEAD, TextFile, inspect_text_file
 from xappa.options import get_options
 from xappa.sizes import require_size
 from xappa.zarr_codecs import require_safe_codecs
@@ -55,13 +55,13 @@ class ReaderOptions:
 
 def read_frame(frame: pd.DataFrame, aids: ReaderOptions) -> xr.Dataset:
     """Observations from a table: of an archive by its columns, else tidy or wide."""
-    frame = flat(frame)
+    frame = flatten_index(frame)
     names = [*map(str, frame.columns)]
-    archive = None if set(aids.naming.rename) & set(names) else archive_of(names)
+    archive = None if set(aids.naming.rename) & set(names) else find_table_reader(names)
     if archive is not None:
         aids.naming.note(names)
         return archive(frame, aids.naming, aids.stations)
-    return from_frame(placed(frame, aids.naming, aids.stations), aids.naming)
+    return from_frame(fill_places(frame, aids.naming, aids.stations), aids.naming)
 
 
 def read_file(path: Path, aids: ReaderOptions) -> xr.Dataset:
@@ -77,20 +77,20 @@ def read_file(path: Path, aids: ReaderOptions) -> xr.Dataset:
     MissingDependency
         If the format needs a package that is not installed.
     """
-    path = _existing(path)
+    path = _resolve_existing(path)
     if path.is_dir():
         return _read_folder(path, aids)
-    with opened(path) as file:
+    with open_decompressed(path) as file:
         head = file.read(HEAD)
-    own = reader_of(path, plain_name(path), head)
+    own = reader_of(path, strip_suffix(path), head)
     if own is not None:
-        with unpacked(path) as plain, _named(path, plain):
+        with decompress_to_file(path) as plain, _name_file_in_errors(path, plain):
             return _read_own(own, plain, aids)
-    kind = kind_of(path, plain_name(path), head)
+    kind = detect_format(path, strip_suffix(path), head)
     if kind == "text":
-        with _named(path, path):
-            return _read_text(text_file(path), aids)
-    with unpacked(path) as plain, _named(path, plain):
+        with _name_file_in_errors(path, path):
+            return _read_text(inspect_text_file(path), aids)
+    with decompress_to_file(path) as plain, _name_file_in_errors(path, plain):
         return _BINARY[kind](plain, aids, plain != path)
 
 
@@ -105,7 +105,7 @@ def _read_own(reader: Reader, path: Path, aids: ReaderOptions) -> xr.Dataset:
     )
 
 
-def _existing(path: Path) -> Path:
+def _resolve_existing(path: Path) -> Path:
     try:
         path = path.expanduser()
         path.exists()
@@ -124,10 +124,10 @@ def _existing(path: Path) -> Path:
 
 
 @contextmanager
-def _named(path: Path, plain: Path) -> Iterator[None]:
+def _name_file_in_errors(path: Path, plain: Path) -> Iterator[None]:
     """Errors of libraries, which speak of the unpacked file or of none, as one that names the file."""
     try:
-        with reading(f"{path}:", "reports", ObservationError, _REMEDY):
+        with translate_read_errors(f"{path}:", "reports", ObservationError, _REMEDY):
             yield
     except XappaError as error:
         text = str(error).replace(str(plain), str(path))
@@ -146,7 +146,7 @@ def _read_folder(path: Path, aids: ReaderOptions) -> xr.Dataset:
             f"of files: read_observations([*pathlib.Path({str(path)!r}).glob('*.csv')])"
         )
     require_safe_codecs(path, ObservationError)
-    with _named(path, path):
+    with _name_file_in_errors(path, path):
         return read_netcdf(path, aids.naming)
 
 
@@ -169,31 +169,31 @@ _BINARY: dict[str, Callable[[Path, ReaderOptions, bool], xr.Dataset]] = {
 
 def _read_text(text: TextFile, aids: ReaderOptions) -> xr.Dataset:
     _require_text_name(text.path)
-    of_archive = lines_of_archive(text.head)
+    of_archive = find_line_reader(text.head)
     if of_archive is not None:
         return aids.naming.noted(of_archive(text, aids.stations))
     # A bulletin has no line of names, though words of it may look like one.
     layout = find_layout(text, aids.naming, least=3 if is_metar(text.head) else 1)
     if layout is not None and _is_table(text.path, layout):
-        return _told(read_frame(*_table(text, layout, aids)), text)
+        return _add_assumption(read_frame(*_read_table(text, layout, aids)), text)
     if is_metar(text.head):
-        with unpacked(text.path) as plain, _named(text.path, plain):
+        with decompress_to_file(text.path) as plain, _name_file_in_errors(text.path, plain):
             return aids.naming.noted(read_metar(plain, aids.stations, aids.date))
-    raise ObservationError(_unknown(text))
+    raise ObservationError(_describe_unknown(text))
 
 
 def _is_table(path: Path, layout: TableLayout) -> bool:
-    return layout.known > 1 or Path(plain_name(path)).suffix.casefold() in TABLES
+    return layout.known > 1 or Path(strip_suffix(path)).suffix.casefold() in TABLES
 
 
-def _table(text: TextFile, layout: TableLayout, aids: ReaderOptions) -> tuple[pd.DataFrame, ReaderOptions]:
+def _read_table(text: TextFile, layout: TableLayout, aids: ReaderOptions) -> tuple[pd.DataFrame, ReaderOptions]:
     """The table, and the aids with the units of its row of units."""
     naming = aids.naming.with_declared(layout.units)
     # Station numbers are names: 01001 must keep its zero. Codes are texts too.
     texts = [
         name
         for name in layout.names
-        if coordinate_of(naming.heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
+        if find_coordinate(naming.heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
     ]
     frame = read_table(text, layout, texts)
     if frame.empty:
@@ -204,22 +204,22 @@ def _table(text: TextFile, layout: TableLayout, aids: ReaderOptions) -> tuple[pd
     return frame, replace(aids, naming=naming)
 
 
-def _told(obs: xr.Dataset, text: TextFile) -> xr.Dataset:
+def _add_assumption(obs: xr.Dataset, text: TextFile) -> xr.Dataset:
     return obs if text.assumption is None else with_assumption(obs, text.assumption)
 
 
 def _require_text_name(path: Path) -> None:
     """Complain about a text whose name says that it is packed."""
-    if plain_name(path) != path.name and not is_packed(path):
+    if strip_suffix(path) != path.name and not is_compressed(path):
         raise ObservationError(
             f"{path}: not packed, although its name ends with {path.suffix!r}: the file is damaged or misnamed. Fetch "
             "it anew, or rename it"
         )
 
 
-def _unknown(text: TextFile) -> str:
+def _describe_unknown(text: TextFile) -> str:
     """What is said of a text that is neither a table nor a format that is known."""
-    suffix = Path(plain_name(text.path)).suffix
+    suffix = Path(strip_suffix(text.path)).suffix
     if suffix.casefold() not in TABLES:
         return f"{text.path}: the format of {suffix or 'a name without suffix'!r} is not known. Expected {FORMATS}"
     if not text.head.strip():
@@ -234,7 +234,7 @@ def _unknown(text: TextFile) -> str:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     if get_options().isolate_readers:
-        with isolated_parquet(path) as plain:
+        with copy_parquet_isolated(path) as plain:
             return pd.read_parquet(plain)
     try:
         _require_parquet_size(path)

@@ -44,7 +44,7 @@ _WORDS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
 _TAR = 257
 
 
-def kind_of(path: Path, name: str, head: bytes) -> str:
+def detect_format(path: Path, name: str, head: bytes) -> str:
     """Format of a file.
 
     Parameters
@@ -72,7 +72,7 @@ def kind_of(path: Path, name: str, head: bytes) -> str:
         return "netcdf"
     if head.startswith(b"PAR1"):
         return "parquet"
-    _refuse(path, head)
+    _refuse_unsupported(path, head)
     if _BUFR.search(head[:512]):
         return "bufr"
     suffix = Path(name).suffix.casefold()
@@ -85,7 +85,7 @@ def is_zarr(folder: Path) -> bool:
     return folder.suffix.casefold() == ".zarr" or any((folder / name).is_file() for name in names)
 
 
-def _refuse(path: Path, head: bytes) -> None:
+def _refuse_unsupported(path: Path, head: bytes) -> None:
     for magic, name, advice in _REFUSED:
         if head.startswith(magic):
             raise ObservationError(f"{path}: a file of the format {name}, which is not read. {advice}")

@@ -15,7 +15,7 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.flags import Flag, flag_attrs
-from xappa.observations.names import NameMap, listing
+from xappa.observations.names import NameMap, format_names
 from xappa.observations.readers.cf.datasets import from_dataset
 from xappa.observations.schema import concat
 
@@ -91,23 +91,23 @@ def from_ioda(groups: Mapping[str, xr.Dataset], naming: NameMap | None = None) -
         If places or times are missing, or no variable is known.
     """
     meta, values = groups["/MetaData"], groups["/ObsValue"]
-    places = _places(groups)
+    places = _build_coordinates(groups)
     missing = [name for name in ("time", "latitude", "longitude") if name not in places]
     if missing:
         raise ObservationError(
-            f"IODA group MetaData without {' and '.join(missing)}: found {listing(meta.variables)}. Expected "
+            f"IODA group MetaData without {' and '.join(missing)}: found {format_names(meta.variables)}. Expected "
             f"{', '.join(_META[name][1][0] for name in missing)}"
         )
     location = str(places["latitude"].dims[0])
     variables: dict[str, xr.Variable] = {}
     for name in map(str, values.data_vars):
         if location in values[name].dims:
-            variables |= _observed(name, groups)
+            variables |= _build_variables(name, groups)
     ds = xr.Dataset(variables, {name: place.variable for name, place in places.items()})
-    return concat([from_dataset(part, naming) for part in _near_and_aloft(ds, values, location)])
+    return concat([from_dataset(part, naming) for part in _split_upper_air(ds, values, location)])
 
 
-def _places(groups: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
+def _build_coordinates(groups: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
     """Coordinates with the names and attributes that CF has for them."""
     meta = groups["/MetaData"]
     found = {}
@@ -121,7 +121,7 @@ def _places(groups: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
     return found if number is None or number.ndim != 1 else found | {"channel": number.reset_coords(drop=True)}
 
 
-def _observed(name: str, groups: Mapping[str, xr.Dataset]) -> dict[str, xr.Variable]:
+def _build_variables(name: str, groups: Mapping[str, xr.Dataset]) -> dict[str, xr.Variable]:
     """A variable, its error and its flag, as a CF Dataset has them."""
     value = groups["/ObsValue"][name].variable.to_base_variable()
     own = _AT_HEIGHT.get(name, name)
@@ -140,7 +140,7 @@ def _observed(name: str, groups: Mapping[str, xr.Dataset]) -> dict[str, xr.Varia
     return found
 
 
-def _near_and_aloft(ds: xr.Dataset, values: xr.Dataset, location: str) -> list[xr.Dataset]:
+def _split_upper_air(ds: xr.Dataset, values: xr.Dataset, location: str) -> list[xr.Dataset]:
     """Reports of stations without levels, and others with theirs."""
     pressures = [values[name].notnull() for name in _OF_STATION if name in values]
     near = np.zeros(ds.sizes[location], bool)

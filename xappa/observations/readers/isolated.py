@@ -15,8 +15,8 @@ import xarray as xr
 
 from xappa.observations.readers import netcdf_decode, parquet_decode
 from xappa.observations.readers.processes import Program
-from xappa.progress import reading
-from xappa.sizes import reader_memory
+from xappa.progress import show_reading
+from xappa.sizes import get_reader_memory
 
 NETCDF = Program(
     netcdf_decode.__file__,
@@ -35,7 +35,7 @@ PARQUET = Program(
 )
 
 
-def isolated_groups(path: Path) -> dict[str, xr.Dataset]:
+def read_groups_isolated(path: Path) -> dict[str, xr.Dataset]:
     """All groups of a NetCDF file or a Zarr folder, decoded as xarray does; the root is ``"/"``. In memory.
 
     Raises
@@ -44,13 +44,13 @@ def isolated_groups(path: Path) -> dict[str, xr.Dataset]:
         See `Program.run`.
     """
     program, engine = (ZARR, "zarr") if path.is_dir() else (NETCDF, "-")
-    with _copied(program, path, engine, str(reader_memory())) as folder:
+    with _copy_isolated(program, path, engine, str(get_reader_memory())) as folder:
         header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
-        raw = {name: _dataset(folder, group) for name, group in header.items()}
-    return {name: _decoded(ds).chunk() for name, ds in raw.items()}
+        raw = {name: _build_dataset(folder, group) for name, group in header.items()}
+    return {name: _decode_dataset(ds).chunk() for name, ds in raw.items()}
 
 
-def _decoded(raw: xr.Dataset) -> xr.Dataset:
+def _decode_dataset(raw: xr.Dataset) -> xr.Dataset:
     """As `xarray.open_dataset` decodes, which leaves texts of Zarr in NumPy's StringDType; `decode_cf` does not."""
     ds = xr.decode_cf(raw)
     texts = {name: v.astype(raw[name].dtype) for name, v in ds.variables.items() if raw[name].dtype.kind == "T"}
@@ -58,7 +58,7 @@ def _decoded(raw: xr.Dataset) -> xr.Dataset:
 
 
 @contextlib.contextmanager
-def isolated_parquet(path: Path) -> Iterator[Path]:
+def copy_parquet_isolated(path: Path) -> Iterator[Path]:
     """A plain copy of a Parquet file.
 
     Raises
@@ -66,67 +66,67 @@ def isolated_parquet(path: Path) -> Iterator[Path]:
     ObservationError, MissingDependency
         See `Program.run`.
     """
-    with _copied(PARQUET, path) as copy:
+    with _copy_isolated(PARQUET, path) as copy:
         yield copy
 
 
 @contextlib.contextmanager
-def _copied(program: Program, path: Path, *options: str) -> Iterator[Path]:
+def _copy_isolated(program: Program, path: Path, *options: str) -> Iterator[Path]:
     program.require_package()
     size = path.stat().st_size if path.is_file() else sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "copy"
-        with reading(size, f"Reading {path.name}") as advance:
+        with show_reading(size, f"Reading {path.name}") as advance:
             program.run(path, target, options, size, advance, [])
         yield target
 
 
-def _dataset(folder: Path, group: Mapping[str, Any]) -> xr.Dataset:
-    variables = {name: _variable(folder, about) for name, about in group["variables"].items()}
+def _build_dataset(folder: Path, group: Mapping[str, Any]) -> xr.Dataset:
+    variables = {name: _build_variable(folder, about) for name, about in group["variables"].items()}
     coordinates = [name for name, about in group["variables"].items() if about["coordinate"]]
-    return xr.Dataset(variables, attrs=_attrs(group["attrs"])).set_coords(coordinates)
+    return xr.Dataset(variables, attrs=_decode_attrs(group["attrs"])).set_coords(coordinates)
 
 
-def _variable(folder: Path, about: Mapping[str, Any]) -> xr.Variable:
-    data: Any = _values(folder / about["file"], about)
+def _build_variable(folder: Path, about: Mapping[str, Any]) -> xr.Variable:
+    data: Any = _load_values(folder / about["file"], about)
     if about["kind"] == "string":
         # xarray makes objects of these texts in memory, but leaves what is lazy as it is.
         data = da.from_array(data.astype(np.dtypes.StringDType()), chunks=-1)  # type: ignore[no-untyped-call]
-    return xr.Variable(about["dims"], data, _attrs(about["attrs"]))
+    return xr.Variable(about["dims"], data, _decode_attrs(about["attrs"]))
 
 
-def _values(file: Path, about: Mapping[str, Any]) -> np.ndarray:
+def _load_values(file: Path, about: Mapping[str, Any]) -> np.ndarray:
     values, kind = np.load(f"{file}.npy"), about["kind"]
     if kind == "plain":
         return values
     ends = np.cumsum(np.load(f"{file}.lengths.npy"))
     found = np.empty(len(ends), object)
     for i, part in enumerate(np.split(values, ends[:-1]) if len(ends) else []):
-        found[i] = _element(part, kind)
+        found[i] = _decode_element(part, kind)
     return found.reshape(about["shape"])
 
 
-def _element(part: np.ndarray, kind: str) -> Any:
+def _decode_element(part: np.ndarray, kind: str) -> Any:
     if kind in ("str", "string"):
         return part.tobytes().decode("utf-8", "surrogatepass")
     return part.tobytes() if kind == "bytes" else part
 
 
-def _attrs(told: list[list[Any]]) -> dict[str, Any]:
+def _decode_attrs(told: list[list[Any]]) -> dict[str, Any]:
     """What `netcdf_decode.told` makes of attributes, back."""
-    return {name: _value(kind, value) for name, kind, value in told}
+    return {name: _decode_value(kind, value) for name, kind, value in told}
 
 
-def _value(kind: str, value: Any) -> Any:
+def _decode_value(kind: str, value: Any) -> Any:
     if kind == "as it is":
         return value
     if kind == "dict":
-        return _attrs(value)
+        return _decode_attrs(value)
     if kind in ("array", "scalar"):
         dtype, shape, digits = value
         array = np.frombuffer(bytes.fromhex(digits), dtype).reshape(shape).copy()
         return array if kind == "array" else array[()]
-    items = [_value(*item) for item in value]
+    items = [_decode_value(*item) for item in value]
     if kind == "objects":
         return np.array(items, object)
     return tuple(items) if kind == "tuple" else items

@@ -12,7 +12,7 @@ from dask.base import tokenize
 from xarray.backends import BackendArray
 from xarray.core.indexing import IndexingSupport, LazilyIndexedArray, explicit_indexing_adapter
 
-from xappa.errors import ObservationError, reading
+from xappa.errors import ObservationError, translate_read_errors
 
 REMEDY = (
     "Expected a whole file: fetch or write it again. If only attributes are wrong, open it with "
@@ -44,26 +44,26 @@ def open_lazily(path: Path, kind: str, store: Any = None, **options: Any) -> xr.
     ObservationError
         If the file cannot be opened.
     """
-    with reading(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
+    with translate_read_errors(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
         ds = xr.open_dataset(path if store is None else store, chunks=None, cache=False, **options)
         source = (str(path), path.stat().st_mtime_ns) if store is None else store
         token = tokenize(source, sorted(options.items(), key=str))
-        lazy = {name: _lazy(path, kind, name, ds.variables[name], token) for name in ds.variables}
+        lazy = {name: _open_variable(path, kind, name, ds.variables[name], token) for name in ds.variables}
         return ds.assign({name: variable for name, variable in lazy.items() if variable is not None})
 
 
-def _lazy(path: Path, kind: str, name: Hashable, variable: xr.Variable, token: str) -> xr.Variable | None:
+def _open_variable(path: Path, kind: str, name: Hashable, variable: xr.Variable, token: str) -> xr.Variable | None:
     """A variable as a Dask array; None for those in memory (indexes)."""
     if variable._in_memory:
         return None
-    guarded = LazilyIndexedArray(_Guarded(path, kind, str(name), variable))
+    guarded = LazilyIndexedArray(_LazyFileArray(path, kind, str(name), variable))
     preferred = variable.encoding.get("preferred_chunks", {})
     chunks = {dim: preferred.get(dim, size) for dim, size in variable.sizes.items()}
     whole = xr.Variable(variable.dims, guarded, variable.attrs, variable.encoding)
     return whole.chunk(chunks, name=f"open-{name}-{token}")
 
 
-class _Guarded(BackendArray):
+class _LazyFileArray(BackendArray):
     """Values of a variable of a file."""
 
     def __init__(self, path: Path, kind: str, name: str, variable: xr.Variable):
@@ -74,7 +74,7 @@ class _Guarded(BackendArray):
         return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        with reading(f"{self.path}, variable {self.name!r}:", self.kind, ObservationError, REMEDY):
+        with translate_read_errors(f"{self.path}, variable {self.name!r}:", self.kind, ObservationError, REMEDY):
             values = self.variable[key].to_numpy()
             if values.dtype.kind != self.dtype.kind and not {values.dtype.kind, self.dtype.kind} <= set("OUST"):
                 # Times are decoded by the first and the last of them: others may lie beyond what numpy has.

@@ -17,7 +17,7 @@ _PROGRAM = 1 << 32
 """Bytes of address space, which need not be memory, for the interpreter and its libraries."""
 
 
-def limit(memory: float, mapped: float) -> None:
+def limit_memory(memory: float, mapped: float) -> None:
     """Limit what this process may allocate (``RLIMIT_DATA``) and address (``RLIMIT_AS``)."""
     try:
         import resource
@@ -36,7 +36,7 @@ def limit(memory: float, mapped: float) -> None:
 
 def main(memory: str, mapped: str, program: str, *arguments: str) -> int:
     """Run a program as it would run by itself; returns the exit status."""
-    limit(float(memory), float(mapped))
+    limit_memory(float(memory), float(mapped))
     sys.argv = [program, *arguments]
     try:
         runpy.run_path(program, run_name="__main__")

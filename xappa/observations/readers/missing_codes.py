@@ -67,7 +67,7 @@ def are_missing(given: np.ndarray, values: np.ndarray, name: str, declared: Iter
     array of bool, shape (...,)
     """
     given = np.asarray(given, float)
-    low, high = _range(name)
+    low, high = _get_valid_range(name)
     with np.errstate(invalid="ignore"):
         missing = are_codes(given) & ~((values >= low) & (values <= high))
     for code in (*declared, *ALWAYS.get(name, ())):
@@ -75,7 +75,7 @@ def are_missing(given: np.ndarray, values: np.ndarray, name: str, declared: Iter
     return missing
 
 
-def _range(name: str) -> tuple[float, float]:
+def _get_valid_range(name: str) -> tuple[float, float]:
     if name in QUANTITIES:
         return QUANTITIES[name].valid_min, QUANTITIES[name].valid_max
     return RANGES.get(name, (-_HUGE, _HUGE))
@@ -100,13 +100,13 @@ def without_codes(given: Any, values: Any, name: str, declared: Iterable[float] 
     if hasattr(values, "dask"):
         import dask.array as da
 
-        return da.map_blocks(_masked, given, values, name, declared, dtype=values.dtype), 0
+        return da.map_blocks(_mask_values, given, values, name, declared, dtype=values.dtype), 0
     missing = are_missing(given, values, name, declared)
     count = int(missing.sum())
     return (np.where(missing, np.nan, values), count) if count else (values, 0)
 
 
-def deviations_without_codes(given: Any, deviations: Any, name: str) -> Any:
+def mask_deviation_codes(given: Any, deviations: Any, name: str) -> Any:
     """Deviations of errors with NaN for those that are codes for an unknown one: lazily where they are lazy.
 
     Parameters
@@ -121,21 +121,21 @@ def deviations_without_codes(given: Any, deviations: Any, name: str) -> Any:
     if hasattr(deviations, "dask"):
         import dask.array as da
 
-        return da.map_blocks(_known_deviations, given, deviations, name, dtype=deviations.dtype)
-    return _known_deviations(given, deviations, name)
+        return da.map_blocks(_mask_deviations, given, deviations, name, dtype=deviations.dtype)
+    return _mask_deviations(given, deviations, name)
 
 
-def _known_deviations(given: np.ndarray, deviations: np.ndarray, name: str) -> np.ndarray:
-    low, high = _range(name)
+def _mask_deviations(given: np.ndarray, deviations: np.ndarray, name: str) -> np.ndarray:
+    low, high = _get_valid_range(name)
     with np.errstate(invalid="ignore"):
         return np.where(are_codes(given) & (np.abs(deviations) > (high - low) / 10), np.nan, deviations)
 
 
-def _masked(given: np.ndarray, values: np.ndarray, name: str, declared: tuple[float, ...]) -> np.ndarray:
+def _mask_values(given: np.ndarray, values: np.ndarray, name: str, declared: tuple[float, ...]) -> np.ndarray:
     return np.where(are_missing(given, values, name, declared), np.nan, values).astype(values.dtype)
 
 
-def declared_codes(attrs: Mapping[str, Any]) -> tuple[float, ...]:
+def get_declared_codes(attrs: Mapping[str, Any]) -> tuple[float, ...]:
     """Codes that the attributes of a CF variable declare, where it was not decoded.
 
     References

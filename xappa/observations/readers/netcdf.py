@@ -7,15 +7,15 @@ from pathlib import Path
 
 import xarray as xr
 
-from xappa.errors import MissingDependency, ObservationError, reading
+from xappa.errors import MissingDependency, ObservationError, translate_read_errors
 from xappa.observations.assumptions import with_assumption
-from xappa.observations.names import NameMap, listing
+from xappa.observations.names import NameMap, format_names
 from xappa.observations.readers.cf.datasets import from_dataset
 from xappa.observations.readers.ioda import from_ioda, is_ioda
-from xappa.observations.readers.isolated import isolated_groups
+from xappa.observations.readers.isolated import read_groups_isolated
 from xappa.observations.readers.lazy_files import REMEDY, open_lazily
-from xappa.observations.readers.netcdf_decode import has_netcdf4, other_group_names
-from xappa.observations.readers.netcdf_handles import shared_groups
+from xappa.observations.readers.netcdf_decode import has_netcdf4, list_other_group_names
+from xappa.observations.readers.netcdf_handles import open_shared_groups
 from xappa.options import get_options
 from xappa.sizes import require_zarr_sizes
 
@@ -35,9 +35,9 @@ def read_netcdf(path: Path, naming: NameMap) -> xr.Dataset:
     Lazy; with the option ``isolate_readers`` it is read by a process of its own, and in memory.
     """
     if get_options().isolate_readers:
-        groups = isolated_groups(path)
+        groups = read_groups_isolated(path)
     else:
-        groups = _opened(path, "zarr" if path.is_dir() else None)
+        groups = _open_groups(path, "zarr" if path.is_dir() else None)
     return _read(path, groups, naming)
 
 
@@ -47,35 +47,37 @@ def _read(path: Path, groups: Mapping[str, xr.Dataset], naming: NameMap) -> xr.D
     others = {name: group for name, group in groups.items() if name != "/" and group.data_vars}
     root = groups.get("/", xr.Dataset())
     if others and not root.data_vars:
-        raise ObservationError(f"{path}: the variables are in groups. {_advice(others)}")
+        raise ObservationError(f"{path}: the variables are in groups. {_describe_groups(others)}")
     try:
         obs = from_dataset(root, naming)
     except ObservationError as error:
         if not others:
             raise
-        raise ObservationError(f"{error}. The file has groups, which are not read. {_advice(others)}") from error
-    return with_assumption(obs, f"Groups are not read. {_advice(others)}") if others else obs
+        raise ObservationError(
+            f"{error}. The file has groups, which are not read. {_describe_groups(others)}"
+        ) from error
+    return with_assumption(obs, f"Groups are not read. {_describe_groups(others)}") if others else obs
 
 
-def _advice(groups: Mapping[str, xr.Dataset]) -> str:
-    contents = "; ".join(f"{name} ({listing(group.variables, 6)})" for name, group in groups.items())
+def _describe_groups(groups: Mapping[str, xr.Dataset]) -> str:
+    contents = "; ".join(f"{name} ({format_names(group.variables, 6)})" for name, group in groups.items())
     return (
         f"Found {contents}. Expected variables outside groups, or the groups MetaData and ObsValue of IODA. Read the "
         f"group that is meant: xarray.open_dataset(path, group={next(iter(groups))!r}); join several with xarray.merge"
     )
 
 
-def _opened(path: Path, engine: str | None) -> dict[str, xr.Dataset]:
+def _open_groups(path: Path, engine: str | None) -> dict[str, xr.Dataset]:
     """All groups of a file, lazily; the root is ``"/"``."""
     kind = "NetCDF" if engine is None else "Zarr"
     try:
-        with reading(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
+        with translate_read_errors(f"{path}:", kind, ObservationError, REMEDY, passes=ImportError):
             if engine is None and has_netcdf4():
-                return shared_groups(path)
+                return open_shared_groups(path)
             if engine is not None:
                 require_zarr_sizes(path, ObservationError)
             # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
-            names = ["/", *other_group_names(path, engine)]
+            names = ["/", *list_other_group_names(path, engine)]
         return {name: open_lazily(path, kind, engine=engine, group=name) for name in names}
     except (ImportError, ObservationError) as error:
         if isinstance(error, ImportError) or "not be installed" in str(error):

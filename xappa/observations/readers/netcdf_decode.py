@@ -32,21 +32,21 @@ BLOCK = 1 << 26
 _POINTER = 8
 
 
-def group_names(root: Any) -> list[str]:
+def list_group_names(root: Any) -> list[str]:
     """Paths of the groups in an open file of netCDF4, without its root."""
-    return [group.path for group in _groups(root) if group is not root]
+    return [group.path for group in _iterate_groups(root) if group is not root]
 
 
-def claims(root: Any) -> Iterator[tuple[str, float]]:
+def estimate_sizes(root: Any) -> Iterator[tuple[str, float]]:
     """Variables of an open file of netCDF4, and the bytes of each, or of one of its chunks, by the header."""
-    for group in _groups(root):
+    for group in _iterate_groups(root):
         for name, variable in group.variables.items():
             item, chunks = getattr(variable.dtype, "itemsize", _POINTER), variable.chunking()
             shapes = [variable.shape] if chunks in (None, "contiguous") else [variable.shape, chunks]
-            yield f"{group.path.rstrip('/')}/{name}", item * max(_size(shape) for shape in shapes)
+            yield f"{group.path.rstrip('/')}/{name}", item * max(_count_elements(shape) for shape in shapes)
 
 
-def other_group_names(path: str | os.PathLike[str], engine: str | None) -> list[str]:
+def list_other_group_names(path: str | os.PathLike[str], engine: str | None) -> list[str]:
     """The same of what netCDF4 does not read, or where it is not installed, by xarray."""
     import xarray as xr
 
@@ -61,23 +61,23 @@ def has_netcdf4() -> bool:
     return importlib.util.find_spec("netCDF4") is not None
 
 
-def _size(shape: Any) -> float:
+def _count_elements(shape: Any) -> float:
     return float(np.prod([float(n) for n in shape]))
 
 
-def _groups(group: Any) -> Iterator[Any]:
+def _iterate_groups(group: Any) -> Iterator[Any]:
     yield group
     for inner in group.groups.values():
-        yield from _groups(inner)
+        yield from _iterate_groups(inner)
 
 
-def copied(source: Path, target: Path, engine: str | None, limit: float) -> dict[str, Any]:
+def copy_groups(source: Path, target: Path, engine: str | None, limit: float) -> dict[str, Any]:
     """The header of a copy of all groups; the copies of variables are written beside it."""
     import xarray as xr
 
     whole = 0 if source.is_dir() else source.stat().st_size
     groups, sizes = {}, []
-    for name in ["/", *_names(source, engine, limit)]:
+    for name in ["/", *_list_groups(source, engine, limit)]:
         groups[name] = xr.open_dataset(source, engine=engine, group=name, decode_cf=False)  # type: ignore[arg-type]
         sizes += [(f"{name.rstrip('/')}/{key}", float(v.nbytes)) for key, v in groups[name].variables.items()]
     _require_sizes(sizes, limit)
@@ -87,23 +87,27 @@ def copied(source: Path, target: Path, engine: str | None, limit: float) -> dict
         variables = {}
         for key, variable in ds.variables.items():
             kind = _copy(variable, target / str(number), share)
-            about = {"dims": list(map(str, variable.dims)), "shape": variable.shape, "attrs": told(variable.attrs)}
+            about = {
+                "dims": list(map(str, variable.dims)),
+                "shape": variable.shape,
+                "attrs": encode_attrs(variable.attrs),
+            }
             variables[str(key)] = {**about, "kind": kind, "file": str(number), "coordinate": key in ds.coords}
             number += 1
-        header[name] = {"attrs": told(ds.attrs), "variables": variables}
+        header[name] = {"attrs": encode_attrs(ds.attrs), "variables": variables}
         ds.close()
     return header
 
 
-def _names(source: Path, engine: str | None, limit: float) -> list[str]:
+def _list_groups(source: Path, engine: str | None, limit: float) -> list[str]:
     """Groups of a file, whose variables fit by its header, before any is opened."""
     if engine is not None or not has_netcdf4():
-        return other_group_names(source, engine)
+        return list_other_group_names(source, engine)
     import netCDF4
 
     with netCDF4.Dataset(source) as root:
-        _require_sizes(list(claims(root)), limit)
-        return group_names(root)
+        _require_sizes(list(estimate_sizes(root)), limit)
+        return list_group_names(root)
 
 
 def _require_sizes(sizes: list[tuple[str, float]], limit: float) -> None:
@@ -115,15 +119,15 @@ def _require_sizes(sizes: list[tuple[str, float]], limit: float) -> None:
 
 def _copy(variable: Any, target: Path, share: float) -> str:
     """Write the values of a variable, block by block; returns their kind."""
-    blocks = _blocks(variable)
+    blocks = _iterate_blocks(variable)
     first = next(blocks)
     blocks = itertools.chain([first], blocks)
     # The dtype of the values counts: variables of varying length call themselves that of their elements.
     if first.dtype.kind not in "OT":
-        _copy_plain(blocks, _without_metadata(first.dtype), variable.shape, target, share)
+        _copy_plain(blocks, _strip_dtype_metadata(first.dtype), variable.shape, target, share)
         return "plain"
     elements = [element for block in blocks for element in np.asarray(block, object).ravel()]
-    kind, parts = _parts(elements)
+    kind, parts = _encode_elements(elements)
     kind = "string" if first.dtype.kind == "T" else kind
     np.save(f"{target}.npy", np.concatenate([np.empty(0, parts[0].dtype if parts else np.uint8), *parts]))
     np.save(f"{target}.lengths.npy", np.array([len(part) for part in parts], np.int64))
@@ -138,17 +142,17 @@ def _copy_plain(
         about = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(file, about)
         for block in blocks:
-            if dtype.hasobject or _without_metadata(block.dtype) != dtype:
+            if dtype.hasobject or _strip_dtype_metadata(block.dtype) != dtype:
                 raise TypeError(f"values of the dtype {block.dtype} where {dtype} are expected")
             file.write(np.ascontiguousarray(block).tobytes())
             print(round(block.nbytes * share), flush=True)
 
 
-def _without_metadata(dtype: np.dtype) -> np.dtype:
+def _strip_dtype_metadata(dtype: np.dtype) -> np.dtype:
     return dtype if dtype.names else np.dtype(dtype.str)
 
 
-def _blocks(variable: Any) -> Iterator[np.ndarray]:
+def _iterate_blocks(variable: Any) -> Iterator[np.ndarray]:
     if not variable.ndim or not variable.nbytes:
         yield np.asarray(variable.values)
         return
@@ -157,7 +161,7 @@ def _blocks(variable: Any) -> Iterator[np.ndarray]:
         yield np.asarray(variable[start : start + step].values)
 
 
-def _parts(elements: list[Any]) -> tuple[str, list[np.ndarray]]:
+def _encode_elements(elements: list[Any]) -> tuple[str, list[np.ndarray]]:
     """Elements of varying length as arrays of one kind."""
     if all(isinstance(element, str) for element in elements):
         return "str", [np.frombuffer(element.encode("utf-8", "surrogatepass"), np.uint8) for element in elements]
@@ -172,12 +176,12 @@ def _parts(elements: list[Any]) -> tuple[str, list[np.ndarray]]:
     return dtypes.pop().str, parts
 
 
-def told(attrs: Any) -> list[list[Any]]:
+def encode_attrs(attrs: Any) -> list[list[Any]]:
     """Attributes for JSON: (name, kind, value); numbers with all of their bits."""
-    return [[str(name), *_told(value)] for name, value in attrs.items()]
+    return [[str(name), *_encode_value(value)] for name, value in attrs.items()]
 
 
-def _told(value: Any) -> list[Any]:
+def _encode_value(value: Any) -> list[Any]:
     if isinstance(value, str) or value is None or type(value) in (bool, int, float):
         return ["as it is", value]
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufcSUMm":
@@ -185,9 +189,9 @@ def _told(value: Any) -> list[Any]:
         return [kind, [value.dtype.str, list(value.shape), np.ascontiguousarray(value).tobytes().hex()]]
     if isinstance(value, list | tuple | np.ndarray):
         kind = "list" if isinstance(value, list) else "tuple" if isinstance(value, tuple) else "objects"
-        return [kind, [_told(item) for item in value]]
+        return [kind, [_encode_value(item) for item in value]]
     if isinstance(value, dict):
-        return ["dict", told(value)]
+        return ["dict", encode_attrs(value)]
     raise TypeError(f"an attribute of the type {type(value).__name__}")
 
 
@@ -195,7 +199,7 @@ def main(source: str, target: str, engine: str, limit: str) -> int:
     """Copy `source` into `target`; returns the exit status."""
     Path(target).mkdir()
     try:
-        header = copied(Path(source), Path(target), None if engine == "-" else engine, float(limit))
+        header = copy_groups(Path(source), Path(target), None if engine == "-" else engine, float(limit))
     except MemoryError:
         raise
     except Exception as error:  # the libraries raise whatever they come across

@@ -12,7 +12,7 @@ from xarray.backends import CachingFileManager, NetCDF4DataStore
 
 from xappa.errors import ObservationError
 from xappa.observations.readers.lazy_files import open_lazily
-from xappa.observations.readers.netcdf_decode import claims, group_names
+from xappa.observations.readers.netcdf_decode import estimate_sizes, list_group_names
 from xappa.sizes import require_size
 
 Identity = tuple[str, int, int, int]
@@ -29,7 +29,7 @@ class _Store(NetCDF4DataStore):
         return "xappa", self.identity, str(self._group)
 
 
-def shared_groups(path: Path) -> dict[str, xr.Dataset]:
+def open_shared_groups(path: Path) -> dict[str, xr.Dataset]:
     """All groups of a file, lazily; the root is ``"/"``.
 
     Raises
@@ -37,16 +37,16 @@ def shared_groups(path: Path) -> dict[str, xr.Dataset]:
     ObservationError
         If a variable claims more memory than it may take and the file can hold.
     """
-    manager, identity = _manager(path)
+    manager, identity = _get_file_manager(path)
     with manager.acquire_context() as root:
-        for name, claimed in claims(root):
+        for name, claimed in estimate_sizes(root):
             require_size(claimed, f"{path}: {name}", ObservationError, lambda: float(identity[-1]))
-        names = ["/", *group_names(root)]
+        names = ["/", *list_group_names(root)]
     # One by one: xarray 2026.9 gives variables of one name in several groups the same Dask name.
     return {name: open_lazily(path, "NetCDF", _Store(manager, name, identity)) for name in names}
 
 
-def _manager(path: Path) -> tuple[CachingFileManager, Identity]:
+def _get_file_manager(path: Path) -> tuple[CachingFileManager, Identity]:
     """The one handle of a file as it is now; a file that takes its place later is another one."""
     import netCDF4
 

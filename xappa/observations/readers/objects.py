@@ -16,7 +16,7 @@ PARSED = ("string", "integer", "floating", "mixed-integer-float", "empty")
 _NONE = "no number"
 
 
-def as_hashable(values: np.ndarray) -> np.ndarray:
+def make_hashable(values: np.ndarray) -> np.ndarray:
     """Values of which each has a hash, as grouping needs it: lists, arrays and records become their text."""
     if not values.dtype.isnative:  # pandas has its own byte order only
         values = values.astype(values.dtype.newbyteorder("="))
@@ -43,7 +43,7 @@ def _has_hash(value: Any) -> bool:
     return isinstance(value, Hashable)
 
 
-def plain_number(value: Any) -> Any:
+def simplify_number(value: Any) -> Any:
     """A number as float, text as it is, nothing as None; other objects, truth values too, as text that is no number."""
     if isinstance(value, str) or value is None:
         return value
@@ -63,8 +63,8 @@ def plain_number(value: Any) -> Any:
 def to_numeric(column: pd.Series) -> pd.Series:
     """Numbers of a column, missing where there is none, as `pandas.to_numeric` with errors coerced; of any objects."""
     if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in PARSED:
-        column = column.map(plain_number)
+        column = column.map(simplify_number)
     try:
         return pd.to_numeric(column, errors="coerce")
     except (OverflowError, TypeError):  # integers above what floats have
-        return pd.to_numeric(column.map(plain_number), errors="coerce")
+        return pd.to_numeric(column.map(simplify_number), errors="coerce")

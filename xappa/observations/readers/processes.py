@@ -22,7 +22,7 @@ from typing import IO
 from xappa.errors import MissingDependency, ObservationError, ReaderError, ReaderMemoryError, ReaderTimeout
 from xappa.observations.readers import limited_program
 from xappa.options import get_options
-from xappa.sizes import reader_memory
+from xappa.sizes import get_reader_memory
 
 ALLOWANCE = 1_000_000
 """Bytes of a file for which its reader may take the option ``reader_timeout`` once more, beyond twice that."""
@@ -105,7 +105,7 @@ class Program:
             If it failed otherwise, or a signal ended it.
         """
         mapped = source.stat().st_size if source.is_file() else 0
-        limits = [str(reader_memory()), str(mapped)]
+        limits = [str(get_reader_memory()), str(mapped)]
         # Not `-m`: the program must not import the package, and `-P` keeps its folder off the path.
         launch = [sys.executable, "-P", limited_program.__file__, *limits]
         command = [*launch, self.path, str(source), str(target), *options]
@@ -120,7 +120,7 @@ class Program:
                 _wait(process, source, size, self.kind, advance)
             finally:
                 process.kill()
-            complaints = _end_of(said)
+            complaints = _read_last_lines(said)
         self._require_success(source, process.returncode, complaints)
         return complaints
 
@@ -129,14 +129,16 @@ class Program:
             raise MissingDependency(f"{self.install}\n{said}")
         if status == REFUSED:
             raise ObservationError(f"{source}: {(said.splitlines() or ['cannot be read'])[-1]}")
-        limit = f"The limit of memory is {reader_memory() / 1e9:.3g} GB; raise it with set_options(reader_memory=...)"
+        limit = (
+            f"The limit of memory is {get_reader_memory() / 1e9:.3g} GB; raise it with set_options(reader_memory=...)"
+        )
         if status == NO_MEMORY:
             raise ReaderMemoryError(
                 f"{source}: the {self.kind} decoder needs more memory than it may take. {limit} if the file is right, "
                 f"or split the file. It said:\n{said}"
             )
         if status != 0:
-            how = f"was ended by {_signal(-status)}" if status < 0 else f"failed (exit status {status})"
+            how = f"was ended by {_name_signal(-status)}" if status < 0 else f"failed (exit status {status})"
             memory = f" {limit} if it is short of memory." if status < 0 else ""
             raise ReaderError(
                 f"{source}: the {self.kind} decoder {how}. Expected a {self.kind} file of reports: fetch or write it "
@@ -144,7 +146,7 @@ class Program:
             )
 
 
-def _signal(number: int) -> str:
+def _name_signal(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name
@@ -155,7 +157,7 @@ def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, ad
     """Wait for the end of a process as long as it comes forward; raises ReaderTimeout otherwise."""
     timeout, done, lines = get_options().reader_timeout, 0, queue.SimpleQueue[str | None]()
     assert process.stdout is not None
-    threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True).start()
+    threading.Thread(target=_forward_lines, args=(process.stdout, lines), daemon=True).start()
     moved, longest = time.monotonic(), timeout * (2 + size / ALLOWANCE)
     end = moved + longest
     while (left := min(moved + timeout, end) - time.monotonic()) > 0:
@@ -181,7 +183,7 @@ def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, ad
     )
 
 
-def _forward(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
+def _forward_lines(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     """Hand on the lines of a stream, and None at its end."""
     try:
         for line in stream:
@@ -191,7 +193,7 @@ def _forward(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
     lines.put(None)
 
 
-def _end_of(said: IO[bytes]) -> str:
+def _read_last_lines(said: IO[bytes]) -> str:
     """The last lines of a file."""
     said.seek(max(said.seek(0, os.SEEK_END) - _MOST_SAID, 0))
     return "\n".join(said.read().decode(errors="replace").strip().splitlines()[-_SAID:])

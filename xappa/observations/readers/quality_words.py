@@ -23,7 +23,7 @@ _GOOD = re.compile(
 )
 
 
-def kind_of(meaning: str) -> str | None:
+def classify_meaning(meaning: str) -> str | None:
     """``"good"``, ``"suspect"`` or ``"failed"`` by the words of a meaning; None if they are not understood."""
     word = meaning.casefold()
     if _NEUTRAL.search(word):

@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from xappa.errors import OptionError, choose
-from xappa.observations.readers.objects import as_hashable
+from xappa.observations.readers.objects import make_hashable
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,7 +35,7 @@ VERDICTS = ("good", "suspect", "failed")
 
 
 @dataclass(frozen=True)
-class Scheme:
+class QualityScheme:
     """Codes of a quality control, by their verdict.
 
     Parameters
@@ -62,25 +62,25 @@ class Scheme:
         return next((verdict for verdict, codes in named.items() if code in codes), self.others)
 
 
-def _scheme(good: str, suspect: str, failed: str, others: str = "good") -> Scheme:
-    return Scheme(frozenset(good.split()), frozenset(suspect.split()), frozenset(failed.split()), others)
+def _build_scheme(good: str, suspect: str, failed: str, others: str = "good") -> QualityScheme:
+    return QualityScheme(frozenset(good.split()), frozenset(suspect.split()), frozenset(failed.split()), others)
 
 
-SCHEMES: dict[str, Scheme] = {
-    "qartod": _scheme("1 2 9", "3", "4"),
+SCHEMES: dict[str, QualityScheme] = {
+    "qartod": _build_scheme("1 2 9", "3", "4"),
     # Values that were changed are good, those that were estimated, or lie beyond what can be measured, are suspect.
-    "argo": _scheme("0 1 2 5 9", "6 7 8", "3 4"),
-    "ncep": _scheme("0 1 2", "3", "4 5 6 7 8 9 10 11 12 13 14 15"),
-    "madis": _scheme("Z C S V G T", "Q I W", "X B"),
+    "argo": _build_scheme("0 1 2 5 9", "6 7 8", "3 4"),
+    "ncep": _build_scheme("0 1 2", "3", "4 5 6 7 8 9 10 11 12 13 14 15"),
+    "madis": _build_scheme("Z C S V G T", "Q I W", "X B"),
     # Numbers, A, U, P, I, M and R are codes of the sources that GHCNh took over; every other letter is a failed test.
     # Both archives call 2 and 6 suspect; they are taken for failed, as there is no second look at them.
-    "ghcnh": _scheme("0 1 4 5 A U P I M R", "", "2 3 6 7", "failed"),
-    "isd": _scheme("0 1 4 5 9 A C I M P R U", "", "2 3 6 7"),
+    "ghcnh": _build_scheme("0 1 4 5 A U P I M R", "", "2 3 6 7", "failed"),
+    "isd": _build_scheme("0 1 4 5 9 A C I M P R U", "", "2 3 6 7"),
 }
 """Schemes by name: QARTOD [1]_, Argo and its relatives [2]_, NCEP [3]_, MADIS [4]_, GHCNh [5]_, ISD [6]_."""
 
 
-def choose_scheme(given: str | Mapping[str, str]) -> Scheme:
+def choose_scheme(given: str | Mapping[str, str]) -> QualityScheme:
     """The scheme of a name, or one of the caller's own: codes to ``"good"``, ``"suspect"`` or ``"failed"``.
 
     Raises
@@ -94,10 +94,10 @@ def choose_scheme(given: str | Mapping[str, str]) -> Scheme:
     if wrong:
         raise OptionError(f"source_quality gives the verdicts {', '.join(wrong)}; expected {', '.join(VERDICTS)}")
     codes = {v: frozenset(str(code) for code, verdict in given.items() if verdict == v) for v in VERDICTS}
-    return Scheme(codes["good"], codes["suspect"], codes["failed"])
+    return QualityScheme(codes["good"], codes["suspect"], codes["failed"])
 
 
-def texts_of(codes: Any) -> tuple[np.ndarray, list[str]]:
+def factorize_codes(codes: Any) -> tuple[np.ndarray, list[str]]:
     """Number of each code, -1 where it is missing, and the codes as text: without blanks, whole numbers without ``.0``.
 
     Parameters
@@ -110,14 +110,14 @@ def texts_of(codes: Any) -> tuple[np.ndarray, list[str]]:
     texts : list of str
     """
     array = np.asarray(codes)
-    number, values = pd.factorize(as_hashable(array.reshape(-1)))
-    texts = [_text(value) for value in values]
+    number, values = pd.factorize(make_hashable(array.reshape(-1)))
+    texts = [_to_text(value) for value in values]
     # A blank is no code.
     absent = np.array([*(not text for text in texts), True])
     return np.where(absent[number], -1, number).reshape(array.shape), texts
 
 
-def _text(code: Any) -> str:
+def _to_text(code: Any) -> str:
     if isinstance(code, bytes):
         return code.decode(errors="replace").strip().strip("\x00")
     if isinstance(code, bool | np.bool_):
@@ -127,7 +127,7 @@ def _text(code: Any) -> str:
     return re.sub(r"^(-?\d+)\.0*$", r"\1", str(code).strip())
 
 
-def verdicts(codes: Any, scheme: Scheme) -> tuple[Mask, Mask]:
+def classify_codes(codes: Any, scheme: QualityScheme) -> tuple[Mask, Mask]:
     """What a scheme says of codes.
 
     Parameters
@@ -140,10 +140,10 @@ def verdicts(codes: Any, scheme: Scheme) -> tuple[Mask, Mask]:
     -------
     failed, suspect : arrays of bool, shape (...,)
     """
-    return _by_text(codes, scheme.verdict)
+    return _classify_texts(codes, scheme.verdict)
 
 
-def _by_text(codes: Any, verdict: Callable[[str], str | None]) -> tuple[Mask, Mask]:
-    number, texts = texts_of(codes)
+def _classify_texts(codes: Any, verdict: Callable[[str], str | None]) -> tuple[Mask, Mask]:
+    number, texts = factorize_codes(codes)
     found = [*map(verdict, texts), None]
     return tuple(np.array([v == word for v in found])[number] for word in ("failed", "suspect"))  # type: ignore[return-value]

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xappa.checked import shown
+from xappa.checked import format_value
 from xappa.errors import ObservationError, OptionError
-from xappa.observations.names import NameMap, coordinate_of, listing
-from xappa.observations.readers.compressed import plain_name
-from xappa.observations.readers.tables.columns import numbers, to_text
+from xappa.observations.names import NameMap, find_coordinate, format_names
+from xappa.observations.readers.compressed import strip_suffix
+from xappa.observations.readers.tables.columns import parse_numbers, to_text
 from xappa.observations.readers.tables.delimited import find_layout, read_table
-from xappa.observations.readers.text_files import TextFile, text_file
+from xappa.observations.readers.text_files import TextFile, inspect_text_file
 
 Table = str | Path | pd.DataFrame
 
@@ -30,7 +30,7 @@ _GEMPAK = (
 )
 
 
-def station_table(source: Table | Sequence[Table]) -> pd.DataFrame:
+def read_station_table(source: Table | Sequence[Table]) -> pd.DataFrame:
     """Places of stations by name.
 
     Parameters
@@ -54,10 +54,10 @@ def station_table(source: Table | Sequence[Table]) -> pd.DataFrame:
     """
     tables = [source] if isinstance(source, str | Path | pd.DataFrame) else source
     if not isinstance(tables, list | tuple) or not all(isinstance(one, str | Path | pd.DataFrame) for one in tables):
-        raise OptionError(f"stations={shown(source)}, expected a table, the path of one, or a list of these")
+        raise OptionError(f"stations={format_value(source)}, expected a table, the path of one, or a list of these")
     if not tables:
         raise OptionError("stations=[]: expected at least one table; leave it out where there is none")
-    table = pd.concat([_named(*_read(one)) for one in tables])
+    table = pd.concat([_index_by_name(*_read(one)) for one in tables])
     return table[~table.index.duplicated()]
 
 
@@ -66,14 +66,14 @@ def with_places(frame: pd.DataFrame, names: np.ndarray, stations: pd.DataFrame) 
     return frame.assign(**{name: stations[name].reindex(names).to_numpy() for name in PLACE})
 
 
-def placed(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None) -> pd.DataFrame:
+def fill_places(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None) -> pd.DataFrame:
     """A table with places of the table of stations, if it has stations and no places of its own."""
     meanings = {naming.coordinate(str(column)): column for column in frame.columns}
     if stations is None or "latitude" in meanings or "station" not in meanings:
         return frame
     if "altitude" in meanings:
         frame = frame.drop(columns=meanings["altitude"])
-    return with_places(frame, _names(frame[meanings["station"]]).to_numpy(), stations)
+    return with_places(frame, _normalise_names(frame[meanings["station"]]).to_numpy(), stations)
 
 
 def _read(source: Table) -> tuple[pd.DataFrame, str]:
@@ -82,9 +82,9 @@ def _read(source: Table) -> tuple[pd.DataFrame, str]:
     path = Path(source).expanduser()
     if not path.exists():
         raise ObservationError(f"No table of stations {str(path)!r}. Expected a CSV file, master.txt or a GEMPAK .tbl")
-    text = text_file(path)
+    text = inspect_text_file(path)
     if _is_delimited(path, text):
-        return _table(text), str(path)
+        return _parse_table(text), str(path)
     lines = text.lines()
     ghcn = lines.str.extract(_GHCN).dropna(subset=["lat", "lon"])
     if len(ghcn) > 0.5 * len(lines):
@@ -96,18 +96,18 @@ def _read(source: Table) -> tuple[pd.DataFrame, str]:
         number = gempak["synop"].astype(int)
         gempak["synop"] = np.where(number > 99999, number // 10, number)
         return gempak, str(path)
-    return _master(lines), str(path)
+    return _parse_master_list(lines), str(path)
 
 
 def _is_delimited(path: Path, text: TextFile) -> bool:
     """Whether a file is a table with names, by its name or by these."""
-    if Path(plain_name(path)).suffix.casefold() == ".csv":
+    if Path(strip_suffix(path)).suffix.casefold() == ".csv":
         return True
     first = text.head.split("\n", 1)[0]
-    return any(sum(coordinate_of(part.strip(' "')) in _NEEDED for part in first.split(sep)) > 1 for sep in ",;\t|")
+    return any(sum(find_coordinate(part.strip(' "')) in _NEEDED for part in first.split(sep)) > 1 for sep in ",;\t|")
 
 
-def _table(text: TextFile) -> pd.DataFrame:
+def _parse_table(text: TextFile) -> pd.DataFrame:
     layout = find_layout(text, NameMap())
     if layout is None:
         first = text.head.split("\n", 1)[0]
@@ -117,7 +117,7 @@ def _table(text: TextFile) -> pd.DataFrame:
     return read_table(text, layout, layout.names)
 
 
-def _master(lines: pd.Series) -> pd.DataFrame:
+def _parse_master_list(lines: pd.Series) -> pd.DataFrame:
     """Fixed columns, with places in degrees and minutes (``24 26N``)."""
     table = pd.DataFrame({name: lines.str.slice(*span).str.strip() for name, span in _MASTER.items()})
     for name in ("lat", "lon"):
@@ -127,33 +127,35 @@ def _master(lines: pd.Series) -> pd.DataFrame:
     return table.dropna(subset=["lat", "lon"])
 
 
-def _named(table: pd.DataFrame, what: str) -> pd.DataFrame:
+def _index_by_name(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """One row a name of each station."""
     by_meaning: dict[str, list[str]] = {}
     for column in table.columns:
         text = str(column).casefold().split("(")[0].strip()
-        meaning = "station" if text in _NAMES else coordinate_of(text)
+        meaning = "station" if text in _NAMES else find_coordinate(text)
         by_meaning.setdefault(meaning or "", []).append(str(column))
     missing = [name for name in ("station", "latitude", "longitude") if name not in by_meaning]
     if missing or table.empty:
         raise ObservationError(
-            f"{what} gives no {' and no '.join(missing) or 'station'} (found {listing(table.columns)}). Expected "
+            f"{what} gives no {' and no '.join(missing) or 'station'} (found {format_names(table.columns)}). Expected "
             "columns for a name (station, icao, wmo), latitude, longitude and altitude"
         )
     place = pd.DataFrame({name: np.full(len(table), np.nan) for name in PLACE})
     for name in PLACE:
         if name in by_meaning:
-            place[name] = numbers(table[by_meaning[name][0]])[0]
+            place[name] = parse_numbers(table[by_meaning[name][0]])[0]
     place["altitude"] = place["altitude"].where(place["altitude"].between(-500.0, 9000.0))
-    named = [place.set_axis(_names(table[column]), axis=0) for column in by_meaning["station"]]
+    named = [place.set_axis(_normalise_names(table[column]), axis=0) for column in by_meaning["station"]]
     if {"USAF", "WBAN"} <= set(table.columns):
-        named.append(place.set_axis(pd.Index(_names(table["USAF"]) + "-" + _names(table["WBAN"])), axis=0))
+        named.append(
+            place.set_axis(pd.Index(_normalise_names(table["USAF"]) + "-" + _normalise_names(table["WBAN"])), axis=0)
+        )
     everything = pd.concat(named)
     good = (everything.index != "") & everything["latitude"].notna() & everything["longitude"].notna()
     return everything[good]
 
 
-def _names(column: pd.Series) -> pd.Index:
+def _normalise_names(column: pd.Series) -> pd.Index:
     names = pd.Series(to_text(column))
     short = names.str.fullmatch(r"\d{1,4}")
     return pd.Index(names.where(~short, names.str.zfill(5)))

@@ -18,7 +18,7 @@ from typing import IO
 import pandas as pd
 
 from xappa.errors import ObservationError
-from xappa.observations.readers.compressed import opened
+from xappa.observations.readers.compressed import open_decompressed
 
 HEAD = 1 << 16
 COMMENTS = ("#", "!")
@@ -62,7 +62,7 @@ class TextFile:
     @contextlib.contextmanager
     def opened(self) -> Iterator[io.TextIOWrapper]:
         """The text as a stream."""
-        with opened(self.path) as file:
+        with open_decompressed(self.path) as file:
             yield io.TextIOWrapper(file, encoding=self.encoding, newline=None)
 
     def lines(self) -> pd.Series:
@@ -72,7 +72,7 @@ class TextFile:
         return lines[lines.str.strip() != ""].reset_index(drop=True)
 
 
-def text_file(path: Path) -> TextFile:
+def inspect_text_file(path: Path) -> TextFile:
     """A file of text, with the encoding that its byte order mark or all of its bytes tell.
 
     Text that is no UTF-8 is taken as Windows-1252, or as ISO 8859-1 where it has bytes that Windows-1252 lacks.
@@ -82,15 +82,15 @@ def text_file(path: Path) -> TextFile:
     ObservationError
         If it is not text.
     """
-    with opened(path) as file:
+    with open_decompressed(path) as file:
         head = file.read(HEAD)
-        encoding = next((name for mark, name in _MARKS if head.startswith(mark)), _without_mark(head))
-        found, comments = _scanned(path, head, file, encoding)
+        encoding = next((name for mark, name in _MARKS if head.startswith(mark)), _guess_utf16(head))
+        found, comments = _detect_encoding(path, head, file, encoding)
     text = codecs.getincrementaldecoder(found)(errors="replace").decode(head)
     return TextFile(path, found, text.replace("\r\n", "\n").replace("\r", "\n"), comments)
 
 
-def _without_mark(head: bytes) -> str | None:
+def _guess_utf16(head: bytes) -> str | None:
     """UTF-16 has a zero in every other byte of plain text."""
     even, odd = head[0:512:2], head[1:512:2]
     if even and odd and max(even.count(0), odd.count(0)) > 0.9 * len(odd):
@@ -98,7 +98,7 @@ def _without_mark(head: bytes) -> str | None:
     return None
 
 
-def _scanned(path: Path, head: bytes, file: IO[bytes], told: str | None) -> tuple[str, bool]:
+def _detect_encoding(path: Path, head: bytes, file: IO[bytes], told: str | None) -> tuple[str, bool]:
     """The first encoding that decodes all of the file, and whether it has lines of comments."""
     candidates = [told] if told else ["utf-8", "cp1252", "latin-1"]
     decoders = {name: codecs.getincrementaldecoder(name)() for name in candidates}

@@ -14,7 +14,7 @@ from xappa._typing import Array
 from xappa.operators.sparse import SparseOperator
 
 
-def extreme(candidates: Tensor, method: str) -> Tensor:
+def select_extreme(candidates: Tensor, method: str) -> Tensor:
     """The largest or smallest along the last axis."""
     found = candidates.max(dim=-1) if method == "maximum" else candidates.min(dim=-1)
     return found.values
@@ -84,4 +84,4 @@ class WhitenedExtreme(torch.nn.Module):
         flat, index = x.flatten(1), self.index.flatten()
         picked = flat[:, index] if flat.is_cuda else flat.index_select(1, index)
         candidates = (picked.unflatten(1, self.index.shape) * self.weight).sum(dim=-1) + self.base
-        return extreme(candidates, self.method)
+        return select_extreme(candidates, self.method)

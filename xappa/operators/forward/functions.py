@@ -15,10 +15,10 @@ from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.dataset_function import DatasetFunction
-from xappa.operators.forward.extremes import WhitenedExtreme, extreme
+from xappa.operators.forward.extremes import WhitenedExtreme, select_extreme
 from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.tokens import name_of
+from xappa.tokens import get_function_name
 
 
 class WhitenedFunction(torch.nn.Module):
@@ -59,7 +59,7 @@ class WhitenedFunction(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.method, self.states = method, states
-        self.view, self.times, self.name = view, times, name_of(view.function)
+        self.view, self.times, self.name = view, times, get_function_name(view.function)
         shape = (len(times), *view.derived.shape)
         row, column = np.divmod(stencil.cell, shape[-1])
         index = np.ravel_multi_index((stencil.time, stencil.channel, row, column), shape)
@@ -89,7 +89,7 @@ class WhitenedFunction(torch.nn.Module):
         if self.method is None:
             found = found.sum(dim=-1)
         else:
-            found = extreme(found.unflatten(1, (self.states, -1)).sum(dim=-1), self.method)
+            found = select_extreme(found.unflatten(1, (self.states, -1)).sum(dim=-1), self.method)
         if not bool(torch.isfinite(found.detach()).all()):
             self._complain(found.detach())
         return found
@@ -210,11 +210,13 @@ def make_whitened_operator(
             )
             readings.append(_Subset(linear, frames))
             continue
-        readings.append(_gathered(part.view, part, rows, frames, climatology, scale, representation, extra, dtype))
+        readings.append(
+            _gather_function(part.view, part, rows, frames, climatology, scale, representation, extra, dtype)
+        )
     return WhitenedComposite(readings, frames)
 
 
-def _gathered(
+def _gather_function(
     view: DatasetFunction,
     part: OperatorBlock,
     rows: CompositeOperator,

@@ -10,11 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from xappa.devices import trim, wait
+from xappa.devices import synchronise, trim_host_memory
 from xappa.diffusion.guidance import SolverGuidance
 from xappa.model.protocol import GenerativeModel
 from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, with_fewer, without_probes, work
+from xappa.streaming.cost.evaluation import (
+    Denoise,
+    Stretch,
+    build_denoiser,
+    disable_probes,
+    measure_evaluation,
+    select_most_observed,
+    with_fewer,
+)
 from xappa.streaming.cost.meter import Meter
 
 LONGEST = 8.0
@@ -32,7 +40,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Pace:
+class EvaluationSpeed:
     """How fast evaluations are.
 
     Parameters
@@ -54,45 +62,45 @@ class Pace:
     timed: bool
 
 
-def bare(model: GenerativeModel, plan: SamplingSpec) -> tuple[SamplingSpec, Stretch]:
+def without_observations(model: GenerativeModel, plan: SamplingSpec) -> tuple[SamplingSpec, Stretch]:
     """The plan without anything observed, and a window of it."""
     return replace(plan, stencil=None, given=()), Stretch(0, model.spec.window, 1, 0, 0)
 
 
-def levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
+def list_noise_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
     """Noise levels that a plan's sampler evaluates, downwards; several evaluations may share one."""
     grid = plan.sampler.grid(model.schedule)
     return grid.double().numpy()[: len(grid) if plan.sampler.final else -1]
 
 
-def pace_of(model: GenerativeModel, plan: SamplingSpec, together: int, clock: Clock) -> Pace:
+def measure_speed(model: GenerativeModel, plan: SamplingSpec, together: int, clock: Clock) -> EvaluationSpeed:
     """Time a few evaluations of a plan, of which `together` members would be sampled at once."""
-    stretch, speed = fullest(model, plan), _speed(model)
-    plain, window = bare(model, plan)
-    prior, one = work(model, plain, window, 1).flop, work(model, plan, stretch, 1)
+    stretch, speed = select_most_observed(model, plan), _measure_device_speed(model)
+    plain, window = without_observations(model, plan)
+    prior, one = measure_evaluation(model, plain, window, 1).flop, measure_evaluation(model, plan, stretch, 1)
     if max(prior, one.flop) > LONGEST * speed:
-        return Pace(speed, prior / speed, 0.0, False)
-    alone = _unguided(model, plain, window, 1, clock)
-    batched = min(alone, _unguided(model, plain, window, together, clock)) if together > 1 else alone
+        return EvaluationSpeed(speed, prior / speed, 0.0, False)
+    alone = _time_unguided(model, plain, window, 1, clock)
+    batched = min(alone, _time_unguided(model, plain, window, together, clock)) if together > 1 else alone
     if not stretch.reports:
-        return Pace(prior / alone, batched, 0.0, True)
+        return EvaluationSpeed(prior / alone, batched, 0.0, True)
     begin = clock()
-    guided = denoiser(model, plan, stretch, (0,))
+    guided = build_denoiser(model, plan, stretch, (0,))
     setup = clock() - begin
     if isinstance(plan.guidance, SolverGuidance):
-        made, seconds = _solving(model, plan, stretch, speed, clock)
+        made, seconds = _time_solver_evaluation(model, plan, stretch, speed, clock)
     else:
-        made, seconds = _mean(model, plan, stretch, guided, clock)
+        made, seconds = _time_mean_evaluation(model, plan, stretch, guided, clock)
     # What is left of it without the networks of the prior.
     made, own = made - prior * stretch.windows, max(seconds - alone * stretch.windows, LEAST * seconds)
-    return Pace(made / own if made > 0 else math.inf, batched, setup, True)
+    return EvaluationSpeed(made / own if made > 0 else math.inf, batched, setup, True)
 
 
-def _solving(
+def _time_solver_evaluation(
     model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, speed: float, clock: Clock
 ) -> tuple[float, float]:
     """Operations and seconds of an evaluation that solves a system in the units that it has; one before it warms up."""
-    one, sigma = work(model, plan, stretch, 1), _middle(model, plan)
+    one, sigma = measure_evaluation(model, plan, stretch, 1), _choose_middle_level(model, plan)
     seconds = one.flop / speed
     whole = seconds <= LONG
     if not whole:
@@ -101,8 +109,8 @@ def _solving(
     count = int(min(1 + more, plan.guidance.iterations))
 
     def evaluate(steps: int) -> None:
-        guided = denoiser(model, plan, stretch, (0,), steps)
-        without_probes(guided)
+        guided = build_denoiser(model, plan, stretch, (0,), steps)
+        disable_probes(guided)
         _evaluate(model, stretch, guided, sigma)
 
     # The first one takes longer. Operations are known, unless it is one of fewer times: then it counts them.
@@ -118,7 +126,7 @@ def _solving(
     return flop, clock() - begin
 
 
-def _mean(
+def _time_mean_evaluation(
     model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, guided: Denoise, clock: Clock
 ) -> tuple[float, float]:
     """Operations and seconds of an evaluation, the mean over some noise levels, which they may depend on."""
@@ -128,16 +136,16 @@ def _mean(
         _evaluate(model, stretch, guided, sigma)
         return clock() - begin
 
-    one, grid = work(model, plan, stretch, 1), levels(model, plan)
-    first = timed(_middle(model, plan))
+    one, grid = measure_evaluation(model, plan, stretch, 1), list_noise_levels(model, plan)
+    first = timed(_choose_middle_level(model, plan))
     if first > BRIEF:
         return one.first, first
     some = grid[np.linspace(0, len(grid) - 1, min(CALLS, len(grid))).astype(int)]
     return one.flop, sum(timed(float(sigma)) for sigma in some) / len(some)
 
 
-def _middle(model: GenerativeModel, plan: SamplingSpec) -> float:
-    grid = levels(model, plan)
+def _choose_middle_level(model: GenerativeModel, plan: SamplingSpec) -> float:
+    grid = list_noise_levels(model, plan)
     return float(grid[len(grid) // 2])
 
 
@@ -145,25 +153,25 @@ def _evaluate(model: GenerativeModel, stretch: Stretch, guided: Denoise, sigma: 
     x = torch.randn((1, stretch.length, *model.latent_shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         guided((sigma * x).to(model.device), torch.tensor(sigma, dtype=torch.float32, device=model.device))
-    wait(model.device)
+    synchronise(model.device)
 
 
-def _unguided(model: GenerativeModel, plain: SamplingSpec, window: Stretch, members: int, clock: Clock) -> float:
+def _time_unguided(model: GenerativeModel, plain: SamplingSpec, window: Stretch, members: int, clock: Clock) -> float:
     """Seconds a member of the denoiser of one window alone; the first call, which is slower, is not counted."""
-    prior = denoiser(model, plain, window, tuple(range(members)))
+    prior = build_denoiser(model, plain, window, tuple(range(members)))
     x = torch.zeros((members, window.length, *model.latent_shape), device=model.device)
     seconds = []
     for _ in range(2):
         begin = clock()
         with torch.no_grad():
             prior(x, torch.ones((), device=model.device))
-        wait(model.device)
-        trim()  # as a run does, and memory that was given back is slower the next time
+        synchronise(model.device)
+        trim_host_memory()  # as a run does, and memory that was given back is slower the next time
         seconds.append(clock() - begin)
     return seconds[-1] / members
 
 
-def _speed(model: GenerativeModel) -> float:
+def _measure_device_speed(model: GenerativeModel) -> float:
     """Floating-point operations a second of a convolution on the device."""
     x = torch.ones(1, 128, 64, 64, device=model.device)
     weight = torch.ones(128, 128, 3, 3, device=model.device)
@@ -174,6 +182,6 @@ def _speed(model: GenerativeModel) -> float:
         begin = time.perf_counter()
         with torch.no_grad():
             torch.nn.functional.conv2d(x, weight, padding=1)
-        wait(model.device)
+        synchronise(model.device)
         best = max(best, meter.flop / (time.perf_counter() - begin))
     return best

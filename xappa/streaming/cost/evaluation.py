@@ -13,17 +13,17 @@ from torch import Tensor
 
 from xappa._typing import Denoise
 from xappa.background import WarmStart
-from xappa.diffusion.composition import Composition
+from xappa.diffusion.composition import TrajectoryDenoiser
 from xappa.diffusion.guidance import Guidance, SolverGuidance
 from xappa.diffusion.guidance.solver import REWEIGHTED, SolvingDenoiser
 from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.sampling.background_terms import context
+from xappa.sampling.background_terms import make_context_term
 from xappa.sampling.spec import ContinueFrom, FixedState, SamplingSpec
-from xappa.sampling.trajectory import TrajectorySampler, window_starts
-from xappa.streaming.cost.meter import Meter, Repeated, Work, counted, measured, repeated
-from xappa.tokens import token as token_of
+from xappa.sampling.trajectory import TrajectorySampler, list_window_starts
+from xappa.streaming.cost.meter import Meter, RepeatedWork, Work, count_with_meter, measure_repeated, measure_work
+from xappa.tokens import tokenize as token_of
 
 SIGMA = 0.5
 """Noise level of evaluations that are only metered: any does, as long as guidance acts at it."""
@@ -31,7 +31,7 @@ METERED = 2
 """Steps of the solver that are metered; what more of them keep is known."""
 REMEMBERED = 256
 """Evaluations whose operations are remembered."""
-_KNOWN: OrderedDict[Hashable, Repeated] = OrderedDict()
+_KNOWN: OrderedDict[Hashable, RepeatedWork] = OrderedDict()
 LARGE = 2**30
 """Bytes of a decoded state's graph above which nothing is done only to be metered."""
 ADDITIVE = ("flop", "first", "step")
@@ -61,22 +61,26 @@ class Stretch:
     reports: int
 
 
-def stretches(model: GenerativeModel, plan: SamplingSpec) -> list[Stretch]:
+def list_stretches(model: GenerativeModel, plan: SamplingSpec) -> list[Stretch]:
     """What the plan's denoiser is made of, all of its times at once."""
     window, length = model.spec.window, len(plan.times)
     values = int(np.prod(model.latent_shape))
-    starts = window_starts(length, window)
+    starts = list_window_starts(length, window)
     whole = len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory"
     cuts = [(0, length, len(starts))] if whole else [(start, window, 1) for start in starts]
     found = []
-    counts = [(0, 0)] * len(cuts) if plan.stencil is None else _counts(plan.stencil, cuts)
+    counts = [(0, 0)] * len(cuts) if plan.stencil is None else _count_reports(plan.stencil, cuts)
     for (start, size, windows), (reports, frames) in zip(cuts, counts, strict=True):
-        held = [frame for given in known(plan) for frame in given.frames if start <= frame < start + size]
+        held = [
+            frame for given in list_latent_observations(plan) for frame in given.frames if start <= frame < start + size
+        ]
         found.append(Stretch(start, size, windows, frames, reports + values * len(held)))
     return found
 
 
-def _counts(stencil: SparseOperator | CompositeOperator, cuts: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+def _count_reports(
+    stencil: SparseOperator | CompositeOperator, cuts: Sequence[tuple[int, int, int]]
+) -> list[tuple[int, int]]:
     """Reports that read nothing outside each stretch, and times that they read."""
     if not isinstance(stencil, SparseOperator) or not len(stencil):
         parts = [stencil.window(start, size) for start, size, _ in cuts]
@@ -89,17 +93,17 @@ def _counts(stencil: SparseOperator | CompositeOperator, cuts: Sequence[tuple[in
     return found
 
 
-def fullest(model: GenerativeModel, plan: SamplingSpec) -> Stretch:
+def select_most_observed(model: GenerativeModel, plan: SamplingSpec) -> Stretch:
     """The stretch of a plan of which most is observed."""
-    return max(stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
+    return max(list_stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
 
 
-def known(plan: SamplingSpec) -> list[FixedState]:
+def list_latent_observations(plan: SamplingSpec) -> list[FixedState]:
     """The given states that are observations of the latents."""
     return [given for given in plan.given if not isinstance(given.use, WarmStart)]
 
 
-def sampled_at_once(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
+def split_into_joint_plans(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
     if plan.rolling is None:
         return [(plan, 1)]
@@ -111,64 +115,70 @@ def sampled_at_once(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[Sa
     return [(first, 1), (later, more)] if more else [(first, 1)]
 
 
-def at_level(guidance: Guidance | None, iterations: int) -> Guidance | None:
+def with_iterations(guidance: Guidance | None, iterations: int) -> Guidance | None:
     """The guidance with so many steps of its solver at every noise level, where it has one."""
     if isinstance(guidance, SolverGuidance):
         return replace(guidance, iterations=iterations, tolerance=None, below=math.inf)
     return guidance
 
 
-def work(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, iterations: float = 1) -> Repeated:
+def measure_evaluation(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, iterations: float = 1
+) -> RepeatedWork:
     """What an evaluation of a stretch takes, for so many members and steps of the solver."""
-    alike = _key(model, plan, stretch, members, ("alike", *_alike(plan, stretch)))
+    alike = _make_key(model, plan, stretch, members, ("alike", *_make_operator_key(plan, stretch)))
     if alike not in _KNOWN:
-        _KNOWN[alike] = _remembered(model, plan, stretch, members, True)
+        _KNOWN[alike] = _measure_cached(model, plan, stretch, members, True)
     found = _KNOWN[alike]
     more = (iterations - 1) * found.step
     return replace(found, flop=found.flop + more, first=found.first + more)
 
 
-def peak(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+def measure_peak_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes at the fullest, with `METERED` steps of the solver; found sooner than operations are."""
-    whole = _key(model, plan, stretch, members, (True, stretch.reports)) in _KNOWN
-    return _remembered(model, plan, stretch, members, whole).peak
+    whole = _make_key(model, plan, stretch, members, (True, stretch.reports)) in _KNOWN
+    return _measure_cached(model, plan, stretch, members, whole).peak
 
 
-def _key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, about: Hashable) -> Hashable:
+def _make_key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, about: Hashable) -> Hashable:
     return (
         model.digest, model.precision, model.kept, stretch.length, stretch.frames,
-        token_of(at_level(plan.guidance, 1)), members, about,
+        token_of(with_iterations(plan.guidance, 1)), members, about,
     )  # fmt: skip
 
 
-def _alike(plan: SamplingSpec, stretch: Stretch) -> tuple:
+def _make_operator_key(plan: SamplingSpec, stretch: Stretch) -> tuple:
     """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
     if not isinstance(plan.stencil, SparseOperator) or plan.correlation is not None:
         return (stretch.reports, plan.correlation is not None)
     return ("linear", stretch.reports - len(plan.stencil.window(stretch.start, stretch.length)))
 
 
-def _remembered(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool) -> Repeated:
-    key = _key(model, plan, stretch, members, (whole, stretch.reports))
+def _measure_cached(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
+) -> RepeatedWork:
+    key = _make_key(model, plan, stretch, members, (whole, stretch.reports))
     if key not in _KNOWN:
-        _KNOWN[key] = _work(model, plan, stretch, members, whole)
+        _KNOWN[key] = _measure_operations(model, plan, stretch, members, whole)
         while len(_KNOWN) > REMEMBERED:
             _KNOWN.popitem(last=False)
     return _KNOWN[key]
 
 
-def _work(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _measure_operations(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
+) -> RepeatedWork:
     few = model.states_at_once // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
         parts = [with_fewer(plan, stretch, count) for count in (few, few + 1)]
         frames = [fewer.frames for _, fewer in parts]
         if few <= frames[0] < frames[1]:
-            one, more = (_metered(model, own, fewer, members, whole) for own, fewer in parts)
+            one, more = (_meter_evaluation(model, own, fewer, members, whole) for own, fewer in parts)
             share = (stretch.frames - frames[0]) / (frames[1] - frames[0])
             grown = {f: getattr(one, f) + share * (getattr(more, f) - getattr(one, f)) for f in ADDITIVE}
-            return Repeated(peak=one.peak + share * max(more.peak - one.peak, 0.0), **grown)
-    return _metered(model, plan, stretch, members, whole)
+            return RepeatedWork(peak=one.peak + share * max(more.peak - one.peak, 0.0), **grown)
+    return _meter_evaluation(model, plan, stretch, members, whole)
 
 
 def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[SamplingSpec, Stretch]:
@@ -188,13 +198,15 @@ def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[Sampli
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 
 
-def _metered(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool) -> Repeated:
+def _meter_evaluation(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
+) -> RepeatedWork:
     """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which is found sooner."""
     shape = (members, stretch.length, *model.latent_shape)
 
     def functions() -> list[Callable[[], None]]:
         """The evaluation, and one with another step of the solver, where it has one."""
-        denoise = denoiser(model, plan, stretch, tuple(range(members)), 1 if whole else METERED)
+        denoise = build_denoiser(model, plan, stretch, tuple(range(members)), 1 if whole else METERED)
 
         def evaluate() -> None:
             x, sigma = torch.randn(shape, device=model.device), torch.tensor(SIGMA)
@@ -202,34 +214,34 @@ def _metered(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, membe
                 denoise(x, sigma)
 
         def longer() -> None:
-            steps(denoise, METERED)
+            set_solver_steps(denoise, METERED)
             evaluate()
 
         return [evaluate, longer] if isinstance(denoise, SolvingDenoiser) else [evaluate]
 
     try:
-        return repeated(*functions()) if whole else Repeated(0.0, measured(functions()[0]).peak, 0.0)
+        return measure_repeated(*functions()) if whole else RepeatedWork(0.0, measure_work(functions()[0]).peak, 0.0)
     except RuntimeError:
         # What it does depends on values: do it, where that is possible.
         if model.graph_bytes > LARGE:
             raise
         with Meter() as meter:
-            return counted(meter, *functions())
+            return count_with_meter(meter, *functions())
 
 
-def steps(denoise: Denoise, count: int) -> None:
+def set_solver_steps(denoise: Denoise, count: int) -> None:
     """Let a denoiser's solver make so many steps from now on, where it has one."""
     if isinstance(denoise, SolvingDenoiser):
         denoise.options = replace(denoise.options, iterations=count)
 
 
-def without_probes(denoise: Denoise) -> None:
+def disable_probes(denoise: Denoise) -> None:
     """Let a denoiser's solver take its system in the units that it has, where there is one."""
     if isinstance(denoise, SolvingDenoiser):
         denoise.options = replace(denoise.options, probes=0)
 
 
-def denoiser(
+def build_denoiser(
     model: GenerativeModel,
     plan: SamplingSpec,
     stretch: Stretch,
@@ -251,33 +263,33 @@ def denoiser(
         What stands for the states that are given, at all times of the plan; default zeros.
     """
     if iterations is not None:
-        plan = replace(plan, guidance=at_level(plan.guidance, iterations))
+        plan = replace(plan, guidance=with_iterations(plan.guidance, iterations))
     if states is None:
         states = torch.zeros((1, len(plan.times), *model.latent_shape), device=model.device)
-    held = [context(states[:, list(given.frames)], given.frames) for given in known(plan)]
+    held = [make_context_term(states[:, list(given.frames)], given.frames) for given in list_latent_observations(plan)]
     last = stretch.start + stretch.length
     part, guided = TrajectorySampler(model, plan, members, None).denoiser(stretch.start, last, held, True)
-    return guided[0] if len(guided) == 1 else unguarded(part)
+    return guided[0] if len(guided) == 1 else without_finite_check(part)
 
 
-def unguarded(denoise: Denoise) -> Denoise:
+def without_finite_check(denoise: Denoise) -> Denoise:
     """Without the check of its result, which needs values."""
-    if isinstance(denoise, Composition):
+    if isinstance(denoise, TrajectoryDenoiser):
         parts = [getattr(part, "denoiser", part) for part in denoise.windows]
-        return Composition(parts, denoise.window, denoise.overlap, denoise.stitching)
+        return TrajectoryDenoiser(parts, denoise.window, denoise.overlap, denoise.stitching)
     return getattr(denoise, "denoiser", denoise)
 
 
-def solves(plan: SamplingSpec) -> int:
+def count_solves(plan: SamplingSpec) -> int:
     """Systems that are solved in one evaluation."""
     return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
 
 
-def decoding(model: GenerativeModel) -> Work:
+def measure_decoding(model: GenerativeModel) -> Work:
     """What decoding one state takes."""
 
     def decode() -> None:
         with torch.no_grad():
             model.decode(torch.zeros(1, 1, *model.latent_shape, device=model.device), np.zeros(1, "M8[s]"))
 
-    return measured(decode)
+    return measure_work(decode)

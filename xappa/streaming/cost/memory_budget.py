@@ -10,13 +10,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from xappa.devices import available, kernels
+from xappa.devices import estimate_kernel_memory, get_available_memory
 from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, SolverGuidance
 from xappa.errors import DeviceMemoryError
 from xappa.model.protocol import GenerativeModel
 from xappa.operators.sparse import SparseOperator
 from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.evaluation import METERED, Stretch, fullest, peak, sampled_at_once
+from xappa.streaming.cost.evaluation import (
+    METERED,
+    Stretch,
+    measure_peak_memory,
+    select_most_observed,
+    split_into_joint_plans,
+)
 
 SHARE = 0.8
 """Of what is free, if nobody says how much may be used."""
@@ -49,15 +55,15 @@ class BatchPlan:
     need: float
 
 
-def budget_of(plan: SamplingSpec, model: GenerativeModel) -> float | None:
+def determine_budget(plan: SamplingSpec, model: GenerativeModel) -> float | None:
     """Bytes that may be used, weights included; None where nobody knows."""
     if plan.memory is not None:
         return plan.memory
-    free = available(model.device)
+    free = get_available_memory(model.device)
     return None if free is None else SHARE * free + model.nbytes
 
 
-def divide(model: GenerativeModel, plan: SamplingSpec, members: int) -> BatchPlan:
+def plan_batches(model: GenerativeModel, plan: SamplingSpec, members: int) -> BatchPlan:
     """The division that fits into the budget with the fewest parts and the least arithmetic.
 
     Raises
@@ -65,15 +71,15 @@ def divide(model: GenerativeModel, plan: SamplingSpec, members: int) -> BatchPla
     DeviceMemoryError
         If a budget that was given is too small for one member and one state.
     """
-    budget = budget_of(plan, model)
-    plan = sampled_at_once(model, plan)[0][0]
-    stretch = fullest(model, plan)
-    rough = model.nbytes + kernels(model.device) + bound(model, plan, stretch, members)
+    budget = determine_budget(plan, model)
+    plan = split_into_joint_plans(model, plan)[0][0]
+    stretch = select_most_observed(model, plan)
+    rough = model.nbytes + estimate_kernel_memory(model.device) + bound_memory(model, plan, stretch, members)
     if budget is None or rough < SURE * budget:
         return BatchPlan(members, model.kept, float("nan"))
     kept = model.kept
     while True:
-        one = need(model.within(kept), plan, stretch, 1)
+        one = estimate_memory(model.within(kept), plan, stretch, 1)
         if one <= budget or kept <= model.graph_bytes:
             break
         kept = max(min(kept, stretch.frames * model.graph_bytes) // 2, model.graph_bytes)
@@ -86,22 +92,22 @@ def divide(model: GenerativeModel, plan: SamplingSpec, members: int) -> BatchPla
             "guidance that does not differentiate the denoiser (ds.appa.plan says what each needs)"
         )
     model = model.within(kept)
-    each = max(need(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
+    each = max(estimate_memory(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
     together = min(members, 1 + int((budget - one) // each))
     return BatchPlan(together, kept, one + (together - 1) * each)
 
 
-def need(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+def estimate_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes that sampling so many members takes at the fullest, with the networks' weights."""
-    made = SLACK * peak(model, plan, stretch, members)
+    made = SLACK * measure_peak_memory(model, plan, stretch, members)
     if isinstance(plan.guidance, SolverGuidance):
         made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
     # The trajectory, its derivatives and its noise, as samplers keep them.
     size = math.prod(model.latent_shape)
-    return model.nbytes + kernels(model.device) + made + 8 * 4.0 * members * len(plan.times) * size
+    return model.nbytes + estimate_kernel_memory(model.device) + made + 8 * 4.0 * members * len(plan.times) * size
 
 
-def bound(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+def bound_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes that an evaluation surely does not exceed, without metering it."""
     window = 4.0 * stretch.length * math.prod(model.latent_shape)
     derived = stretch.reports > 0 and not isinstance(plan.guidance, LIGHT)

@@ -19,18 +19,18 @@ COMPLEX = 4
 """Real products in a complex one."""
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+def _count_attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
     return sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
-def _attention_backward(out: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
+def _count_attention_backward(out: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **named: Any) -> int:
     return sdpa_backward_flop_count(out.shape, query.shape, key.shape, value.shape)
 
 
 FORMULAS = {
     **flop_registry,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _count_attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _count_attention_backward,
 }
 """Operations of a kernel, by kernel."""
 
@@ -53,7 +53,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Repeated(Work):
+class RepeatedWork(Work):
     """What a computation takes that is done again and again.
 
     Parameters
@@ -112,7 +112,7 @@ class Meter(TorchDispatchMode):
         self.peak = max(self.peak, self.live)
 
 
-def measured(function: Callable[[], Any]) -> Work:
+def measure_work(function: Callable[[], Any]) -> Work:
     """What `function` would take; tensors that it uses keep their values, and it makes none.
 
     Raises
@@ -125,13 +125,15 @@ def measured(function: Callable[[], Any]) -> Work:
     return Work(meter.flop, meter.peak)
 
 
-def repeated(function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> Repeated:
+def measure_repeated(function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> RepeatedWork:
     """What doing it again and again would take; `longer` does the same with one more step. See `measured`."""
     with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
-        return counted(meter, function, longer)
+        return count_with_meter(meter, function, longer)
 
 
-def counted(meter: Meter, function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> Repeated:
+def count_with_meter(
+    meter: Meter, function: Callable[[], Any], longer: Callable[[], Any] | None = None
+) -> RepeatedWork:
     """What a meter that is on, and has counted nothing yet, finds of it."""
     function()
     first = meter.flop
@@ -140,10 +142,10 @@ def counted(meter: Meter, function: Callable[[], Any], longer: Callable[[], Any]
     if longer is not None:
         longer()
         step = meter.flop - first - 2 * later
-    return Repeated(later, meter.peak, first, step)
+    return RepeatedWork(later, meter.peak, first, step)
 
 
-def for_real(function: Callable[[], T]) -> T:
+def run_with_real_values(function: Callable[[], T]) -> T:
     """Do what depends on values that exist, while something else is `measured`."""
     with unset_fake_temporarily():
         return function()

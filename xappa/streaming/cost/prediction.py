@@ -10,12 +10,19 @@ from dask.delayed import Delayed
 
 from xappa.devices import lock
 from xappa.model.protocol import GenerativeModel
-from xappa.sampling.sampling_tasks import decode, model_of
+from xappa.sampling.sampling_tasks import decode, load_model
 from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.calibration import Clock, Pace, bare, pace_of
-from xappa.streaming.cost.evaluation import decoding, fullest, sampled_at_once, solves, stretches, work
-from xappa.streaming.cost.memory_budget import divide, need
-from xappa.streaming.cost.solving import guided_levels, solver_steps
+from xappa.streaming.cost.calibration import Clock, EvaluationSpeed, measure_speed, without_observations
+from xappa.streaming.cost.evaluation import (
+    count_solves,
+    list_stretches,
+    measure_decoding,
+    measure_evaluation,
+    select_most_observed,
+    split_into_joint_plans,
+)
+from xappa.streaming.cost.memory_budget import estimate_memory, plan_batches
+from xappa.streaming.cost.solving import estimate_solver_steps, find_guided_levels
 from xappa.streaming.graph.lazy import AnalysisGraph
 
 Part = tuple[SamplingSpec, int]
@@ -67,22 +74,22 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     clock : callable, optional
         Seconds; default those of the wall.
     """
-    plans = [_read(plan, reading) for plan, reading in run.parts]
-    model, members = model_of(plans[0]), len(run.members)
-    parts = [part for plan in plans for part in sampled_at_once(model, plan)]
+    plans = [_read_observations(plan, reading) for plan, reading in run.parts]
+    model, members = load_model(plans[0]), len(run.members)
+    parts = [part for plan in plans for part in split_into_joint_plans(model, plan)]
     with lock(model.device):
-        largest = _fullest_plan(model, [plan for plan, _ in parts])
-        division = divide(model, largest, max(len(batch) for batch, _ in run.sampled))
+        largest = _select_most_observed_plan(model, [plan for plan, _ in parts])
+        division = plan_batches(model, largest, max(len(batch) for batch, _ in run.sampled))
         model, together = model.within(division.kept), division.members
-        state = decoding(model)
-        paces = _paces(model, parts, together, clock)
-        member = _member(model, parts, paces, together)
-        memory = need(model, largest, fullest(model, largest), together)
+        state = measure_decoding(model)
+        paces = _measure_speeds(model, parts, together, clock)
+        member = _sum_member(model, parts, paces, together)
+        memory = estimate_memory(model, largest, select_most_observed(model, largest), together)
     timed = all(pace.timed for pace in paces.values())
-    decoded = _decoding_seconds(model, plans[0], clock) if timed else state.flop / paces[_reported(plans[0])].rate
+    decoded = _time_decoding(model, plans[0], clock) if timed else state.flop / paces[_has_reports(plans[0])].rate
     states = run.fields.shape[0] * run.fields.shape[1]
     # Those with reports are decoded once more, to see how the sampled states fit.
-    compared = members * sum(_observed_times(plan) for plan in plans)
+    compared = members * sum(_count_observed_times(plan) for plan in plans)
     sampling = members * member.flop + compared * state.flop
     seconds = members * member.seconds + (states + compared) * decoded + -(-members // together) * member.setup
     return Prediction(
@@ -99,7 +106,7 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     )
 
 
-def _read(plan: SamplingSpec, reading: Delayed | None) -> SamplingSpec:
+def _read_observations(plan: SamplingSpec, reading: Delayed | None) -> SamplingSpec:
     """The plan with its observations, if these are read on demand."""
     if reading is None:
         return plan
@@ -107,37 +114,39 @@ def _read(plan: SamplingSpec, reading: Delayed | None) -> SamplingSpec:
     return replace(plan, stencil=stencil if stencil is not None and len(stencil) else None, correlation=places)
 
 
-def _reported(plan: SamplingSpec) -> bool:
+def _has_reports(plan: SamplingSpec) -> bool:
     return plan.stencil is not None
 
 
-def _paces(model: GenerativeModel, parts: list[Part], together: int, clock: Clock) -> dict[bool, Pace]:
+def _measure_speeds(
+    model: GenerativeModel, parts: list[Part], together: int, clock: Clock
+) -> dict[bool, EvaluationSpeed]:
     """How fast evaluations are, with reports and without."""
-    examples = _examples(model, parts)
-    return {reported: pace_of(model, example, together, clock) for reported, example in examples.items()}
+    examples = _select_examples(model, parts)
+    return {reported: measure_speed(model, example, together, clock) for reported, example in examples.items()}
 
 
-def _examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, SamplingSpec]:
+def _select_examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, SamplingSpec]:
     """Of the plans with reports and of those without, the one of which most is observed."""
     groups: dict[bool, list[SamplingSpec]] = {}
     for plan, _ in parts:
-        groups.setdefault(_reported(plan), []).append(plan)
-    return {reported: _fullest_plan(model, plans) for reported, plans in groups.items()}
+        groups.setdefault(_has_reports(plan), []).append(plan)
+    return {reported: _select_most_observed_plan(model, plans) for reported, plans in groups.items()}
 
 
-def _fullest_plan(model: GenerativeModel, plans: list[SamplingSpec]) -> SamplingSpec:
+def _select_most_observed_plan(model: GenerativeModel, plans: list[SamplingSpec]) -> SamplingSpec:
     def size(plan: SamplingSpec) -> tuple[int, int]:
-        stretch = fullest(model, plan)
+        stretch = select_most_observed(model, plan)
         return stretch.frames, stretch.reports
 
     return max(plans, key=size)
 
 
-def _observed_times(plan: SamplingSpec) -> int:
+def _count_observed_times(plan: SamplingSpec) -> int:
     return 0 if plan.stencil is None or not len(plan.stencil) else len(plan.stencil.frames)
 
 
-def _decoding_seconds(model: GenerativeModel, plan: SamplingSpec, clock: Clock) -> float:
+def _time_decoding(model: GenerativeModel, plan: SamplingSpec, clock: Clock) -> float:
     """Of one state, as results are; the device is free."""
     seconds = []
     for _ in range(2):
@@ -172,36 +181,41 @@ class _Totals:
     setup: float
 
 
-def _member(model: GenerativeModel, parts: list[Part], paces: dict[bool, Pace], together: int) -> _Totals:
+def _sum_member(
+    model: GenerativeModel, parts: list[Part], paces: dict[bool, EvaluationSpeed], together: int
+) -> _Totals:
     """Of the whole trajectory, which all parts make up."""
-    examples = _examples(model, parts)
-    steps = {reported: solver_steps(model, example, paces[reported]) for reported, example in examples.items()}
+    examples = _select_examples(model, parts)
+    steps = {reported: estimate_solver_steps(model, example, paces[reported]) for reported, example in examples.items()}
     found = [
-        (count, _totals(model, plan, paces[_reported(plan)], steps[_reported(plan)], together)) for plan, count in parts
+        (count, _compute_totals(model, plan, paces[_has_reports(plan)], steps[_has_reports(plan)], together))
+        for plan, count in parts
     ]
     return _Totals(*(sum(count * getattr(totals, f.name) for count, totals in found) for f in fields(_Totals)))
 
 
-def _totals(model: GenerativeModel, plan: SamplingSpec, pace: Pace, steps: np.ndarray, together: int) -> _Totals:
+def _compute_totals(
+    model: GenerativeModel, plan: SamplingSpec, pace: EvaluationSpeed, steps: np.ndarray, together: int
+) -> _Totals:
     """Of one part of the trajectory, whose solver makes so many steps (level,) in a system."""
-    evaluations, guided = plan.sampler.evaluations, guided_levels(model, plan)
+    evaluations, guided = plan.sampler.evaluations, find_guided_levels(model, plan)
     each, steps = evaluations / len(guided), steps[guided]
-    plain, window = bare(model, plan)
-    one = work(model, plain, window, 1).flop
+    plain, window = without_observations(model, plan)
+    one = measure_evaluation(model, plain, window, 1).flop
     # What members share, such as the codes of noise levels, is computed once for all of them.
-    prior = work(model, plain, window, together).flop / together
+    prior = measure_evaluation(model, plain, window, together).flop / together
     windows, guiding = 0, 0.0
     iterations = operations = seconds = 0.0
-    for stretch in stretches(model, plan):
+    for stretch in list_stretches(model, plan):
         windows += stretch.windows
         operations += evaluations * stretch.windows * prior
         seconds += evaluations * stretch.windows * pace.batched
         if not stretch.reports or not len(steps):
             continue
-        found = work(model, plan, stretch, 1)
+        found = measure_evaluation(model, plan, stretch, 1)
         more = found.flop - stretch.windows * one + (steps - 1) * found.step
         added = each * more.sum() + found.first - found.flop
         operations += added
         seconds += added / pace.rate
-        guiding, iterations = guiding + each * len(steps), iterations + each * steps.sum() * solves(plan)
+        guiding, iterations = guiding + each * len(steps), iterations + each * steps.sum() * count_solves(plan)
     return _Totals(windows, windows * evaluations, guiding, iterations, operations, seconds, pace.setup)

@@ -28,8 +28,17 @@ from xappa.diffusion.guidance.solver import SolvingDenoiser
 from xappa.diffusion.samplers import DPM
 from xappa.model.protocol import GenerativeModel
 from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.calibration import Pace, levels
-from xappa.streaming.cost.evaluation import Denoise, Stretch, denoiser, fullest, known, solves, with_fewer, work
+from xappa.streaming.cost.calibration import EvaluationSpeed, list_noise_levels
+from xappa.streaming.cost.evaluation import (
+    Denoise,
+    Stretch,
+    build_denoiser,
+    count_solves,
+    list_latent_observations,
+    measure_evaluation,
+    select_most_observed,
+    with_fewer,
+)
 
 TIMES = 2
 """Whose reports are read."""
@@ -41,14 +50,18 @@ SECONDS = 2.0
 """What solving the problem itself may take, where there is no other."""
 
 
-def guided_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
+def find_guided_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
     """Which of the plan's noise levels are guided."""
-    return levels(model, plan) <= getattr(plan.guidance, "below", math.inf)
+    return list_noise_levels(model, plan) <= getattr(plan.guidance, "below", math.inf)
 
 
-def solver_steps(model: GenerativeModel, plan: SamplingSpec, pace: Pace) -> np.ndarray:
+def estimate_solver_steps(model: GenerativeModel, plan: SamplingSpec, pace: EvaluationSpeed) -> np.ndarray:
     """Steps of the solver in a system, (level,), at each of the plan's noise levels."""
-    stretch, grid, where = fullest(model, plan), levels(model, plan), guided_levels(model, plan)
+    stretch, grid, where = (
+        select_most_observed(model, plan),
+        list_noise_levels(model, plan),
+        find_guided_levels(model, plan),
+    )
     found = np.ones(len(grid))
     if not isinstance(plan.guidance, SolverGuidance) or not stretch.reports or not where.any():
         return found
@@ -58,18 +71,22 @@ def solver_steps(model: GenerativeModel, plan: SamplingSpec, pace: Pace) -> np.n
     if model.static_prior:
         own, fewer = with_fewer(plan, stretch, TIMES)
         grown = (stretch.reports / fewer.reports) ** 0.5
-        found[where] = np.minimum(grown * _visited(model, own, fewer, grid[where], True), most)
-    elif _seconds(model, plan, stretch, pace) * where.sum() <= SECONDS:
-        found[where] = _visited(model, plan, stretch, grid[where], False)
+        found[where] = np.minimum(grown * _count_visited_steps(model, own, fewer, grid[where], True), most)
+    elif _estimate_seconds(model, plan, stretch, pace) * where.sum() <= SECONDS:
+        found[where] = _count_visited_steps(model, plan, stretch, grid[where], False)
     return found
 
 
-def _seconds(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, pace: Pace) -> float:
+def _estimate_seconds(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, pace: EvaluationSpeed) -> float:
     """Of an evaluation in which the solver makes all steps."""
-    return work(model, plan, stretch, 1, plan.guidance.iterations).flop / pace.rate if pace.timed else math.inf
+    return (
+        measure_evaluation(model, plan, stretch, 1, plan.guidance.iterations).flop / pace.rate
+        if pace.timed
+        else math.inf
+    )
 
 
-def _visited(
+def _count_visited_steps(
     model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
 ) -> np.ndarray:
     """Steps at each level; where there are many, some are visited with their neighbours, and others lie between."""
@@ -77,45 +94,47 @@ def _visited(
     if len(grid) > LEVELS:
         few = np.unique(np.linspace(0, len(grid) - 1, LEVELS // 2).round().astype(int))
     visited = np.unique(np.concatenate([few, np.maximum(few - 1, 0)]))
-    found = _solved(model, plan, stretch, grid[visited], static)[np.isin(visited, few)]
+    found = _count_solver_steps(model, plan, stretch, grid[visited], static)[np.isin(visited, few)]
     return np.interp(np.arange(len(grid)), few, found)
 
 
-def _solved(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool) -> np.ndarray:
+def _count_solver_steps(
+    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
+) -> np.ndarray:
     """Steps of one member's solver at levels, downwards, each solution the start of the next."""
-    guided = cast(SolvingDenoiser, (_linear if static else _itself)(model, plan, stretch))
+    guided = cast(SolvingDenoiser, (_build_linear_denoiser if static else _build_plan_denoiser)(model, plan, stretch))
     # One noise for all levels, as samplers without noise of their own have: solutions then change little.
-    noise = _white(model, stretch.length, 1)
+    noise = _draw_white_noise(model, stretch.length, 1)
     x = torch.zeros_like(noise)
     found = np.zeros(len(grid))
     with torch.no_grad():
         for level, sigma in enumerate(grid):
             x = guided(x + float(sigma) * noise, torch.tensor(sigma, dtype=torch.float32, device=model.device))
-            found[level:] = guided.iterations[-1].double().mean() / solves(plan)
+            found[level:] = guided.iterations[-1].double().mean() / count_solves(plan)
             if level and found[level] <= 1:
                 break  # those below start from solutions that are nearer still
     return found
 
 
-def _white(model: GenerativeModel, times: int, seed: int) -> Tensor:
+def _draw_white_noise(model: GenerativeModel, times: int, seed: int) -> Tensor:
     shape = (1, times, *model.latent_shape)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.device)
 
 
-def _itself(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
+def _build_plan_denoiser(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
     """The plan's denoiser; nothing is known of the states that are given but their variance."""
-    return denoiser(model, plan, stretch, (0,), states=_white(model, len(plan.times), 0))
+    return build_denoiser(model, plan, stretch, (0,), states=_draw_white_noise(model, len(plan.times), 0))
 
 
-def _linear(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
+def _build_linear_denoiser(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
     """A denoiser with the options of the plan's, whose prior and operator are linear."""
     options = {field.name: getattr(plan.guidance, field.name) for field in fields(JacobianFree)}
     guidance = JacobianFree(**options)
     matching = isinstance(plan.guidance, MMPS)
     plan = replace(plan, guidance=guidance)
-    itself = cast(JacobianFreeDenoiser, _itself(model, plan, stretch))
+    itself = cast(JacobianFreeDenoiser, _build_plan_denoiser(model, plan, stretch))
     if matching:
-        linear = denoiser(model.linear(), replace(plan, stencil=None, given=()), stretch, (0,))
+        linear = build_denoiser(model.linear(), replace(plan, stencil=None, given=()), stretch, (0,))
     else:
 
         def linear(x_t: Tensor, sigma: Tensor) -> Tensor:
@@ -124,25 +143,25 @@ def _linear(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Den
     def covariance(v: Tensor, sigma: Tensor) -> Tensor:
         return sigma**2 * linear(v, sigma)
 
-    if known(plan):
-        drawn = _drawn(model, _white(model, stretch.length, 0), linear)
+    if list_latent_observations(plan):
+        drawn = _draw_prior_sample(model, _draw_white_noise(model, stretch.length, 0), linear)
         # The same at all times of the plan, of which the stretch is a part.
         states = drawn[:, (np.arange(len(plan.times)) - stretch.start) % stretch.length]
-        itself = cast(JacobianFreeDenoiser, denoiser(model, plan, stretch, (0,), states=states))
-    return guidance.wrap(linear, _affine(itself.observation, model, stretch), covariance)
+        itself = cast(JacobianFreeDenoiser, build_denoiser(model, plan, stretch, (0,), states=states))
+    return guidance.wrap(linear, _linearise_observation(itself.observation, model, stretch), covariance)
 
 
-def _affine(observation: Observation, model: GenerativeModel, stretch: Stretch) -> Observation:
+def _linearise_observation(observation: Observation, model: GenerativeModel, stretch: Stretch) -> Observation:
     """With the map that stands in for the operator's derivative in place of the operator, where there is one."""
     tangent = observation.tangent
     if tangent is None:
         return observation
     with torch.no_grad():
-        offset = observation.operator(torch.zeros_like(_white(model, stretch.length, 0)))
+        offset = observation.operator(torch.zeros_like(_draw_white_noise(model, stretch.length, 0)))
     return replace(observation, operator=lambda x: offset + tangent(x))
 
 
-def _drawn(model: GenerativeModel, white: Tensor, linear: Denoise) -> Tensor:
+def _draw_prior_sample(model: GenerativeModel, white: Tensor, linear: Denoise) -> Tensor:
     """A sample of the static prior."""
     start = model.schedule(torch.ones(1)).item() * white
     return DPM(steps=STEPS)(linear, start, lambda k: white, model.schedule)

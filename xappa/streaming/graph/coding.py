@@ -23,14 +23,14 @@ from xappa.model.protocol import GenerativeModel
 from xappa.model.registry import load
 from xappa.state.indexing import take_entries
 from xappa.state.to_model import StateAssembly
-from xappa.streaming.graph.retry import tried_twice
-from xappa.streaming.graph.slices import latent_axes
-from xappa.streaming.graph.workers import Versioned
+from xappa.streaming.graph.retry import retry_once
+from xappa.streaming.graph.slices import list_latent_axes
+from xappa.streaming.graph.workers import VersionGuard
 from xappa.vocabulary import VARIABLES
 
 
 @dataclass(frozen=True)
-class Coder(Versioned):
+class Coder(VersionGuard):
     """A model, as a task names it.
 
     Parameters
@@ -89,11 +89,11 @@ def encode(
         NaN where the state has missing values other than of variables that are missing over land.
     """
     lead = fields[0].ndim - 2 - (assembly.parts[0].levels is not None)
-    arguments: list = [_seconds(times), "t"]
+    arguments: list = [_to_seconds(times), "t"]
     for number, field in enumerate(fields):
         own = tuple(f"{axis}{number}" for axis in range(field.ndim - lead))
         arguments += [field, ("m", "t")[2 - lead :] + own]
-    inner = latent_axes(len(shape))
+    inner = list_latent_axes(len(shape))
     out = (*("m", "t")[2 - lead :], *inner)
     token = dask.base.tokenize(
         coder.digest, coder.precision, assembly, times.astype("M8[s]").astype("i8"), [f.name for f in fields], dtype
@@ -105,7 +105,7 @@ def encode(
     )  # fmt: skip
 
 
-def sea(fields: Sequence[da.Array], assembly: StateAssembly, masked: Sequence[str]) -> da.Array | None:
+def make_sea_mask(fields: Sequence[da.Array], assembly: StateAssembly, masked: Sequence[str]) -> da.Array | None:
     """Where the variables that are missing over land are there at the first time: (latitude, longitude), lazy."""
     chosen = [k for k, part in enumerate(assembly.parts) if part.name in masked]
     if not chosen:
@@ -118,7 +118,7 @@ def sea(fields: Sequence[da.Array], assembly: StateAssembly, masked: Sequence[st
     # Not by `dask.delayed`, which would go through the graphs of all states.
     name = f"xappa-sea-{dask.base.tokenize(parts, assembly, [field.name for field in needed])}"
     refs = [TaskRef(next(flatten(field.__dask_keys__()))) for field in needed]
-    graph: dict[Key, Any] = {name: Task(name, _exists, parts, assembly, *refs)}
+    graph: dict[Key, Any] = {name: Task(name, _is_present, parts, assembly, *refs)}
     task = Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=needed))
     return da.from_delayed(task, assembly.shape[1:], bool)
 
@@ -144,19 +144,19 @@ def decode(latents: da.Array, times: Array, coder: Coder, part: tuple[Array, Arr
     latents = latents.rechunk((1, 1, *(-1,) * (latents.ndim - 2)))
     identity = (coder.digest, coder.precision)
     token = dask.base.tokenize(*identity, times.astype("M8[s]").astype("i8"), latents.name, part, clip)
-    own = ("m", "t", *latent_axes(latents.ndim - 2))
+    own = ("m", "t", *list_latent_axes(latents.ndim - 2))
     return da.blockwise(
-        _decode, tuple("mtvyx"), _seconds(times), "t", latents, own, name=f"xappa-decode-{token}",
+        _decode, tuple("mtvyx"), _to_seconds(times), "t", latents, own, name=f"xappa-decode-{token}",
         new_axes=dict(zip("vyx", map(len, part), strict=True)), concatenate=True, align_arrays=False,
         meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), coder=coder, part=part, clip=clip,
     )  # fmt: skip
 
 
-def _seconds(times: Array) -> da.Array:
+def _to_seconds(times: Array) -> da.Array:
     return da.from_array(times.astype("M8[s]").astype("i8"), chunks=1)
 
 
-@tried_twice
+@retry_once
 @torch.no_grad()
 def _encode(seconds: Array, *blocks: Array, coder: Coder, assembly: StateAssembly, lead: int, kept: str) -> Array:
     model, times = coder.load(), seconds.astype("M8[s]")
@@ -173,7 +173,7 @@ def _encode(seconds: Array, *blocks: Array, coder: Coder, assembly: StateAssembl
     return latents.reshape((1,) * lead + latents.shape[1:]).astype(kept)
 
 
-@tried_twice
+@retry_once
 @torch.no_grad()
 def _decode(seconds: Array, latents: Array, coder: Coder, part: tuple[Array, Array, Array], clip: bool) -> Array:
     model, times = coder.load(), seconds.astype("M8[s]")
@@ -189,7 +189,7 @@ def _decode(seconds: Array, latents: Array, coder: Coder, part: tuple[Array, Arr
     return values
 
 
-def _exists(parts: tuple, assembly: StateAssembly, *blocks: Array) -> Array:
+def _is_present(parts: tuple, assembly: StateAssembly, *blocks: Array) -> Array:
     rows, columns = np.ix_(assembly.rows, assembly.columns)
     there = [np.isfinite(block[..., rows, columns]).reshape(-1, *assembly.shape[1:]).all(axis=0) for block in blocks]
     return np.logical_and.reduce(there)

@@ -12,13 +12,13 @@ import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, AnalysisGraph
 
 if TYPE_CHECKING:
-    from xappa.sampling.sampled import Sampled
+    from xappa.sampling.sampled import SamplingResult
 
 FITS = ("chi_squared", "departure_mean", "departure_rms", "count")
 KEPT = 64  # runs of this session whose diagnostics can still be asked for
@@ -32,7 +32,7 @@ def remember(run: AnalysisGraph, counts: xr.Dataset) -> None:
         _RUNS.popitem(last=False)
 
 
-def run_of(result: xr.Dataset) -> AnalysisGraph:
+def find_run(result: xr.Dataset) -> AnalysisGraph:
     """The run that a result of this session belongs to.
 
     Raises
@@ -46,8 +46,8 @@ def run_of(result: xr.Dataset) -> AnalysisGraph:
     return _RUNS[token][0]
 
 
-@aligned
-@checked
+@with_xarray_defaults
+@check_arguments
 def diagnostics(result: xr.Dataset) -> xr.Dataset:
     """Reports used and rejected by reason, and how the sampling went.
 
@@ -77,10 +77,10 @@ def diagnostics(result: xr.Dataset) -> xr.Dataset:
     --------
     >>> xappa.diagnostics(analysis)["reports"].to_pandas()  # doctest: +SKIP
     """
-    return learned(result)
+    return collect_diagnostics(result)
 
 
-def learned(result: xr.Dataset, sampled: Iterable[str] | None = None) -> xr.Dataset:
+def collect_diagnostics(result: xr.Dataset, sampled: Iterable[str] | None = None) -> xr.Dataset:
     """The `diagnostics` of the segments and batches that were sampled.
 
     Parameters
@@ -102,7 +102,7 @@ def learned(result: xr.Dataset, sampled: Iterable[str] | None = None) -> xr.Data
         )
     run, counts = _RUNS[token]
     _require_one_run(result, run)
-    wanted = set(_members(result) or run.members)
+    wanted = set(_get_members(result) or run.members)
     needed = {task.key for batch, tasks in run.sampled if wanted & set(batch) for task in tasks}
     batches = run.learned(needed.intersection(sampled or ()) or needed)
     steps = run.evaluations
@@ -111,17 +111,17 @@ def learned(result: xr.Dataset, sampled: Iterable[str] | None = None) -> xr.Data
     fits: dict[str, list[da.Array]] = {name: [] for name in FITS if run.variables}
     for batch, task in batches:
         for kind, parts in series.items():
-            rows = dask.delayed(_series)(task, kind, steps)
+            rows = dask.delayed(_collect_series)(task, kind, steps)
             parts.append(da.from_delayed(rows, (len(batch), steps), "f4"))
         for kind, parts in fits.items():
-            rows = dask.delayed(_fit)(task, kind, len(run.variables))
+            rows = dask.delayed(_collect_fit)(task, kind, len(run.variables))
             parts.append(da.from_delayed(rows, (len(batch), len(run.variables)), "f8"))
-        seconds.append(da.from_delayed(dask.delayed(_seconds)(task), (len(batch),), "f8"))
+        seconds.append(da.from_delayed(dask.delayed(_collect_seconds)(task), (len(batch),), "f8"))
     members = [member for batch, _ in batches for member in batch]
     out = counts.assign_coords(member=("member", members, {"standard_name": "realization"}))
     for kind, parts in series.items():
         out[kind] = (("member", "step"), da.concatenate(parts))
-    sigma = dask.delayed(_sigma)(batches[0][1], steps)
+    sigma = dask.delayed(_collect_sigma)(batches[0][1], steps)
     out["sigma"] = (("step",), da.from_delayed(sigma, (steps,), "f8"))
     out["seconds"] = (("member",), da.concatenate(seconds))
     out["evaluations"] = ((), steps, {"long_name": "Calls of the denoiser a member and window", "units": "1"})
@@ -136,13 +136,13 @@ def learned(result: xr.Dataset, sampled: Iterable[str] | None = None) -> xr.Data
 
 def _require_one_run(result: xr.Dataset, run: AnalysisGraph) -> None:
     """What is put together from several runs has the attributes of the first, which knows nothing of the others."""
-    others = sorted(set(_members(result)) - set(run.members), key=str)
+    others = sorted(set(_get_members(result)) - set(run.members), key=str)
     found = []
     if others:
         found.append(f"the members {', '.join(map(str, others))}")
-    if _beyond(result, run):
+    if _is_beyond(result, run):
         found.append(f"times from before {run.times[0]} or after {run.times[-1]}")
-    if not found and sampling_keys(result.__dask_graph__()) - sampling_keys(run.fields.dask):
+    if not found and find_sampling_keys(result.__dask_graph__()) - find_sampling_keys(run.fields.dask):
         found.append("fields that other runs sampled")
     if found:
         raise DatasetError(
@@ -152,26 +152,26 @@ def _require_one_run(result: xr.Dataset, run: AnalysisGraph) -> None:
         )
 
 
-def _members(result: xr.Dataset) -> list:
+def _get_members(result: xr.Dataset) -> list:
     """Member numbers of a result; none where they are not told, as of a mean."""
-    return [number for v in _labels(result, "member", "realization") for number in v.values.ravel().tolist()]
+    return [number for v in _find_coordinates(result, "member", "realization") for number in v.values.ravel().tolist()]
 
 
-def _beyond(result: xr.Dataset, run: AnalysisGraph) -> bool:
+def _is_beyond(result: xr.Dataset, run: AnalysisGraph) -> bool:
     """Whether there are more times than a run has, and not all within its own. Means over days may be labelled so."""
     return any(
         v.dtype.kind == "M"
         and v.size > run.times.size
         and (v.values.min() < run.times[0] or v.values.max() > run.times[-1])
-        for v in _labels(result, "time", "time")
+        for v in _find_coordinates(result, "time", "time")
     )
 
 
-def _labels(result: xr.Dataset, name: str, standard_name: str) -> list[xr.DataArray]:
+def _find_coordinates(result: xr.Dataset, name: str, standard_name: str) -> list[xr.DataArray]:
     return [v for key, v in result.coords.items() if key == name or v.attrs.get("standard_name") == standard_name]
 
 
-def sampling_keys(graph: HighLevelGraph | None) -> set[str]:
+def find_sampling_keys(graph: HighLevelGraph | None) -> set[str]:
     """Keys of the sampling tasks in a graph, needed or not."""
     layers = [] if graph is None else [layer for layer in graph.layers.values() if layer.is_materialized()]
     return {key for layer in layers for key in layer if isinstance(key, str) and key.startswith(SAMPLING)}
@@ -204,21 +204,21 @@ def _with_fits(out: xr.Dataset, fits: dict[str, list[da.Array]], run: AnalysisGr
     return out.merge(by_variable.assign(chi_squared=total), join="outer", combine_attrs="override")
 
 
-def _fit(sampled: Sampled, kind: str, variables: int) -> np.ndarray:
+def _collect_fit(sampled: SamplingResult, kind: str, variables: int) -> np.ndarray:
     found = sampled.diagnostics.get(kind)
     shape = (len(sampled.members), variables)
     return np.full(shape, np.nan) if found is None else np.broadcast_to(found, shape).astype("f8")
 
 
-def _series(sampled: Sampled, kind: str, steps: int) -> np.ndarray:
+def _collect_series(sampled: SamplingResult, kind: str, steps: int) -> np.ndarray:
     """One row a member; missing where nothing was observed, so that nothing was solved."""
     found = sampled.diagnostics.get(kind)
     return np.full((len(sampled.members), steps), np.nan, "f4") if found is None else found.T.astype("f4")
 
 
-def _sigma(sampled: Sampled, steps: int) -> np.ndarray:
+def _collect_sigma(sampled: SamplingResult, steps: int) -> np.ndarray:
     return sampled.diagnostics.get("sigma", np.full(steps, np.nan))
 
 
-def _seconds(sampled: Sampled) -> np.ndarray:
+def _collect_seconds(sampled: SamplingResult) -> np.ndarray:
     return np.full(len(sampled.members), float(sampled.diagnostics["seconds"]))

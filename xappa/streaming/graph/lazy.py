@@ -18,16 +18,16 @@ from xappa._compat.dask import List, Task, TaskRef
 from xappa.model.state import StateSpec
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.progress import bar
-from xappa.sampling.spec import SamplingSpec, overlap
+from xappa.progress import show_bar
+from xappa.sampling.spec import SamplingSpec, compute_overlap
 from xappa.streaming.graph.cutting import Cutter
-from xappa.streaming.graph.retry import tried_twice
-from xappa.streaming.graph.segments import Segment, cut, pieces
-from xappa.streaming.graph.shared import Shared
-from xappa.streaming.graph.slices import latent_axes, slices
+from xappa.streaming.graph.retry import retry_once
+from xappa.streaming.graph.segments import Segment, cut_trajectory, list_pieces
+from xappa.streaming.graph.shared import SharedTask
+from xappa.streaming.graph.slices import build_slices, list_latent_axes
 
 if TYPE_CHECKING:
-    from xappa.sampling.sampled import Sampled
+    from xappa.sampling.sampled import SamplingResult
 
 MEMBERS_AT_ONCE = 8
 """Members that share the evaluations of the networks, unless the user says otherwise."""
@@ -85,10 +85,14 @@ class AnalysisGraph:
         """
         heard = [(batch, [t for t in tasks if only is None or t.key in only]) for batch, tasks in self.sampled]
         joining = len(self.parts) > 1 or any(reading is not None for _, reading in self.parts)
-        return [(batch, _learned(tasks, self.variables) if joining else tasks[0]) for batch, tasks in heard if tasks]
+        return [
+            (batch, _merge_batch_diagnostics(tasks, self.variables) if joining else tasks[0])
+            for batch, tasks in heard
+            if tasks
+        ]
 
 
-def build(
+def build_graph(
     plan: SamplingSpec,
     members: tuple[int, ...],
     spec: StateSpec,
@@ -131,19 +135,21 @@ def build(
     chosen = np.arange(times) if isinstance(times, int | np.integer) else np.asarray(times)
     size = batch or MEMBERS_AT_ONCE
     batches = [members[i : i + size] for i in range(0, len(members), size)]
-    stride = spec.window - overlap(spec.window)
-    segments = cut(len(plan.times), spec.window, stride, None if plan.rolling else plan.segments)
-    sampled, plans = _sampling(plan, segments, batches, plan.evaluations(spec.window), progress, states, readings)
+    stride = spec.window - compute_overlap(spec.window)
+    segments = cut_trajectory(len(plan.times), spec.window, stride, None if plan.rolling else plan.segments)
+    sampled, plans = _build_sampling_tasks(
+        plan, segments, batches, plan.evaluations(spec.window), progress, states, readings
+    )
 
     rows = tuple((i, k) for i, batch_of in enumerate(batches) for k in range(len(batch_of)))
     per_chunk = chunks or TIMES_AT_ONCE
     parts = [chosen[i : i + per_chunk] for i in range(0, len(chosen), per_chunk)]
     keys = [[task.key for task in tasks] for tasks in sampled]
     name = f"xappa-latents-{dask.base.tokenize(keys, chosen, per_chunk)}"
-    places = pieces(segments, chosen, per_chunk)
-    shape = latent_shape or _latent_shape(plan)
-    latents = slices(name, rows, places, [len(part) for part in parts], sampled, shape)
-    fields = _decoded(plan, members, chosen, per_chunk, latents, spec)
+    places = list_pieces(segments, chosen, per_chunk)
+    shape = latent_shape or _get_latent_shape(plan)
+    latents = build_slices(name, rows, places, [len(part) for part in parts], sampled, shape)
+    fields = _build_decoded_fields(plan, members, chosen, per_chunk, latents, spec)
     observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
     token = dask.base.tokenize(keys, members, chosen, plan.decoding())
     by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
@@ -152,13 +158,13 @@ def build(
     )
 
 
-def _latent_shape(plan: SamplingSpec) -> tuple[int, ...]:
-    from xappa.sampling.sampling_tasks import model_of
+def _get_latent_shape(plan: SamplingSpec) -> tuple[int, ...]:
+    from xappa.sampling.sampling_tasks import load_model
 
-    return model_of(plan).latent_shape
+    return load_model(plan).latent_shape
 
 
-def _sampling(
+def _build_sampling_tasks(
     plan: SamplingSpec,
     segments: Sequence[Segment],
     batches: Sequence[tuple[int, ...]],
@@ -183,26 +189,26 @@ def _sampling(
         for tasks, batch in zip(found, batches, strict=True):
             given = list(held)
             if segment.known:
-                given.append(_known(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
+                given.append(_build_known_states(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
             token = dask.base.tokenize(previous, batch)
             tasks.append(
-                _layer(
+                _make_layer(
                     f"{SAMPLING}{token}", _sample, part, batch, token, progress, evaluations,
                     List(*(TaskRef(state.key) for state in given)), None if reading is None else TaskRef(reading.key),
-                    needs=[*given, *([] if reading is None else [reading])], kind=Shared,
+                    needs=[*given, *([] if reading is None else [reading])], kind=SharedTask,
                 )
             )  # fmt: skip
     return found, parts
 
 
-def _decoded(
+def _build_decoded_fields(
     plan: SamplingSpec, members: tuple[int, ...], chosen: np.ndarray, size: int, latents: da.Array, spec: StateSpec
 ) -> da.Array:
     """Fields, a task a member and chunk of times."""
     seconds = plan.times[chosen].astype("M8[s]").astype("i8")
     light = plan.decoding()
     token = dask.base.tokenize(light, members, seconds, latents.name)
-    own = ("m", "t", *latent_axes(latents.ndim - 2))
+    own = ("m", "t", *list_latent_axes(latents.ndim - 2))
     return da.blockwise(
         _decode, tuple("mtvyx"), da.from_array(np.array(members), chunks=1, name=f"xappa-members-{token}"), "m",
         da.from_array(seconds, chunks=size, name=f"xappa-times-{token}"), "t", latents, own,
@@ -211,7 +217,7 @@ def _decoded(
     )  # fmt: skip
 
 
-@tried_twice
+@retry_once
 def _sample(
     plan: SamplingSpec,
     members: tuple[int, ...],
@@ -220,30 +226,30 @@ def _sample(
     total: int,
     states: list[np.ndarray],
     reading: tuple[SparseOperator | CompositeOperator | None, xr.Dataset | None, object] | None = None,
-) -> Sampled:
+) -> SamplingResult:
     from xappa.sampling.sampling_tasks import sample
 
     if reading is not None:
         stencil, places, _ = reading
         plan = replace(plan, stencil=stencil, correlation=places)
-    with bar(total, f"sampling {len(members)} members", progress) as advance:
+    with show_bar(total, f"sampling {len(members)} members", progress) as advance:
         return sample(plan, members, token, advance, states)
 
 
-@tried_twice
+@retry_once
 def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan: SamplingSpec) -> np.ndarray:
     from xappa.sampling.sampling_tasks import decode
 
     return decode(replace(plan, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
 
 
-def _known(task: Delayed, first: int, count: int) -> Delayed:
+def _build_known_states(task: Delayed, first: int, count: int) -> Delayed:
     """States of a segment that the next is held to."""
     name = f"xappa-known-{dask.base.tokenize(task.key, first, count)}"
-    return _layer(name, _stretch, TaskRef(task.key), first, count, needs=[task])
+    return _make_layer(name, _slice_latents, TaskRef(task.key), first, count, needs=[task])
 
 
-def _layer(name: str, function: Callable, *args: object, needs: Sequence[Any], kind: type[Task] = Task) -> Delayed:
+def _make_layer(name: str, function: Callable, *args: object, needs: Sequence[Any], kind: type[Task] = Task) -> Delayed:
     """A task in a layer of its own.
 
     `dask.delayed` would write all tasks that it needs into one layer, and the graph of a chain would grow with its
@@ -253,13 +259,15 @@ def _layer(name: str, function: Callable, *args: object, needs: Sequence[Any], k
     return Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=needs))
 
 
-def _stretch(sampled: Sampled, first: int, count: int) -> np.ndarray:
+def _slice_latents(sampled: SamplingResult, first: int, count: int) -> np.ndarray:
     return sampled.latents[:, first : first + count]
 
 
-def _learned(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
+def _merge_batch_diagnostics(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
     """What was learned in all segments of a batch; their latents are let go one by one."""
     from xappa.sampling.merge_diagnostics import merge_segments, without_latents
 
-    parts = [_layer(f"xappa-learned-{task.key}", without_latents, TaskRef(task.key), needs=[task]) for task in tasks]
+    parts = [
+        _make_layer(f"xappa-learned-{task.key}", without_latents, TaskRef(task.key), needs=[task]) for task in tasks
+    ]
     return dask.delayed(merge_segments, pure=True)(parts, variables)

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def tried_twice(task: Callable[P, T]) -> Callable[P, T]:
+def retry_once(task: Callable[P, T]) -> Callable[P, T]:
     """A task that is repeated if it raises one of `FAULTS`, which is logged; the second error is raised.
 
     Dask can do so as well (``retries=``), but only a cluster, and annotations of arrays do not outlive the fusion of

@@ -53,7 +53,7 @@ class Piece:
     weights: tuple[float, ...]
 
 
-def cut(length: int, window: int, stride: int, segments: Segments | None) -> tuple[Segment, ...]:
+def cut_trajectory(length: int, window: int, stride: int, segments: Segments | None) -> tuple[Segment, ...]:
     """Segments of a trajectory; each begins and ends with one of its windows, so that all see the same windows.
 
     Parameters
@@ -78,7 +78,7 @@ def cut(length: int, window: int, stride: int, segments: Segments | None) -> tup
     return tuple(found)
 
 
-def pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[Piece, ...], ...]:
+def list_pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[Piece, ...], ...]:
     """What each chunk of times takes from each segment that has a share in it.
 
     Parameters
@@ -92,7 +92,7 @@ def pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[
     found: list[list[Piece]] = [[] for _ in range(0, len(times), size)]
     for k, segment in enumerate(segments):
         low, high = np.searchsorted(times, (segment.start, segment.stop))
-        share = _share(segments, k, times[low:high])
+        share = _compute_share(segments, k, times[low:high])
         used = np.flatnonzero(share > 0)
         edges = np.flatnonzero(np.diff((low + used) // size)) + 1
         for part in np.split(used, edges) if len(used) else []:
@@ -103,17 +103,17 @@ def pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[
     return tuple(tuple(parts) for parts in found)
 
 
-def _share(segments: Sequence[Segment], k: int, times: Array) -> Array:
+def _compute_share(segments: Sequence[Segment], k: int, times: Array) -> Array:
     """Share of a segment in its times; the shares of all segments add up to 1."""
     share = np.ones(len(times))
     if k:
-        share = _beginning(times, segments[k], segments[k - 1].stop)
+        share = _compute_ramp(times, segments[k], segments[k - 1].stop)
     if k + 1 < len(segments):
-        share = np.minimum(share, 1 - _beginning(times, segments[k + 1], segments[k].stop))
+        share = np.minimum(share, 1 - _compute_ramp(times, segments[k + 1], segments[k].stop))
     return share
 
 
-def _beginning(times: Array, segment: Segment, last: int) -> Array:
+def _compute_ramp(times: Array, segment: Segment, last: int) -> Array:
     """Share of a segment where the one before reaches to before `last`.
 
     It rises from 0 to 1 in the middle of what the two share, far from the end of the one before, and from the beginning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xappa._compat.dask import Task
 
 
-class Shared(Task):
+class SharedTask(Task):
     """A task with one key in all graphs, however few of its readers a graph has.
 
     Dask merges a task into its reader where there is one alone. Of two regions that are written at the same time, and

@@ -17,10 +17,10 @@ from xappa.streaming.graph.segments import Piece
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-    from xappa.sampling.sampled import Sampled
+    from xappa.sampling.sampled import SamplingResult
 
 
-class Slices(Layer):
+class SliceLayer(Layer):
     """Tasks (member, chunk of times) that are written out only as far as they are needed.
 
     Parameters
@@ -48,14 +48,14 @@ class Slices(Layer):
         self.name, self.rows, self.chunks, self.sampled, self.rank = name, rows, chunks, keys, rank
 
     def __reduce__(self) -> tuple:
-        return Slices, (self.name, self.rows, self.chunks, self.sampled, self.rank)
+        return SliceLayer, (self.name, self.rows, self.chunks, self.sampled, self.rank)
 
     def __getitem__(self, key: Key) -> Task:
         if not self._has(key):
             raise KeyError(key)
         (batch, position), pieces = self._of(key)
         refs = [TaskRef(self.sampled[batch][piece.segment]) for piece in pieces]
-        return Task(key, _cut_out, position, pieces, List(*refs))
+        return Task(key, _extract_latents, position, pieces, List(*refs))
 
     def __iter__(self) -> Iterator[Key]:
         for i, j in itertools.product(range(len(self.rows)), range(len(self.chunks))):
@@ -103,12 +103,12 @@ class Slices(Layer):
         return MaterializedLayer(kept), {key: self.get_dependencies(key, all_hlg_keys) for key in kept}
 
 
-def latent_axes(rank: int) -> tuple[str, ...]:
+def list_latent_axes(rank: int) -> tuple[str, ...]:
     """Indices of the dimensions of a latent state, as `dask.array.blockwise` names them."""
     return tuple(f"z{k}" for k in range(rank))
 
 
-def slices(
+def build_slices(
     name: str,
     rows: tuple[tuple[int, int], ...],
     chunks: tuple[tuple[Piece, ...], ...],
@@ -135,7 +135,7 @@ def slices(
     for graph in graphs:
         layers |= graph.layers
         dependencies |= graph.dependencies
-    layers[name] = Slices(name, rows, chunks, keys, len(shape))
+    layers[name] = SliceLayer(name, rows, chunks, keys, len(shape))
     dependencies[name] = {layer for tasks in sampled for task in tasks for layer in task.__dask_layers__()}
     sizes_by_axis = ((1,) * len(rows), tuple(sizes), *((n,) for n in shape))
     return da.Array(
@@ -143,7 +143,7 @@ def slices(
     )
 
 
-def _cut_out(position: int, pieces: Sequence[Piece], sampled: Sequence[Sampled]) -> np.ndarray:
+def _extract_latents(position: int, pieces: Sequence[Piece], sampled: Sequence[SamplingResult]) -> np.ndarray:
     """Latents (1, time, *latent) of one member; where segments share times, their weighted mean."""
     count = 1 + max(row for piece in pieces for row in piece.rows)
     out = np.zeros((1, count, *sampled[0].latents.shape[2:]), "f4")

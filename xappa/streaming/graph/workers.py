@@ -17,7 +17,7 @@ SHOWN = 5  # workers that an error lists
 CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 
 
-class Versioned:
+class VersionGuard:
     """What one version of the package plans, no other version computes: its numbers could differ, or its fields."""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Versioned:
         self.__dict__.update(state)
 
 
-def current_client() -> Any:
+def find_client() -> Any:
     """The dask.distributed client that computes Dask collections now; None where none does."""
     if "distributed" not in sys.modules:
         return None
@@ -48,7 +48,7 @@ def current_client() -> Any:
 
 
 @contextmanager
-def connected(client: Any) -> Iterator[None]:
+def explain_lost_cluster(client: Any) -> Iterator[None]:
     """Say what to do if a client is closed, or loses its cluster, while it waits.
 
     Raises
@@ -79,10 +79,10 @@ def require_workers() -> None:
     """
     from xappa import __version__
 
-    client = current_client()
+    client = find_client()
     if client is None:
         return
-    found = client.run(_probe())
+    found = client.run(_make_probe())
     wrong = {worker: version for worker, version in found.items() if version != __version__}
     if not wrong:
         return
@@ -98,7 +98,7 @@ def require_workers() -> None:
     )
 
 
-def _probe() -> Callable[[], str | None]:
+def _make_probe() -> Callable[[], str | None]:
     """A function that tells the version; a local one, which travels by value to where there is no package."""
 
     def probe() -> str | None:

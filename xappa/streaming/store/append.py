@@ -19,10 +19,10 @@ from zarr.storage import WrapperStore
 
 from xappa._compat.zarr import default_buffer_prototype, sync
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.streaming.store.damage import is_intact, require_metadata, root_of
-from xappa.streaming.store.encoding import Encoding, steps_of
-from xappa.streaming.store.location import StoreLocation, keys_below, read_key, write_key
-from xappa.streaming.store.regions import encoded
+from xappa.streaming.store.damage import is_intact, read_root_metadata, require_metadata
+from xappa.streaming.store.encoding import Encoding, list_step_dimensions
+from xappa.streaming.store.location import StoreLocation, list_keys, read_key, write_key
+from xappa.streaming.store.regions import encode_variable
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -35,7 +35,7 @@ OF_VALUES = ("dtype", "scale_factor", "add_offset", "_FillValue", "missing_value
 """Encodings that change numbers."""
 
 
-class Grown(WrapperStore):
+class GrownStore(WrapperStore):
     """A store seen with other metadata than its own.
 
     Parameters
@@ -49,8 +49,8 @@ class Grown(WrapperStore):
         super().__init__(store)
         self.metadata = dict(metadata)
 
-    def _with_store(self, store: Store) -> Grown:
-        return Grown(store, self.metadata)
+    def _with_store(self, store: Store) -> GrownStore:
+        return GrownStore(store, self.metadata)
 
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """Contents of a key."""
@@ -94,7 +94,7 @@ class Growth:
     @property
     def encoding(self) -> Encoding:
         """How values are encoded in the store."""
-        return {name: _of_values(self.there.variables[name]) for name in self.growing}
+        return {name: _select_value_encoding(self.there.variables[name]) for name in self.growing}
 
     @property
     def sizes(self) -> dict[Hashable, int]:
@@ -111,13 +111,13 @@ class Growth:
         """Metadata of the arrays with their new shapes, and of the root without a copy of the old ones."""
         found: dict[str, bytes] = {}
         for name in self.growing:
-            found |= _resized(self.place.store, str(name), self.dim, self.old + self.fields.sizes[self.dim])
+            found |= _resize_metadata(self.place.store, str(name), self.dim, self.old + self.fields.sizes[self.dim])
         root = json.loads(read_key(self.place.store, "zarr.json") or b"{}")
         root.pop("consolidated_metadata", None)
         return found | {"zarr.json": json.dumps(root).encode()}
 
 
-def grown_from(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> Growth:
+def plan_growth(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> Growth:
     """How a store would grow by a result, or has grown by it already.
 
     What another append has begun and not finished is taken back.
@@ -139,38 +139,40 @@ def grown_from(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> Gr
     OptionError
         If nothing grows along `dim`.
     """
-    root = root_of(place) or {}
+    root = read_root_metadata(place) or {}
     if root.get("node_type") != "group":
         raise StoreError(f"{place.name} holds no Zarr group of format 3; expected one: choose another name")
     _require_intact(ds, place)
     entries = json.loads(root.get("attributes", {}).get(APPENDED, "[]"))
     for number, entry in enumerate(entries):
         if entry["token"] == token:
-            return _grown_already(ds, place, entries[number:])
-    if dim not in steps_of(ds):
-        raise OptionError(f"append_dim={dim!r}; expected one of {', '.join(map(repr, steps_of(ds))) or 'no dimension'}")
+            return _find_finished_growth(ds, place, entries[number:])
+    if dim not in list_step_dimensions(ds):
+        raise OptionError(
+            f"append_dim={dim!r}; expected one of {', '.join(map(repr, list_step_dimensions(ds))) or 'no dimension'}"
+        )
     journal = json.loads(place.beside.read(JOURNAL) or b"{}")
     if journal:
-        _take_back(place, journal, clean=journal["token"] != token)
-    there = _opened(place)
-    problems = _problems(ds, there, dim)
+        _roll_back(place, journal, clean=journal["token"] != token)
+    there = _open_dataset(place)
+    problems = _find_problems(ds, there, dim)
     if problems:
         raise DatasetError(f"This Dataset does not continue {place.name}:" + "".join(f"\n- {p}" for p in problems))
-    return Growth(place, dim, there.sizes[dim], _along(ds, there, dim), there)
+    return Growth(place, dim, there.sizes[dim], _select_along(ds, there, dim), there)
 
 
-def _grown_already(ds: xr.Dataset, place: StoreLocation, entries: Sequence[Mapping[str, Any]]) -> Growth:
+def _find_finished_growth(ds: xr.Dataset, place: StoreLocation, entries: Sequence[Mapping[str, Any]]) -> Growth:
     """What a store has grown by, from the entries of that append and of later ones."""
-    there, dim = _opened(place), str(entries[0]["dimension"])
+    there, dim = _open_dataset(place), str(entries[0]["dimension"])
     later = sum(int(entry["length"]) for entry in entries if entry["dimension"] == dim)
-    return Growth(place, dim, there.sizes[dim] - later, _along(ds, there, dim), there, done=True)
+    return Growth(place, dim, there.sizes[dim] - later, _select_along(ds, there, dim), there, done=True)
 
 
-def _opened(place: StoreLocation) -> xr.Dataset:
+def _open_dataset(place: StoreLocation) -> xr.Dataset:
     return xr.open_zarr(place.store, consolidated=False, chunks=None)
 
 
-def _along(ds: xr.Dataset, there: xr.Dataset, dim: str) -> xr.Dataset:
+def _select_along(ds: xr.Dataset, there: xr.Dataset, dim: str) -> xr.Dataset:
     """The variables along a dimension, with their dimensions in the order of the store."""
     fields = ds[[name for name, v in ds.data_vars.items() if dim in v.dims]]
     return fields.assign({name: v.transpose(*there[name].dims) for name, v in fields.data_vars.items()})
@@ -190,7 +192,7 @@ def _require_intact(ds: xr.Dataset, place: StoreLocation) -> None:
             )
 
 
-def begin(growth: Growth, token: str) -> None:
+def begin_append(growth: Growth, token: str) -> None:
     """Note beside the store what is being appended."""
     place = growth.place
     if place.beside.read(JOURNAL) is None:
@@ -207,17 +209,17 @@ def write_coordinates(growth: Growth, store: Store) -> None:
         if name in growth.there.coords:
             variable = growth.fields.coords[name].variable
             where = tuple(slice(growth.old, None) if dim == growth.dim else slice(None) for dim in variable.dims)
-            group[str(name)][where] = encoded(name, variable, growth.encoding[name])  # type: ignore[index]
+            group[str(name)][where] = encode_variable(name, variable, growth.encoding[name])  # type: ignore[index]
 
 
-def show(growth: Growth) -> None:
+def publish_lengths(growth: Growth) -> None:
     """Give the arrays their new lengths; readers of consolidated metadata see these once they are consolidated."""
     for key, content in growth.metadata().items():
         if key != "zarr.json":
             write_key(growth.place.store, key, content)
 
 
-def appended(growth: Growth, attrs: Mapping[str, Any], token: str) -> str:
+def describe_append(growth: Growth, attrs: Mapping[str, Any], token: str) -> str:
     """What was appended to a store, this time and before, for its attribute."""
     values = growth.fields[growth.dim].values if growth.dim in growth.fields.coords else np.zeros(0)
     about = {"token": token, "dimension": growth.dim, "length": growth.fields.sizes[growth.dim]}
@@ -227,12 +229,14 @@ def appended(growth: Growth, attrs: Mapping[str, Any], token: str) -> str:
     return json.dumps([*json.loads(attrs.get(APPENDED, "[]")), about])
 
 
-def _problems(ds: xr.Dataset, there: xr.Dataset, dim: str) -> list[str]:
+def _find_problems(ds: xr.Dataset, there: xr.Dataset, dim: str) -> list[str]:
     """Why a Dataset does not continue another."""
     problems = []
     here, old = set(map(str, ds.data_vars)), set(map(str, there.data_vars))
     if here != old:
-        problems.append(f"variables: found {_listed(here - old)} and no {_listed(old - here)}; expected the same ones")
+        problems.append(
+            f"variables: found {_format_names(here - old)} and no {_format_names(old - here)}; expected the same ones"
+        )
     for name in sorted(here & old):
         if set(ds[name].dims) != set(there[name].dims):
             problems.append(f"{name!r} has the dimensions {ds[name].dims}; expected {there[name].dims}")
@@ -240,16 +244,18 @@ def _problems(ds: xr.Dataset, there: xr.Dataset, dim: str) -> list[str]:
             problems.append(
                 f"{name!r} has the units {ds[name].attrs.get('units')!r}; expected {there[name].attrs.get('units')!r}"
             )
-        elif dim not in ds[name].dims and not _same(ds[name], there[name]):
+        elif dim not in ds[name].dims and not _is_same(ds[name], there[name]):
             problems.append(f"{name!r}, which has no {dim!r}, has other values; expected the same")
     for name in sorted({*map(str, ds.coords), *map(str, there.coords)}):
         if name not in ds.coords or name not in there.coords:
             which = "the store" if name not in there.coords else "the Dataset"
             problems.append(f"coordinate {name!r} is missing in {which}; expected it in both, or in neither")
-        elif dim not in there[name].dims and not _same(ds[name], there[name]):
-            problems.append(f"coordinate {name!r} differs; expected {_ends(there[name])}, found {_ends(ds[name])}")
+        elif dim not in there[name].dims and not _is_same(ds[name], there[name]):
+            problems.append(
+                f"coordinate {name!r} differs; expected {_describe_ends(there[name])}, found {_describe_ends(ds[name])}"
+            )
     if dim not in there.dims:
-        problems.append(f"the store has no dimension {dim!r}; it has {_listed(set(map(str, there.dims)))}")
+        problems.append(f"the store has no dimension {dim!r}; it has {_format_names(set(map(str, there.dims)))}")
     elif (
         dim in ds.coords
         and dim in there.coords
@@ -269,7 +275,7 @@ def _problems(ds: xr.Dataset, there: xr.Dataset, dim: str) -> list[str]:
     return problems
 
 
-def _same(one: xr.DataArray, other: xr.DataArray) -> bool:
+def _is_same(one: xr.DataArray, other: xr.DataArray) -> bool:
     if set(one.dims) != set(other.dims) or dict(one.sizes) != dict(other.sizes):
         return False
     a, b = one.transpose(*other.dims).values, other.values
@@ -278,20 +284,20 @@ def _same(one: xr.DataArray, other: xr.DataArray) -> bool:
     return bool(np.array_equal(a, b))
 
 
-def _listed(names: set[str]) -> str:
+def _format_names(names: set[str]) -> str:
     return ", ".join(map(repr, sorted(names))) or "others"
 
 
-def _ends(coord: xr.DataArray) -> str:
+def _describe_ends(coord: xr.DataArray) -> str:
     flat = coord.values.ravel()
     return f"{flat.size} values from {flat[0]} to {flat[-1]}" if flat.size else "no values"
 
 
-def _of_values(variable: xr.Variable) -> dict[str, Any]:
+def _select_value_encoding(variable: xr.Variable) -> dict[str, Any]:
     return {key: variable.encoding[key] for key in OF_VALUES if key in variable.encoding}
 
 
-def _resized(store: Store, name: str, dim: str, length: int) -> dict[str, bytes]:
+def _resize_metadata(store: Store, name: str, dim: str, length: int) -> dict[str, bytes]:
     """Metadata of an array with another length along a dimension."""
     key = f"{name}/zarr.json"
     content = json.loads(read_key(store, key) or b"{}")
@@ -299,10 +305,10 @@ def _resized(store: Store, name: str, dim: str, length: int) -> dict[str, bytes]
     return {key: json.dumps(content, indent=2).encode()}
 
 
-def _take_back(place: StoreLocation, journal: Mapping[str, Any], clean: bool) -> None:
+def _roll_back(place: StoreLocation, journal: Mapping[str, Any], clean: bool) -> None:
     """Give arrays the length that they had, where that was about to change; remove what is beyond, if asked."""
     for name in journal["names"]:
-        for key, content in _resized(place.store, name, journal["dim"], journal["old"]).items():
+        for key, content in _resize_metadata(place.store, name, journal["dim"], journal["old"]).items():
             write_key(place.store, key, content)
     if clean:
         _remove_beyond(place.store, journal["names"], journal["dim"], journal["old"])
@@ -315,7 +321,7 @@ def _remove_beyond(store: Store, names: list[str], dim: str, length: int) -> Non
         content = json.loads(read_key(store, f"{name}/zarr.json") or b"{}")
         axis = content["dimension_names"].index(dim)
         step = content["chunk_grid"]["configuration"]["chunk_shape"][axis]
-        for key in keys_below(store, f"{name}/c"):
+        for key in list_keys(store, f"{name}/c"):
             place = re.findall(r"\d+", key.removeprefix(f"{name}/c"))
             if len(place) == len(content["shape"]) and int(place[axis]) >= -(-length // step):
                 sync(store.delete(key))

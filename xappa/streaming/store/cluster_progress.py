@@ -21,7 +21,7 @@ Counts = dict[str, tuple[int, int]]
 
 
 @contextmanager
-def cluster_progress(client: Any, show: bool) -> Iterator[None]:
+def show_cluster_progress(client: Any, show: bool) -> Iterator[None]:
     """Show how many tasks a cluster has done of those that it was asked for since this began, whoever asked.
 
     Parameters

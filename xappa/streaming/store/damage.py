@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from zarr.abc.store import Store
 
-from xappa.errors import StoreError, reading
+from xappa.errors import StoreError, translate_read_errors
 from xappa.streaming.store.location import StoreLocation, read_key
 
 ANEW = "Write the store anew with overwrite=True."
@@ -20,7 +20,7 @@ ANEW = "Write the store anew with overwrite=True."
 LOG = logging.getLogger("xappa")
 
 
-def root_of(place: StoreLocation) -> dict[str, Any] | None:
+def read_root_metadata(place: StoreLocation) -> dict[str, Any] | None:
     """Metadata of a store's root group; None if there are none.
 
     Raises
@@ -32,7 +32,7 @@ def root_of(place: StoreLocation) -> dict[str, Any] | None:
         content = read_key(place.store, "zarr.json")
     except OSError as error:
         raise StoreError(f"{place.name} cannot be read ({error}); choose another place.") from error
-    return None if content is None else _json(place.name, "zarr.json", content)
+    return None if content is None else _read_json(place.name, "zarr.json", content)
 
 
 def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
@@ -45,10 +45,10 @@ def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
     """
     for name in names:
         key = f"{name}/zarr.json"
-        _json(place.name, key, read_key(place.store, key) or b"")
+        _read_json(place.name, key, read_key(place.store, key) or b"")
 
 
-def _json(store: str, key: str, content: bytes) -> dict[str, Any]:
+def _read_json(store: str, key: str, content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -70,7 +70,7 @@ def is_intact(array: zarr.Array, region: Mapping[Hashable, slice], dims: Sequenc
     return True
 
 
-def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
+def repair_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     """Write coordinates again that cannot be decoded, or are others than those of `ds`.
 
     Parameters
@@ -86,7 +86,7 @@ def mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
     StoreError
         If it holds more than that since.
     """
-    with reading(name, "the store that was begun", StoreError, ANEW):
+    with translate_read_errors(name, "the store that was begun", StoreError, ANEW):
         _mend_coordinates(ds, store, name)
 
 
@@ -103,7 +103,7 @@ def _mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
                     "that it cannot be written again. Write the store anew with overwrite=True."
                 )
             LOG.warning("%s: the coordinate %s was damaged, and is written again", name, coordinate.name)
-            array[...] = _encoded(coordinate, array)
+            array[...] = _encode_coordinate(coordinate, array)
 
 
 def _has_all(array: zarr.Array, coordinate: xr.DataArray) -> bool:
@@ -114,11 +114,11 @@ def _has_all(array: zarr.Array, coordinate: xr.DataArray) -> bool:
     missing = (values == array.fill_value) | (values != values)  # NaN is not equal to itself
     if not np.any(missing):
         return True
-    expected = _encoded(coordinate, array)
+    expected = _encode_coordinate(coordinate, array)
     return bool(np.all((values == expected) | (expected != expected) | ~missing))
 
 
-def _encoded(coordinate: xr.DataArray, array: zarr.Array) -> np.ndarray:
+def _encode_coordinate(coordinate: xr.DataArray, array: zarr.Array) -> np.ndarray:
     """Values as they are stored: times are numbers since the epoch that the array names."""
     variable = coordinate.variable.load()
     attrs = dict(array.attrs)

@@ -23,7 +23,7 @@ TIMES = 64
 Encoding = dict[Hashable, dict[str, Any]]
 
 
-def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hashable, int]:
+def choose_chunks(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hashable, int]:
     """Sizes of the chunks of a store, by dimension.
 
     Parameters
@@ -53,18 +53,18 @@ def layout(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> dict[Hash
             f"chunks={chunks!r} cannot be honoured: {'; '.join(wrong)}; expected points by dimension: "
             f"{', '.join(f'{name!r} ({size})' for name, size in ds.sizes.items())}"
         )
-    steps = steps_of(ds)
+    steps = list_step_dimensions(ds)
     sizes = dict(ds.sizes)
     for name in steps:
         sizes[name] = 1
     if steps and steps[-1] not in asked:
-        sizes[steps[-1]] = _shared(ds, steps)
+        sizes[steps[-1]] = _find_shared_chunk(ds, steps)
     for name, size in asked.items():
         sizes[name] = ds.sizes[name] if size == -1 else min(int(size), ds.sizes[name])
     return sizes
 
 
-def regions(
+def choose_region_sizes(
     ds: xr.Dataset, sizes: Mapping[Hashable, int], chunks: Mapping[str, int] | None = None
 ) -> dict[Hashable, int]:
     """Sizes of what is computed and written together: chunks of the store, as many as make a few megabytes.
@@ -77,39 +77,41 @@ def regions(
     chunks : mapping, optional
         What the user wants: a chunk of so many times is also what is computed together.
     """
-    steps = steps_of(ds)
+    steps = list_step_dimensions(ds)
     found = dict(sizes)
     if steps and steps[-1] not in (chunks or {}):
-        found[steps[-1]] *= int(max(_most(ds, steps) // found[steps[-1]], 1))
+        found[steps[-1]] *= int(max(_count_region_times(ds, steps) // found[steps[-1]], 1))
     return found
 
 
-def _most(ds: xr.Dataset, steps: list[Hashable]) -> float:
+def _count_region_times(ds: xr.Dataset, steps: list[Hashable]) -> float:
     """Times that make a few megabytes."""
-    largest = max((_bytes(v, steps) for v in ds.data_vars.values()), default=1)
-    every = sum(_bytes(v, steps) for v in ds.data_vars.values())
+    largest = max((_count_bytes(v, steps) for v in ds.data_vars.values()), default=1)
+    every = sum(_count_bytes(v, steps) for v in ds.data_vars.values())
     return min(CHUNK_BYTES // max(largest, 1), REGION_BYTES // max(every, 1), TIMES)
 
 
-def _shared(ds: xr.Dataset, steps: list[Hashable]) -> int:
+def _find_shared_chunk(ds: xr.Dataset, steps: list[Hashable]) -> int:
     """Times of a chunk that all chunks of Dask, and the whole, are multiples of.
 
     An append of xarray's to chunks that do not agree with Dask's fails once the store has been made longer.
     """
     found = {size for v in ds.data_vars.values() if v.chunks is not None for size in v.chunksizes.get(steps[-1], ())}
     shared = int(np.gcd.reduce([*found, ds.sizes[steps[-1]]])) if found else 1
-    most = max(_most(ds, steps), 1)
+    most = max(_count_region_times(ds, steps), 1)
     return next(size for size in range(shared, 0, -1) if shared % size == 0 and size <= most)
 
 
-def steps_of(ds: xr.Dataset) -> list[Hashable]:
+def list_step_dimensions(ds: xr.Dataset) -> list[Hashable]:
     """Dimensions along which a result is computed piece by piece: members, then times."""
     members = [name for name in ds.dims if _standard_name(ds, name) == "realization" or name == "member"]
     times = [name for name in ds.dims if name in ds.coords and ds[name].dtype.kind in "mM" or name == "time"]
     return [*members, *times]
 
 
-def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, Mapping[str, Any]] | None) -> Encoding:
+def make_encodings(
+    ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, Mapping[str, Any]] | None
+) -> Encoding:
     """Encodings of a store in Zarr's third format; absent chunks of floats read as missing, packed or not.
 
     Parameters
@@ -137,7 +139,9 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
     ]
     wrong += [f"{name!r}: instead of _Unsigned give an unsigned dtype" for name, e in own.items() if "_Unsigned" in e]
     wrong += [f"{name!r}: {e['dtype']!r} is no dtype" for name, e in own.items() if not _is_dtype(e.get("dtype", "f4"))]
-    wrong += [text for name, e in own.items() if _is_dtype(e.get("dtype", "f4")) for text in _unheld(name, e)]
+    wrong += [
+        text for name, e in own.items() if _is_dtype(e.get("dtype", "f4")) for text in _find_unrepresentable(name, e)
+    ]
     if wrong:
         raise OptionError(
             f"encoding= cannot be used: {'; '.join(wrong)}. Expected NumPy's dtypes and Zarr's encodings by variable; "
@@ -150,14 +154,14 @@ def encodings(ds: xr.Dataset, sizes: Mapping[Hashable, int], own: Mapping[str, M
         # Not Blosc: what it writes depends on its threads, and a store would not be the same each time.
         encoding: dict[str, Any] = {"compressors": (ZstdCodec(level=3, checksum=True),)}
         if name in ds.data_vars:
-            encoding |= _chunks(variable, sizes, ds)
+            encoding |= _encode_chunks(variable, sizes, ds)
         if variable.dtype.kind == "f":
-            missing = _missing(variable.dtype, own.get(str(name), {}))
+            missing = _choose_fill_value(variable.dtype, own.get(str(name), {}))
             encoding |= {"fill_value": missing, "_FillValue": missing if name in ds.data_vars else None}
         if name == LATENT and variable.dtype.kind == "f" and variable.encoding.get("dtype") == HALF["dtype"]:
             encoding |= HALF
         if variable.dtype.kind == "M":
-            encoding |= _times(variable)
+            encoding |= _encode_times(variable)
         found[name] = encoding | dict(own.get(str(name), {}))
     return found
 
@@ -170,7 +174,7 @@ def _is_dtype(name: Any) -> bool:
     return True
 
 
-def _unheld(name: str, own: Mapping[str, Any]) -> list[str]:
+def _find_unrepresentable(name: str, own: Mapping[str, Any]) -> list[str]:
     """Numbers for what is missing that an integer does not hold: some releases of numpy wrap them around."""
     stored = np.dtype(own.get("dtype", "f4"))
     if stored.kind not in "iu":
@@ -186,7 +190,7 @@ def _unheld(name: str, own: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _missing(dtype: np.dtype, own: Mapping[str, Any]) -> Any:
+def _choose_fill_value(dtype: np.dtype, own: Mapping[str, Any]) -> Any:
     """What reads as missing: the user's, or NaN; integers have none, and get what is farthest from 0."""
     for key in ("_FillValue", "missing_value"):
         if own.get(key) is not None:
@@ -233,9 +237,9 @@ def require_fit(name: Hashable, values: np.ndarray, encoding: Mapping[str, Any])
     )
 
 
-def _chunks(variable: xr.Variable, sizes: Mapping[Hashable, int], ds: xr.Dataset) -> dict[str, Any]:
+def _encode_chunks(variable: xr.Variable, sizes: Mapping[Hashable, int], ds: xr.Dataset) -> dict[str, Any]:
     chunk = tuple(sizes[dim] for dim in variable.dims)
-    steps = steps_of(ds)
+    steps = list_step_dimensions(ds)
     inner = [dim for dim in variable.dims if dim not in steps]
     whole = len(inner) > 2 and all(sizes[dim] == ds.sizes[dim] for dim in inner)
     if not whole or np.prod(chunk) * variable.dtype.itemsize <= SHARD_BYTES:
@@ -244,13 +248,13 @@ def _chunks(variable: xr.Variable, sizes: Mapping[Hashable, int], ds: xr.Dataset
     return {"shards": chunk, "chunks": one}
 
 
-def _times(variable: xr.Variable) -> dict[str, Any]:
+def _encode_times(variable: xr.Variable) -> dict[str, Any]:
     seconds = variable.values.astype("M8[s]").astype("i8")
     unit = "hours" if (seconds % 3600 == 0).all() else "seconds"
     return {"units": f"{unit} since 1970-01-01T00:00:00", "calendar": "proleptic_gregorian", "dtype": "int64"}
 
 
-def _bytes(variable: xr.DataArray, steps: list[Hashable]) -> float:
+def _count_bytes(variable: xr.DataArray, steps: list[Hashable]) -> float:
     """Of one step."""
     return float(np.prod([n for dim, n in variable.sizes.items() if dim not in steps]) * variable.dtype.itemsize)
 

@@ -81,11 +81,11 @@ class StoreLocation:
         there, path = source.store, source.path
         root = there.root if isinstance(there, LocalStore) else there.path if isinstance(there, FsspecStore) else ""
         if self.folder is not None:
-            on_disk = isinstance(there, LocalStore) or "file" in _protocols(there)
+            on_disk = isinstance(there, LocalStore) or "file" in _list_protocols(there)
             return on_disk and Path(root, path).resolve().is_relative_to(self.folder.resolve())
         if isinstance(there, FsspecStore) and isinstance(self.store, FsspecStore):
             inside = f"{root}/{path}".startswith(f"{self.store.path.rstrip('/')}/")
-            return inside and not _protocols(there).isdisjoint(_protocols(self.store))
+            return inside and not _list_protocols(there).isdisjoint(_list_protocols(self.store))
         return str(there) == str(self.store)
 
     def remove(self) -> None:
@@ -128,7 +128,7 @@ class StoreLocation:
         StoreError
             If another process does so now, or the place cannot be written.
         """
-        with _locked(self) if self.folder is not None else _leased(self):
+        with _lock_store(self) if self.folder is not None else _lease_store(self):
             yield
 
 
@@ -156,12 +156,12 @@ def locate_store(store: str | os.PathLike[str] | Store, options: dict[str, Any] 
         raise StoreError(f"store={store!r}: expected a folder, an address such as 's3://bucket/a.zarr' or a zarr Store")
     text = str(os.fspath(store))
     if "://" in text and not text.startswith("file://"):
-        return _remote(text.rstrip("/"), options or {})
+        return _locate_remote(text.rstrip("/"), options or {})
     folder = Path(text.removeprefix("file://")).expanduser().absolute()
     return StoreLocation(str(folder), LocalStore(folder), LocalFiles(folder.with_name(folder.name + BESIDE)), folder)
 
 
-def _remote(address: str, options: dict[str, Any]) -> StoreLocation:
+def _locate_remote(address: str, options: dict[str, Any]) -> StoreLocation:
     try:
         import fsspec  # noqa: F401
         from zarr.storage import FsspecStore
@@ -175,7 +175,7 @@ def _remote(address: str, options: dict[str, Any]) -> StoreLocation:
     return StoreLocation(address, store, RemoteFiles(address + BESIDE, tuple(options.items())))
 
 
-def _protocols(store: Store) -> set[str]:
+def _list_protocols(store: Store) -> set[str]:
     """Names of the file system of a store behind fsspec."""
     found = store.fs.protocol if isinstance(store, FsspecStore) else ()
     return {found} if isinstance(found, str) else set(found)
@@ -192,7 +192,7 @@ def write_key(store: Store, key: str, content: bytes) -> None:
     sync(store.set(key, default_buffer_prototype().buffer.from_bytes(content)))
 
 
-def keys_below(store: Store, prefix: str) -> set[str]:
+def list_keys(store: Store, prefix: str) -> set[str]:
     """All keys that begin so."""
 
     async def listed() -> set[str]:
@@ -202,7 +202,7 @@ def keys_below(store: Store, prefix: str) -> set[str]:
 
 
 @contextmanager
-def _locked(place: StoreLocation) -> Iterator[None]:
+def _lock_store(place: StoreLocation) -> Iterator[None]:
     beside = place.beside.folder  # type: ignore[union-attr]
     try:
         beside.mkdir(parents=True, exist_ok=True)
@@ -223,10 +223,10 @@ def _locked(place: StoreLocation) -> Iterator[None]:
 
 
 @contextmanager
-def _leased(place: StoreLocation) -> Iterator[None]:
+def _lease_store(place: StoreLocation) -> Iterator[None]:
     mine = uuid.uuid4().hex
     found = place.beside.read(LEASE)
-    if found is not None and not _over(json.loads(found)):
+    if found is not None and not _is_expired(json.loads(found)):
         raise StoreError(
             f"{place.name} is being written by another process ({found.decode()}); wait for it, or, if it has ended, "
             f"for {LEASE_SECONDS // 60} minutes; or choose another name."
@@ -243,19 +243,19 @@ def _leased(place: StoreLocation) -> Iterator[None]:
             place.beside.write(LEASE, json.dumps(lease | {"time": 0.0}).encode())
 
 
-def renew(place: StoreLocation) -> None:
+def renew_lease(place: StoreLocation) -> None:
     """Show that the writer of a store elsewhere is alive."""
     if place.folder is None and (found := place.beside.read(LEASE)) is not None:
         place.beside.write(LEASE, json.dumps(json.loads(found) | {"time": time.time()}).encode())
 
 
-def _over(lease: dict[str, Any]) -> bool:
+def _is_expired(lease: dict[str, Any]) -> bool:
     if time.time() - float(lease["time"]) > LEASE_SECONDS:
         return True
-    return lease["host"] == socket.gethostname() and not _alive(int(lease["process"]))
+    return lease["host"] == socket.gethostname() and not _is_alive(int(lease["process"]))
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -15,8 +15,8 @@ from zarr.abc.store import Store
 
 from xappa.errors import DatasetError, StoreError
 from xappa.streaming.store.damage import is_intact
-from xappa.streaming.store.encoding import Encoding, require_fit, steps_of
-from xappa.streaming.store.location import keys_below
+from xappa.streaming.store.encoding import Encoding, list_step_dimensions, require_fit
+from xappa.streaming.store.location import list_keys
 
 Region = dict[Hashable, slice]
 
@@ -39,12 +39,12 @@ class RegionGrid:
     offset: Mapping[Hashable, int] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Region]:
-        steps = steps_of(self.ds)[::-1]
+        steps = list_step_dimensions(self.ds)[::-1]
         for piece in itertools.product(*map(self._pieces, steps)):
             yield dict(zip(steps, piece, strict=True))
 
     def __len__(self) -> int:
-        return int(np.prod([len(self._pieces(name)) for name in steps_of(self.ds)], dtype=int))
+        return int(np.prod([len(self._pieces(name)) for name in list_step_dimensions(self.ds)], dtype=int))
 
     def _pieces(self, dim: Hashable) -> list[slice]:
         """Pieces of a dimension that end where chunks of the store end."""
@@ -73,7 +73,7 @@ class RegionGrid:
         ]
 
 
-def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> list[str]:
+def list_chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> list[str]:
     """Keys, below the array's own, of the files of a region."""
     files = array.shards or array.chunks
     ranges = []
@@ -83,7 +83,9 @@ def chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region) -> l
     return [array.metadata.encode_chunk_key(place) for place in itertools.product(*ranges)]
 
 
-def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGrid) -> tuple[list[Region], ...]:
+def find_written_regions(
+    store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGrid
+) -> tuple[list[Region], ...]:
     """Regions whose files can be decoded, those that are damaged, and those of which files are missing.
 
     A file is whole or not there, so that no record of them is needed; but a disk may lose what was written to it.
@@ -93,7 +95,7 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGri
     StoreError
         If what is damaged holds values of others too.
     """
-    there = {name: keys_below(store, f"{name}/c") for name in arrays}
+    there = {name: list_keys(store, f"{name}/c") for name in arrays}
     intact: list[Region] = []
     damaged: list[Region] = []
     missing: list[Region] = []
@@ -104,7 +106,7 @@ def written(store: Store, arrays: Mapping[Hashable, zarr.Array], grid: RegionGri
         keys = (
             f"{name}/{key}" in there[name]
             for name in names
-            for key in chunk_keys(arrays[name], grid.ds[name].dims, placed)
+            for key in list_chunk_keys(arrays[name], grid.ds[name].dims, placed)
         )
         if not all(keys):
             missing.append(region)
@@ -141,10 +143,10 @@ def _require_edges(array: zarr.Array, dims: Sequence[Hashable], region: Region) 
 def open_arrays(store: Store, names: Sequence[Hashable], mode: Any = "r+") -> dict[Hashable, zarr.Array]:
     """Arrays of a store; chunks are written even where all is missing, so that what is there is known to be done."""
     group = zarr.open_group(store, mode=mode, zarr_format=3)
-    return {name: _writing_all(group[str(name)]) for name in names}  # type: ignore[arg-type]
+    return {name: _with_empty_chunks(group[str(name)]) for name in names}  # type: ignore[arg-type]
 
 
-def _writing_all(array: zarr.Array) -> zarr.Array:
+def _with_empty_chunks(array: zarr.Array) -> zarr.Array:
     """The array with a configuration of its own: zarr's options belong to all threads of a process."""
     config = {"write_empty_chunks": True}
     return zarr.Array(zarr.AsyncArray(array.metadata, array.store_path, config))  # type: ignore[call-overload]
@@ -179,12 +181,12 @@ class Writer:
         arrays = open_arrays(self.store, list(values))
         for name, part in values.items():
             require_fit(name, part, self.encoding[name])
-            found = encoded(name, xr.Variable(self.dims[name], part, self.attrs[name]), self.encoding[name])
+            found = encode_variable(name, xr.Variable(self.dims[name], part, self.attrs[name]), self.encoding[name])
             arrays[name][tuple(region.get(dim, slice(None)) for dim in self.dims[name])] = found
         return sum(part.nbytes for part in values.values())
 
 
-def encoded(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) -> np.ndarray:
+def encode_variable(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) -> np.ndarray:
     """Values as a store has them.
 
     Raises
@@ -192,7 +194,9 @@ def encoded(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) 
     DatasetError
         If they are times that its units do not hold: xarray would write others.
     """
-    made = encode_cf_variable(xr.Variable(variable.dims, variable.values, variable.attrs, _cf(encoding)), name=name)
+    made = encode_cf_variable(
+        xr.Variable(variable.dims, variable.values, variable.attrs, _select_cf_encoding(encoding)), name=name
+    )
     if "units" in encoding and made.attrs.get("units") != encoding["units"]:
         raise DatasetError(
             f"The store keeps {name!r} in {encoding['units']!r}, which cannot hold these values; expected whole "
@@ -201,6 +205,6 @@ def encoded(name: Hashable, variable: xr.Variable, encoding: Mapping[str, Any]) 
     return made.values
 
 
-def _cf(encoding: Mapping[str, Any]) -> dict[str, Any]:
+def _select_cf_encoding(encoding: Mapping[str, Any]) -> dict[str, Any]:
     """What changes numbers, without what is the store's."""
     return {k: v for k, v in encoding.items() if k not in ("compressors", "filters", "chunks", "shards", "fill_value")}

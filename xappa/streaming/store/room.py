@@ -9,17 +9,17 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import OptionError, StoreError
-from xappa.sizes import machine_memory as memory
-from xappa.streaming.store.encoding import steps_of
+from xappa.sizes import get_machine_memory as memory
+from xappa.streaming.store.encoding import list_step_dimensions
 from xappa.streaming.store.location import StoreLocation
 
 BEST = 8.0
 """Compression that no fields reach."""
 
 
-def region_bytes(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> float:
+def estimate_region_bytes(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> float:
     """Bytes of what is computed and written together."""
-    steps = steps_of(ds)
+    steps = list_step_dimensions(ds)
     return float(
         sum(
             v.dtype.itemsize * np.prod([min(sizes[d], n) if d in steps else n for d, n in v.sizes.items()])
@@ -35,16 +35,16 @@ def require_memory(ds: xr.Dataset, sizes: Mapping[Hashable, int]) -> None:
     ------
     OptionError
     """
-    needed, there = region_bytes(ds, sizes), memory()
+    needed, there = estimate_region_bytes(ds, sizes), memory()
     if there is not None and needed > there / 2:
-        asked = {str(name): sizes[name] for name in steps_of(ds)}
+        asked = {str(name): sizes[name] for name in list_step_dimensions(ds)}
         raise OptionError(
             f"chunks={asked} cannot be honoured: what is written together takes {needed / 1e9:.3g} GB, and this "
             f"machine has {there / 1e9:.3g} GB; expected at most half of it: use fewer times or members a chunk"
         )
 
 
-def require_room(place: StoreLocation, ds: xr.Dataset) -> None:
+def require_space(place: StoreLocation, ds: xr.Dataset) -> None:
     """Refuse what has no room, even compressed.
 
     Raises
@@ -61,7 +61,7 @@ def require_room(place: StoreLocation, ds: xr.Dataset) -> None:
         )
 
 
-def require_rest(place: StoreLocation, before: float | None, size: int, count: int, left: int) -> None:
+def require_remaining_space(place: StoreLocation, before: float | None, size: int, count: int, left: int) -> None:
     """Refuse what remains, if by what the first regions took on the disk it has no room.
 
     Raises
@@ -81,7 +81,7 @@ def require_rest(place: StoreLocation, before: float | None, size: int, count: i
         )
 
 
-class explained:  # noqa: N801  (used like a function)
+class FileErrorTranslator:  # noqa: N801  (used like a function)
     """Errors of the file system say what became of the store."""
 
     def __init__(self, place: StoreLocation) -> None:

@@ -13,7 +13,7 @@ import xarray as xr
 from zarr.storage import StorePath
 
 
-def sources(ds: xr.Dataset) -> list[StorePath]:
+def find_sources(ds: xr.Dataset) -> list[StorePath]:
     """Zarr arrays that the variables of a Dataset are read from, now or by their tasks.
 
     Parameters
@@ -22,13 +22,13 @@ def sources(ds: xr.Dataset) -> list[StorePath]:
         Of what is in memory nothing is read any more.
     """
     visitor = _Visitor()
-    for part in _parts(ds):
+    for part in _iterate_parts(ds):
         with suppress(Exception):  # what cannot be pickled hides nothing but itself
             visitor.dump(part)
     return visitor.found
 
 
-def _parts(ds: xr.Dataset) -> Iterator[Any]:
+def _iterate_parts(ds: xr.Dataset) -> Iterator[Any]:
     seen = set()
     for variable in ds.variables.values():
         data = variable._data
@@ -45,7 +45,7 @@ class _Visitor(cloudpickle.Pickler):
     """Goes through all that a task holds as if it were to be sent to a worker, and keeps no byte of it."""
 
     def __init__(self) -> None:
-        super().__init__(_Nowhere())
+        super().__init__(_NullWriter())
         self.found: list[StorePath] = []
 
     def persistent_id(self, thing: Any) -> str | None:
@@ -56,6 +56,6 @@ class _Visitor(cloudpickle.Pickler):
         return "numbers" if isinstance(thing, np.ndarray) else None
 
 
-class _Nowhere:
+class _NullWriter:
     def write(self, content: Any) -> int:
         return memoryview(content).nbytes

@@ -13,16 +13,16 @@ import dask
 import numpy as np
 import xarray as xr
 
-from xappa.errors import StoreError, reading
-from xappa.progress import counting, shown
-from xappa.streaming.graph.diagnostics import sampling_keys
-from xappa.streaming.graph.workers import connected, current_client
-from xappa.streaming.store.checkpoint import keeping
+from xappa.errors import StoreError, translate_read_errors
+from xappa.progress import is_bar_shown, show_counter
+from xappa.streaming.graph.diagnostics import find_sampling_keys
+from xappa.streaming.graph.workers import explain_lost_cluster, find_client
+from xappa.streaming.store.checkpoint import with_checkpoints
 from xappa.streaming.store.damage import ANEW
 from xappa.streaming.store.encoding import Encoding
-from xappa.streaming.store.location import StoreLocation, renew
-from xappa.streaming.store.regions import Region, RegionGrid, Writer, open_arrays, written
-from xappa.streaming.store.room import region_bytes, require_rest
+from xappa.streaming.store.location import StoreLocation, renew_lease
+from xappa.streaming.store.regions import Region, RegionGrid, Writer, find_written_regions, open_arrays
+from xappa.streaming.store.room import estimate_region_bytes, require_remaining_space
 
 LOG = logging.getLogger("xappa")
 
@@ -33,7 +33,7 @@ AT_ONCE, MOST = 512e6, 4
 
 
 @dataclass(frozen=True)
-class Job:
+class WriteJob:
     """A result, where it goes, in which regions and how encoded; the token of the result."""
 
     ds: xr.Dataset
@@ -43,42 +43,42 @@ class Job:
     owner: str
 
 
-def stream(job: Job, progress: bool | None) -> set[str]:
+def stream(job: WriteJob, progress: bool | None) -> set[str]:
     """Write what is left; returns the keys of the sampling tasks that all of it needs."""
-    done, _, _ = _done(job)
-    sampled = {key for _, _, block in _blocks(job.ds, done) for key in sampling_keys(block.__dask_graph__())}
-    there = {_key(region) for region in done}
-    left = [region for region in job.grid if _key(region) not in there]
+    done, _, _ = _find_done_regions(job)
+    sampled = {key for _, _, block in _split_blocks(job.ds, done) for key in find_sampling_keys(block.__dask_graph__())}
+    there = {_make_key(region) for region in done}
+    left = [region for region in job.grid if _make_key(region) not in there]
     if left:
-        _fill(job, left, progress, sampled)
+        _write_regions(job, left, progress, sampled)
     return sampled
 
 
-def mend(job: Job, progress: bool | None) -> bool:
+def repair_store(job: WriteJob, progress: bool | None) -> bool:
     """Write again what is damaged or lost of a store that was complete; returns whether anything was."""
-    _, damaged, missing = _done(job)
+    _, damaged, missing = _find_done_regions(job)
     if missing:
         LOG.warning("%s: %d regions were lost, and are written again", job.place.name, len(missing))
     if damaged or missing:
-        _fill(job, [*damaged, *missing], progress, set())
+        _write_regions(job, [*damaged, *missing], progress, set())
         job.place.flush()
     return bool(damaged or missing)
 
 
-def _done(job: Job) -> tuple[list[Region], ...]:
+def _find_done_regions(job: WriteJob) -> tuple[list[Region], ...]:
     """Regions of the store: intact ones, damaged ones, which the log tells of, and those that are not there."""
-    with reading(job.place.name, "the store that was begun", StoreError, ANEW):
+    with translate_read_errors(job.place.name, "the store that was begun", StoreError, ANEW):
         arrays = open_arrays(job.place.store, list(job.ds.data_vars))
-        done, damaged, missing = written(job.place.store, arrays, job.grid)
+        done, damaged, missing = find_written_regions(job.place.store, arrays, job.grid)
     if damaged:
         count, total = len(damaged), len(job.grid)
         LOG.warning("%s: %d of %d regions were damaged, and are written again", job.place.name, count, total)
     return done, damaged, missing
 
 
-def _fill(job: Job, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:
+def _write_regions(job: WriteJob, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:
     """Compute and write regions; keys of the sampling tasks that they need are added to `sampled`."""
-    source = keeping(job.ds, job.place.beside)
+    source = with_checkpoints(job.ds, job.place.beside)
     writer = Writer(
         job.place.store,
         {name: v.dims for name, v in job.ds.data_vars.items()},
@@ -87,32 +87,34 @@ def _fill(job: Job, left: Sequence[Region], progress: bool | None, sampled: set[
     )
     name = job.place.folder.name if job.place.folder is not None else job.place.name
     with (
-        counting(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
-        closing(_computed(job, _tasks(job, source, writer, left, sampled), progress)) as computed,
+        show_counter(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
+        closing(_compute_regions(job, _make_tasks(job, source, writer, left, sampled), progress)) as computed,
     ):
         bytes_before, bytes_done = job.place.free(), 0.0
         for count, size in computed:
             advance(count)
-            renew(job.place)
+            renew_lease(job.place)
             if bytes_done == 0:
-                require_rest(job.place, bytes_before, size, count, len(left))
+                require_remaining_space(job.place, bytes_before, size, count, len(left))
             bytes_done += size
 
 
-def _computed(job: Job, tasks: Iterator[Any], progress: bool | None) -> Generator[tuple[int, int], None, None]:
+def _compute_regions(
+    job: WriteJob, tasks: Iterator[Any], progress: bool | None
+) -> Generator[tuple[int, int], None, None]:
     """Compute and write regions; yields numbers of regions done, and their bytes."""
-    client = current_client()
-    at_once = int(np.clip(AT_ONCE // max(region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
+    client = find_client()
+    at_once = int(np.clip(AT_ONCE // max(estimate_region_bytes(job.ds, job.grid.sizes), 1), 1, MOST))
     if client is None:
         while some := list(itertools.islice(tasks, at_once)):
             yield len(some), sum(dask.compute(*some))
         return
     from distributed import as_completed
 
-    from xappa.streaming.store.cluster_progress import cluster_progress
+    from xappa.streaming.store.cluster_progress import show_cluster_progress
 
     most = max(2, 2 * len(client.scheduler_info(n_workers=-1)["workers"]))
-    with connected(client), cluster_progress(client, shown(progress)):
+    with explain_lost_cluster(client), show_cluster_progress(client, is_bar_shown(progress)):
         running = as_completed(client.compute(list(itertools.islice(tasks, most))))
         for future in running:
             size = future.result()
@@ -121,10 +123,12 @@ def _computed(job: Job, tasks: Iterator[Any], progress: bool | None) -> Generato
             yield 1, size
 
 
-def _tasks(job: Job, source: xr.Dataset, writer: Writer, left: Sequence[Region], sampled: set[str]) -> Iterator[Any]:
+def _make_tasks(
+    job: WriteJob, source: xr.Dataset, writer: Writer, left: Sequence[Region], sampled: set[str]
+) -> Iterator[Any]:
     """Tasks that write regions; keys of the sampling tasks that they need are added to `sampled`."""
-    for some, bounds, block in _blocks(source, left):
-        sampled |= sampling_keys(block.__dask_graph__())
+    for some, bounds, block in _split_blocks(source, left):
+        sampled |= find_sampling_keys(block.__dask_graph__())
         for region in some:
             inside = {dim: slice(p.start - bounds[dim].start, p.stop - bounds[dim].start) for dim, p in region.items()}
             names = job.grid.names(region)
@@ -133,7 +137,7 @@ def _tasks(job: Job, source: xr.Dataset, writer: Writer, left: Sequence[Region],
             yield dask.delayed(writer, pure=False)(job.grid.placed(region), values)
 
 
-def _blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequence[Region], Region, xr.Dataset]]:
+def _split_blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequence[Region], Region, xr.Dataset]]:
     """A few regions each, their bounds, and the fields within these with no other tasks than theirs.
 
     Dask goes through a graph whenever some of it is computed: through that of a few.
@@ -146,5 +150,5 @@ def _blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequenc
         yield some, bounds, block
 
 
-def _key(region: Region) -> tuple[tuple[Hashable, int], ...]:
+def _make_key(region: Region) -> tuple[tuple[Hashable, int], ...]:
     return tuple((dim, part.start) for dim, part in region.items())

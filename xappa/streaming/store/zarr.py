@@ -16,20 +16,29 @@ import dask.array as da
 import xarray as xr
 import zarr
 
-from xappa.alignment import aligned
-from xappa.checked import checked
+from xappa.alignment import with_xarray_defaults
+from xappa.checked import check_arguments
 from xappa.errors import DatasetError, OptionError, StoreError
-from xappa.streaming.graph.diagnostics import learned
+from xappa.streaming.graph.diagnostics import collect_diagnostics
 from xappa.streaming.graph.workers import require_workers
-from xappa.streaming.store.append import APPENDED, JOURNAL, Grown, appended, begin, grown_from, show, write_coordinates
-from xappa.streaming.store.checkpoint import forget, keeping
-from xappa.streaming.store.damage import ANEW, mend_coordinates, require_metadata, root_of
-from xappa.streaming.store.encoding import Encoding, encodings, layout, regions
+from xappa.streaming.store.append import (
+    APPENDED,
+    JOURNAL,
+    GrownStore,
+    begin_append,
+    describe_append,
+    plan_growth,
+    publish_lengths,
+    write_coordinates,
+)
+from xappa.streaming.store.checkpoint import clear_recent, with_checkpoints
+from xappa.streaming.store.damage import ANEW, read_root_metadata, repair_coordinates, require_metadata
+from xappa.streaming.store.encoding import Encoding, choose_chunks, choose_region_sizes, make_encodings
 from xappa.streaming.store.location import StoreLocation, locate_store, write_key
 from xappa.streaming.store.regions import RegionGrid
-from xappa.streaming.store.room import explained, require_memory, require_room
-from xappa.streaming.store.sources import sources
-from xappa.streaming.store.writing import Job, mend, stream
+from xappa.streaming.store.room import FileErrorTranslator, require_memory, require_space
+from xappa.streaming.store.sources import find_sources
+from xappa.streaming.store.writing import WriteJob, repair_store, stream
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -42,8 +51,8 @@ BEGUN = "begun"
 """File beside a store that is not known by its attributes yet."""
 
 
-@checked
-@aligned
+@check_arguments
+@with_xarray_defaults
 def to_zarr(
     result: xr.Dataset,
     store: str | os.PathLike[str] | Store,
@@ -117,9 +126,9 @@ def to_zarr(
     _require_fields(result)
     if append_dim is not None and overwrite:
         raise OptionError("Found both append_dim= and overwrite=True; expected one: a store is continued or replaced")
-    sizes = layout(result, chunks)
-    how = encodings(result, sizes, encoding)
-    together = regions(result, sizes, chunks)
+    sizes = choose_chunks(result, chunks)
+    how = make_encodings(result, sizes, encoding)
+    together = choose_region_sizes(result, sizes, chunks)
     require_memory(result, together)
     require_workers()
     bare = result.drop_encoding()
@@ -129,19 +138,19 @@ def to_zarr(
     _require_storable(bare, how, encoding)
     with place.held():
         try:
-            job = Job(bare, place, RegionGrid(bare, together), how, owner)
-            if append_dim is not None and _state(job) == "other":
+            job = WriteJob(bare, place, RegionGrid(bare, together), how, owner)
+            if append_dim is not None and _classify_store(job) == "other":
                 _append(job, append_dim, chunks or encoding, progress)
             else:
                 _write(job, overwrite, progress)
         finally:
-            forget()
+            clear_recent()
     return Path(place.folder) if place.folder is not None else store
 
 
-def _write(job: Job, overwrite: bool, progress: bool | None) -> None:
+def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
     try:
-        state = _state(job)
+        state = _classify_store(job)
     except StoreError:
         if not overwrite:
             raise
@@ -149,7 +158,7 @@ def _write(job: Job, overwrite: bool, progress: bool | None) -> None:
     if state == "other" and not overwrite:
         raise StoreError(
             f"{job.place.name} exists; pass overwrite=True (--overwrite on the command line) to replace it, or choose "
-            f"another name.{_difference(job)}"
+            f"another name.{_describe_difference(job)}"
         )
     if overwrite and state != "none":
         _require_apart(job)
@@ -157,24 +166,24 @@ def _write(job: Job, overwrite: bool, progress: bool | None) -> None:
         state = "none"
     if state in ("unfinished", "complete"):
         require_metadata(job.place, list(job.ds.variables))
-        mend_coordinates(job.ds, job.place.store, job.place.name)
+        repair_coordinates(job.ds, job.place.store, job.place.name)
     if state == "complete":
-        with explained(job.place):
+        with FileErrorTranslator(job.place):
             # What another call keeps beside the store, to go on with an append, is not for this one to remove.
-            if mend(job, progress) and job.place.beside.read(JOURNAL) is None:
+            if repair_store(job, progress) and job.place.beside.read(JOURNAL) is None:
                 job.place.remove_beside()
         return
     job.place.tidy()
-    with explained(job.place):
+    with FileErrorTranslator(job.place):
         if state in ("none", "begun"):
-            require_room(job.place, job.ds)
+            require_space(job.place, job.ds)
             _begin(job)
         _finish(job, stream(job, progress))
 
 
-def _state(job: Job) -> str:
+def _classify_store(job: WriteJob) -> str:
     """``none``, ``begun`` (without all coordinates), ``unfinished``, ``complete``, or ``other``."""
-    content = root_of(job.place)
+    content = read_root_metadata(job.place)
     attrs = {} if content is None else content.get("attributes", {})
     if not isinstance(attrs, dict):
         raise StoreError(f"{job.place.name}: its attributes are no mapping any more. {ANEW}")
@@ -188,9 +197,9 @@ def _state(job: Job) -> str:
     return {None: "complete", "begun": "begun"}.get(attrs.get(UNFINISHED), "unfinished")
 
 
-def _difference(job: Job) -> str:
+def _describe_difference(job: WriteJob) -> str:
     """In which attributes another run's store differs."""
-    there = (root_of(job.place) or {}).get("attributes", {})
+    there = (read_root_metadata(job.place) or {}).get("attributes", {})
     if not isinstance(there, dict) or OWNER not in there:
         return ""
     names = [k for k, v in job.ds.attrs.items() if k.startswith("xappa_") and there.get(k) != v and len(str(v)) < 60]
@@ -200,16 +209,16 @@ def _difference(job: Job) -> str:
     return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{mend}"
 
 
-def _require_apart(job: Job) -> None:
+def _require_apart(job: WriteJob) -> None:
     """A store that is removed cannot be read; what is missing in it would be written as missing."""
-    if any(job.place.holds(source) for source in sources(job.ds)):
+    if any(job.place.holds(source) for source in find_sources(job.ds)):
         raise StoreError(
             f"{job.place.name} cannot be replaced: what is to be written is still to be read from it. Choose another "
             "name, or load it into memory first, with .load()."
         )
 
 
-def _begin(job: Job) -> None:
+def _begin(job: WriteJob) -> None:
     """Coordinates, and variables without a chunk."""
     job.place.beside.write(BEGUN, job.owner.encode())
     _write_empty(job.ds.assign_attrs({OWNER: job.owner, UNFINISHED: "begun"}), job.place.store, job.encoding)
@@ -227,7 +236,7 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
     )
 
 
-def _finish(job: Job, sampled: Collection[str]) -> None:
+def _finish(job: WriteJob, sampled: Collection[str]) -> None:
     _write_diagnostics(job, sampled, "diagnostics")
     _consolidate(job.place.store)
     # What is not on the disk yet must not be taken for complete, nor lose the latents that it is made from.
@@ -237,15 +246,15 @@ def _finish(job: Job, sampled: Collection[str]) -> None:
     job.place.remove_beside()
 
 
-def _write_diagnostics(job: Job, sampled: Collection[str], group: str) -> None:
+def _write_diagnostics(job: WriteJob, sampled: Collection[str], group: str) -> None:
     if "xappa_run" not in job.ds.attrs:
         return
     try:
-        found = learned(job.ds, sampled)
+        found = collect_diagnostics(job.ds, sampled)
     except DatasetError as error:  # of another session, or of several runs
         LOG.warning("%s holds no diagnostics: %s", job.place.name, error)
         return
-    found = keeping(found, job.place.beside).compute()
+    found = with_checkpoints(found, job.place.beside).compute()
     found.to_zarr(job.place.store, group=group, mode="w", zarr_format=3, consolidated=False)
 
 
@@ -256,44 +265,44 @@ def _consolidate(store: Store) -> None:
         zarr.consolidate_metadata(store, zarr_format=3)
 
 
-def _append(job: Job, dim: str, own: object, progress: bool | None) -> None:
+def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None:
     """Continue a store by a result."""
     if own:
         raise OptionError(f"chunks= and encoding= cannot be used: {job.place.name} is there, and keeps its own")
-    attrs = (root_of(job.place) or {}).get("attributes", {})
+    attrs = (read_root_metadata(job.place) or {}).get("attributes", {})
     if UNFINISHED in attrs:
         raise StoreError(
             f"{job.place.name} is not complete; expected one that is: finish it with the call that began it"
         )
-    with explained(job.place):
-        growth = grown_from(job.ds, job.place, dim, job.owner)
-        sizes = regions(growth.fields, growth.sizes)
+    with FileErrorTranslator(job.place):
+        growth = plan_growth(job.ds, job.place, dim, job.owner)
+        sizes = choose_region_sizes(growth.fields, growth.sizes)
         grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old})
         if growth.done:
-            if mend(Job(growth.fields, job.place, grid, growth.encoding, job.owner), progress):
+            if repair_store(WriteJob(growth.fields, job.place, grid, growth.encoding, job.owner), progress):
                 job.place.remove_beside()
             return
         require_memory(growth.fields, sizes)
-        require_room(job.place, growth.fields)
+        require_space(job.place, growth.fields)
         job.place.tidy()
-        begin(growth, job.owner)
-        grown = Grown(job.place.store, growth.metadata())
-        part = Job(growth.fields, replace(job.place, store=grown), grid, growth.encoding, job.owner)
+        begin_append(growth, job.owner)
+        grown = GrownStore(job.place.store, growth.metadata())
+        part = WriteJob(growth.fields, replace(job.place, store=grown), grid, growth.encoding, job.owner)
         write_coordinates(growth, grown)
         sampled = stream(part, progress)
         number = len(json.loads(attrs.get(APPENDED, "[]"))) + 1
         _write_diagnostics(job, sampled, f"diagnostics_{number}")
         job.place.flush()
-        show(growth)
+        publish_lengths(growth)
         _consolidate(job.place.store)
-        _set_attrs(job.place, {APPENDED: appended(growth, attrs, job.owner)})
+        _set_attrs(job.place, {APPENDED: describe_append(growth, attrs, job.owner)})
         job.place.flush()
         job.place.remove_beside()
 
 
 def _set_attrs(place: StoreLocation, attrs: Mapping[str, str | None]) -> None:
     """Set or remove attributes of the root, at once."""
-    content = root_of(place) or {}
+    content = read_root_metadata(place) or {}
     merged = {**content.get("attributes", {}), **attrs}
     content["attributes"] = {key: value for key, value in merged.items() if value is not None}
     write_key(place.store, "zarr.json", json.dumps(content, indent=2).encode())

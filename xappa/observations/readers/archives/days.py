@@ -10,7 +10,7 @@ from xappa.observations.readers.objects import to_numeric
 _MIDNIGHT = 24 * 60
 
 
-def ends_of_days(dates: np.ndarray, longitude: np.ndarray, clock: pd.Series | None = None) -> np.ndarray:
+def compute_day_ends(dates: np.ndarray, longitude: np.ndarray, clock: pd.Series | None = None) -> np.ndarray:
     """Times in UTC at which local days end.
 
     The zone is the nautical one, whole hours of 15 degrees of longitude, since archives do not give legal ones.

@@ -21,16 +21,16 @@ from xappa.errors import ObservationError
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.names import NameMap
-from xappa.observations.readers.archives.days import ends_of_days
+from xappa.observations.readers.archives.days import compute_day_ends
 from xappa.observations.readers.archives.registry import LINES, TABLES, Lines, Tables
 from xappa.observations.readers.archives.reports import require_columns, with_unreadable
-from xappa.observations.readers.archives.tables import joined
+from xappa.observations.readers.archives.tables import merge_parts
 from xappa.observations.readers.station_tables import with_places
-from xappa.observations.readers.tables.columns import numbers, to_text
+from xappa.observations.readers.tables.columns import parse_numbers, to_text
 from xappa.observations.readers.tables.frames import from_frame
 from xappa.observations.readers.text_files import TextFile
 from xappa.observations.readers.times import to_times
-from xappa.observations.schema import counted
+from xappa.observations.schema import encode_counts
 
 _ELEMENTS = {
     "TMAX": ("maximum_2m_temperature", "0.1 degC"),
@@ -62,7 +62,7 @@ _DAYS = (
 
 
 @dataclass(frozen=True)
-class _Daily:
+class _ElementReports:
     """Reports of one element, shape (n,) each."""
 
     place: pd.DataFrame
@@ -74,7 +74,7 @@ class _Daily:
 
     def to_obs(self, element: str, naming: NameMap) -> xr.Dataset | None:
         """In the schema; None if there is no value."""
-        values, unreadable = numbers(self.value.mask(self.value.astype("string").str.strip().fillna("") == ""))
+        values, unreadable = parse_numbers(self.value.mask(self.value.astype("string").str.strip().fillna("") == ""))
         values = np.where(values == _MISSING, np.nan, values)
         rows = np.isfinite(values)
         if not rows.any():
@@ -82,9 +82,9 @@ class _Daily:
         quantity, documented = _ELEMENTS[element]
         told = naming.told_units(element, quantity)
         if told is None and (values[rows] % 1 != 0).any():
-            raise ObservationError(_in_other_units(element, documented))
+            raise ObservationError(_describe_units(element, documented))
         place = self.place[rows]
-        time = ends_of_days(to_times(self.date[rows]), numbers(place["longitude"])[0], self.clock[rows])
+        time = compute_day_ends(to_times(self.date[rows]), parse_numbers(place["longitude"])[0], self.clock[rows])
         table = place.assign(time=time, period=pd.Timedelta("24h"), **{quantity: values[rows]})
         obs = with_unreadable(from_frame(table, NameMap(units={quantity: told or documented})), {quantity: unreadable})
         measurement = self.measurement[rows].astype("string").fillna("").str.strip()
@@ -108,17 +108,17 @@ def from_ghcnd(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | No
     ObservationError
         If values have decimals: then a download converted the units, and `naming` must tell them.
     """
-    place = _place(frame, stations)
+    place = _add_places(frame, stations)
     parts = []
     for element in _ELEMENTS:
         if element in frame:
             attributes = frame.get(f"{element}{_ATTRIBUTES}", pd.Series("", frame.index))
             flags = attributes.astype("string").fillna("").str.split(",", expand=True).reindex(columns=range(4))
-            daily = _Daily(place, frame["DATE"], frame[element], flags[0], flags[1], flags[3])
+            daily = _ElementReports(place, frame["DATE"], frame[element], flags[0], flags[1], flags[3])
             parts.append(daily.to_obs(element, naming))
     known = {"STATION", "DATE", "LATITUDE", "LONGITUDE", "ELEVATION", "NAME", *_ELEMENTS}
     others = [str(name) for name in frame if name not in known and not str(name).endswith(_ATTRIBUTES)]
-    return _told(joined(parts), {name: int(frame[name].notna().sum()) for name in others})
+    return _add_assumptions(merge_parts(parts), {name: int(frame[name].notna().sum()) for name in others})
 
 
 def is_ghcnd_long(columns: Collection[str]) -> bool:
@@ -141,7 +141,7 @@ def from_ghcnd_long(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame
         spellings = (field, field.replace("_", ""), field.removeprefix("DATA_"))
         found = [frame[names[spelling]] for spelling in spellings if spelling in names]
         columns[field] = found[0] if found else pd.Series("", frame.index)
-    return _from_fields(pd.DataFrame(columns), naming, stations)
+    return _convert_fields(pd.DataFrame(columns), naming, stations)
 
 
 def is_ghcnd_line(line: str) -> bool:
@@ -153,7 +153,7 @@ def from_ghcnd_lines(text: TextFile, stations: pd.DataFrame | None) -> xr.Datase
     """Observations from the lines of GHCN-Daily by year; as `from_ghcnd_long`."""
     with text.opened() as stream:
         frame = pd.read_csv(stream, names=list(_FIELDS), dtype=str, index_col=False, keep_default_na=False)
-    return _from_fields(frame, NameMap(), stations)
+    return _convert_fields(frame, NameMap(), stations)
 
 
 def is_ghcnd_dly(line: str) -> bool:
@@ -180,10 +180,10 @@ def from_ghcnd_dly(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
         for day in range(31)
     ]
     frame = pd.concat(days, ignore_index=True)
-    return _from_fields(frame[frame["DATA_VALUE"].str.strip() != str(_MISSING)], NameMap(), stations)
+    return _convert_fields(frame[frame["DATA_VALUE"].str.strip() != str(_MISSING)], NameMap(), stations)
 
 
-def _from_fields(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None) -> xr.Dataset:
+def _convert_fields(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None) -> xr.Dataset:
     frame = frame.reset_index(drop=True)
     station = pd.Series(to_text(frame["ID"].astype(str).str.strip()))
     if stations is None:
@@ -200,12 +200,12 @@ def _from_fields(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | 
         if rows.any():
             flags = frame[rows]
             fields = (flags["DATA_VALUE"], flags["M_FLAG"], flags["Q_FLAG"], flags["OBS_TIME"])
-            parts.append(_Daily(place[rows], date[rows], *fields).to_obs(name, naming))
+            parts.append(_ElementReports(place[rows], date[rows], *fields).to_obs(name, naming))
     others = element[~element.isin(list(_ELEMENTS))].value_counts()
-    return _told(joined(parts), {str(name): int(count) for name, count in others.items()})
+    return _add_assumptions(merge_parts(parts), {str(name): int(count) for name, count in others.items()})
 
 
-def _place(frame: pd.DataFrame, stations: pd.DataFrame | None) -> pd.DataFrame:
+def _add_places(frame: pd.DataFrame, stations: pd.DataFrame | None) -> pd.DataFrame:
     names = {"STATION": "station", "LATITUDE": "latitude", "LONGITUDE": "longitude", "ELEVATION": "altitude"}
     place = frame[[name for name in names if name in frame]].rename(columns=names)
     if {"latitude", "longitude"} <= set(place):
@@ -219,13 +219,13 @@ def _place(frame: pd.DataFrame, stations: pd.DataFrame | None) -> pd.DataFrame:
     return with_places(place, to_text(place["station"]), stations)
 
 
-def _told(obs: xr.Dataset, unknown: Mapping[str, int]) -> xr.Dataset:
+def _add_assumptions(obs: xr.Dataset, unknown: Mapping[str, int]) -> xr.Dataset:
     obs = with_assumption(with_assumption(obs, _DAYS), _TENTHS)
     unknown = {name: count for name, count in unknown.items() if count}
-    return obs.assign_attrs(unknown_variables=counted(unknown)) if unknown else obs
+    return obs.assign_attrs(unknown_variables=encode_counts(unknown)) if unknown else obs
 
 
-def _in_other_units(element: str, documented: str) -> str:
+def _describe_units(element: str, documented: str) -> str:
     return (
         f"{element} has decimals, but GHCN-Daily has whole numbers of {documented}: a download converted the units. "
         f"Say which they are now, for each element: units={{{element!r}: '{'mm' if element == 'PRCP' else 'degC'}'}}"

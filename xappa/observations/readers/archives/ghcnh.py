@@ -61,19 +61,19 @@ def from_ghcnh(frame: pd.DataFrame, naming: NameMap | None = None, stations: pd.
     reports = ReportColumns(place | {name: column(name) for name in ("latitude", "longitude", "elevation")})
     for name, meaning in _GHCNH.items():
         if name in frame:
-            reports.values[meaning] = _ghcnh_good(frame, name, reports, meaning)
+            reports.values[meaning] = _find_accepted(frame, name, reports, meaning)
     calm = frame.get("wind_direction_Measurement_Code", pd.Series("", frame.index)).astype(str).str.startswith("V")
     if DIRECTION in reports.values:
         reports.values[DIRECTION] = reports.values[DIRECTION].mask(calm)
     for name, hours in _GHCNH_HOURS.items():
         if name in frame:
             period = np.full(len(frame), hours * HOUR)
-            amount = _ghcnh_good(frame, name, reports, name).rename(name)
+            amount = _find_accepted(frame, name, reports, name).rename(name)
             reports.over.append(("total_precipitation", amount, period))
     return reports.to_obs()
 
 
-def _ghcnh_good(frame: pd.DataFrame, name: str, reports: ReportColumns, key: str) -> pd.Series:
+def _find_accepted(frame: pd.DataFrame, name: str, reports: ReportColumns, key: str) -> pd.Series:
     values = reports.number(key, frame[name])
     codes = frame.get(f"{name}_Quality_Code")
     return values if codes is None else reports.keep(key, values, codes, "ghcnh")

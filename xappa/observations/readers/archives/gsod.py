@@ -17,9 +17,9 @@ import xarray as xr
 from xappa.observations.assumptions import with_assumption
 from xappa.observations.names import NameMap
 from xappa.observations.readers.archives.registry import TABLES, Tables
-from xappa.observations.readers.archives.tables import DAY, documented, joined, over_period
+from xappa.observations.readers.archives.tables import DAY, merge_parts, read_documented_columns, set_period
 from xappa.observations.readers.objects import to_numeric
-from xappa.observations.readers.station_tables import placed
+from xappa.observations.readers.station_tables import fill_places
 
 _DAILY = {
     "TEMP": ("2m_temperature", "degF"),
@@ -52,8 +52,8 @@ def from_gsod(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | Non
     if "PRCP_ATTRIBUTES" in frame:
         frame["PRCP"] = frame["PRCP"].mask(frame["PRCP_ATTRIBUTES"].astype("string").str.strip().isin(_NO_REPORT))
     frame = frame[[name for name in frame.columns if not str(name).endswith("_ATTRIBUTES")]]
-    part = documented(placed(frame, naming, stations), naming, _DAILY, _DAILY, {})
-    obs = joined([None if part is None else over_period(part, DAY, DAY)])
+    part = read_documented_columns(fill_places(frame, naming, stations), naming, _DAILY, _DAILY, {})
+    obs = merge_parts([None if part is None else set_period(part, DAY, DAY)])
     return with_assumption(obs, "GSOD: days are those of UTC; the extremes of some countries are over other 24 hours")
 
 

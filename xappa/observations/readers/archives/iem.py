@@ -19,8 +19,8 @@ from xappa.observations.flags import Flag, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
 from xappa.observations.readers.archives.registry import TABLES, Tables
-from xappa.observations.readers.archives.tables import documented, joined, over_period
-from xappa.observations.readers.station_tables import placed
+from xappa.observations.readers.archives.tables import merge_parts, read_documented_columns, set_period
+from xappa.observations.readers.station_tables import fill_places
 
 _INSTANT = {
     "tmpf": ("2m_temperature", "degF"),
@@ -52,13 +52,13 @@ def from_iem(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None
     ``M`` is a missing value; ``T``, a trace of precipitation, is none. Precipitation of reports that are not the hourly
     ones is over a part of an hour that is not told: it is flagged.
     """
-    frame = placed(_with_numbers(frame), naming, _with_short_names(stations))
+    frame = fill_places(_convert_numbers(frame), naming, _add_short_names(stations))
     time = next(name for name in _TIMES if name in frame)
-    rain = documented(frame, naming, _RAIN, _INSTANT | _RAIN, {time: "time"})
-    obs = joined(
+    rain = read_documented_columns(frame, naming, _RAIN, _INSTANT | _RAIN, {time: "time"})
+    obs = merge_parts(
         [
-            documented(frame, naming, _INSTANT, _INSTANT | _RAIN, {time: "time"}),
-            None if rain is None else _hourly(over_period(rain, HOUR)),
+            read_documented_columns(frame, naming, _INSTANT, _INSTANT | _RAIN, {time: "time"}),
+            None if rain is None else _select_hourly(set_period(rain, HOUR)),
         ]
     )
     if time != "valid":
@@ -70,7 +70,7 @@ def from_iem(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None
     )
 
 
-def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+def _convert_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with numbers in the columns that are read, as far as they are some."""
     frame = frame.copy()
     for name in (_INSTANT | _RAIN).keys() & set(frame.columns):
@@ -81,7 +81,7 @@ def _with_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _with_short_names(stations: pd.DataFrame | None) -> pd.DataFrame | None:
+def _add_short_names(stations: pd.DataFrame | None) -> pd.DataFrame | None:
     """Stations by the three letters that the archive has for those of the United States (KDSM: DSM), too."""
     if stations is None:
         return None
@@ -90,7 +90,7 @@ def _with_short_names(stations: pd.DataFrame | None) -> pd.DataFrame | None:
     return both[~both.index.duplicated()]
 
 
-def _hourly(rain: xr.Dataset) -> xr.Dataset:
+def _select_hourly(rain: xr.Dataset) -> xr.Dataset:
     """Precipitation, flagged where it is not of the routine report, which each station makes at a minute of its own."""
     minute = pd.Series(pd.DatetimeIndex(rain["time"].values).minute)
     station = rain["station"].values if "station" in rain.coords else np.zeros(rain.sizes["obs"])

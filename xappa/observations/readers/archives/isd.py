@@ -24,7 +24,7 @@ from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
 from xappa.observations.readers.archives.registry import LINES, TABLES, Lines, Tables
 from xappa.observations.readers.archives.reports import DIRECTION, SPEED, TD, P, ReportColumns, T, require_columns
-from xappa.observations.readers.compressed import plain_name
+from xappa.observations.readers.compressed import strip_suffix
 from xappa.observations.readers.station_tables import with_places
 from xappa.observations.readers.text_files import TextFile
 
@@ -58,8 +58,8 @@ def from_isd_csv(
         return [split[i].fillna("") if i in split else pd.Series("", frame.index) for i in range(count)]
 
     wind, rain, extreme, pressure = parts("WND", 5), parts("AA1", 4), parts("KA1", 4), parts("MA1", 4)
-    _isd_values(reports, parts("TMP", 2), parts("DEW", 2), parts("SLP", 2), wind)
-    _isd_more(reports, rain, extreme, pressure)
+    _parse_main_values(reports, parts("TMP", 2), parts("DEW", 2), parts("SLP", 2), wind)
+    _parse_additional_values(reports, rain, extreme, pressure)
     return reports.to_obs()
 
 
@@ -79,7 +79,9 @@ def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Da
     place["longitude"] = reports.number("longitude", cut(35, 41), 1000, 999999)
     place["altitude"] = reports.number("altitude", cut(47, 51), 1, 9999)
     wind = [cut(61, 63), cut(64, 64), cut(65, 65), cut(66, 69), cut(70, 70)]
-    _isd_values(reports, [cut(88, 92), cut(93, 93)], [cut(94, 98), cut(99, 99)], [cut(100, 104), cut(105, 105)], wind)
+    _parse_main_values(
+        reports, [cut(88, 92), cut(93, 93)], [cut(94, 98), cut(99, 99)], [cut(100, 104), cut(105, 105)], wind
+    )
     # Additional data are groups of a name and fields of fixed width, up to the remarks.
     more = lines.str.slice(105).str.replace(r"(REM|EQD).*$", "", regex=True)
 
@@ -87,7 +89,7 @@ def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Da
         found = more.str.extract(pattern)
         return [found[i].fillna("") for i in found]
 
-    _isd_more(
+    _parse_additional_values(
         reports,
         group(r"AA1(\d{2})(\d{4})(.)(.)"),
         group(r"KA1(\d{3})([NMOP])([+-]\d{4})(.)"),
@@ -96,7 +98,7 @@ def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Da
     return reports.to_obs()
 
 
-def _isd_values(
+def _parse_main_values(
     reports: ReportColumns,
     temperature: list[pd.Series],
     dewpoint: list[pd.Series],
@@ -112,21 +114,21 @@ def _isd_values(
     reports.values[DIRECTION] = reports.keep(DIRECTION, angle, direction_quality, "isd")
 
 
-def _isd_more(
+def _parse_additional_values(
     reports: ReportColumns, rain: list[pd.Series], extreme: list[pd.Series], pressure: list[pd.Series]
 ) -> None:
     total, high_low = "total_precipitation", "extreme_temperature"
     amount = reports.keep("rain", reports.number(total, rain[1], 10, 9999), rain[3], "isd")
-    reports.over.append((total, amount.rename("rain"), _hours(reports.number("period", rain[0], 1, 99))))
+    reports.over.append((total, amount.rename("rain"), _parse_hours(reports.number("period", rain[0], 1, 99))))
     value = reports.keep("extreme", reports.number(high_low, extreme[2], 10, 9999), extreme[3], "isd").rename("extreme")
-    length = _hours(reports.number("period", extreme[0], 10, 999))
+    length = _parse_hours(reports.number("period", extreme[0], 10, 999))
     for code, name in (("M", "maximum_2m_temperature"), ("N", "minimum_2m_temperature")):
         reports.over.append((name, value.where(extreme[1] == code), length))
     for name, (text, quality) in (("altimeter_setting", pressure[:2]), ("surface_pressure", pressure[2:])):
         reports.values[name] = reports.keep(name, reports.number(name, text, 10, 99999), quality, "isd")
 
 
-def _hours(hours: pd.Series) -> np.ndarray:
+def _parse_hours(hours: pd.Series) -> np.ndarray:
     seconds = (hours.where(hours > 0) * 3600.0).to_numpy()
     good = np.isfinite(seconds)
     return np.where(good, np.where(good, seconds, 0).astype("timedelta64[s]"), np.timedelta64("NaT", "s"))
@@ -135,7 +137,7 @@ def _hours(hours: pd.Series) -> np.ndarray:
 def from_isd_lite(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
     """Observations from lines of ISD-Lite [3]_, whose station is in the file's name and its place in a table."""
     path, lines = text.path, text.lines()
-    name = "-".join(plain_name(path).split(".")[0].split("-")[:2])
+    name = "-".join(strip_suffix(path).split(".")[0].split("-")[:2])
     if stations is None or name not in stations.index:
         found = "no table of stations was given" if stations is None else f"the table of stations has no {name!r}"
         raise ObservationError(

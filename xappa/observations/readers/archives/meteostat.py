@@ -17,8 +17,8 @@ from xappa.observations.assumptions import with_assumption
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
 from xappa.observations.readers.archives.registry import TABLES, Tables
-from xappa.observations.readers.archives.tables import DAY, documented, joined, over_period
-from xappa.observations.readers.station_tables import placed
+from xappa.observations.readers.archives.tables import DAY, merge_parts, read_documented_columns, set_period
+from xappa.observations.readers.station_tables import fill_places
 
 _INSTANT = {
     "temp": ("2m_temperature", "degC"),
@@ -53,14 +53,16 @@ def is_meteostat(columns: Collection[str]) -> bool:
 
 def from_meteostat(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None = None) -> xr.Dataset:
     """Observations from a table of Meteostat, with places in its columns or in the table of stations."""
-    frame = placed(frame, naming, stations)
+    frame = fill_places(frame, naming, stations)
     if {"tmin", "tmax", "tavg"} & set(frame.columns):
         # A mean speed and a mean direction are not the mean wind: the direction is counted, not read.
-        daily = documented(frame.rename(columns={"wdir": "wdir (daily mean)"}), naming, _DAILY, _ALL, {})
-        obs = joined([None if daily is None else over_period(daily, DAY, DAY)])
+        daily = read_documented_columns(frame.rename(columns={"wdir": "wdir (daily mean)"}), naming, _DAILY, _ALL, {})
+        obs = merge_parts([None if daily is None else set_period(daily, DAY, DAY)])
         return with_assumption(obs, "Meteostat: days are taken as those of UTC, as its documentation says of times")
-    rain = documented(frame, naming, _RAIN, _ALL, {})
-    obs = joined([documented(frame, naming, _INSTANT, _ALL, {}), None if rain is None else over_period(rain, HOUR)])
+    rain = read_documented_columns(frame, naming, _RAIN, _ALL, {})
+    obs = merge_parts(
+        [read_documented_columns(frame, naming, _INSTANT, _ALL, {}), None if rain is None else set_period(rain, HOUR)]
+    )
     ends = "Meteostat: an hour's precipitation is taken to end at its time"
     return obs if rain is None else with_assumption(obs, ends)
 

@@ -15,10 +15,10 @@ import xarray as xr
 from xappa.errors import ObservationError
 from xappa.observations.flags import Flag
 from xappa.observations.names import NameMap
-from xappa.observations.readers.source_quality import SCHEMES, verdicts
-from xappa.observations.readers.tables.columns import numbers
+from xappa.observations.readers.source_quality import SCHEMES, classify_codes
+from xappa.observations.readers.tables.columns import parse_numbers
 from xappa.observations.readers.tables.frames import from_frame
-from xappa.observations.schema import concat, counted
+from xappa.observations.schema import concat, encode_counts
 
 T, TD, P = "2m_temperature", "2m_dewpoint_temperature", "mean_sea_level_pressure"
 SPEED, DIRECTION = "10m_wind_speed", "10m_wind_from_direction"
@@ -50,14 +50,14 @@ class ReportColumns:
     def number(self, name: str, column: pd.Series, scale: float = 1.0, missing: float | None = None) -> pd.Series:
         """Scaled numbers of a column, NaN for the code of a missing one; what is none is counted, blanks are not."""
         blank = column.map(lambda value: isinstance(value, str) and not value.strip()).to_numpy(bool)
-        values, count = numbers(column.mask(blank))
+        values, count = parse_numbers(column.mask(blank))
         self.unreadable[name] += count
         series = pd.Series(values, column.index, name=column.name)
         return (series if missing is None else series.mask(series.abs() == missing)) / scale
 
     def keep(self, name: str, values: pd.Series, codes: pd.Series, scheme: str) -> pd.Series:
         """The values of a quantity as they are; which of them the archive rejects is noted."""
-        self.bad[name] = verdicts(codes, SCHEMES[scheme])[0]
+        self.bad[name] = classify_codes(codes, SCHEMES[scheme])[0]
         return values
 
     def to_obs(self) -> xr.Dataset:
@@ -67,13 +67,13 @@ class ReportColumns:
         instant = instant.loc[:, instant.notna().any()]
         if len(instant.columns):
             rows = instant.notna().any(axis=1)
-            parts.append(_obs(place[rows], self._flagged(instant)[rows]))
+            parts.append(_build_obs(place[rows], self._flagged(instant)[rows]))
         for name, column, period in self.over:
             rows = column.notna().to_numpy() & ~np.isnat(period)
             if rows.any():
                 there = place[rows].assign(period=period[rows])
                 table = self._flagged(pd.DataFrame({name: column.to_numpy()}), str(column.name))
-                parts.append(_obs(there, table[rows]))
+                parts.append(_build_obs(there, table[rows]))
         if not parts:
             raise ObservationError("No report with a value: all are missing. Expected at least one")
         obs = concat(parts)
@@ -89,7 +89,7 @@ class ReportColumns:
 def with_unreadable(obs: xr.Dataset, more: Mapping[str, int]) -> xr.Dataset:
     """Observations with the numbers of values that are no numbers, added to those that are told already."""
     unreadable = Counter(json.loads(obs.attrs.get("unreadable_values", "{}"))) + Counter(more)
-    return obs.assign_attrs(unreadable_values=counted(unreadable)) if unreadable else obs
+    return obs.assign_attrs(unreadable_values=encode_counts(unreadable)) if unreadable else obs
 
 
 def require_columns(frame: pd.DataFrame, archive: str, *names: str) -> None:
@@ -106,6 +106,6 @@ def require_columns(frame: pd.DataFrame, archive: str, *names: str) -> None:
         )
 
 
-def _obs(place: pd.DataFrame, values: pd.DataFrame) -> xr.Dataset:
+def _build_obs(place: pd.DataFrame, values: pd.DataFrame) -> xr.Dataset:
     table = pd.concat([place.reset_index(drop=True), values.reset_index(drop=True)], axis=1)
     return from_frame(table, NameMap(units=_UNITS))

@@ -20,7 +20,7 @@ Meanings = Mapping[str, tuple[str, str]]
 """Column of the archive: quantity and units."""
 
 
-def documented(
+def read_documented_columns(
     frame: pd.DataFrame, naming: NameMap, meanings: Meanings, among: Meanings, coordinates: Mapping[str, str]
 ) -> xr.Dataset | None:
     """Observations of some columns of a table.
@@ -57,7 +57,7 @@ def documented(
     return from_frame(rows, said)
 
 
-def over_period(obs: xr.Dataset, length: np.timedelta64, later: np.timedelta64 | int = 0) -> xr.Dataset:
+def set_period(obs: xr.Dataset, length: np.timedelta64, later: np.timedelta64 | int = 0) -> xr.Dataset:
     """Observations as ones over a period that ends at their time, or so much `later`."""
     time = obs["time"].values + np.timedelta64(later, "s")
     period = np.full(obs.sizes["obs"], length.astype("timedelta64[s]"))
@@ -66,7 +66,7 @@ def over_period(obs: xr.Dataset, length: np.timedelta64, later: np.timedelta64 |
     )
 
 
-def joined(parts: Sequence[xr.Dataset | None]) -> xr.Dataset:
+def merge_parts(parts: Sequence[xr.Dataset | None]) -> xr.Dataset:
     """Parts of one table; columns that are not read are counted by the first.
 
     Raises

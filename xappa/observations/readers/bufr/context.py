@@ -37,7 +37,7 @@ class MessageReports:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _SubsetLayout:
     """Known elements of some subsets: their descriptors and places, rows in the table of subsets, values of each."""
 
     kind: int
@@ -47,41 +47,41 @@ class _Layout:
     values: np.ndarray
 
 
-def subsets_of(parts: Sequence[Tables]) -> Columns:
+def collect_subsets(parts: Sequence[Tables]) -> Columns:
     """Subsets in the order of the file: kind, category, whether climatological, correction, known elements, station."""
     columns: dict[str, list[np.ndarray]] = {}
     for tables in parts:
         if not len(tables["subsets"]["number"]):
             continue
         order = np.argsort(tables["subsets"]["number"])
-        for name, column in _with_layouts(tables).items():
+        for name, column in _describe_subsets(tables).items():
             columns.setdefault(name, []).append(column[order])
     return {name: np.concatenate(arrays) for name, arrays in columns.items()}
 
 
-def _with_layouts(tables: Tables) -> Columns:
-    layouts, subsets = [*_layouts(tables)], tables["subsets"]
+def _describe_subsets(tables: Tables) -> Columns:
+    layouts, subsets = [*_iterate_layouts(tables)], tables["subsets"]
     known = np.array([np.isin(layout.codes, VALUES[layout.kind]).sum() for layout in layouts])
-    numbers = [np.concatenate([_first(layout, code) for layout in layouts]) for code in NUMBERS]
+    numbers = [np.concatenate([_get_first(layout, code) for layout in layouts]) for code in NUMBERS]
     return {
         "kind": tables["layouts"]["kind"][subsets["layout"]],
         "category": subsets["category"],
         "climatological": subsets["climatological"],
         "correction": subsets["correction"],
         "known": known[subsets["layout"]],
-        "station": _stations(numbers, [subsets[str(code)] for code in TEXTS]),
+        "station": _name_stations(numbers, [subsets[str(code)] for code in TEXTS]),
     }
 
 
-def _first(layout: _Layout, code: int) -> np.ndarray:
+def _get_first(layout: _SubsetLayout, code: int) -> np.ndarray:
     there = np.flatnonzero(layout.codes == code)
     return layout.values[:, there[0]] if there.size else np.full(len(layout.rows), np.nan)
 
 
-def _stations(numbers: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> np.ndarray:
+def _name_stations(numbers: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> np.ndarray:
     """Names of stations: the number that the WMO gave, else a name, else another identifier."""
-    block, number, *wigos = (_as_text(numbers[i], 1) for i in (0, 1, 4, 5, 6))
-    buoy, marine = (_as_text(numbers[i], 5) for i in (2, 3))
+    block, number, *wigos = (_format_column(numbers[i], 1) for i in (0, 1, 4, 5, 6))
+    buoy, marine = (_format_column(numbers[i], 5) for i in (2, 3))
     flight, aircraft, moored, ship, airport, tail, local = (np.char.strip(column.astype(str)) for column in texts)
     both = np.isfinite(numbers[0]) & np.isfinite(numbers[1])
     wmo = np.char.add(np.char.zfill(block, 2), np.char.zfill(number, 3))
@@ -95,11 +95,11 @@ def _stations(numbers: Sequence[np.ndarray], texts: Sequence[np.ndarray]) -> np.
     return names
 
 
-def _as_text(column: np.ndarray, digits: int) -> np.ndarray:
+def _format_column(column: np.ndarray, digits: int) -> np.ndarray:
     return np.where(np.isfinite(column), np.char.mod(f"%0{digits}d", np.nan_to_num(column).astype(int)), "")
 
 
-def _layouts(tables: Tables) -> Iterator[_Layout]:
+def _iterate_layouts(tables: Tables) -> Iterator[_SubsetLayout]:
     layouts, values = tables["layouts"], tables["values"]["all"]
     ends = np.cumsum(layouts["size"])
     counts = np.bincount(tables["subsets"]["layout"], minlength=len(ends))
@@ -108,22 +108,22 @@ def _layouts(tables: Tables) -> Iterator[_Layout]:
         elements, rows = slice(end - size, end), slice(row, row + count)
         table = values[begin : begin + size * count].reshape(count, size)
         numbers = tables["subsets"]["number"][rows]
-        yield _Layout(int(kind), layouts["codes"][elements], layouts["places"][elements], numbers, table)
+        yield _SubsetLayout(int(kind), layouts["codes"][elements], layouts["places"][elements], numbers, table)
         row, begin = row + count, begin + size * count
 
 
-def in_context(parts: Iterable[Tables]) -> dict[str, MessageReports]:
+def collect_reports(parts: Iterable[Tables]) -> dict[str, MessageReports]:
     """What `bufr_decode` wrote of the parts of a file, by kind."""
     found: dict[str, list[MessageReports]] = {}
     offset = 0
     for tables in parts:
-        for layout in _layouts(tables):
-            found.setdefault(KINDS[layout.kind], []).append(_reports(layout, offset))
+        for layout in _iterate_layouts(tables):
+            found.setdefault(KINDS[layout.kind], []).append(_extract_reports(layout, offset))
         offset += len(tables["subsets"]["number"])
-    return {kind: _joined(reports) for kind, reports in found.items()}
+    return {kind: _concat_reports(reports) for kind, reports in found.items()}
 
 
-def _joined(reports: list[MessageReports]) -> MessageReports:
+def _concat_reports(reports: list[MessageReports]) -> MessageReports:
     sizes = [len(part.contexts["subset"]) for part in reports]
     starts = np.cumsum([0, *sizes[:-1]])
     values = {n: np.concatenate([part.values[n] for part in reports]) for n in reports[0].values}
@@ -133,10 +133,10 @@ def _joined(reports: list[MessageReports]) -> MessageReports:
     )
 
 
-def _reports(layout: _Layout, offset: int) -> MessageReports:
+def _extract_reports(layout: _SubsetLayout, offset: int) -> MessageReports:
     """Values that are there, in the order of the elements, with their contexts."""
     where = np.flatnonzero(np.isin(layout.codes, VALUES[layout.kind]))
-    index = _in_effect(layout, where)
+    index = _find_coordinates(layout, where)
     # What is in effect is never what was before, so that values of one context follow each other.
     changed = np.any([np.diff(columns, prepend=-2) != 0 for columns in index.values()], axis=0)
     run, first = np.cumsum(changed) - 1, np.flatnonzero(changed)
@@ -150,7 +150,7 @@ def _reports(layout: _Layout, offset: int) -> MessageReports:
     size = len(layout.rows)
     padded = np.concatenate([layout.values, np.full((size, 1), np.nan)], axis=1)
     if KINDS[layout.kind] == "radiance":
-        values["channel"] = padded[:, _channels(layout, where)][row, column]
+        values["channel"] = padded[:, _find_channels(layout, where)][row, column]
     contexts = {name: padded[:, columns[first]].ravel() for name, columns in index.items()}
     codes = np.append(layout.codes, 0)
     for name in ("vertical", "displacement", "before"):
@@ -160,14 +160,14 @@ def _reports(layout: _Layout, offset: int) -> MessageReports:
     return MessageReports(values, contexts)
 
 
-def _latest(layout: _Layout, codes: Sequence[int]) -> np.ndarray:
+def _find_latest(layout: _SubsetLayout, codes: Sequence[int]) -> np.ndarray:
     """Column of the latest of some descriptors at each element; -1 before there is one."""
     return np.maximum.accumulate(np.where(np.isin(layout.codes, codes), np.arange(len(layout.codes)), -1))
 
 
-def _in_effect(layout: _Layout, where: np.ndarray) -> dict[str, np.ndarray]:
+def _find_coordinates(layout: _SubsetLayout, where: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of the coordinates in effect at the values in the columns `where`."""
-    latest = {name: _latest(layout, codes) for name, codes in COORDINATES.items()}
+    latest = {name: _find_latest(layout, codes) for name, codes in COORDINATES.items()}
     index = {name: columns[where] for name, columns in latest.items()}
     for name, of, codes in (("before", "displacement", DISPLACEMENTS), ("year_before", "year", (4001,))):
         first = np.isin(layout.codes[:-1], codes) & (np.diff(layout.places) == 1)
@@ -180,7 +180,7 @@ def _in_effect(layout: _Layout, where: np.ndarray) -> dict[str, np.ndarray]:
     return index
 
 
-def _channels(layout: _Layout, where: np.ndarray) -> np.ndarray:
+def _find_channels(layout: _SubsetLayout, where: np.ndarray) -> np.ndarray:
     """Columns of the channels of radiances; a channel is that of one value, what else comes with it are statistics."""
-    channel = _latest(layout, CHANNEL)[where]
+    channel = _find_latest(layout, CHANNEL)[where]
     return np.where(np.diff(channel, prepend=-2) == 0, -1, channel)

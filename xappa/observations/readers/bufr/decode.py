@@ -206,7 +206,7 @@ class BufrDecoder:
         layouts = self._layouts_of(handle, kind, compressed, size)
         climatological = self._is_climatological(handle, category)
         done = []
-        for layout, starts, subsets in _alike(layouts, size, compressed):
+        for layout, starts, subsets in _group_by_layout(layouts, size, compressed):
             values = self._values(handle, layout, starts, len(subsets))
             texts = self._texts(handle, layout, starts, len(subsets))
             if layout.header:
@@ -301,7 +301,7 @@ class BufrDecoder:
         found = self.ec.codes_get_double_array(handle, "numericValues")
         if found.size % size == 0 and layout.places[-1] <= found.size // size:
             table = found.reshape(size, -1)
-            values[:, layout.header :] = _without_missing(table[:, layout.places[layout.header :] - 1])
+            values[:, layout.header :] = _mask_missing(table[:, layout.places[layout.header :] - 1])
         return values
 
     def _by_keys(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> np.ndarray:
@@ -313,7 +313,7 @@ class BufrDecoder:
             else:
                 found = self.ec.codes_get_double_array(handle, name)
                 values[:, columns] = found[starts[name][:, None] + occurrences]
-        return _without_missing(values)
+        return _mask_missing(values)
 
     def _texts(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> dict[int, np.ndarray]:
         texts = {}
@@ -324,11 +324,11 @@ class BufrDecoder:
         return texts
 
 
-def _without_missing(values: np.ndarray) -> np.ndarray:
+def _mask_missing(values: np.ndarray) -> np.ndarray:
     return np.where((values == _MISSING[0]) | (values == _MISSING[1]), np.nan, values)
 
 
-def _alike(
+def _group_by_layout(
     layouts: list[MessageLayout], size: int, compressed: bool
 ) -> Iterator[tuple[MessageLayout, Starts, np.ndarray]]:
     """Subsets by their layout, with the numbers of occurrences of each key before them."""
@@ -349,7 +349,7 @@ def _alike(
         yield layouts[numbers[0]], {name: start[subsets] for name, start in starts.items()}, subsets
 
 
-def joined(groups: dict[Any, tuple[MessageLayout, list[Any]]]) -> dict[str, np.ndarray]:
+def concat_groups(groups: dict[Any, tuple[MessageLayout, list[Any]]]) -> dict[str, np.ndarray]:
     """All layouts and subsets as arrays, those of one layout together."""
     columns: dict[str, list[np.ndarray]] = {}
     for number, (layout, rows) in enumerate(groups.values()):
@@ -374,13 +374,13 @@ def joined(groups: dict[Any, tuple[MessageLayout, list[Any]]]) -> dict[str, np.n
     return result | {f"subsets.{name}": np.concatenate(arrays) for name, arrays in columns.items()}
 
 
-def correction_before(data: Any, position: int) -> int:
+def parse_correction(data: Any, position: int) -> int:
     """Number of the correction that the heading before a message tells: 1 for ``CCA``, and so on; 0 for none."""
     found = _CORRECTED.search(data[max(position - 40, 0) : position])
     return 0 if found is None else found[1][0] - ord("A") + 1
 
 
-def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None, int]]:
+def find_messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | None, int]]:
     """Messages that begin in a range of bytes, with where they end, and the number of their correction.
 
     None is one that is not whole.
@@ -391,13 +391,13 @@ def messages(data: Any, start: int, stop: int) -> Iterator[tuple[int, bytes | No
         whole = position + 8 <= end <= len(data) and data[end - 4 : end] == b"7777"
         begin, position = position, end if whole else position + 4
         if begin >= start:
-            yield position, data[begin:end] if whole else None, correction_before(data, begin)
+            yield position, data[begin:end] if whole else None, parse_correction(data, begin)
 
 
 def decode(data: Any, start: int, stop: int) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Tables and counts of the messages in a range of bytes; a broken one does not take the others with it."""
     decoder, done, said = BufrDecoder(), start, time.monotonic()
-    for position, message, correction in messages(data, start, stop):
+    for position, message, correction in find_messages(data, start, stop):
         decoder.counts["messages"] += 1
         try:
             if message is None:
@@ -413,7 +413,7 @@ def decode(data: Any, start: int, stop: int) -> tuple[dict[str, np.ndarray], dic
         if time.monotonic() - said > _REPORT_EVERY:
             print(position - done, flush=True)
             done, said = position, time.monotonic()
-    return joined(decoder.groups), decoder.counts
+    return concat_groups(decoder.groups), decoder.counts
 
 
 def main(source: str, target: str, part: str = "0", parts: str = "1") -> int:

@@ -56,7 +56,7 @@ class Element:
     factor: float = 1.0
 
 
-def _elements(name: str, *codes: int, **options: object) -> dict[int, Element]:
+def _list_elements(name: str, *codes: int, **options: object) -> dict[int, Element]:
     return dict.fromkeys(codes, Element(name, **options))  # type: ignore[arg-type]
 
 
@@ -64,48 +64,50 @@ _TOLD = float("nan")
 _RAIN = {"factor": 1e-3}
 _TRACE = -0.1  # kg m-2; BUFR table B, class 13: less than 0.05
 SURFACE: dict[int, Element] = {
-    **_elements("2m_temperature", 12001, 12101, medium=_AIR),
-    **_elements("2m_temperature", 12004, 12104),
-    **_elements("2m_dewpoint_temperature", 12003, 12103, medium=_AIR),
-    **_elements("2m_dewpoint_temperature", 12006, 12106),
-    **_elements("10m_wind_speed", 11002, medium=_AIR),
-    **_elements("10m_wind_speed", 11012),
-    **_elements("10m_wind_from_direction", 11001, medium=_AIR),
-    **_elements("10m_wind_from_direction", 11011),
-    **_elements("mean_sea_level_pressure", 10051),
-    **_elements("altimeter_setting", 10052),
-    **_elements("surface_pressure", 10004),
-    **_elements("sea_surface_temperature", 22042, 22043, 22045, 22049, medium=_SEA),
-    **_elements("total_precipitation", 13011, hours=_TOLD, **_RAIN),
-    **_elements("total_precipitation", 13019, hours=1.0, **_RAIN),
-    **_elements("total_precipitation", 13020, hours=3.0, **_RAIN),
-    **_elements("total_precipitation", 13021, hours=6.0, **_RAIN),
-    **_elements("total_precipitation", 13022, hours=12.0, **_RAIN),
-    **_elements("total_precipitation", 13023, hours=24.0, **_RAIN),
-    **_elements("maximum_2m_temperature", 12011, 12111, medium=_AIR, hours=_TOLD),
-    **_elements("minimum_2m_temperature", 12012, 12112, medium=_AIR, hours=_TOLD),
-    **_elements("maximum_2m_temperature", 12014, 12114, hours=12.0),
-    **_elements("minimum_2m_temperature", 12015, 12115, hours=12.0),
-    **_elements("maximum_2m_temperature", 12016, 12116, hours=24.0),
-    **_elements("minimum_2m_temperature", 12017, 12117, hours=24.0),
-    **_elements("maximum_2m_temperature", 12118, medium=_AIR, hours=24.0),
-    **_elements("minimum_2m_temperature", 12119, medium=_AIR, hours=24.0),
+    **_list_elements("2m_temperature", 12001, 12101, medium=_AIR),
+    **_list_elements("2m_temperature", 12004, 12104),
+    **_list_elements("2m_dewpoint_temperature", 12003, 12103, medium=_AIR),
+    **_list_elements("2m_dewpoint_temperature", 12006, 12106),
+    **_list_elements("10m_wind_speed", 11002, medium=_AIR),
+    **_list_elements("10m_wind_speed", 11012),
+    **_list_elements("10m_wind_from_direction", 11001, medium=_AIR),
+    **_list_elements("10m_wind_from_direction", 11011),
+    **_list_elements("mean_sea_level_pressure", 10051),
+    **_list_elements("altimeter_setting", 10052),
+    **_list_elements("surface_pressure", 10004),
+    **_list_elements("sea_surface_temperature", 22042, 22043, 22045, 22049, medium=_SEA),
+    **_list_elements("total_precipitation", 13011, hours=_TOLD, **_RAIN),
+    **_list_elements("total_precipitation", 13019, hours=1.0, **_RAIN),
+    **_list_elements("total_precipitation", 13020, hours=3.0, **_RAIN),
+    **_list_elements("total_precipitation", 13021, hours=6.0, **_RAIN),
+    **_list_elements("total_precipitation", 13022, hours=12.0, **_RAIN),
+    **_list_elements("total_precipitation", 13023, hours=24.0, **_RAIN),
+    **_list_elements("maximum_2m_temperature", 12011, 12111, medium=_AIR, hours=_TOLD),
+    **_list_elements("minimum_2m_temperature", 12012, 12112, medium=_AIR, hours=_TOLD),
+    **_list_elements("maximum_2m_temperature", 12014, 12114, hours=12.0),
+    **_list_elements("minimum_2m_temperature", 12015, 12115, hours=12.0),
+    **_list_elements("maximum_2m_temperature", 12016, 12116, hours=24.0),
+    **_list_elements("minimum_2m_temperature", 12017, 12117, hours=24.0),
+    **_list_elements("maximum_2m_temperature", 12118, medium=_AIR, hours=24.0),
+    **_list_elements("minimum_2m_temperature", 12119, medium=_AIR, hours=24.0),
 }
 """What descriptors measure in reports of the surface."""
 
 ALOFT: dict[int, Element] = {
-    **_elements("temperature", 12001, 12101),
-    **_elements("dewpoint_temperature", 12003, 12103),
-    **_elements("wind_speed", 11002),
-    **_elements("wind_from_direction", 11001),
-    **_elements("relative_humidity", 13003, 13009, factor=0.01),
-    **_elements("geopotential", 10003, 10008),
-    **_elements("geopotential_height", 10009),
+    **_list_elements("temperature", 12001, 12101),
+    **_list_elements("dewpoint_temperature", 12003, 12103),
+    **_list_elements("wind_speed", 11002),
+    **_list_elements("wind_from_direction", 11001),
+    **_list_elements("relative_humidity", 13003, 13009, factor=0.01),
+    **_list_elements("geopotential", 10003, 10008),
+    **_list_elements("geopotential_height", 10009),
 }
 """What descriptors measure in soundings and reports of aircraft."""
 
 
-def judged(reports: MessageReports, subsets: Columns, elements: dict[int, Element], aloft: bool) -> pd.DataFrame:
+def interpret_values(
+    reports: MessageReports, subsets: Columns, elements: dict[int, Element], aloft: bool
+) -> pd.DataFrame:
     """Values as the quantities that they are.
 
     Parameters
@@ -124,24 +126,24 @@ def judged(reports: MessageReports, subsets: Columns, elements: dict[int, Elemen
     """
     codes, code = np.unique(reports.values["code"], return_inverse=True)
     measured = [elements[int(c)] for c in codes]
-    frame = _places(reports, subsets, aloft)
+    frame = _compute_places(reports, subsets, aloft)
     frame["name"] = np.array([e.name for e in measured], dtype=object)[code]
     frame["value"] = reports.values["value"] * np.array([e.factor for e in measured])[code]
     trace = (frame["name"] == "total_precipitation") & np.isclose(reports.values["value"], _TRACE)
     frame.loc[trace, "value"] = 0.0
     frame["flag"] = np.int8(Flag.GOOD)
     hours = np.array([-1.0 if e.hours is None else e.hours for e in measured])[code]
-    _judge_periods(frame, reports, subsets, hours)
+    _set_periods(frame, reports, subsets, hours)
     if aloft:
         frame.loc[frame["level"].isna() & (frame["flag"] == Flag.GOOD), "flag"] = np.int8(Flag.MISSING_PLACE)
     else:
         medium = np.array([e.medium for e in measured], dtype=object)[code]
-        _judge_series(frame, reports)
-        _judge_heights(frame, reports, medium)
+        _flag_ambiguous_series(frame, reports)
+        _flag_heights(frame, reports, medium)
     return frame
 
 
-def times_of(contexts: Columns) -> np.ndarray:
+def compute_times(contexts: Columns) -> np.ndarray:
     """Times (datetime64) of the year, month, day and hour in effect; a missing minute or second is 0."""
     parts = pd.DataFrame({name: contexts[name] for name in ("year", "month", "day", "hour")})
     parts["minute"], parts["second"] = (np.nan_to_num(contexts[name], nan=0.0) for name in ("minute", "second"))
@@ -152,10 +154,10 @@ def times_of(contexts: Columns) -> np.ndarray:
     return times + np.round(seconds * 1e6).astype("timedelta64[us]")
 
 
-def _places(reports: MessageReports, subsets: Columns, aloft: bool) -> pd.DataFrame:
+def _compute_places(reports: MessageReports, subsets: Columns, aloft: bool) -> pd.DataFrame:
     contexts, at = reports.contexts, reports.values["context"]
     latitude, longitude = contexts["latitude"], contexts["longitude"]
-    time, level = times_of(contexts), np.full(len(latitude), np.nan)
+    time, level = compute_times(contexts), np.full(len(latitude), np.nan)
     if not aloft:
         # What is in steps from here, or from now, is not here and now.
         latitude, longitude = (
@@ -169,7 +171,7 @@ def _places(reports: MessageReports, subsets: Columns, aloft: bool) -> pd.DataFr
         longitude = longitude + np.where(drifted, contexts["east"], 0.0)
         later = np.isin(contexts["displacement_code"], (4086, 4026)) & np.isfinite(contexts["displacement"])
         time = time + np.where(later, contexts["displacement"], 0.0).astype("timedelta64[s]")
-        level = _level(contexts, subsets["category"][contexts["subset"]]) / 100.0
+        level = _compute_level(contexts, subsets["category"][contexts["subset"]]) / 100.0
     # Places are coded in steps of 1e-5 degrees; the pole must not come out as 90.00000000000001.
     columns = {"latitude": np.round(latitude, 6), "longitude": np.round(longitude, 6), "altitude": contexts["altitude"]}
     columns |= {"time": time, "level": level, "subset": contexts["subset"]}
@@ -179,7 +181,7 @@ def _places(reports: MessageReports, subsets: Columns, aloft: bool) -> pd.DataFr
     return frame
 
 
-def _level(contexts: Columns, category: np.ndarray) -> np.ndarray:
+def _compute_level(contexts: Columns, category: np.ndarray) -> np.ndarray:
     """Pressure, Pa: as it is coded, or that of a flight level in the standard atmosphere; NaN for other heights."""
     vertical, code = contexts["vertical"], contexts["vertical_code"]
     flight = (code == 7010) | (np.isin(code, (7002, 7007)) & (category == _AIRCRAFT))
@@ -187,7 +189,7 @@ def _level(contexts: Columns, category: np.ndarray) -> np.ndarray:
     return np.where(code == 7004, vertical, flown)
 
 
-def _periods(contexts: Columns, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compute_periods(contexts: Columns, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the period in effect begins and ends (datetime64, NaT where it is not told).
 
     Of two displacements in a row, those of one descriptor are the beginning and the end; a first one of another
@@ -196,12 +198,12 @@ def _periods(contexts: Columns, time: np.ndarray) -> tuple[np.ndarray, np.ndarra
     last, code = contexts["displacement"], contexts["displacement_code"]
     first, first_code = contexts["before"], contexts["before_code"]
     pair = first_code > 0
-    moved = _moved(time, np.where(pair, first, 0.0), first_code)
-    end = np.where(pair & (first_code == code), _moved(time, last, code), _moved(moved, last, code))
+    moved = _shift_times(time, np.where(pair, first, 0.0), first_code)
+    end = np.where(pair & (first_code == code), _shift_times(time, last, code), _shift_times(moved, last, code))
     return np.where(pair, moved, np.minimum(time, end)), np.where(pair, end, np.maximum(time, end))
 
 
-def _moved(time: np.ndarray, number: np.ndarray, code: np.ndarray) -> np.ndarray:
+def _shift_times(time: np.ndarray, number: np.ndarray, code: np.ndarray) -> np.ndarray:
     """Times moved by a number of the units of a displacement in time."""
     unit = np.array([_SECONDS.get(int(c), 0) for c in np.arange(4000, 4100)])[np.clip(code - 4000, 0, 99)]
     months = np.array([_MONTHS.get(int(c), 0) for c in np.arange(4000, 4100)])[np.clip(code - 4000, 0, 99)]
@@ -213,10 +215,10 @@ def _moved(time: np.ndarray, number: np.ndarray, code: np.ndarray) -> np.ndarray
     return np.where(known, moved, np.datetime64("NaT", "us"))
 
 
-def _judge_periods(frame: pd.DataFrame, reports: MessageReports, subsets: Columns, hours: np.ndarray) -> None:
+def _set_periods(frame: pd.DataFrame, reports: MessageReports, subsets: Columns, hours: np.ndarray) -> None:
     """Set which values are over a period, and which are of no quantity at all; `hours` are those of elements."""
     contexts, at = reports.contexts, reports.values["context"]
-    start, end = (edge[at] for edge in _periods(contexts, times_of(contexts)))
+    start, end = (edge[at] for edge in _compute_periods(contexts, compute_times(contexts)))
     length, name = end - start, frame["name"].to_numpy()
     significance, statistic, difference, occurrence, year_before = (
         np.nan_to_num(contexts[column], nan=-1.0).astype(int)[at]
@@ -251,11 +253,11 @@ def _judge_periods(frame: pd.DataFrame, reports: MessageReports, subsets: Column
         frame.loc[told & (statistic == which), "name"] = f"{prefix}_2m_temperature"
 
 
-def _judge_series(frame: pd.DataFrame, reports: MessageReports) -> None:
+def _flag_ambiguous_series(frame: pd.DataFrame, reports: MessageReports) -> None:
     """Flag instants that one sensor reports with several displacements in time: which are now, is not told."""
     contexts, at = reports.contexts, reports.values["context"]
     time = frame["time"].to_numpy()
-    start, end = (edge[at] for edge in _periods(contexts, times_of(contexts)))
+    start, end = (edge[at] for edge in _compute_periods(contexts, compute_times(contexts)))
     instant = frame["period"].isna() & (frame["flag"] == Flag.GOOD) & (frame["left_out"] == "")
     sensor = {name: contexts[name][at] for name in ("sensor", "sensor_over_water", "vertical")}
     of = frame[["subset", "name", "time", "latitude", "longitude"]].assign(**sensor)
@@ -265,11 +267,13 @@ def _judge_series(frame: pd.DataFrame, reports: MessageReports) -> None:
     frame.loc[instant & several & (end - start > SHORT), "flag"] = np.int8(Flag.PERIOD_UNKNOWN)
 
 
-def _judge_heights(frame: pd.DataFrame, reports: MessageReports, medium: np.ndarray) -> None:
+def _flag_heights(frame: pd.DataFrame, reports: MessageReports, medium: np.ndarray) -> None:
     """Flag values whose instruments are not at the height of their quantity, nor nearest to it; tell these heights."""
     contexts, at = reports.contexts, reports.values["context"]
     sea = medium == _SEA
-    height = np.where(sea, -_depth(contexts)[at], np.where(medium == _AIR, _height(contexts)[at], np.nan))
+    height = np.where(
+        sea, -_compute_depth(contexts)[at], np.where(medium == _AIR, _compute_height(contexts)[at], np.nan)
+    )
     own = np.array([QUANTITIES[name].height or 0.0 for name in frame["name"]])
     low = np.select([sea, own == 10.0], [-DEEPEST_SURFACE, MAST[0]], SCREEN[0])
     high = np.select([sea, own == 10.0], [np.inf, MAST[1]], SCREEN[1])
@@ -284,7 +288,7 @@ def _judge_heights(frame: pd.DataFrame, reports: MessageReports, medium: np.ndar
     frame["height"] = np.where(wrong, height, np.nan)
 
 
-def _height(contexts: Columns) -> np.ndarray:
+def _compute_height(contexts: Columns) -> np.ndarray:
     """Height, m, above the water, else above the ground or deck, else (negative) below the ground."""
     vertical, code = contexts["vertical"], contexts["vertical_code"]
     over_sea = vertical - contexts["altitude"]
@@ -301,6 +305,6 @@ def _height(contexts: Columns) -> np.ndarray:
     return height
 
 
-def _depth(contexts: Columns) -> np.ndarray:
+def _compute_depth(contexts: Columns) -> np.ndarray:
     """Depth, m, below the surface of the water; 1 dbar of its pressure is about 1 m."""
     return np.where(np.isnan(contexts["depth"]), contexts["water_pressure"] * 1e-4, contexts["depth"])

@@ -14,12 +14,12 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.readers.bufr import decode
-from xappa.observations.readers.bufr.context import Columns, MessageReports, in_context, subsets_of
+from xappa.observations.readers.bufr.context import Columns, MessageReports, collect_reports, collect_subsets
 from xappa.observations.readers.bufr.decode import KINDS
-from xappa.observations.readers.bufr.meaning import ALOFT, MEAN, SURFACE, judged, times_of
+from xappa.observations.readers.bufr.meaning import ALOFT, MEAN, SURFACE, compute_times, interpret_values
 from xappa.observations.readers.corrections import flag_superseded
-from xappa.observations.readers.decoders import DecoderProcess, parts_of
-from xappa.observations.schema import build, concat, counted
+from xappa.observations.readers.decoders import DecoderProcess, plan_parts
+from xappa.observations.schema import build_observations, concat, encode_counts
 
 INSTALL = 'Reading BUFR needs ecCodes, which is not installed: pip install "xappa[obs]"'
 
@@ -69,20 +69,20 @@ def read_bufr(path: str | Path) -> xr.Dataset:
     """
     path = Path(path)
     decoder = DecoderProcess(decode.__file__, "eccodes", INSTALL, "BUFR")
-    tables, complaints = decoder(path, *parts_of(path))
+    tables, complaints = decoder(path, *plan_parts(path))
     counts = Counter[str]()
     for part in tables:
         counts.update({name: int(number) for name, number in part["count"].items()})
-    subsets, reports = subsets_of(tables), in_context(tables)
+    subsets, reports = collect_subsets(tables), collect_reports(tables)
     # Messages of no subset leave kinds without any.
     parts = [_READERS[kind](reports[kind], subsets) for kind in KINDS if kind in reports and subsets]
     _require_reports(path, parts, counts, complaints)
     obs = concat([part.obs for part in parts if part.obs is not None])
-    return obs.assign_attrs(_attrs(parts, subsets, counts))
+    return obs.assign_attrs(_build_attrs(parts, subsets, counts))
 
 
 @dataclass(frozen=True)
-class _Part:
+class _KindReports:
     """Reports of one kind, and what became of the others.
 
     Attributes
@@ -105,18 +105,18 @@ class _Part:
     silenced: np.ndarray
 
 
-def _surface(reports: MessageReports, subsets: Columns) -> _Part:
-    frame = judged(reports, subsets, SURFACE, aloft=False)
-    return _part(frame, subsets, int((subsets["kind"] == KINDS.index("surface")).sum()))
+def _read_surface(reports: MessageReports, subsets: Columns) -> _KindReports:
+    frame = interpret_values(reports, subsets, SURFACE, aloft=False)
+    return _build_part(frame, subsets, int((subsets["kind"] == KINDS.index("surface")).sum()))
 
 
-def _aloft(reports: MessageReports, subsets: Columns) -> _Part:
-    frame = judged(reports, subsets, ALOFT, aloft=True)
+def _read_upper_air(reports: MessageReports, subsets: Columns) -> _KindReports:
+    frame = interpret_values(reports, subsets, ALOFT, aloft=True)
     levels = pd.DataFrame({name: reports.contexts[name] for name in ("subset", "level")}).drop_duplicates()
-    return _part(frame, subsets, len(levels))
+    return _build_part(frame, subsets, len(levels))
 
 
-def _radiances(reports: MessageReports, subsets: Columns) -> _Part:
+def _read_radiances(reports: MessageReports, subsets: Columns) -> _KindReports:
     values, contexts, at = reports.values, reports.contexts, reports.values["context"]
     statistic = np.nan_to_num(contexts["statistic"], nan=MEAN)[at] != MEAN
     reasons = {"no_channel": np.isnan(values["channel"]), "statistic": statistic}
@@ -128,18 +128,18 @@ def _radiances(reports: MessageReports, subsets: Columns) -> _Part:
     good = good[np.argsort(contexts["subset"][at[good]], kind="stable")]
     subset, silenced = contexts["subset"][at[good]], np.unique(contexts["subset"][at[reason != ""]])
     if not good.size:
-        return _Part(None, 0, 0, 0, left_out, subset, silenced)
+        return _KindReports(None, 0, 0, 0, left_out, subset, silenced)
     coordinates = {name: contexts[name][at[good]] for name in ("latitude", "longitude")}
-    coordinates |= {"time": times_of(contexts)[at[good]], "channel": values["channel"][good]}
-    obs = build(coordinates, {"brightness_temperature": values["value"][good]})
-    return _Part(obs, len(good), 0, 0, left_out, np.unique(subset), silenced)
+    coordinates |= {"time": compute_times(contexts)[at[good]], "channel": values["channel"][good]}
+    obs = build_observations(coordinates, {"brightness_temperature": values["value"][good]})
+    return _KindReports(obs, len(good), 0, 0, left_out, np.unique(subset), silenced)
 
 
-_READERS = {"surface": _surface, "aloft": _aloft, "radiance": _radiances}
+_READERS = {"surface": _read_surface, "aloft": _read_upper_air, "radiance": _read_radiances}
 _ROW = ["subset", "step", "time", "latitude", "longitude", "altitude", "level", "period", "height"]
 
 
-def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
+def _build_part(frame: pd.DataFrame, subsets: Columns, read: int) -> _KindReports:
     """Rows from values; those of one subset that share place, time, level, period and height are one report."""
     out = (frame["left_out"] != "").to_numpy()
     left_out = Counter[str]((frame["name"] + ": " + frame["left_out"])[out])
@@ -147,14 +147,14 @@ def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
     frame = frame[~out].sort_values("subset", kind="stable")
     told = read - len(frame[["subset", "step"]].drop_duplicates())
     if frame.empty:
-        return _Part(None, read, told, 0, left_out, np.empty(0, int), silenced)
+        return _KindReports(None, read, told, 0, left_out, np.empty(0, int), silenced)
     rows = frame.groupby(_ROW, dropna=False, sort=False).ngroup()
     # What comes again in a report makes another.
     again = frame.groupby([rows, "name"], sort=False).cumcount()
     row = pd.DataFrame({"row": rows, "again": again}).groupby(["row", "again"], sort=False).ngroup().to_numpy()
     first = frame.iloc[np.unique(row, return_index=True)[1]]
-    values, flags = _wide(frame, row, len(first))
-    variable = _without_variable_winds(values)
+    values, flags = _pivot_values(frame, row, len(first))
+    variable = _remove_variable_winds(values)
     coordinates = {name: first[name].to_numpy() for name in ("time", "latitude", "longitude")}
     optional = {name: first[name].to_numpy() for name in ("altitude", "height", "period")}
     coordinates |= {name: column for name, column in optional.items() if pd.notna(column).any()}
@@ -163,8 +163,8 @@ def _part(frame: pd.DataFrame, subsets: Columns, read: int) -> _Part:
     if (station := subsets["station"][first["subset"]]).astype(bool).any():
         coordinates["station"] = station
     _flag_superseded(values, flags, coordinates, subsets["correction"][first["subset"]])
-    obs = build(coordinates, values, flags=flags)
-    return _Part(obs, read, told, variable, left_out, frame["subset"].unique(), silenced)
+    obs = build_observations(coordinates, values, flags=flags)
+    return _KindReports(obs, read, told, variable, left_out, frame["subset"].unique(), silenced)
 
 
 def _flag_superseded(values: Columns, flags: Columns, coordinates: Columns, correction: np.ndarray) -> None:
@@ -181,7 +181,7 @@ def _flag_superseded(values: Columns, flags: Columns, coordinates: Columns, corr
             flags[name] = np.where(old != 0, old, new).astype(np.int8)
 
 
-def _wide(frame: pd.DataFrame, row: np.ndarray, size: int) -> tuple[Columns, Columns]:
+def _pivot_values(frame: pd.DataFrame, row: np.ndarray, size: int) -> tuple[Columns, Columns]:
     """Values and flags of each quantity, in rows."""
     values, flags = {}, {}
     for name in dict.fromkeys([*(element.name for element in (*SURFACE.values(), *ALOFT.values()))]):
@@ -193,7 +193,7 @@ def _wide(frame: pd.DataFrame, row: np.ndarray, size: int) -> tuple[Columns, Col
     return values, {name: column for name, column in flags.items() if column.any()}
 
 
-def _without_variable_winds(values: Columns) -> int:
+def _remove_variable_winds(values: Columns) -> int:
     """Remove directions that only say that the wind is variable, in place; returns their number."""
     count = 0
     for prefix in ("10m_", ""):
@@ -205,7 +205,7 @@ def _without_variable_winds(values: Columns) -> int:
     return count
 
 
-def _attrs(parts: list[_Part], subsets: Columns, counts: Mapping[str, int]) -> dict[str, Any]:
+def _build_attrs(parts: list[_KindReports], subsets: Columns, counts: Mapping[str, int]) -> dict[str, Any]:
     """Numbers of what was read, and of what was left out and why."""
     reporting, silenced = (np.zeros(len(subsets["kind"]), bool) for _ in range(2))
     left_out = Counter[str]()
@@ -227,19 +227,19 @@ def _attrs(parts: list[_Part], subsets: Columns, counts: Mapping[str, int]) -> d
     attrs |= {name: counts[name] for name in ("messages_skipped", "messages_broken") if counts[name]}
     told = {"subsets_without_report": without, "values_left_out": left_out}
     return attrs | {
-        name: counted({key: number for key, number in numbers.items() if number})
+        name: encode_counts({key: number for key, number in numbers.items() if number})
         for name, numbers in told.items()
         if any(numbers.values())
     }
 
 
-def _require_reports(path: Path, parts: list[_Part], counts: Mapping[str, int], complaints: str) -> None:
+def _require_reports(path: Path, parts: list[_KindReports], counts: Mapping[str, int], complaints: str) -> None:
     if any(part.obs is not None for part in parts):
         return
     categories = [name.removeprefix("category_") for name in counts if name.startswith("category_")]
     others = f" (of data category {', '.join(categories)})" if categories else ""
     left_out = sum((Counter(part.left_out) for part in parts), Counter[str]())
-    why = f" Left out: {counted(left_out)}." if left_out else ""
+    why = f" Left out: {encode_counts(left_out)}." if left_out else ""
     said = f" The decoder said:\n{complaints}" if complaints else ""
     raise ObservationError(
         f"{path}: no report with a quantity that is known in {counts['messages']} BUFR messages{others}, "

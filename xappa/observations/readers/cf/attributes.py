@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.readers.objects import as_hashable
+from xappa.observations.readers.objects import make_hashable
 
 _TEXTS = (
     *("units", "standard_name", "long_name", "comment", "convention", "conventions", "cell_methods", "calendar"),
@@ -31,7 +31,7 @@ def with_hashable(ds: xr.Dataset) -> xr.Dataset:
         odd = variable.dtype.kind in "OV" or not variable.dtype.isnative
         if odd and (variable.chunks is None or variable.dtype.kind == "V"):
             given = variable.to_numpy().reshape(-1)
-            if (new := as_hashable(given)) is not given:
+            if (new := make_hashable(given)) is not given:
                 changed[name] = xr.Variable(variable.dims, new.reshape(variable.shape), variable.attrs)
     if not changed:
         return ds
@@ -45,31 +45,31 @@ def with_texts(ds: xr.Dataset) -> xr.Dataset:
         wrong = {k: v for k, v in variable.attrs.items() if k in _TEXTS and not isinstance(v, str)}
         if wrong:
             kept = {key: value for key, value in variable.attrs.items() if key not in wrong}
-            told[name] = kept | {key: text for key, value in wrong.items() if (text := _text(value)) is not None}
+            told[name] = kept | {key: text for key, value in wrong.items() if (text := _to_text(value)) is not None}
     ds = ds.copy() if told else ds
     for name, attrs in told.items():
         ds[name].attrs = attrs
     return ds
 
 
-def unpacked(ds: xr.Dataset) -> xr.Dataset:
+def unpack_integers(ds: xr.Dataset) -> xr.Dataset:
     """The same with packed integers unpacked, which xarray left as they are (``mask_and_scale=False``), lazily."""
     packed = {
         name: xr.conventions.decode_cf_variable(str(name), variable, decode_times=False)
         for name, variable in ds.variables.items()
-        if variable.dtype.kind in "iu" and _packing(variable)
+        if variable.dtype.kind in "iu" and _declares_packing(variable)
     }
     return ds.assign({name: variable for name, variable in packed.items()}) if packed else ds
 
 
-def packing_of_floats(ds: xr.Dataset, names: Iterable[str]) -> list[str]:
+def describe_packing_of_floats(ds: xr.Dataset, names: Iterable[str]) -> list[str]:
     """Sentences on variables that tell how they were packed, although they hold floats."""
     return [
         f"{name}: its attributes {' and '.join(key for key in _PACKING if key in ds[name].attrs)} say how to unpack, "
         "but it holds floats, which are taken for unpacked already. Drop these attributes, or unpack with "
         "xarray.decode_cf"
         for name in names
-        if ds[name].dtype.kind == "f" and _packing(ds[name].variable)
+        if ds[name].dtype.kind == "f" and _declares_packing(ds[name].variable)
     ]
 
 
@@ -89,19 +89,19 @@ def require_distinct_dimensions(ds: xr.Dataset) -> None:
         )
 
 
-def _packing(variable: xr.Variable) -> bool:
+def _declares_packing(variable: xr.Variable) -> bool:
     """Whether attributes tell how numbers were packed, and that differs from the numbers."""
     factor, offset = (np.asarray(variable.attrs.get(key, usual)) for key, usual in zip(_PACKING, (1, 0), strict=True))
     numeric = all(array.size == 1 and array.dtype.kind in "biuf" for array in (factor, offset))
     return numeric and (float(factor.reshape(-1)[0]) != 1.0 or float(offset.reshape(-1)[0]) != 0.0)
 
 
-def _text(value: Any) -> str | None:
+def _to_text(value: Any) -> str | None:
     """An attribute as text; None where it is nothing."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, list | tuple | np.ndarray):
-        words = [_text(word) for word in np.asarray(value, object).reshape(-1).tolist()]
+        words = [_to_text(word) for word in np.asarray(value, object).reshape(-1).tolist()]
         return " ".join(word for word in words if word)
     missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
     return None if missing else str(value)

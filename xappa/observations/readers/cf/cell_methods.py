@@ -41,7 +41,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Method:
+class CellMethod:
     """One entry of cell methods.
 
     Parameters
@@ -68,7 +68,7 @@ class Method:
         return float(found[1]) * _SECONDS[unit] if found and unit in _SECONDS else None
 
 
-def cell_methods(attrs: Mapping[str, Any], usual: str = "", name: str = "") -> str:
+def find_cell_methods(attrs: Mapping[str, Any], usual: str = "", name: str = "") -> str:
     """Cell methods that attributes tell: by CF, by keys of GRIB, by words such as "daily maximum"; else `usual`.
 
     Parameters
@@ -81,28 +81,28 @@ def cell_methods(attrs: Mapping[str, Any], usual: str = "", name: str = "") -> s
         Of the variable, which may hold such a word too (``temp_max``).
     """
     if "cell_methods" in attrs:
-        return _along_time(str(attrs["cell_methods"]))
+        return _add_time_axis(str(attrs["cell_methods"]))
     if (found := _OF_GRIB.get(str(attrs.get("GRIB_stepType", "")))) is not None:
         return found
     text = f"{name} {attrs.get('long_name', '')}".casefold()
     return next((f"time: {method}" for method, word in _WORDS.items() if re.search(word, text)), usual)
 
 
-def _along_time(text: str) -> str:
+def _add_time_axis(text: str) -> str:
     """Cell methods; of a method alone, as sloppy files have it, those along time."""
     word = text.strip().casefold()
     return f"time: {_SYNONYMS.get(word, word)}" if _SYNONYMS.get(word, word) in (*_VALUES, *_DEVIATIONS) else text
 
 
-def parse(text: str) -> list[Method]:
+def parse_cell_methods(text: str) -> list[CellMethod]:
     """The entries of cell methods, in their order."""
     return [
-        Method(tuple(names.replace(":", " ").split()), method.casefold(), " ".join(parts.split()), comment or "")
+        CellMethod(tuple(names.replace(":", " ").split()), method.casefold(), " ".join(parts.split()), comment or "")
         for names, method, parts, comment in _METHODS.findall(text)
     ]
 
 
-def of_time(text: str, times: Collection[str] = ("time",)) -> list[Method]:
+def select_time_methods(text: str, times: Collection[str] = ("time",)) -> list[CellMethod]:
     """The entries along time.
 
     Parameters
@@ -113,21 +113,21 @@ def of_time(text: str, times: Collection[str] = ("time",)) -> list[Method]:
         What else than ``time`` time is called: the coordinate and its dimensions.
     """
     names = {"time", *times}
-    return [method for method in parse(text) if names & set(method.names)]
+    return [method for method in parse_cell_methods(text) if names & set(method.names)]
 
 
-def no_value(text: str, times: Collection[str] = ("time",)) -> str | None:
+def explain_unusable(text: str, times: Collection[str] = ("time",)) -> str | None:
     """Why values are none of the quantity itself, or None: a deviation, a range, a statistic of many periods."""
-    for method in parse(text):
+    for method in parse_cell_methods(text):
         if method.method not in _VALUES:
             return f"{method.names[-1]}: {method.method}"
-    along = of_time(text, times)
+    along = select_time_methods(text, times)
     climatological = [m for m in along if re.search(r"\b(over|within years)\b", m.parts)]
     if climatological or len([m for m in along if m.method != "point"]) > 1:
         return " ".join(f"time: {m.method} {m.parts}".rstrip() for m in along)
     return None
 
 
-def over_period(text: str, times: Collection[str] = ("time",)) -> Method | None:
+def find_period_method(text: str, times: Collection[str] = ("time",)) -> CellMethod | None:
     """The method by which values are over a period, or None for values of an instant."""
-    return next((m for m in of_time(text, times) if m.method in OVER_PERIOD), None)
+    return next((m for m in select_time_methods(text, times) if m.method in OVER_PERIOD), None)

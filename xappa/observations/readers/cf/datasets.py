@@ -17,28 +17,28 @@ from xappa.observations.assumptions import with_assumptions
 from xappa.observations.errors.attributes import ATTRIBUTE
 from xappa.observations.names import NEEDED, NameMap, require_one_each, require_quantities
 from xappa.observations.readers.cf.attributes import (
-    packing_of_floats,
+    describe_packing_of_floats,
     require_distinct_dimensions,
-    unpacked,
+    unpack_integers,
     with_hashable,
     with_texts,
 )
-from xappa.observations.readers.cf.flag_names import flags_for, require_reasons
+from xappa.observations.readers.cf.flag_names import find_flag_names, require_reasons
 from xappa.observations.readers.cf.numbers import with_numbers
-from xappa.observations.readers.cf.periods import bounds_of, is_climatological
-from xappa.observations.readers.cf.ragged import expand
-from xappa.observations.readers.cf.roles import find_coordinates, meaning_of, with_product_names
-from xappa.observations.readers.cf.rows import Column, grouped, to_reports
+from xappa.observations.readers.cf.periods import find_time_bounds, is_climatological
+from xappa.observations.readers.cf.ragged import expand_ragged
+from xappa.observations.readers.cf.roles import find_coordinates, find_meaning, with_product_names
+from xappa.observations.readers.cf.rows import VariableColumn, group_columns, to_reports
 from xappa.observations.readers.cf.times import with_times
-from xappa.observations.readers.cf.upper_air import Aloft, station_pressure
-from xappa.observations.readers.cf.variables import Reader
+from xappa.observations.readers.cf.upper_air import UpperAirVariables, find_station_pressure
+from xappa.observations.readers.cf.variables import VariableReader
 from xappa.observations.readers.cf.vertical import require_pressures, with_vertical_coordinates
-from xappa.observations.readers.tables.columns import PlaceColumns, notes
-from xappa.observations.readers.times import decoded, to_times
-from xappa.observations.schema import STATISTICS, concat, counted, is_one_form
-from xappa.observations.user_variables import is_user_defined, keepable
+from xappa.observations.readers.tables.columns import PlaceColumns, build_read_attrs
+from xappa.observations.readers.times import decode_cf_times, to_times
+from xappa.observations.schema import STATISTICS, concat, encode_counts, is_one_form
+from xappa.observations.user_variables import is_report_variable, is_user_defined
 from xappa.observations.written_attrs import require_written_attrs
-from xappa.valid_range import within_limits
+from xappa.valid_range import mask_outside_limits
 
 
 def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
@@ -71,56 +71,62 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
         If units are unknown or cannot be converted.
     """
     naming = naming or NameMap()
-    ds = with_texts(_unstacked(ds))
+    ds = with_texts(_reset_multi_indexes(ds))
     require_written_attrs(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
         return ds.assign({name: require_reasons(ds[name]) for name in ds.data_vars if str(name).endswith("_flag")})
     require_distinct_dimensions(ds)
-    ds = unpacked(with_hashable(_with_names(ds)))
-    ds, dates, assumed = with_times(expand(with_product_names(ds)), naming)
+    ds = unpack_integers(with_hashable(_rename_to_text(ds)))
+    ds, dates, assumed = with_times(expand_ragged(with_product_names(ds)), naming)
     places = find_coordinates(ds, naming)
     _require_elements(ds, places)
-    bounds, climatology = bounds_of(ds, places["time"]), is_climatological(ds[places["time"]])
-    ancillary = _ancillary(ds)
+    bounds, climatology = find_time_bounds(ds, places["time"]), is_climatological(ds[places["time"]])
+    ancillary = _list_ancillary(ds)
     time = ds[places["time"]]
-    ds = ds.assign_coords({places["time"]: _decoded(time, naming.told_units(str(time.name), "time"))})
+    ds = ds.assign_coords({places["time"]: _decode_times(time, naming.told_units(str(time.name), "time"))})
     ds = ds.assign({name: ds[name].compute() for name in places.values() if ds[name].chunks is not None})
-    ds = with_vertical_coordinates(within_limits(ds, _numeric(ds, places)), places, naming)
-    aloft = Aloft(ds, places, naming)
+    ds = with_vertical_coordinates(mask_outside_limits(ds, _list_numeric_coordinates(ds, places)), places, naming)
+    aloft = UpperAirVariables(ds, places, naming)
     places = places if aloft.level is None else places | {"level": aloft.level}
     candidates = [str(name) for name in ds.data_vars if name not in places.values()]
-    of_places = {flag for place, name in places.items() for flag in flags_for(ds, name, place)}
-    flags = of_places.union(*(flags_for(ds, name) for name in candidates))
+    of_places = {flag for place, name in places.items() for flag in find_flag_names(ds, name, place)}
+    flags = of_places.union(*(find_flag_names(ds, name) for name in candidates))
     candidates = [name for name in candidates if name not in ancillary | flags]
-    known = {name: meaning for name in candidates if (meaning := meaning_of(ds[name], aloft.has(ds[name]), naming))}
-    known |= station_pressure(ds[candidates], aloft, known)
+    known = {name: meaning for name in candidates if (meaning := find_meaning(ds[name], aloft.has(ds[name]), naming))}
+    known |= find_station_pressure(ds[candidates], aloft, known)
     require_pressures(ds, {n: m for n, m in known.items() if not aloft.has(ds[n])}, places, naming)
-    own = {name: meaning for name in candidates if name not in known and (meaning := _own(ds, name, places, naming))}
+    own = {
+        name: meaning
+        for name in candidates
+        if name not in known and (meaning := _name_user_variable(ds, name, places, naming))
+    }
     # Of what is given twice, the first good value is used.
     known = dict(sorted(known.items(), key=lambda item: not item[0].casefold().endswith("_adjusted")))
     ds, unreadable = with_numbers(ds, known | own, places)
-    reader = Reader(ds.set_coords(list(places.values())), places, naming, aloft, bounds, climatology)
+    reader = VariableReader(ds.set_coords(list(places.values())), places, naming, aloft, bounds, climatology)
     columns = [column for name, meaning in (known | own).items() for column in reader.read(name, meaning)]
     used = {column.name for column in columns}
-    unknown = {name: _count(ds[name]) for name in candidates if name not in used and name not in reader.statistics}
+    unknown = {
+        name: _count_values(ds[name]) for name in candidates if name not in used and name not in reader.statistics
+    }
     if not used:
         _refuse_statistics(reader.statistics)
     require_quantities(used, unknown)
-    groups = grouped(columns)
+    groups = group_columns(columns)
     for group in groups:
         require_one_each({c.meaning: [d.name for d in group if d.meaning == c.meaning] for c in group})
     parts = [to_reports(ds, group, places, naming) for group in groups]
-    obs = concat(parts).assign_attrs(notes(unknown, unreadable, []))
+    obs = concat(parts).assign_attrs(build_read_attrs(unknown, unreadable, []))
     if reader.statistics:
-        obs.attrs[STATISTICS] = counted({name: _count(ds[name]) for name in reader.statistics})
-    _warn(reader.all_elsewhere(), reader.without_period)
+        obs.attrs[STATISTICS] = encode_counts({name: _count_values(ds[name]) for name in reader.statistics})
+    _warn_rejected(reader.all_elsewhere(), reader.without_period)
     arrays = {str(name): obs[name].to_numpy() for name in obs.coords}
     of_times = PlaceColumns(arrays, set(), dates, assumed).assumptions({column.meaning for column in columns})
-    floats = packing_of_floats(ds, sorted(used))
-    return with_assumptions(_with_correlations(obs, ds, columns), [*reader.assumptions, *of_times, *floats])
+    floats = describe_packing_of_floats(ds, sorted(used))
+    return with_assumptions(_copy_correlations(obs, ds, columns), [*reader.assumptions, *of_times, *floats])
 
 
-def _with_correlations(obs: xr.Dataset, ds: xr.Dataset, columns: Sequence[Column]) -> xr.Dataset:
+def _copy_correlations(obs: xr.Dataset, ds: xr.Dataset, columns: Sequence[VariableColumn]) -> xr.Dataset:
     """What was stated of correlated errors before, kept."""
     for column in columns:
         if ATTRIBUTE in ds[column.name].attrs:
@@ -145,7 +151,7 @@ def _refuse_statistics(statistics: Mapping[str, str]) -> None:
         )
 
 
-def _warn(elsewhere: Mapping[str, str], without_period: Mapping[str, str]) -> None:
+def _warn_rejected(elsewhere: Mapping[str, str], without_period: Mapping[str, str]) -> None:
     """Say which quantities are rejected as a whole, and what to do if they are meant all the same."""
     if without_period:
         listed = ", ".join(f"{name} ({methods})" for name, methods in without_period.items())
@@ -166,31 +172,31 @@ def _warn(elsewhere: Mapping[str, str], without_period: Mapping[str, str]) -> No
     )
 
 
-def _numeric(ds: xr.Dataset, places: Mapping[str, str]) -> list[Any]:
+def _list_numeric_coordinates(ds: xr.Dataset, places: Mapping[str, str]) -> list[Any]:
     """Coordinates of numbers, other than time."""
     return [name for place, name in places.items() if place != "time" and ds[name].dtype.kind in "iuf"]
 
 
-def _unstacked(ds: xr.Dataset) -> xr.Dataset:
+def _reset_multi_indexes(ds: xr.Dataset) -> xr.Dataset:
     """The same without MultiIndexes: their levels are coordinates, and no file holds them otherwise."""
     stacked = [dim for dim in ds.dims if isinstance(ds.xindexes.get(dim), xr.indexes.PandasMultiIndex)]
     return ds.reset_index(stacked) if stacked else ds
 
 
-def _with_names(ds: xr.Dataset) -> xr.Dataset:
+def _rename_to_text(ds: xr.Dataset) -> xr.Dataset:
     """The same with names that are text, as columns of a table have."""
     others = {name: str(name) for name in (*ds.variables, *ds.dims) if not isinstance(name, str)}
     return ds.rename(others) if others else ds
 
 
-def _own(ds: xr.Dataset, name: str, places: Mapping[str, str], naming: NameMap) -> str | None:
+def _name_user_variable(ds: xr.Dataset, name: str, places: Mapping[str, str], naming: NameMap) -> str | None:
     """What a variable of no known quantity is called, if it is to be kept."""
     own = naming.own(name) or (name if is_user_defined(ds[name]) else None)
     dims = {dim for place in NEEDED for dim in ds[places[place]].dims}
-    return own if own is not None and keepable(ds[name], dims) else None
+    return own if own is not None and is_report_variable(ds[name], dims) else None
 
 
-def _ancillary(ds: xr.Dataset) -> set[str]:
+def _list_ancillary(ds: xr.Dataset) -> set[str]:
     """Variables that only say something about others: errors, flags, bounds."""
     attrs = [variable.attrs for variable in ds.variables.values()]
     named = {name for a in attrs for key in ("ancillary_variables", "bounds") for name in str(a.get(key, "")).split()}
@@ -198,16 +204,16 @@ def _ancillary(ds: xr.Dataset) -> set[str]:
     return named | suffixed
 
 
-def _count(variable: xr.DataArray) -> int:
+def _count_values(variable: xr.DataArray) -> int:
     """How many values an unknown variable has; all, where counting would compute."""
     return variable.size if variable.chunks is not None else int(variable.notnull().sum())
 
 
-def _decoded(time: xr.DataArray, told: str | None) -> tuple[Any, Any]:
+def _decode_times(time: xr.DataArray, told: str | None) -> tuple[Any, Any]:
     if told and time.dtype.kind in "iuf":
         time = time.assign_attrs(units=told)
     if " since " in str(time.attrs.get("units", "")) and not np.issubdtype(time.dtype, np.datetime64):
-        time = decoded(time)
+        time = decode_cf_times(time)
     if np.issubdtype(time.dtype, np.datetime64):
         return time.dims, time.data
     return time.dims, to_times(time.to_numpy().reshape(-1), str(time.name)).reshape(time.shape)

@@ -16,7 +16,7 @@ import xarray as xr
 
 from xappa.observations.flags import Flag, flag_attrs
 from xappa.observations.names import QUANTITIES
-from xappa.observations.readers.tables.quality_columns import own_flags
+from xappa.observations.readers.tables.quality_columns import parse_xappa_flags
 
 _SUFFIXES = ("_qc", "_QC", "_qc_agg", "_qartod_agg", "_quality_flag", "_qcflag", "_quality", "_SEADATANET_QC", "_flag")
 _PREFIXES = ("qc_", "QC_", "flg_", "flag_", "quality_")
@@ -25,7 +25,7 @@ _STANDARD = re.compile(r"(quality_flag|status_flag|_quality_flag)$|_test_quality
 _AGGREGATE = "aggregate_quality_flag"
 
 
-def flags_for(ds: xr.Dataset, name: str, place: str = "") -> list[str]:
+def find_flag_names(ds: xr.Dataset, name: str, place: str = "") -> list[str]:
     """Names of the variables that judge another: by ``ancillary_variables``, by standard name, else by their name.
 
     Parameters
@@ -45,13 +45,13 @@ def flags_for(ds: xr.Dataset, name: str, place: str = "") -> list[str]:
         spelt += [str(n) for n in ds.variables if ds[n].attrs.get("standard_name") in told]
         spelt += _OF_PLACE.get(place, ())
         found = [n for n in dict.fromkeys(spelt) if n in ds.variables and _could_be_flag(ds[n])]
-    own = own_flag(ds, name)
+    own = find_xappa_flag(ds, name)
     found = [n for n in found if own is None or n != own.name]
     # An aggregate has weighed the single tests.
     return [n for n in found if ds[n].attrs.get("standard_name") == _AGGREGATE] or found
 
 
-def own_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
+def find_xappa_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     """Flags of xappa's own of a variable, if there are any: by their reasons, or as a table keeps them.
 
     A table has no attributes; what lies beside a quantity under its full name is then xappa's, unless most of it says 1
@@ -60,7 +60,7 @@ def own_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     flag = ds.get(f"{name}_flag")
     if flag is None or not set(flag.dims) <= set(ds[name].dims):
         return None
-    if is_ours(flag):
+    if is_xappa_flag(flag):
         return require_reasons(flag)
     labelled = {"flag_values", "flag_masks", "flag_meanings", "standard_name"} & set(flag.attrs)
     if name not in QUANTITIES or labelled or flag.chunks is not None:
@@ -68,7 +68,7 @@ def own_flag(ds: xr.Dataset, name: str) -> xr.DataArray | None:
     column = pd.Series(flag.to_numpy().reshape(-1))
     if column.isin([1, 2, "1", "2"]).mean() > 0.5:
         return None
-    return flag.copy(data=own_flags(column, str(flag.name)).reshape(flag.shape))
+    return flag.copy(data=parse_xappa_flags(column, str(flag.name)).reshape(flag.shape))
 
 
 def require_reasons(flag: xr.DataArray) -> xr.DataArray:
@@ -80,17 +80,19 @@ def require_reasons(flag: xr.DataArray) -> xr.DataArray:
         If one is no reason; of numbers that are lazy, when they are computed.
     """
     if flag.chunks is not None and flag.dtype.kind in "iuf":
-        return flag.copy(data=flag.data.map_blocks(_reasons, str(flag.name), dtype="int8", meta=np.empty(0, "int8")))
-    return flag.copy(data=_reasons(flag.to_numpy(), str(flag.name)))
+        return flag.copy(
+            data=flag.data.map_blocks(_parse_reasons, str(flag.name), dtype="int8", meta=np.empty(0, "int8"))
+        )
+    return flag.copy(data=_parse_reasons(flag.to_numpy(), str(flag.name)))
 
 
-def _reasons(values: np.ndarray, name: str) -> np.ndarray:
+def _parse_reasons(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype.kind in "iu" and np.isin(values, [int(reason) for reason in Flag]).all():
         return values.astype("int8")
-    return own_flags(pd.Series(values.reshape(-1)), name).reshape(values.shape)
+    return parse_xappa_flags(pd.Series(values.reshape(-1)), name).reshape(values.shape)
 
 
-def is_ours(flag: xr.DataArray) -> bool:
+def is_xappa_flag(flag: xr.DataArray) -> bool:
     """Whether the reasons are those of `Flag`, or the first of them (an older version knew fewer)."""
     meanings, known = str(flag.attrs.get("flag_meanings", "?")).split(), flag_attrs()["flag_meanings"].split()
     return meanings == known[: len(meanings)]
@@ -110,9 +112,9 @@ def _is_flag(variable: xr.DataArray) -> bool:
 def _could_be_flag(variable: xr.DataArray) -> bool:
     described = any(key.startswith(("flag_", "bit_")) for key in variable.attrs)
     return variable.dtype.kind in "biuSUOT" or (
-        variable.dtype.kind == "f" and (described or re.search("qc|fla?g|quality", _words(variable)) is not None)
+        variable.dtype.kind == "f" and (described or re.search("qc|fla?g|quality", _split_words(variable)) is not None)
     )
 
 
-def _words(variable: xr.DataArray) -> str:
+def _split_words(variable: xr.DataArray) -> str:
     return f"{variable.name} {variable.attrs.get('standard_name', '')} {variable.attrs.get('long_name', '')}".casefold()

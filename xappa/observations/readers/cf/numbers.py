@@ -8,8 +8,8 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.readers.cf.roles import error_of
-from xappa.observations.readers.tables.columns import numbers
+from xappa.observations.readers.cf.roles import find_error
+from xappa.observations.readers.tables.columns import parse_numbers
 from xappa.observations.units import COORDINATE_UNITS
 
 _NUMBERS, _TEXT = "iuf", "OSUT"
@@ -39,12 +39,12 @@ def with_numbers(
     ObservationError
         If one holds times, or anything else that is neither numbers nor text.
     """
-    errors = [error_of(ds, name) for name in known]
+    errors = [find_error(ds, name) for name in known]
     coordinates = [name for meaning, name in places.items() if meaning in (*COORDINATE_UNITS, "channel")]
     pairs = zip(known, errors, strict=True)
     names = [*coordinates, *(name for pair in pairs for name in pair if name is not None)]
     _require_numbers(ds, names)
-    read = {name: _read(ds[name]) for name in names if ds[name].dtype.kind in _TEXT}
+    read = {name: _parse_numbers(ds[name]) for name in names if ds[name].dtype.kind in _TEXT}
     meanings = {name: meaning for meaning, name in places.items()} | dict(known)
     meanings |= {error: f"{known[name]}_error" for name, error in zip(known, errors, strict=True) if error is not None}
     unreadable = {meanings[name]: count for name, (_, count) in read.items()}
@@ -60,6 +60,6 @@ def _require_numbers(ds: xr.Dataset, names: Iterable[str]) -> None:
         )
 
 
-def _read(variable: xr.DataArray) -> tuple[xr.Variable, int]:
-    values, count = numbers(pd.Series(variable.to_numpy().reshape(-1).astype(object), name=variable.name))
+def _parse_numbers(variable: xr.DataArray) -> tuple[xr.Variable, int]:
+    values, count = parse_numbers(pd.Series(variable.to_numpy().reshape(-1).astype(object), name=variable.name))
     return variable.variable.to_base_variable().copy(data=values.reshape(variable.shape)), count

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xappa.observations.names import QUANTITIES, quantity_of
-from xappa.observations.periods import own_period
-from xappa.observations.readers.cf.cell_methods import Method, cell_methods, over_period
-from xappa.observations.readers.times import decoded, to_times
+from xappa.observations.names import QUANTITIES, find_quantity
+from xappa.observations.periods import get_definition_period
+from xappa.observations.readers.cf.cell_methods import CellMethod, find_cell_methods, find_period_method
+from xappa.observations.readers.times import decode_cf_times, to_times
 
 DAY, HALF_HOUR = np.timedelta64(86400, "s"), np.timedelta64(1800, "s")
 NOTHING = np.timedelta64(0, "s")
@@ -25,7 +25,7 @@ NOTHING = np.timedelta64(0, "s")
 
 
 @dataclass(frozen=True)
-class Period:
+class VariablePeriod:
     """Over what the values of a variable are.
 
     Parameters
@@ -43,12 +43,12 @@ class Period:
     known: bool = True
 
 
-def bounds_of(ds: xr.Dataset, time: str) -> xr.DataArray | None:
+def find_time_bounds(ds: xr.Dataset, time: str) -> xr.DataArray | None:
     """Bounds (..., 2) of the time coordinate, as times; None if there are none."""
     name = ds[time].attrs.get("bounds", ds[time].encoding.get("bounds"))
     if name not in ds or ds[name].dims[:-1] != ds[time].dims or ds[name].shape[-1] != 2:
         return None
-    return _decoded(ds[name], ds[time])
+    return _decode_bounds(ds[name], ds[time])
 
 
 def is_climatological(time: xr.DataArray) -> bool:
@@ -56,7 +56,9 @@ def is_climatological(time: xr.DataArray) -> bool:
     return "climatology" in time.attrs or "climatology" in time.encoding
 
 
-def period_of(variable: xr.DataArray, meaning: str, time: xr.DataArray, bounds: xr.DataArray | None) -> Period | None:
+def find_period(
+    variable: xr.DataArray, meaning: str, time: xr.DataArray, bounds: xr.DataArray | None
+) -> VariablePeriod | None:
     """The period of a variable; None if its values are of an instant.
 
     Parameters
@@ -75,25 +77,25 @@ def period_of(variable: xr.DataArray, meaning: str, time: xr.DataArray, bounds: 
     time lies, nothing tells.
     """
     usual = QUANTITIES[meaning].cell_methods if meaning in QUANTITIES else ""
-    text = cell_methods(variable.attrs, usual, str(variable.name))
-    method = over_period(text, {str(time.name), *map(str, time.dims)})
+    text = find_cell_methods(variable.attrs, usual, str(variable.name))
+    method = find_period_method(text, {str(time.name), *map(str, time.dims)})
     if method is None:
         return None
     if bounds is not None:
-        return Period(bounds)
+        return VariablePeriod(bounds)
     values = time.to_numpy()
-    step = _step(values)
+    step = _find_regular_step(values)
     if _is_definition(variable, meaning, method, step):
-        return Period(None, known=not _is_since_start(variable, meaning))
-    found = _cell(values, method, step)
+        return VariablePeriod(None, known=not _is_since_start(variable, meaning))
+    found = _compute_cell_bounds(values, method, step)
     if found is None:
-        return Period(None, known=False)
+        return VariablePeriod(None, known=False)
     begin, end, words = found
     cells = xr.DataArray(np.stack([begin, end], axis=-1), dims=(*time.dims, "bounds_of_time"))
-    return Period(cells, words)
+    return VariablePeriod(cells, words)
 
 
-def periods_of(
+def compute_periods(
     bounds: xr.DataArray, names: Iterable[str], rows: Callable[[xr.Variable], xr.Variable]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Lengths of the periods of quantities, and the times at which they end.
@@ -117,38 +119,38 @@ def periods_of(
     begin, end = np.fmin(first, second), np.fmax(first, second)
     length = (end - begin).astype("timedelta64[s]")
     length = np.where(np.isnat(first) | np.isnat(second), NOTHING, length)
-    return {name: length for name in names if not (own_period(name) == length).all()}, end
+    return {name: length for name in names if not (get_definition_period(name) == length).all()}, end
 
 
-def without_length(bounds: xr.DataArray) -> xr.DataArray:
+def find_empty_bounds(bounds: xr.DataArray) -> xr.DataArray:
     """Where bounds are missing or enclose nothing, so that no period is known."""
     first, second = (bounds.isel({bounds.dims[-1]: i}, drop=True) for i in (0, 1))
     return first.isnull() | second.isnull() | (first == second)
 
 
-def _decoded(bounds: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
+def _decode_bounds(bounds: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
     """Bounds as times; those that were never decoded have the units of the time."""
     if np.issubdtype(bounds.dtype, np.datetime64):
         return bounds
     units = {key: time.encoding.get(key, time.attrs.get(key)) for key in ("units", "calendar")}
     attrs = {key: text for key, text in units.items() if text} | dict(bounds.attrs)
     if bounds.dtype.kind in "iuf" and attrs:
-        bounds = decoded(bounds.assign_attrs(attrs))
+        bounds = decode_cf_times(bounds.assign_attrs(attrs))
     if np.issubdtype(bounds.dtype, np.datetime64):
         return bounds
     return bounds.copy(data=to_times(bounds.to_numpy().reshape(-1), str(bounds.name)).reshape(bounds.shape))
 
 
-def _is_definition(variable: xr.DataArray, meaning: str, method: Method, step: np.timedelta64 | None) -> bool:
+def _is_definition(variable: xr.DataArray, meaning: str, method: CellMethod, step: np.timedelta64 | None) -> bool:
     """Whether the period is the one that the quantity has by definition: its name says so, or the interval."""
-    own = own_period(meaning)
+    own = get_definition_period(meaning)
     if np.isnat(own):
         return False
     if "cell_methods" not in variable.attrs:
         return True
     if method.interval != own / np.timedelta64(1, "s"):
         return False
-    return step is None or bool(step <= own) or quantity_of(str(variable.name)) == meaning
+    return step is None or bool(step <= own) or find_quantity(str(variable.name)) == meaning
 
 
 def _is_since_start(variable: xr.DataArray, meaning: str) -> bool:
@@ -157,11 +159,11 @@ def _is_since_start(variable: xr.DataArray, meaning: str) -> bool:
         if step.attrs.get("standard_name") == "forecast_period" or name == "step":
             hours = step.to_numpy()
             lead = hours.astype("timedelta64[s]") if hours.dtype.kind == "m" else hours * np.timedelta64(3600, "s")
-            return bool((lead != own_period(meaning)).any())
+            return bool((lead != get_definition_period(meaning)).any())
     return False
 
 
-def _step(times: npt.NDArray[np.datetime64]) -> np.timedelta64 | None:
+def _find_regular_step(times: npt.NDArray[np.datetime64]) -> np.timedelta64 | None:
     """The step of times that are regular but for gaps; None if they are not, or if there are fewer than two."""
     steps = np.diff(np.unique(times[~np.isnat(times)]))
     if not len(steps):
@@ -180,14 +182,17 @@ def _are_months(times: npt.NDArray[np.datetime64]) -> bool:
     return bool(one_each and ((inside == 0).all() or ((inside >= 13) & (inside <= 16.5)).all()))
 
 
-def _cell(
-    times: npt.NDArray[np.datetime64], method: Method, step: np.timedelta64 | None
+def _compute_cell_bounds(
+    times: npt.NDArray[np.datetime64], method: CellMethod, step: np.timedelta64 | None
 ) -> tuple[npt.NDArray[np.datetime64], npt.NDArray[np.datetime64], str] | None:
     """Begin and end of the cells of times, and which they are; None if nothing tells."""
     daily = step == DAY or (step is None and method.parts == "within days")
     if step is not None and method.interval is not None and method.interval > step / np.timedelta64(1, "s"):
         return None
-    if daily and (abs(_since_midnight(times) - np.array([[0], [43200]], "m8[s]")) <= HALF_HOUR).all(axis=1).any():
+    if (
+        daily
+        and (abs(_compute_since_midnight(times) - np.array([[0], [43200]], "m8[s]")) <= HALF_HOUR).all(axis=1).any()
+    ):
         begin: npt.NDArray[np.datetime64] = times.astype("datetime64[D]").astype("datetime64[s]")
         return begin, begin + DAY, "the UTC day in which their time lies"
     if step is not None and step >= 28 * DAY and _are_months(times):
@@ -204,6 +209,6 @@ def _cell(
     return None
 
 
-def _since_midnight(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.timedelta64]:
+def _compute_since_midnight(times: npt.NDArray[np.datetime64]) -> npt.NDArray[np.timedelta64]:
     known = times[~np.isnat(times)].reshape(-1)
     return (known - known.astype("datetime64[D]")).astype("timedelta64[s]")

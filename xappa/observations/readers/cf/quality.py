@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations.names import NameMap
-from xappa.observations.readers.quality_words import kind_of
-from xappa.observations.readers.source_quality import choose_scheme, texts_of, verdicts
+from xappa.observations.readers.quality_words import classify_meaning
+from xappa.observations.readers.source_quality import choose_scheme, classify_codes, factorize_codes
 
 # Reference table 2 of Argo, which OceanSITES and the IODE centres share; flags not listed say nothing against a value.
 _ARGO_FAILED, _ARGO_SUSPECT = ("3", "4", "9"), ("5", "8")
@@ -29,7 +29,7 @@ _OTHER_TABLE = re.compile(r"reference table (2a|[013-9])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FlagMasks:
     """What one flag says of its values.
 
     Parameters
@@ -45,7 +45,7 @@ class Verdict:
     unclear: tuple[str, ...] = ()
 
 
-def read_flag(flag: xr.DataArray) -> Verdict | None:
+def read_flag(flag: xr.DataArray) -> FlagMasks | None:
     """Which values a flag rejects, and which it calls suspect; None if its meaning cannot be understood.
 
     Parameters
@@ -55,31 +55,31 @@ def read_flag(flag: xr.DataArray) -> Verdict | None:
     """
     attrs = flag.attrs
     meanings = re.split(r"[\s,;]+", str(attrs.get("flag_meanings", "")).strip())
-    masks, values = _codes(attrs.get("flag_masks")), _codes(attrs.get("flag_values"))
+    masks, values = _parse_codes(attrs.get("flag_masks")), _parse_codes(attrs.get("flag_values"))
     if meanings == [""]:
-        return _by_bits(flag) or _by_words(flag) or _by_table(flag)
+        return _decode_bits(flag) or _decode_words(flag) or _decode_argo_codes(flag)
     if len(masks or values) != len(meanings):
-        return _by_table(flag)
+        return _decode_argo_codes(flag)
     assessed = re.split(r"[\s,;]+", str(attrs.get("flag_assessments", "")).strip())
     words = (
         [f"{m}_{a}" for m, a in zip(meanings, assessed, strict=True)] if len(assessed) == len(meanings) else meanings
     )
-    kinds = [kind_of(word) for word in words]
+    kinds = [classify_meaning(word) for word in words]
     if not masks and not any(kinds):
-        return _by_table(flag)
+        return _decode_argo_codes(flag)
     if not any(kind in ("failed", "suspect") for kind in kinds) and masks:
         return None
     unclear = tuple(meaning for meaning, kind in zip(meanings, kinds, strict=True) if kind is None)
     chosen = [[k for k, kind in enumerate(kinds) if kind == wanted] for wanted in ("failed", "suspect")]
     if masks:
         tests = [(int(masks[k]), int(values[k]) if values else None) for k in range(len(meanings))]
-        failed, suspect = (_where(flag, _has_bits([tests[k] for k in rows])) for rows in chosen)
+        failed, suspect = (_apply_test(flag, _build_bit_test([tests[k] for k in rows])) for rows in chosen)
     else:
-        failed, suspect = (_where(flag, _is_one_of([values[k] for k in rows])) for rows in chosen)
-    return Verdict(failed, suspect, unclear)
+        failed, suspect = (_apply_test(flag, _build_code_test([values[k] for k in rows])) for rows in chosen)
+    return FlagMasks(failed, suspect, unclear)
 
 
-def rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tuple[xr.DataArray | None, list[str]]:
+def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tuple[xr.DataArray | None, list[str]]:
     """Where flags reject values, and sentences on flags that cannot be understood.
 
     Parameters
@@ -93,7 +93,7 @@ def rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tuple[xr.
     wrong: xr.DataArray | None = None
     texts = []
     for name in names:
-        verdict = _told(ds[name], naming) or read_flag(ds[name])
+        verdict = _apply_given_scheme(ds[name], naming) or read_flag(ds[name])
         if verdict is None or verdict.unclear:
             what = "flags" if verdict is None else f"meanings {', '.join(map(repr, verdict.unclear))}"
             texts.append(
@@ -106,18 +106,19 @@ def rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tuple[xr.
     return wrong, texts
 
 
-def _told(flag: xr.DataArray, naming: NameMap) -> Verdict | None:
+def _apply_given_scheme(flag: xr.DataArray, naming: NameMap) -> FlagMasks | None:
     """The verdict by the scheme that the caller gave for a flag, if any."""
     given = naming.quality_scheme(str(flag.name))
     if given is None:
         return None
     scheme = choose_scheme(given)
-    return Verdict(
-        _where(flag, lambda codes: verdicts(codes, scheme)[0]), _where(flag, lambda codes: verdicts(codes, scheme)[1])
+    return FlagMasks(
+        _apply_test(flag, lambda codes: classify_codes(codes, scheme)[0]),
+        _apply_test(flag, lambda codes: classify_codes(codes, scheme)[1]),
     )
 
 
-def _codes(attribute: Any) -> list[Any]:
+def _parse_codes(attribute: Any) -> list[Any]:
     """Values of an attribute as a list: numbers, or text of them with blanks or commas between."""
     if attribute is None:
         return []
@@ -128,26 +129,28 @@ def _codes(attribute: Any) -> list[Any]:
     return np.atleast_1d(np.asarray(attribute)).tolist()
 
 
-def _where(flag: xr.DataArray, test: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
+def _apply_test(flag: xr.DataArray, test: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
     found = xr.apply_ufunc(test, flag.drop_attrs(), dask="parallelized", output_dtypes=[bool])
     return found.reset_coords(drop=True)
 
 
-def _is_one_of(codes: Sequence[Any]) -> Callable[[np.ndarray], np.ndarray]:
-    texts = [_text(code) for code in codes]
+def _build_code_test(codes: Sequence[Any]) -> Callable[[np.ndarray], np.ndarray]:
+    texts = [_to_text(code) for code in codes]
 
     def test(values: np.ndarray) -> np.ndarray:
         if values.dtype.kind in "biuf":
             numbers = [float(text) for text in texts if re.fullmatch(r"-?\d+(\.\d+)?", text)]
             return np.isin(values, numbers)
         return (
-            np.isin(np.vectorize(_text, otypes=[str])(values), texts) if values.size else np.zeros(values.shape, bool)
+            np.isin(np.vectorize(_to_text, otypes=[str])(values), texts)
+            if values.size
+            else np.zeros(values.shape, bool)
         )
 
     return test
 
 
-def _has_bits(tests: Sequence[tuple[int, int | None]]) -> Callable[[np.ndarray], np.ndarray]:
+def _build_bit_test(tests: Sequence[tuple[int, int | None]]) -> Callable[[np.ndarray], np.ndarray]:
     def test(values: np.ndarray) -> np.ndarray:
         numbers = np.nan_to_num(values.astype(float), nan=0.0).astype("int64")
         wrong = np.zeros(values.shape, bool)
@@ -158,7 +161,7 @@ def _has_bits(tests: Sequence[tuple[int, int | None]]) -> Callable[[np.ndarray],
     return test
 
 
-def _text(code: Any) -> str:
+def _to_text(code: Any) -> str:
     if isinstance(code, bytes):
         code = code.decode(errors="replace")
     if isinstance(code, float) and code.is_integer():
@@ -166,32 +169,32 @@ def _text(code: Any) -> str:
     return str(code).strip().casefold()
 
 
-def _by_bits(flag: xr.DataArray) -> Verdict | None:
+def _decode_bits(flag: xr.DataArray) -> FlagMasks | None:
     """Bits that ARM describes one by one: bit_1_assessment = "Bad"."""
     found = {int(m[1]): str(flag.attrs[key]) for key in flag.attrs if (m := re.fullmatch(r"bit_(\d+)_assessment", key))}
     if not found or flag.dtype.kind not in "biuf":
         return None
-    kinds = {bit: kind_of(text) for bit, text in found.items()}
+    kinds = {bit: classify_meaning(text) for bit, text in found.items()}
     bits = [[(1 << bit - 1, None) for bit, kind in kinds.items() if kind == wanted] for wanted in ("failed", "suspect")]
-    failed, suspect = (_where(flag, _has_bits(tests)) for tests in bits)
-    return Verdict(failed, suspect, tuple(found[bit] for bit, kind in kinds.items() if kind is None))
+    failed, suspect = (_apply_test(flag, _build_bit_test(tests)) for tests in bits)
+    return FlagMasks(failed, suspect, tuple(found[bit] for bit, kind in kinds.items() if kind is None))
 
 
-def _by_words(flag: xr.DataArray) -> Verdict | None:
+def _decode_words(flag: xr.DataArray) -> FlagMasks | None:
     """Flags that are words themselves ("good", "bad"); lazy ones are not looked at."""
     if flag.dtype.kind not in "SUOT" or flag.chunks is not None:
         return None
-    _, texts = texts_of(flag.to_numpy())
-    kinds = {text: kind_of(text) for text in texts if re.search(r"[A-Za-z]{2}", text)}
+    _, texts = factorize_codes(flag.to_numpy())
+    kinds = {text: classify_meaning(text) for text in texts if re.search(r"[A-Za-z]{2}", text)}
     if not any(kinds.values()):
         return None
     chosen = [[text for text, kind in kinds.items() if kind == wanted] for wanted in ("failed", "suspect")]
-    failed, suspect = (_where(flag, _is_one_of(words)) for words in chosen)
+    failed, suspect = (_apply_test(flag, _build_code_test(words)) for words in chosen)
     unclear = tuple(text for text in texts if text and kinds.get(text) is None and text.casefold() not in _ABSENT)
-    return Verdict(failed, suspect, unclear)
+    return FlagMasks(failed, suspect, unclear)
 
 
-def _by_table(flag: xr.DataArray) -> Verdict | None:
+def _decode_argo_codes(flag: xr.DataArray) -> FlagMasks | None:
     """Codes of Argo's reference table 2, by what the attributes say, or as single characters."""
     told = " ".join(
         str(flag.attrs[key]) for key in ("conventions", "convention", "Conventions", "long_name") if key in flag.attrs
@@ -204,5 +207,7 @@ def _by_table(flag: xr.DataArray) -> Verdict | None:
         return None
     unclear: tuple[str, ...] = ()
     if characters and not _ARGO.search(told) and flag.chunks is None:
-        unclear = tuple(text for text in texts_of(flag.to_numpy())[1] if text and text not in _ARGO_CODES)
-    return Verdict(_where(flag, _is_one_of(_ARGO_FAILED)), _where(flag, _is_one_of(_ARGO_SUSPECT)), unclear)
+        unclear = tuple(text for text in factorize_codes(flag.to_numpy())[1] if text and text not in _ARGO_CODES)
+    return FlagMasks(
+        _apply_test(flag, _build_code_test(_ARGO_FAILED)), _apply_test(flag, _build_code_test(_ARGO_SUSPECT)), unclear
+    )

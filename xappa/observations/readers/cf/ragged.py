@@ -17,7 +17,7 @@ import xarray as xr
 from xappa.errors import ObservationError
 
 
-def expand(ds: xr.Dataset) -> xr.Dataset:
+def expand_ragged(ds: xr.Dataset) -> xr.Dataset:
     """The same reports without counts and indices; a Dataset that is not ragged is returned as it is.
 
     Parameters
@@ -36,8 +36,8 @@ def expand(ds: xr.Dataset) -> xr.Dataset:
     ObservationError
         If counts do not add up to the samples, or indices are outside the instances.
     """
-    while (name := _ragged(ds)) is not None:
-        instance, sample, owner = _owners(ds, name)
+    while (name := _find_ragged_variable(ds)) is not None:
+        instance, sample, owner = _find_instances(ds, name)
         if ds.sizes[sample] and not ds.sizes[instance]:
             raise ObservationError(
                 f"{name} tells which of {instance!r} the {ds.sizes[sample]} samples along {sample!r} belong to, but "
@@ -45,7 +45,7 @@ def expand(ds: xr.Dataset) -> xr.Dataset:
             )
         ds = ds.drop_vars(name)
         variables = {
-            key: _repeated(variable, instance, sample, owner) if instance in variable.dims else variable
+            key: _repeat_instances(variable, instance, sample, owner) if instance in variable.dims else variable
             for key, variable in ds.variables.items()
         }
         coords = {key: variable for key, variable in variables.items() if key in ds.coords}
@@ -53,7 +53,7 @@ def expand(ds: xr.Dataset) -> xr.Dataset:
     return ds
 
 
-def _ragged(ds: xr.Dataset) -> str | None:
+def _find_ragged_variable(ds: xr.Dataset) -> str | None:
     """A variable that counts or indexes samples; counts first, so that what they count is in place for indices."""
     for key in ("sample_dimension", "instance_dimension"):
         for name, variable in ds.variables.items():
@@ -62,7 +62,7 @@ def _ragged(ds: xr.Dataset) -> str | None:
     return None
 
 
-def _owners(ds: xr.Dataset, name: str) -> tuple[str, str, np.ndarray]:
+def _find_instances(ds: xr.Dataset, name: str) -> tuple[str, str, np.ndarray]:
     """Instance dimension, sample dimension, and the instance of each sample; -1 for none."""
     variable = ds[name].variable
     if variable.ndim != 1:
@@ -75,7 +75,7 @@ def _owners(ds: xr.Dataset, name: str) -> tuple[str, str, np.ndarray]:
             raise ObservationError(
                 f"{name} counts samples along {sample!r}, but dimensions are {', '.join(map(str, ds.sizes))}"
             )
-        counts = _whole(name, numbers, 0.0).clip(min=0)
+        counts = _parse_whole_numbers(name, numbers, 0.0).clip(min=0)
         if counts.sum(dtype=float) > ds.sizes[sample]:
             raise ObservationError(
                 f"{name} counts {counts.sum():.0f} samples, but the dimension {sample!r} has {ds.sizes[sample]}: the "
@@ -87,7 +87,7 @@ def _owners(ds: xr.Dataset, name: str) -> tuple[str, str, np.ndarray]:
     instance = str(variable.attrs["instance_dimension"])
     if instance not in ds.sizes:
         raise ObservationError(f"{name} indexes {instance!r}, but dimensions are {', '.join(map(str, ds.sizes))}")
-    owner = _whole(name, numbers, -1.0)
+    owner = _parse_whole_numbers(name, numbers, -1.0)
     if owner.max(initial=-1) >= ds.sizes[instance]:
         raise ObservationError(
             f"{name} gives index {owner.max():.0f} along {instance!r}, which has {ds.sizes[instance]}. Expected 0 to "
@@ -96,7 +96,7 @@ def _owners(ds: xr.Dataset, name: str) -> tuple[str, str, np.ndarray]:
     return instance, own, owner.clip(min=-1).astype("int64")
 
 
-def _whole(name: str, numbers: np.ndarray, missing: float) -> np.ndarray:
+def _parse_whole_numbers(name: str, numbers: np.ndarray, missing: float) -> np.ndarray:
     """Counts or indices, as floats so that no sum of them overflows; `missing` where there are none."""
     if numbers.dtype.kind not in "iuf" or np.isinf(numbers).any():
         found = "infinite values" if numbers.dtype.kind == "f" else str(numbers.dtype)
@@ -104,7 +104,7 @@ def _whole(name: str, numbers: np.ndarray, missing: float) -> np.ndarray:
     return np.trunc(np.nan_to_num(numbers.astype(float), nan=missing))
 
 
-def _repeated(variable: xr.Variable, instance: str, sample: str, owner: np.ndarray) -> xr.Variable:
+def _repeat_instances(variable: xr.Variable, instance: str, sample: str, owner: np.ndarray) -> xr.Variable:
     """Values of instances at their samples; missing at samples that belong to none."""
     where = variable.dims.index(instance)
     if sample in variable.dims:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import xarray as xr
 
-from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, NameMap, coordinate_of, require_coordinates
-from xappa.observations.readers.cf.cell_methods import cell_methods, over_period
-from xappa.observations.readers.tables.columns import preferred
+from xappa.observations.names import COORDINATES, NEEDED, QUANTITIES, NameMap, find_coordinate, require_coordinates
+from xappa.observations.readers.cf.cell_methods import find_cell_methods, find_period_method
+from xappa.observations.readers.tables.columns import choose_coordinate_names
 from xappa.observations.standard_names import COORDINATES as BY_STANDARD_NAME
-from xappa.observations.standard_names import canonical, quantity_with
+from xappa.observations.standard_names import find_by_standard_name, resolve_standard_name
 
 _ROLES = {name: role for name, role in BY_STANDARD_NAME.items() if role not in NEEDED}
 _ALTITUDES = tuple(name for name, role in BY_STANDARD_NAME.items() if role == "altitude")
@@ -38,7 +38,7 @@ def find_coordinates(ds: xr.Dataset, naming: NameMap) -> dict[str, str]:
     ObservationError
         If time, latitude or longitude is not there, or more than one variable could be it.
     """
-    by_attrs = _by_attrs(ds)
+    by_attrs = _find_by_attrs(ds)
     sources: dict[str, list[str]] = {}
     for name in map(str, ds.variables):
         told = name in naming.rename
@@ -57,13 +57,13 @@ def find_coordinates(ds: xr.Dataset, naming: NameMap) -> dict[str, str]:
         best = [n for n in names if n in naming.rename] or [n for n in names if n in by_attrs] or names
         sources[meaning] = [n for n in best if n.casefold() in usual] or best if len(best) > 1 else best
     require_coordinates(sources, ds.variables)
-    return preferred(sources, naming)
+    return choose_coordinate_names(sources, naming)
 
 
 _TELLING = ("standard_name", "units", "axis", "positive", "long_name", "_CoordinateAxisType")
 
 
-def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
+def _find_by_attrs(ds: xr.Dataset) -> dict[str, str]:
     import cf_xarray  # noqa: F401  (registers ds.cf)
 
     # Only what tells a role: cf_xarray stumbles over other attributes that are not as CF wants them.
@@ -75,7 +75,7 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
     found = {str(name): role for role in NEEDED for name in by_role.get(role, [])}
     for name, variable in ds.variables.items():
         attrs = variable.attrs
-        standard_name = canonical(attrs.get("standard_name"))
+        standard_name = resolve_standard_name(attrs.get("standard_name"))
         if standard_name in _ROLES:
             found[str(name)] = _ROLES[standard_name]
         elif standard_name == "air_pressure" and (name in ds.coords or "positive" in attrs or attrs.get("axis") == "Z"):
@@ -88,7 +88,7 @@ def _by_attrs(ds: xr.Dataset) -> dict[str, str]:
 
 def is_other_level(name: object, attrs: Mapping[str, object]) -> bool:
     """Whether a variable gives levels that are neither pressures nor heights, whatever it is called."""
-    standard_name, level = str(attrs.get("standard_name", "")), coordinate_of(str(name)) == "level"
+    standard_name, level = str(attrs.get("standard_name", "")), find_coordinate(str(name)) == "level"
     if level and str(attrs.get("units", "")).strip().casefold() in SEA_PRESSURE:
         return True
     if standard_name in _VERTICAL:
@@ -96,7 +96,7 @@ def is_other_level(name: object, attrs: Mapping[str, object]) -> bool:
     return level or standard_name.startswith(_MODEL_LEVELS)
 
 
-def meaning_of(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | None:
+def find_meaning(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | None:
     """Quantity that a variable stands for, or None: by what the caller says, exact name, attributes, spelling.
 
     Parameters
@@ -113,10 +113,10 @@ def meaning_of(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | No
     if spelt is not None and name not in naming.rename and _contradicts(variable.attrs, spelt):
         spelt, name = None, ""
     if name in naming.rename or name in QUANTITIES:
-        return spelt if name in naming.rename else _extreme_of(spelt, variable)
-    found = _meaning_by_attrs(variable.attrs, cell_methods(variable.attrs, name=name), aloft)
+        return spelt if name in naming.rename else _find_extreme(spelt, variable)
+    found = _find_meaning_by_attrs(variable.attrs, find_cell_methods(variable.attrs, name=name), aloft)
     by_name = spelt is not None and spelt.endswith(f"um_{found}") and "cell_methods" not in variable.attrs
-    return spelt if by_name else found or _extreme_of(spelt, variable)
+    return spelt if by_name else found or _find_extreme(spelt, variable)
 
 
 def _contradicts(attrs: Mapping[str, object], meaning: str) -> bool:
@@ -125,19 +125,23 @@ def _contradicts(attrs: Mapping[str, object], meaning: str) -> bool:
     return bool(words & {*_MEDIA, *_OTHERS}) and not (meaning == "sea_surface_temperature" and "surface" in words)
 
 
-def _extreme_of(meaning: str | None, variable: xr.DataArray) -> str | None:
+def _find_extreme(meaning: str | None, variable: xr.DataArray) -> str | None:
     """The extreme of a quantity that cell methods tell, where a name does not."""
-    method = over_period(cell_methods(variable.attrs, name=str(variable.name)))
+    method = find_period_method(find_cell_methods(variable.attrs, name=str(variable.name)))
     extreme = f"{method.method}_{meaning}" if method is not None else ""
     return extreme if extreme in QUANTITIES else meaning
 
 
-def _meaning_by_attrs(attrs: Mapping[str, object], methods: str, aloft: bool) -> str | None:
+def _find_meaning_by_attrs(attrs: Mapping[str, object], methods: str, aloft: bool) -> str | None:
     standard_name = attrs.get("standard_name")
-    return "sea_surface_temperature" if standard_name == SEA_WATER else quantity_with(standard_name, methods, aloft)
+    return (
+        "sea_surface_temperature"
+        if standard_name == SEA_WATER
+        else find_by_standard_name(standard_name, methods, aloft)
+    )
 
 
-def error_of(ds: xr.Dataset, name: str) -> str | None:
+def find_error(ds: xr.Dataset, name: str) -> str | None:
     """Variable that holds the error deviations of another, or None."""
     named = [n for n in ds[name].attrs.get("ancillary_variables", "").split() if n in ds]
     marked = [n for n in named if str(ds[n].attrs.get("standard_name", "")).endswith("standard_error")]

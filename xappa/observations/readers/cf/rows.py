@@ -13,18 +13,18 @@ import xarray as xr
 from xappa.observations.assumptions import with_units_read
 from xappa.observations.names import QUANTITIES, NameMap, require_coordinates
 from xappa.observations.periods import to_periods
-from xappa.observations.readers.cf.periods import NOTHING, periods_of
-from xappa.observations.readers.missing_codes import declared_codes, deviations_without_codes, without_codes
-from xappa.observations.readers.tables.columns import notes, to_text
-from xappa.observations.schema import build
-from xappa.observations.units import COORDINATE_UNITS, conversions
-from xappa.observations.user_variables import own_attrs
+from xappa.observations.readers.cf.periods import NOTHING, compute_periods
+from xappa.observations.readers.missing_codes import get_declared_codes, mask_deviation_codes, without_codes
+from xappa.observations.readers.tables.columns import build_read_attrs, to_text
+from xappa.observations.schema import build_observations
+from xappa.observations.units import COORDINATE_UNITS, find_conversions
+from xappa.observations.user_variables import build_user_attrs
 
 UNITLESS = ("time", "station", "period", "channel")
 
 
 @dataclass(frozen=True)
-class Column:
+class VariableColumn:
     """One CF variable, or a part of one, as it becomes reports.
 
     Parameters
@@ -56,15 +56,17 @@ class Column:
     key: tuple[Hashable, ...] = ()
 
 
-def grouped(columns: Sequence[Column]) -> list[list[Column]]:
+def group_columns(columns: Sequence[VariableColumn]) -> list[list[VariableColumn]]:
     """Columns that make reports together, in their order."""
-    groups: dict[tuple[Any, ...], list[Column]] = {}
+    groups: dict[tuple[Any, ...], list[VariableColumn]] = {}
     for column in columns:
         groups.setdefault((frozenset(column.values.dims), column.aloft, *column.key), []).append(column)
     return list(groups.values())
 
 
-def to_reports(ds: xr.Dataset, group: Sequence[Column], places: Mapping[str, str], naming: NameMap) -> xr.Dataset:
+def to_reports(
+    ds: xr.Dataset, group: Sequence[VariableColumn], places: Mapping[str, str], naming: NameMap
+) -> xr.Dataset:
     """Columns that share dimensions as reports.
 
     Parameters
@@ -88,24 +90,30 @@ def to_reports(ds: xr.Dataset, group: Sequence[Column], places: Mapping[str, str
         [f"{c.name} {c.values.dims}" for c in group] + [f"{name} {here[name].dims}" for name in places.values()],
     )
     sizes = {dim: first.sizes[dim] for dim in dims}
-    kept = _not_padding(group, [here[name] for name in usable.values()], sizes)
+    kept = _find_reports(group, [here[name] for name in usable.values()], sizes)
     codes: dict[str, int] = {}
-    coordinates, assumed = _coordinates(usable, here, sizes, kept, naming, codes)
-    units = _units(group, naming, assumed)
-    values, errors, own = _values(group, sizes, kept, units, codes)
-    flags = {c.meaning: rows(along_obs(c.flags.variable, sizes), kept).data for c in group if c.flags is not None}
+    coordinates, assumed = _convert_coordinates(usable, here, sizes, kept, naming, codes)
+    units = _find_units(group, naming, assumed)
+    values, errors, own = _convert_values(group, sizes, kept, units, codes)
+    flags = {
+        c.meaning: select_rows(flatten_along_obs(c.flags.variable, sizes), kept).data
+        for c in group
+        if c.flags is not None
+    }
     size = len(coordinates["time"])
     heights = [c.height for c in group if c.height is not None and set(map(str, c.height.dims)) <= set(dims)]
     if heights:
-        coordinates["height"] = rows(along_obs(heights[0].variable, sizes), kept).to_numpy()
+        coordinates["height"] = select_rows(flatten_along_obs(heights[0].variable, sizes), kept).to_numpy()
     if group[0].aloft and "level" not in coordinates:
         coordinates["level"] = np.full(size, np.nan)
     lengths: dict[str, np.ndarray] = {}
     if (bounds := group[0].bounds) is not None:
         names = [c.meaning for c in group]
-        lengths, coordinates["time"] = periods_of(bounds, names, lambda v: rows(along_obs(v, sizes), kept))
-    attrs = notes({}, {}, [c.meaning for c in group if c.meaning in assumed], codes)
-    obs = build(coordinates, values, errors, attrs, lengths, own, flags)
+        lengths, coordinates["time"] = compute_periods(
+            bounds, names, lambda v: select_rows(flatten_along_obs(v, sizes), kept)
+        )
+    attrs = build_read_attrs({}, {}, [c.meaning for c in group if c.meaning in assumed], codes)
+    obs = build_observations(coordinates, values, errors, attrs, lengths, own, flags)
     with_units_read(obs, {meaning: unit for meaning, unit in units.items() if meaning not in assumed})
     if lengths:
         obs["period"] = obs["period"].where(obs["period"] != NOTHING)
@@ -114,19 +122,19 @@ def to_reports(ds: xr.Dataset, group: Sequence[Column], places: Mapping[str, str
     return obs
 
 
-def along_obs(variable: xr.Variable, sizes: Mapping[str, int]) -> xr.Variable:
+def flatten_along_obs(variable: xr.Variable, sizes: Mapping[str, int]) -> xr.Variable:
     """A variable along all dimensions, flattened; integers become floats."""
     whole = variable.set_dims(sizes).transpose(*sizes)
     data = whole.data.reshape(-1)
     return xr.Variable("obs", data.astype(float) if data.dtype.kind in "iub" else data, variable.attrs)
 
 
-def rows(variable: xr.Variable, kept: np.ndarray | None) -> xr.Variable:
+def select_rows(variable: xr.Variable, kept: np.ndarray | None) -> xr.Variable:
     """The rows that are kept; all for None."""
     return variable if kept is None else variable[{"obs": np.flatnonzero(kept)}]
 
 
-def _coordinates(
+def _convert_coordinates(
     usable: Mapping[str, str],
     here: Mapping[str, xr.DataArray],
     sizes: Mapping[str, int],
@@ -135,22 +143,24 @@ def _coordinates(
     codes: dict[str, int],
 ) -> tuple[dict[str, Any], list[str]]:
     """Coordinates along ``obs``, in memory and in their units, and those whose units are assumed; adds to `codes`."""
-    flat = {meaning: _place(meaning, here[name], sizes, kept) for meaning, name in usable.items()}
+    flat = {meaning: _flatten_coordinate(meaning, here[name], sizes, kept) for meaning, name in usable.items()}
     units, assumed = {}, []
     for meaning in (m for m in usable if m not in UNITLESS):
         found = naming.told_units(usable[meaning], meaning) or flat[meaning].attrs.get("units")
         units[meaning] = str(found or COORDINATE_UNITS[meaning])
         assumed += [] if found else [meaning]
-    maps = conversions((meaning, unit, COORDINATE_UNITS[meaning]) for meaning, unit in units.items())
+    maps = find_conversions((meaning, unit, COORDINATE_UNITS[meaning]) for meaning, unit in units.items())
     arrays = {}
     for meaning, v in flat.items():
         arrays[meaning] = maps[meaning, units[meaning]].value(v.data) if meaning in units else v.data
         if v.dtype.kind == "f":
-            arrays[meaning], codes[meaning] = without_codes(v.data, arrays[meaning], meaning, declared_codes(v.attrs))
+            arrays[meaning], codes[meaning] = without_codes(
+                v.data, arrays[meaning], meaning, get_declared_codes(v.attrs)
+            )
     return arrays, assumed
 
 
-def _units(group: Sequence[Column], naming: NameMap, assumed: list[str]) -> dict[str, str]:
+def _find_units(group: Sequence[VariableColumn], naming: NameMap, assumed: list[str]) -> dict[str, str]:
     """Units of quantities, where they have any; adds to `assumed`."""
     units: dict[str, str] = {}
     for column in group:
@@ -163,36 +173,38 @@ def _units(group: Sequence[Column], naming: NameMap, assumed: list[str]) -> dict
     return units
 
 
-def _values(
-    group: Sequence[Column],
+def _convert_values(
+    group: Sequence[VariableColumn],
     sizes: Mapping[str, int],
     kept: np.ndarray | None,
     units: Mapping[str, str],
     codes: dict[str, int],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
     """Values and errors along ``obs`` in their units, and attributes of the user's own; adds to `codes`."""
-    own = {c.meaning: own_attrs(c.values.attrs, units.get(c.meaning)) for c in group if c.meaning not in QUANTITIES}
+    own = {
+        c.meaning: build_user_attrs(c.values.attrs, units.get(c.meaning)) for c in group if c.meaning not in QUANTITIES
+    }
     known = {meaning: found for meaning, found in units.items() if meaning in QUANTITIES}
-    maps = conversions((meaning, found, QUANTITIES[meaning].units) for meaning, found in known.items())
+    maps = find_conversions((meaning, found, QUANTITIES[meaning].units) for meaning, found in known.items())
     values, errors = {}, {}
     for column in group:
-        meaning, flat = column.meaning, rows(along_obs(column.values.variable, sizes), kept)
+        meaning, flat = column.meaning, select_rows(flatten_along_obs(column.values.variable, sizes), kept)
         values[meaning] = maps[meaning, known[meaning]].value(flat.data) if meaning in known else flat.data
         if flat.dtype.kind == "f":
-            declared = declared_codes(column.values.attrs)
+            declared = get_declared_codes(column.values.attrs)
             values[meaning], codes[meaning] = without_codes(flat.data, values[meaning], meaning, declared)
         if (error := column.error) is None:
             continue
         expected = str(own[meaning].get("units", "")) if meaning in own else QUANTITIES[meaning].units
         found = str(error.attrs.get("units", units.get(meaning, expected)))
-        convert = conversions([(str(error.name), found, expected or found)])[str(error.name), found]
-        deviation = rows(along_obs(error.variable, sizes), kept).data
-        errors[meaning] = deviations_without_codes(deviation, convert.deviation(deviation), meaning)
+        convert = find_conversions([(str(error.name), found, expected or found)])[str(error.name), found]
+        deviation = select_rows(flatten_along_obs(error.variable, sizes), kept).data
+        errors[meaning] = mask_deviation_codes(deviation, convert.deviation(deviation), meaning)
     return values, errors, own
 
 
-def _not_padding(
-    group: Sequence[Column], places: Sequence[xr.DataArray], sizes: Mapping[str, int]
+def _find_reports(
+    group: Sequence[VariableColumn], places: Sequence[xr.DataArray], sizes: Mapping[str, int]
 ) -> np.ndarray | None:
     """Elements of a multidimensional array that are reports; None if all are.
 
@@ -202,18 +214,20 @@ def _not_padding(
     whole = [place for place in places if set(map(str, place.dims)) == set(sizes) and len(sizes) > 1]
     if not whole:
         return None
-    missing = np.logical_and.reduce([pd.isna(along_obs(place.variable, sizes).to_numpy()) for place in whole])
+    missing = np.logical_and.reduce([pd.isna(flatten_along_obs(place.variable, sizes).to_numpy()) for place in whole])
     for column in group:
         if column.values.chunks is None and missing.any():
-            missing &= pd.isna(along_obs(column.values.variable, sizes).to_numpy())
+            missing &= pd.isna(flatten_along_obs(column.values.variable, sizes).to_numpy())
     return None if not missing.any() or missing.all() else ~missing
 
 
-def _place(meaning: str, variable: xr.DataArray, sizes: Mapping[str, int], kept: np.ndarray | None) -> xr.Variable:
+def _flatten_coordinate(
+    meaning: str, variable: xr.DataArray, sizes: Mapping[str, int], kept: np.ndarray | None
+) -> xr.Variable:
     """A coordinate along ``obs``, in memory; texts are made before they are repeated."""
     array = variable.to_numpy()
     if meaning == "station":
         array = to_text(array.reshape(-1)).reshape(array.shape)
     elif meaning == "period":
         array = to_periods(array.reshape(-1), variable.attrs.get("units")).reshape(array.shape)
-    return rows(along_obs(xr.Variable(variable.dims, array, variable.attrs), sizes), kept)
+    return select_rows(flatten_along_obs(xr.Variable(variable.dims, array, variable.attrs), sizes), kept)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.names import NameMap, quantity_of
+from xappa.observations.names import NameMap, find_quantity
 from xappa.observations.readers.times import PARTS, find_times
 
 _SPELT = {spelling for spellings in PARTS.values() for spelling in spellings}
@@ -45,7 +45,7 @@ def with_times(ds: xr.Dataset, naming: NameMap) -> tuple[xr.Dataset, bool, tuple
     parts = xr.broadcast(*(ds[name].reset_coords(drop=True) for name in (*named, *others)))
     if not parts[0].size:
         return ds, False, ()
-    table = {str(part.name): _column(part) for part in parts}
+    table = {str(part.name): _to_series(part) for part in parts}
     found = find_times(table, named, others, naming.rename)
     if found is None:
         return ds, False, ()
@@ -62,9 +62,9 @@ def _is_whole(variable: xr.DataArray) -> bool:
 def _may_be_part(name: str, naming: NameMap) -> bool:
     words = set(name.casefold().split("_"))
     spelt = naming.rename.get(name, name).casefold()
-    return spelt in _SPELT or (bool(words & {"hour", "time", "utc"}) and quantity_of(name) is None)
+    return spelt in _SPELT or (bool(words & {"hour", "time", "utc"}) and find_quantity(name) is None)
 
 
-def _column(part: xr.DataArray) -> pd.Series:
+def _to_series(part: xr.DataArray) -> pd.Series:
     values = np.asarray(part.to_numpy()).reshape(-1)
     return pd.Series(np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values, name=part.name)

@@ -20,17 +20,17 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import UnitsError
 from xappa.observations.heights import falls_with, leaves_ground, spans_levels
-from xappa.observations.names import NameMap, coordinate_of
+from xappa.observations.names import NameMap, find_coordinate
 from xappa.observations.readers.cf.roles import SEA_PRESSURE
 from xappa.observations.readers.tables.columns import to_text
-from xappa.observations.units import conversions
+from xappa.observations.units import find_conversions
 
 _PROFILES = ("profile", "timeseriesprofile", "trajectoryprofile")
 _REDUCED = re.compile(r"sea|slp|msl|reduced|qnh|altimeter")
 _SPELLINGS = ("pressure", "press", "pres", "p", "air_pressure")
 
 
-class Aloft:
+class UpperAirVariables:
     """Which variables of a Dataset are of the upper air, and the coordinate that says how high.
 
     Parameters
@@ -57,8 +57,8 @@ class Aloft:
         self.altitude = None
         if self.level is not None:
             return
-        heights = [name for name in _altitudes(ds, places) if self._is_vertical(name)]
-        self.level = next((name for name in _pressures(ds, naming) if self._is_level(name, heights, naming)), None)
+        heights = [name for name in _find_altitudes(ds, places) if self._is_vertical(name)]
+        self.level = next((name for name in _find_pressures(ds, naming) if self._is_level(name, heights, naming)), None)
         self.altitude = heights[0] if heights and self.level is None else None
 
     def has(self, variable: xr.DataArray) -> bool:
@@ -100,7 +100,7 @@ class Aloft:
         pressure = self._ds[name]
         if not pressure.ndim or self._feature == "timeseries" or self._is_field(pressure):
             return False
-        if (values := _hectopascals(pressure, naming)) is None:
+        if (values := _convert_to_hectopascals(pressure, naming)) is None:
             return False
         if set(pressure.dims) - self._dims:
             return self._feature in _PROFILES or bool(heights) or spans_levels(values.reshape(-1), None)
@@ -110,7 +110,7 @@ class Aloft:
             return falls_with(values.reshape(-1), flat.astype(float))
         if self._feature in _PROFILES and self._differs_in_profile(pressure, values):
             return True
-        if any(set(self._ds[height].dims) <= set(pressure.dims) for height in _altitudes(self._ds, self._places)):
+        if any(set(self._ds[height].dims) <= set(pressure.dims) for height in _find_altitudes(self._ds, self._places)):
             return False  # altitudes of stations, at which this is the pressure
         return spans_levels(values.reshape(-1), self._stations(pressure))
 
@@ -142,13 +142,13 @@ class Aloft:
         return self._flat(variable, codes)[1]
 
 
-def _altitudes(ds: xr.Dataset, places: Mapping[str, str]) -> list[str]:
+def _find_altitudes(ds: xr.Dataset, places: Mapping[str, str]) -> list[str]:
     """Variables that say how high above the sea, the altitude first."""
     geopotential = [str(n) for n in ds.variables if ds[n].attrs.get("standard_name") == "geopotential_height"]
     return [*([places["altitude"]] if "altitude" in places else []), *geopotential]
 
 
-def _pressures(ds: xr.Dataset, naming: NameMap) -> list[str]:
+def _find_pressures(ds: xr.Dataset, naming: NameMap) -> list[str]:
     """Plain variables that could be levels, those with the standard name first."""
     named = [str(n) for n in ds.data_vars if ds[n].attrs.get("standard_name") == "air_pressure"]
     spelt = [
@@ -156,22 +156,24 @@ def _pressures(ds: xr.Dataset, naming: NameMap) -> list[str]:
         for n in ds.data_vars
         if str(n).casefold() in _SPELLINGS and "standard_name" not in ds[n].attrs and "units" in ds[n].attrs
     ]
-    return [n for n in named + spelt if n not in naming.rename or coordinate_of(naming.rename[n]) == "level"]
+    return [n for n in named + spelt if n not in naming.rename or find_coordinate(naming.rename[n]) == "level"]
 
 
-def _hectopascals(pressure: xr.DataArray, naming: NameMap) -> Array | None:
+def _convert_to_hectopascals(pressure: xr.DataArray, naming: NameMap) -> Array | None:
     """Values of a pressure of air in hPa; None if its units are no such."""
     name = str(pressure.name)
     units = naming.told_units(name, "level") or str(pressure.attrs.get("units", ""))
     if pressure.dtype.kind not in "iuf" or not units or units.strip().casefold() in SEA_PRESSURE:
         return None
     try:
-        return np.asarray(conversions([(name, units, "hPa")])[name, units].value(pressure.to_numpy().astype(float)))
+        return np.asarray(
+            find_conversions([(name, units, "hPa")])[name, units].value(pressure.to_numpy().astype(float))
+        )
     except UnitsError:
         return None
 
 
-def station_pressure(ds: xr.Dataset, aloft: Aloft, known: Mapping[str, str]) -> dict[str, str]:
+def find_station_pressure(ds: xr.Dataset, aloft: UpperAirVariables, known: Mapping[str, str]) -> dict[str, str]:
     """The ``air_pressure`` of stations, which is that at the ground: name to quantity.
 
     Parameters

@@ -20,10 +20,17 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.heights import is_elsewhere, is_length, kind_of_name, name_tells, own_height, range_of
-from xappa.observations.names import NEEDED, QUANTITIES, NameMap, quantity_of
+from xappa.observations.heights import (
+    find_vertical_kind_by_name,
+    get_definition_height,
+    get_height_range,
+    is_elsewhere,
+    is_length,
+    name_states_height,
+)
+from xappa.observations.names import NEEDED, QUANTITIES, NameMap, find_quantity
 from xappa.observations.readers.cf.roles import SEA_PRESSURE, is_other_level
-from xappa.observations.units import conversions
+from xappa.observations.units import find_conversions
 
 _KINDS = {
     "height": "height",
@@ -52,7 +59,7 @@ _HIGHEST_MAST = 150.0  # m; larger numbers in names such as t850 are pressures, 
 
 
 @dataclass(frozen=True)
-class Height:
+class VariableHeight:
     """Heights, m above the ground (or the water, below it negative), of the values of a variable.
 
     Parameters
@@ -76,7 +83,7 @@ class Height:
         return f"{low:g} m" if low == high else f"{low:g} to {high:g} m"
 
 
-def vertical_kind(name: str, variable: xr.DataArray) -> str | None:
+def find_vertical_kind(name: str, variable: xr.DataArray) -> str | None:
     """What a coordinate measures: ``"height"``, ``"depth"``, ``"ground"`` (its altitude), or None.
 
     The standard name tells, else the name, if the units are a length (or of sea pressure for a depth).
@@ -89,7 +96,7 @@ def vertical_kind(name: str, variable: xr.DataArray) -> str | None:
         return _KINDS.get(str(standard))
     if str(attrs.get("units", "")).strip().casefold() in SEA_PRESSURE:
         return "depth"
-    kind = kind_of_name(name)
+    kind = find_vertical_kind_by_name(name)
     if kind is None or not is_length(str(attrs.get("units", "m"))):
         return None
     words = f"{attrs.get('long_name', '')} {attrs.get('comment', '')}".casefold()
@@ -103,11 +110,13 @@ def vertical_kind(name: str, variable: xr.DataArray) -> str | None:
 def with_vertical_coordinates(ds: xr.Dataset, places: Mapping[str, str], naming: NameMap) -> xr.Dataset:
     """The same with heights, depths and altitudes of the ground as coordinates, however the file keeps them."""
     names = [name for name in map(str, ds.data_vars) if name not in naming.rename and name not in places.values()]
-    found = [name for name in names if vertical_kind(name, ds[name]) is not None]
+    found = [name for name in names if find_vertical_kind(name, ds[name]) is not None]
     # On levels, z without units or attributes is a geopotential.
-    bare = [name for name in found if quantity_of(name) is not None and not _says_length(ds[name])]
+    bare = [name for name in found if find_quantity(name) is not None and not _says_length(ds[name])]
     ds = ds.set_coords([name for name in found if "level" not in places or name not in bare])
-    lazy = [name for name, c in ds.coords.items() if c.chunks is not None and vertical_kind(str(name), c) is not None]
+    lazy = [
+        name for name, c in ds.coords.items() if c.chunks is not None and find_vertical_kind(str(name), c) is not None
+    ]
     return ds.assign_coords({name: ds[name].compute() for name in lazy})
 
 
@@ -117,7 +126,7 @@ def is_on_unread_level(name: str, naming: NameMap) -> bool:
     return match is not None and name not in naming.rename and float(match[match.lastindex or 0]) > _HIGHEST_MAST
 
 
-def dims_of_reports(ds: xr.Dataset, places: Mapping[str, str]) -> set[object]:
+def list_report_dims(ds: xr.Dataset, places: Mapping[str, str]) -> set[object]:
     """Dimensions of time, latitude and longitude."""
     return {dim for place in NEEDED for dim in ds[places[place]].dims}
 
@@ -140,14 +149,16 @@ def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mappi
     ObservationError
         With the levels and their standard names.
     """
-    dims = dims_of_reports(ds, places)
+    dims = list_report_dims(ds, places)
     others = [str(name) for name in ds.variables if name not in naming.rename and is_other_level(name, ds[name].attrs)]
     wrong = []
     for name, meaning in meanings.items():
-        vertical = own_height(meaning) is not None or (meaning in QUANTITIES and QUANTITIES[meaning].upper_air)
+        vertical = get_definition_height(meaning) is not None or (
+            meaning in QUANTITIES and QUANTITIES[meaning].upper_air
+        )
         for level in others if vertical and meaning != "sea_surface_temperature" else ():
             along = set(ds[level].dims)
-            if along <= set(ds[name].dims) and not (along <= dims and name_tells(name, meaning, naming)):
+            if along <= set(ds[name].dims) and not (along <= dims and name_states_height(name, meaning, naming)):
                 what = ds[level].attrs.get("standard_name", ds[level].attrs.get("units"))
                 wrong.append((name, level, f"{name} lies on {level} ({what})"))
     if wrong:
@@ -159,7 +170,9 @@ def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mappi
         )
 
 
-def height_of(ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str], naming: NameMap) -> Height | None:
+def find_height(
+    ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str], naming: NameMap
+) -> VariableHeight | None:
     """Heights of the values of a variable near the ground; None if nothing tells.
 
     By a coordinate along a dimension of its own, by the name (``u100``), by another coordinate or an attribute, or by
@@ -176,29 +189,33 @@ def height_of(ds: xr.Dataset, name: str, meaning: str, places: Mapping[str, str]
     naming : Naming
         What the caller says.
     """
-    variable, dims = ds[name], dims_of_reports(ds, places)
+    variable, dims = ds[name], list_report_dims(ds, places)
     water = meaning == "sea_surface_temperature"
-    if range_of(meaning) is None or (meaning == "surface_pressure" and not _is_at_position(variable)):
+    if get_height_range(meaning) is None or (meaning == "surface_pressure" and not _is_at_position(variable)):
         return None
-    found = [h for coord in _candidates(variable, places.values()) if (h := _read(coord, naming)) is not None]
+    found = [
+        h for coord in _list_candidates(variable, places.values()) if (h := _convert_height(coord, naming)) is not None
+    ]
     own = [h for h in found if not set(h.values.dims) <= dims]
     if own:
-        return _only([h for h in own if ds[h.source].attrs.get("axis") == "Z"]) or _only(own)
-    if name_tells(name, meaning, naming):
+        return _get_single([h for h in own if ds[h.source].attrs.get("axis") == "Z"]) or _get_single(own)
+    if name_states_height(name, meaning, naming):
         return None
     if match := _IN_NAME.search(name):
-        return Height(xr.DataArray(float(match[match.lastindex or 0])), name)
+        return VariableHeight(xr.DataArray(float(match[match.lastindex or 0])), name)
     # Scalar coordinates of a file come with every variable; the encoding knows whose they are.
     named = str(variable.encoding.get("coordinates", "")).split()
     found = [h for h in found if h.source in named] or found
     # Instruments in the air and in the water of one platform have heights and depths of their own.
     both = water or any(str(v.attrs.get("standard_name")).startswith("sea_") for v in ds.data_vars.values())
     found = [h for h in found if h.wet == water or not both]
-    found = [h for h in found if ds[h.source].attrs.get("axis") == "Z"] or found or _of_attributes(variable)
-    return _only(found) or _above_ground(ds, variable, places)
+    found = [h for h in found if ds[h.source].attrs.get("axis") == "Z"] or found or _find_height_attributes(variable)
+    return _get_single(found) or _compute_above_ground(ds, variable, places)
 
 
-def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[dict[Hashable, Any], bool]]:
+def split_by_height(
+    meaning: str, height: VariableHeight, dims: Collection[object]
+) -> list[tuple[dict[Hashable, Any], bool]]:
     """Parts of a variable, as indexers: at the height of its quantity, and (True) elsewhere.
 
     Of several heights along a dimension of their own, the one that is right is selected; the others stay together.
@@ -213,55 +230,55 @@ def split(meaning: str, height: Height, dims: Collection[object]) -> list[tuple[
     return [({dim: int(near[0])}, False), ({dim: np.flatnonzero(elsewhere)}, True)]
 
 
-def _candidates(variable: xr.DataArray, places: Iterable[str]) -> list[xr.DataArray]:
+def _list_candidates(variable: xr.DataArray, places: Iterable[str]) -> list[xr.DataArray]:
     taken = set(places)
-    return [c for name, c in variable.coords.items() if name not in taken and vertical_kind(str(name), c)]
+    return [c for name, c in variable.coords.items() if name not in taken and find_vertical_kind(str(name), c)]
 
 
-def _read(coord: xr.DataArray, naming: NameMap) -> Height | None:
+def _convert_height(coord: xr.DataArray, naming: NameMap) -> VariableHeight | None:
     """A coordinate as heights in m; None for the altitude of the ground."""
     name = str(coord.name)
-    kind = vertical_kind(name, coord)
+    kind = find_vertical_kind(name, coord)
     if kind == "ground":
         return None
     units = naming.told_units(name, name) or str(coord.attrs.get("units", "m"))
     values = coord.astype(float)
     if kind == "depth":
         if not is_length(units):
-            values = conversions([(name, units, "Pa")])[name, units].value(values) / _SEA_PRESSURE
+            values = find_conversions([(name, units, "Pa")])[name, units].value(values) / _SEA_PRESSURE
         else:
-            values = conversions([(name, units, "m")])[name, units].value(values)
+            values = find_conversions([(name, units, "m")])[name, units].value(values)
         # A depth that is counted upwards is a height already.
         values = values if coord.attrs.get("positive") == "up" else 0.0 - values
-        return Height(values, name, not bool((values > 0).any()))
-    values = conversions([(name, units, "m")])[name, units].value(values)
+        return VariableHeight(values, name, not bool((values > 0).any()))
+    values = find_conversions([(name, units, "m")])[name, units].value(values)
     values = 0.0 - values if coord.attrs.get("positive") == "down" else values
-    return Height(values, name, bool((values < 0).any()))
+    return VariableHeight(values, name, bool((values < 0).any()))
 
 
-def _only(found: list[Height]) -> Height | None:
+def _get_single(found: list[VariableHeight]) -> VariableHeight | None:
     return found[0] if len(found) == 1 else None
 
 
-def _of_attributes(variable: xr.DataArray) -> list[Height]:
+def _find_height_attributes(variable: xr.DataArray) -> list[VariableHeight]:
     """Heights that attributes of the variable give, as numbers, as text with units, or in the long name."""
     for key, sign in _ATTRIBUTES.items():
         if match := re.fullmatch(rf"\s*(?:{_NUMBER}|(-?[\d.]+))\s*", str(variable.attrs.get(key, ""))):
             value = sign * float(match[1] or match[2])
-            return [Height(xr.DataArray(value), key, value < 0)]
+            return [VariableHeight(xr.DataArray(value), key, value < 0)]
     if match := _IN_WORDS.search(str(variable.attrs.get("long_name", ""))):
         value = -float(match[1]) if match[2] else float(match[1])
-        return [Height(xr.DataArray(value), "long_name", value < 0)]
+        return [VariableHeight(xr.DataArray(value), "long_name", value < 0)]
     return []
 
 
-def _above_ground(ds: xr.Dataset, variable: xr.DataArray, places: Mapping[str, str]) -> Height | None:
+def _compute_above_ground(ds: xr.Dataset, variable: xr.DataArray, places: Mapping[str, str]) -> VariableHeight | None:
     """Altitude of the values less that of the ground, where a file has both."""
     ground = [name for name, c in variable.coords.items() if c.attrs.get("standard_name") == "surface_altitude"]
     place = places.get("altitude")
     if place is None or len(ground) != 1 or ground[0] == place or not set(ds[place].dims) <= set(variable.dims):
         return None
-    return Height((ds[place].astype(float) - ds[ground[0]].astype(float)).drop_attrs(), place)
+    return VariableHeight((ds[place].astype(float) - ds[ground[0]].astype(float)).drop_attrs(), place)
 
 
 def _is_at_position(variable: xr.DataArray) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from xappa.observations.readers.compressed import opened
+from xappa.observations.readers.compressed import open_decompressed
 
 FORECAST, NIL, OTHER = "forecast", "nil", "other"
 """Reasons why a piece of a bulletin is no report: TAF and the like, no observation was made, anything else."""
@@ -46,7 +46,7 @@ _NOISE = re.compile(r"\S*|[\d\s/:.-]+|(?:METAR|SPECI)\s+\d{6}Z?")
 
 
 @dataclass(frozen=True)
-class Report:
+class MetarReport:
     """One report as it was sent.
 
     Parameters
@@ -71,7 +71,7 @@ class Report:
     correction: int
 
 
-def text_of(path: Path) -> str:
+def read_bulletin_text(path: Path) -> str:
     """Text of a file, plain or packed, with line ends of one character.
 
     Raises
@@ -79,7 +79,7 @@ def text_of(path: Path) -> str:
     ObservationError
         If it cannot be unpacked.
     """
-    with opened(path) as file:
+    with open_decompressed(path) as file:
         data = file.read()
     text = data.decode("utf-8-sig", errors="replace")
     # Telecommunication ends lines with CR CR LF. Text mode takes that for a line and an empty one, and saves it so.
@@ -91,7 +91,7 @@ def text_of(path: Path) -> str:
     return text
 
 
-def split(text: str) -> tuple[list[Report], dict[str, int]]:
+def split_reports(text: str) -> tuple[list[MetarReport], dict[str, int]]:
     """Reports of a text of bulletins, in their order, and the number of other pieces by reason.
 
     Parameters
@@ -109,16 +109,16 @@ def split(text: str) -> tuple[list[Report], dict[str, int]]:
     ----------
     WMO-No. 306, volume I.1, FM 15, FM 16 and FM 51; WMO-No. 386, part II, attachment II-5 (headings).
     """
-    reports: list[Report] = []
+    reports: list[MetarReport] = []
     left_out: Counter[str] = Counter()
-    for data, issued, body in _bulletins(text):
+    for data, issued, body in _iterate_bulletins(text):
         kind, stamp = ("TAF" if data in ("FT", "FC") else ""), ""
-        for piece in _pieces(body):
+        for piece in _iterate_pieces(body):
             if isinstance(piece, str):
                 kind = (_KIND_ALONE.findall(piece) or [kind])[-1]
                 stamped = _STAMPED.search(piece)
                 stamp = re.sub(r"\D", "", stamped["stamp"]) if stamped else ""
-                left_out.update(_other(piece))
+                left_out.update(_explain_other_text(piece))
                 continue
             start, groups = piece
             own = (_KIND.findall(start["kind"]) or [kind])[-1]
@@ -130,12 +130,12 @@ def split(text: str) -> tuple[list[Report], dict[str, int]]:
             elif _NIL.match(groups):
                 left_out[NIL] += 1
             else:
-                correction = _correction(start["kind"], groups)
-                reports.append(Report(start["station"], time, groups, stamp or issued, correction))
+                correction = _count_corrections(start["kind"], groups)
+                reports.append(MetarReport(start["station"], time, groups, stamp or issued, correction))
     return reports, dict(left_out)
 
 
-def _bulletins(text: str) -> Iterator[tuple[str, str, str]]:
+def _iterate_bulletins(text: str) -> Iterator[tuple[str, str, str]]:
     """Type of data (TT), time of issue and body of each bulletin; both empty without a heading."""
     for part in _CONTROLS.split(text):
         headings = list(_HEADING.finditer(part))
@@ -145,7 +145,7 @@ def _bulletins(text: str) -> Iterator[tuple[str, str, str]]:
             yield heading["data"], heading["issued"], part[heading.end() : end]
 
 
-def _pieces(body: str) -> Iterator[str | tuple[re.Match[str], str]]:
+def _iterate_pieces(body: str) -> Iterator[str | tuple[re.Match[str], str]]:
     """What has the beginning of a report, with its groups, and the text between."""
     starts = [start for start in _START.finditer(body) if _is_start(start, body)]
     ends = [*(start.start() for start in starts), len(body)]
@@ -163,7 +163,7 @@ def _is_start(start: re.Match[str], body: str) -> bool:
     """Whether a name and a time begin a report: after its kind, at the beginning of a line, or before a first group."""
     if _KIND.search(start["kind"]):
         return True
-    before = _before(body, start.start())
+    before = _get_character_before(body, start.start())
     if start["odd"]:
         return False
     at_beginning = before in ("", "\n", "=")
@@ -172,20 +172,20 @@ def _is_start(start: re.Match[str], body: str) -> bool:
     )
 
 
-def _before(body: str, position: int) -> str:
+def _get_character_before(body: str, position: int) -> str:
     """The last character before a position that is no blank; empty at the beginning."""
     while position and body[position - 1] in " \t":
         position -= 1
     return body[position - 1 : position] if position else ""
 
 
-def _correction(kind: str, groups: str) -> int:
+def _count_corrections(kind: str, groups: str) -> int:
     """How often a report was corrected, by the words before its station or its first groups."""
     found = _CORRECTION.search(kind) or _CORRECTION.search(" ".join(groups.split()[:2]))
     return 0 if found is None else ord(found[1] or "A") - ord("A") + 1
 
 
-def _other(piece: str) -> Iterator[str]:
+def _explain_other_text(piece: str) -> Iterator[str]:
     """Reasons of the pieces of a text that are no reports."""
     for part in re.split(r"=|\n\s*\n", piece):
         lines = [line for line in part.split("\n") if not _NOISE.fullmatch(line.strip())]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xappa.observations.readers.metar.bulletins import Report
+from xappa.observations.readers.metar.bulletins import MetarReport
 
 WIND, DIRECTION = "10m_wind_speed", "10m_wind_from_direction"
 TEMPERATURE, DEWPOINT = "2m_temperature", "2m_dewpoint_temperature"
@@ -57,7 +57,7 @@ _UNDECIDED = range(450, 600)
 
 
 @dataclass
-class Values:
+class ReportValues:
     """What a report says.
 
     Parameters
@@ -75,7 +75,7 @@ class Values:
     unread: set[str] = field(default_factory=set)
 
 
-def decode(report: Report) -> Values:
+def decode_report(report: MetarReport) -> ReportValues:
     """Values of a report.
 
     References
@@ -85,13 +85,13 @@ def decode(report: Report) -> Values:
     """
     end = _END_OF_BODY.search(report.text)
     body, rest = (report.text[: end.start()], report.text[end.start() :]) if end else (report.text, "")
-    values = Values()
-    _wind(body, values)
-    _temperature(body, rest, values)
-    _altimeter(body, rest, values)
-    _sea_level(report.text, values)
+    values = ReportValues()
+    _decode_wind(body, values)
+    _decode_temperature(body, rest, values)
+    _decode_altimeter(body, rest, values)
+    _decode_sea_level(report.text, values)
     if _AMERICAN.search(rest) and not report.station.startswith("C"):
-        _over_periods(rest, report.time, values)
+        _decode_period_values(rest, report.time, values)
     for names, garbled in _GARBLED.items():
         there = garbled.search(report.text if SEA_LEVEL in names else body)
         if there and not values.by_name.keys() & set(names):
@@ -99,7 +99,7 @@ def decode(report: Report) -> Values:
     return values
 
 
-def _wind(body: str, values: Values) -> None:
+def _decode_wind(body: str, values: ReportValues) -> None:
     """Mean wind; the direction of a variable wind is missing, and that of a calm 0."""
     found = _WIND.search(body)
     if found is None:
@@ -116,16 +116,16 @@ def _wind(body: str, values: Values) -> None:
             values.unread.add(DIRECTION)
 
 
-def _temperature(body: str, rest: str, values: Values) -> None:
+def _decode_temperature(body: str, rest: str, values: ReportValues) -> None:
     """Temperature and dew point: tenths of the remarks where they agree with the whole degrees of the body."""
-    pairs = ((_degrees(found[1]), _degrees(found[2])) for found in _TEMPERATURE.finditer(body))
+    pairs = ((_parse_degrees(found[1]), _parse_degrees(found[2])) for found in _TEMPERATURE.finditer(body))
     whole = next((pair for pair in pairs if not np.isnan(pair).all()), None)
     if whole is None:
         half = _HALF.search(body)
-        whole = (_degrees(half[1]) if half else np.nan, np.nan)
+        whole = (_parse_degrees(half[1]) if half else np.nan, np.nan)
         values.unread.update({DEWPOINT} if half else ())
     found = _TENTHS.search(rest)
-    tenths = (_tenths(found[1]), _tenths(found[2])) if found else (np.nan, np.nan)
+    tenths = (_parse_tenths(found[1]), _parse_tenths(found[2])) if found else (np.nan, np.nan)
     for name, coarse, fine in zip((TEMPERATURE, DEWPOINT), whole, tenths, strict=True):
         if abs(fine - coarse) > _AGREE:
             values.unread.add(name)
@@ -134,18 +134,18 @@ def _temperature(body: str, rest: str, values: Values) -> None:
             values.by_name[name] = value + _KELVIN
 
 
-def _degrees(group: str | None) -> float:
+def _parse_degrees(group: str | None) -> float:
     digits = (group or "").lstrip("M+-")
     return (-1 if group and group[0] in "M-" else 1) * float(digits) if digits.isdigit() else np.nan
 
 
-def _tenths(group: str | None) -> float:
+def _parse_tenths(group: str | None) -> float:
     return (-1 if group[0] == "1" else 1) * int(group[1:]) / 10 if group and group.isdigit() else np.nan
 
 
-def _altimeter(body: str, rest: str, values: Values) -> None:
+def _decode_altimeter(body: str, rest: str, values: ReportValues) -> None:
     """Altimeter setting: of several that agree the finest; that of the remarks if the body has none."""
-    settings = _settings(body) or _settings(rest)
+    settings = _parse_altimeter_settings(body) or _parse_altimeter_settings(rest)
     pressures = [pressure for _, pressure in settings]
     if settings and max(pressures) - min(pressures) <= _ROUNDED:
         values.by_name[ALTIMETER] = min(settings)[1]
@@ -153,7 +153,7 @@ def _altimeter(body: str, rest: str, values: Values) -> None:
         values.unread.add(ALTIMETER)
 
 
-def _settings(text: str) -> list[tuple[float, float]]:
+def _parse_altimeter_settings(text: str) -> list[tuple[float, float]]:
     """Step and value (Pa) of each altimeter setting; its size tells hPa from inches of mercury."""
     settings = []
     for found in _PRESSURE.finditer(text):
@@ -166,7 +166,7 @@ def _settings(text: str) -> list[tuple[float, float]]:
     return settings
 
 
-def _sea_level(text: str, values: Values) -> None:
+def _decode_sea_level(text: str, values: ReportValues) -> None:
     """Pressure at sea level: ``SLPppp`` gives tens, units and tenths of hPa, the altimeter setting the hundreds."""
     found = _SEA_LEVEL.search(text)
     if found is None:
@@ -181,7 +181,7 @@ def _sea_level(text: str, values: Values) -> None:
             values.by_name[SEA_LEVEL] = nearest
 
 
-def _over_periods(rest: str, time: str, values: Values) -> None:
+def _decode_period_values(rest: str, time: str, values: ReportValues) -> None:
     """Precipitation of 1 hour (``Prrrr``), 3 or 6 (``6RRRR``) and 24 (``7RRRR``), extreme temperatures of 6.
 
     They are made on the hour, up to a quarter before it; which one tells the period.
@@ -196,7 +196,7 @@ def _over_periods(rest: str, time: str, values: Values) -> None:
         name = {"1": MAXIMUM, "2": MINIMUM}.get(kind, RAIN)
         period = hours.get(kind, six) if hour >= 0 else 0
         if period:
-            amount = int(number) * _INCH / 100.0 if name == RAIN else _tenths(number) + _KELVIN
+            amount = int(number) * _INCH / 100.0 if name == RAIN else _parse_tenths(number) + _KELVIN
             values.over.setdefault((name, period), amount)
         else:
             values.unread.add(name)

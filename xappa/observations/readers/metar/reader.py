@@ -16,11 +16,11 @@ import xarray as xr
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.periods import HOUR
 from xappa.observations.readers.corrections import flag_superseded
-from xappa.observations.readers.metar.bulletins import FORECAST, NIL, Report, split, text_of
-from xappa.observations.readers.metar.decode import DIRECTION, INSTANT, WIND, Values, decode
-from xappa.observations.readers.metar.times import full_date, time_of
+from xappa.observations.readers.metar.bulletins import FORECAST, NIL, MetarReport, read_bulletin_text, split_reports
+from xappa.observations.readers.metar.decode import DIRECTION, INSTANT, WIND, ReportValues, decode_report
+from xappa.observations.readers.metar.times import parse_full_date, resolve_time
 from xappa.observations.readers.station_tables import PLACE
-from xappa.observations.schema import build, concat, counted
+from xappa.observations.schema import build_observations, concat, encode_counts
 
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?:[-_T]?([01]\d|2[0-3]))?")
 _LIKE_METAR = re.compile(
@@ -70,18 +70,18 @@ def read_metar(path: str | Path, stations: pd.DataFrame | None, date: str | None
             f"{path}: METAR reports name their stations only. Give a table of places and heights: "
             "stations='master.txt' (or any table with the columns station, latitude, longitude, altitude)"
         )
-    reports, left_out = split(text_of(path))
+    reports, left_out = split_reports(read_bulletin_text(path))
     reports.sort(key=lambda report: -report.correction)
-    values = [decode(report) for report in reports]
+    values = [decode_report(report) for report in reports]
     there = [i for i, value in enumerate(values) if value.by_name or value.over]
     if not there:
         raise ObservationError(
             f"{path}: no METAR report with a value, of {len(reports)} found (beside {left_out.get(FORECAST, 0)} "
             f"forecasts and {left_out.get(NIL, 0)} NIL). Expected at least one"
         )
-    near = _near(path, date, reports)
+    near = _estimate_date(path, date, reports)
     used, said = [reports[i] for i in there], [values[i] for i in there]
-    coordinates = _coordinates(used, stations, near)
+    coordinates = _build_coordinates(used, stations, near)
     if np.isnat(coordinates["time"]).all():
         raise ObservationError(
             f"{path}: none of {len(used)} METAR reports has a time within ten days of {near} (the first has "
@@ -90,12 +90,12 @@ def read_metar(path: str | Path, stations: pd.DataFrame | None, date: str | None
         )
     variable = sum(WIND in v.by_name and DIRECTION not in v.by_name and DIRECTION not in v.unread for v in said)
     correction = np.array([report.correction for report in used])
-    return _dataset(coordinates, said, correction).assign_attrs(
+    return _build_dataset(coordinates, said, correction).assign_attrs(
         reports_read=len(reports),
         messages_broken=len(reports) - len(there),
         reports_variable_wind=variable,
-        reports_left_out=counted(left_out),
-        groups_unread=counted(Counter(sorted(name for value in values for name in value.unread))),
+        reports_left_out=encode_counts(left_out),
+        groups_unread=encode_counts(Counter(sorted(name for value in values for name in value.unread))),
     )
 
 
@@ -104,28 +104,32 @@ def is_metar(head: str) -> bool:
     return _LIKE_METAR.search(head) is not None
 
 
-def _coordinates(reports: Sequence[Report], stations: pd.DataFrame, near: np.datetime64) -> dict[str, np.ndarray]:
+def _build_coordinates(
+    reports: Sequence[MetarReport], stations: pd.DataFrame, near: np.datetime64
+) -> dict[str, np.ndarray]:
     names = np.array([report.station for report in reports], dtype=object)
-    made = cache(time_of)
+    made = cache(resolve_time)
     times = [made(report.time, report.issued, near) for report in reports]
     places = {name: stations[name].reindex(names).to_numpy() for name in PLACE}
     return {"station": names, "time": np.array(times, "datetime64[s]"), **places}
 
 
-def _dataset(coordinates: Mapping[str, np.ndarray], said: Sequence[Values], correction: np.ndarray) -> xr.Dataset:
+def _build_dataset(
+    coordinates: Mapping[str, np.ndarray], said: Sequence[ReportValues], correction: np.ndarray
+) -> xr.Dataset:
     """Rows of the instant, and of each period."""
     names = [name for name in INSTANT if any(name in value.by_name for value in said)]
     parts = []
     if names:
         instant = {name: np.array([value.by_name.get(name, np.nan) for value in said]) for name in names}
-        parts.append(_part(coordinates, instant, correction))
+        parts.append(_build_part(coordinates, instant, correction))
     for name, hours in sorted({key for value in said for key in value.over}):
         over = {name: np.array([value.over.get((name, hours), np.nan) for value in said])}
-        parts.append(_part({**coordinates, "period": np.full(len(said), hours * HOUR)}, over, correction))
+        parts.append(_build_part({**coordinates, "period": np.full(len(said), hours * HOUR)}, over, correction))
     return concat(parts)
 
 
-def _part(
+def _build_part(
     coordinates: Mapping[str, np.ndarray], columns: Mapping[str, np.ndarray], correction: np.ndarray
 ) -> xr.Dataset:
     """Reports that have one of some quantities; what was corrected later is flagged as a duplicate."""
@@ -134,10 +138,10 @@ def _part(
     values = {name: array[rows] for name, array in columns.items()}
     keys = {name: places[name] for name in ("station", "time")}
     flags = {name: flag_superseded(keys, array, correction[rows]) for name, array in values.items()}
-    return build(places, values, flags={name: flag for name, flag in flags.items() if flag.any()})
+    return build_observations(places, values, flags={name: flag for name, flag in flags.items() if flag.any()})
 
 
-def _near(path: Path, date: str | None, reports: Sequence[Report]) -> np.datetime64:
+def _estimate_date(path: Path, date: str | None, reports: Sequence[MetarReport]) -> np.datetime64:
     """Date near which the reports were made: the one told, in the file's name, or before the first report."""
     if date is not None:
         try:
@@ -148,7 +152,7 @@ def _near(path: Path, date: str | None, reports: Sequence[Report]) -> np.datetim
     if found := _DATE.search(path.name):
         year, month, day, hour = found.groups()
         return np.datetime64(f"{year}-{month}-{day}T{hour or '12'}:00", "m")
-    stamps = (full_date(report.issued) for report in reports if len(report.issued) == 12)
+    stamps = (parse_full_date(report.issued) for report in reports if len(report.issued) == 12)
     if (first := next((stamp for stamp in stamps if not np.isnat(stamp)), None)) is not None:
         return first
     raise ObservationError(

@@ -12,7 +12,7 @@ _APART = np.timedelta64(23 * 60, "m")
 """How far a report may lie from the time of its bulletin: what is a day off, or more, is wrong."""
 
 
-def time_of(time: str, issued: str, near: np.datetime64) -> np.datetime64:
+def resolve_time(time: str, issued: str, near: np.datetime64) -> np.datetime64:
     """Time of a report.
 
     Parameters
@@ -29,19 +29,19 @@ def time_of(time: str, issued: str, near: np.datetime64) -> np.datetime64:
     datetime64[m]
         NaT if there is no such time near that date, or it contradicts that of the bulletin.
     """
-    base = full_date(issued) if len(issued) == 12 else nearest(issued, near)
+    base = parse_full_date(issued) if len(issued) == 12 else resolve_day(issued, near)
     if np.isnat(base):
-        return nearest(time, near)
-    made = _hour(time, base) if len(time) == 4 else nearest(time, base)
+        return resolve_day(time, near)
+    made = _resolve_hour(time, base) if len(time) == 4 else resolve_day(time, base)
     return made if abs(made - base) <= _APART else NONE
 
 
-def nearest(time: str, near: np.datetime64) -> np.datetime64:
+def resolve_day(time: str, near: np.datetime64) -> np.datetime64:
     """Day, hour and minute ``ddhhmm`` in the month that brings them nearest to a date; NaT if there are none.
 
     24 hours are 0 hours of the next day.
     """
-    after = _minutes(time[2:])
+    after = _parse_clock(time[2:])
     if len(time) != 6 or not time.isdigit() or after is None or time[:2] == "00":
         return NONE
     months = near.astype("datetime64[M]") + np.arange(-1, 2)
@@ -53,16 +53,16 @@ def nearest(time: str, near: np.datetime64) -> np.datetime64:
     return best if abs(best - near) <= _FARTHEST else NONE
 
 
-def _hour(time: str, base: np.datetime64) -> np.datetime64:
+def _resolve_hour(time: str, base: np.datetime64) -> np.datetime64:
     """Hour and minute ``hhmm`` on the day that brings them nearest to a time."""
-    after = _minutes(time)
+    after = _parse_clock(time)
     if after is None:
         return NONE
     times = (base.astype("datetime64[D]") + np.arange(-1, 2)).astype("datetime64[m]") + after
     return times[np.argmin(abs(times - base))]
 
 
-def _minutes(time: str) -> np.timedelta64 | None:
+def _parse_clock(time: str) -> np.timedelta64 | None:
     """Hour and minute as a length of time; None if there is no such time."""
     if len(time) != 4 or not time.isdigit():
         return None
@@ -71,7 +71,7 @@ def _minutes(time: str) -> np.timedelta64 | None:
     return np.timedelta64(60 * hour + minute, "m") if right else None
 
 
-def full_date(date: str) -> np.datetime64:
+def parse_full_date(date: str) -> np.datetime64:
     """Time of a full date ``yyyymmddhhmm``; NaT if there is no such day."""
     try:
         return np.datetime64(f"{date[:4]}-{date[4:6]}-{date[6:8]}T{date[8:10]}:{date[10:]}", "m")

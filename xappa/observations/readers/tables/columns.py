@@ -16,21 +16,21 @@ from xappa.observations.names import (
     NEEDED,
     QUANTITIES,
     NameMap,
-    coordinate_of,
+    find_coordinate,
+    normalise_name,
     require_coordinates,
     require_one_each,
-    spelling,
 )
 from xappa.observations.periods import to_periods
 from xappa.observations.readers.missing_codes import without_codes
-from xappa.observations.readers.objects import as_hashable, plain_number, to_numeric
-from xappa.observations.readers.tables.degrees import hemispheres, read_angles, signed
+from xappa.observations.readers.objects import make_hashable, simplify_number, to_numeric
+from xappa.observations.readers.tables.degrees import apply_hemispheres, find_hemisphere_columns, read_angles
 from xappa.observations.readers.times import PARTS, TimeColumns, find_times
-from xappa.observations.schema import counted
-from xappa.observations.units import COORDINATE_UNITS, conversions
+from xappa.observations.schema import encode_counts
+from xappa.observations.units import COORDINATE_UNITS, find_conversions
 
 
-def preferred(sources: Mapping[str, list[str]], naming: NameMap) -> dict[str, str]:
+def choose_coordinate_names(sources: Mapping[str, list[str]], naming: NameMap) -> dict[str, str]:
     """One name a coordinate: the one that the caller gave, else (for those that may be absent) the first spelling.
 
     Raises
@@ -42,17 +42,17 @@ def preferred(sources: Mapping[str, list[str]], naming: NameMap) -> dict[str, st
     for meaning, names in sources.items():
         names = [name for name in names if name in naming.rename] or names
         if meaning not in NEEDED:
-            names = [min(names, key=lambda name: _rank(naming.heading(name).name, meaning))]  # noqa: B023
+            names = [min(names, key=lambda name: _rank_name(naming.heading(name).name, meaning))]  # noqa: B023
         chosen[meaning] = names
     require_one_each(chosen)
     return {meaning: names[0] for meaning, names in chosen.items()}
 
 
-def _rank(name: str, meaning: str) -> int:
+def _rank_name(name: str, meaning: str) -> int:
     """How usual a name is for a coordinate: first those that only an attribute or the caller explains."""
-    order = [spelling(usual) for usual in COORDINATES[meaning]]
-    known = coordinate_of(name) == meaning
-    return order.index(spelling(name)) if spelling(name) in order else len(order) if known else -1
+    order = [normalise_name(usual) for usual in COORDINATES[meaning]]
+    known = find_coordinate(name) == meaning
+    return order.index(normalise_name(name)) if normalise_name(name) in order else len(order) if known else -1
 
 
 _SIGNS = str.maketrans({"\u2212": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " "})
@@ -111,7 +111,7 @@ _NO_NUMBERS = {"b": _TRUTH, "boolean": _TRUTH, "c": _COMPLEX, "complex": _COMPLE
 )
 
 
-def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: NameMap) -> PlaceColumns:
+def read_coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: NameMap) -> PlaceColumns:
     """Times and places of a table.
 
     Raises
@@ -124,31 +124,31 @@ def coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: NameMa
     for name in by_name:
         if (meaning := naming.coordinate(name)) is not None:
             sources.setdefault(meaning, []).append(name)
-    times = _times(frame, by_name, sources.pop("time", []), sources, naming)
+    times = _read_times(frame, by_name, sources.pop("time", []), sources, naming)
     require_coordinates([*sources, *(["time"] if times is not None else [])], frame.columns)
     assert times is not None
-    used = {meaning: by_name[name] for meaning, name in preferred(sources, naming).items()}
+    used = {meaning: by_name[name] for meaning, name in choose_coordinate_names(sources, naming).items()}
     arrays = {"time": times.times}
     codes: dict[str, int] = {}
     unreadable: dict[str, int] = {}
     for meaning, column in used.items():
-        arrays[meaning], codes[meaning], unreadable[meaning] = _coordinate(frame[column], meaning, naming)
+        arrays[meaning], codes[meaning], unreadable[meaning] = _read_coordinate(frame[column], meaning, naming)
     columns_used = {*used.values(), *(by_name[name] for name in times.used)}
     rest = {name: frame[column] for name, column in by_name.items() if column not in columns_used}
     for meaning in ("latitude", "longitude"):
-        for name in hemispheres(rest, meaning):
-            arrays[meaning] = signed(arrays[meaning], rest[name], meaning)
+        for name in find_hemisphere_columns(rest, meaning):
+            arrays[meaning] = apply_hemispheres(arrays[meaning], rest[name], meaning)
             columns_used.add(by_name[name])
     return PlaceColumns(arrays, columns_used, times.dates, times.assumed, codes, unreadable)
 
 
-def of_written(rest: Mapping[str, pd.Series]) -> tuple[dict[str, np.ndarray], set[str]]:
+def read_written_coordinates(rest: Mapping[str, pd.Series]) -> tuple[dict[str, np.ndarray], set[str]]:
     """Coordinates that only a table that xappa wrote has under their names, and the columns that they are."""
-    found = {name: _coordinate(rest[name], name, NameMap())[0] for name in ("height", "source") if name in rest}
+    found = {name: _read_coordinate(rest[name], name, NameMap())[0] for name in ("height", "source") if name in rest}
     return found, set(found)
 
 
-def _times(
+def _read_times(
     frame: pd.DataFrame,
     by_name: Mapping[str, Hashable],
     named: list[str],
@@ -166,18 +166,18 @@ def _times(
     return find_times(table, named, others, {**meant, **naming.rename}, units)
 
 
-def _coordinate(series: pd.Series, meaning: str, naming: NameMap) -> tuple[np.ndarray, int, int]:
+def _read_coordinate(series: pd.Series, meaning: str, naming: NameMap) -> tuple[np.ndarray, int, int]:
     """A coordinate in its units, and how many of its values were codes for a missing one, and no numbers."""
     if meaning in ("station", "source"):
         return to_text(series), 0, 0
     if meaning == "period":
         return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name)), 0, 0
-    given, unreadable = numbers(read_angles(series, meaning))
+    given, unreadable = parse_numbers(read_angles(series, meaning))
     if meaning not in COORDINATE_UNITS:
         return *without_codes(given, given, meaning), unreadable
     expected = COORDINATE_UNITS[meaning]
     units = naming.told_units(str(series.name), meaning) or expected
-    values = conversions([(meaning, units, expected)])[meaning, units].value(given)
+    values = find_conversions([(meaning, units, expected)])[meaning, units].value(given)
     return *without_codes(given, values, meaning), unreadable
 
 
@@ -193,11 +193,11 @@ def to_text(values: Any) -> np.ndarray:
 
     # A name is made once, however many reports it has.
     typed = isinstance(values, pd.Series) and values.dtype != object
-    codes, names = pd.factorize(values if typed else as_hashable(np.asarray(values)))
+    codes, names = pd.factorize(values if typed else make_hashable(np.asarray(values)))
     return np.array([*map(text, names), ""], dtype=str)[codes]
 
 
-def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
+def parse_numbers(series: pd.Series) -> tuple[np.ndarray, int]:
     """Values as floats, and how many were given that are no numbers (they are missing then).
 
     Raises
@@ -216,7 +216,7 @@ def numbers(series: pd.Series) -> tuple[np.ndarray, int]:
     values, given = to_numeric(series), _is_given(series)
     unread = values.isna() & given
     if unread.any():
-        values = values.where(~unread, to_numeric(series.map(_typeset)))
+        values = values.where(~unread, to_numeric(series.map(_normalise_typography)))
         unread = values.isna() & given
     return values.to_numpy(dtype=float, na_value=np.nan), int(unread.sum())
 
@@ -226,15 +226,15 @@ def _is_given(series: pd.Series) -> pd.Series:
     try:
         return series.notna()
     except ArithmeticError:
-        return series.map(plain_number).notna()
+        return series.map(simplify_number).notna()
 
 
-def _typeset(value: Any) -> Any:
+def _normalise_typography(value: Any) -> Any:
     """A text without the signs of typesetting: the minus of mathematics, blanks that do not break; None for no text."""
     return value.translate(_SIGNS).strip() if isinstance(value, str) else None
 
 
-def notes(
+def build_read_attrs(
     unknown: Mapping[str, int],
     unreadable: Mapping[str, int],
     assumed: Iterable[str],
@@ -243,9 +243,9 @@ def notes(
     """Attributes that tell what was left out or assumed, and how many values were codes for missing ones."""
     attrs = {UNITS_ASSUMED: " ".join(assumed)}
     if any((codes or {}).values()):
-        attrs[MISSING_CODES] = counted({name: count for name, count in (codes or {}).items() if count})
+        attrs[MISSING_CODES] = encode_counts({name: count for name, count in (codes or {}).items() if count})
     if unknown:
-        attrs["unknown_variables"] = counted(unknown)
+        attrs["unknown_variables"] = encode_counts(unknown)
     if any(unreadable.values()):
-        attrs["unreadable_values"] = counted({name: count for name, count in unreadable.items() if count})
+        attrs["unreadable_values"] = encode_counts({name: count for name, count in unreadable.items() if count})
     return {name: text for name, text in attrs.items() if text}

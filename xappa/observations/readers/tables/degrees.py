@@ -28,7 +28,7 @@ _ANGLE = re.compile(
 _COLUMN = re.compile(r"lat|lon|hemi|north|east|^[ns]_?[/_]?[ns]$|^[ew]_?[/_]?[ew]$|^ns_|^ew_", re.IGNORECASE)
 
 
-def degrees_of(text: str, meaning: str) -> float:
+def parse_degrees(text: str, meaning: str) -> float:
     """Degrees of ``52.5N``, ``N 52.5``, ``52°30'36"S``, ``52 30 36 N``, ``52.5°``; NaN where it is no such angle.
 
     Parameters
@@ -58,17 +58,17 @@ def read_angles(series: pd.Series, meaning: str) -> pd.Series:
     if meaning not in _LETTERS or pd.api.types.is_numeric_dtype(series.dtype):
         return series
     codes, distinct = pd.factorize(series)
-    angles = [degrees_of(_text(value), meaning) for value in distinct]
+    angles = [parse_degrees(_normalise_text(value), meaning) for value in distinct]
     read = [value if np.isnan(angle) else angle for value, angle in zip(distinct, angles, strict=True)]
     return pd.Series(pd.Series([*read, None], dtype=object).to_numpy()[codes], series.index, name=series.name)
 
 
-def hemispheres(columns: Mapping[str, pd.Series], meaning: str) -> list[str]:
+def find_hemisphere_columns(columns: Mapping[str, pd.Series], meaning: str) -> list[str]:
     """Columns that hold nothing but the hemispheres of a coordinate (N and S, or E and W), and are named so."""
     return [name for name, column in columns.items() if _COLUMN.search(name) and _are_letters(column, meaning)]
 
 
-def signed(values: np.ndarray, letters: pd.Series, meaning: str) -> np.ndarray:
+def apply_hemispheres(values: np.ndarray, letters: pd.Series, meaning: str) -> np.ndarray:
     """Degrees with the signs of their hemispheres.
 
     Parameters
@@ -83,7 +83,7 @@ def signed(values: np.ndarray, letters: pd.Series, meaning: str) -> np.ndarray:
     ObservationError
         If a sign contradicts a letter.
     """
-    codes = np.array([*map(_letter, letters)], dtype=str)
+    codes = np.array([*map(_normalise_letter, letters)], dtype=str)
     south = codes == _LETTERS[meaning][1]
     if ((values < 0) & ~south & (codes != "")).any():
         at = int(np.flatnonzero((values < 0) & ~south & (codes != ""))[0])
@@ -97,14 +97,14 @@ def signed(values: np.ndarray, letters: pd.Series, meaning: str) -> np.ndarray:
 def _are_letters(column: pd.Series, meaning: str) -> bool:
     if pd.api.types.is_numeric_dtype(column.dtype):
         return False
-    found: Iterable[str] = {_letter(value) for value in pd.unique(column.dropna())} - {""}
+    found: Iterable[str] = {_normalise_letter(value) for value in pd.unique(column.dropna())} - {""}
     return bool(found) and set(found) <= set(_LETTERS[meaning])
 
 
-def _letter(value: object) -> str:
-    text = _text(value).upper()
+def _normalise_letter(value: object) -> str:
+    text = _normalise_text(value).upper()
     return "" if text in ("", "NAN", "NONE", "<NA>") else _WORDS.get(text, text)
 
 
-def _text(value: object) -> str:
+def _normalise_text(value: object) -> str:
     return value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value).strip()

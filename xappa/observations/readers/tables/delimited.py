@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 
 from xappa.errors import ObservationError, XappaError
-from xappa.observations.names import NameMap, coordinate_of, expected_units
+from xappa.observations.names import NameMap, find_coordinate, get_expected_units
 from xappa.observations.readers.tables.tidy import TIDY
-from xappa.observations.readers.tables.units_row import units_of_row
+from xappa.observations.readers.tables.units_row import parse_units_row
 from xappa.observations.readers.text_files import COMMENTS, TextFile
 
 SEPARATORS = (",", ";", "\t", "|", " ")
@@ -81,7 +81,7 @@ def find_layout(text: TextFile, naming: NameMap, least: int = 1) -> TableLayout 
     """
     lines = text.head.split("\n")
     lines = lines[:-1] if len(text.head) > 1000 and len(lines) > 1 else lines
-    found = [_named(line, i, sep, naming) for i, line in enumerate(lines[:_PREAMBLE]) for sep in SEPARATORS]
+    found = [_build_layout(line, i, sep, naming) for i, line in enumerate(lines[:_PREAMBLE]) for sep in SEPARATORS]
     found = [layout for layout in found if layout.known >= least]
     best = max(found, key=lambda layout: (_is_followed(layout, lines), layout.known), default=None)
     if best is None:
@@ -91,12 +91,12 @@ def find_layout(text: TextFile, naming: NameMap, least: int = 1) -> TableLayout 
             f"{text.path}: line {best.skipped} has names with a quote that is not closed, as of a name with a line "
             "break. Expected the names on one line: correct it, or give the table as a DataFrame"
         )
-    best = _with_units(best, lines, naming)
-    rows = [(i + 1, _split(lines[i], best.separator)) for i in _data(lines, best.skipped)]
-    best = _with_unnamed(best, [row for _, row in rows])
+    best = _find_units_row(best, lines, naming)
+    rows = [(i + 1, _split_line(lines[i], best.separator)) for i in _find_data_lines(lines, best.skipped)]
+    best = _name_extra_fields(best, [row for _, row in rows])
     for number, row in rows:
         _require_fields(text.path, number, row, best)
-    return replace(best, decimal=_decimal(text, best, [row for _, row in rows], naming))
+    return replace(best, decimal=_detect_decimal_mark(text, best, [row for _, row in rows], naming))
 
 
 def read_table(text: TextFile, layout: TableLayout, texts: Sequence[str] = ()) -> pd.DataFrame:
@@ -138,20 +138,20 @@ def read_table(text: TextFile, layout: TableLayout, texts: Sequence[str] = ()) -
             for _ in range(layout.skipped):
                 stream.readline()
             plain = not text.comments and layout.separator != " "
-            frame = pd.read_csv(stream if plain else _Rows(stream, text, layout), **options)
+            frame = pd.read_csv(stream if plain else _UncommentedStream(stream, text, layout), **options)
     except XappaError:
         raise
     except (ValueError, pd.errors.ParserWarning) as error:
         raise ObservationError(
-            f"{text.path}: cannot be read as a table: {_with_line(str(error).strip(), layout.skipped)}. Expected rows "
-            f"of {len(layout.names)} fields between {_named_separator(layout.separator)}, as the names "
+            f"{text.path}: cannot be read as a table: {_correct_line_numbers(str(error).strip(), layout.skipped)}. Expected rows "
+            f"of {len(layout.names)} fields between {_describe_separator(layout.separator)}, as the names "
             f"{', '.join(layout.names[:6])} have"
         ) from error
     _require_nothing_unnamed(text, frame)
     return frame.drop(columns=[name for name in (_ROW, _END) if name in frame])
 
 
-class _Rows(io.TextIOBase):
+class _UncommentedStream(io.TextIOBase):
     """A stream of text without lines that are comments; between blanks, every row must have all fields."""
 
     def __init__(self, stream: io.TextIOBase, text: TextFile, layout: TableLayout) -> None:
@@ -163,7 +163,7 @@ class _Rows(io.TextIOBase):
             if line.lstrip().startswith(COMMENTS):
                 continue
             if self._layout.separator == " " and line.strip():
-                _require_fields(self._text.path, number, _split(line, " "), self._layout)
+                _require_fields(self._text.path, number, _split_line(line, " "), self._layout)
             yield line
 
     def readable(self) -> bool:
@@ -184,9 +184,9 @@ class _Rows(io.TextIOBase):
         return "".join(parts)
 
 
-def _named(line: str, number: int, separator: str, naming: NameMap) -> TableLayout:
+def _build_layout(line: str, number: int, separator: str, naming: NameMap) -> TableLayout:
     """A line as one of names."""
-    names = _fields(_split(_bare(line), separator))
+    names = _count_fields(_split_line(_strip_comment_mark(line), separator))
     while names and not names[-1] and separator != " ":
         names = names[:-1]
     words = [name for name in names if name and not _NUMBER.fullmatch(name)]
@@ -195,12 +195,12 @@ def _named(line: str, number: int, separator: str, naming: NameMap) -> TableLayo
     return TableLayout(names, separator, number + 1, known if len(names) > 1 else 0)
 
 
-def _bare(line: str) -> str:
+def _strip_comment_mark(line: str) -> str:
     """A line without the mark of a comment."""
     return line.lstrip().lstrip("#!%").strip() if line.lstrip().startswith((*COMMENTS, "%")) else line
 
 
-def _split(line: str, separator: str) -> list[str]:
+def _split_line(line: str, separator: str) -> list[str]:
     if separator == " ":
         return [a or b for a, b in re.findall(r'"([^"]*)"|(\S+)', line)]
     try:
@@ -209,11 +209,11 @@ def _split(line: str, separator: str) -> list[str]:
         return []
 
 
-def _fields(row: Sequence[str]) -> list[str]:
+def _count_fields(row: Sequence[str]) -> list[str]:
     return [cell.strip() for cell in row]
 
 
-def _data(lines: Sequence[str], start: int) -> list[int]:
+def _find_data_lines(lines: Sequence[str], start: int) -> list[int]:
     """Numbers of the first lines, from `start` on, that are neither blank nor comments."""
     numbers = range(start, len(lines))
     rows = (i for i in numbers if lines[i].strip() and not lines[i].lstrip().startswith(COMMENTS))
@@ -222,27 +222,27 @@ def _data(lines: Sequence[str], start: int) -> list[int]:
 
 def _is_followed(layout: TableLayout, lines: Sequence[str]) -> bool:
     """Whether the first row below has a field for each name, or nearly."""
-    rows = _data(lines, layout.skipped)[:1]
-    row = _split(lines[rows[0]], layout.separator) if rows else []
+    rows = _find_data_lines(lines, layout.skipped)[:1]
+    row = _split_line(lines[rows[0]], layout.separator) if rows else []
     more = len(row) - len(layout.names)
     if layout.separator == " ":
         return more in (0, 1) and not any(cell.endswith((",", ";")) for cell in row)
     return more <= 1 and len(row) > 1
 
 
-def _with_units(layout: TableLayout, lines: Sequence[str], naming: NameMap) -> TableLayout:
+def _find_units_row(layout: TableLayout, lines: Sequence[str], naming: NameMap) -> TableLayout:
     """The layout with a row of units, which is a comment where the names are."""
     commented = lines[layout.skipped - 1].lstrip().startswith(COMMENTS)
-    following = range(layout.skipped, layout.skipped + 1) if commented else _data(lines, layout.skipped)[:1]
+    following = range(layout.skipped, layout.skipped + 1) if commented else _find_data_lines(lines, layout.skipped)[:1]
     for i in (i for i in following if i < len(lines)):
-        row = _fields(_split(_bare(lines[i]), layout.separator))
-        units = units_of_row(layout.names, row, naming) if len(row) >= len(layout.names) - 1 else None
+        row = _count_fields(_split_line(_strip_comment_mark(lines[i]), layout.separator))
+        units = parse_units_row(layout.names, row, naming) if len(row) >= len(layout.names) - 1 else None
         if units is not None:
             return replace(layout, skipped=i + 1, units=units)
     return layout
 
 
-def _with_unnamed(layout: TableLayout, rows: Sequence[Sequence[str]]) -> TableLayout:
+def _name_extra_fields(layout: TableLayout, rows: Sequence[Sequence[str]]) -> TableLayout:
     """The layout with names for a separator at the end of each row, or for the numbers of rows before them."""
     number = len(layout.names) + 1
     if not rows or any(len(row) != number for row in rows):
@@ -262,7 +262,7 @@ def _require_fields(path: Path, number: int, row: Sequence[str], layout: TableLa
         return
     advice = "read it with pandas.read_fwf" if short else "correct it"
     raise ObservationError(
-        f"{path}: line {number} has {len(row)} fields between {_named_separator(layout.separator)} "
+        f"{path}: line {number} has {len(row)} fields between {_describe_separator(layout.separator)} "
         f"({', '.join(row[:6])}), but there are {expected} names ({', '.join(layout.names[:6])}). Expected one field a "
         f"name: {advice}, or give the table as a DataFrame"
     )
@@ -274,16 +274,16 @@ def _require_nothing_unnamed(text: TextFile, frame: pd.DataFrame) -> None:
         raise ObservationError(f"{text.path}: {value!r} has no name: a row has more fields than there are names")
 
 
-def _with_line(message: str, skipped: int) -> str:
+def _correct_line_numbers(message: str, skipped: int) -> str:
     """A message of pandas with the lines of the file: it counts lines from 1, and rows from 0, after the names."""
     return re.sub(r"\b(line|row) (\d+)", lambda found: f"line {int(found[2]) + skipped + (found[1] == 'row')}", message)
 
 
-def _decimal(text: TextFile, layout: TableLayout, rows: Sequence[Sequence[str]], naming: NameMap) -> str:
+def _detect_decimal_mark(text: TextFile, layout: TableLayout, rows: Sequence[Sequence[str]], naming: NameMap) -> str:
     """What marks decimals, by the columns of places and known quantities."""
     headings = [naming.heading(name).name for name in layout.names]
-    numeric = [i for i, name in enumerate(headings) if expected_units(name) is not None]
-    places = [i for i in numeric if coordinate_of(headings[i]) in ("latitude", "longitude")]
+    numeric = [i for i, name in enumerate(headings) if get_expected_units(name) is not None]
+    places = [i for i in numeric if find_coordinate(headings[i]) in ("latitude", "longitude")]
     numbers = [(i, row[i].strip()) for row in rows for i in numeric if i < len(row)]
     commas = [(i, cell) for i, cell in numbers if _COMMA.fullmatch(cell)]
     points = [cell for _, cell in numbers if _POINT.fullmatch(cell)]
@@ -303,5 +303,5 @@ def _decimal(text: TextFile, layout: TableLayout, rows: Sequence[Sequence[str]],
     return ","
 
 
-def _named_separator(separator: str) -> str:
+def _describe_separator(separator: str) -> str:
     return {" ": "blanks", "\t": "tabs"}.get(separator, repr(separator))

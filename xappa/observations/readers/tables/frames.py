@@ -11,21 +11,21 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.assumptions import with_assumptions, with_units_read
-from xappa.observations.flags import joined
-from xappa.observations.names import QUANTITIES, NameMap, listing, require_one_each, require_quantities
-from xappa.observations.readers.missing_codes import deviations_without_codes, without_codes
-from xappa.observations.readers.objects import as_hashable
+from xappa.observations.flags import merge_flags
+from xappa.observations.names import QUANTITIES, NameMap, format_names, require_one_each, require_quantities
+from xappa.observations.readers.missing_codes import mask_deviation_codes, without_codes
+from xappa.observations.readers.objects import make_hashable
 from xappa.observations.readers.tables import columns
-from xappa.observations.readers.tables.heights import flags_by_height, near_ground, with_heights
-from xappa.observations.readers.tables.quality_columns import of_vocabulary, read_verdicts
-from xappa.observations.readers.tables.tidy import from_tidy, tidy_columns
+from xappa.observations.readers.tables.heights import find_near_ground_name, flag_heights, with_heights
+from xappa.observations.readers.tables.quality_columns import find_written_quantities, read_column_flags
+from xappa.observations.readers.tables.tidy import find_tidy_columns, from_tidy
 from xappa.observations.readers.tables.units_row import without_units_row
-from xappa.observations.schema import build
-from xappa.observations.units import UnitConversion, conversions
-from xappa.observations.user_variables import own_attrs
+from xappa.observations.schema import build_observations
+from xappa.observations.units import UnitConversion, find_conversions
+from xappa.observations.user_variables import build_user_attrs
 
 
-def flat(frame: pd.DataFrame) -> pd.DataFrame:
+def flatten_index(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with its named index levels as columns; of a level and a column with one name, the column counts.
 
     Columns of Arrow's text and numbers become those of Python and NumPy.
@@ -49,21 +49,21 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
     arrow = [
         name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.ArrowDtype) and dtype.kind in "OUSbiuf"
     ]
-    return _hashable(frame.assign(**{str(name): _without_arrow(frame[name]) for name in arrow}))
+    return _convert_unhashable(frame.assign(**{str(name): _convert_arrow(frame[name]) for name in arrow}))
 
 
-def _hashable(frame: pd.DataFrame) -> pd.DataFrame:
+def _convert_unhashable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with objects that can be grouped: those that have no hash (lists, arrays) as their text."""
     objects = [place for place, dtype in enumerate(frame.dtypes) if isinstance(dtype, np.dtype) and dtype.kind in "OV"]
     given = {place: frame.iloc[:, place].to_numpy() for place in objects}
-    changed = {place: new for place, values in given.items() if (new := as_hashable(values)) is not values}
+    changed = {place: new for place, values in given.items() if (new := make_hashable(values)) is not values}
     frame = frame.copy() if changed else frame
     for place, values in changed.items():
         frame.isetitem(place, values)
     return frame
 
 
-def _without_arrow(series: pd.Series) -> pd.Series:
+def _convert_arrow(series: pd.Series) -> pd.Series:
     """Text and numbers of Arrow as Python's and NumPy's: pandas marks missing ones and compares others differently."""
     missing = series.isna()
     if series.dtype.kind in "OUS":
@@ -100,78 +100,80 @@ def from_frame(frame: pd.DataFrame, naming: NameMap | None = None) -> xr.Dataset
     naming = naming or NameMap()
     if frame.empty:
         raise ObservationError(
-            f"The table has no rows (columns: {listing(frame.columns)}). Expected at least one report"
+            f"The table has no rows (columns: {format_names(frame.columns)}). Expected at least one report"
         )
     frame, naming = without_units_row(frame, naming)
-    roles = tidy_columns(frame)
+    roles = find_tidy_columns(frame)
     return _from_wide(frame, naming) if roles is None else from_tidy(frame, roles, naming)
 
 
 def _from_wide(frame: pd.DataFrame, naming: NameMap) -> xr.Dataset:
-    places = columns.coordinates(frame, frame.columns, naming)
+    places = columns.read_coordinates(frame, frame.columns, naming)
     places = with_heights(frame, places, naming, frame.columns)
     others = {str(column): frame[column] for column in frame.columns if column not in places.used}
     sources: dict[str, list[str]] = {}
     for name in others:
-        if (meaning := _meaning(others[name], naming, places.arrays)) is not None:
+        if (meaning := _find_meaning(others[name], naming, places.arrays)) is not None:
             sources.setdefault(meaning, []).append(name)
     require_one_each(sources)
     known = {meaning: names[0] for meaning, names in sources.items() if meaning.removesuffix("_error") in sources}
     rest = {name: series for name, series in others.items() if name not in known.values()}
     names = {meaning: name for meaning, name in known.items() if not meaning.endswith("_error")}
     require_quantities(names, rest)
-    verdicts = read_verdicts(rest, names, places.located, naming)
-    written = of_vocabulary(others, names)
-    arrays, again = columns.of_written(rest if written else {})
+    verdicts = read_column_flags(rest, names, places.located, naming)
+    written = find_written_quantities(others, names)
+    arrays, again = columns.read_written_coordinates(rest if written else {})
     unknown = {n: int(series.notna().sum()) for n, series in rest.items() if n not in verdicts.used | again}
     values, errors, unreadable, codes, assumed = {}, {}, dict(places.unreadable), dict(places.codes), []
     units: dict[str, str | None] = {}
     for meaning, name in names.items():
         units[meaning] = told = naming.told_units(name, meaning)
-        convert, assume = _conversion(meaning, told if meaning not in written else told or QUANTITIES[meaning].units)
+        convert, assume = _find_conversion(
+            meaning, told if meaning not in written else told or QUANTITIES[meaning].units
+        )
         assumed += [meaning] if assume else []
-        given, unreadable[meaning] = columns.numbers(others[name])
+        given, unreadable[meaning] = columns.parse_numbers(others[name])
         values[meaning], codes[meaning] = without_codes(given, convert.value(given), meaning)
         if (error := known.get(f"{meaning}_error")) is not None:
-            convert = _conversion(meaning, _units_of_error(error, told, naming))[0]
-            deviation, unreadable[f"{meaning}_error"] = columns.numbers(others[error])
-            errors[meaning] = deviations_without_codes(deviation, convert.deviation(deviation), meaning)
-    attrs = columns.notes(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
-    own = {name: own_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
+            convert = _find_conversion(meaning, _find_error_units(error, told, naming))[0]
+            deviation, unreadable[f"{meaning}_error"] = columns.parse_numbers(others[error])
+            errors[meaning] = mask_deviation_codes(deviation, convert.deviation(deviation), meaning)
+    attrs = columns.build_read_attrs(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
+    own = {name: build_user_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
     coordinates = places.arrays | arrays
-    flags = joined(verdicts.flags, flags_by_height(coordinates, names, naming))
-    obs = build(coordinates, values, errors, attrs, own=own, flags=flags)
+    flags = merge_flags(verdicts.flags, flag_heights(coordinates, names, naming))
+    obs = build_observations(coordinates, values, errors, attrs, own=own, flags=flags)
     with_units_read(obs, units)
     return with_assumptions(obs, [*places.assumptions(values), *verdicts.assumed])
 
 
-def _conversion(meaning: str, told: str | None) -> tuple[UnitConversion, bool]:
+def _find_conversion(meaning: str, told: str | None) -> tuple[UnitConversion, bool]:
     """Map to the units of the vocabulary, and whether the units found had to be assumed."""
     if meaning not in QUANTITIES:
         return UnitConversion(), False
     expected = QUANTITIES[meaning].units
-    return conversions([(meaning, told or expected, expected)])[meaning, told or expected], told is None
+    return find_conversions([(meaning, told or expected, expected)])[meaning, told or expected], told is None
 
 
-def _meaning(column: pd.Series, naming: NameMap, coordinates: Mapping[str, np.ndarray]) -> str | None:
+def _find_meaning(column: pd.Series, naming: NameMap, coordinates: Mapping[str, np.ndarray]) -> str | None:
     """Quantity that a column holds, or ``<quantity>_error``; None if it is neither."""
     name, aloft = str(column.name), "level" in coordinates
-    meaning = naming.quantity(name, aloft) or _own(column, naming)
+    meaning = naming.quantity(name, aloft) or _name_user_column(column, naming)
     base, suffix = naming.heading(name).name, ""
     if meaning is None and base.endswith("_error"):
         base, suffix = base.removesuffix("_error"), "_error"
         meaning = naming.quantity(base, aloft) or naming.own(base)
     else:
         base = name
-    return meaning and near_ground(meaning, base, coordinates, naming) + suffix
+    return meaning and find_near_ground_name(meaning, base, coordinates, naming) + suffix
 
 
-def _units_of_error(name: str, of_quantity: str | None, naming: NameMap) -> str | None:
+def _find_error_units(name: str, of_quantity: str | None, naming: NameMap) -> str | None:
     """Units of a column of errors: those that it has itself, else those of its quantity."""
     return naming.declared.get(name) or naming.units.get(name) or naming.heading(name).units or of_quantity
 
 
-def _own(column: pd.Series, naming: NameMap) -> str | None:
+def _name_user_column(column: pd.Series, naming: NameMap) -> str | None:
     """What a column of no known quantity is called, if it is to be kept: numbers that are wanted."""
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     return naming.own(str(column.name)) if numeric else None

@@ -23,28 +23,28 @@ _FORMAT = re.compile(r"[ymdhs\s:/.T_-]+|iso([\s_-]*8601.*)?", re.I)
 _NOTHING = ("", "-", "--", "none", "na", "n/a", "nan")
 
 
-class Heading(NamedTuple):
+class ColumnHeading(NamedTuple):
     """Name of a column without its units, and these; None where it has none."""
 
     name: str
     units: str | None = None
 
 
-def in_brackets(name: str) -> Heading:
+def split_bracketed_units(name: str) -> ColumnHeading:
     """``t2m (degree_C)``, ``wind [kt]`` or ``Temp, °C`` in its parts; what is in brackets need not be a unit."""
     if (found := _BRACKETS.fullmatch(name.strip())) is not None:
-        return Heading(found[1], next(part for part in found.groups()[1:] if part is not None).strip())
+        return ColumnHeading(found[1], next(part for part in found.groups()[1:] if part is not None).strip())
     if (found := _COMMA.fullmatch(name.strip())) is not None:
-        return Heading(found[1], found[2].strip())
-    return Heading(name)
+        return ColumnHeading(found[1], found[2].strip())
+    return ColumnHeading(name)
 
 
-def by_suffix(name: str) -> Heading:
+def split_suffix_units(name: str) -> ColumnHeading:
     """``wind_speed_kt`` or ``t2m_degC`` in its parts; of one letter only where the name has more than two."""
     found = _SUFFIX.fullmatch(name.strip())
     if found is None or (len(found[2]) == 1 and len(found[1]) < 3):
-        return Heading(name)
-    return Heading(found[1], _SUFFIX_UNITS.get(found[2].casefold(), found[2]))
+        return ColumnHeading(name)
+    return ColumnHeading(found[1], _SUFFIX_UNITS.get(found[2].casefold(), found[2]))
 
 
 def is_height(text: str) -> bool:
@@ -57,7 +57,7 @@ def is_nothing(text: str) -> bool:
     return text.strip().casefold() in _NOTHING
 
 
-def time_units(name: str, text: str) -> str | None:
+def parse_time_units(name: str, text: str) -> str | None:
     """Units of numbers of a time column (``hours since 2018-11-02``); None where it holds times in UTC.
 
     Raises
@@ -76,7 +76,7 @@ def time_units(name: str, text: str) -> str | None:
     )
 
 
-def cells(row: Sequence[object]) -> list[str]:
+def strip_cells(row: Sequence[object]) -> list[str]:
     """Texts of a row, without blanks and brackets around them; missing ones are empty."""
     texts = ["" if cell is None or cell != cell else str(cell).strip() for cell in row]
     return [text[1:-1].strip() if re.fullmatch(r"\(.*\)|\[.*\]", text) else text for text in texts]

@@ -11,19 +11,19 @@ import pandas as pd
 from xappa.observations.flags import Flag
 from xappa.observations.heights import (
     are_aloft,
+    find_vertical_kind_by_name,
     is_elsewhere,
     is_length,
     is_vertical,
-    kind_of_name,
     leaves_ground,
-    name_tells,
+    name_states_height,
 )
-from xappa.observations.heights import near_ground as near
-from xappa.observations.names import QUANTITIES, NameMap, quantity_of, spelling
+from xappa.observations.heights import get_near_ground_name as near
+from xappa.observations.names import QUANTITIES, NameMap, find_quantity, normalise_name
 from xappa.observations.readers.missing_codes import are_codes, without_codes
-from xappa.observations.readers.tables.columns import PlaceColumns, numbers
-from xappa.observations.standard_names import quantity_with
-from xappa.observations.units import conversions, converts
+from xappa.observations.readers.tables.columns import PlaceColumns, parse_numbers
+from xappa.observations.standard_names import find_by_standard_name
+from xappa.observations.units import find_conversions, is_convertible
 
 _PRESSURES = ("pressure", "press", "pres", "p", "air_pressure")
 
@@ -55,34 +55,35 @@ def with_heights(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap, nam
     found = {
         kind: column
         for column in frame.columns
-        if column not in places.used and (kind := _kind(str(column), "level" in coordinates, naming)) is not None
+        if column not in places.used
+        and (kind := _find_vertical_kind(str(column), "level" in coordinates, naming)) is not None
     }
     heights = []
     for kind, column in sorted(found.items(), reverse=True):
-        metres, codes[kind] = _metres(frame[column], kind, naming)
+        metres, codes[kind] = _convert_to_metres(frame[column], kind, naming)
         heights.append(metres)
     if heights:
         first = heights[0] if len(heights) == 1 else np.where(np.isfinite(heights[0]), heights[0], heights[1])
         coordinates["height"] = first
     matters = any(_needs_height(str(name), naming) for name in names)
     if matters and "level" not in coordinates and "height" not in coordinates:
-        places = _with_level(frame, replace(places, arrays=coordinates), naming)
+        places = _add_level(frame, replace(places, arrays=coordinates), naming)
         coordinates, codes = dict(places.arrays), {**codes, **places.codes}
-    if matters and "level" not in coordinates and "altitude" in coordinates and _flies(coordinates):
+    if matters and "level" not in coordinates and "altitude" in coordinates and _is_flying(coordinates):
         coordinates["level"] = np.full(len(frame), np.nan)
     return replace(places, arrays=coordinates, used=places.used | set(found.values()), codes=codes)
 
 
-def _with_level(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap) -> PlaceColumns:
+def _add_level(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap) -> PlaceColumns:
     """Places with the level of a column of pressures, if it holds one: of soundings, flights or profiles."""
     there = [c for c in frame.columns if c not in places.used and str(c) not in naming.rename]
-    for column in (c for c in there if spelling(naming.heading(str(c)).name) in _PRESSURES):
+    for column in (c for c in there if normalise_name(naming.heading(str(c)).name) in _PRESSURES):
         name = str(column)
-        given = numbers(frame[column])[0]
-        units = naming.told_units(name, "level") or _units_of_pressure(given)
-        if units is None or not converts(units, "hPa"):
+        given = parse_numbers(frame[column])[0]
+        units = naming.told_units(name, "level") or _guess_pressure_units(given)
+        if units is None or not is_convertible(units, "hPa"):
             continue
-        level, codes = without_codes(given, conversions([(name, units, "hPa")])[name, units].value(given), "level")
+        level, codes = without_codes(given, find_conversions([(name, units, "hPa")])[name, units].value(given), "level")
         time, latitude, longitude = (places.arrays[key] for key in ("time", "latitude", "longitude"))
         station, altitude = places.arrays.get("station"), places.arrays.get("altitude")
         if are_aloft(level, time, latitude, longitude, station, altitude):
@@ -97,7 +98,7 @@ def _with_level(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap) -> P
     return places
 
 
-def _units_of_pressure(values: np.ndarray) -> str | None:
+def _guess_pressure_units(values: np.ndarray) -> str | None:
     """Units that pressures without any have by their size; None if they can be no pressures of the air."""
     known = values[np.isfinite(values) & ~are_codes(values)]
     for units, pascals in (("hPa", 100.0), ("Pa", 1.0)):
@@ -106,13 +107,13 @@ def _units_of_pressure(values: np.ndarray) -> str | None:
     return None
 
 
-def near_ground(meaning: str, name: str, coordinates: Mapping[str, np.ndarray], naming: NameMap) -> str:
+def find_near_ground_name(meaning: str, name: str, coordinates: Mapping[str, np.ndarray], naming: NameMap) -> str:
     """The quantity that a name stands for: near the ground, where heights are given and no levels."""
     heights = "height" in coordinates and "level" not in coordinates
     return near(meaning) if heights and name not in naming.rename else meaning
 
 
-def flags_by_height(
+def flag_heights(
     coordinates: Mapping[str, np.ndarray], names: Mapping[str, str], naming: NameMap
 ) -> dict[str, np.ndarray]:
     """Flags (int8) of quantities of which some values are not at their height.
@@ -131,7 +132,7 @@ def flags_by_height(
     mast = _is_mast(coordinates)
     without_level = "level" in coordinates and np.isnan(coordinates["level"]).all() and "altitude" in coordinates
     for meaning, name in names.items():
-        told = name_tells(name, meaning, naming) and (name in naming.rename or not mast)
+        told = name_states_height(name, meaning, naming) and (name in naming.rename or not mast)
         if meaning not in QUANTITIES or told:
             continue
         wrong = np.full(size, without_level and is_vertical(meaning))
@@ -144,13 +145,13 @@ def flags_by_height(
 
 def _needs_height(name: str, naming: NameMap) -> bool:
     text = naming.heading(name).name
-    meaning = quantity_of(text) or quantity_with(spelling(text), "", False)
-    return meaning is not None and is_vertical(meaning) and not name_tells(name, meaning, naming)
+    meaning = find_quantity(text) or find_by_standard_name(normalise_name(text), "", False)
+    return meaning is not None and is_vertical(meaning) and not name_states_height(name, meaning, naming)
 
 
-def _kind(name: str, on_levels: bool, naming: NameMap) -> str | None:
+def _find_vertical_kind(name: str, on_levels: bool, naming: NameMap) -> str | None:
     """``"height"`` or ``"depth"``, if a column is one."""
-    kind = kind_of_name(name)
+    kind = find_vertical_kind_by_name(name)
     if kind is None or name in naming.rename:
         return None
     units = naming.told_units(name, name)
@@ -159,12 +160,12 @@ def _kind(name: str, on_levels: bool, naming: NameMap) -> str | None:
     return kind
 
 
-def _metres(column: pd.Series, kind: str, naming: NameMap) -> tuple[np.ndarray, int]:
+def _convert_to_metres(column: pd.Series, kind: str, naming: NameMap) -> tuple[np.ndarray, int]:
     """Heights, m, and how many were codes for a missing one."""
     name = str(column.name)
     units = naming.told_units(name, name) or "m"
-    given = numbers(column)[0]
-    values, codes = without_codes(given, conversions([(name, units, "m")])[name, units].value(given), kind)
+    given = parse_numbers(column)[0]
+    values, codes = without_codes(given, find_conversions([(name, units, "m")])[name, units].value(given), kind)
     return (0.0 - values if kind == "depth" else values), codes
 
 
@@ -177,6 +178,6 @@ def _is_mast(coordinates: Mapping[str, np.ndarray]) -> bool:
     return bool((reports.groupby(where)["height"].nunique() > 1).any())
 
 
-def _flies(coordinates: Mapping[str, np.ndarray]) -> bool:
+def _is_flying(coordinates: Mapping[str, np.ndarray]) -> bool:
     time, latitude, longitude = (coordinates[name] for name in ("time", "latitude", "longitude"))
     return leaves_ground(coordinates["altitude"], time, latitude, longitude, coordinates.get("station"), False)

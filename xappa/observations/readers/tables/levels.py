@@ -18,8 +18,8 @@ from xappa.errors import ObservationError
 from xappa.observations.names import QUANTITIES, NameMap
 from xappa.observations.readers.missing_codes import without_codes
 from xappa.observations.readers.objects import to_numeric
-from xappa.observations.readers.tables.columns import numbers
-from xappa.observations.units import conversions
+from xappa.observations.readers.tables.columns import parse_numbers
+from xappa.observations.units import find_conversions
 
 _PRESSURES = ("pres", "pressure", "press", "air_pressure", "p")
 _SCHEMA = ("type", "class", "level_cat", "pressure_quality", "station_elev")
@@ -57,7 +57,7 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: NameMap) -> pd.
     """
     schema = is_earth2studio(frame)
     if schema:
-        frame = frame.assign(**{str(variable): _full_names(frame, variable)})
+        frame = frame.assign(**{str(variable): _expand_names(frame, variable)})
     meanings = {naming.coordinate(str(column)) for column in frame.columns}
     names = frame[variable].astype("string")
     if "level" in meanings or naming.rename.keys() & set(names.dropna().unique()):
@@ -67,13 +67,13 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: NameMap) -> pd.
         n: (q := naming.quantity(n)) in QUANTITIES and QUANTITIES[str(q)].upper_air for n in names.dropna().unique()
     }
     if pressures and any(aloft.values()):
-        level = _pressures(frame[pressures[0]], schema, naming)
+        level = _read_pressures(frame[pressures[0]], schema, naming)
         rows = names.map(aloft).fillna(False).to_numpy(bool)
         return frame.drop(columns=pressures[0]).assign(level=np.where(rows, level, np.nan))
-    return _with_levels_of_names(frame, variable, names, naming)
+    return _split_level_names(frame, variable, names, naming)
 
 
-def _full_names(frame: pd.DataFrame, variable: Hashable) -> pd.Series:
+def _expand_names(frame: pd.DataFrame, variable: Hashable) -> pd.Series:
     names = frame[variable].astype("string")
     types = to_numeric(frame["type"]) if "type" in frame else pd.Series(np.nan, frame.index)
     near = (types.between(180, 199) | types.between(280, 299)).to_numpy(bool)
@@ -81,10 +81,10 @@ def _full_names(frame: pd.DataFrame, variable: Hashable) -> pd.Series:
     return full.where(full != "pres", "surface_pressure")
 
 
-def _pressures(column: pd.Series, schema: bool, naming: NameMap) -> np.ndarray:
+def _read_pressures(column: pd.Series, schema: bool, naming: NameMap) -> np.ndarray:
     name = str(column.name)
     told = naming.told_units(name, "level")
-    given = numbers(column)[0]
+    given = parse_numbers(column)[0]
     if schema and told is None and name == "pres":
         high = np.nanmax(given, initial=0.0)
         if 0 < high <= 1100:
@@ -94,10 +94,10 @@ def _pressures(column: pd.Series, schema: bool, naming: NameMap) -> np.ndarray:
             )
         told = "Pa"
     units = told or "hPa"
-    return without_codes(given, conversions([("level", units, "hPa")])["level", units].value(given), "level")[0]
+    return without_codes(given, find_conversions([("level", units, "hPa")])["level", units].value(given), "level")[0]
 
 
-def _with_levels_of_names(frame: pd.DataFrame, variable: Hashable, names: pd.Series, naming: NameMap) -> pd.DataFrame:
+def _split_level_names(frame: pd.DataFrame, variable: Hashable, names: pd.Series, naming: NameMap) -> pd.DataFrame:
     """Names such as ``t500`` apart: the quantity, and the pressure as level."""
     unknown = [name for name in names.dropna().unique() if naming.quantity(name) is None]
     found = {

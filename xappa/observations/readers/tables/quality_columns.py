@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from xappa.errors import ObservationError, nearest_names
+from xappa.errors import ObservationError, suggest_names
 from xappa.observations.flags import Flag
-from xappa.observations.names import QUANTITIES, NameMap, spelling
-from xappa.observations.readers.quality_words import kind_of
-from xappa.observations.readers.source_quality import SCHEMES, Scheme, choose_scheme, texts_of, verdicts
+from xappa.observations.names import QUANTITIES, NameMap, normalise_name
+from xappa.observations.readers.quality_words import classify_meaning
+from xappa.observations.readers.source_quality import (
+    SCHEMES,
+    QualityScheme,
+    choose_scheme,
+    classify_codes,
+    factorize_codes,
+)
 
 _WORDS = "qc|qa|qf|qartod|flags?|quality|quality_(?:code|flag|control)|qc_(?:flag|code|agg)|qcflag"
 _SUFFIX = rf"(?i)[_. ](?:{_WORDS})$"
@@ -25,7 +31,7 @@ _EXAMPLE = "'qartod', or its codes: {'1': 'good', '3': 'suspect', '4': 'failed'}
 
 
 @dataclass
-class Verdicts:
+class TableFlags:
     """Flags of the quantities of a table, from columns beside them.
 
     Parameters
@@ -58,7 +64,7 @@ class Verdicts:
         return {name: count for name, count in counts.items() if count}
 
 
-def base_of(name: str) -> str | None:
+def find_base_name(name: str) -> str | None:
     """Name of what a column ``<name>_qc``, ``qc_<name>``, ``<name>DD`` or ``<name>_flag`` stands beside."""
     for pattern in (_SUFFIX, _PREFIX, r"(?<=[a-z])DD$"):
         base = re.sub(pattern, "", name)
@@ -67,14 +73,14 @@ def base_of(name: str) -> str | None:
     return None
 
 
-def is_of_all(name: str) -> bool:
+def is_row_quality(name: str) -> bool:
     """Whether a column gives the quality of the whole row."""
     return name.casefold() in _WHOLE
 
 
-def read_verdicts(
+def read_column_flags(
     columns: Mapping[str, pd.Series], known: Mapping[str, str], located: np.ndarray, naming: NameMap
-) -> Verdicts:
+) -> TableFlags:
     """Flags of a wide table's quantities.
 
     Parameters
@@ -93,25 +99,25 @@ def read_verdicts(
     ObservationError
         If xappa's own flags have an unknown code or reason.
     """
-    result = Verdicts()
+    result = TableFlags()
     by_name = {name.casefold(): meaning for meaning, name in known.items()}
     for name, column in columns.items():
-        base = base_of(name)
+        base = find_base_name(name)
         meaning = None if base is None else by_name.get(base.casefold(), naming.quantity(base))
         own = meaning in known and not naming.names_quality(name) and _is_own_flag(name, str(meaning), column, located)
         if own:
-            result.add(str(meaning), own_flags(column, name))
+            result.add(str(meaning), parse_xappa_flags(column, name))
             result.used.add(name)
         elif meaning in known:
-            judge(result, name, column, [str(meaning)], naming)
-        elif is_of_all(name):
-            judge(result, name, column, list(known), naming)
+            apply_quality_column(result, name, column, [str(meaning)], naming)
+        elif is_row_quality(name):
+            apply_quality_column(result, name, column, list(known), naming)
     return result
 
 
-def read_rows(
+def read_row_flags(
     columns: Mapping[str, pd.Series], rows: Mapping[str, np.ndarray], exact: bool, naming: NameMap
-) -> Verdicts:
+) -> TableFlags:
     """Flags of a tidy table's rows, by quantity: from a column ``flag`` of xappa's own, or one of the source's verdict.
 
     Parameters
@@ -125,9 +131,9 @@ def read_rows(
     naming : Naming
         What the caller says.
     """
-    result = Verdicts()
+    result = TableFlags()
     for name, column in columns.items():
-        if not is_of_all(name) and name != "pressure_quality":
+        if not is_row_quality(name) and name != "pressure_quality":
             continue
         own = not naming.names_quality(name) and name.casefold() == "flag" and _are_own(column, exact)
         aloft = name == "pressure_quality"
@@ -135,10 +141,10 @@ def read_rows(
         if own:
             result.used.add(name)
             for key in of:
-                result.add(key, own_flags(column, name))
+                result.add(key, parse_xappa_flags(column, name))
         else:
-            one = Verdicts()
-            judge(one, name, column, ["row"], naming, tidy=True)
+            one = TableFlags()
+            apply_quality_column(one, name, column, ["row"], naming, tidy=True)
             result.assumed += one.assumed
             result.used |= one.used
             for key in of:
@@ -149,30 +155,30 @@ def read_rows(
 
 def _are_own(column: pd.Series, exact: bool) -> bool:
     """Whether a column ``flag`` of a tidy table is xappa's: reasons, or codes that no place or time contradicts."""
-    texts = {text.casefold() for text in texts_of(column)[1]} - {""}
+    texts = {text.casefold() for text in factorize_codes(column)[1]} - {""}
     if texts & set(_REASONS):
         return texts <= {*_REASONS, *map(str, range(len(Flag)))}
     # Most reports have a place and a time.
-    most = pd.Series(texts_of(column)[0]).value_counts(normalize=True)
+    most = pd.Series(factorize_codes(column)[0]).value_counts(normalize=True)
     first = {
         text
-        for text, share in zip(texts_of(column)[1], most.sort_index()[lambda s: s.index >= 0], strict=True)
+        for text, share in zip(factorize_codes(column)[1], most.sort_index()[lambda s: s.index >= 0], strict=True)
         if share > 0.5
     }
     return exact and bool(texts) and texts <= set(map(str, map(int, Flag))) and not first & {"1", "2"}
 
 
-def judge(
-    result: Verdicts, name: str, column: pd.Series, meanings: Sequence[str], naming: NameMap, tidy: bool = False
+def apply_quality_column(
+    result: TableFlags, name: str, column: pd.Series, meanings: Sequence[str], naming: NameMap, tidy: bool = False
 ) -> None:
     """Add what a column of the source's quality control says of some quantities."""
     result.used.add(name)
-    scheme, text = scheme_of(name, column, naming, tidy)
+    scheme, text = find_scheme(name, column, naming, tidy)
     if text:
         result.assumed.append(text)
     if scheme is None:
         return
-    failed, suspect = verdicts(column, scheme)
+    failed, suspect = classify_codes(column, scheme)
     rejected = failed | suspect if naming.suspect == "reject" else failed
     result.suspect += int((suspect & ~rejected).sum()) * len(meanings)
     for meaning in meanings:
@@ -184,13 +190,13 @@ def _is_own_flag(name: str, meaning: str, column: pd.Series, located: np.ndarray
 
     Most reports cannot lack a place or a time that they have: 1 and 2 are then the "good" of another scheme.
     """
-    if spelling(name) == spelling(f"{meaning}_flag"):
+    if normalise_name(name) == normalise_name(f"{meaning}_flag"):
         return not np.mean(column.isin([1, 2, "1", "2"]).to_numpy(bool) & located) > 0.5
     texts = {str(value).strip().casefold() for value in column.dropna().unique()}
     return name.casefold().endswith("_flag") and bool(texts) and texts <= set(_REASONS)
 
 
-def own_flags(column: pd.Series, name: str) -> np.ndarray:
+def parse_xappa_flags(column: pd.Series, name: str) -> np.ndarray:
     """Flags of xappa's own that went through a table: codes, or names of reasons; blank is good.
 
     Raises
@@ -198,19 +204,21 @@ def own_flags(column: pd.Series, name: str) -> np.ndarray:
     ObservationError
         If one is no reason.
     """
-    number, texts = texts_of(column)
+    number, texts = factorize_codes(column)
     codes = {str(int(flag)): int(flag) for flag in Flag} | _REASONS
     wrong = [text for text in texts if text.casefold() not in (*codes, "")]
     if wrong:
         raise ObservationError(
             f"Column {name!r} has flags that are none of xappa's: {', '.join(map(repr, wrong[:5]))}"
-            f"{nearest_names(wrong[0], _REASONS)}. Expected 0 to {max(Flag)}, or reasons ({', '.join(_REASONS)}); if "
+            f"{suggest_names(wrong[0], _REASONS)}. Expected 0 to {max(Flag)}, or reasons ({', '.join(_REASONS)}); if "
             f"they are the source's own, say which: source_quality={{{name!r}: {_EXAMPLE}}}"
         )
     return np.array([*(codes.get(text.casefold(), 0) for text in texts), 0], "int8")[number]
 
 
-def scheme_of(name: str, column: pd.Series, naming: NameMap, tidy: bool = False) -> tuple[Scheme | None, str | None]:
+def find_scheme(
+    name: str, column: pd.Series, naming: NameMap, tidy: bool = False
+) -> tuple[QualityScheme | None, str | None]:
     """Scheme of a column's codes, and what is assumed or not understood.
 
     Told by the caller, by words ("bad"), by the column's name, or by codes that one scheme alone has; numbers from 0 to
@@ -220,11 +228,11 @@ def scheme_of(name: str, column: pd.Series, naming: NameMap, tidy: bool = False)
     told = naming.quality_scheme(name)
     if told is not None:
         return choose_scheme(told), None
-    texts = [text for text in texts_of(column)[1] if text]
+    texts = [text for text in factorize_codes(column)[1] if text]
     found = set(texts)
     if not found or found == {"0"}:
         return None, None
-    words = {text: kind_of(text) for text in found if re.search(r"[A-Za-z]{2}", text)}
+    words = {text: classify_meaning(text) for text in found if re.search(r"[A-Za-z]{2}", text)}
     if len(words) == len(found) and None not in words.values():
         return choose_scheme({text: str(verdict) for text, verdict in words.items()}), None
     if tidy and name in ("quality", "pressure_quality") and found <= SCHEMES["ncep"].codes:
@@ -248,7 +256,7 @@ def scheme_of(name: str, column: pd.Series, naming: NameMap, tidy: bool = False)
     )
 
 
-def of_vocabulary(names: Iterable[str], meanings: Mapping[str, str]) -> set[str]:
+def find_written_quantities(names: Iterable[str], meanings: Mapping[str, str]) -> set[str]:
     """Quantities of a table that xappa wrote: under their full names, with its flags beside them.
 
     Their units are those of the vocabulary.

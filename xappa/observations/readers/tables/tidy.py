@@ -11,16 +11,16 @@ import pandas as pd
 import xarray as xr
 
 from xappa.observations.assumptions import with_assumptions, with_units_read
-from xappa.observations.flags import joined
+from xappa.observations.flags import merge_flags
 from xappa.observations.names import QUANTITIES, NameMap, require_quantities
-from xappa.observations.readers.missing_codes import deviations_without_codes, without_codes
+from xappa.observations.readers.missing_codes import mask_deviation_codes, without_codes
 from xappa.observations.readers.tables import columns
-from xappa.observations.readers.tables.heights import flags_by_height, near_ground, with_heights
+from xappa.observations.readers.tables.heights import find_near_ground_name, flag_heights, with_heights
 from xappa.observations.readers.tables.levels import with_levels
-from xappa.observations.readers.tables.quality_columns import of_vocabulary, own_flags, read_rows
-from xappa.observations.schema import build
-from xappa.observations.units import UnitConversion, conversions
-from xappa.observations.user_variables import own_attrs, require_one_unit
+from xappa.observations.readers.tables.quality_columns import find_written_quantities, parse_xappa_flags, read_row_flags
+from xappa.observations.schema import build_observations
+from xappa.observations.units import UnitConversion, find_conversions
+from xappa.observations.user_variables import build_user_attrs, require_one_unit
 
 TIDY: dict[str, tuple[str, ...]] = {
     "variable": ("variable", "parameter", "quantity"),
@@ -35,7 +35,7 @@ NAMELESS = "(no name)"
 _BESIDE = ("_error", "_flag")
 
 
-def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
+def find_tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
     """Columns of a tidy table by their role, or None if it is not one."""
     by_spelling = {str(column).casefold(): column for column in frame.columns}
     found = {role: next((by_spelling[s] for s in known if s in by_spelling), None) for role, known in TIDY.items()}
@@ -44,7 +44,7 @@ def tidy_columns(frame: pd.DataFrame) -> dict[str, Hashable] | None:
 
 
 @dataclass
-class _Rows:
+class _TidyRows:
     """Rows of a tidy table, and the reports that they are of.
 
     Parameters
@@ -80,16 +80,18 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: NameMa
     """
     frame = with_levels(frame, roles["variable"], naming)
     others = [column for column in frame.columns if column not in roles.values()]
-    found = columns.coordinates(frame, others, naming)
-    code, names = _coded(frame[roles["variable"]].astype("string"))
+    found = columns.read_coordinates(frame, others, naming)
+    code, names = _factorize_column(frame[roles["variable"]].astype("string"))
     found = with_heights(frame[others], found, naming, names)
-    given, aloft = _units_given(frame, roles, code, names), "level" in found.arrays
+    given, aloft = _collect_given_units(frame, roles, code, names), "level" in found.arrays
     meant = [naming.quantity(name, aloft, given.get(name)) or naming.own(name) for name in names]
-    meanings = [m and near_ground(m, name, found.arrays, naming) for m, name in zip(meant, names, strict=True)]
-    meanings = [m or _beside(name, meanings, naming) for m, name in zip(meanings, names, strict=True)]
+    meanings = [
+        m and find_near_ground_name(m, name, found.arrays, naming) for m, name in zip(meant, names, strict=True)
+    ]
+    meanings = [m or _find_base_quantity(name, meanings, naming) for m, name in zip(meanings, names, strict=True)]
     # Names are looked at once, rows by their number; the last is that of rows without a name.
     known = np.array([*(meaning is not None for meaning in meanings), False])[code]
-    unknown = _counted([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
+    unknown = _count_rows([name for name, meaning in zip(names, meanings, strict=True) if meaning is None], names, code)
     unknown |= {NAMELESS: int((code < 0).sum())} if (code < 0).any() else {}
     keys = list(dict.fromkeys(meaning for meaning in meanings if meaning is not None))
     quantities = [key for key in keys if not key.endswith(_BESIDE)]
@@ -97,31 +99,31 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: NameMa
     meaning = np.array([-1 if m is None else keys.index(m) for m in meanings])[code]
     left = {str(column): frame[column] for column in others if column not in found.used}
     exact = all(name in (*QUANTITIES, *keys) for name in names)
-    verdicts = read_rows(left, {key: meaning == keys.index(key) for key in quantities}, exact, naming)
+    verdicts = read_row_flags(left, {key: meaning == keys.index(key) for key in quantities}, exact, naming)
     unknown |= {name: int(column.notna().sum()) for name, column in left.items() if name not in verdicts.used}
     if not known.all():
         frame, code, meaning = frame[known], code[known], meaning[known]
     places = {name: array[known] for name, array in found.arrays.items()}
-    rows = _Rows(meaning, keys, *_reports(pd.DataFrame(places), meaning))
-    factor, offset, assumed, own, told = _units(frame, roles, code, names, meanings, naming)
-    data, codes, bad = _values(frame, roles, rows, factor, offset)
+    rows = _TidyRows(meaning, keys, *_number_reports(pd.DataFrame(places), meaning))
+    factor, offset, assumed, own, told = _convert_units(frame, roles, code, names, meanings, naming)
+    data, codes, bad = _pivot_values(frame, roles, rows, factor, offset)
     flags = {key: rows.spread(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
-    flags |= _flags_of_rows(frame[roles["observation"]], rows)
-    attrs: dict[str, Any] = columns.notes(unknown, found.unreadable | bad, assumed, found.codes | codes)
+    flags |= _pivot_flags(frame[roles["observation"]], rows)
+    attrs: dict[str, Any] = columns.build_read_attrs(unknown, found.unreadable | bad, assumed, found.codes | codes)
     attrs |= verdicts.attrs(data["value"], flags)
     coordinates = {name: array[rows.first] for name, array in places.items()}
     spelt = {m: name for m, name in zip(meanings, names, strict=True) if m in quantities}
-    flags = joined(flags, flags_by_height(coordinates, spelt, naming))
-    obs = build(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
+    flags = merge_flags(flags, flag_heights(coordinates, spelt, naming))
+    obs = build_observations(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
     with_units_read(obs, told)
     return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
 
 
-def _values(
-    frame: pd.DataFrame, roles: Mapping[str, Hashable], rows: _Rows, factor: np.ndarray, offset: np.ndarray
+def _pivot_values(
+    frame: pd.DataFrame, roles: Mapping[str, Hashable], rows: _TidyRows, factor: np.ndarray, offset: np.ndarray
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, int], dict[str, int]]:
     """Values and errors by quantity, how many were codes for missing ones, and how many no numbers."""
-    given, unreadable = columns.numbers(frame[roles["observation"]])
+    given, unreadable = columns.parse_numbers(frame[roles["observation"]])
     bad = {str(roles["observation"]): unreadable}
     # Adding an offset of -0.0 leaves every value, zeros' signs too, as it was.
     converted = given * factor + offset
@@ -133,28 +135,28 @@ def _values(
     errors = {}
     for key in (key for key in rows.keys if key.endswith("_error")):
         of, name = rows.of(key), key.removesuffix("_error")
-        converted[of] = deviations_without_codes(given[of], converted[of], name)
+        converted[of] = mask_deviation_codes(given[of], converted[of], name)
         errors[name] = rows.spread(converted, key)
     if "error" in roles:
-        deviation, bad[str(roles["error"])] = columns.numbers(frame[roles["error"]])
+        deviation, bad[str(roles["error"])] = columns.parse_numbers(frame[roles["error"]])
         for key in quantities:
-            errors[key] = rows.spread(deviations_without_codes(deviation, deviation * factor, key), key)
+            errors[key] = rows.spread(mask_deviation_codes(deviation, deviation * factor, key), key)
     errors = {name: array for name, array in errors.items() if np.isfinite(array).any()}
     return {"value": values, "error": errors}, codes, bad
 
 
-def _flags_of_rows(column: pd.Series, rows: _Rows) -> dict[str, np.ndarray]:
+def _pivot_flags(column: pd.Series, rows: _TidyRows) -> dict[str, np.ndarray]:
     """Flags that are rows of their own, by quantity."""
     flags = {}
     for key in rows.keys:
         if key.endswith("_flag"):
             of = rows.of(key)
             flags[key.removesuffix("_flag")] = result = np.zeros(len(rows.first), "int8")
-            result[rows.report[of]] = own_flags(column.iloc[of], key)
+            result[rows.report[of]] = parse_xappa_flags(column.iloc[of], key)
     return flags
 
 
-def _beside(name: str, meanings: Sequence[str | None], naming: NameMap) -> str | None:
+def _find_base_quantity(name: str, meanings: Sequence[str | None], naming: NameMap) -> str | None:
     """What a row's name ``<name>_error`` or ``<name>_flag`` stands for, if rows of the quantity are there."""
     for suffix in _BESIDE:
         base = name.removesuffix(suffix)
@@ -163,13 +165,13 @@ def _beside(name: str, meanings: Sequence[str | None], naming: NameMap) -> str |
     return None
 
 
-def _coded(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
+def _factorize_column(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
     """Number of each row's value, -1 where it is missing, and the values in order of appearance."""
     code, values = pd.factorize(column)
     return code, values.tolist()
 
 
-def _units_given(
+def _collect_given_units(
     frame: pd.DataFrame, roles: Mapping[str, Hashable], code: np.ndarray, names: Sequence[str]
 ) -> dict[str, str]:
     """Units that the first row of each name gives."""
@@ -180,14 +182,14 @@ def _units_given(
     return {names[int(k)]: str(text) for k, text in by_name if int(k) >= 0 and text}
 
 
-def _counted(chosen: Sequence[str], names: Sequence[str], code: np.ndarray) -> dict[str, int]:
+def _count_rows(chosen: Sequence[str], names: Sequence[str], code: np.ndarray) -> dict[str, int]:
     """Rows of some names, the most frequent first."""
     counts = np.bincount(code[code >= 0], minlength=len(names))
     found = {name: int(counts[k]) for k, name in enumerate(names) if name in chosen}
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _number_reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number of the report that each row belongs to, and the first row of each report."""
     report = rows.groupby(list(rows.columns), dropna=False, sort=False).ngroup().to_numpy()
     value = report * (int(meaning.max(initial=0)) + 1) + meaning
@@ -197,7 +199,7 @@ def _reports(rows: pd.DataFrame, meaning: np.ndarray) -> tuple[np.ndarray, np.nd
     return report, np.flatnonzero(np.diff(np.maximum.accumulate(report), prepend=-1))
 
 
-def _units(
+def _convert_units(
     frame: pd.DataFrame,
     roles: Mapping[str, Hashable],
     code: np.ndarray,
@@ -206,9 +208,9 @@ def _units(
     naming: NameMap,
 ) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]], dict[str, list[str]]]:
     """Factor and offset of each row, quantities whose units were assumed, attributes of the user's own, told units."""
-    unit, texts = _coded(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
+    unit, texts = _factorize_column(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
-    written = of_vocabulary(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
+    written = find_written_quantities(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
     units: list[tuple[str, str]] = []
     assumed: list[str] = []
     deviations: list[bool] = []
@@ -230,8 +232,8 @@ def _units(
         units.append((quantity, found or QUANTITIES[quantity].units))
     theirs = {q: require_one_unit(q, [u for p, u in units if p == q]) for q, _ in units if q not in QUANTITIES}
     maps = {(quantity, unit): UnitConversion() for quantity, unit in theirs.items()}
-    maps |= conversions((q, unit, QUANTITIES[q].units) for q, unit in units if q in QUANTITIES)
+    maps |= find_conversions((q, unit, QUANTITIES[q].units) for q, unit in units if q in QUANTITIES)
     factor = np.array([maps[key].factor for key in units])[kind]
     offset = np.array([-0.0 if d else maps[key].offset or -0.0 for key, d in zip(units, deviations, strict=True)])[kind]
-    own = {quantity: own_attrs({}, unit or None) for quantity, unit in theirs.items()}
+    own = {quantity: build_user_attrs({}, unit or None) for quantity, unit in theirs.items()}
     return factor, offset, assumed, own, told

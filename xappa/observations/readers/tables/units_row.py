@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from xappa.observations.names import NEEDED, NameMap, coordinate_of, expected_units
+from xappa.observations.names import NEEDED, NameMap, find_coordinate, get_expected_units
 from xappa.observations.readers.objects import to_numeric
 from xappa.observations.readers.tables import headers
-from xappa.observations.units import converts
+from xappa.observations.units import is_convertible
 
 
-def units_of_row(names: Sequence[str], row: Sequence[object], naming: NameMap) -> dict[str, str] | None:
+def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap) -> dict[str, str] | None:
     """Units by name, if a row holds units and no report; else None.
 
     Parameters
@@ -33,9 +33,9 @@ def units_of_row(names: Sequence[str], row: Sequence[object], naming: NameMap) -
     given = dict(zip(names, row, strict=False))
     if any(cell == cell and not isinstance(cell, str | None) and naming.knows(name) for name, cell in given.items()):
         return None
-    texts = dict(zip(names, headers.cells(row), strict=False))
+    texts = dict(zip(names, headers.strip_cells(row), strict=False))
     known = {name: text for name, text in texts.items() if naming.knows(name) and not headers.is_nothing(text)}
-    if not any(_can_have(naming, name, text) for name, text in known.items()):
+    if not any(_is_possible_unit(naming, name, text) for name, text in known.items()):
         return None
     if any(_is_datum(naming, name, text) for name, text in known.items()):
         return None
@@ -46,28 +46,28 @@ def without_units_row(frame: pd.DataFrame, naming: NameMap) -> tuple[pd.DataFram
     """The table without its row of units, and the naming with these; both as they were where there is none."""
     if len(frame) < 2:
         return frame, naming
-    units = units_of_row([*map(str, frame.columns)], frame.iloc[0].tolist(), naming)
+    units = parse_units_row([*map(str, frame.columns)], frame.iloc[0].tolist(), naming)
     if units is None:
         return frame, naming
     frame = frame.iloc[1:].copy()
     for column in frame.columns:
-        if coordinate_of(naming.heading(str(column)).name) != "station":
-            frame[column] = _as_numbers(frame[column])
+        if find_coordinate(naming.heading(str(column)).name) != "station":
+            frame[column] = _convert_numeric(frame[column])
     return frame, naming.with_declared(units)
 
 
-def _can_have(naming: NameMap, name: str, text: str) -> bool:
+def _is_possible_unit(naming: NameMap, name: str, text: str) -> bool:
     """Whether a text is a unit of what a column holds."""
     meaning = naming.heading(name).name
-    if coordinate_of(meaning) == "time":
+    if find_coordinate(meaning) == "time":
         return text.casefold() in headers.UTC or " since " in text
-    expected = expected_units(meaning)
-    return expected is not None and not _is_number(text) and converts(text, expected)
+    expected = get_expected_units(meaning)
+    return expected is not None and not _is_number(text) and is_convertible(text, expected)
 
 
 def _is_datum(naming: NameMap, name: str, text: str) -> bool:
     """Whether a cell is a value of a report; ``1`` may be the unit of a number without dimension."""
-    coordinate = coordinate_of(naming.heading(name).name)
+    coordinate = find_coordinate(naming.heading(name).name)
     if coordinate == "time":
         return not pd.isna(pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601"))
     return _is_number(text) and (coordinate in NEEDED or text != "1")
@@ -77,7 +77,7 @@ def _is_number(text: str) -> bool:
     return not pd.isna(pd.to_numeric(text, errors="coerce"))
 
 
-def _as_numbers(column: pd.Series) -> pd.Series:
+def _convert_numeric(column: pd.Series) -> pd.Series:
     """Numbers, where all that is there are some."""
     if column.dtype.kind in "biufM":
         return column

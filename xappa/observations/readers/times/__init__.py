@@ -4,7 +4,7 @@ No report is moved to 00 UTC because a part of its time is not understood: what 
 which nothing is read, or that can be read in two ways, is refused.
 """
 
-from xappa.observations.readers.times.convert import decoded, to_times
+from xappa.observations.readers.times.convert import decode_cf_times, to_times
 from xappa.observations.readers.times.parts import PARTS, TimeColumns, find_times
 
-__all__ = ["PARTS", "TimeColumns", "decoded", "find_times", "to_times"]
+__all__ = ["PARTS", "TimeColumns", "decode_cf_times", "find_times", "to_times"]

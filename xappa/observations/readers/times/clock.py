@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xappa.observations.readers.times.numbers import clock_seconds
+from xappa.observations.readers.times.numbers import parse_clock_numbers
 
 _TEXT = (
     r"^T?(?P<h>\d{1,2})(?:[:h.](?P<m>\d{2})(?:[:m.](?P<s>\d{2}(?:[.,]\d+)?)s?)?|h)?"
@@ -19,7 +19,7 @@ CODES = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 999999.0)
 """Numbers that stand for a missing time of day."""
 
 
-def seconds_of(values: Any, hours: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def parse_times_of_day(values: Any, hours: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of the day of times of day.
 
     Parameters
@@ -43,11 +43,11 @@ def seconds_of(values: Any, hours: bool = True) -> tuple[np.ndarray, np.ndarray]
         wrong = ~((seconds >= 0) & (seconds <= 86400))
         return np.where(wrong, np.nan, seconds), wrong & series.notna().to_numpy()
     if pd.api.types.is_numeric_dtype(series.dtype):
-        return _from_numbers(series.to_numpy(float, na_value=np.nan), hours)
-    return _from_objects(series, hours)
+        return _convert_numbers(series.to_numpy(float, na_value=np.nan), hours)
+    return _convert_objects(series, hours)
 
 
-def _from_numbers(numbers: np.ndarray, hours: bool) -> tuple[np.ndarray, np.ndarray]:
+def _convert_numbers(numbers: np.ndarray, hours: bool) -> tuple[np.ndarray, np.ndarray]:
     missing = np.isin(numbers, CODES) | ~np.isfinite(numbers)
     numbers = np.where(missing, np.nan, numbers)
     largest = np.nanmax(numbers, initial=0.0)
@@ -55,31 +55,31 @@ def _from_numbers(numbers: np.ndarray, hours: bool) -> tuple[np.ndarray, np.ndar
         seconds = np.where((numbers >= 0) & (numbers <= 24), numbers * 3600, np.nan)
     else:
         whole = np.where(numbers == np.floor(numbers), numbers, np.nan)
-        seconds = clock_seconds(whole * (100 if largest <= 2400 else 1))
+        seconds = parse_clock_numbers(whole * (100 if largest <= 2400 else 1))
     return seconds, np.isnan(seconds) & ~missing
 
 
-def _from_objects(series: pd.Series, hours: bool) -> tuple[np.ndarray, np.ndarray]:
+def _convert_objects(series: pd.Series, hours: bool) -> tuple[np.ndarray, np.ndarray]:
     codes, distinct = pd.factorize(series)
-    texts = pd.Series([_text(value) for value in distinct], dtype="string")
+    texts = pd.Series([_to_text(value) for value in distinct], dtype="string")
     numeric = pd.to_numeric(texts, errors="coerce")
     missing = (numeric.isin(CODES) | texts.isin(["", "nan", "NaN", "NA", "null", "None"])).to_numpy(bool)
     if (numeric.notna() | missing).all() and not texts[~missing].str.match(r"^\d{3,}$").fillna(False).any():
-        seconds = _from_numbers(numeric.to_numpy(float, na_value=np.nan), hours)[0]
+        seconds = _convert_numbers(numeric.to_numpy(float, na_value=np.nan), hours)[0]
     else:
-        seconds = _from_texts(texts)
+        seconds = _parse_texts(texts)
     seconds = np.where(missing, np.nan, seconds)
     unread = np.append(np.isnan(seconds) & ~missing, False)
     return np.append(seconds, np.nan)[codes], unread[codes]
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, datetime.time):
         return value.isoformat()
     return value.decode(errors="replace").strip() if isinstance(value, bytes) else str(value).strip()
 
 
-def _from_texts(texts: pd.Series) -> np.ndarray:
+def _parse_texts(texts: pd.Series) -> np.ndarray:
     parts = texts.str.extract(_TEXT)
     h, m, s = (
         pd.to_numeric(parts[key].str.replace(",", "."), errors="coerce").to_numpy(float, na_value=np.nan)
@@ -88,9 +88,9 @@ def _from_texts(texts: pd.Series) -> np.ndarray:
     half = parts["half"].str[0].str.upper()
     h = np.where((half == "P").fillna(False) & (h < 12), h + 12, h)
     h = np.where((half == "A").fillna(False) & (h == 12), 0, h)
-    seconds = clock_seconds(h * 10000 + np.nan_to_num(m) * 100 + np.nan_to_num(s))
+    seconds = parse_clock_numbers(h * 10000 + np.nan_to_num(m) * 100 + np.nan_to_num(s))
     # "0600", "600" and "060000": the last two digits are minutes or seconds.
     digits = texts.str.extract(_DIGITS)[0]
     number = pd.to_numeric(digits, errors="coerce").to_numpy(float, na_value=np.nan)
     short = (digits.str.len() <= 4).fillna(False).to_numpy(bool)
-    return np.where(np.isnan(number), seconds, clock_seconds(number * np.where(short, 100, 1)))
+    return np.where(np.isnan(number), seconds, parse_clock_numbers(number * np.where(short, 100, 1)))

@@ -10,8 +10,8 @@ import xarray as xr
 
 from xappa.errors import ObservationError
 from xappa.observations.readers.objects import to_numeric
-from xappa.observations.readers.times.numbers import advice, calendar_times
-from xappa.observations.readers.times.text import parse
+from xappa.observations.readers.times.numbers import parse_calendar_numbers, suggest_units
+from xappa.observations.readers.times.text import parse_times
 
 _REAL_CALENDARS = ("standard", "gregorian", "proleptic_gregorian")
 _FLOAT32 = 1 << 24
@@ -41,11 +41,11 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
     """
     series = pd.Series(values if isinstance(values, pd.Series) else np.asarray(values)).reset_index(drop=True)
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
-        return _utc(series)
+        return _convert_to_utc(series)
     if pd.api.types.is_numeric_dtype(series.dtype):
-        return _from_numbers(series, name, units)
+        return _convert_numbers(series, name, units)
     if isinstance(series.dtype, pd.PeriodDtype):
-        return _begins(series, name)
+        return _convert_pandas_periods(series, name)
     given = series.notna()
     calendars = {getattr(value, "calendar", None) for value in series[given].head(1000)} - {None}
     if calendars - set(_REAL_CALENDARS):
@@ -54,23 +54,23 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
             "reports are made. Convert them with ds.convert_calendar('standard')"
         )
     numeric = to_numeric(series) if _are_numbers(series[given]) else None
-    if numeric is not None and (units is not None or calendar_times(_floats(numeric)) is None):
-        return _from_numbers(numeric, name, units)
+    if numeric is not None and (units is not None or parse_calendar_numbers(_to_floats(numeric)) is None):
+        return _convert_numbers(numeric, name, units)
     codes, distinct = pd.factorize(series)
-    times = parse(pd.Series([_text(value) for value in distinct], dtype="string"), name)
+    times = parse_times(pd.Series([_to_text(value) for value in distinct], dtype="string"), name)
     if len(times) and times.isna().all():
         raise ObservationError(
             f"Column {name!r} cannot be read as times: {series[given].iloc[0]!r}. Expected ISO 8601, such as "
             "'2018-11-02 12:00' (UTC); convert others with pandas.to_datetime(…, format=…)"
         )
     return (
-        np.append(_utc(times), np.datetime64("NaT"))[codes]
+        np.append(_convert_to_utc(times), np.datetime64("NaT"))[codes]
         if len(times)
         else np.full(len(series), np.datetime64("NaT", "s"))
     )
 
 
-def _begins(series: pd.Series, name: str) -> np.ndarray:
+def _convert_pandas_periods(series: pd.Series, name: str) -> np.ndarray:
     """Begins of periods of pandas, where these are so short that an instant may be meant."""
     begin, end = series.dt.start_time, series.dt.end_time
     if (end - begin > pd.Timedelta(hours=23)).any():
@@ -85,47 +85,47 @@ def _begins(series: pd.Series, name: str) -> np.ndarray:
 def _are_numbers(given: pd.Series) -> bool:
     """Whether texts are numbers, fractions and exponents included."""
     first = given.head(1)
-    if not len(first) or pd.to_numeric(first.map(_text), errors="coerce").isna().any():
+    if not len(first) or pd.to_numeric(first.map(_to_text), errors="coerce").isna().any():
         return False
-    return bool(pd.to_numeric(given.map(_text), errors="coerce").notna().all())
+    return bool(pd.to_numeric(given.map(_to_text), errors="coerce").notna().all())
 
 
-def _floats(series: pd.Series) -> np.ndarray:
+def _to_floats(series: pd.Series) -> np.ndarray:
     return series.to_numpy(float, na_value=np.nan)
 
 
-def _text(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace").strip()
     return value.isoformat() if hasattr(value, "isoformat") else str(value).strip()
 
 
-def _from_numbers(series: pd.Series, name: str, units: str | None) -> np.ndarray:
-    numbers = _floats(series)
+def _convert_numbers(series: pd.Series, name: str, units: str | None) -> np.ndarray:
+    numbers = _to_floats(series)
     if units is not None:
         counted = xr.DataArray(numbers, dims="obs", name=name, attrs={"units": units})
-        return decoded(counted).to_numpy() if " since " in units else _refuse_units(numbers, name, units)
+        return decode_cf_times(counted).to_numpy() if " since " in units else _refuse_units(numbers, name, units)
     if series.dtype == np.float32 and np.nanmax(np.abs(numbers), initial=0) > _FLOAT32:
         raise ObservationError(
             f"Column {name!r} holds times as 32-bit floats ({np.nanmin(numbers):.15g} to {np.nanmax(numbers):.15g}), "
             "which round such numbers. Read the source again with this column as integers or 64-bit floats"
         )
-    found = calendar_times(numbers)
+    found = parse_calendar_numbers(numbers)
     if found is None and np.isfinite(numbers).any():
         raise ObservationError(
             f"Column {name!r} should hold the times of the reports, but holds numbers ({np.nanmin(numbers):.15g} to "
-            f"{np.nanmax(numbers):.15g}). {advice(numbers, name)}"
+            f"{np.nanmax(numbers):.15g}). {suggest_units(numbers, name)}"
         )
     return np.full(len(numbers), np.datetime64("NaT", "s")) if found is None else found[0]
 
 
 def _refuse_units(numbers: np.ndarray, name: str, units: str) -> np.ndarray:
     raise ObservationError(
-        f"units={{{name!r}: {units!r}}} does not say since when times are counted. {advice(numbers, name)}"
+        f"units={{{name!r}: {units!r}}} does not say since when times are counted. {suggest_units(numbers, name)}"
     )
 
 
-def decoded(numbers: xr.DataArray) -> xr.DataArray:
+def decode_cf_times(numbers: xr.DataArray) -> xr.DataArray:
     """Times of a CF variable that was not decoded, by its attributes ``units`` and ``calendar``.
 
     Raises
@@ -145,7 +145,7 @@ def decoded(numbers: xr.DataArray) -> xr.DataArray:
         ) from error
 
 
-def _utc(series: pd.Series) -> np.ndarray:
+def _convert_to_utc(series: pd.Series) -> np.ndarray:
     if series.dt.tz is not None:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     return series.to_numpy()

@@ -30,7 +30,7 @@ _SECONDS |= {"minutes": 60.0, "hours": 3600.0, "days": 86400.0}
 _EARLIEST = np.datetime64("1940-01-01")
 
 
-def calendar_times(numbers: np.ndarray) -> tuple[np.ndarray, bool] | None:
+def parse_calendar_numbers(numbers: np.ndarray) -> tuple[np.ndarray, bool] | None:
     """Times of numbers that are dates in digits.
 
     Parameters
@@ -58,7 +58,7 @@ def calendar_times(numbers: np.ndarray) -> tuple[np.ndarray, bool] | None:
     width = digits.pop() + 1
     if digits or width not in _DIGITS or (width != 8 and fraction.any()):
         return None
-    found = _from_digits(whole.astype("int64"), width)
+    found = _parse_digits(whole.astype("int64"), width)
     if found is None:
         return None
     times = np.full(values.shape, np.datetime64("NaT", "s"))
@@ -66,20 +66,20 @@ def calendar_times(numbers: np.ndarray) -> tuple[np.ndarray, bool] | None:
     return times, width > 8 or bool(fraction.any())
 
 
-def _from_digits(whole: np.ndarray, width: int) -> np.ndarray | None:
+def _parse_digits(whole: np.ndarray, width: int) -> np.ndarray | None:
     date, clock = np.divmod(whole, 10 ** max(width - 8, 0))
     if width == 7:
         year, number = np.divmod(whole, 1000)
-        days = day_of_year(year, number)
+        days = build_dates_of_year(year, number)
     else:
-        days = days_of(date // 10000, date // 100 % 100, date % 100)
-    seconds = clock_seconds(clock * 10 ** max(14 - max(width, 8), 0))
+        days = build_dates(date // 10000, date // 100 % 100, date % 100)
+    seconds = parse_clock_numbers(clock * 10 ** max(14 - max(width, 8), 0))
     if np.isnat(days).any() or np.isnan(seconds).any():
         return None
     return days.astype("datetime64[s]") + seconds.astype("timedelta64[s]")
 
 
-def days_of(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
+def build_dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
     """Days (datetime64[D]) of the parts of a date; NaT where there is no such day, or a part is missing."""
     parts = [np.asarray(part, float) for part in (year, month, day)]
     there = np.logical_and.reduce([np.isfinite(p) & (p == np.floor(np.nan_to_num(p))) for p in parts])
@@ -90,16 +90,16 @@ def days_of(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
     return np.where(there & (days.astype("datetime64[M]") == months), days, np.datetime64("NaT", "D"))
 
 
-def day_of_year(year: np.ndarray, number: np.ndarray) -> np.ndarray:
+def build_dates_of_year(year: np.ndarray, number: np.ndarray) -> np.ndarray:
     """Days (datetime64[D]) by their number in the year, from 1; NaT where there is none."""
-    first = days_of(year, np.ones_like(year), np.ones_like(year))
+    first = build_dates(year, np.ones_like(year), np.ones_like(year))
     n = np.asarray(number, float)
     there = ~np.isnat(first) & (n >= 1) & (n <= 366) & (n == np.floor(np.nan_to_num(n)))
     days = first + np.where(there, n - 1, 0).astype("timedelta64[D]")
     return np.where(there & (days.astype("datetime64[Y]") == first.astype("datetime64[Y]")), days, np.datetime64("NaT"))
 
 
-def clock_seconds(hhmmss: np.ndarray) -> np.ndarray:
+def parse_clock_numbers(hhmmss: np.ndarray) -> np.ndarray:
     """Seconds of the day of numbers HHMMSS, up to 240000; NaN where there is no such time."""
     number = np.asarray(hhmmss, float)
     hours, minutes, seconds = number // 10000, number // 100 % 100, number % 100
@@ -108,19 +108,21 @@ def clock_seconds(hhmmss: np.ndarray) -> np.ndarray:
     return np.where(right, hours * 3600 + minutes * 60 + seconds, np.nan)
 
 
-def advice(numbers: np.ndarray, name: str) -> str:
+def suggest_units(numbers: np.ndarray, name: str) -> str:
     """What numbers that are no calendar form may count, and how to say so."""
     values = np.asarray(numbers, float)
     values = values[np.isfinite(values) & ~np.isin(values, CODES)]
     if not len(values):
         return "Expected times as datetime64, ISO 8601 text or YYYYMMDDHH"
-    dates = [number for number in values[:1000] if calendar_times(np.array([number])) is not None]
+    dates = [number for number in values[:1000] if parse_calendar_numbers(np.array([number])) is not None]
     if 2 * len(dates) > min(len(values), 1000):
         widths = sorted({_DIGITS[len(str(int(number)))] for number in dates})
-        wrong = next((f"{number:.15g}" for number in values if calendar_times(np.array([number])) is None), None)
+        wrong = next(
+            (f"{number:.15g}" for number in values if parse_calendar_numbers(np.array([number])) is None), None
+        )
         found = f"{wrong} is no date" if wrong else "their number of digits differs"
         return f"They look like dates in digits ({', '.join(widths)}), but {found}. Correct it, or leave it empty"
-    fits = [text for units in _COUNTS if (text := _fits(values.min(), values.max(), units, name))]
+    fits = [text for units in _COUNTS if (text := _suggest_unit(values.min(), values.max(), units, name))]
     if not fits:
         return (
             f"Say what they count, as in units={{{name!r}: 'seconds since 1970-01-01'}}, or give times as datetime64, "
@@ -129,7 +131,7 @@ def advice(numbers: np.ndarray, name: str) -> str:
     return f"Say what they count, for example {' or '.join(fits[:3])}"
 
 
-def _fits(low: float, high: float, units: str, name: str) -> str | None:
+def _suggest_unit(low: float, high: float, units: str, name: str) -> str | None:
     """How to say `units`, if they make dates of the past of the numbers."""
     word, _, epoch = units.partition(" since ")
     size = _SECONDS[word]

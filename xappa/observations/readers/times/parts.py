@@ -12,9 +12,9 @@ import pandas as pd
 
 from xappa.errors import ObservationError
 from xappa.observations.readers.objects import to_numeric
-from xappa.observations.readers.times.clock import seconds_of
+from xappa.observations.readers.times.clock import parse_times_of_day
 from xappa.observations.readers.times.convert import to_times
-from xappa.observations.readers.times.numbers import calendar_times, day_of_year, days_of
+from xappa.observations.readers.times.numbers import build_dates, build_dates_of_year, parse_calendar_numbers
 from xappa.observations.readers.times.text import are_dates
 
 PARTS: dict[str, tuple[str, ...]] = {
@@ -94,7 +94,7 @@ def find_times(
         If a part cannot be understood, two columns contradict each other, or only local times are given.
     """
     spelt = {name: rename.get(name, name).casefold() for name in (*named, *others)}
-    kinds = {name: "complete" if units else _kind(table[name]) for name in named}
+    kinds = {name: "complete" if units else _classify_column(table[name]) for name in named}
     told = [name for name in named if name in rename]
     complete = [name for name in told or named if kinds[name] in ("complete", "numbers")]
     if len(complete) > 1 or len(told) > 1:
@@ -106,12 +106,12 @@ def find_times(
     if complete:
         name = complete[0]
         times = to_times(table[name], name, units)
-        return TimeColumns(times, (name,), assumed=_zones(table, spelt, [name]))
-    dates = [n for n in named if kinds[n] in ("dates", "midnight")] + _spelt(spelt, "date", others)
+        return TimeColumns(times, (name,), assumed=_describe_zones(table, spelt, [name]))
+    dates = [n for n in named if kinds[n] in ("dates", "midnight")] + _find_part_columns(spelt, "date", others)
     rest = [name for name in (*named, *others) if name not in dates]
     if dates:
-        return _from_dates(table, dates, rest, spelt, kinds, told)
-    found = _from_years(table, rest, spelt)
+        return _combine_dates(table, dates, rest, spelt, kinds, told)
+    found = _combine_years(table, rest, spelt)
     if found is None and named:
         column = table[named[0]]
         low, high = (str(bound) for bound in (column.min(), column.max()))
@@ -124,7 +124,7 @@ def find_times(
     return found
 
 
-def _kind(series: pd.Series) -> str:
+def _classify_column(series: pd.Series) -> str:
     """What a column of times holds: "complete", "midnight" (00 UTC only), "dates", "clock" or other "numbers"."""
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         given = series.dropna()
@@ -135,46 +135,46 @@ def _kind(series: pd.Series) -> str:
         return "complete"
     given = series.dropna()
     if pd.api.types.is_numeric_dtype(series.dtype):
-        return _kind_of_numbers(given.to_numpy(float), given)
+        return _classify_numbers(given.to_numpy(float), given)
     first = given.iloc[0] if len(given) else ""
     if isinstance(first, datetime.time):
         return "clock"
     if isinstance(first, datetime.date) and not isinstance(first, datetime.datetime):
         return "dates"
     # A few tell already what whole times are.
-    if _kind_of_texts(given.head(1000)) == "complete":
+    if _classify_texts(given.head(1000)) == "complete":
         return "complete"
-    return _kind_of_texts(given)
+    return _classify_texts(given)
 
 
-def _kind_of_texts(given: pd.Series) -> str:
+def _classify_texts(given: pd.Series) -> str:
     texts = pd.Series(pd.unique(given), dtype=object).map(str)
     numbers = pd.to_numeric(texts, errors="coerce")
     if numbers.notna().all() and len(texts):
-        return _kind_of_numbers(numbers.to_numpy(float), texts)
+        return _classify_numbers(numbers.to_numpy(float), texts)
     if are_dates(texts):
         return "dates"
     if texts.str.contains(r"^\d{4}-?\d\d-?\d\d[T ]00(?::?00)*(?:\.0+)?(?:Z|\+00:?00)?$").all() and len(texts):
         return "midnight"
-    return "clock" if len(texts) and not seconds_of(texts)[1].any() else "complete"
+    return "clock" if len(texts) and not parse_times_of_day(texts)[1].any() else "complete"
 
 
-def _kind_of_numbers(numbers: np.ndarray, given: pd.Series) -> str:
-    found = calendar_times(numbers)
+def _classify_numbers(numbers: np.ndarray, given: pd.Series) -> str:
+    found = parse_calendar_numbers(numbers)
     if found is not None:
         return "complete" if found[1] else "dates"
     # Numbers of seconds or days since a date are larger, and are refused as times.
-    return "clock" if len(given) and not seconds_of(given)[1].any() else "numbers"
+    return "clock" if len(given) and not parse_times_of_day(given)[1].any() else "numbers"
 
 
-def _spelt(spelt: Mapping[str, str], part: str, names: Sequence[str]) -> list[str]:
+def _find_part_columns(spelt: Mapping[str, str], part: str, names: Sequence[str]) -> list[str]:
     """Columns of a part, the first spelling first."""
     order = PARTS[part]
     found = [name for name in names if re.sub(r"^[#\s]+", "", spelt[name]) in order]
     return sorted(found, key=lambda name: order.index(re.sub(r"^[#\s]+", "", spelt[name])))
 
 
-def _from_dates(
+def _combine_dates(
     table: Mapping[str, pd.Series],
     dates: list[str],
     rest: list[str],
@@ -185,47 +185,51 @@ def _from_dates(
     dates = [name for name in dates if name in told] or dates
     days = {name: to_times(table[name], name) for name in dates}
     name = dates[0]
-    differ = [other for other in dates[1:] if not _same(days[name], days[other])]
+    differ = [other for other in dates[1:] if not _are_equal(days[name], days[other])]
     if differ:
         raise ObservationError(
             f"Columns {name!r} and {differ[0]!r} both hold dates, and differ. Drop one, or give the one that is meant "
             f"with rename={{{name!r}: 'time'}}"
         )
     exact = kinds.get(name) == "midnight"
-    clock = _clock(table, rest, spelt, exact)
+    clock = _combine_clock(table, rest, spelt, exact)
     if clock is None:
         # A time of ISO 8601 without hours is 00 UTC, as pandas writes it; a date, or digits, need not be.
         told_time = "time" in spelt[name] and not pd.api.types.is_numeric_dtype(table[name].dtype)
-        return TimeColumns(days[name], tuple(dates), not (exact or told_time), _zones(table, spelt, dates))
+        return TimeColumns(days[name], tuple(dates), not (exact or told_time), _describe_zones(table, spelt, dates))
     seconds, used = clock
-    return TimeColumns(_joined(days[name], seconds), (*dates, *used), assumed=_zones(table, spelt, [*dates, *used]))
+    return TimeColumns(
+        _add_seconds(days[name], seconds), (*dates, *used), assumed=_describe_zones(table, spelt, [*dates, *used])
+    )
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def _are_equal(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.array_equal(a[~np.isnat(a)], b[~np.isnat(a)]))
 
 
-def _joined(days: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+def _add_seconds(days: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Days and seconds of the day; NaT where either is missing."""
     good = np.isfinite(seconds)
     length = np.where(good, np.round(np.where(good, seconds, 0) * 1e3), 0).astype("timedelta64[ms]")
     return np.where(good, days.astype("datetime64[ms]") + length, np.datetime64("NaT", "ms"))
 
 
-def _from_years(table: Mapping[str, pd.Series], rest: list[str], spelt: Mapping[str, str]) -> TimeColumns | None:
+def _combine_years(table: Mapping[str, pd.Series], rest: list[str], spelt: Mapping[str, str]) -> TimeColumns | None:
     """Times of year, month and day, or of year and day of the year."""
-    years = _spelt(spelt, "year", rest)
+    years = _find_part_columns(spelt, "year", rest)
     if not years:
         return None
     year = years[0]
-    months = [n for n in _spelt(spelt, "month", rest) if not (n == "mm" and "MM" in rest)]
-    days, numbers = _spelt(spelt, "day", rest), _spelt(spelt, "day_of_year", rest)
+    months = [n for n in _find_part_columns(spelt, "month", rest) if not (n == "mm" and "MM" in rest)]
+    days, numbers = _find_part_columns(spelt, "day", rest), _find_part_columns(spelt, "day_of_year", rest)
     if months and days:
         used = [year, months[0], days[0]]
-        found = days_of(_year(table[year], year), _numbers(table[months[0]]), _numbers(table[days[0]]))
+        found = build_dates(
+            _parse_year(table[year], year), _parse_numbers(table[months[0]]), _parse_numbers(table[days[0]])
+        )
     elif numbers or days:
         used = [year, (numbers or days)[0]]
-        found = day_of_year(_year(table[year], year), _numbers(table[used[1]]))
+        found = build_dates_of_year(_parse_year(table[year], year), _parse_numbers(table[used[1]]))
     else:
         return None
     if np.isnat(found).all():
@@ -233,18 +237,18 @@ def _from_years(table: Mapping[str, pd.Series], rest: list[str], spelt: Mapping[
             f"Columns {', '.join(map(repr, used))} make no dates: {[table[n].iloc[0] for n in used]}. Expected a year "
             "of four digits, and numbers of the month and day"
         )
-    clock = _clock(table, [n for n in rest if n not in used], spelt, False)
+    clock = _combine_clock(table, [n for n in rest if n not in used], spelt, False)
     if clock is None:
         return TimeColumns(found, tuple(used), dates=True)
-    return TimeColumns(_joined(found, clock[0]), (*used, *clock[1]), assumed=_zones(table, spelt, used))
+    return TimeColumns(_add_seconds(found, clock[0]), (*used, *clock[1]), assumed=_describe_zones(table, spelt, used))
 
 
-def _numbers(series: pd.Series) -> np.ndarray:
+def _parse_numbers(series: pd.Series) -> np.ndarray:
     return to_numeric(series).to_numpy(float, na_value=np.nan)
 
 
-def _year(series: pd.Series, name: str) -> np.ndarray:
-    years = _numbers(series)
+def _parse_year(series: pd.Series, name: str) -> np.ndarray:
+    years = _parse_numbers(series)
     if np.nanmax(years, initial=0) < 100 and np.isfinite(years).any():
         raise ObservationError(
             f"Column {name!r} has years of two digits ({np.nanmin(years):g} to {np.nanmax(years):g}), and nothing "
@@ -253,7 +257,7 @@ def _year(series: pd.Series, name: str) -> np.ndarray:
     return years
 
 
-def _clock(
+def _combine_clock(
     table: Mapping[str, pd.Series], rest: list[str], spelt: Mapping[str, str], exact: bool
 ) -> tuple[np.ndarray, list[str]] | None:
     """Seconds of the day, and the columns that they come from; None if no column tells the time of day.
@@ -266,9 +270,9 @@ def _clock(
     exact : bool
         Whether only columns that are spelt exactly as a part count, since the dates may be times at 00 UTC.
     """
-    hours = _spelt(spelt, "hour", rest)
+    hours = _find_part_columns(spelt, "hour", rest)
     hours += [] if exact else [name for name in rest if name not in hours and _is_hour(spelt[name])]
-    local = [name for name in rest if _words(spelt[name]) & _LOCAL and _is_hour(spelt[name])]
+    local = [name for name in rest if _split_words(spelt[name]) & _LOCAL and _is_hour(spelt[name])]
     hours = [name for name in hours if name not in local]
     if not hours and local:
         raise ObservationError(
@@ -277,13 +281,13 @@ def _clock(
         )
     if not hours:
         return None
-    read = {name: _seconds(table[name], name, spelt[name]) for name in hours}
+    read = {name: _parse_seconds(table[name], name, spelt[name]) for name in hours}
     name = hours[0]
     seconds, used = read[name], [name]
     for part, size in (("minute", 60.0), ("second", 1.0)):
-        more = [n for n in _spelt(spelt, part, rest) if n not in hours]
-        if more and _are_hours(table[name]) and _numbers(table[more[0]]).size:
-            seconds, used = seconds + _within(table[more[0]], more[0]) * size, [*used, more[0]]
+        more = [n for n in _find_part_columns(spelt, part, rest) if n not in hours]
+        if more and _are_hours(table[name]) and _parse_numbers(table[more[0]]).size:
+            seconds, used = seconds + _parse_sexagesimal(table[more[0]], more[0]) * size, [*used, more[0]]
     for other in hours[1:]:
         there = np.isfinite(seconds) & np.isfinite(read[other])
         if not np.array_equal(seconds[there], read[other][there]):
@@ -295,24 +299,24 @@ def _clock(
     return seconds, used
 
 
-def _words(name: str) -> set[str]:
+def _split_words(name: str) -> set[str]:
     return set(re.split(r"[^a-z]+", name.casefold())) - {""}
 
 
 def _is_hour(name: str) -> bool:
     """Whether a name says nothing but that it is the time of day of a report."""
-    words = _words(name)
+    words = _split_words(name)
     return bool(words & _HOUR_WORDS) and words <= _HOUR_WORDS | _BESIDE_HOURS | _LOCAL
 
 
 def _are_hours(series: pd.Series) -> bool:
     """Whether times of day are whole hours, to which minutes may be added."""
-    seconds = seconds_of(series)[0]
+    seconds = parse_times_of_day(series)[0]
     return bool((np.nan_to_num(seconds) % 3600 == 0).all())
 
 
-def _seconds(series: pd.Series, name: str, spelt: str) -> np.ndarray:
-    seconds, unread = seconds_of(series, hours=not (_words(spelt) & _HHMM))
+def _parse_seconds(series: pd.Series, name: str, spelt: str) -> np.ndarray:
+    seconds, unread = parse_times_of_day(series, hours=not (_split_words(spelt) & _HHMM))
     # Some hours that are none are missing; if there are more, the column is something else.
     if unread.any() and unread.sum() * 10 >= len(unread):
         raise ObservationError(
@@ -323,15 +327,15 @@ def _seconds(series: pd.Series, name: str, spelt: str) -> np.ndarray:
     return seconds
 
 
-def _within(series: pd.Series, name: str) -> np.ndarray:
+def _parse_sexagesimal(series: pd.Series, name: str) -> np.ndarray:
     """Minutes or seconds; missing where they are none. A column that is empty throughout says nothing."""
-    numbers = _numbers(series)
+    numbers = _parse_numbers(series)
     if not np.isfinite(numbers).any():
         return np.zeros(len(numbers))
     return np.where((numbers >= 0) & (numbers < 61), numbers, np.nan)
 
 
-def _zones(table: Mapping[str, pd.Series], spelt: Mapping[str, str], used: Sequence[str]) -> tuple[str, ...]:
+def _describe_zones(table: Mapping[str, pd.Series], spelt: Mapping[str, str], used: Sequence[str]) -> tuple[str, ...]:
     """What is assumed if a column names time zones that are not UTC, and times do not have any."""
     columns = [name for name in spelt if spelt[name] in _ZONES and name not in used]
     if not columns or all(_has_zone(table[name]) for name in used[:1]):
