@@ -17,10 +17,10 @@ from xappa.diffusion.guidance import MMPS
 from xappa.diffusion.samplers import LMS
 from xappa.errors import DeviceMemoryError, OptionError
 from xappa.model.directory import read_model
+from xappa.sampling.evaluation_cost import list_stretches, measure_evaluation
+from xappa.sampling.memory_budget import estimate_memory, plan_batches
+from xappa.sampling.meter import Meter, measure_work
 from xappa.sampling.sampling_tasks import sample
-from xappa.streaming.cost.evaluation import list_stretches, measure_evaluation
-from xappa.streaming.cost.memory_budget import estimate_memory, plan_batches
-from xappa.streaming.cost.meter import Meter, measure_work
 from xappa.tasks.planning import choose_memory
 
 
@@ -63,7 +63,7 @@ def test_what_a_graph_keeps_is_counted():
 
 
 def test_metering_predicts_an_evaluation(tiny_model):
-    from xappa.streaming.cost.evaluation import build_denoiser
+    from xappa.sampling.evaluation_cost import build_denoiser
 
     model, plan = read_model(tiny_model), observed(tiny_model)
     plan = replace(plan, guidance=replace(plan.guidance, warm_start=False))

@@ -30,17 +30,17 @@ from xappa.diffusion.samplers import LMS
 from xappa.errors import OptionError
 from xappa.model.linear_decoder import LinearDecoder
 from xappa.operators.sparse import SparseOperator
+from xappa.sampling import evaluation_cost
+from xappa.sampling.evaluation_cost import list_stretches, measure_evaluation, split_into_joint_plans, with_fewer
+from xappa.sampling.meter import Meter
 from xappa.sampling.sampling_tasks import load_model
 from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost import evaluation
 from xappa.streaming.cost.calibration import EvaluationSpeed
-from xappa.streaming.cost.evaluation import list_stretches, measure_evaluation, split_into_joint_plans, with_fewer
-from xappa.streaming.cost.meter import Meter
 from xappa.streaming.cost.solving import estimate_solver_steps
 from xappa.streaming.graph.diagnostics import find_run
 
 ERROR = {"2m_temperature": 1.0}
-METERED_AS_IS = evaluation._meter_evaluation
+METERED_AS_IS = evaluation_cost._meter_evaluation
 COLD = {"tolerance": None, "warm_start": False}
 
 
@@ -110,8 +110,8 @@ def test_windows_with_other_numbers_of_reports_are_metered_once(tiny_model, monk
     found = [(s.frames, s.reports) for s in list_stretches(load_model(plan), plan)]
     assert len(set(found)) == 2 and len({frames for frames, _ in found}) == 1
     metered = []
-    monkeypatch.setattr(evaluation, "_meter_evaluation", lambda *a: metered.append(a) or METERED_AS_IS(*a))
-    monkeypatch.setattr(evaluation, "_KNOWN", OrderedDict())
+    monkeypatch.setattr(evaluation_cost, "_meter_evaluation", lambda *a: metered.append(a) or METERED_AS_IS(*a))
+    monkeypatch.setattr(evaluation_cost, "_KNOWN", OrderedDict())
     cost = ds.appa.plan(obs, error=ERROR, steps=2, **options)
     assert len([a for a in metered if a[2].reports]) == 1
     with Meter() as meter:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xappa.operators.sparse import SparseOperator
-from xappa.streaming.cost.evaluation import _count_reports
+from xappa.sampling.evaluation_cost import _count_reports
 
 
 @pytest.mark.parametrize("size", [0, 1, 200])

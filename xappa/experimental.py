@@ -157,8 +157,10 @@ def prescribe_fields(
         lacking = trajectory[~np.isin(trajectory, own)]
         if len(lacking):
             raise DatasetError(
-                f"The forcing lacks {len(lacking)} of {len(trajectory)} times, the first {format_time(lacking[0])}; expected "
-                f"all from {format_time(trajectory[0])} to {format_time(trajectory[-1])}: interpolate it in time, with forcing.interp"
+                f"The forcing lacks {len(lacking)} of {len(trajectory)} times, the first "
+                f"{format_time(lacking[0])}; expected "
+                f"all from {format_time(trajectory[0])} to {format_time(trajectory[-1])}: interpolate it in time, "
+                "with forcing.interp"
             )
         fields = fields.isel({fields[layout.time].dims[0]: np.searchsorted(own, trajectory)})
         which = np.arange(len(trajectory))

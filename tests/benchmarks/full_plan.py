@@ -15,8 +15,8 @@ import torch
 from tests.benchmarks.random_models import SIZES, random_model
 from xappa.model.dates import to_date_tensor
 from xappa.model.model import Model
-from xappa.streaming.cost.evaluation import measure_decoding
-from xappa.streaming.cost.meter import measure_work
+from xappa.sampling.evaluation_cost import measure_decoding
+from xappa.sampling.meter import measure_work
 
 REFERENCE = {"evaluation": 932.6e12, "72 h": 447.6e15, "a week": 1164e15}
 """Operations of the reference's schedule, by arithmetic: 64 latent channels and 16 blocks."""

@@ -30,8 +30,8 @@ def measure(memory: str, out: Path) -> None:
 
     import xappa
     from tests.benchmarks.planned import _resident
+    from xappa.sampling.memory_budget import plan_batches
     from xappa.sampling.sampling_tasks import load_model
-    from xappa.streaming.cost.memory_budget import plan_batches
     from xappa.streaming.graph.diagnostics import find_run
 
     torch.set_num_threads(1)

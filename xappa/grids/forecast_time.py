@@ -238,8 +238,10 @@ def _describe_ambiguity(ds: xr.Dataset, what: str, names: Iterable[str]) -> list
 
 def _describe_disagreement(ds: xr.Dataset, start: str, lead: str, valid: str) -> str:
     return (
-        f"valid time {valid!r} is not start {start!r} plus lead {lead!r}: the first are {format_time(_get_first(ds[valid]))} and "
-        f"{format_time(_get_first(ds[start]))} plus {_get_first(ds[lead])}; expected times that agree: drop the one that is wrong"
+        f"valid time {valid!r} is not start {start!r} plus lead {lead!r}: the first are "
+        f"{format_time(_get_first(ds[valid]))} and "
+        f"{format_time(_get_first(ds[start]))} plus {_get_first(ds[lead])}; expected times that agree: drop the "
+        "one that is wrong"
     )
 
 

@@ -101,7 +101,8 @@ def find_time_problems(time: xr.DataArray) -> list[str]:
     if (counts > 1).any():
         twice = unique[counts > 1]
         problems.append(
-            f"time {name!r} has {len(twice)} duplicate times, the first {format_time(twice[0])}; expected each time once: "
+            f"time {name!r} has {len(twice)} duplicate times, the first {format_time(twice[0])}; expected each "
+            "time once: "
             f"use ds.drop_duplicates({name!r})"
         )
     return problems

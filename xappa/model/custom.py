@@ -340,7 +340,8 @@ def wrap_prior(prior: Any) -> CustomModel:
     lacking = list_missing(prior)
     if lacking and not hasattr(prior, "spec"):
         raise ModelError(
-            f"model={_abbreviate_repr(prior)}: expected a name that xappa.models() lists, the path of a model's files, or an "
+            f"model={_abbreviate_repr(prior)}: expected a name that xappa.models() lists, the path of a model's "
+            "files, or an "
             f"object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
         )
     if problems := _find_problems(prior):

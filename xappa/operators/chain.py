@@ -145,7 +145,8 @@ class OperatorChain(Composable):
         if foreign or not any(isinstance(link, Link) for link in self.links):
             raise OptionError(
                 f"{self!r} cannot be composed: expected periods, geometries, what makes fields (a subclass of "
-                f"xappa.operators.Physics), and functions; found {', '.join(map(_format_link, foreign)) or 'functions alone'}"
+                "xappa.operators.Physics), and functions; found "
+                f"{', '.join(map(_format_link, foreign)) or 'functions alone'}"
             )
         ranks = [_get_rank(link) for link in self.links]
         if ranks != sorted(ranks) or ranks.count(PERIOD) > 1 or ranks.count(GEOMETRY) > 1:
@@ -271,7 +272,8 @@ class ComposedFunction:
                 result = result.to_dataset(name=result.name if result.name is not None else "field")
             if not isinstance(result, xr.Dataset):
                 raise OperatorError(
-                    f"{_format_link(link)} was given {type(result).__name__} by what comes before it; expected a DataArray "
+                    f"{_format_link(link)} was given {type(result).__name__} by what comes before it; expected a "
+                    "DataArray "
                     "or a Dataset"
                 )
             result = link.of(result) if isinstance(link, Physics) else link(result)

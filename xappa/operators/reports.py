@@ -115,8 +115,10 @@ def require_inside(obs: xr.Dataset, flags: Mapping[str, Array], reason: Array, t
     if not when.size:
         raise _make_unusable_error(obs, flags, reason)
     raise NoReportsError(
-        f"No report lies inside the times: found reports from {_format_time(when.min())} to {_format_time(when.max())}; expected "
-        f"some from {_format_time(times[0])} to {_format_time(times[-1])} (or up to {spec.step_hours / 2:g} h outside): choose other "
+        f"No report lies inside the times: found reports from {_format_time(when.min())} to "
+        f"{_format_time(when.max())}; expected "
+        f"some from {_format_time(times[0])} to {_format_time(times[-1])} (or up to {spec.step_hours / 2:g} h "
+        "outside): choose other "
         "times or other observations"
     )
 

@@ -19,7 +19,7 @@ from xappa.operators.forward.frames import FrameOperators
 from xappa.operators.forward.functions import make_whitened_operator
 from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.sparse import SparseOperator
-from xappa.streaming.cost.meter import run_with_real_values
+from xappa.sampling.meter import run_with_real_values
 
 
 def observe_latents(

@@ -19,11 +19,11 @@ from xappa.sampling.background_terms import make_background_terms, make_warm_sta
 from xappa.sampling.batching import MemoryNeeds, split_on_oom
 from xappa.sampling.latent_cache import LatentCache
 from xappa.sampling.latent_observations import observe_latents
+from xappa.sampling.memory_budget import plan_batches
 from xappa.sampling.merge_diagnostics import concat_members
 from xappa.sampling.sampled import SamplingResult
 from xappa.sampling.spec import ContinueFrom, SamplingSpec
 from xappa.sampling.trajectory import TrajectorySampler, collect_series, evaluate_fit
-from xappa.streaming.cost.memory_budget import plan_batches
 from xappa.vocabulary import VARIABLES
 
 __all__ = ["DRESSING", "SamplingResult", "decode", "load_model", "observe_latents", "sample"]
@@ -178,6 +178,7 @@ def _decode_one(model: GenerativeModel, latents: torch.Tensor, times: np.ndarray
         if not is_out_of_memory(error):
             raise
         raise DeviceMemoryError(
-            f"One state of {model.name!r} cannot be decoded on {model.device}: {extract_first_line(error)}. Use another "
+            f"One state of {model.name!r} cannot be decoded on {model.device}: {extract_first_line(error)}. Use "
+            "another "
             'device, such as device="cpu"'
         ) from error

@@ -15,8 +15,8 @@ from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
 from xappa.segments import Segments
-from xappa.streaming.graph.workers import VersionGuard
 from xappa.tokens import tokenize as token_of
+from xappa.workers import VersionGuard
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def find_coverage_problems(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> l
     if not outside:
         return []
     return [
-        f"grid: found {describe_grid(layout)}, outside of which lie {outside} of {np.prod(spec.shape[1:])} points of the "
+        f"grid: found {describe_grid(layout)}, outside of which lie {outside} of {np.prod(spec.shape[1:])} points "
+        "of the "
         "model's grid; expected fields of the whole globe: put the region into global fields, with combine_first"
     ]
 

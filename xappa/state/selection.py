@@ -73,7 +73,8 @@ def find_model_time_problems(times: Array, spec: StateSpec) -> list[str]:
     first = times[wrong][0]
     before = first - past[wrong][0]
     return [
-        f"{int(wrong.sum())} of {len(times)} times are not model times, the first {format_time(first)}; expected multiples of "
+        f"{int(wrong.sum())} of {len(times)} times are not model times, the first {format_time(first)}; expected "
+        "multiples of "
         f"{spec.step_hours} h from 00 UTC: the nearest are {format_time(before)} and {format_time(before + spec.step)}"
     ]
 
@@ -126,7 +127,8 @@ def describe_missing_levels(layout: Layout, spec: StateSpec, variables: tuple[st
     if not extra or not possible or layout.level is None:
         return []
     return [
-        f"{len(extra)} of {len(levels)} levels are left out, since the model does not have them: {_format_levels(extra)} hPa"
+        f"{len(extra)} of {len(levels)} levels are left out, since the model does not have them: "
+        f"{_format_levels(extra)} hPa"
     ]
 
 

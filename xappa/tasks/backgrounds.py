@@ -68,7 +68,8 @@ def encode_background(
         if len(lacking):
             raise DatasetError(
                 f"The background lacks {len(lacking)} of the {len(trajectory)} times of the analysis, the first "
-                f"{format_time(lacking[0])}; it has {_format_range(times)}. A warm start needs all of them: extend it, or use "
+                f"{format_time(lacking[0])}; it has {_format_range(times)}. A warm start needs all of them: extend "
+                "it, or use "
                 "xappa.background.LatentObservation, for which one will do"
             )
         found = encode_states(request, fields, trajectory, trajectory, chosen)

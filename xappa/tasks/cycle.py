@@ -59,7 +59,8 @@ class CycleResult:
         times that it is the first to reach; lazy, from the store, which holds all of the model's variables under its
         own names.
     innovations : Dataset
-        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.compute_innovations`. The background
+        By ``step`` (the last time of each) and ``variable``: see `xappa.tasks.innovations.compute_innovations`. The
+        background
         is read as the analysis is, by the same operator and with the same height of the surface.
     """
 

@@ -89,7 +89,8 @@ class Cost:
             ("solver iterations", f"{self.iterations:.1f} an evaluation" if self.iterations else "none"),
             (
                 "FLOP",
-                f"{_format_scaled(self.flop)}, of which decoding the result: {_format_scaled(self.flop - self.sampling_flop)}",
+                f"{_format_scaled(self.flop)}, of which decoding the result: "
+                f"{_format_scaled(self.flop - self.sampling_flop)}",
             ),
             ("memory", _format_bytes(self.memory)),
             ("time", _format_duration(self.seconds) + ("" if self.timed else " (from the device's speed: roughly)")),

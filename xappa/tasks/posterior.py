@@ -60,7 +60,7 @@ def build_analysis(
     from xappa.sampling.spec import SamplingSpec, compute_overlap, pad_times
     from xappa.streaming.graph.diagnostics import remember
     from xappa.streaming.graph.lazy import build_graph
-    from xappa.streaming.graph.workers import require_workers
+    from xappa.workers import require_workers
 
     require_workers()
     prior, spec, members = request.prior, request.prior.spec, request.numbers

@@ -174,7 +174,8 @@ def align_datasets(
     common = [str(name) for name in analysis.data_vars if name in reference.data_vars]
     if not common:
         raise DatasetError(
-            f"The analysis and {what} have no variable in common: found {_list_names(analysis)} and {_list_names(reference)}; "
+            f"The analysis and {what} have no variable in common: found {_list_names(analysis)} and "
+            f"{_list_names(reference)}; "
             "rename variables to their WeatherBench names."
         )
     analysis, reference = analysis[common], reference[common]

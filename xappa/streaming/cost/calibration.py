@@ -13,8 +13,7 @@ import torch
 from xappa.devices import synchronise, trim_host_memory
 from xappa.diffusion.guidance import SolverGuidance
 from xappa.model.protocol import GenerativeModel
-from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.evaluation import (
+from xappa.sampling.evaluation_cost import (
     Denoise,
     Stretch,
     build_denoiser,
@@ -23,7 +22,8 @@ from xappa.streaming.cost.evaluation import (
     select_most_observed,
     with_fewer,
 )
-from xappa.streaming.cost.meter import Meter
+from xappa.sampling.meter import Meter
+from xappa.sampling.spec import SamplingSpec
 
 LONGEST = 8.0
 """Seconds; where even one evaluation would take longer, none is made."""

@@ -10,10 +10,7 @@ from dask.delayed import Delayed
 
 from xappa.devices import lock
 from xappa.model.protocol import GenerativeModel
-from xappa.sampling.sampling_tasks import decode, load_model
-from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.calibration import Clock, EvaluationSpeed, measure_speed, without_observations
-from xappa.streaming.cost.evaluation import (
+from xappa.sampling.evaluation_cost import (
     count_solves,
     list_stretches,
     measure_decoding,
@@ -21,7 +18,10 @@ from xappa.streaming.cost.evaluation import (
     select_most_observed,
     split_into_joint_plans,
 )
-from xappa.streaming.cost.memory_budget import estimate_memory, plan_batches
+from xappa.sampling.memory_budget import estimate_memory, plan_batches
+from xappa.sampling.sampling_tasks import decode, load_model
+from xappa.sampling.spec import SamplingSpec
+from xappa.streaming.cost.calibration import Clock, EvaluationSpeed, measure_speed, without_observations
 from xappa.streaming.cost.solving import estimate_solver_steps, find_guided_levels
 from xappa.streaming.graph.lazy import AnalysisGraph
 

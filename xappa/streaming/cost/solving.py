@@ -27,9 +27,7 @@ from xappa.diffusion.guidance.jacobian_free import JacobianFreeDenoiser
 from xappa.diffusion.guidance.solver import SolvingDenoiser
 from xappa.diffusion.samplers import DPM
 from xappa.model.protocol import GenerativeModel
-from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.calibration import EvaluationSpeed, list_noise_levels
-from xappa.streaming.cost.evaluation import (
+from xappa.sampling.evaluation_cost import (
     Denoise,
     Stretch,
     build_denoiser,
@@ -39,6 +37,8 @@ from xappa.streaming.cost.evaluation import (
     select_most_observed,
     with_fewer,
 )
+from xappa.sampling.spec import SamplingSpec
+from xappa.streaming.cost.calibration import EvaluationSpeed, list_noise_levels
 
 TIMES = 2
 """Whose reports are read."""

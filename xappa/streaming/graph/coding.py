@@ -25,8 +25,8 @@ from xappa.state.indexing import take_entries
 from xappa.state.to_model import StateAssembly
 from xappa.streaming.graph.retry import retry_once
 from xappa.streaming.graph.slices import list_latent_axes
-from xappa.streaming.graph.workers import VersionGuard
 from xappa.vocabulary import VARIABLES
+from xappa.workers import VersionGuard
 
 
 @dataclass(frozen=True)

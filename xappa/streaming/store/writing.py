@@ -16,13 +16,13 @@ import xarray as xr
 from xappa.errors import StoreError, translate_read_errors
 from xappa.progress import is_bar_shown, show_counter
 from xappa.streaming.graph.diagnostics import find_sampling_keys
-from xappa.streaming.graph.workers import explain_lost_cluster, find_client
 from xappa.streaming.store.checkpoint import with_checkpoints
 from xappa.streaming.store.damage import ANEW
 from xappa.streaming.store.encoding import Encoding
 from xappa.streaming.store.location import StoreLocation, renew_lease
 from xappa.streaming.store.regions import Region, RegionGrid, Writer, find_written_regions, open_arrays
 from xappa.streaming.store.room import estimate_region_bytes, require_remaining_space
+from xappa.workers import explain_lost_cluster, find_client
 
 LOG = logging.getLogger("xappa")
 

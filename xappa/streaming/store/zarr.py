@@ -20,7 +20,6 @@ from xappa.alignment import with_xarray_defaults
 from xappa.checked import check_arguments
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import collect_diagnostics
-from xappa.streaming.graph.workers import require_workers
 from xappa.streaming.store.append import (
     APPENDED,
     JOURNAL,
@@ -39,6 +38,7 @@ from xappa.streaming.store.regions import RegionGrid
 from xappa.streaming.store.room import FileErrorTranslator, require_memory, require_space
 from xappa.streaming.store.sources import find_sources
 from xappa.streaming.store.writing import WriteJob, repair_store, stream
+from xappa.workers import require_workers
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

@@ -143,7 +143,8 @@ def read_table(text: TextFile, layout: TableLayout, texts: Sequence[str] = ()) -
         raise
     except (ValueError, pd.errors.ParserWarning) as error:
         raise ObservationError(
-            f"{text.path}: cannot be read as a table: {_correct_line_numbers(str(error).strip(), layout.skipped)}. Expected rows "
+            f"{text.path}: cannot be read as a table: {_correct_line_numbers(str(error).strip(), layout.skipped)}. "
+            "Expected rows "
             f"of {len(layout.names)} fields between {_describe_separator(layout.separator)}, as the names "
             f"{', '.join(layout.names[:6])} have"
         ) from error

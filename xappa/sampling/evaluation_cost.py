@@ -20,9 +20,9 @@ from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.sparse import SparseOperator
 from xappa.sampling.background_terms import make_context_term
+from xappa.sampling.meter import Meter, RepeatedWork, Work, count_with_meter, measure_repeated, measure_work
 from xappa.sampling.spec import ContinueFrom, FixedState, SamplingSpec
 from xappa.sampling.trajectory import TrajectorySampler, list_window_starts
-from xappa.streaming.cost.meter import Meter, RepeatedWork, Work, count_with_meter, measure_repeated, measure_work
 from xappa.tokens import tokenize as token_of
 
 SIGMA = 0.5

@@ -15,14 +15,14 @@ from xappa.diffusion.guidance import W2C, JacobianFree, LatentOptimisation, Solv
 from xappa.errors import DeviceMemoryError
 from xappa.model.protocol import GenerativeModel
 from xappa.operators.sparse import SparseOperator
-from xappa.sampling.spec import SamplingSpec
-from xappa.streaming.cost.evaluation import (
+from xappa.sampling.evaluation_cost import (
     METERED,
     Stretch,
     measure_peak_memory,
     select_most_observed,
     split_into_joint_plans,
 )
+from xappa.sampling.spec import SamplingSpec
 
 SHARE = 0.8
 """Of what is free, if nobody says how much may be used."""
