@@ -87,7 +87,7 @@ def test_three_times_are_refused(capsys):
     assert "found 3: 1 2 3" in capsys.readouterr().err
 
 
-STEPS = ("simulate", "adopt", "train_autoencoder", "train_denoiser", "rehearse", "package")
+STEPS = ("simulate", "init_from", "train_autoencoder", "train_denoiser", "finetune", "package")
 """Functions of the steps of ``xappa train``."""
 
 
@@ -95,10 +95,10 @@ STEPS = ("simulate", "adopt", "train_autoencoder", "train_denoiser", "rehearse",
     ("words", "name", "options"),
     [
         ("simulate --runs a b --restart r", "simulate", [("a", "b"), Path("r")]),
-        ("init-from --model mine", "adopt", ["mine"]),
+        ("init-from --model mine", "init_from", ["mine"]),
         ("autoencoder --device cpu", "train_autoencoder", ["cpu"]),
         ("denoiser --device cpu", "train_denoiser", ["cpu"]),
-        ("finetune-decoder --device cpu", "rehearse", ["cpu"]),
+        ("finetune-decoder --device cpu", "finetune", ["cpu"]),
         ("package --out model --scores s.txt", "package", [Path("model"), Path("s.txt")]),
     ],
 )
@@ -116,8 +116,8 @@ def test_train(calls, capsys, words, name, options):
 @pytest.mark.parametrize(
     ("old", "new", "options", "name"),
     [
-        ("adopt", "init-from", ["--model", "mine"], "adopt"),
-        ("rehearse", "finetune-decoder", ["--device", "cpu"], "rehearse"),
+        ("adopt", "init-from", ["--model", "mine"], "init_from"),
+        ("rehearse", "finetune-decoder", ["--device", "cpu"], "finetune"),
     ],
 )
 def test_old_names_of_steps_do_the_same_and_say_the_new_one(calls, capsys, old, new, options, name):

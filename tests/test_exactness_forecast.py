@@ -50,7 +50,7 @@ class Denoiser:
 
 @dataclass
 class Reports:
-    """What is observed of the process, as `Pieces` asks for it."""
+    """What is observed of the process, as `TrajectorySampler` asks for it."""
 
     process: Process
 

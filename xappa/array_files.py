@@ -96,7 +96,7 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def unpack_arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The reverse of `packed`."""
+    """The reverse of `pack_arrays`."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {
             name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)

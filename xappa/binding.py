@@ -35,7 +35,7 @@ def bind_method(
 def bind_array_method(
     load: Callable[[], Callable[Concatenate[xr.DataArray, P], R]],
 ) -> Callable[Concatenate[Any, P], R]:
-    """As `method`, for a function of a DataArray."""
+    """As `bind_method`, for a function of a DataArray."""
     return cast("Callable[Concatenate[Any, P], R]", _LazyMethod(load, _get_dataset))
 
 

@@ -25,7 +25,7 @@ def with_parameters_of(request: Callable[P, Q]) -> Callable[[Callable[[Q], R]], 
     """Give a function of one `request`, a dataclass, the parameters of that dataclass.
 
     Their descriptions are put before ``Returns`` in its docstring. Arguments of other kinds than the fields'
-    annotations are refused under the function's name, as by `checked`.
+    annotations are refused under the function's name, as by `check_arguments`.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def read_limits(variable: xr.DataArray | xr.Variable) -> tuple[float, float] | N
     -------
     (float, float) or None
         None too where the limits are small integers and the values are not, so that they are of packed data, and
-        nothing tells how these were packed (see `are_lost`).
+        nothing tells how these were packed (see `is_packing_lost`).
     """
     given = _read_limit_attributes(variable)
     if given is None or variable.dtype.kind not in "iuf" or is_packing_lost(variable):

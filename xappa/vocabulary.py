@@ -1,6 +1,6 @@
 """The words for physical quantities: names, units, CF standard names, plausible ranges.
 
-Names are WeatherBench's, standard names CF's. `lookup` also takes the common short names (``t2m``, ``msl``, ``u10``…).
+Names are WeatherBench's, standard names CF's. `look_up` also takes the common short names (``t2m``, ``msl``, ``u10``…).
 """
 
 from __future__ import annotations

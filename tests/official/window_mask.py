@@ -22,7 +22,7 @@ def window_mask(shape: Sequence[int], window: Sequence[int], coords: Tensor | No
     window : sequence of int
         Extent of the window along each axis, cells.
     coords : Tensor (L, len(shape)), optional
-        Cells; default all, in the order of `coordinates`.
+        Cells; default all, in the order of `list_grid_coordinates`.
     """
     coords = list_grid_coordinates(shape) if coords is None else coords
     apart = torch.abs(coords[:, None] - coords[None])

@@ -84,11 +84,11 @@ class Noise:
     ----------
     seed : int
     members, times : sequence of int
-        See `member_noise`.
+        See `draw_member_noise`.
     shape : sequence of int
         Shape of one member at one time.
     antithetic : bool, default False
-        See `member_noise`.
+        See `draw_member_noise`.
     """
 
     seed: int

@@ -23,7 +23,7 @@ Step = Callable[[xr.Dataset], tuple[xr.Dataset, list[str]]]
 def decode_conventions(ds: xr.Dataset) -> xr.Dataset:
     """The same fields as plain numbers, with what is missing as NaN, places in degrees, and one version of each.
 
-    What cannot be told (`encoding_problems`) stays as it is. Dask-backed values stay lazy.
+    What cannot be told (`find_encoding_problems`) stays as it is. Dask-backed values stay lazy.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def decode_conventions(ds: xr.Dataset) -> xr.Dataset:
 
 
 def decode_with_messages(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
-    """As `conventional`, with what was done, in words."""
+    """As `decode_conventions`, with what was done, in words."""
     notes: list[str] = []
     for step in STEPS:
         ds, done = step(ds)
@@ -63,7 +63,7 @@ def find_encoding_problems(ds: xr.Dataset, names: Iterable[Hashable]) -> list[st
     Parameters
     ----------
     ds : Dataset
-        That `conventional` returned.
+        That `decode_conventions` returned.
     names : iterable of str
         Of the variables that are looked at.
     """

@@ -90,7 +90,7 @@ def find_pair(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Co
     name : str
         Of the field.
     known : list of Pair
-        From `pairs`.
+        From `find_pairs`.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def find_pair(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Co
 def drop_repeated_times(ds: xr.Dataset) -> xr.Dataset:
     """A Dataset whose latitudes and longitudes lack the times along which they are repeated (WRF's are, in each file).
 
-    Places that move stay as they are: `require_at_rest` refuses them where they are needed.
+    Places that move stay as they are: `require_fixed_positions` refuses them where they are needed.
     """
     changed: dict[str, xr.Variable] = {}
     for pair in find_pairs(ds):

@@ -58,7 +58,7 @@ def compute_valid_times(start: xr.DataArray, lead: xr.DataArray, units: str) -> 
     lead : DataArray
         timedelta64, or numbers.
     units : str
-        From `lead_units`. Months, seasons and years are those of the calendar: the day of the month stays.
+        From `infer_lead_units`. Months, seasons and years are those of the calendar: the day of the month stays.
     """
     if units == "timedelta":
         return (start + lead).drop_attrs()

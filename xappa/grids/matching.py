@@ -34,7 +34,7 @@ def find_positions(
 def find_nearest_positions(
     values: Sequence[float] | Array, nodes: Sequence[float] | Array, period: float | None = None
 ) -> Array:
-    """As `positions`, with -1 for the values that are not there; empty if there are no values or nodes."""
+    """As `find_positions`, with -1 for the values that are not there; empty if there are no values or nodes."""
     x, y = np.asarray(values, float), np.asarray(nodes, float)
     if not x.size or not y.size:
         return np.zeros(0, int)

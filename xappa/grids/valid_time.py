@@ -18,7 +18,8 @@ def flatten_valid_time(ds: xr.Dataset) -> xr.Dataset:
     Valid times that a Dataset does not give are added (``valid_time``), and start, lead and valid time get their CF
     standard names. Where every valid time occurs once, fields along starts *and* leads are put in the order of valid
     time. Forecasts that overlap keep their dimensions. A Dataset without forecasts, or whose times are ambiguous, is
-    returned as it is. Before that, numbers become what their attributes say (`conventional`). Nothing is computed.
+    returned as it is. Before that, numbers become what their attributes say (`decode_conventions`). Nothing is
+    computed.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ def _apply_vjp(function: Function, x: Tensor, u: Tensor, idle: bool | None) -> T
 
 
 def _apply_jvp(function: Function, x: Tensor, v: Tensor) -> Tensor:
-    """J(x) v; of tangents of order one, as `_pull`."""
+    """J(x) v; of tangents of order one, as `_apply_vjp`."""
     if isinstance(x, FakeTensor):  # not known to PyTorch in forward mode: state and tangent go the same way
         with torch.no_grad():
             return function(x) + function(v)

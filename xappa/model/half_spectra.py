@@ -28,7 +28,7 @@ def pack_spectra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack_spectra(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Inverse of `packed`; a state dict that is not packed comes back as it is."""
+    """Inverse of `pack_spectra`; a state dict that is not packed comes back as it is."""
     count = len(tensors[COUNT]) if COUNT in tensors else 0
     return {name: _unpack(x) if name in NAMES and len(x) == count - 1 else x for name, x in tensors.items()}
 

@@ -86,7 +86,7 @@ def _format_shape(tensor: Tensor | None) -> str:
 
 
 def format_table(rows: list[tuple[str, str, str]]) -> str:
-    """Rows of `differences` as text."""
+    """Rows of `compare_shapes` as text."""
     rows = [("tensor", "expected", "found"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"  {name:<{widths[0]}}  {left:<{widths[1]}}  {right}" for name, left, right in rows)

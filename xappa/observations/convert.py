@@ -127,7 +127,7 @@ def derive_quantities(obs: xr.Dataset) -> tuple[xr.Dataset, list[DerivedReports]
         The same with the targets, marked by the attribute ``derived_from``, and errors where those of the sources are
         known. Values are lazy where the sources are.
     derived : list of Derived
-        For `settle`.
+        For `flag_derived`.
     """
     made = []
     for conversion in CONVERSIONS:

@@ -58,7 +58,7 @@ def derive_wind(obs: xr.Dataset) -> xr.Dataset:
 
     With the speed s and the direction d that the wind blows *from*, u = -s sin d and v = -s cos d; for a direction that
     it blows *to* (CF ``wind_to_direction``) the signs are opposite. Calm wind needs no direction. Errors are those of
-    `component_error`.
+    `set_component_error`.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """What columns and variables are called: many spellings, one name.
 
-The order of trust: what the caller says (`Naming`), a WeatherBench name, CF attributes (in `cf.py`), a common spelling.
+The order of trust: what the caller says (`NameMap`), a WeatherBench name, CF attributes, a common
+spelling.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def build_observations(
     periods : mapping of str to array of timedelta64, shape (obs,), optional
         Period of each quantity that is one over a period, where reports have others too. They get rows of their own.
     own : mapping of str to mapping, optional
-        Attributes of quantities that the vocabulary does not have, see `own_attrs`.
+        Attributes of quantities that the vocabulary does not have, see `build_user_attrs`.
     flags : mapping of str to array of int8, shape (obs,), optional
         Reasons (`Flag`) why values are rejected that their source tells; 0 for good ones.
 

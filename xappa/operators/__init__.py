@@ -1,8 +1,8 @@
 """Observation operators H: from a trajectory of states to what an instrument would report.
 
-Geometries (`Interpolate`, `Nearest`, `Footprint`, `Grid`) say where fields are read, periods (`Average`, `Accumulate`,
-`Maximum`, `Minimum`) over how long, physics (`ColumnWater`, `Thickness`, `Sounder`, plain functions of a Dataset) what
-is read. They compose: ``Footprint(radius=25) @ wind_speed``.
+Geometries (`Interpolate`, `Nearest`, `Footprint`, `GridPoints`) say where fields are read, periods (`Average`,
+`Accumulate`, `Maximum`, `Minimum`) over how long, physics (`ColumnWater`, `Thickness`, `Sounder`, plain functions of a
+Dataset) what is read. They compose: ``Footprint(radius=25) @ wind_speed``.
 """
 
 from __future__ import annotations

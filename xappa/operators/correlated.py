@@ -77,7 +77,7 @@ def build_error_covariance(
 
 
 def select_correlation_coordinates(obs: xr.Dataset) -> xr.Dataset | None:
-    """What `error_covariance` needs of observations, without their values; None if all errors are independent."""
+    """What `build_error_covariance` needs of observations, without their values; None if all errors are independent."""
     names = [name for name in quantities(obs) if list_correlations(obs, name)]
     if not names:
         return None

@@ -47,7 +47,7 @@ def match_fields(
     Parameters
     ----------
     result : mapping
-        From `named`.
+        From `name_fields`.
     single : bool
         Whether a DataArray was returned: it goes with the only observed quantity whatever its name.
     candidates : sequence of str

@@ -79,7 +79,7 @@ def _group_lengths(pieces: dict[int, list[SparseOperator]]) -> list[list[SparseO
 
 
 def build_linear_operator(parts: Iterable[SparseOperator], times: Array) -> SparseOperator | CompositeOperator:
-    """Stencils over `times` as one reading: a stencil, if `packed` makes one of them."""
+    """Stencils over `times` as one reading: a stencil, if `pack_rows` makes one of them."""
     together = pack_rows(parts)
     return (
         together[0]

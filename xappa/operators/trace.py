@@ -64,7 +64,7 @@ def trace(
     units : dict
         Units of the observed quantities.
     spare : collection of str
-        See `matched`.
+        See `match_fields`.
 
     Raises
     ------

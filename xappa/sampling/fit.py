@@ -102,7 +102,7 @@ def warn_of_poor_fit(statistics: dict, names: Sequence[str], levels: int = FEW_L
     Parameters
     ----------
     statistics : dict
-        Of `fit`.
+        Of `compute_fit_statistics`.
     names : sequence of str
         Variables.
     levels : int, optional

@@ -24,7 +24,7 @@ def merge_segments(parts: Sequence[SamplingResult], variables: Sequence[str]) ->
     Parameters
     ----------
     parts : sequence of Sampled
-        Segments of one batch, `light`.
+        Segments of one batch, `without_latents`.
     variables : sequence of str
         Observed quantities, in the order of the result.
 

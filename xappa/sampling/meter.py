@@ -126,7 +126,7 @@ def measure_work(function: Callable[[], Any]) -> Work:
 
 
 def measure_repeated(function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> RepeatedWork:
-    """What doing it again and again would take; `longer` does the same with one more step. See `measured`."""
+    """What doing it again and again would take; `longer` does the same with one more step. See `measure_work`."""
     with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
         return count_with_meter(meter, function, longer)
 
@@ -146,6 +146,6 @@ def count_with_meter(
 
 
 def run_with_real_values(function: Callable[[], T]) -> T:
-    """Do what depends on values that exist, while something else is `measured`."""
+    """Do what depends on values that exist, while something else is `measure_work`."""
     with unset_fake_temporarily():
         return function()

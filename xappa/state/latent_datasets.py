@@ -190,7 +190,7 @@ def select_decoded_fields(
     Parameters
     ----------
     latents : Dataset
-        As `label` makes them, or selected from that, by latitude, longitude and level too.
+        As `label_latents` makes them, or selected from that, by latitude, longitude and level too.
     spec : StateSpec
         Of the model.
     variables : str or sequence of str, optional

@@ -25,7 +25,7 @@ __all__ = ["StateAssembly", "StatePart", "plan_assembly", "to_array", "find_valu
 
 @dataclass(frozen=True)
 class StatePart:
-    """One variable of an `Assembly`.
+    """One variable of an `StateAssembly`.
 
     Parameters
     ----------

@@ -88,9 +88,9 @@ class Splits:
     """Periods, each (after this day, up to this day). What lies in none is a gap.
 
     Climatology and deviations come from the periods of `climatology`, which are those of `train` unless given.
-    `correction` names runs that nothing but the last steps sees, whatever their years: the last correction (`Dated`) is
-    fitted to what a trained denoiser leaves of them, and the decoder rehearses on them (`Rehearsal`). Without it, both
-    take `train`.
+    `correction` names runs that nothing but the last steps sees, whatever their years. The last correction
+    (`SeasonalDiurnalConfig`) is fitted to the error of a trained denoiser on them, and the decoder is fine-tuned on
+    analyses of them (`AnalysisSampling`). Without it, both take `train`.
     """
 
     train: tuple[tuple[str, str], ...] = ()
@@ -140,7 +140,7 @@ class AutoencoderConfig:
     In the end `places`: the decoder alone again, with a scale and a shift of its own at every place. After `training`,
     errors count by each channel's deviation; `emphasis` (variable, factor) makes squared errors of some variables count
     more from `together` on. When all else is trained, `estimates`: the decoder once more, on `batch` encoded
-    states and as many that analyses estimated (`Rehearsal`).
+    states and as many that analyses estimated (`AnalysisSampling`).
     """
 
     latent_channels: int = 48
@@ -288,7 +288,7 @@ class DecoderCorrectionConfig:
     rank : int
         Patterns that all places share; 0: nothing is added.
     estimates : float
-        What a state that an analysis estimated (`Rehearsal`) counts, beside one that was encoded.
+        What a state that an analysis estimated (`AnalysisSampling`) counts, beside one that was encoded.
     ridge : float
         Of the mean power of the regressors, once they are made independent of each other.
     steps : int

@@ -37,13 +37,13 @@ def fit_decoder_correction(
     estimates: Estimates | None = None,
     checkpoint: Path | None = None,
 ) -> DecoderCorrection:
-    """Ridge regression of the decoder's error on `surroundings` of each cell, by patterns that all cells share.
+    """Ridge regression of the decoder's error on `gather_neighbours` of each cell, by patterns that all cells share.
 
     Parameters
     ----------
     recipe : Recipe
     network : ConvAutoencoder
-        Of `unfitted`: what it adds is taken to be nothing yet.
+        Of `with_unfitted_correction`: what it adds is taken to be nothing yet.
     latents : array (time, h, w, C), float32
         As the decoder takes them.
     record : Record
@@ -159,7 +159,7 @@ def _compute_products(network: ConvAutoencoder, latents: np.ndarray, fields: np.
 
 
 def group_by_cell(fields: Tensor, factor: int) -> Tensor:
-    """(B, channel, H, W) to (cell, B, channel * pixel), as `Remainder` orders them."""
+    """(B, channel, H, W) to (cell, B, channel * pixel), as `DecoderCorrection` orders them."""
     return F.pixel_unshuffle(fields, factor).flatten(2).permute(2, 0, 1)
 
 

@@ -103,7 +103,7 @@ def compute_responses(
     Parameters
     ----------
     network, raw, statistics, record
-        As in `measure`.
+        As in `measure_importance`.
     index : int
         Of the state.
     noise : Tensor (h, w, 1)

@@ -45,7 +45,7 @@ def fit_seasonal_diurnal(
     seed : int
         Of the noise.
     checkpoint : Path, optional
-        Of `moments`.
+        Of `accumulate_moments`.
     """
     window = denoiser.prior.window
     kept = record.windows(CORRECTION, window)

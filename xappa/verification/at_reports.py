@@ -79,7 +79,7 @@ def list_field_variables(obs: xr.Dataset) -> set[str]:
 
 
 def read_fields(fields: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None) -> xr.Dataset:
-    """As `at_reports`, of fields in canonical form along ``time``."""
+    """As `interpolate_to_reports`, of fields in canonical form along ``time``."""
     names = quantities(obs)
     wanted = [str(name) for name in fields.data_vars if name in list_field_variables(obs)]
     spec = derive_spec(fields[wanted], recognise(fields[wanted])) if wanted else None

@@ -91,7 +91,7 @@ def withhold_blocks(
     seed : int, default 0
         The choice depends on it and on the set of blocks, not on the order of the reports.
     degrees, latitudes, longitudes
-        See `block_keys`. With the grid of a model no box of it has reports of both kinds.
+        See `number_blocks`. With the grid of a model no box of it has reports of both kinds.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def withhold_reports(
         Share of the stations, and of the blocks.
     seed : int, default 0
     latitudes, longitudes : sequence of float, optional
-        See `block_keys`.
+        See `number_blocks`.
 
     Returns
     -------

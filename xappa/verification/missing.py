@@ -80,7 +80,7 @@ class Gaps:
         whose : str
             What the states are called.
         states : DataArray of bool
-            Whether there is anything of each state, from `whole_states`.
+            Whether there is anything of each state, from `find_present_states`.
         """
         if not states.ndim:
             return score

@@ -65,7 +65,7 @@ def withhold(obs: xr.Dataset, fraction: float = 0.15, seed: int = 0) -> tuple[xr
     obs : Dataset
         Observations in the one CF form.
     fraction : float, default 0.15
-        Share of the stations to withhold, 0 <= fraction < 1. All reports of a station (see `station_keys`) stay
+        Share of the stations to withhold, 0 <= fraction < 1. All reports of a station (see `identify_stations`) stay
         together.
     seed : int, default 0
         The choice depends on it and on the set of stations, not on the order of the reports.

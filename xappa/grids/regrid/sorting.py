@@ -28,7 +28,7 @@ class SortedVariables:
     ds : Dataset
         With places that do not move.
     fields : dict
-        Names of the fields by the pair of coordinates on which they lie; the one that `find` prefers is first.
+        Names of the fields by the pair of coordinates on which they lie; the one that `find_axis` prefers is first.
     left : dict
         Name of what is left out -> why.
     horizontal : set

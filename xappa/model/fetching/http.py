@@ -76,7 +76,7 @@ def open_url(
 
 
 def read_url(url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[bytes, Any]:
-    """Body, of at most `LARGEST` bytes, and response of one request; see `opened`."""
+    """Body, of at most `LARGEST` bytes, and response of one request; see `open_url`."""
     found = bytearray()
     with open_url(url, timeout=timeout) as response:
         for piece in response.iter_bytes():
@@ -87,7 +87,7 @@ def read_url(url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> 
 
 
 def retry_transient(action: Callable[[], T], url: str, progress: Callable[[], int] = lambda: 0) -> T:
-    """Result of `action`, repeated while it raises `Transient`.
+    """Result of `action`, repeated while it raises `TransientError`.
 
     Attempts after which `progress` is further than ever before are not counted; `url` is for the message.
 

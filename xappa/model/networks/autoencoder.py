@@ -58,7 +58,7 @@ class AutoencoderSpec:
     places : bool
         Scale and shift what each block of the decoder's coarsest level makes, by learned factors of every place.
     remainder_channels : tuple of int
-        Channels of which a linear map, another one at every cell, tells what the decoder leaves (see `Remainder`).
+        Channels whose residual a linear map of each cell corrects (see `DecoderCorrection`).
     remainder_rank : int
         Patterns of these maps.
 

@@ -58,7 +58,7 @@ def find_hop_edges(nodes: Tensor, hops: int) -> Tensor:
     Parameters
     ----------
     nodes : Tensor (N, 2)
-        As `icosphere` gives them.
+        As `build_icosphere` gives them.
     hops : int
 
     Returns

@@ -69,12 +69,12 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
 
 
 def format_errors(error: Errors) -> str:
-    """Error deviations as JSON, for the attributes of an analysis; `told_errors` reads it."""
+    """Error deviations as JSON, for the attributes of an analysis; `fill_errors_from_text` reads it."""
     return json.dumps(error, default=float)
 
 
 def fill_errors_from_text(obs: xr.Dataset, text: str) -> xr.Dataset:
-    """Observations with the deviations that an analysis of this text of `errors_text` takes, where they bring none."""
+    """Observations with the deviations that this text of `format_errors` states, where they bring none."""
     error = json.loads(text)
     known = quantities(obs)
     if isinstance(error, Mapping):

@@ -1,7 +1,7 @@
 """Quality control: reports that cannot be believed are flagged with the reason, counted, and kept.
 
-`check` looks at reports by themselves, when they are read. `control` compares them with each other, with station tables
-and with a background; `Quality` says how. Nothing here stops a run because of a bad report.
+`check` looks at reports by themselves, when they are read. `run_quality_control` compares them with each other, with
+station tables and with a background; `Quality` says how. Nothing here stops a run because of a bad report.
 """
 
 from xappa.observations.qc.control import run_quality_control

@@ -55,7 +55,7 @@ class ReportBatch:
     Attributes
     ----------
     basis : dict of arrays of int8, (N,)
-        By quantity, what good reports are compared with (`Basis`); changed in place.
+        By quantity, what good reports are compared with (`ComparisonBasis`); changed in place.
     doubt : dict of arrays of bool, (N,)
         By quantity, reports that others of the same station and time contradict: they are checked, and nothing is
         checked by them.

@@ -40,7 +40,7 @@ def resolve_contradictions(batch: ReportBatch, doubt: Mapping[tuple[str, ...], A
     batch : Batch
         After the check.
     doubt : mapping of tuple of str to array of bool, (N,)
-        Of `doubtful`.
+        Of `find_contradictions`.
     last : bool, default False
         Whether there is no other check to judge them: then those that remain are all rejected.
     """

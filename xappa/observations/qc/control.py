@@ -53,7 +53,7 @@ def run_quality_control(
         Observations in the schema, flagged by `check`, with errors where they are known.
     quality : Quality
     background : callable, optional
-        Maps a `Batch` to means and deviations by quantity. Without it there is no background check.
+        Maps a `ReportBatch` to means and deviations by quantity. Without it there is no background check.
     surface : array of float, (obs,), optional
         Height of the model's surface at the reports, m.
     reduced : iterable of str, optional

@@ -34,7 +34,7 @@ def check(obs: xr.Dataset, index: ReportIndex | None = None) -> xr.Dataset:
     that are missing or not between 1600 and 2261, periods that are no lengths of time, values outside the range of the
     vocabulary (both components of a wind if either, or the speed or direction behind them, is), what comes twice from
     the same station or place, time and level (of values that agree one stays; those that contradict each other are all
-    rejected: `settle_repeats`), and speeds and directions that are used as components.
+    rejected: `flag_repeats`), and speeds and directions that are used as components.
 
     Parameters
     ----------

@@ -52,13 +52,13 @@ def check_places(
     reduced : iterable of str, optional
         Pressures that stand for that at mean sea level: reported so (the default), or to be reduced by the operator.
     station : array of int, (obs,), optional
-        Of `name_codes`, where they are there already.
+        Of `encode_names`, where they are there already.
 
     Returns
     -------
     Dataset
         The same with ``misplaced`` (all quantities of the report), ``height_mismatch`` (those that a wrong height
-        falsifies, see `needs_height`) and ``high_station`` (pressures reduced over too long a way) flagged.
+        falsifies, see `find_height_dependent`) and ``high_station`` (pressures reduced over too long a way) flagged.
 
     Notes
     -----
@@ -114,7 +114,7 @@ def find_leaps(obs: xr.Dataset, speed: float, station: Array | None = None) -> A
     speed : float
         m/s that no platform near the ground exceeds.
     station : array of int, (obs,), optional
-        Of `name_codes`, where they are there already.
+        Of `encode_names`, where they are there already.
 
     Notes
     -----

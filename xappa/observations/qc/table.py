@@ -30,7 +30,7 @@ class Summary(pd.DataFrame):
 
     @classmethod
     def of(cls, table: pd.DataFrame, about: Mapping[str, Any] | None = None) -> Summary:
-        """The table with what `about_of` says of the observations."""
+        """The table with what `collect_metadata` says of the observations."""
         result = cls(table)
         object.__setattr__(result, "about", dict(about or {}))
         return result
@@ -93,7 +93,7 @@ def _format_rows(table: pd.DataFrame, units: Mapping[str, str]) -> Iterator[str]
 
 
 def format_metadata(about: Mapping[str, Any], units: bool = True) -> Iterator[str]:
-    """Lines of at most 80 columns on what `about_of` found."""
+    """Lines of at most 80 columns on what `collect_metadata` found."""
     if units:
         yield "units:"
         yield from _wrap_text(", ".join(f"{name} {text}" for name, text in about.get("units", {}).items()))

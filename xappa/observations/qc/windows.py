@@ -40,7 +40,7 @@ def check_windows(
     obs : Dataset
         Observations in the schema.
     check : callable
-        Rejects reports of a `Batch`, in place.
+        Rejects reports of a `ReportBatch`, in place.
     window : timedelta64
         Length of the windows; their centres are its multiples from 00 UTC, 1 January 1970.
     more : mapping of str to array, (obs,)

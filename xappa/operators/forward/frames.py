@@ -29,7 +29,7 @@ class FrameOperator(nn.Module):
     def forward(self, fields: Tensor) -> Tensor:
         """Weighted numbers (B, E) of fields (B, channel, latitude, longitude)."""
         flat = fields.flatten(1)
-        # Both adjoints add in a fixed order, as in `Reading`.
+        # Both adjoints add in a fixed order, as in `WhitenedOperator`.
         picked = flat[:, self.index] if flat.is_cuda else flat.index_select(1, self.index)
         return picked * self.weight
 

@@ -32,11 +32,11 @@ class WhitenedFunction(torch.nn.Module):
     times : array of datetime64, (T,)
     climatology, scale : Tensor, (T, channel, latitude, longitude) and (channel, latitude, longitude)
     representation : Tensor, (channel, latitude, longitude), optional
-        As for `Reading`. Its effect is taken as that of an error of one sign throughout a channel, channel by channel
-        and independently, around the climatology.
+        As for `WhitenedOperator`. Its effect is taken as that of an error of one sign throughout a channel, channel
+        by channel and independently, around the climatology.
     extra_variance : array of float, (M,), optional
     method, states
-        See `Part`.
+        See `OperatorBlock`.
     """
 
     climatology: Tensor
@@ -125,7 +125,7 @@ class WhitenedComposite(torch.nn.Module):
     Attributes
     ----------
     frames, y, deviation
-        As for `Reading`.
+        As for `WhitenedOperator`.
     linear : bool
         Whether all of them are linear.
     """
@@ -160,7 +160,7 @@ class _Subset(torch.nn.Module):
 
     @property
     def y(self) -> Tensor:
-        """See `Reading`."""
+        """See `WhitenedOperator`."""
         return self.reading.y
 
     def forward(self, x: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def make_whitened_operator(
     rows : SparseOperator or CompositeOperator
         Reading of T times.
     climatology, scale, representation, extra_variance, dtype
-        See `Reading`.
+        See `WhitenedOperator`.
 
     Returns
     -------

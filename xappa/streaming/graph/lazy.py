@@ -51,7 +51,7 @@ class AnalysisGraph:
     fields : dask array (member, time, channel, latitude, longitude)
         Physical units, on the model's grid, at the times that were asked for.
     sampled : tuple of (members, tuple of Delayed)
-        Sampling tasks, which give a `Sampled`: of a batch of members each, one a segment.
+        Sampling tasks, which give a `SamplingResult`: of a batch of members each, one a segment.
     evaluations : int
         Calls of the denoiser a member.
     variables : tuple of str
@@ -76,7 +76,7 @@ class AnalysisGraph:
         return tuple(member for batch, _ in self.sampled for member in batch)
 
     def learned(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
-        """What the run learned of itself (a `Sampled`), a batch of members each; with latents where it is one segment.
+        """What the run learned of itself (a `SamplingResult`), a batch of members each; with latents of one segment.
 
         Parameters
         ----------

@@ -121,7 +121,7 @@ def build_slices(
     Parameters
     ----------
     name, rows, chunks
-        See `Slices`.
+        See `SliceLayer`.
     sizes : sequence of int
         Times of each chunk.
     sampled : sequence of sequence of Delayed

@@ -118,14 +118,14 @@ def make_encodings(
     ----------
     ds : Dataset
     sizes : mapping
-        From `layout`.
+        From `choose_chunks`.
     own : mapping, optional
         The user's, by variable, in xarray's words; they come first.
 
     Raises
     ------
     OptionError
-        If one is for a variable that there is not, or sets what `layout` decides.
+        If one is for a variable that there is not, or sets what `choose_chunks` decides.
     """
     own = {} if own is None else own
     if not isinstance(own, Mapping) or not all(isinstance(e, Mapping) for e in own.values()):
@@ -210,7 +210,7 @@ def require_fit(name: Hashable, values: np.ndarray, encoding: Mapping[str, Any])
         The variable's.
     values : array
     encoding : mapping
-        From `encodings`.
+        From `make_encodings`.
 
     Raises
     ------

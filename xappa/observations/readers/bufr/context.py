@@ -26,7 +26,7 @@ class MessageReports:
     values : dict of array, shape (value,)
         ``code`` (descriptor), ``value``, ``context`` (row of it); of radiances ``channel``, NaN where none is known.
     contexts : dict of array, shape (context,)
-        ``subset`` (row of `subsets_of`), the columns of `COORDINATES` (NaN where not in effect), ``before`` and
+        ``subset`` (row of `collect_subsets`), the columns of `COORDINATES` (NaN where not in effect), ``before`` and
         ``year_before`` (a displacement in time, a year right before that in effect: both are ends of a period), their
         descriptors (``vertical_code``, ``displacement_code``, ``before_code``), and ``level``, which tells the levels
         of a subset apart.

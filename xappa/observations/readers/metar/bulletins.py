@@ -97,7 +97,7 @@ def split_reports(text: str) -> tuple[list[MetarReport], dict[str, int]]:
     Parameters
     ----------
     text : str
-        From `text_of`.
+        From `read_bulletin_text`.
 
     Returns
     -------

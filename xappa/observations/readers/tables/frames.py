@@ -80,7 +80,7 @@ def from_frame(frame: pd.DataFrame, naming: NameMap | None = None) -> xr.Dataset
     frame : DataFrame
         Tidy, with the columns time, latitude, longitude, variable and observation (optional: level, altitude, station,
         error, units), or wide, with a column for each quantity (optional: ``<quantity>_error``). The usual spellings
-        are recognised; its index is not looked at, see `flat`.
+        are recognised; its index is not looked at, see `flatten_index`.
     naming : Naming, optional
         What the caller says about names and units.
 
