@@ -34,8 +34,8 @@ def test_the_name_has_a_random_part(cache: Path, tmp_path_factory: pytest.TempPa
 def test_threads_and_processes_agree(cache: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = set(pool.map(prepare_lock_file, ["cuda"] * 32))
-    code = "import sys, xappa; from xappa.devices import lock_file; xappa.set_options(cache_dir=sys.argv[1]); "
-    run = [sys.executable, "-c", f"{code}print(lock_file('cuda'))", str(cache)]
+    code = "import sys, xappa; from xappa.devices import prepare_lock_file; xappa.set_options(cache_dir=sys.argv[1]); "
+    run = [sys.executable, "-c", f"{code}print(prepare_lock_file('cuda'))", str(cache)]
     found.add(Path(subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()))
     assert len(found) == 1
     assert [path.name for path in next(iter(found)).parent.iterdir()] == ["token"]

@@ -131,7 +131,7 @@ def test_no_amount_of_memory(wrong):
 def test_memory_that_was_freed_goes_back_to_the_system() -> None:
     code = """
 from pathlib import Path
-from xappa.devices import trim
+from xappa.devices import trim_host_memory
 
 def resident():
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
@@ -142,7 +142,7 @@ last = bytes(2000)  # holds the end of the heap in its place
 before = resident()
 del blocks
 freed = resident()
-trim()
+trim_host_memory()
 print(before - freed, freed - resident())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -179,7 +179,7 @@ class TestEveryOperator:
         chosen = heat if operator == "own" else operator
         known = obs.assign({f"{T}_error": ("obs", [1.0, np.nan, 1.0])})
         spec = load(options["model"]).spec
-        rows, seen = choose_operator(chosen)(known, spec, ds["time"].values)
+        rows, seen = choose_operator(chosen)(known, StateContext(spec, ds["time"].values))
         assert rows.observation.tolist() == [0, 2]
         assert seen[f"{T}_flag"].values.tolist() == [0, Flag.NO_ERROR, 0]
 

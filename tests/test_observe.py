@@ -278,7 +278,7 @@ def test_what_is_wrong_is_said() -> None:
     nowhere = where.assign_coords(latitude=where.latitude.where(where.obs > 0))
     with pytest.raises(ObservationError, match="No report lies inside the times"):
         observe(truth().isel(time=[4]), nowhere.isel(obs=where.time.values < TIMES[3]))
-    with pytest.raises(OptionError, match="expected one of 'interpolate'"):
+    with pytest.raises(OptionError, match="expected one of 'column-water'"):
         observe(truth(), where, operator="nearest neighbour")
 
 

@@ -229,7 +229,7 @@ def test_variables_that_do_not_fit_are_refused_apart(tmp_path):
     with xappa.set_options(reader_memory=1e9):
         read_groups_isolated(path)
     with pytest.raises(MemoryError, match=r"claim .* bytes"):
-        isolated.netcdf_decode.copied(path, tmp_path, None, 100.0)
+        isolated.netcdf_decode.copy_groups(path, tmp_path, None, 100.0)
 
 
 def test_one_file_is_open_once_however_often_it_is_read(tmp_path):

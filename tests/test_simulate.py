@@ -151,7 +151,7 @@ def test_the_simulator_sees_xappa_and_nothing_else_of_this_environment(tmp_path,
 def test_each_simulation_keeps_to_a_processor_of_its_own(tmp_path) -> None:
     """Bits depend on the number of threads: every simulation has one, and two of them don't share it."""
     code = (
-        "import os, time; from xappa.training.simulate import keep_to_one_processor as keep; keep();"
+        "import os, time; from xappa.training.simulate import pin_to_one_processor as pin; pin();"
         "print(*os.sched_getaffinity(0), flush=True); time.sleep(30)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

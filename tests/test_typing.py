@@ -20,7 +20,7 @@ import xarray as xr
 import xappa
 from xappa.accessor import AppaAccessor
 from xappa.array_accessor import AppaArrayAccessor
-from xappa.tasks.cycle import Cycled
+from xappa.tasks.cycle import CycleResult
 from xappa.tasks.plan import Cost
 from xappa.verification.result import Scores
 
@@ -34,7 +34,7 @@ assert_type(of_ds.plan(lead="3D"), Cost)
 assert_type(of_ds.regrid(1.0), xr.Dataset)
 assert_type(of_da.regrid(1.0), xr.DataArray)
 assert_type(of_da.verify(ds), Scores)
-assert_type(xappa.cycle(ds, ds, store="november", memory=6e9), Cycled)
+assert_type(xappa.cycle(ds, ds, store="november", memory=6e9), CycleResult)
 xappa.experimental.constrain(ds, forcing=ds, memory="6GB", segments="chain")
 """
 
