@@ -140,7 +140,10 @@ def test_the_simulator_sees_xappa_and_nothing_else_of_this_environment(tmp_path,
 
     monkeypatch.setattr(commands.subprocess, "run", run)
     restart = tmp_path / "r.xz"
-    commands.simulate(tmp_path / "recipe.toml", tmp_path, ("a",), restart, python=Path("/elsewhere/python"))
+    restart.touch()
+    commands.simulate(
+        Path(commands.__file__).with_name("speedy.toml"), tmp_path, ("a",), restart, python=Path("/elsewhere/python")
+    )
     assert seen["beside"] == ["xappa"]
     assert seen["check"]
     assert seen["command"][:3] == ["/elsewhere/python", "-m", "xappa.training.simulate"]
