@@ -221,7 +221,7 @@ def test_memory_of_footprints_is_bounded() -> None:
 import resource, numpy as np
 from tests.test_real import NOON, pixels
 import xappa
-from xappa.operators import Footprint, Sounder
+from xappa.operators import Footprint, Sounder, StateContext
 from xappa.model.state import StateSpec
 levels = tuple(("temperature", level) for level in (250, 500, 850))
 fine = StateSpec(levels, tuple(np.linspace(90, -90, 721)), tuple(np.arange(0, 360, 0.25)), 1, 24, ())
@@ -229,9 +229,10 @@ for spec, channels, radius in ((xappa.load("speedy").spec, 8, 55.0), (fine, 3, 1
     table = {k: (p, 0.5) for k, p in enumerate(np.geomspace(900, 250, channels), start=1)}
     obs = pixels(150_000 // channels, channels, np.random.default_rng(0))
     operator = Footprint(radius=radius) @ Sounder(table)
-    operator(obs.isel(obs=slice(0, channels)), spec, NOON + np.arange(7) * spec.step)
+    state = StateContext(spec, NOON + np.arange(7) * spec.step)
+    operator(obs.isel(obs=slice(0, channels)), state)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rows, _ = operator(obs, spec, NOON + np.arange(7) * spec.step)
+    rows, _ = operator(obs, state)
     print(len(rows), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
