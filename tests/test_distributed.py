@@ -136,7 +136,7 @@ def test_models_are_loaded_once_a_process_and_never_travel(client, analyse, tiny
     files = sum(file.stat().st_size for file in tiny_model.iterdir())
     assert len(whole.getvalue()) < 60_000 < files
     on(client, analysis)
-    loads = client.run(lambda: __import__("xappa.model.opening", fromlist=["_"])._ours.cache_info().misses)
+    loads = client.run(lambda: __import__("xappa.model.opening", fromlist=["_"])._open_directory.cache_info().misses)
     assert sorted(loads.values()) == [1, 1]
 
 
