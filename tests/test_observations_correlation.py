@@ -328,8 +328,8 @@ class TestSources:
         expected[:3, :3] = expected[3:, 3:] = block(sounding("x", 0.0, LONG)) / 4.0
         np.testing.assert_allclose(found, expected, atol=0.03)
 
-    @pytest.mark.parametrize("labelled", [True, False])
-    def test_the_analysis_does_not_depend_on_their_order(self, tiny_model, labelled):
+    @pytest.mark.parametrize("form", ["labelled", "list", "with operators"])
+    def test_the_analysis_does_not_depend_on_their_order(self, tiny_model, form):
         ds = xappa.template("2024-01-01", "2024-01-01T18", tiny_model)
         places = {"level": [850.0, 500.0, 500.0], "t": [280.0, 270.0, 270.0]}
         parts = {name: sounding("x", 20.0 * k, kind, **places) for k, (name, kind) in enumerate(
@@ -339,7 +339,10 @@ class TestSources:
         found = []
         for order in (("a", "b", "c"), ("c", "b", "a")):
             chosen = {name: parts[name] for name in order}
-            found.append(xappa.assimilate(ds, chosen if labelled else list(chosen.values()), **options)[T].values)
-        np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6 * np.abs(found[0]).max())
+            sources = list(chosen.values()) if form == "list" else chosen
+            operator = {name: "nearest" if name == "a" else "interpolate" for name in order}
+            options["operator"] = operator if form == "with operators" else None
+            found.append(xappa.assimilate(ds, sources, **options)[T].values)
+        np.testing.assert_array_equal(found[0], found[1])
         alone = xappa.assimilate(ds, {name: part.drop_attrs() for name, part in parts.items()}, **options)[T].values
         assert np.abs(alone - found[0]).max() > 1e-3

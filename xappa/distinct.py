@@ -38,6 +38,11 @@ def find_distinct(*columns: Array) -> tuple[Array, Array]:
     return np.unique(number, return_index=True)[1], number
 
 
+def hash_rows(*columns: Array) -> Array:
+    """One hash of each row, uint64 (N,), the same for rows that are equal; columns as for `find_distinct`."""
+    return _hash_rows([word for column in columns for word in _view_as_integers(column)])
+
+
 def _view_as_integers(column: Array) -> list[Array]:
     """A column as whole numbers, without a copy."""
     column = np.ascontiguousarray(column)

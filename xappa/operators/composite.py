@@ -124,6 +124,10 @@ class CompositeOperator:
         ]
         return replace(self, parts=tuple(part for part in kept if len(part.stencil)))
 
+    def sort(self) -> CompositeOperator:
+        """The same reports, those of each part in an order that what they read and report alone decides."""
+        return replace(self, parts=tuple(replace(part, stencil=part.stencil.sort()) for part in self.parts))
+
     def window(self, start: int, length: int) -> CompositeOperator:
         """The reports that read nothing outside times `start` ... `start + length - 1`, times counted from `start`."""
         parts = tuple(replace(part, stencil=part.stencil.window(start, length)) for part in self.parts)

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from xappa._typing import Array
+from xappa.distinct import hash_rows
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,15 @@ class SparseOperator:
     def select(self, rows: Array) -> SparseOperator:
         """The stencil of some rows, given as a mask or as indices."""
         return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "names"})
+
+    def sort(self) -> SparseOperator:
+        """The same rows in an order that their own numbers decide, so that sums over them are always rounded alike."""
+        whole = (self.time, self.channel, self.cell)
+        real = (self.weight, self.offset[:, None], self.value[:, None], self.error[:, None])
+        columns = [column.astype(np.int64) for part in whole for column in part.T]
+        columns += [column.astype(np.float64) for part in real for column in part.T]
+        first = (part[:, 0] for part in (self.cell, self.channel, self.time) if part.shape[1])
+        return self.select(np.lexsort((hash_rows(*columns), *first, self.variable)))
 
     def at(self, frames: Array) -> SparseOperator:
         """The same for a trajectory that has only the times `frames`."""

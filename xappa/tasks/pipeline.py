@@ -138,7 +138,8 @@ class ObservationPipeline:
         height = prior.surface_height if self.height is None else self.height
         found, reports = self.operator(reports, StateContext(prior.spec, times, height, prior.mask, self.layout))
         require_units(reports, list_used_names(found))
-        return found, reports
+        # Of several sources, so that the order in which they are given does not decide how sums are rounded.
+        return found.sort() if "source" in reports.coords else found, reports
 
     def _without_later(self, reports: xr.Dataset) -> xr.Dataset:
         if self.until is None:
