@@ -244,6 +244,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("option", "value"),
         [
+            ("model", 5),
             ("effort", None),
             ("grid", 3.75),
             ("stitching", None),
@@ -254,10 +255,6 @@ class TestErrors:
     def test_other_things_than_names(self, run, ds, obs, option, value) -> None:
         with pytest.raises(OptionError, match=rf"{option}={re.escape(repr(value))}[:,] expected"):
             run(ds, obs, **{option: value})
-
-    def test_a_model_that_is_neither_name_nor_prior(self, run, ds, obs) -> None:
-        with pytest.raises(ModelError, match="model=5: expected a name"):
-            run(ds, obs, model=5)
 
     def test_steps_and_chunks(self, run, ds, obs) -> None:
         with pytest.raises(OptionError, match="steps=0"):

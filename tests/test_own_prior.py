@@ -277,7 +277,7 @@ class TestProtocol:
 
     @pytest.mark.parametrize("wrong", [3, 2.5, ["speedy"], object(), xr.Dataset()])
     def test_what_is_no_model(self, wrong: object) -> None:
-        with pytest.raises(ModelError, match="an object with spec, schedule, .*lacks"):
+        with pytest.raises(OptionError, match="an object with spec, schedule, .*lacks"):
             xappa.load(wrong)  # type: ignore[call-overload]
 
     def test_a_class(self) -> None:

@@ -267,7 +267,7 @@ def test_wrong_references(rng: np.random.Generator) -> None:
         verify(analysis, truth.assign({"2m_temperature": truth["2m_temperature"].assign_attrs(units="m s-1")}))
     with pytest.raises(OptionError, match="did you mean 'rmse'"):
         verify(analysis, truth, metrics=["rmsee"])
-    with pytest.raises(OptionError, match="metrics=5, expected several values"):
+    with pytest.raises(OptionError, match="metric=5: expected one of 'rmse'"):
         verify(analysis, truth, metrics=5)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="baselines is a Dataset; expected Datasets by name"):
         verify(analysis, truth, baselines=truth)  # type: ignore[arg-type]

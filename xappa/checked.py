@@ -42,6 +42,9 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Classes of an annotation: in words, and names of theirs, so that none has to be imported here."""
 
+DATA = {"xr.Dataset", "xr.DataArray", "Fields", "None"}
+"""What the annotations of arguments that can only be data are made of."""
+
 LARGEST_SEED = 1 << 63
 """Beyond it, and below 0, NumPy or torch take no seed."""
 
@@ -124,9 +127,7 @@ def check_arguments(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         given = signature.bind(*args, **kwargs).arguments
         if wrong := find_type_errors(annotations, given):
-            of_data = {
-                name for name, kind in annotations.items() if set(_split_union(str(kind))) & {"xr.Dataset", "Fields"}
-            }
+            of_data = {name for name, kind in annotations.items() if set(_split_union(str(kind))) <= DATA}
             others = {name: value for name, value in given.items() if name not in of_data}
             error = OptionError if find_type_errors(annotations, others) else DatasetError
             raise error(f"{function.__name__}: {'; '.join(wrong)}")

@@ -131,7 +131,6 @@ NAMES = refused(
     ModelError,
     {
         "a name that is not known": lambda p: xappa.load("speedi"),
-        "a name that is no text": lambda p: xappa.load(5),  # type: ignore[arg-type]
         "a path that is not there": lambda p: xappa.load(p.scratch / "nowhere"),
         "a folder without a model": lambda p: xappa.load(p.scratch),
         "a checkpoint that is not there": lambda p: xappa.load(p.scratch / "model_last.pth"),
@@ -140,6 +139,7 @@ NAMES = refused(
 ) + refused(
     OptionError,
     {
+        "a name that is no text": lambda p: xappa.load(5),  # type: ignore[arg-type]
         "`device=` that torch does not know": lambda p: xappa.load("speedy", device="gpu"),
         "`precision=` that is not known": lambda p: xappa.load("speedy", precision="float8"),
         "`revision=` of an embedded model": lambda p: xappa.fetch("speedy", revision="main"),

@@ -336,13 +336,14 @@ def wrap_prior(prior: Any) -> CustomModel:
     ------
     ModelError
         If it lacks what a prior needs; all of it is named.
+    OptionError
+        If it is neither a name nor a prior.
     """
     lacking = list_missing(prior)
     if lacking and not hasattr(prior, "spec"):
-        raise ModelError(
-            f"model={_abbreviate_repr(prior)}: expected a name that xappa.models() lists, the path of a model's "
-            "files, or an "
-            f"object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
+        raise OptionError(
+            f"model={_abbreviate_repr(prior)}: expected a name that xappa.models() lists, the path of a model's files, "
+            f"or an object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
         )
     if problems := _find_problems(prior):
         raise ModelError(

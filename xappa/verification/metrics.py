@@ -13,6 +13,8 @@ from xappa.verification.field_pairs import FieldPair
 from xappa.verification.histograms import rank_histogram, reliability
 
 Over = list[str]
+MetricNames = Sequence[str]
+"""Names of `METRICS`; `choose_metrics` says which are valid."""
 Metric = Callable[[xr.DataArray, FieldPair, Over], xr.DataArray]
 
 CLIMATOLOGY = "climatology"

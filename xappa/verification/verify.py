@@ -19,7 +19,7 @@ from xappa.grids.variable_encoding import VariableEncoding
 from xappa.verification import groups
 from xappa.verification.field_pairs import FieldPair
 from xappa.verification.matching import align_datasets, find_matching_positions
-from xappa.verification.metrics import CLIMATOLOGY, CURVES, choose_metrics, compute_curves, compute_scores
+from xappa.verification.metrics import CLIMATOLOGY, CURVES, MetricNames, choose_metrics, compute_curves, compute_scores
 from xappa.verification.missing import Gaps, find_present_states
 from xappa.verification.result import Scores, convert_to_user_units, restore_user_names, with_all_leads
 from xappa.verification.source import TimedFields, assign_climatology_times
@@ -36,7 +36,7 @@ Group = tuple[dict[str, Any], dict[str, FieldPair]]
 def verify(
     ds: xr.Dataset,
     reference: xr.Dataset | xr.DataArray | pd.DataFrame,
-    metrics: Sequence[str] | None = None,
+    metrics: MetricNames | None = None,
     baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
     by: str | Sequence[str] | None = None,
 ) -> Scores:
