@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 import xappa
+from tests.bad_inputs.models import put_nan
 from xappa.cli import main
 from xappa.errors import IntegrityError, ModelError, XappaError
 from xappa.model.directory import sign_model
@@ -78,13 +78,7 @@ def test_only_model_directories_are_signed(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("file", ["autoencoder", "denoiser", "statistics", "tangent"])
 def test_numbers_that_are_not_finite_are_refused(folder: Path, file: str) -> None:
-    path = folder / f"{file}.safetensors"
-    arrays = load_file(path)
-    name = max(arrays, key=lambda key: arrays[key].size if arrays[key].dtype.kind == "f" else 0)
-    arrays[name].flat[-1] = np.nan
-    path.unlink()
-    save_file(arrays, path)
-    sign_model(folder)
+    name = put_nan(folder, file)
     with pytest.raises(ModelError, match=f"not finite in .*{name}"):
         xappa.load(folder, device="cpu")
 

@@ -82,8 +82,8 @@ def changed_tensors(file: str, change: Any, places: Places, sign: bool = True) -
     xappa.load(folder, device="cpu")
 
 
-def with_nan(places: Places, file: str = "denoiser") -> None:
-    folder = places.model()
+def put_nan(folder: Path, file: str) -> str:
+    """Put NaN into the largest tensor of a file, whose name is returned, and sign the folder anew."""
     path = folder / f"{file}.safetensors"
     arrays = load_file(path)
     name = max(arrays, key=lambda key: arrays[key].size if arrays[key].dtype.kind == "f" else 0)
@@ -91,6 +91,12 @@ def with_nan(places: Places, file: str = "denoiser") -> None:
     path.unlink()
     save_file(arrays, path)
     sign_model(folder)
+    return name
+
+
+def with_nan(places: Places, file: str = "denoiser") -> None:
+    folder = places.model()
+    put_nan(folder, file)
     xappa.load(folder, device="cpu")
 
 

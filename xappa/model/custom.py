@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xappa.diffusion.schedule import NoiseLevels
 from xappa.errors import ModelError, OptionError
 from xappa.model.checkpointed_map import map_states
+from xappa.model.prior_checks import find_problems
 from xappa.model.protocol import REQUIRED, Covariance, Denoise, Prior, list_missing
 from xappa.model.state import StateSpec
 from xappa.tokens import tokenize_object
@@ -23,7 +24,6 @@ KEPT = 4 * 2**30
 """Bytes that graphs of decoded states may take together, as for models of directories."""
 GRAPH = 16
 """Bytes of the graph of a decoded state over those of the state itself, where nobody says."""
-PREFIX = "latent_"
 ADDRESS = "object:"
 """How addresses of objects begin; they hold in the process that made them."""
 
@@ -345,7 +345,7 @@ def wrap_prior(prior: Any) -> CustomModel:
             f"model={_abbreviate_repr(prior)}: expected a name that xappa.models() lists, the path of a model's files, "
             f"or an object with {', '.join(REQUIRED)}; this one lacks {', '.join(lacking)}"
         )
-    if problems := _find_problems(prior):
+    if problems := find_problems(prior):
         raise ModelError(
             f"model={_abbreviate_repr(prior)} cannot be used:" + "".join(f"\n- {text}" for text in problems)
         )
@@ -374,45 +374,6 @@ def _restore_model(prior: Prior, digest: str, kept: int) -> CustomModel:
     if found is None:
         found = _LIVE[digest] = CustomModel(prior, digest)
     return found.within(kept)
-
-
-def _find_problems(prior: Prior) -> list[str]:
-    """What is wrong with the parts of a prior."""
-    if isinstance(prior, type):
-        return ["it is a class; expected an object of it"]
-    if not isinstance(prior.spec, StateSpec):
-        return [f"spec is {type(prior.spec).__name__}; expected a xappa.StateSpec"]
-    if lacking := list_missing(prior):
-        return [f"it lacks {', '.join(lacking)}"]
-    found = []
-    try:
-        prior.spec.require_sensible()
-    except ModelError as error:
-        found.append(f"spec: {error}")
-    shape: object = prior.latent_shape
-    sizes = shape if isinstance(shape, tuple | list) else ()
-    if not sizes or not all(isinstance(n, int) and n > 0 for n in sizes):
-        found.append(f"latent_shape is {shape!r}; expected sizes, such as (48, 96, 16) or (10242, 8)")
-    dims = getattr(prior, "latent_dims", None)
-    if dims is not None and (len({*dims}) != len(sizes) or not all(str(dim).startswith(PREFIX) for dim in dims)):
-        found.append(f"latent_dims are {dims!r}; expected {len(sizes)} names that begin with {PREFIX!r}")
-    schedule = prior.schedule
-    if not callable(schedule) or not hasattr(schedule, "sigma_min") or not hasattr(schedule, "sigma_max"):
-        found.append(
-            f"schedule is {type(schedule).__name__}; expected one of xappa.diffusion.schedule, or a function of t with "
-            "the attributes sigma_min and sigma_max"
-        )
-    elif not 0 < schedule.sigma_min < schedule.sigma_max:
-        found.append(f"sigma_min is {schedule.sigma_min}, sigma_max {schedule.sigma_max}; expected 0 < min < max")
-    token = getattr(prior, "token", None)
-    if token is not None and not isinstance(token, str):
-        found.append(f"token is {type(token).__name__}; expected text")
-    found += [
-        f"{name} is no method"
-        for name in ("encode", "decode", "denoise", "mean", "linear_decode", "covariance", "to")
-        if getattr(prior, name, None) is not None and not callable(getattr(prior, name))
-    ]
-    return found
 
 
 def _abbreviate_repr(prior: Any) -> str:

@@ -16,13 +16,12 @@ from xappa.errors import DatasetError, OptionError, suggest_names
 from xappa.grids.axes import AXES, Layout, find_axis, recognise, refuse
 from xappa.grids.matching import find_positions, order_output_columns, order_output_levels, order_output_rows
 from xappa.grids.variable_encoding import VariableEncoding
+from xappa.model.prior_checks import PREFIX
 from xappa.model.state import StateSpec
 from xappa.state.region import Region, choose_region
 from xappa.state.selection import OutputSelection
 
 LATENT = "latent"
-PREFIX = "latent_"
-"""How the names of the dimensions of a latent state begin."""
 SEA = "sea_mask"
 VARIABLES = "xappa_variables"
 HALF = {"dtype": "float16", "scale_factor": 1.0, "_FillValue": None}
