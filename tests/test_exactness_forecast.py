@@ -19,6 +19,7 @@ from torch import Tensor
 from tests.exactness import SCHEDULE, Process
 from xappa.diffusion.guidance import JacobianFree, Observation
 from xappa.diffusion.samplers import DPM
+from xappa.model.window_denoiser import WindowDenoiser
 from xappa.sampling.background_terms import make_context_term
 from xappa.sampling.spec import Autoregressive, SamplingSpec
 from xappa.sampling.trajectory import TrajectorySampler
@@ -69,8 +70,10 @@ def pieces(process: Process, stitching: str) -> TrajectorySampler:
     """A run of the process in the place of a model."""
     model: Any = SimpleNamespace(
         spec=SimpleNamespace(window=process.window), latent_shape=(1, 1, 2), schedule=SCHEDULE, tangent=None,
-        denoiser=Denoiser(process), device=torch.device("cpu"), precision="float32",
+        denoiser=(denoiser := Denoiser(process)), covariance=denoiser.covariance, device=torch.device("cpu"),
+        precision="float32",
     )  # fmt: skip
+    model.evaluations = lambda: WindowDenoiser(model)
     times = np.datetime64("2001-03-13T00", "s") + np.timedelta64(1, "h") * np.arange(process.times)
     guidance = JacobianFree(24, 1e-6, False)
     rolling = Autoregressive(KNOWN, process.overlap)

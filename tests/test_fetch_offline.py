@@ -31,7 +31,7 @@ class TestOffline:
 
     def test_a_cache_that_others_keep_is_only_read(self, hub, monkeypatch):
         folder = fetch()
-        for name in ("alone", "write_lock"):
+        for name in ("lock_folder", "write_lock"):
             monkeypatch.setattr(released, name, lambda *_: pytest.fail("writes"))
         monkeypatch.setattr(released.Pool, "note_upstream", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
         assert fetch() == folder

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xappa._compat.netcdf import NETCDF_LOCK, load_netcdf, make_file_manager
 from xappa._files import replace_atomically
 from xappa._typing import Array
 from xappa.errors import DatasetError, translate_read_errors
@@ -96,8 +97,7 @@ def read_weights(
 
 
 def _read_file(path: str | Path, source_shape: Sequence[int] | None, target_shape: Sequence[int] | None) -> Weights:
-    with xr.open_dataset(path, engine="netcdf4", decode_cf=False) as opened:
-        ds = opened.load()
+    ds = load_netcdf(str(path))
     names = next((names for names in (ESMF, SCRIP) if all(name in ds for name in names)), None)
     if names is None:
         raise DatasetError(
@@ -135,9 +135,7 @@ def _read_addresses(values: xr.DataArray, path: str | Path) -> Array:
 
 def _require_sizes(path: str | Path) -> None:
     """Refuse variables that take more memory than reading may; all of them are read as a whole."""
-    import netCDF4
-
-    with netCDF4.Dataset(path) as file:
+    with NETCDF_LOCK, make_file_manager(str(path)).acquire_context() as file:
         for name, variable in file.variables.items():
             claimed = float(np.prod(variable.shape, dtype=float)) * getattr(variable.dtype, "itemsize", 8)
             require_size(claimed, f"{path}: {name}", DatasetError)
