@@ -70,7 +70,7 @@ def test_a_background_as_an_observation_gives_the_exact_posterior(gaussian) -> N
     plan = plan_of(folder, model, given=(FixedState((0, 1), use, "a"),))
     known = make_background_terms(model, plan, range(1), [states])[0]
     assert known.spectrum is not None
-    observation = known.observation(0, model.spec.window)
+    observation = known.make_observation(0, model.spec.window)
     r = (observation.variance @ torch.eye(len(observation.y))).double().numpy()
     n = len(observation.y)
     gain = p[:, :n] @ np.linalg.inv(p[:n, :n] + r)

@@ -50,11 +50,11 @@ def test_places_and_dates_are_computed_once_a_run(monkeypatch, toy):
     windows = [TIMES[:4], TIMES[2:6]]
     x = torch.randn(1, 4, *toy.latent_shape)
     for _ in range(3):
-        LMS(steps=5)(evaluations.at(windows[0]), 1e3 * x, lambda k: torch.zeros_like(x), toy.schedule)
-        evaluations.at(windows[1])(x, torch.tensor(1.0))
+        LMS(steps=5)(evaluations.make_denoiser(windows[0]), 1e3 * x, lambda k: torch.zeros_like(x), toy.schedule)
+        evaluations.make_denoiser(windows[1])(x, torch.tensor(1.0))
     assert calls == {"positions": 1, "rotation": 2, "date_codes": 2}
     plain = toy.denoiser(x, torch.tensor(1.0), torch.tensor([[2021, 3, 1, hour] for hour in range(2, 6)]))
-    assert torch.equal(evaluations.at(windows[1])(x, torch.tensor(1.0)), plain)
+    assert torch.equal(evaluations.make_denoiser(windows[1])(x, torch.tensor(1.0)), plain)
 
 
 def test_an_analysis_computes_them_once(monkeypatch, tmp_path):

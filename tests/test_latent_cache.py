@@ -172,9 +172,9 @@ def test_an_error_is_not_kept(folder) -> None:
 def test_sampled_latents_survive_storing() -> None:
     learned = {"sigma": np.arange(3.0), "seconds": np.array(1.5), "variables": np.array(["2m_temperature"])}
     one = SamplingResult((3, 5), np.random.default_rng(0).standard_normal((2, 4, 3, 2, 1)).astype("f4"), learned)
-    content = pack_arrays(one.stored())
-    assert content == pack_arrays(one.stored()), "the same bytes each time"
-    two = SamplingResult.restored(unpack_arrays(content))
+    content = pack_arrays(one.to_arrays())
+    assert content == pack_arrays(one.to_arrays()), "the same bytes each time"
+    two = SamplingResult.from_arrays(unpack_arrays(content))
     assert two.members == (3, 5)
     np.testing.assert_array_equal(one.latents, two.latents)
     assert set(two.diagnostics) == set(learned)

@@ -267,7 +267,7 @@ def test_a_described_denoiser_is_built_again(several: bool) -> None:
         if several:
             expected = expected + c * last(gauss, noise, dates)
         assert torch.equal(denoiser(x, sigma, date), expected)
-        assert torch.equal(denoiser.linear()(x, sigma, date), seen)
+        assert torch.equal(denoiser.to_linear()(x, sigma, date), seen)
 
 
 def test_names_of_files_hold_within_another_module() -> None:

@@ -249,7 +249,9 @@ class TestProtocol:
         times = START + model.spec.step * np.arange(model.spec.window)
         x = torch.randn(1, model.spec.window, *model.latent_shape, generator=torch.Generator().manual_seed(0))
         found = model.denoise(x, torch.tensor(0.7), times)
-        torch.testing.assert_close(found, model.evaluations().at(times)(x, torch.tensor(0.7)), rtol=0, atol=0)
+        torch.testing.assert_close(
+            found, model.make_window_denoisers().make_denoiser(times)(x, torch.tensor(0.7)), rtol=0, atol=0
+        )
 
     @pytest.mark.parametrize(
         ("changes", "text"),

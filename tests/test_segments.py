@@ -120,7 +120,7 @@ def sampled(way: Independent | Chain | None, scale: float, length: int) -> tuple
             before = make_context_term(known, range(segment.known))
         windows = []
         for start in range(0, segment.stop - segment.start - WINDOW + 1, stride):
-            seen = None if before is None else before.observation(start, WINDOW)
+            seen = None if before is None else before.make_observation(start, WINDOW)
             exact = JacobianFree(iterations=24, tolerance=1e-3)
             windows.append(denoise if seen is None else exact.guide(denoise, seen, covariance))
         composed = TrajectoryDenoiser(windows, WINDOW, WINDOW // 2)

@@ -260,9 +260,9 @@ def test_the_model_directory_is_read_back(work: Path, recipe: Recipe) -> None:
     card = (work / "model" / "README.md").read_text()
     assert model.about["test_period_sha256"] in card
     assert all(v > 0 for v in model.about["autoencoder_error"].values())
-    physical = model.physical(x.numpy(), times)
+    physical = model.destandardise(x.numpy(), times)
     assert np.isnan(physical[:, :, model.spec.index("sea_surface_temperature")]).any()
-    back = model.standardised(physical, times)
+    back = model.standardise(physical, times)
     assert np.allclose(back, x.numpy() * model.mask, atol=1e-3)
 
 

@@ -215,7 +215,7 @@ class GaussianDenoiser(nn.Module):
     def _corrections(self, after_network: bool) -> list[nn.Module]:
         return [part for part in self.corrections if part.after_network == after_network]
 
-    def linear(self) -> GaussianDenoiser:
+    def to_linear(self) -> GaussianDenoiser:
         """D_l alone, which is linear in x_t."""
         return GaussianDenoiser(self.prior, None, self._corrections(after_network=False))
 

@@ -39,13 +39,13 @@ class CustomModel:
     prior : Prior
     digest : str
         Hash of all that its results depend on.
-    kept : int
+    graph_budget : int
         See `GenerativeModel`.
     """
 
     prior: Prior
     digest: str
-    kept: int = KEPT
+    graph_budget: int = KEPT
 
     precision = "float32"
 
@@ -62,7 +62,7 @@ class CustomModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A process that has the object already goes on with that one.
-        return _restore_model, (self.prior, self.digest, self.kept)
+        return _restore_model, (self.prior, self.digest, self.graph_budget)
 
     @property
     def name(self) -> str:
@@ -124,9 +124,9 @@ class CustomModel:
         return int(self._own("graph_bytes", GRAPH * 4 * int(np.prod(self.spec.shape))))
 
     @property
-    def states_at_once(self) -> int:
-        """See `GenerativeModel.states_at_once`."""
-        return max(1, self.kept // self.graph_bytes)
+    def states_per_batch(self) -> int:
+        """See `GenerativeModel.states_per_batch`."""
+        return max(1, self.graph_budget // self.graph_bytes)
 
     @cached_property
     def scale(self) -> np.ndarray:
@@ -204,7 +204,7 @@ class CustomModel:
         self._own("to", None)(device)
         return self
 
-    def in_precision(self, precision: str) -> CustomModel:
+    def with_precision(self, precision: str) -> CustomModel:
         """Itself; it chooses its precision.
 
         Raises
@@ -219,16 +219,16 @@ class CustomModel:
             )
         return self
 
-    def within(self, kept: int) -> CustomModel:
-        """See `GenerativeModel.within`."""
-        return self if kept == self.kept else replace(self, kept=kept)
+    def with_graph_budget(self, graph_budget: int) -> CustomModel:
+        """See `GenerativeModel.with_graph_budget`."""
+        return self if graph_budget == self.graph_budget else replace(self, graph_budget=graph_budget)
 
-    def linear(self) -> CustomModel:
+    def to_linear(self) -> CustomModel:
         """The same model, whose denoiser is that of its covariance."""
         return replace(self, prior=cast(Prior, _LinearPrior(self.prior)))
 
-    def evaluations(self) -> _CustomWindowDenoisers:
-        """See `GenerativeModel.evaluations`."""
+    def make_window_denoisers(self) -> _CustomWindowDenoisers:
+        """See `GenerativeModel.make_window_denoisers`."""
         return _CustomWindowDenoisers(self)
 
     def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
@@ -259,9 +259,11 @@ class CustomModel:
         def decoded(k: int, read: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             return lambda batch: read(self.decode(batch[:, None], times[k : k + 1])[:, 0])
 
-        return [map_states(decoded(k, read), latents[:, k], self.states_at_once) for k, read in enumerate(reads)]
+        return [map_states(decoded(k, read), latents[:, k], self.states_per_batch) for k, read in enumerate(reads)]
 
-    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+    def compute_sum_covariance(
+        self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray
+    ) -> Tensor | None:
         """It is not known."""
         return None
 
@@ -276,12 +278,12 @@ class CustomModel:
         except ValueError:
             raise ModelError(f"{self.name}.mean: found the shape {mean.shape}, expected {shape}") from None
 
-    def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """See `GenerativeModel.physical`."""
+    def destandardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """See `GenerativeModel.destandardise`."""
         return np.where(self.mask, fields * self.scale + self.climatology(times), np.float32(np.nan)).astype("f4")
 
-    def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """See `GenerativeModel.standardised`."""
+    def standardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """See `GenerativeModel.standardise`."""
         return np.nan_to_num((fields - self.climatology(times)) / self.scale).astype("f4")
 
     def _own(self, name: str, default: Any) -> Any:
@@ -325,7 +327,7 @@ class _CustomWindowDenoisers:
     def __init__(self, model: CustomModel) -> None:
         self.model = model
 
-    def at(self, times: np.ndarray) -> Denoise:
+    def make_denoiser(self, times: np.ndarray) -> Denoise:
         return lambda x, sigma: self.model.denoise(x, sigma, times)
 
 
@@ -373,7 +375,7 @@ def _restore_model(prior: Prior, digest: str, kept: int) -> CustomModel:
     found = _LIVE.get(digest)
     if found is None:
         found = _LIVE[digest] = CustomModel(prior, digest)
-    return found.within(kept)
+    return found.with_graph_budget(kept)
 
 
 def _abbreviate_repr(prior: Any) -> str:

@@ -51,12 +51,12 @@ class Normalisation(ABC):
     def of(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
         """The normalisation of a state whose `arrays` these are; others are ignored."""
 
-    def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def destandardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised fields (..., time, channel, lat, lon) in physical units; NaN where a channel does not exist."""
         values = fields * self.scale + self.mean(times)
         return np.where(self.mask, values, np.float32(np.nan))
 
-    def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def standardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Physical fields (..., time, channel, lat, lon), standardised; 0 where missing."""
         return np.nan_to_num((fields - self.mean(times)) / self.scale).astype("f4")
 

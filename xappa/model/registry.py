@@ -249,12 +249,12 @@ def load(
             from xappa.model.opening import open_model
 
             model = open_model(path, place, checkpoint, None if statistics is None else Path(statistics))
-            return model.in_precision(precision)
+            return model.with_precision(precision)
         entry = _find_entry(str(name))
         if entry.repository:
             folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
             return load(folder, device=device, checkpoint=checkpoint, statistics=statistics, precision=precision)
-        return _load(str(_fetch(entry)), entry.name, place).in_precision(precision)
+        return _load(str(_fetch(entry)), entry.name, place).with_precision(precision)
 
 
 def _prepare_model(model: Prior, device: str | None, precision: str | None) -> GenerativeModel:
@@ -265,7 +265,7 @@ def _prepare_model(model: Prior, device: str | None, precision: str | None) -> G
 
     taken: GenerativeModel = model if isinstance(model, Model | CustomModel) else wrap_prior(model)
     taken = taken if device is None else taken.to(resolve(device))
-    return taken if precision is None else taken.in_precision(precision)
+    return taken if precision is None else taken.with_precision(precision)
 
 
 @lru_cache(maxsize=4)

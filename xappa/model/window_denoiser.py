@@ -46,7 +46,7 @@ class WindowDenoiser:
         self.model = model
         self._windows: dict[bytes, Denoise] = {}
 
-    def at(self, times: np.ndarray) -> Denoise:
+    def make_denoiser(self, times: np.ndarray) -> Denoise:
         """The denoiser of a window at `times` (K,), datetime64."""
         key = times.astype("datetime64[s]").tobytes()
         if key not in self._windows:

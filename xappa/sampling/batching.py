@@ -53,7 +53,7 @@ class MemoryNeeds:
         return self.model.device
 
     @property
-    def lighter(self) -> str:
+    def cheaper_guidance(self) -> str:
         """Name of a guidance that does not differentiate the denoiser, and that this model has what it needs for."""
         return "jacobian-free" if self.model.static_prior else "w2c"
 
@@ -112,7 +112,8 @@ def split_on_oom(
             raise DeviceMemoryError(
                 f"Not even one member fits on {needs.device}: {full}. It needs {needs}. Use shorter segments "
                 "(segments=xappa.segments.Independent(windows=6)), another device, or guidance="
-                f"{needs.lighter!r}, which keeps no graph of the denoiser; ds.appa.plan(...) says what a run needs"
+                f"{needs.cheaper_guidance!r}, which keeps no graph of the denoiser; "
+                "ds.appa.plan(...) says what a run needs"
             )
         _remember(key, size // 2, full, needs.device)
     return found

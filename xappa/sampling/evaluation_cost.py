@@ -100,18 +100,18 @@ def select_most_observed(model: GenerativeModel, plan: SamplingSpec) -> Stretch:
 
 def list_latent_observations(plan: SamplingSpec) -> list[FixedState]:
     """The given states that are observations of the latents."""
-    return [given for given in plan.given if not isinstance(given.use, WarmStart)]
+    return [given for given in plan.fixed_states if not isinstance(given.use, WarmStart)]
 
 
 def split_into_joint_plans(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
-    if plan.rolling is None:
+    if plan.autoregressive is None:
         return [(plan, 1)]
-    window, rolling = model.spec.window, plan.rolling
-    first = replace(plan, times=plan.times[: rolling.first], rolling=None)
+    window, rolling = model.spec.window, plan.autoregressive
+    first = replace(plan, times=plan.times[: rolling.first], autoregressive=None)
     more = (len(plan.times) - rolling.first) // (window - rolling.context)
     after = FixedState(tuple(range(rolling.context)), ContinueFrom(), "")
-    later = replace(plan, times=plan.times[:window], stencil=None, given=(after,), rolling=None)
+    later = replace(plan, times=plan.times[:window], stencil=None, fixed_states=(after,), autoregressive=None)
     return [(first, 1), (later, more)] if more else [(first, 1)]
 
 
@@ -142,7 +142,7 @@ def measure_peak_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Str
 
 def _make_key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, about: Hashable) -> Hashable:
     return (
-        model.digest, model.precision, model.kept, stretch.length, stretch.frames,
+        model.digest, model.precision, model.graph_budget, stretch.length, stretch.frames,
         token_of(with_iterations(plan.guidance, 1)), members, about,
     )  # fmt: skip
 
@@ -168,7 +168,7 @@ def _measure_cached(
 def _measure_operations(
     model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
 ) -> RepeatedWork:
-    few = model.states_at_once // members + 1
+    few = model.states_per_batch // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
         parts = [with_fewer(plan, stretch, count) for count in (few, few + 1)]
@@ -268,7 +268,7 @@ def build_denoiser(
         states = torch.zeros((1, len(plan.times), *model.latent_shape), device=model.device)
     held = [make_context_term(states[:, list(given.frames)], given.frames) for given in list_latent_observations(plan)]
     last = stretch.start + stretch.length
-    part, guided = TrajectorySampler(model, plan, members, None).denoiser(stretch.start, last, held, True)
+    part, guided = TrajectorySampler(model, plan, members, None).build_denoiser(stretch.start, last, held, True)
     return guided[0] if len(guided) == 1 else without_finite_check(part)
 
 

@@ -76,7 +76,7 @@ def detect_misstated_errors(
         model.device
     )
     _, channel, row, column = torch.unravel_index(reading.index, reading.shape)
-    among = model.spread(reading.weight, channel, row, column, time)
+    among = model.compute_sum_covariance(reading.weight, channel, row, column, time)
     if among is None:
         return None
     spread, departure = (x.double().cpu().numpy() for x in (among, reading.y))

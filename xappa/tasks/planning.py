@@ -258,7 +258,7 @@ def make_provenance(
         "xappa_dressed": str(plan.dress),
         "xappa_clipped": str(plan.clip),
         "xappa_precision": plan.precision,
-        "xappa_background": "; ".join(repr(part.use) for part in plan.given),
+        "xappa_background": "; ".join(repr(part.use) for part in plan.fixed_states),
         "xappa_run": token,
     }
     if obs is None:

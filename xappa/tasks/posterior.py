@@ -92,8 +92,8 @@ def build_analysis(
         clip=get_options().clip,
         precision=prior.precision,
         correlation=None if obs is None else select_correlation_coordinates(obs),
-        given=tuple(part for part, _ in given),
-        rolling=rolling,
+        fixed_states=tuple(part for part, _ in given),
+        autoregressive=rolling,
         segments=request.chosen_segments,
         memory=request.bytes_of_memory,
     )

@@ -102,7 +102,7 @@ def _analyse(
     model = load(address, device=device)
     times = record.times[first : first + record.spec.window]
     time, channel, cell, error = draw_network(config, record, rng)
-    truth = model.physical(record.anomalies[first : first + len(times)].astype("f4"), times)
+    truth = model.destandardise(record.anomalies[first : first + len(times)].astype("f4"), times)
     truth = truth.reshape(*truth.shape[:2], -1)[time, channel, cell]
     column = (len(time), 1)
     stencil = SparseOperator(

@@ -38,18 +38,18 @@ class Cutter:
             Token of the segment that it follows.
         """
         plan, inside = self.plan, range(segment.start, segment.stop)
-        kept = [(k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(plan.given)]
+        kept = [(k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(plan.fixed_states)]
         kept = [(k, frames) for k, frames in kept if frames]
         given = []
         for k, frames in kept:
-            own = plan.given[k]
+            own = plan.fixed_states[k]
             shifted = tuple(own.frames[i] - segment.start for i in frames)
             given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
         if segment.known:
             given.append(FixedState(tuple(range(segment.known)), ContinueFrom(), previous))
         times = plan.times[segment.start : segment.stop]
         stencil = self._reports(segment)
-        return replace(plan, times=times, stencil=stencil, given=tuple(given), segments=None), kept
+        return replace(plan, times=times, stencil=stencil, fixed_states=tuple(given), segments=None), kept
 
     def _reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
         """The reports that read nothing outside a segment, in the order of the plan."""

@@ -136,7 +136,7 @@ def build_graph(
     size = batch or MEMBERS_AT_ONCE
     batches = [members[i : i + size] for i in range(0, len(members), size)]
     stride = spec.window - compute_overlap(spec.window)
-    segments = cut_trajectory(len(plan.times), spec.window, stride, None if plan.rolling else plan.segments)
+    segments = cut_trajectory(len(plan.times), spec.window, stride, None if plan.autoregressive else plan.segments)
     sampled, plans = _build_sampling_tasks(
         plan, segments, batches, plan.evaluations(spec.window), progress, states, readings
     )
@@ -151,7 +151,7 @@ def build_graph(
     latents = build_slices(name, rows, places, [len(part) for part in parts], sampled, shape)
     fields = _build_decoded_fields(plan, members, chosen, per_chunk, latents, spec)
     observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
-    token = dask.base.tokenize(keys, members, chosen, plan.decoding())
+    token = dask.base.tokenize(keys, members, chosen, plan.select_decoding_options())
     by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
     return AnalysisGraph(
         token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen]
@@ -185,7 +185,7 @@ def _build_sampling_tasks(
         ]
         reading = None if readings is None else readings(segment)
         parts.append((part, reading))
-        previous = dask.base.tokenize(part.latents_token(), None if reading is None else reading.key)
+        previous = dask.base.tokenize(part.list_latent_dependencies(), None if reading is None else reading.key)
         for tasks, batch in zip(found, batches, strict=True):
             given = list(held)
             if segment.known:
@@ -206,7 +206,7 @@ def _build_decoded_fields(
 ) -> da.Array:
     """Fields, a task a member and chunk of times."""
     seconds = plan.times[chosen].astype("M8[s]").astype("i8")
-    light = plan.decoding()
+    light = plan.select_decoding_options()
     token = dask.base.tokenize(light, members, seconds, latents.name)
     own = ("m", "t", *list_latent_axes(latents.ndim - 2))
     return da.blockwise(

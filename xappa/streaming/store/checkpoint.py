@@ -105,10 +105,10 @@ def load_or_sample(
     def make() -> SamplingResult:
         arrays = _read(files, key + SUFFIX)
         if arrays is not None:
-            return SamplingResult.restored(arrays)
+            return SamplingResult.from_arrays(arrays)
         before = is_cached(token, members)
         found = sample(plan, members, token, *args, **options)
-        files.write(key + SUFFIX, pack_arrays(found.stored()))
+        files.write(key + SUFFIX, pack_arrays(found.to_arrays()))
         if not before:
             spill(token, members)
         return found
