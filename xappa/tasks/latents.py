@@ -231,8 +231,8 @@ def _describe_origin(prior: GenerativeModel) -> dict[str, str]:
 
 def _mask_land(ds: xr.Dataset, latents: xr.Dataset, part: DecodedSelection, masked: Sequence[str]) -> xr.Dataset:
     """Fields that are missing where those that were encoded were missing."""
-    there = [name for name in masked if name in ds]
-    sea = select_sea_mask(latents, part) if there else None
+    present = [name for name in masked if name in ds]
+    sea = select_sea_mask(latents, part) if present else None
     if sea is None:
         return ds
-    return ds.assign({name: ds[name].where(sea).transpose(*ds[name].dims) for name in there})
+    return ds.assign({name: ds[name].where(sea).transpose(*ds[name].dims) for name in present})

@@ -116,8 +116,8 @@ def _make_network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[st
     obs = obs.compute()
     for name in quantities(obs):
         reported = obs[name].notnull()
-        asked = (flags_of(obs, name) == Flag.GOOD) & (reported if reported.any() else True)
-        obs[name] = xr.where(asked, 0.0, np.nan).assign_attrs(obs[name].attrs)
+        observed = (flags_of(obs, name) == Flag.GOOD) & (reported if reported.any() else True)
+        obs[name] = xr.where(observed, 0.0, np.nan).assign_attrs(obs[name].attrs)
     return obs
 
 

@@ -52,21 +52,21 @@ def prepare_observations(
         If none of them can be used.
     """
     pipeline = ObservationPipeline(
-        address=planning.get_model_address(request.model, request.prior),
-        digest=request.prior.digest,
+        address=planning.get_model_address(request.model, request.loaded_model),
+        digest=request.loaded_model.digest,
         operator=choose_operator(operator),
         error=DEFAULT_ERRORS if request.error is None else request.error,
         quality=choose_quality(request.quality),
         layout=request.layout,
-        height=get_surface_height(request.ds, request.prior.spec, request.layout),
+        height=get_surface_height(request.ds, request.loaded_model.spec, request.layout),
         until=until,
-        trusted=trusted,
+        trusted_source=trusted,
     )
     if is_lazy(obs):
-        return defer_reading(pipeline, obs, trajectory, request.prior, told)
-    reports, assumed = pipeline.read(obs, request.prior)
+        return defer_reading(pipeline, obs, trajectory, request.loaded_model, told)
+    reports, assumed = pipeline.read(obs, request.loaded_model)
     assumed.tell(told=told)
-    rows, reports = pipeline.rows(reports, trajectory, request.prior)
+    rows, reports = pipeline.apply_operator(reports, trajectory, request.loaded_model)
     require_used(reports)
     warn_without_error(reports, count_without_error(reports), told)
     return Observations(rows, reports, repr(pipeline.operator), pipeline.errors)

@@ -196,14 +196,14 @@ def _choose_chunk(chunks: str | int | Mapping[str, int] | None, axis: str) -> in
     if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
         return None
     size = chunks.get(axis) if isinstance(chunks, Mapping) else chunks
-    asked = dict(chunks) if isinstance(chunks, Mapping) else {}
-    if whole := [str(name) for name in asked if name not in ("time", "member")]:
+    sizes = dict(chunks) if isinstance(chunks, Mapping) else {}
+    if whole := [str(name) for name in sizes if name not in ("time", "member")]:
         raise OptionError(
             f"chunks={chunks!r}: {', '.join(map(repr, whole))} cannot be split, since whole states are decoded; "
             "expected 'time' (times a chunk) and 'member' (members that are sampled together). Rechunk the result, or "
             "give xappa.to_zarr the chunks of the store"
         )
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (asked.values() if asked else (size,))):
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (sizes.values() if sizes else (size,))):
         raise OptionError(
             f"chunks={chunks!r}: expected 'auto', a number of times, or a mapping such as {{'time': 4, 'member': 8}}."
         )

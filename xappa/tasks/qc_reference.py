@@ -56,9 +56,9 @@ class ModelBackground:
         """Mean and deviation (N,) by quantity."""
         prior = load(self.address)
         parts = _split_groups(batch, self.spec.step, _count_concurrent_times(prior))
-        return _merge_parts(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
+        return _merge_parts(batch, ((rows, self._evaluate(prior, batch.part(rows))) for rows in parts))
 
-    def _found(self, prior: GenerativeModel, batch: ReportBatch) -> dict[str, tuple[Array, Array]]:
+    def _evaluate(self, prior: GenerativeModel, batch: ReportBatch) -> dict[str, tuple[Array, Array]]:
         times = _list_model_times(batch.time, self.spec.step)
         stencil = _build_operator(batch, self.spec, times, prior.surface_height, prior.mask)
         if stencil is None:
@@ -96,7 +96,7 @@ class FieldBackground:
 
     def __call__(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         """Mean and deviation (N,) by quantity, window by window, so that few fields are in memory."""
-        found = _merge_parts(batch, ((rows, self._found(batch.part(rows))) for rows in batch.windows()))
+        found = _merge_parts(batch, ((rows, self._evaluate(batch.part(rows))) for rows in batch.windows()))
         nothing = np.full(len(batch), np.nan)
         found = {name: found.get(name, (nothing, nothing)) for name in batch.value}
         known = {name: np.isfinite(columns).all(axis=0) for name, columns in found.items()}
@@ -114,7 +114,7 @@ class FieldBackground:
             _warn_of_gaps(batch, found)
         return found
 
-    def _found(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
+    def _evaluate(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         layout = self.layout
         wanted = set(batch.value) & set(layout.names.values())
         if not wanted:

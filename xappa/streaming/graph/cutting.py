@@ -28,7 +28,9 @@ class Cutter:
             self.order = np.argsort(first, kind="stable")
             self.first = first[self.order]
 
-    def part(self, segment: Segment, previous: str = "") -> tuple[SamplingSpec, list[tuple[int, tuple[int, ...]]]]:
+    def cut_segment(
+        self, segment: Segment, previous: str = ""
+    ) -> tuple[SamplingSpec, list[tuple[int, tuple[int, ...]]]]:
         """The plan of one segment, and which of the given states it has: (number of ``given``, frames of it).
 
         Parameters
@@ -45,13 +47,13 @@ class Cutter:
             own = plan.fixed_states[k]
             shifted = tuple(own.frames[i] - segment.start for i in frames)
             given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
-        if segment.known:
-            given.append(FixedState(tuple(range(segment.known)), ContinueFrom(), previous))
+        if segment.overlap:
+            given.append(FixedState(tuple(range(segment.overlap)), ContinueFrom(), previous))
         times = plan.times[segment.start : segment.stop]
-        stencil = self._reports(segment)
+        stencil = self._select_reports(segment)
         return replace(plan, times=times, stencil=stencil, fixed_states=tuple(given), segments=None), kept
 
-    def _reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
+    def _select_reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
         """The reports that read nothing outside a segment, in the order of the plan."""
         stencil = self.plan.stencil
         if stencil is None or segment == Segment(0, len(self.plan.times)):

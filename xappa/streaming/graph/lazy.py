@@ -75,7 +75,7 @@ class AnalysisGraph:
         """Member numbers."""
         return tuple(member for batch, _ in self.sampled for member in batch)
 
-    def learned(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
+    def build_results(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
         """What the run learned of itself (a `SamplingResult`), a batch of members each; with latents of one segment.
 
         Parameters
@@ -178,7 +178,7 @@ def _build_sampling_tasks(
     parts: list[tuple[SamplingSpec, Delayed | None]] = []
     previous, cutter = "", Cutter(plan)
     for k, segment in enumerate(segments):
-        part, kept = cutter.part(segment, previous)
+        part, kept = cutter.cut_segment(segment, previous)
         held = [
             dask.delayed(states[i] if len(frames) == states[i].shape[1] else states[i][:, list(frames)])
             for i, frames in kept
@@ -188,8 +188,8 @@ def _build_sampling_tasks(
         previous = dask.base.tokenize(part.list_latent_dependencies(), None if reading is None else reading.key)
         for tasks, batch in zip(found, batches, strict=True):
             given = list(held)
-            if segment.known:
-                given.append(_build_known_states(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
+            if segment.overlap:
+                given.append(_build_known_states(tasks[k - 1], segment.start - segments[k - 1].start, segment.overlap))
             token = dask.base.tokenize(previous, batch)
             tasks.append(
                 _make_layer(

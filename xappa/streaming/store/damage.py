@@ -20,7 +20,7 @@ ANEW = "Write the store anew with overwrite=True."
 LOG = logging.getLogger("xappa")
 
 
-def read_root_metadata(place: StoreLocation) -> dict[str, Any] | None:
+def read_root_metadata(location: StoreLocation) -> dict[str, Any] | None:
     """Metadata of a store's root group; None if there are none.
 
     Raises
@@ -29,13 +29,13 @@ def read_root_metadata(place: StoreLocation) -> dict[str, Any] | None:
         If they are damaged, or the store cannot be read.
     """
     try:
-        content = read_key(place.store, "zarr.json")
+        content = read_key(location.store, "zarr.json")
     except OSError as error:
-        raise StoreError(f"{place.name} cannot be read ({error}); choose another place.") from error
-    return None if content is None else _read_json(place.name, "zarr.json", content)
+        raise StoreError(f"{location.name} cannot be read ({error}); choose another place.") from error
+    return None if content is None else _read_json(location.name, "zarr.json", content)
 
 
-def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
+def require_metadata(location: StoreLocation, names: Sequence[Hashable]) -> None:
     """Complain about arrays of a store whose metadata are missing or damaged.
 
     Raises
@@ -45,7 +45,7 @@ def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
     """
     for name in names:
         key = f"{name}/zarr.json"
-        _read_json(place.name, key, read_key(place.store, key) or b"")
+        _read_json(location.name, key, read_key(location.store, key) or b"")
 
 
 def _read_json(store: str, key: str, content: bytes) -> dict[str, Any]:
