@@ -54,10 +54,10 @@ class TestSentences:
         assumed, told = AssumptionLog(), {"two"}
         assumed.add(both)
         with pytest.warns(AssumptionWarning) as said:
-            assumed.tell()
+            assumed.warn()
         assert [str(warning.message) for warning in said] == ["one", "two"]
         with pytest.warns(AssumptionWarning) as said:
-            assumed.tell(told=told)
+            assumed.warn(told=told)
         assert [str(warning.message) for warning in said] == ["one"] and told == {"one", "two"}
 
 

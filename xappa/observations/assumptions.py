@@ -70,7 +70,7 @@ class AssumptionLog:
         self.texts += [text for text in get_assumptions(obs) if text not in known]
         return obs
 
-    def tell(self, strict: bool = False, told: set[str] | None = None) -> None:
+    def warn(self, strict: bool = False, told: set[str] | None = None) -> None:
         """Say what was assumed: one warning for units, one for each other assumption.
 
         Parameters
@@ -86,14 +86,14 @@ class AssumptionLog:
             If `strict` and anything was assumed: all of it.
         """
         told = set() if told is None else told
-        said = [(text, category) for text, category in self._said() if text not in told]
+        said = [(text, category) for text, category in self._list_messages() if text not in told]
         if said and strict:
             raise ObservationError(f"strict=True: nothing may be assumed. {'; '.join(text for text, _ in said)}")
         told.update(text for text, _ in said)
         for text, category in said:
             warn(text, category)
 
-    def _said(self) -> Iterator[tuple[str, type[Warning]]]:
+    def _list_messages(self) -> Iterator[tuple[str, type[Warning]]]:
         if units := list(dict.fromkeys(self.units)):
             assumed = ", ".join(f"{name} ({QUANTITIES[name].units})" for name in units)
             example = f"units={{{units[0]!r}: {QUANTITIES[units[0]].units!r}}}"

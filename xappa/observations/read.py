@@ -125,7 +125,7 @@ def read_observations(
     naming = NameMap(rename or {}, units or {}, _select_unknown(unknown, error), suspect, source_quality or {})
     aids = ReaderOptions(naming, None if stations is None else read_station_table(stations), date)
     obs, assumed = read_quietly(source, aids, error=error, derive=derive)
-    assumed.tell(strict)
+    assumed.warn(strict)
     return obs
 
 

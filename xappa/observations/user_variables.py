@@ -99,10 +99,10 @@ def _convert_units(obs: xr.Dataset, name: str, found: str, wanted: str) -> xr.Da
         convert = find_conversion(found, wanted)
     except UnitsError as reason:
         raise UnitsError(f"{problem}: {reason}") from reason
-    obs = obs.assign({name: convert.value(obs[name]).assign_attrs(obs[name].attrs | {"units": wanted})})
+    obs = obs.assign({name: convert.convert(obs[name]).assign_attrs(obs[name].attrs | {"units": wanted})})
     if f"{name}_error" in obs:
         error = obs[f"{name}_error"]
-        obs = obs.assign({error.name: convert.deviation(error).assign_attrs(error.attrs | {"units": wanted})})
+        obs = obs.assign({error.name: convert.convert_deviation(error).assign_attrs(error.attrs | {"units": wanted})})
     return obs
 
 

@@ -127,7 +127,7 @@ class DatasetFunction:
         blocks = []
         for output in self.outputs:
             field = next(iter(fields.values())) if output.key is None else fields[output.key]
-            blocks.append(output.units.value(arrange_result(field, self.state, times, self.derived, output.axis)))
+            blocks.append(output.units.convert(arrange_result(field, self.state, times, self.derived, output.axis)))
         return torch.cat(blocks, dim=1)
 
     def fields(self, trajectory: Array, times: Array) -> Array:

@@ -144,7 +144,7 @@ class VariableExtractor:
         if isinstance(values, np.ndarray):
             # A copy, so that whole states are not kept for the sake of one variable.
             values = np.array(values, self.dtype, order="C")
-        return values if self.back is None else self.back.value(values)
+        return values if self.back is None else self.back.convert(values)
 
 
 def _extract_blockwise(pick: VariableExtractor, fields: da.Array) -> da.Array:

@@ -80,7 +80,7 @@ class StateAssembly:
             if part.bare:
                 levels = [self.pressures[k] for k in part.levels or ()]
                 refuse_units(find_implausible_values(part.user, part.name, values, levels))
-            result[:, part.channels] = part.map.value(values)
+            result[:, part.channels] = part.map.convert(values)
         return result
 
 

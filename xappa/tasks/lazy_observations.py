@@ -188,7 +188,7 @@ def _validate_first(
         )
     first = int(chunks[inside.argmax()])
     few, assumed = pipeline.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute(), prior)
-    assumed.tell(told=told)
+    assumed.warn(told=told)
     few = few.compute()
     when = few["time"].values[~np.isnat(few["time"].values)]
     good = any(bool((flags_of(few, n) == Flag.GOOD).any()) for n in quantities(few))

@@ -65,7 +65,7 @@ def prepare_observations(
     if is_lazy(obs):
         return defer_reading(pipeline, obs, trajectory, request.loaded_model, told)
     reports, assumed = pipeline.read(obs, request.loaded_model)
-    assumed.tell(told=told)
+    assumed.warn(told=told)
     rows, reports = pipeline.apply_operator(reports, trajectory, request.loaded_model)
     require_used(reports)
     warn_without_error(reports, count_without_error(reports), told)

@@ -84,7 +84,7 @@ def _prepare(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) 
         name = layout.names[user]
         bare = layout.notation[user].units is None
         field = _require_plausible(fields[name], user) if bare else fields[name]
-        fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
+        fields[name] = forward.convert(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
     found = {layout.names[user]: written.statistic for user, written in layout.notation.items()}
     return CanonicalDataset(fields, layout, {name: value for name, value in found.items() if value is not None})
 

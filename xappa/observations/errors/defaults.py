@@ -56,9 +56,9 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
     table = observation_errors(DEFAULT_ERRORS)
     for conversion in CONVERSIONS:
         name, *others = conversion.sources
-        if not others and conversion.target in table and conversion.possible(obs):
+        if not others and conversion.target in table and conversion.is_possible(obs):
             target = interpolate_deviation(obs, table[conversion.target])
-            obs = _fill_errors(obs, name, target / np.abs(conversion.slope(obs, 0)))
+            obs = _fill_errors(obs, name, target / np.abs(conversion.compute_slope(obs, 0)))
     if _DEWPOINT in obs:
         obs = _fill_errors(obs, _DEWPOINT, _convert_humidity_error(obs, table[_RELATIVE]))
     obs = fill_derived_errors(obs)

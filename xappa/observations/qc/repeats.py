@@ -51,7 +51,7 @@ class RepeatedReports:
     group: Array
     order: Array
 
-    def columns(self, size: int) -> dict[str, Array]:
+    def to_columns(self, size: int) -> dict[str, Array]:
         """Group and order of each of `size` reports, -1 for those that share it with none."""
         columns = {name: np.full(size, -1, np.int32) for name in ("group", "tie")}
         columns["group"][self.rows], columns["tie"][self.rows] = self.group, self.order

@@ -189,7 +189,7 @@ def _run_check(
         for name, column in numbers.items()
     }
     flag = {name: np.array(column[2], "int8") for name, column in numbers.items()}
-    batch = ReportBatch(**columns, value=value, error=error, flag=flag, pairs=pairs)
+    batch = ReportBatch(**columns, value=value, error=error, flag=flag, vector_pairs=pairs)
     check(batch)
     return np.stack([np.stack(list(flag.values())), np.stack(list(batch.basis.values()))])
 

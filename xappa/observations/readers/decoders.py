@@ -55,7 +55,7 @@ class DecoderProcess(Program):
             running: list[subprocess.Popen[str]] = []
             share = -(-size // len(options))
             waiting = [
-                threads.submit(self._archive, source, Path(folder) / f"{i}.npz", each, share, advance, running)
+                threads.submit(self._decode_archive, source, Path(folder) / f"{i}.npz", each, share, advance, running)
                 for i, each in enumerate(options)
             ]
             try:
@@ -68,7 +68,7 @@ class DecoderProcess(Program):
         complaints = [line for _, said in done for line in said.splitlines()]
         return [tables for tables, _ in done], "\n".join(complaints[-_SAID:])
 
-    def _archive(
+    def _decode_archive(
         self,
         source: Path,
         target: Path,

@@ -59,7 +59,7 @@ def read_frame(frame: pd.DataFrame, aids: ReaderOptions) -> xr.Dataset:
     names = [*map(str, frame.columns)]
     archive = None if set(aids.naming.rename) & set(names) else find_table_reader(names)
     if archive is not None:
-        aids.naming.note(names)
+        aids.naming.record_names(names)
         return archive(frame, aids.naming, aids.stations)
     return from_frame(fill_places(frame, aids.naming, aids.stations), aids.naming)
 
@@ -163,7 +163,7 @@ _BINARY: dict[str, Callable[[Path, ReaderOptions, bool], xr.Dataset]] = {
     "netcdf": _read_netcdf,
     "zarr": _read_zarr,
     "parquet": lambda path, aids, packed: read_frame(_read_parquet(path), aids),
-    "bufr": lambda path, aids, packed: aids.naming.noted(read_bufr(path)),
+    "bufr": lambda path, aids, packed: aids.naming.record_quantities(read_bufr(path)),
 }
 
 
@@ -171,14 +171,14 @@ def _read_text(text: TextFile, aids: ReaderOptions) -> xr.Dataset:
     _require_text_name(text.path)
     of_archive = find_line_reader(text.head)
     if of_archive is not None:
-        return aids.naming.noted(of_archive(text, aids.stations))
+        return aids.naming.record_quantities(of_archive(text, aids.stations))
     # A bulletin has no line of names, though words of it may look like one.
     layout = find_layout(text, aids.naming, least=3 if is_metar(text.head) else 1)
     if layout is not None and _is_table(text.path, layout):
         return _add_assumption(read_frame(*_read_table(text, layout, aids)), text)
     if is_metar(text.head):
         with decompress_to_file(text.path) as plain, _name_file_in_errors(text.path, plain):
-            return aids.naming.noted(read_metar(plain, aids.stations, aids.date))
+            return aids.naming.record_quantities(read_metar(plain, aids.stations, aids.date))
     raise ObservationError(_describe_unknown(text))
 
 
@@ -193,7 +193,7 @@ def _read_table(text: TextFile, layout: TableLayout, aids: ReaderOptions) -> tup
     texts = [
         name
         for name in layout.names
-        if find_coordinate(naming.heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
+        if find_coordinate(naming.parse_heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
     ]
     frame = read_table(text, layout, texts)
     if frame.empty:

@@ -108,7 +108,7 @@ def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tupl
 
 def _apply_given_scheme(flag: xr.DataArray, naming: NameMap) -> FlagMasks | None:
     """The verdict by the scheme that the caller gave for a flag, if any."""
-    given = naming.quality_scheme(str(flag.name))
+    given = naming.find_quality_scheme(str(flag.name))
     if given is None:
         return None
     scheme = choose_scheme(given)

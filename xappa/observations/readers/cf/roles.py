@@ -42,7 +42,7 @@ def find_coordinates(ds: xr.Dataset, naming: NameMap) -> dict[str, str]:
     sources: dict[str, list[str]] = {}
     for name in map(str, ds.variables):
         told = name in naming.rename
-        meaning = naming.coordinate(name)
+        meaning = naming.find_coordinate(name)
         if not told:
             attrs = ds[name].attrs
             other = meaning == "level" and (
@@ -109,7 +109,7 @@ def find_meaning(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | 
         What the caller says.
     """
     name = str(variable.name)
-    spelt = naming.quantity(name, aloft, variable.attrs.get("units"))
+    spelt = naming.find_quantity(name, aloft, variable.attrs.get("units"))
     if spelt is not None and name not in naming.rename and _contradicts(variable.attrs, spelt):
         spelt, name = None, ""
     if name in naming.rename or name in QUANTITIES:
