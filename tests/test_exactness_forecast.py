@@ -55,7 +55,7 @@ class Reports:
 
     process: Process
 
-    def observation(self, start: int, length: int, noise: Any = None) -> Observation:
+    def make_observation(self, start: int, length: int, noise: Any = None) -> Observation:
         """Of a window."""
         problem = self.process.observed(start, length)
         h = problem.h.float()

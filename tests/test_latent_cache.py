@@ -24,7 +24,7 @@ class Value:
     def nbytes(self) -> int:
         return self.data.nbytes
 
-    def stored(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         return {"data": self.data}
 
 
@@ -122,7 +122,7 @@ def test_damaged_files_are_made_again(folder, damage) -> None:
 def test_one_flipped_bit_is_noticed(folder) -> None:
     shelf = FileCache(folder)
     shelf.write("a", {"data": np.arange(100.0)})
-    file = shelf.path("a")
+    file = shelf.get_path("a")
     content = bytearray(file.read_bytes())
     content[300] ^= 1
     file.write_bytes(content)

@@ -149,7 +149,7 @@ class TestFunctions:
             rows, _ = choose_operator(function)(
                 reports(15, 30, [0.0, 6.0, 24.0], observed=0.0), StateContext(SPEC, TIMES)
             )
-            found = rows.at(rows.frames).apply(trajectory[rows.frames])
+            found = rows.reindex_times(rows.frames).apply(trajectory[rows.frames])
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
     def test_composition(self, trajectory: np.ndarray) -> None:

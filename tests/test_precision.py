@@ -62,10 +62,10 @@ def test_residual_stream_modulation_and_places_stay_in_single_precision(toy):
         evaluated = WindowDenoiser(toy).make_denoiser(TIMES[:4])(
             torch.randn(1, 4, *toy.latent_shape), torch.tensor(1.0)
         )
-        places = network.places()
+        places = network.compute_shared()
     assert seen == [(torch.float32, torch.float32)] * 2
     assert places.positions.dtype == places.rotations[0].cosine.dtype == evaluated.dtype == torch.float32
-    assert torch.equal(places.positions, network.places().positions)
+    assert torch.equal(places.positions, network.compute_shared().positions)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -92,7 +92,7 @@ def test_settled_it_is_the_same() -> None:
     with torch.no_grad():
         expected = network.decode(z)
         assert torch.equal(cache_matrices(network).decode(z), expected)
-    assert network.remainder.settled is not None and "remainder.settled" not in network.state_dict()
+    assert network.remainder.cached is not None and "remainder.cached" not in network.state_dict()
 
 
 @pytest.mark.parametrize("values", [{"wrap": True}, {"patch_size": (2, 1)}])
@@ -124,7 +124,7 @@ class Record:
         if kept:  # the others are of another world
             self.anomalies[200:] += 100
 
-    def members(self, split: int) -> np.ndarray:
+    def list_times(self, split: int) -> np.ndarray:
         if split == CORRECTION:
             return np.arange(200) if self.kept else np.arange(0)
         return np.arange(400)
@@ -142,7 +142,7 @@ def test_it_finds_what_is_linear(kept: bool) -> None:
     record: Any = Record(network, kept)
     fitted = decoder_correction.fit_decoder_correction(RECIPE, network, record.latents.numpy(), record)
     there = gather_neighbours(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
-    torch.testing.assert_close(fitted.matrices_of_places()[there], record.matrices[there], rtol=0.02, atol=0.02)
+    torch.testing.assert_close(fitted.get_matrices()[there], record.matrices[there], rtol=0.02, atol=0.02)
     with torch.no_grad():
         left = torch.from_numpy(record.anomalies[:200]) - network.decode(record.latents[:200])
     assert left.square().mean() < 1e-3
@@ -156,9 +156,7 @@ def test_estimates_count_as_they_are_told_to() -> None:
 
     def told(share: float, estimates: Any = (wrong, some)) -> torch.Tensor:
         recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=20, estimates=share))
-        return decoder_correction.fit_decoder_correction(
-            recipe, a_network(), latents, record, estimates
-        ).matrices_of_places()
+        return decoder_correction.fit_decoder_correction(recipe, a_network(), latents, record, estimates).get_matrices()
 
     alone = told(1.0, None)
     torch.testing.assert_close(told(0.0), alone)
@@ -176,7 +174,7 @@ def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         made = decoder_correction.fit_decoder_correction(
             recipe, network, record.latents.numpy(), record, checkpoint=checkpoint
         )
-        return made.matrices_of_places()
+        return made.get_matrices()
 
     whole = fit(None)
     done: list[int] = []
@@ -222,11 +220,11 @@ def test_a_package_tells_what_its_decoder_left(packaged: Path, recipe: Recipe) -
     made = commands._load_previous_steps(recipe, packaged, CPU)
     before = autoencoder.restore(recipe, made.record, packaged, CPU)
     after = read_model(packaged / "whole").autoencoder
-    index = made.record.members(0)
+    index = made.record.list_times(0)
     truth, z = torch.from_numpy(made.record.anomalies[index].astype("f4")), torch.from_numpy(made.raw[index])
     with torch.no_grad():
         errors = [(network.decode(z) - truth).square().mean((0, 2, 3)) for network in (before, after)]
-    told = list(recipe.remainder.of(made.record.spec))
+    told = list(recipe.remainder.find_channels(made.record.spec))
     rest = [channel for channel in range(len(errors[0])) if channel not in told]
     assert (errors[1][told] < 0.97 * errors[0][told]).all()
     torch.testing.assert_close(errors[1][rest], errors[0][rest], rtol=0.02, atol=1e-4)

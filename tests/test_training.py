@@ -32,7 +32,7 @@ def recipe(work: Path) -> Recipe:
 
 def test_anomalies_are_centred_and_scaled_on_the_training_period(work: Path, recipe: Recipe) -> None:
     record = data.open_record(recipe, work / "data")
-    train = record.anomalies[record.members(0)].astype("f8")
+    train = record.anomalies[record.list_times(0)].astype("f8")
     assert np.abs(train.mean(0)).max() < 0.1
     # Precipitation is weighted down on purpose.
     quiet = list(record.spec.of("total_precipitation_6hr"))
@@ -50,7 +50,7 @@ def test_climatology_may_be_of_other_periods_than_are_trained_on(work: Path, rec
     all_years, first_year = (data.prepare(r, work / "nature", tmp_path / n) for r, n in ((named, "a"), (alone, "b")))
     for name, values in first_year.statistics.items():
         np.testing.assert_array_equal(all_years.statistics[name], values)
-    assert len(all_years.members(0)) > len(first_year.members(0))
+    assert len(all_years.list_times(0)) > len(first_year.list_times(0))
     before = data.open_record(recipe, work / "data").statistics["annual"]
     assert not np.array_equal(all_years.statistics["annual"], before)
 
@@ -70,7 +70,7 @@ def test_climatology_recovers_a_known_cycle() -> None:
 def test_windows_join_neither_runs_nor_splits(work: Path, recipe: Recipe) -> None:
     record = data.open_record(recipe, work / "data")
     for split in range(3):
-        first = record.windows(split, 4)
+        first = record.list_windows(split, 4)
         assert len(first)
         steps = np.diff(record.times)[first[:, None] + np.arange(3)]
         assert (steps == np.timedelta64(6, "h")).all()
@@ -93,8 +93,8 @@ def test_prior_has_the_variance_of_the_latents(work: Path, recipe: Recipe) -> No
     estimated = prior.estimate_prior(recipe.prior, latents, record)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(500, 4, *latents.shape[1:], generator=generator)
-    drawn = estimated.root(noise).square().mean().item()
-    seen = np.square(latents[record.members(1)]).mean()
+    drawn = estimated.sample(noise).square().mean().item()
+    seen = np.square(latents[record.list_times(1)]).mean()
     assert drawn == pytest.approx(seen, rel=0.1)
 
 
@@ -140,14 +140,14 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, s
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
     train(longer, record, tmp_path, cpu)
     after = autoencoder.restore(longer, record, tmp_path, cpu)
-    x = torch.from_numpy(record.anomalies[record.members(1)].astype("f4"))
+    x = torch.from_numpy(record.anomalies[record.list_times(1)].astype("f4"))
     with torch.no_grad():
         assert torch.equal(before.encode(x), after.encode(x))
     kept = encode.encode_record(after, record, tmp_path)  # of the same encoder: none is refused, nor made again
     assert np.array_equal(kept, np.load(work / "latents.npy"))
     assert all(value.abs().max() > 0 for name, value in after.decoder.named_parameters() if "places" in name)
     assert after.spec.places is (stage == "places")
-    seen = record.members(0)
+    seen = record.list_times(0)
     errors = [autoencoder.measure_reconstruction_error(network, record, seen) for network in (before, after)]
     assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
 
@@ -157,7 +157,7 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
     shutil.copy(work / "autoencoder.pt", tmp_path)
     record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
-    seen, t2m = record.members(0), record.spec.index("2m_temperature", None)
+    seen, t2m = record.list_times(0), record.spec.index("2m_temperature", None)
     first = autoencoder.measure_reconstruction_error(before, record, seen)
     errors = {}
     for factor in (1.0, 30.0):
@@ -290,7 +290,7 @@ def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, wor
     seen: list[torch.Tensor] = []
     monkeypatch.setattr(LinearDecoder, "fit", lambda self, z, fields: seen.append(z))
     network = autoencoder.restore(recipe, record, work, torch.device("cpu"))
-    train = record.members(0)
+    train = record.list_times(0)
     autoencoder.fit_linear_decoder(network, latents, record, seed=0, count=len(train) // 4)
     chosen = np.array([np.flatnonzero((latents[train] == z.numpy()).all((1, 2, 3)))[0] for z in seen[0]])
     assert len(np.unique(chosen)) == len(train) // 4
@@ -312,7 +312,7 @@ def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
     tangent = LinearDecoder(5, 3, 4)
     z = torch.randn(200, 2, 4, 5, generator=generator)
     tangent.fit(z, network.decode(z))
-    assert tangent.explained(z, network.decode(z)) > 1 - 1e-6
+    assert tangent.compute_explained_share(z, network.decode(z)) > 1 - 1e-6
     v = torch.randn(1, 2, 4, 5, generator=generator)
     assert torch.allclose(tangent(v), network.decode(v) - network.decode(0 * v), atol=1e-3)
 

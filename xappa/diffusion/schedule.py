@@ -132,7 +132,7 @@ class Truncated:
     t_max: float
 
     @classmethod
-    def at(cls, schedule: NoiseLevels, sigma: float) -> Truncated:
+    def below(cls, schedule: NoiseLevels, sigma: float) -> Truncated:
         """The part below noise level `sigma`.
 
         Raises

@@ -67,7 +67,7 @@ class CustomModel:
     @property
     def name(self) -> str:
         """See `GenerativeModel.name`."""
-        return str(self._own("name", type(self.prior).__name__))
+        return str(self._get_optional("name", type(self.prior).__name__))
 
     @property
     def address(self) -> str:
@@ -92,36 +92,36 @@ class CustomModel:
     @property
     def latent_dims(self) -> tuple[str, ...]:
         """See `GenerativeModel.latent_dims`."""
-        return tuple(self._own("latent_dims", [f"latent_{k}" for k in range(len(self.latent_shape))]))
+        return tuple(self._get_optional("latent_dims", [f"latent_{k}" for k in range(len(self.latent_shape))]))
 
     @property
     def zonal_latents(self) -> bool:
         """See `GenerativeModel.zonal_latents`."""
-        return bool(self._own("zonal_latents", False))
+        return bool(self._get_optional("zonal_latents", False))
 
     @property
     def device(self) -> torch.device:
         """Where the prior says that it is, or its parameters are; the CPU without either."""
-        told = self._own("device", None)
+        told = self._get_optional("device", None)
         if told is not None:
             return torch.device(told)
-        return next((x.device for network in self._networks for x in network.parameters()), torch.device("cpu"))
+        return next((x.device for network in self._find_networks for x in network.parameters()), torch.device("cpu"))
 
     @property
-    def _networks(self) -> list[nn.Module]:
+    def _find_networks(self) -> list[nn.Module]:
         held = [self.prior, *vars(self.prior).values()] if hasattr(self.prior, "__dict__") else [self.prior]
         return [part for part in held if isinstance(part, nn.Module)]
 
     @property
     def nbytes(self) -> int:
         """See `GenerativeModel.nbytes`."""
-        tensors = {id(x): x for n in self._networks for x in (*n.parameters(), *n.buffers())}
+        tensors = {id(x): x for n in self._find_networks for x in (*n.parameters(), *n.buffers())}
         return sum(x.nbytes for x in tensors.values())
 
     @property
     def graph_bytes(self) -> int:
         """See `GenerativeModel.graph_bytes`."""
-        return int(self._own("graph_bytes", GRAPH * 4 * int(np.prod(self.spec.shape))))
+        return int(self._get_optional("graph_bytes", GRAPH * 4 * int(np.prod(self.spec.shape))))
 
     @property
     def states_per_batch(self) -> int:
@@ -131,22 +131,22 @@ class CustomModel:
     @cached_property
     def scale(self) -> np.ndarray:
         """See `GenerativeModel.scale`."""
-        return self._field("scale", 1.0, np.float32)
+        return self._read_field("scale", 1.0, np.float32)
 
     @cached_property
     def mask(self) -> np.ndarray:
         """See `GenerativeModel.mask`."""
-        return self._field("mask", True, np.bool_)
+        return self._read_field("mask", True, np.bool_)
 
     @cached_property
     def error(self) -> np.ndarray | None:
         """See `GenerativeModel.error`."""
-        return None if self._own("error", None) is None else self._field("error", 0.0, np.float32)
+        return None if self._get_optional("error", None) is None else self._read_field("error", 0.0, np.float32)
 
     @cached_property
     def surface_height(self) -> np.ndarray | None:
         """See `GenerativeModel.surface_height`."""
-        told = self._own("surface_height", None)
+        told = self._get_optional("surface_height", None)
         if told is None:
             return None
         height = np.asarray(told, np.float32)
@@ -159,7 +159,7 @@ class CustomModel:
     @property
     def constant_mean(self) -> bool:
         """See `GenerativeModel.constant_mean`."""
-        return self._own("mean", None) is None
+        return self._get_optional("mean", None) is None
 
     @property
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -174,12 +174,12 @@ class CustomModel:
     @property
     def covariance(self) -> Covariance | None:
         """See `GenerativeModel.covariance`."""
-        return self._own("covariance", None)
+        return self._get_optional("covariance", None)
 
     @property
     def has_linear_decoder(self) -> bool:
         """See `GenerativeModel.has_linear_decoder`."""
-        return self._own("linear_decode", None) is not None
+        return self._get_optional("linear_decode", None) is not None
 
     @property
     def latent_noise(self) -> np.ndarray | None:
@@ -196,12 +196,12 @@ class CustomModel:
         """
         if self.device == torch.device(device):
             return self
-        if self._own("to", None) is None:
+        if self._get_optional("to", None) is None:
             raise OptionError(
                 f"device={str(device)!r}: {self.name} is on {self.device} and has no method 'to'; give it one, or "
                 "leave out device="
             )
-        self._own("to", None)(device)
+        self._get_optional("to", None)(device)
         return self
 
     def with_precision(self, precision: str) -> CustomModel:
@@ -233,23 +233,23 @@ class CustomModel:
 
     def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.denoise`."""
-        return self._like(self.prior.denoise(x, sigma, times), x.shape, "denoise").to(x.dtype)
+        return self._check_output(self.prior.denoise(x, sigma, times), x.shape, "denoise").to(x.dtype)
 
     def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.encode`."""
         expected = (*fields.shape[:-3], *self.latent_shape)
-        return self._like(self.prior.encode(fields, times), expected, "encode")
+        return self._check_output(self.prior.encode(fields, times), expected, "encode")
 
     def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.decode`."""
         lead = latents.shape[: latents.ndim - len(self.latent_shape)]
-        return self._like(self.prior.decode(latents, times), (*lead, *self.spec.shape), "decode")
+        return self._check_output(self.prior.decode(latents, times), (*lead, *self.spec.shape), "decode")
 
     def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `GenerativeModel.linear_decode`."""
         lead = latents.shape[: latents.ndim - len(self.latent_shape)]
-        made = self._own("linear_decode", None)(latents, times)
-        return self._like(made, (*lead, *self.spec.shape), "linear_decode")
+        made = self._get_optional("linear_decode", None)(latents, times)
+        return self._check_output(made, (*lead, *self.spec.shape), "linear_decode")
 
     def decode_by_time(
         self, latents: Tensor, times: np.ndarray, reads: Sequence[Callable[[Tensor], Tensor]]
@@ -272,7 +272,7 @@ class CustomModel:
         shape = (len(times), *self.spec.shape)
         if self.constant_mean:
             return np.broadcast_to(np.float32(0), shape)
-        mean = np.asarray(self._own("mean", None)(times))
+        mean = np.asarray(self._get_optional("mean", None)(times))
         try:
             return np.broadcast_to(mean, shape)
         except ValueError:
@@ -286,11 +286,11 @@ class CustomModel:
         """See `GenerativeModel.standardise`."""
         return np.nan_to_num((fields - self.climatology(times)) / self.scale).astype("f4")
 
-    def _own(self, name: str, default: Any) -> Any:
+    def _get_optional(self, name: str, default: Any) -> Any:
         return getattr(self.prior, name, default)
 
-    def _field(self, name: str, default: Any, dtype: Any) -> np.ndarray:
-        values = np.asarray(self._own(name, default))
+    def _read_field(self, name: str, default: Any, dtype: Any) -> np.ndarray:
+        values = np.asarray(self._get_optional(name, default))
         try:
             return np.broadcast_to(values.astype(dtype), self.spec.shape)
         except ValueError:
@@ -299,7 +299,7 @@ class CustomModel:
                 f"{self.spec.shape}, (channel, latitude, longitude)"
             ) from None
 
-    def _like(self, made: Any, shape: Sequence[int], method: str) -> Tensor:
+    def _check_output(self, made: Any, shape: Sequence[int], method: str) -> Tensor:
         if not isinstance(made, Tensor) or tuple(made.shape) != tuple(shape):
             found = f"{type(made).__name__} {tuple(getattr(made, 'shape', ()))}"
             raise ModelError(f"{self.name}.{method} returned {found}; expected a tensor {tuple(shape)}")

@@ -149,9 +149,9 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         tangent = network("tangent", lambda: LinearDecoder(ae.lat_channels, ae.in_channels, ae.resize))
     statistics = _read_statistics(folder / "statistics.safetensors")
     with translate_read_errors(folder, "a model directory", ModelError, "Its statistics do not fit its state."):
-        normalisation = NORMALISATIONS[record.normalisation].of(statistics, spec)
-        latents = LATENTS[record.latents].of(statistics)
-    used = {*normalisation.arrays(), *latents.arrays()}
+        normalisation = NORMALISATIONS[record.normalisation].from_arrays(statistics, spec)
+        latents = LATENTS[record.latents].from_arrays(statistics)
+    used = {*normalisation.to_arrays(), *latents.to_arrays()}
     return Model(
         name=record.name,
         digest=record.digest,

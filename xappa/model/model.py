@@ -205,7 +205,7 @@ class Model:
         if self.tangent is None or not isinstance(prior, GaussianPrior):
             return None
         functionals = self.tangent.adjoint(weight, channel, row, column, self.latent_shape[:2])
-        return prior.spread(self.latents.restore_linear(functionals[:, None], times)[:, 0])
+        return prior.compute_covariance(self.latents.restore_linear(functionals[:, None], times)[:, 0])
 
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times` (datetime64): (time, channel, latitude, longitude), physical units."""
@@ -221,11 +221,11 @@ class Model:
 
     def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
         """Standardised fields (..., time, channel, lat, lon) to standardised latents (..., time, h, w, C)."""
-        return self.latents.standardise(self._statewise(self.autoencoder.encode, fields), times)
+        return self.latents.standardise(self._map_states(self.autoencoder.encode, fields), times)
 
     def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """Standardised latents (..., time, h, w, C) to standardised fields (..., time, channel, lat, lon)."""
-        return self._statewise(self.autoencoder.decode, self.latents.restore(latents, times))
+        return self._map_states(self.autoencoder.decode, self.latents.restore(latents, times))
 
     @property
     def has_linear_decoder(self) -> bool:
@@ -270,7 +270,7 @@ class Model:
 
         return [map_states(decoded(read), raw[:, k], self.states_per_batch) for k, read in enumerate(reads)]
 
-    def _statewise(self, coder: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+    def _map_states(self, coder: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
         """Encode or decode states (..., time, a, b, c): all at once, or as many as memory is planned for."""
 
         def function(batch: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class ColumnSum:
         """Quantities that they are compared with."""
         return set(self.derived.variables)
 
-    def combined(self, stencil: SparseOperator) -> SparseOperator:
+    def combine(self, stencil: SparseOperator) -> SparseOperator:
         """A reading of weighted sums as a reading of what they are sums of."""
         most = self.width
         channel = np.stack([np.resize(c, most) for c in self.channel])

@@ -66,7 +66,7 @@ class Columns(Physics):
         from xappa.grids.axes import inspect
 
         layout = inspect(state, need=())[0]
-        name = layout.spelling(self.variable)
+        name = layout.get_user_name(self.variable)
         if name not in state or layout.level is None:
             raise OperatorError(
                 f"{self!r} needs {self.variable} on pressure levels; found {', '.join(map(str, state.data_vars))}"

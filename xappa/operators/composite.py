@@ -40,7 +40,7 @@ class OperatorBlock:
         """Predicted reports (..., M) of the fields that the stencil reads."""
         if self.extreme is None:
             return self.stencil.apply(fields)
-        each = self.stencil.each(fields)
+        each = self.stencil.compute_terms(fields)
         found = each.reshape(*each.shape[:-1], self.states, -1).sum(axis=-1)
         return (found.max(axis=-1) if self.extreme == "maximum" else found.min(axis=-1)) + self.stencil.offset
 
@@ -77,19 +77,19 @@ class CompositeOperator:
     @property
     def value(self) -> Array:
         """What was reported."""
-        return self._joined("value")
+        return self._concatenate("value")
 
     @property
     def error(self) -> Array:
         """Standard deviations of the reports' errors."""
-        return self._joined("error")
+        return self._concatenate("error")
 
     @property
     def observation(self) -> Array:
         """Positions of the reports on the `obs` dimension."""
-        return self._joined("observation").astype(int)
+        return self._concatenate("observation").astype(int)
 
-    def _joined(self, name: str) -> Array:
+    def _concatenate(self, name: str) -> Array:
         return np.concatenate([getattr(part.stencil, name) for part in self.parts]) if self.parts else np.zeros(0)
 
     @property
@@ -99,15 +99,15 @@ class CompositeOperator:
             return np.arange(len(self.times))
         return np.unique(np.concatenate([part.stencil.frames for part in self.parts] or [np.zeros(0, int)]))
 
-    def arrays(self) -> tuple[Array, ...]:
+    def list_arrays(self) -> tuple[Array, ...]:
         """All that a token depends on, as arrays."""
-        own = [array for part in self.parts for array in part.stencil.arrays()]
+        own = [array for part in self.parts for array in part.stencil.list_arrays()]
         tokens = "".join(
             f"{'-' if part.view is None else part.view.token()}{part.extreme or ''}{part.states}" for part in self.parts
         )
         return (*own, np.frombuffer(tokens.encode(), np.uint8))
 
-    def spans(self) -> tuple[Array, Array]:
+    def compute_spans(self) -> tuple[Array, Array]:
         """First and last time that each report reads."""
         first = [part.stencil.time.min(axis=1, initial=len(self.times)) for part in self.parts]
         last = [part.stencil.time.max(axis=1, initial=0) for part in self.parts]
@@ -128,13 +128,13 @@ class CompositeOperator:
         """The same reports, those of each part in an order that what they read and report alone decides."""
         return replace(self, parts=tuple(replace(part, stencil=part.stencil.sort()) for part in self.parts))
 
-    def window(self, start: int, length: int) -> CompositeOperator:
+    def select_window(self, start: int, length: int) -> CompositeOperator:
         """The reports that read nothing outside times `start` ... `start + length - 1`, times counted from `start`."""
-        parts = tuple(replace(part, stencil=part.stencil.window(start, length)) for part in self.parts)
+        parts = tuple(replace(part, stencil=part.stencil.select_window(start, length)) for part in self.parts)
         parts = tuple(part for part in parts if len(part.stencil))
         return replace(self, parts=parts, times=self.times[start : start + length])
 
-    def at(self, frames: Array) -> CompositeOperator:
+    def reindex_times(self, frames: Array) -> CompositeOperator:
         """The same for a trajectory that has only the times `frames`."""
         parts = tuple(
             replace(p, stencil=replace(p.stencil, time=np.searchsorted(frames, p.stencil.time))) for p in self.parts
@@ -145,6 +145,6 @@ class CompositeOperator:
         """Predicted reports (..., M) of physical fields (..., T, channel, latitude, longitude)."""
         found = []
         for part in self.parts:
-            fields = trajectory if part.view is None else part.view.fields(trajectory, self.times)
+            fields = trajectory if part.view is None else part.view.compute_fields(trajectory, self.times)
             found.append(part.read(fields))
         return np.concatenate(found, axis=-1) if found else np.zeros((*trajectory.shape[:-4], 0))

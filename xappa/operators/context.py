@@ -51,6 +51,6 @@ class StateContext:
     period: Period | None = None
     by: Mapping[str, str] = field(default_factory=dict)
 
-    def axis(self, name: str) -> str:
+    def get_axis_name(self, name: str) -> str:
         """What an axis is called."""
         return (getattr(self.layout, name) if self.layout else None) or name

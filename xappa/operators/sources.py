@@ -151,7 +151,7 @@ def split_windows(
     if not len(rows):
         return rows, obs
     first, last = (
-        rows.spans() if isinstance(rows, CompositeOperator) else (rows.time.min(axis=1), rows.time.max(axis=1))
+        rows.compute_spans() if isinstance(rows, CompositeOperator) else (rows.time.min(axis=1), rows.time.max(axis=1))
     )
     starts = np.arange(0, max(length - window, 0) + 1, stride)
     start = starts[np.searchsorted(starts, first, side="right") - 1]

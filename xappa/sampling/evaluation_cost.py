@@ -83,7 +83,7 @@ def _count_reports(
 ) -> list[tuple[int, int]]:
     """Reports that read nothing outside each stretch, and times that they read."""
     if not isinstance(stencil, SparseOperator) or not len(stencil):
-        parts = [stencil.window(start, size) for start, size, _ in cuts]
+        parts = [stencil.select_window(start, size) for start, size, _ in cuts]
         return [(len(part), len(part.frames) if len(part) else 0) for part in parts]
     kinds = stencil.by_span
     found = []
@@ -151,7 +151,7 @@ def _make_operator_key(plan: SamplingSpec, stretch: Stretch) -> tuple:
     """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
     if not isinstance(plan.stencil, SparseOperator) or plan.correlation is not None:
         return (stretch.reports, plan.correlation is not None)
-    return ("linear", stretch.reports - len(plan.stencil.window(stretch.start, stretch.length)))
+    return ("linear", stretch.reports - len(plan.stencil.select_window(stretch.start, stretch.length)))
 
 
 def _measure_cached(
@@ -186,14 +186,14 @@ def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[Sampli
     rows = plan.stencil
     if rows is None or not stretch.frames:
         return plan, stretch
-    all_of_it = rows.window(stretch.start, stretch.length)
-    first_times, last_times = rows.spans()
+    all_of_it = rows.select_window(stretch.start, stretch.length)
+    first_times, last_times = rows.compute_spans()
     inside = (first_times >= stretch.start) & (last_times < stretch.start + stretch.length)
     last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
     last = max(last, int(last_times[inside].min()))
     chosen = rows.select(np.flatnonzero(inside & (last_times <= last)))
     own = replace(plan, stencil=chosen)
-    fewer = chosen.window(stretch.start, stretch.length)
+    fewer = chosen.select_window(stretch.start, stretch.length)
     reports = stretch.reports - len(all_of_it) + len(fewer)
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 

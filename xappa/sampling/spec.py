@@ -136,7 +136,7 @@ class SamplingSpec(VersionGuard):
 
     def list_latent_dependencies(self) -> tuple:
         """All that the latents of a member depend on: weights, observations, operator, options and seed."""
-        stencil = () if self.stencil is None else tuple(_hash_values(values) for values in self.stencil.arrays())
+        stencil = () if self.stencil is None else tuple(_hash_values(values) for values in self.stencil.list_arrays())
         correlation = None if self.correlation is None else normalize_token(self.correlation)
         given = tuple((part.frames, repr(part.use), part.key) for part in self.fixed_states)
         options = (

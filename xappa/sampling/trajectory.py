@@ -74,7 +74,7 @@ class TrajectorySampler:
             schedule: Callable[[Tensor], Tensor] = model.schedule
             x = schedule(torch.ones(1)).item() * white
         else:
-            schedule = Truncated.at(model.schedule, start[1])
+            schedule = Truncated.below(model.schedule, start[1])
             x = start[0][:, first:last] + schedule(torch.ones(1)).item() * white
         latents = plan.sampler(denoise, x, noise, schedule, self._advance)
         self.guided_denoisers.append(denoisers)
@@ -129,7 +129,7 @@ class TrajectorySampler:
             return drawn.to(model.device)
 
         found = [part.make_observation(start, length, perturbing) for part in known]
-        inside = None if plan.stencil is None or not observed else plan.stencil.window(start, length)
+        inside = None if plan.stencil is None or not observed else plan.stencil.select_window(start, length)
         if inside is not None and len(inside):
             reports = observe_latents(model, inside, times, plan.correlation)
             found.append(replace(reports, noise=self._make_report_noise(inside)))

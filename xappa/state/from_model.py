@@ -79,7 +79,7 @@ def to_dataset(
             tuple(channels if upper_air else [spec.index(name)]), upper_air, area.rows, area.columns, back, dtype
         )
         axes = [axis for axis in AXES if axis != "level" or upper_air]
-        key = layout.spelling(name) if layout else name
+        key = layout.get_user_name(name) if layout else name
         values = _extract_blockwise(pick, fields) if isinstance(fields, da.Array) else pick(fields)
         variables[key] = xr.Variable([spelt[a] for a in axes], values, make_cf_attributes(name, written.get(name)))
     coordinates = {"member": members, "time": times, "latitude": area.latitudes, "longitude": area.longitudes}
@@ -105,7 +105,7 @@ def _list_encodings(layout: Layout | None, wanted: OutputSelection) -> dict[str,
     """How the user writes each wanted variable, by WeatherBench name."""
     if layout is None:
         return {}
-    users = {layout.spelling(name): name for name in wanted.variables}
+    users = {layout.get_user_name(name): name for name in wanted.variables}
     written = {user: layout.notation[user] for user in users if user in layout.notation}
     refuse_units(find_output_problems(written, users))
     return {users[user]: notation for user, notation in written.items()}

@@ -76,7 +76,7 @@ def score_withheld(
     levels = analysis["level"].values if "level" in analysis.dims else np.zeros(0)
     found = []
     for name in names:
-        score = compute_scores(make_pair(name, at, withheld, levels).common(), metrics).rename(name)
+        score = compute_scores(make_pair(name, at, withheld, levels).mask_uncommon(), metrics).rename(name)
         kept = {
             key: text for key, text in withheld[name].attrs.items() if key in ("units", "standard_name", "long_name")
         }
@@ -148,4 +148,4 @@ def _interpolate_neighbours(used: xr.Dataset, withheld: xr.Dataset, names: list[
 
 
 def _compute_reduction(obs: xr.Dataset) -> np.ndarray:
-    return HeightCorrection(obs, None, None).reduction(np.arange(obs.sizes["obs"]))[0]
+    return HeightCorrection(obs, None, None).compute_reduction(np.arange(obs.sizes["obs"]))[0]

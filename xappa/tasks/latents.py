@@ -187,7 +187,7 @@ def decode(
     numbers = latents[member].values if member in latents.coords else np.arange(fields.shape[0])
     attrs = {"title": "Fields decoded by xappa", **_describe_origin(prior), "xappa_clipped": str(clip)}
     ds = to_dataset(fields, part.spec, times, np.atleast_1d(numbers), layout, part.wanted, attrs)
-    ds = _mask_land(ds, latents, part, [layout.spelling(name) for name in prior.spec.masked])
+    ds = _mask_land(ds, latents, part, [layout.get_user_name(name) for name in prior.spec.masked])
     return ds if has_members else ds.isel({member: 0}, drop=True)
 
 

@@ -136,7 +136,7 @@ def _build_operator(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once by the first call
             stencil, flagged = interpret(network, replace(state, mask=mask))
-    return stencil.at(frames), flagged, fields
+    return stencil.reindex_times(frames), flagged, fields
 
 
 def _label_predictions(

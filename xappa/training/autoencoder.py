@@ -47,7 +47,7 @@ def compute_patch_components(record: Record, factor: int, every: int = 12) -> tu
     rows, columns, size = height // factor, width // factor, channels * factor * factor
     weight = compute_area_weights(np.array(record.spec.latitude)).reshape(rows, factor).mean(1)
     gram, count = np.zeros((size, size)), 0.0
-    for part in tqdm(np.array_split(record.members(0)[::every], 40), desc="patches", unit="chunk"):
+    for part in tqdm(np.array_split(record.list_times(0)[::every], 40), desc="patches", unit="chunk"):
         x = record.anomalies[part].astype("f4").reshape(len(part), channels, rows, factor, columns, factor)
         patches = x.transpose(0, 2, 4, 1, 3, 5).reshape(len(part), rows, columns, size)
         weighted = (patches * np.sqrt(weight)[None, :, None, None].astype("f4")).reshape(-1, size)
@@ -67,7 +67,7 @@ def make_autoencoder_spec(
     recipe: Recipe, state: StateSpec, places: bool = False, remainder: bool = False
 ) -> AutoencoderSpec:
     """Size of a recipe's autoencoder; with a scale and a shift at every place and a remainder, or not yet."""
-    c, told = recipe.autoencoder, recipe.remainder.of(state) if remainder else ()
+    c, told = recipe.autoencoder, recipe.remainder.find_channels(state) if remainder else ()
     return AutoencoderSpec(
         in_channels=state.shape[0],
         shape=state.shape[1:],
@@ -191,7 +191,7 @@ def _fit(
     device = next(network.parameters()).device
     area = compute_area_weights(np.array(record.spec.latitude))
     unit = torch.from_numpy((units * np.sqrt(area)).astype("f4")).to(device)
-    train = torch.from_numpy(record.members(0))
+    train = torch.from_numpy(record.list_times(0))
 
     def states(index: np.ndarray) -> Tensor:
         return torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
@@ -210,7 +210,7 @@ def _fit(
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:
-        error = measure_reconstruction_error(network, record, record.members(1)[::30])
+        error = measure_reconstruction_error(network, record, record.list_times(1)[::30])
         total = np.sqrt((error**2).mean())
         return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
 
@@ -275,7 +275,7 @@ def fit_linear_decoder(
     network: ConvAutoencoder, latents: np.ndarray, record: Record, seed: int, count: int = 1200
 ) -> LinearDecoder:
     """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
-    train = record.members(0)
+    train = record.list_times(0)
     # At random: at a regular distance all might be of the same hour of the day.
     index = np.random.default_rng(seed).permutation(train)[:count]
     z = torch.from_numpy(latents[np.sort(index)])

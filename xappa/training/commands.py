@@ -219,8 +219,8 @@ def _write_directory(recipe: Recipe, made: _PreviousSteps, network: ConvAutoenco
     """The model directory, with that decoder; returns what was measured."""
     record, cpu = made.record, torch.device("cpu")
     corrected = _restore_denoiser(recipe, made, work, cpu)
-    error = autoencoder.compute_error_map(network, record, record.members(1)[::6])
-    correlations = estimate_error_spectra(autoencoder.compute_error_fields(network, record, record.members(1)[::24]))
+    error = autoencoder.compute_error_map(network, record, record.list_times(1)[::6])
+    correlations = estimate_error_spectra(autoencoder.compute_error_fields(network, record, record.list_times(1)[::24]))
     about = card.measure(recipe, record, made.latents, network, corrected, work / "nature")
     write_model(
         out,

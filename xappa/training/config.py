@@ -78,7 +78,7 @@ class StateConfig:
     daily: tuple[tuple[str, int], ...] = ()
     weight: tuple[tuple[str, float], ...] = ()
 
-    def daily_cycle(self, spec: StateSpec) -> list[tuple[str, int | None]]:
+    def list_daily_channels(self, spec: StateSpec) -> list[tuple[str, int | None]]:
         """Channels with a daily cycle."""
         return [(name, level or None) for name, level in self.daily if (name, level or None) in spec.channels]
 
@@ -301,7 +301,7 @@ class DecoderCorrectionConfig:
     ridge: float = 0.1
     steps: int = 300
 
-    def of(self, spec: StateSpec) -> tuple[int, ...]:
+    def find_channels(self, spec: StateSpec) -> tuple[int, ...]:
         """Indices of the channels in a state."""
         return tuple(spec.index(name, level or None) for name, level in self.channels)
 

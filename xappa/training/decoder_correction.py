@@ -59,8 +59,8 @@ def fit_decoder_correction(
         That of the network, fitted.
     """
     config = recipe.remainder
-    kept = record.members(CORRECTION)
-    encoded = kept if len(kept) else record.members(0)
+    kept = record.list_times(CORRECTION)
+    encoded = kept if len(kept) else record.list_times(0)
     parts = [(latents, encoded, encoded, 1.0)]
     if estimates is not None:
         parts.append((estimates[0], np.arange(len(estimates[1])), estimates[1], config.estimates))

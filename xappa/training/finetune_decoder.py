@@ -62,8 +62,8 @@ def sample_analyses(
         )
     mark.write_text(digest)
     window = record.spec.window
-    kept = record.windows(CORRECTION, window)
-    starts = kept if len(kept) else record.windows(0, window)
+    kept = record.list_windows(CORRECTION, window)
+    starts = kept if len(kept) else record.list_windows(0, window)
     for number in tqdm(range(config.count), desc="rehearse", unit="analysis"):
         file = out / f"{number:05d}.safetensors"
         if file.exists():

@@ -48,8 +48,8 @@ def fit_seasonal_diurnal(
         Of `accumulate_moments`.
     """
     window = denoiser.prior.window
-    kept = record.windows(CORRECTION, window)
-    starts = (kept if len(kept) else record.windows(0, window))[:: config.every]
+    kept = record.list_windows(CORRECTION, window)
+    starts = (kept if len(kept) else record.list_windows(0, window))[:: config.every]
     sums = accumulate_moments(denoiser, latents, record, starts, seed, checkpoint)
     found = pool_moments(sums, denoiser.prior.shape[:2], config.pooling)
     correction = make_unfitted_correction(config, denoiser.prior.shape)

@@ -69,7 +69,7 @@ class WhitenedFunction(torch.nn.Module):
         self.register_buffer("weight", torch.from_numpy(stencil.weight).to(climatology.dtype), persistent=False)
         variance = stencil.error**2
         if representation is not None:
-            variance = variance + self._variance(representation)
+            variance = variance + self._compute_variance(representation)
         if extra_variance is not None:
             variance = variance + extra_variance
         self.deviation = np.sqrt(variance)
@@ -79,9 +79,9 @@ class WhitenedFunction(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Whitened reports (B, M) predicted from standardised fields (B, T, channel, latitude, longitude)."""
-        return torch.stack([self._read(self.climatology + self.scale * member) for member in x])
+        return torch.stack([self._evaluate(self.climatology + self.scale * member) for member in x])
 
-    def _read(self, fields: Tensor) -> Tensor:
+    def _evaluate(self, fields: Tensor) -> Tensor:
         made = self.view(fields, self.times).to(self.weight.dtype).flatten()
         index = self.index.flatten()
         picked = made[index] if made.is_cuda else made.index_select(0, index)
@@ -91,10 +91,10 @@ class WhitenedFunction(torch.nn.Module):
         else:
             found = select_extreme(found.unflatten(1, (self.states, -1)).sum(dim=-1), self.method)
         if not bool(torch.isfinite(found.detach()).all()):
-            self._complain(found.detach())
+            self._raise_mismatch(found.detach())
         return found
 
-    def _complain(self, found: Tensor) -> None:
+    def _raise_mismatch(self, found: Tensor) -> None:
         wrong = int((~torch.isfinite(found)).sum())
         raise OperatorError(
             f"{self.name} returned no finite number for {wrong} of {len(found)} reports. Fields of a model are not "
@@ -104,18 +104,18 @@ class WhitenedFunction(torch.nn.Module):
         )
 
     @torch.no_grad()
-    def _variance(self, representation: Tensor) -> Array:
+    def _compute_variance(self, representation: Tensor) -> Array:
         error = representation if representation.ndim == 3 else representation[:, None, None]
         with torch.enable_grad():
             fields = self.climatology.clone().requires_grad_()
-            base = self._read(fields)
+            base = self._evaluate(fields)
             (gradient,) = torch.autograd.grad(base.square().sum(), fields)
         base, used = base.detach(), gradient.abs().amax(dim=(0, 2, 3)) > 0
         total = np.zeros(len(base))
         for channel in torch.nonzero(used).flatten().tolist():
             moved = self.climatology.clone()
             moved[:, channel] += torch.nan_to_num(self.scale[channel] * error[channel])
-            total += (self._read(moved) - base).double().numpy() ** 2
+            total += (self._evaluate(moved) - base).double().numpy() ** 2
         return total
 
 
@@ -232,7 +232,7 @@ def _gather_function(
 
     index = list(frames)
     times = rows.times[index]
-    moved = part.stencil.at(rows.frames)
+    moved = part.stencil.reindex_times(rows.frames)
     error = None if representation is None else tensor(representation)
     fields = tensor(climatology[index]), tensor(scale)
     return WhitenedFunction(view, moved, times, *fields, error, extra, part.extreme, part.states)

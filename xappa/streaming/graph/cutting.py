@@ -24,7 +24,7 @@ class Cutter:
         self.plan = plan
         self.order = self.first = np.zeros(0, int)
         if plan.stencil is not None and len(plan.stencil):
-            first = plan.stencil.spans()[0]
+            first = plan.stencil.compute_spans()[0]
             self.order = np.argsort(first, kind="stable")
             self.first = first[self.order]
 
@@ -60,4 +60,4 @@ class Cutter:
             return stencil
         low, high = np.searchsorted(self.first, (segment.start, segment.stop))
         near = stencil.select(np.sort(self.order[low:high]))
-        return near.window(segment.start, segment.stop - segment.start)
+        return near.select_window(segment.start, segment.stop - segment.start)
