@@ -136,7 +136,7 @@ def test_sums_that_were_killed_end_with_the_same_bits(
     monkeypatch.setattr(moments, "CHECKPOINT", 2)
     record = Record()
     latents = rng.standard_normal((len(record.times), *SHAPE)).astype("f4")
-    starts = record.windows(0, WINDOW)[::60][:80]
+    starts = record.list_windows(0, WINDOW)[::60][:80]
     expected = moments.accumulate_moments(GaussianDenoiser(white(), None), latents, record, starts, 4)  # type: ignore[arg-type]
 
     class Killed(GaussianDenoiser):
@@ -159,4 +159,4 @@ def test_sums_that_were_killed_end_with_the_same_bits(
 
 def test_emphasis_on_an_unknown_variable_is_an_error() -> None:
     with pytest.raises(OptionError, match="dated: emphasis on .'snow'."):
-        Recipe(dated=SeasonalDiurnalConfig(emphasis=(("snow", 2.0),)))
+        Recipe(seasonal_diurnal_correction=SeasonalDiurnalConfig(emphasis=(("snow", 2.0),)))

@@ -127,7 +127,7 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
 
 
 @pytest.mark.parametrize(
-    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("places", autoencoder.train_local_scale)]
+    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("local_scale", autoencoder.train_local_scale)]
 )
 def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, stage: str, train: Callable) -> None:
     for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
@@ -135,7 +135,7 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, s
     stages: dict[str, Any] = {stage: Optimisation(60, warmup=2, rate=2e-3)}
     longer = replace(recipe, autoencoder=replace(recipe.autoencoder, **stages))
     record, cpu = data.open_record(longer, work / "data"), torch.device("cpu")
-    with pytest.raises(ModelError, match=rf"{stage}\.pt does not exist"):
+    with pytest.raises(ModelError, match=rf"{autoencoder.STAGES[stage]} does not exist"):
         autoencoder.restore(longer, record, tmp_path, cpu)
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
     train(longer, record, tmp_path, cpu)
@@ -146,7 +146,7 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, s
     kept = encode.encode_record(after, record, tmp_path)  # of the same encoder: none is refused, nor made again
     assert np.array_equal(kept, np.load(work / "latents.npy"))
     assert all(value.abs().max() > 0 for name, value in after.decoder.named_parameters() if "places" in name)
-    assert after.spec.places is (stage == "places")
+    assert after.spec.places is (stage == "local_scale")
     seen = record.list_times(0)
     errors = [autoencoder.measure_reconstruction_error(network, record, seen) for network in (before, after)]
     assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
@@ -163,7 +163,7 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
     for factor in (1.0, 30.0):
         stages = replace(
             recipe.autoencoder,
-            together=Optimisation(60, warmup=2, rate=2e-3),
+            joint=Optimisation(60, warmup=2, rate=2e-3),
             emphasis=(("2m_temperature", factor),),
         )
         longer = replace(recipe, autoencoder=stages)
@@ -189,7 +189,7 @@ def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
         (shutil.copytree if (work / name).is_dir() else shutil.copy)(work / name, tmp_path / name)
     record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
     encode.encode_record(autoencoder.restore(recipe, record, tmp_path, cpu), record, tmp_path)
-    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, together=Optimisation(2, warmup=1)))
+    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, joint=Optimisation(2, warmup=1)))
     autoencoder.train_joint(longer, record, tmp_path, cpu)
     with pytest.raises(ModelError, match=r"latents\.npy holds latents of another encoder.*denoiser\.pt"):
         encode.encode_record(autoencoder.restore(longer, record, tmp_path, cpu), record, tmp_path)
@@ -280,6 +280,25 @@ def test_a_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("[simulation]\nspin_up = 3\n")
     with pytest.raises(ValueError, match=r"unknown keys \['spin_up'\]"):
         read_config(tmp_path / "recipe.toml")
+
+
+def test_old_keys_of_recipes_are_read_with_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    tables = "[{0}.{1}]\nsteps = 3\n[{2}]\ncount = 4\n[{3}]\nrank = 5\n"
+    file.write_text(tables.format("autoencoder", "estimates", "rehearsal", "dated"))
+    with pytest.warns(FutureWarning) as warned:
+        old = read_config(file)
+    texts = sorted(str(warning.message) for warning in warned)
+    assert [text.split(";")[0].split(": ", 1)[1] for text in texts] == [
+        "'dated' is now 'seasonal_diurnal_correction'",
+        "'rehearsal' is now 'analysis_sampling'",
+        "autoencoder: 'estimates' is now 'finetune'",
+    ]
+    file.write_text(tables.format("autoencoder", "finetune", "analysis_sampling", "seasonal_diurnal_correction"))
+    assert read_config(file) == old
+    file.write_text("[dated]\nrank = 5\n[seasonal_diurnal_correction]\nrank = 5\n")
+    with pytest.raises(OptionError, match="'dated' is the old name of 'seasonal_diurnal_correction'"):
+        read_config(file)
 
 
 def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, work: Path, recipe: Recipe) -> None:

@@ -51,7 +51,7 @@ def init_from(recipe: Recipe, model: Model, work: Path) -> None:
     results = (f"data/{STATISTICS}", *autoencoder.STAGES.values(), "latents.npy", *MADE_OF_LATENTS)
     if found := [name for name in results if (work / name).exists()]:
         raise ModelError(f"{work} holds results already ({', '.join(found)}); name another folder, or remove them.")
-    stage = autoencoder.find_last_stage(recipe, before="estimates")
+    stage = autoencoder.find_last_stage(recipe, before="finetune")
     _require_same_sizes(recipe, model, network, stage)
     arrays = {**model.statistics, **model.normalisation.to_arrays()}
     with translate_write_errors(work):
