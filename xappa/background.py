@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xarray as xr
 
-from xappa.checked import find_option_type_errors
+from xappa.argument_types import find_option_type_errors
 from xappa.errors import OptionError
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]

@@ -14,10 +14,10 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
+from xappa.argument_types import check_arguments
 from xappa.binning.averages import GroupSums, get_mean_coordinate, merge_sums, sum_groups
 from xappa.binning.cells import BinGrid
 from xappa.binning.targets import Step, build_bin_grid
-from xappa.checked import check_arguments
 from xappa.errors import ObservationError, OptionError, is_number
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors.attributes import ATTRIBUTE

@@ -10,10 +10,10 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
+from xappa.argument_types import check_arguments
 from xappa.binning.cells import BinGrid, number_groups
 from xappa.binning.superob import _number_kinds
 from xappa.binning.targets import Step, build_bin_grid
-from xappa.checked import check_arguments
 from xappa.errors import OptionError, choose
 from xappa.geometry import to_unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag

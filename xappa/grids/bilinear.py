@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import find_distinct
+from xappa.distinct_rows import find_distinct
 
 MANY = 1000
 """Places from which it pays to look for those that come again."""

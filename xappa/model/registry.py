@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ModelError, OptionError, suggest_names
 from xappa.options import get_cache_folder, get_options
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ObservationError
 from xappa.observations import convert
 from xappa.observations.assumptions import AssumptionLog

@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import find_option_type_errors
+from xappa.argument_types import find_option_type_errors
 from xappa.errors import OperatorError, OptionError
 from xappa.observations.formulas import STANDARD_GRAVITY
 from xappa.observations.units import UnitConversion

@@ -17,10 +17,10 @@ from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.schema import quantities
 from xappa.operators import reports
-from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.chain import GEOMETRY, Link
 from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.extremes import METHODS, arrange_by_state, estimate_sampling_error, find_states_within
 from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, HeightCorrection
 from xappa.operators.packing import build_linear_operator, concatenate_operators

@@ -10,9 +10,9 @@ import xarray as xr
 from xappa.grids.bilinear import InterpolationWeights
 from xappa.model.state import StateSpec
 from xappa.operators.base import OPERATORS
-from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.geometry import Geometry, describe_geometry
 from xappa.operators.heights import LAPSE_RATE, compute_standard_height
 from xappa.operators.sparse import SparseOperator, concatenate

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xappa._typing import Array
 from xappa.errors import ObservationError
-from xappa.operators.cached import HashablePlaces, get_corner_weights
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 
 BLOCK = 8192  # places at once: their results stay in the processor's cache until they are written
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import hash_rows
+from xappa.distinct_rows import hash_rows
 
 
 @dataclass(frozen=True)

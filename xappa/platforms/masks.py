@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.platforms.orbit import Orbit
 
 

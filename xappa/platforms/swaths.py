@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.errors.tables import Errors
 from xappa.platforms.domain import NetworkDomain

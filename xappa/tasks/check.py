@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect
 from xappa.grids.conventions import decode_with_messages

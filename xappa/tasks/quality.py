@@ -11,7 +11,7 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise

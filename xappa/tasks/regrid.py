@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
 from xappa.grids.conventions import decode_conventions

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import OptionError, UnitsError, suggest_names
 from xappa.observations.convert import fill_derived_errors
 from xappa.observations.derive import list_winds, set_component_error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import find_distinct
+from xappa.distinct_rows import find_distinct
 from xappa.geometry import to_unit_vectors
 from xappa.observations.flags import Flag
 

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.distinct import find_distinct
+from xappa.distinct_rows import find_distinct
 from xappa.observations.derive import list_winds
 from xappa.observations.flags import flag_attrs, flags_of
 from xappa.observations.qc.batch import Check, ReportBatch

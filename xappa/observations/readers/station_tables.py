@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xappa.checked import format_value
+from xappa.argument_types import format_value
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.names import NameMap, find_coordinate, format_names
 from xappa.observations.readers.compressed import strip_suffix

@@ -13,7 +13,7 @@ import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, AnalysisGraph
 

@@ -17,7 +17,7 @@ import xarray as xr
 import zarr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import collect_diagnostics
 from xappa.streaming.store.append import (
