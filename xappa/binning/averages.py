@@ -83,7 +83,7 @@ class GroupSums:
     Parameters
     ----------
     keys : array of int, (K, G)
-    means : dict of Means
+    means : dict of GroupMeans
         By name.
     """
 

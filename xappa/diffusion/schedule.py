@@ -123,7 +123,7 @@ class Truncated:
 
     Parameters
     ----------
-    schedule : Levels
+    schedule : NoiseLevels
     t_max : float
         Time of the original schedule that becomes 1.
     """

@@ -48,7 +48,7 @@ class Model:
         Between physical fields and those of the autoencoder.
     latents : LatentNormalisation
         Between the autoencoder's latents and those of the denoiser.
-    tangent : Tangent or None
+    tangent : LinearDecoder or None
         Linear map nearest to the decoder; None where none was fitted, and the decoder itself is differentiated.
     statistics : dict of arrays
         What else is known of the state, where it is: ``surface_height`` (m) and ``land`` (lat, lon), ``deviation``

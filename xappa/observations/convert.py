@@ -126,7 +126,7 @@ def derive_quantities(obs: xr.Dataset) -> tuple[xr.Dataset, list[DerivedReports]
     obs : Dataset
         The same with the targets, marked by the attribute ``derived_from``, and errors where those of the sources are
         known. Values are lazy where the sources are.
-    derived : list of Derived
+    derived : list of DerivedReports
         For `flag_derived`.
     """
     made = []

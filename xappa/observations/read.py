@@ -71,7 +71,7 @@ def read_observations(
         `convert.derive` lists. The attribute ``derived = "off"`` keeps it so when the result is read again.
     stations : DataFrame, path, or a list of these, optional
         Places and heights of stations, for reports that only name theirs (METAR, ISD-Lite, tables without latitude):
-        see `stations.station_table`.
+        see `read_station_table`.
     date : str, optional
         Date (ISO 8601) near which METAR reports were made, where the file's name does not tell.
     unknown : {"drop", "keep"} or collection of str, default "drop"

@@ -22,7 +22,7 @@ class OperatorBlock:
     ----------
     stencil : SparseOperator
         Reading of the fields that `view` makes of the states, or of the states themselves.
-    view : View or None
+    view : DatasetFunction or None
         A function of the states; None for the states.
     extreme : {"maximum", "minimum"} or None
         What is taken of the states of a period; None: the stencil's sum.

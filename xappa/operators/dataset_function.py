@@ -85,7 +85,7 @@ class DatasetFunction:
         Dataset -> DataArray or Dataset.
     state : StateContext
         How it is shown the states; of any times.
-    outputs : tuple of Output
+    outputs : tuple of FunctionOutput
     derived : StateSpec
         What the fields are that come out.
     local : bool

@@ -35,7 +35,7 @@ class PeriodGroup:
     Parameters
     ----------
     member : array of bool, (N,)
-    states : States or None
+    states : PeriodStates or None
         None where the model's states cannot represent the period.
     seconds : float
         Length of the period; NaN for an instant.

@@ -35,7 +35,7 @@ class TracedFunction:
 
     Parameters
     ----------
-    view : View
+    view : DatasetFunction
     mask : array of bool, (derived channel, latitude, longitude)
     by : dict
         Coordinate that chooses the level of each variable: ``"level"`` or ``"channel"``.

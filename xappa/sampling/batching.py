@@ -41,7 +41,7 @@ class MemoryNeeds:
     Parameters
     ----------
     model : GenerativeModel
-    plan : Plan
+    plan : SamplingSpec
     """
 
     model: GenerativeModel
@@ -85,7 +85,7 @@ def split_on_oom(
         Members that are tried together, where a budget says so.
     key : tuple
         What the size depends on.
-    needs : Needs
+    needs : MemoryNeeds
         For the error.
 
     Returns

@@ -254,7 +254,7 @@ def build_denoiser(
     Parameters
     ----------
     model : GenerativeModel
-    plan : Plan
+    plan : SamplingSpec
     stretch : Stretch
     members : tuple of int
     iterations : int, optional

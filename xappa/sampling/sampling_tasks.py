@@ -56,7 +56,7 @@ def sample(
 
     Parameters
     ----------
-    plan : Plan
+    plan : SamplingSpec
     members : tuple of int
     token : str
     progress : callable, optional

@@ -32,7 +32,7 @@ class FixedState:
     ----------
     frames : tuple of int
         Where each lies along the plan's times.
-    use : WarmStart, LatentObservation or Follows
+    use : WarmStart, LatentObservation or ContinueFrom
         How they are used; its fields play no part.
     key : str
         Changes with the values.
@@ -72,7 +72,7 @@ class SamplingSpec(VersionGuard):
     device : str or None
     times : array (time,), datetime64[s]
         Consecutive model times of the trajectory, padded to whole windows.
-    stencil : SparseOperator, Rows or None
+    stencil : SparseOperator, CompositeOperator or None
         The observations; None samples the prior.
     guidance, sampler : objects of `xappa.guidance` and `xappa.samplers`
     stitching : str
@@ -83,10 +83,10 @@ class SamplingSpec(VersionGuard):
     clip : bool
         Whether quantities that cannot be negative are clipped at 0.
     correlation : Dataset or None
-        Places of the reports, from `operators.correlated.correlated_places`; None where their errors are independent.
-    fixed_states : tuple of Given
+        Places of the reports, from `select_correlation_coordinates`; None where their errors are independent.
+    fixed_states : tuple of FixedState
         Latent states that are known, more or less: backgrounds, and the states that a forecast starts from.
-    autoregressive : Rolling or None
+    autoregressive : Autoregressive or None
         None samples the whole trajectory, or each of its segments, at once.
     segments : Independent, Chain or None
         How a long trajectory is cut; None leaves it whole.

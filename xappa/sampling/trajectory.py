@@ -40,7 +40,7 @@ class TrajectorySampler:
     Parameters
     ----------
     model : GenerativeModel
-    plan : Plan
+    plan : SamplingSpec
     members : tuple of int
     progress : callable, optional
         ``progress(done, total)``.

@@ -47,11 +47,11 @@ def to_dataset(
     layout : Layout, optional
         How the user's Dataset is written; default WeatherBench names, units of the vocabulary, float32, the model's own
         order, hPa.
-    wanted : Wanted, optional
+    wanted : OutputSelection, optional
         What to keep; default everything.
     attrs : mapping, optional
         Global attributes.
-    area : Area, optional
+    area : GridSubset, optional
         The part of the grid to keep; default the whole.
 
     Returns

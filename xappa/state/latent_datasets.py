@@ -102,7 +102,7 @@ class DecodedSelection:
     ----------
     layout : Layout
         How the user writes it.
-    wanted : Wanted
+    wanted : OutputSelection
         Variables and levels.
     spec : StateSpec
         Its channels, rows and columns, in the order of the result.

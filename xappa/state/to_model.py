@@ -101,7 +101,7 @@ def plan_assembly(
 
     Returns
     -------
-    assembly : Assembly
+    assembly : StateAssembly
     fields : list of DataArray, ([member,] time, [level,] latitude, longitude)
 
     Raises

@@ -47,7 +47,7 @@ def encode_background(
 
     Returns
     -------
-    list of (Given, dask array (member, frame, *latent))
+    list of (FixedState, dask array (member, frame, *latent))
         Empty without a background.
 
     Raises

@@ -45,9 +45,9 @@ def build_analysis(
     selection : array of int or slice
         Which of them are in the result.
     reports : Observations or LazyObservations, optional
-    given : sequence of (Given, dask array)
+    given : sequence of (FixedState, dask array)
         Known states.
-    rolling : Rolling, optional
+    rolling : Autoregressive, optional
     title : str
         What the result is, for its attributes.
 

@@ -1,6 +1,6 @@
 """What a call of a task may say: each option once, with its default, its check and its description.
 
-The tasks take their signatures and the descriptions of their parameters from these dataclasses (`signature_of`).
+The tasks take their signatures and the descriptions of their parameters from these dataclasses (`with_parameters_of`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SamplingRequest:
-    """A Dataset, and how members are sampled; checked as it is made, and told what the options mean for the model.
+    """A Dataset, and how members are sampled; checked as it is made, and resolved for the model.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ def sample_analyses(
 
     Parameters
     ----------
-    config : Rehearsal
+    config : AnalysisSampling
     record : Record
         Gives the windows: those of the years that are kept for the last correction, or else those of training.
     model : Path

@@ -33,7 +33,7 @@ def fit_local(
 
     Parameters
     ----------
-    config : Local
+    config : LocalCorrectionConfig
     denoiser : GaussianDenoiser
         The Gaussian, with corrections that are there already.
     latents : array (time, h, w, C), float32

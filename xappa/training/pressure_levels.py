@@ -72,7 +72,7 @@ class PressureLevels:
         Fraction of land.
     sst : DataArray (lon, lat, time)
         Prescribed sea-surface temperature, linear in time.
-    config : Simulation
+    config : SimulationConfig
         Pressure levels and precision.
     """
 

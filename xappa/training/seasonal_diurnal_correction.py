@@ -29,11 +29,11 @@ def fit_seasonal_diurnal(
     seed: int,
     checkpoint: Path | None = None,
 ) -> SeasonalDiurnalCorrection:
-    """Ridge regression of a denoiser's error on `regressors` of the Gaussian's estimate, by patterns that places share.
+    """Ridge regression of a denoiser's error on `stack_regressors` of the Gaussian's estimate, by shared patterns.
 
     Parameters
     ----------
-    config : Dated
+    config : SeasonalDiurnalConfig
     denoiser : GaussianDenoiser
         As trained.
     latents : array (time, h, w, C), float32

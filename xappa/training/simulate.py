@@ -227,9 +227,9 @@ def simulate(config: SimulationConfig, run: SimulationRun, out: Path, restart: P
 
     Parameters
     ----------
-    config : Simulation
+    config : SimulationConfig
         Settings of the generator.
-    run : Run
+    run : SimulationRun
         Name, first and last day of the record; the spin-up comes before.
     out : Path
         Folder that receives ``static.nc``, one ``YYYYMMDD.nc`` a chunk, ``restart-YYYYMMDD.msgpack``.

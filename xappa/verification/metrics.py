@@ -123,7 +123,7 @@ def compute_scores(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] 
 
     Parameters
     ----------
-    pair : Pair
+    pair : FieldPair
     metrics : sequence of str
         Of `METRICS`.
     keep : sequence of str

@@ -42,7 +42,7 @@ class PredictedReports:
     values : Dataset
         Quantities along ``obs``, ``member`` if there are any, and ``init`` where several forecasts are read.
     lead : array of int, (init, obs), optional
-        Which lead each value has, as a position in the order of `Source.by_lead`.
+        Which lead each value has, as a position in the order of `TimedFields.group_by_lead`.
     """
 
     values: xr.Dataset

@@ -46,7 +46,7 @@ def convert_to_user_units(values: xr.DataArray, written: VariableEncoding, name:
     ----------
     values : DataArray
         Along ``metric``.
-    written : Notation
+    written : VariableEncoding
         How the Dataset writes the quantity.
     name : str
         Quantity of the vocabulary, or of reports.

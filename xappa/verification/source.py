@@ -23,7 +23,7 @@ class TimedFields:
 
     Parameters
     ----------
-    prepared : Prepared
+    prepared : CanonicalDataset
     times : ForecastTimes or None
         None for a series, which lies along ``time``.
     valid, start, lead : array, (N,)

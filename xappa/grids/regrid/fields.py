@@ -90,7 +90,7 @@ def apply_to_all(
 
     Parameters
     ----------
-    found : Sorted
+    found : SortedVariables
     grids : mapping
         Of each pair of coordinates.
     target : Grid

@@ -55,7 +55,7 @@ class Hub:
     def resolve_commit(self, revision: str, persistent: bool = True) -> tuple[str, str]:
         """Hash of the commit that a branch, tag or (short) hash stands for now, and the licence that its card states.
 
-        Not `persistent`, it is asked once and shortly: then `Transient` is raised where there is no answer.
+        Not `persistent`, it is asked once and shortly: then `TransientError` is raised where there is no answer.
         """
         url = f"{self._api}/revision/{quote(revision, safe='')}"
         found = (retry_transient(lambda: self._get_json(url), url) if persistent else self._get_json(url, QUICK))[0]

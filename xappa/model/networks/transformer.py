@@ -42,7 +42,7 @@ class Conditions:
 
     Parameters
     ----------
-    places : Places
+    places : TokenGrid
     dates : Tensor (hid_channels,) or (B, hid_channels)
         What the codes of the dates add to every token.
     """
@@ -116,7 +116,7 @@ class Transformer(nn.Module):
         ----------
         date : integer Tensor (K, 4) or (B, K, 4)
             Year, month, day, hour of each time.
-        places : Places, optional
+        places : TokenGrid, optional
             What `compute_shared` computed before.
         """
         with disable_autocast(self.coords.device):

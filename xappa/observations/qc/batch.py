@@ -49,8 +49,8 @@ class ReportBatch:
     window : array of int, (N,), optional
         Number of the window of each, ascending; reports of different windows are not compared. Default: all in one.
     group, tie : array of int, (N,), optional
-        The same number for reports of one station and time (see `Repeats`), -1 for those that are alone in that, and
-        which of them comes first where values are the same. Default: all are alone.
+        The same number for reports of one station and time (see `RepeatedReports`), -1 for single ones; and which of
+        them comes first where values are the same. Default: all are single.
 
     Attributes
     ----------

@@ -54,7 +54,7 @@ def check_buddies(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]], 
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
     found : mapping of str to (mean, deviation), each (N,)
         What a background says, where there is one. Without it, values themselves are compared: 2 m temperature after
         bringing it to one height (6.5 K/km), pressure at the station as a departure from the standard atmosphere.

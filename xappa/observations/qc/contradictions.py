@@ -37,7 +37,7 @@ def resolve_contradictions(batch: ReportBatch, doubt: Mapping[tuple[str, ...], A
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
         After the check.
     doubt : mapping of tuple of str to array of bool, (N,)
         Of `find_contradictions`.

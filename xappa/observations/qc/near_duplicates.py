@@ -19,7 +19,7 @@ def check_near_duplicates(batch: ReportBatch, quality: Quality) -> None:
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
     quality : Quality
         Its `near_duplicates` (in deviations of the error), `near_distance` (km) and `near_time` (minutes).
     """

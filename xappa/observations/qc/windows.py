@@ -52,7 +52,7 @@ def check_windows(
         The same with ``<name>_flag`` for every quantity. Coordinates are computed; where a quantity is lazy, so are the
         flags, a chunk a window.
     basis : array of int8, (quantity, obs), or None
-        What reports with a time were compared with (`Basis`), in the order of the windows; None where it is lazy.
+        What reports with a time were compared with (`ComparisonBasis`), in the order of the windows; None if lazy.
     """
     names = quantities(obs)
     order, bounds = _sort_into_windows(get_valid_times(obs), window)

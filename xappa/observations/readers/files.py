@@ -41,9 +41,9 @@ class ReaderOptions:
 
     Parameters
     ----------
-    naming : Naming
+    naming : NameMap
     stations : DataFrame or None
-        Places of stations by name, from `stations.station_table`.
+        Places of stations by name, from `read_station_table`.
     date : str or None
         Date near which reports were made that do not give their month.
     """

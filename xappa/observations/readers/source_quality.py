@@ -134,7 +134,7 @@ def classify_codes(codes: Any, scheme: QualityScheme) -> tuple[Mask, Mask]:
     ----------
     codes : array-like of numbers, text or bytes, shape (...,)
         Missing or blank ones say nothing.
-    scheme : Scheme
+    scheme : QualityScheme
 
     Returns
     -------

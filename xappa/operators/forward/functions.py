@@ -26,7 +26,7 @@ class WhitenedFunction(torch.nn.Module):
 
     Parameters
     ----------
-    view : View
+    view : DatasetFunction
     stencil : SparseOperator
         Of the view's fields, over `times`.
     times : array of datetime64, (T,)

@@ -70,7 +70,7 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
 
     Parameters
     ----------
-    run : Run
+    run : AnalysisGraph
     clock : callable, optional
         Seconds; default those of the wall.
     """

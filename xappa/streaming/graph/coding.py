@@ -75,7 +75,7 @@ def encode(
     ----------
     fields : sequence of dask array, ([member,] time, [level,] latitude, longitude)
         One chunk a state.
-    assembly : Assembly
+    assembly : StateAssembly
         How they become states.
     times : array of datetime64, (time,)
     coder : Coder

@@ -17,7 +17,7 @@ class Cutter:
 
     Parameters
     ----------
-    plan : Plan
+    plan : SamplingSpec
     """
 
     def __init__(self, plan: SamplingSpec) -> None:

@@ -56,7 +56,7 @@ class AnalysisGraph:
         Calls of the denoiser a member.
     variables : tuple of str
         Observed quantities.
-    parts : tuple of (Plan, Delayed or None)
+    parts : tuple of (SamplingSpec, Delayed or None)
         Plans of the segments, and their readings where these are made on demand.
     times : array of datetime64, (time,)
         Of the fields.
@@ -110,7 +110,7 @@ def build_graph(
 
     Parameters
     ----------
-    plan : Plan
+    plan : SamplingSpec
     members : tuple of int
         Member numbers.
     spec : StateSpec

@@ -33,7 +33,7 @@ def with_checkpoints(ds: xr.Dataset, files: Files) -> xr.Dataset:
     Parameters
     ----------
     ds : Dataset
-    files : Local, Remote or Inside
+    files : LocalFiles, RemoteFiles or InStoreSidecar
     """
     made: dict[str, MaterializedLayer] = {}
     most = _count_concurrent(ds)

@@ -28,7 +28,7 @@ def read_documented_columns(
     Parameters
     ----------
     frame : DataFrame
-    naming : Naming
+    naming : NameMap
         What the caller says: units of columns count for more than those of the archive.
     meanings : mapping
         Columns that are read, with their quantities and documented units. Of two for one quantity, the first.

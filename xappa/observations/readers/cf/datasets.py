@@ -1,7 +1,7 @@
 """CF Datasets of reports: points, and any arrays whose variables share dimensions with their coordinates.
 
 Station series as (station, time) arrays, swaths with two-dimensional latitude and longitude, and gridded products are
-flattened along ``obs``, lazily where they are lazy; ragged arrays are expanded first (`cf_layouts`).
+flattened along ``obs``, lazily where they are lazy; ragged arrays are expanded first (`ragged`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     ----------
     ds : Dataset
         Reports along one dimension, or arrays over several (then flattened). One in the schema is returned as it is.
-    naming : Naming, optional
+    naming : NameMap, optional
         What the caller says about names, units, and the source's own quality flags.
 
     Returns

@@ -86,8 +86,8 @@ def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tupl
     ----------
     ds : Dataset
     names : iterable of str
-        Flags, from `flags_for`.
-    naming : Naming
+        Flags, from `read_flag`.
+    naming : NameMap
         What the caller says of the codes, and of suspect values.
     """
     wrong: xr.DataArray | None = None

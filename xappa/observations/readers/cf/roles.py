@@ -105,7 +105,7 @@ def find_meaning(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | 
         The variable, with its name and attributes.
     aloft : bool
         Whether it is of the upper air: along levels, or of a platform that leaves the ground.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     name = str(variable.name)

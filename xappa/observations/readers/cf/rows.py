@@ -73,11 +73,11 @@ def to_reports(
     ----------
     ds : Dataset
         The source, for what it has along the dimensions of the columns.
-    group : sequence of Column
+    group : sequence of VariableColumn
         Each of another quantity.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     first = group[0].values

@@ -18,7 +18,7 @@ def with_times(ds: xr.Dataset, naming: NameMap) -> tuple[xr.Dataset, bool, tuple
     Parameters
     ----------
     ds : Dataset
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Returns

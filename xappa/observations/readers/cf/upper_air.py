@@ -39,7 +39,7 @@ class UpperAirVariables:
         With decoded times.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Attributes
@@ -179,7 +179,7 @@ def find_station_pressure(ds: xr.Dataset, aloft: UpperAirVariables, known: Mappi
     Parameters
     ----------
     ds : Dataset
-    aloft : Aloft
+    aloft : UpperAirVariables
     known : mapping of str to str
         Quantities found otherwise: name to quantity.
     """

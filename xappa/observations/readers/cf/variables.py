@@ -48,9 +48,9 @@ class VariableReader:
         With decoded times, and heights as coordinates.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
-    aloft : Aloft
+    aloft : UpperAirVariables
         Which variables are of the upper air.
     bounds : DataArray or None
         Of the times.

@@ -141,7 +141,7 @@ def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mappi
         Name to quantity, without those that are on levels of pressure.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Raises
@@ -186,7 +186,7 @@ def find_height(
         The variable and its quantity.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     variable, dims = ds[name], list_report_dims(ds, places)

@@ -1,4 +1,4 @@
-"""Tables of reports: tidy (`tidy.py`) or wide, with one column a quantity."""
+"""Tables of reports: tidy (`tidy`) or wide, with one column a quantity."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def from_frame(frame: pd.DataFrame, naming: NameMap | None = None) -> xr.Dataset
         Tidy, with the columns time, latitude, longitude, variable and observation (optional: level, altitude, station,
         error, units), or wide, with a column for each quantity (optional: ``<quantity>_error``). The usual spellings
         are recognised; its index is not looked at, see `flatten_index`.
-    naming : Naming, optional
+    naming : NameMap, optional
         What the caller says about names and units.
 
     Returns

@@ -34,9 +34,9 @@ def with_heights(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap, nam
     Parameters
     ----------
     frame : DataFrame
-    places : Places
+    places : PlaceColumns
         From `columns.coordinates`.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     names : iterable of str
         What quantities are called, for whether their height matters.
@@ -126,7 +126,7 @@ def flag_heights(
     names : mapping of str to str
         Quantities: meaning to name in the table. Names such as ``t2m`` say that the height is right, unless one place
         has several heights at a time.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     flags = {}

@@ -47,7 +47,7 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: NameMap) -> pd.
     frame : DataFrame
     variable : hashable
         Column of the variables' names. Those of reports near the ground are made full, by the type of report.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Raises

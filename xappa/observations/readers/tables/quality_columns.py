@@ -93,7 +93,7 @@ def read_column_flags(
         Name of each quantity's column, by quantity.
     located : array of bool, shape (n,)
         Reports with a place and a time.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Raises
@@ -130,7 +130,7 @@ def read_row_flags(
         Rows of each quantity.
     exact : bool
         Whether all variables have the names that xappa gives them.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     result = TableFlags()

@@ -21,7 +21,7 @@ def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap
         Of the columns.
     row : sequence
         The cells of the first row below.
-    naming : Naming
+    naming : NameMap
         What the caller says about names.
 
     Returns
