@@ -310,7 +310,7 @@ class TestProtocol:
         prior, (obs, *_) = AzulaFields(1), network(1)
         with pytest.raises(OptionError, match="needs the covariance of a static prior"):
             template(prior, 1).appa.assimilate(obs, model=prior, guidance="jacobian-free")
-        with pytest.raises(OptionError, match="prior of your own, which is called with float32"):
+        with pytest.raises(OptionError, match="custom prior, which is called with float32"):
             xappa.load(prior, precision="bfloat16")
         assert xappa.load(prior, device="cpu").device == torch.device("cpu")
         with pytest.raises(OptionError, match="has no method 'to'"):

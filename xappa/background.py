@@ -1,6 +1,6 @@
 """How a first guess of the state, a background, enters an analysis: options of ``background=``.
 
-Two ways. `WarmStart` begins the sampling at the background instead of at pure noise; what the model knows of the
+Two ways. `WarmStart` begins the sampling at the background instead of at pure noise; what the model knows about the
 atmosphere and the background's large scales are kept, small ones are drawn anew. `LatentObservation` treats the
 background as one more observation, of the latent states, with an error covariance: the background term of variational
 assimilation.

@@ -43,7 +43,7 @@ __all__ = ["constrain"]
 FORCING = "forcing"
 """Source of the prescribed fields among the observations."""
 SHARE = 0.1
-"""Error of a prescribed field, where none is told, over the deviation of the model's climate."""
+"""Error of a prescribed field, where none is given, over the deviation of the model's climate."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

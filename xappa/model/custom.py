@@ -1,4 +1,4 @@
-"""Priors of one's own as models: what they leave out is filled in, and what they return is checked."""
+"""Custom priors as models: what they leave out is filled in, and what they return is checked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LIVE: WeakValueDictionary[str, CustomModel] = WeakValueDictionary()
 
 @dataclass(eq=False)
 class CustomModel:
-    """A prior of one's own, with the interface of a model; see `xappa.model.protocol.Prior` for what it fills in.
+    """A custom prior with the interface of a model; see `xappa.model.protocol.Prior` for what it fills in.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class CustomModel:
         """
         if precision != self.precision:
             raise OptionError(
-                f"precision={precision!r}: {self.name} is a prior of your own, which is called with float32: let its "
+                f"precision={precision!r}: {self.name} is a custom prior, which is called with float32: let its "
                 "denoise() use another precision inside"
             )
         return self
@@ -332,7 +332,7 @@ class _CustomWindowDenoisers:
 
 
 def wrap_prior(prior: Any) -> CustomModel:
-    """A prior of one's own as a model; the same one for the same object with the same weights.
+    """A custom prior as a model; the same one for the same object with the same weights.
 
     Raises
     ------

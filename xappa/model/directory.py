@@ -168,7 +168,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
 
 
 def _build_network(make: Callable[[], nn.Module], folder: Path) -> nn.Module:
-    """The network that a record describes; what is wrong with the description is told with its file."""
+    """The network that a record describes; errors in the description name its file."""
     try:
         return make()
     except XappaError as error:
@@ -181,7 +181,7 @@ def sign_model(folder: Path) -> dict[str, str]:
     Parameters
     ----------
     folder : Path
-        A directory of one's own, whose files were changed on purpose.
+        A custom directory whose files were changed on purpose.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a prior is: the few things that one of your own must have, and all that sampling and decoding use of a model.
+"""Protocols of priors: what a custom prior must have, and what sampling and decoding use of a model.
 
 `Prior` is what users write, `IdentityCoder` serves priors of the fields themselves, `GenerativeModel` is the interface
 of everything that samples. `xappa.model.model.Model` has it for model directories, `xappa.model.custom.CustomModel`
@@ -258,7 +258,7 @@ class GenerativeModel(Prior, Protocol):
 
 
 ModelLike = str | Path | Prior
-"""What ``model=`` takes: a name, the path of a model's files, or a prior of one's own."""
+"""What ``model=`` takes: a name, the path of a model's files, or a custom prior."""
 
 REQUIRED = ("spec", "schedule", "latent_shape", "encode", "decode", "denoise")
 """What an object needs to be a `Prior`."""

@@ -258,7 +258,7 @@ def load(
 
 
 def _prepare_model(model: Prior, device: str | None, precision: str | None) -> GenerativeModel:
-    """A model that is given as an object: one that was loaded, or a prior of one's own."""
+    """A model that is given as an object: a loaded model, or a custom prior."""
     from xappa.devices import resolve
     from xappa.model.custom import CustomModel, wrap_prior
     from xappa.model.model import Model

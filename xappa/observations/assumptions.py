@@ -22,7 +22,7 @@ UNITS_READ = "units_read"
 
 
 def with_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | None]) -> xr.Dataset:
-    """`obs` with the units that the source told of some quantities; None, or none, where it told nothing."""
+    """`obs` with the units that the source states for some quantities; None or empty where it states none."""
     for name, found in units.items():
         told = [found] if isinstance(found, str) else list(found or ())
         if told and name in obs:

@@ -123,7 +123,7 @@ class NameMap:
     units : mapping of str to str
         Name in the source, or of the quantity or coordinate, to units.
     unknown : {"drop", "keep"} or collection of str
-        What becomes of names that are no known quantity: left out, kept as quantities of the user's own, or only these
+        What becomes of names that are no known quantity: left out, kept as user-defined quantities, or only these
         kept. Those in `units` are kept as well.
     suspect : {"keep", "reject"}
         What becomes of values that the source's own quality control calls suspect.

@@ -77,7 +77,7 @@ class PeriodOperator(Link):
     @property
     @abstractmethod
     def period(self) -> Period:
-        """The period that geometries are told."""
+        """The period that reports are taken over."""
 
     def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`; fields are read by the default geometry."""
@@ -302,7 +302,7 @@ def _format_link(link: Operator | Function) -> str:
 
 
 def _sum_levels(read: list[SparseOperator], sums: ColumnSum) -> Iterator[SparseOperator]:
-    """Sums over levels, block by block; what is done is let go, for it is large."""
+    """Sums over levels, block by block; finished blocks are freed, since they are large."""
     while read:
         for block in split_blocks(read.pop(0), BLOCK, sums.width):
             yield sums.combine(block)

@@ -24,7 +24,7 @@ LEAST = 0.02
 CONTEXT = 0.05
 """Deviation with which a piece of a forecast is held to the states that it follows."""
 LARGEST = 0.95
-"""Largest deviation of a background's error that is told from having none."""
+"""Deviations of a background's error up to this one count as none."""
 
 
 @dataclass(frozen=True, eq=False)

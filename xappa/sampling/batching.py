@@ -1,4 +1,4 @@
-"""Where a device has no room for all members at once: half of them, and again."""
+"""Split a batch of members in halves until it fits in the memory of the device."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def split_on_oom(
 
 
 def _try(run: Callable[[slice], T], rows: slice) -> tuple[list[T], str | None]:
-    """The result, or why there was no room; what was in use is let go with the error."""
+    """The result, or why memory was short; memory in use is freed with the error."""
     try:
         return [run(rows)], None
     except OUT_OF_MEMORY as error:
@@ -131,7 +131,7 @@ def _try(run: Callable[[slice], T], rows: slice) -> tuple[list[T], str | None]:
 
 def _remember(key: Key, size: int, reason: str, device: torch.device) -> None:
     with _GUARD:
-        first = not any(told[:2] == key[:2] for told in _SIZES)
+        first = not any(known[:2] == key[:2] for known in _SIZES)
         _SIZES[key] = size
     if first:
         LOG.warning(

@@ -1,4 +1,4 @@
-"""What becomes of observations on their way into an analysis: read, flagged, given errors, checked, and read by H.
+"""The pipeline of observations for an analysis: read, flag, assign errors, check, and apply H.
 
 The steps stand here once. They are taken at the call (`observed`), or by each task of the graph (`lazy_observations`).
 """
@@ -108,7 +108,7 @@ class ObservationPipeline:
         prior : GenerativeModel
             That of `address`.
         """
-        # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
+        # What the vocabulary does not have can be of use to an operator that makes fields, or follows from `error`.
         unknown = "keep" if self.operator.whole_state else user_defined_names(self.error)
         read, assumed = read_quietly(obs, ReaderOptions(NameMap(unknown=unknown)))
         index = ReportIndex(read)

@@ -59,7 +59,7 @@ def list_member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def _to_list(members: Iterable[int]) -> list[int]:
-    """Members as a list, no more than can be told to be too many."""
+    """Members as a list, cut where they are certainly too many."""
     return list(itertools.islice(members, MOST_MEMBERS + 1))
 
 
@@ -96,7 +96,7 @@ def choose_seed(seed: int | None) -> int:
 
 
 def choose_memory(memory: str | float | None) -> float | None:
-    """Bytes that were told, in words such as ``"6GB"`` or as a number.
+    """Bytes of a text such as ``"6GB"`` or as a number.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What reports are compared with by quality control: a model's climatology, or fields of the user's own."""
+"""What reports are compared with by quality control: a model's climatology, or fields of the user."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def compute_patch_components(record: Record, factor: int, every: int = 12) -> tu
 
 
 def stack_static_fields(record: Record) -> Tensor:
-    """Land fraction and surface height (km), (2, latitude, longitude): what the network is told of the ground."""
+    """Land fraction and surface height (km), (2, latitude, longitude): static inputs of the network."""
     land, height = record.statistics["land"], record.statistics["surface_height"]
     return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
 

@@ -136,7 +136,7 @@ def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
 
 
 def finetune(recipe: Recipe, work: Path, device: torch.device) -> None:
-    """Analyse years that are known, with the model as it stands, and train the decoder on what comes of it."""
+    """Analyse simulated years with the current model, and train the decoder on these analyses."""
     if not recipe.analysis_sampling.count:
         raise OptionError(
             "nothing to fine-tune the decoder on: give a count in [analysis_sampling] and steps in "

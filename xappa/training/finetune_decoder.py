@@ -1,7 +1,7 @@
 """Analyses of years that are known, by networks drawn at random: what estimates of latents look like.
 
-A decoder that has seen encoded states alone takes each latent at its word. What an analysis gives it is smoother, and
-wrong in ways that hang together; from pairs of such estimates and the truth it learns what most likely lies behind.
+A decoder that was trained on encoded states alone treats latents as exact. Latents of an analysis are smoother, and
+their errors are correlated. From pairs of such latents and the truth the decoder learns the most probable state.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def withhold_reports(
     Parameters
     ----------
     obs : Dataset
-        Observations in the one CF form; sources are told apart by the coordinate ``source``, if there is one.
+        Observations in the observation schema; sources are distinguished by the coordinate ``source``, if there is one.
     fraction : float, default 0.15
         Share of the stations, and of the blocks.
     seed : int, default 0

@@ -45,8 +45,8 @@ def verify(
     Forecasts along starts and leads are compared at their valid time, start plus lead; `xappa` recognises them as
     WeatherBench2, earth2studio, earthkit, cfgrib, climpred and CF write them. Fields are weighted by the cosine of
     latitude. What is missing in the reference, in `ds` or in a baseline is left out of all scores alike;
-    where single members are missing, the others are scored. What is left out is told by a `GapWarning`, by the
-    metric ``"count"`` and by the attribute ``left_out``.
+    where single members are missing, the others are scored. A `GapWarning`, the metric ``"count"`` and the
+    attribute ``left_out`` name what is left out.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ def _prepare(item: Any) -> Reader:
 
 
 READERS: Registry[Reader] = Registry("reader", "xappa.readers", _prepare)
-"""Readers of one's own, and of installed packages."""
+"""Custom readers, and readers of installed packages."""
 
 
 def reader_of(path: Path, name: str, head: bytes) -> Reader | None:

@@ -264,7 +264,7 @@ def _slice_latents(sampled: SamplingResult, first: int, count: int) -> np.ndarra
 
 
 def _merge_batch_diagnostics(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
-    """What was learned in all segments of a batch; their latents are let go one by one."""
+    """What was learned in all segments of a batch; their latents are freed one by one."""
     from xappa.sampling.merge_diagnostics import merge_segments, without_latents
 
     parts = [

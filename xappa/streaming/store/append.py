@@ -188,7 +188,7 @@ def _require_intact(ds: xr.Dataset, location: StoreLocation) -> None:
         if name in ds.coords and isinstance(array, zarr.Array) and array.size and not is_intact(array, {}, ()):
             raise StoreError(
                 f"{location.name}: the coordinate {name!r} is damaged, so that nothing can be appended. Make the call "
-                "again that wrote the store, which mends it, or write the store anew with overwrite=True."
+                "again that wrote the store, which repairs it, or write the store anew with overwrite=True."
             )
 
 

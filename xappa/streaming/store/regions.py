@@ -135,7 +135,7 @@ def _require_edges(array: zarr.Array, dims: Sequence[Hashable], region: Region) 
             if not is_intact(array, {**region, dim: inside}, dims):
                 raise StoreError(
                     f"{array.path!r} is damaged from {dim!r} {edge} on, in a chunk that several calls write, so that "
-                    "this one cannot mend it. If it is the end of the store, make the call again that wrote it; "
+                    "this one cannot repair it. If it is the end of the store, make the call again that wrote it; "
                     "otherwise write the store anew with overwrite=True."
                 )
 

@@ -77,7 +77,7 @@ def require_remaining_space(location: StoreLocation, before: float | None, size:
         raise StoreError(
             f"{location.name}: {left - count} of {left} regions are still to be written, about "
             f"{taken * (left - count) / 1e9:.3g} GB, and {now / 1e9:.3g} GB are free. Make room and call again: it "
-            "goes on where it was."
+            "continues."
         )
 
 
@@ -94,8 +94,8 @@ class FileErrorTranslator:  # noqa: N801  (used like a function)
         if not isinstance(error, OSError) or isinstance(error, StoreError):
             return
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "there is no room left on the disk: make room" if full else "mend that, or choose another place"
+        reason = "there is no room left on the disk: make room" if full else "correct that, or choose another place"
         raise StoreError(
-            f"{self.location.name} cannot be written ({error}); {reason}, and call again: it goes on where it was, "
+            f"{self.location.name} cannot be written ({error}); {reason}, and call again: it continues, "
             f"with the latents that were sampled."
         ) from error

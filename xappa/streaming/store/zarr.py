@@ -1,4 +1,4 @@
-"""Write a result to a Zarr store, region by region; what was interrupted goes on where it was."""
+"""Write a result to a Zarr store, region by region; an interrupted write is continued."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def to_zarr(
     """Compute a result and write it to a Zarr store (format 3), with its diagnostics as a group.
 
     The result is computed and written region by region: some times of a member, of all variables. What is not written
-    yet reads as missing. If the process ends, for whatever reason, the same call goes on where it was: latents that
+    yet reads as missing. If the process ends, for whatever reason, the same call continues: latents that
     were sampled are kept beside the store until it is complete, and the finished store has the same bits as one that
     was never interrupted.
 
@@ -95,8 +95,8 @@ def to_zarr(
     append_dim : str, optional
         Dimension, such as ``"time"``, along which a store that is there is continued, with its chunks and encodings.
         The result has the same variables, coordinates and units, comes from the same model, and begins after the store
-        ends. What is appended becomes visible at the end, all at once; interrupted, the same call goes on where it
-        was. Where there is no store, one is written. Diagnostics go to a group ``diagnostics_1``, and so on.
+        ends. What is appended becomes visible at the end, all at once; interrupted, the same call
+        continues. Where there is no store, one is written. Diagnostics go to a group ``diagnostics_1``, and so on.
     progress : bool, optional
         Show a bar with the time left. Default: the option ``progress``.
     storage_options : mapping, optional
@@ -205,8 +205,8 @@ def _describe_difference(job: WriteJob) -> str:
     names = [k for k, v in job.ds.attrs.items() if k.startswith("xappa_") and stored.get(k) != v and len(str(v)) < 60]
     names = [k for k in names if k != "xappa_run"]
     listed = "; ".join(f"{k.removeprefix('xappa_')}: {stored.get(k)} there, {job.ds.attrs[k]} here" for k in names)
-    mend = " An interrupted run is continued with the same seed." if "xappa_seed" in names else ""
-    return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{mend}"
+    hint = " An interrupted run is continued with the same seed." if "xappa_seed" in names else ""
+    return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{hint}"
 
 
 def _require_apart(job: WriteJob) -> None:

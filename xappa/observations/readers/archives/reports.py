@@ -89,7 +89,7 @@ class ReportColumns:
 
 
 def with_unreadable(obs: xr.Dataset, more: Mapping[str, int]) -> xr.Dataset:
-    """Observations with the numbers of values that are no numbers, added to those that are told already."""
+    """Observations with the counts of values that are not numbers, added to counts that are recorded already."""
     unreadable = Counter(json.loads(obs.attrs.get("unreadable_values", "{}"))) + Counter(more)
     return obs.assign_attrs(unreadable_values=encode_counts(unreadable)) if unreadable else obs
 

@@ -150,7 +150,7 @@ def find_error(ds: xr.Dataset, name: str) -> str | None:
 
 
 def with_product_names(ds: xr.Dataset) -> xr.Dataset:
-    """Standard names for directions that are told by words, or by a product's manual, instead of by one.
+    """Standard names for directions that are described in words, or by a product's manual.
 
     A long name, comment or ``convention`` with "oceanographic" or "towards", or a product of KNMI's scatterometer
     processor, means the direction that the wind blows to.

@@ -180,7 +180,7 @@ def _convert_values(
     units: Mapping[str, str],
     codes: dict[str, int],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
-    """Values and errors along ``obs`` in their units, and attributes of the user's own; adds to `codes`."""
+    """Values and errors along ``obs`` in their units, and attributes of user-defined quantities; adds to `codes`."""
     own = {
         c.meaning: build_user_attrs(c.values.attrs, units.get(c.meaning)) for c in group if c.meaning not in QUANTITIES
     }

@@ -109,7 +109,7 @@ class VariableReader:
         if height is not None:
             parts = split_by_height(meaning, height, self._dims)
             self._note_measurement(name, meaning, height)
-        # Heights of reports are told; what is at its height otherwise makes one report with the other quantities.
+        # Heights of reports are known; what is at its height otherwise makes one report with the other quantities.
         of_reports = height is not None and bool(height.values.ndim) and set(height.values.dims) <= self._dims
         return [self._build_column(name, meaning, part, height if far or of_reports else None) for part, far in parts]
 

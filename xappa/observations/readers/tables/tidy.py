@@ -211,7 +211,7 @@ def _convert_units(
     meanings: Sequence[str | None],
     naming: NameMap,
 ) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """Factor and offset of each row, quantities whose units were assumed, attributes of the user's own, told units."""
+    """Factor and offset of rows, quantities whose units were assumed, attributes of user-defined ones, given units."""
     unit, texts = _factorize_column(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
     written = find_written_quantities(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
