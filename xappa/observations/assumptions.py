@@ -70,14 +70,14 @@ class AssumptionLog:
         self.texts += [text for text in get_assumptions(obs) if text not in known]
         return obs
 
-    def warn(self, strict: bool = False, told: set[str] | None = None) -> None:
+    def warn(self, strict: bool = False, already_warned: set[str] | None = None) -> None:
         """Say what was assumed: one warning for units, one for each other assumption.
 
         Parameters
         ----------
         strict : bool, default False
             Whether to refuse instead.
-        told : set of str, optional
+        already_warned : set of str, optional
             What was said already, and is not said again; what is said now is added.
 
         Raises
@@ -85,11 +85,11 @@ class AssumptionLog:
         ObservationError
             If `strict` and anything was assumed: all of it.
         """
-        told = set() if told is None else told
-        said = [(text, category) for text, category in self._list_messages() if text not in told]
+        already_warned = set() if already_warned is None else already_warned
+        said = [(text, category) for text, category in self._list_messages() if text not in already_warned]
         if said and strict:
             raise ObservationError(f"strict=True: nothing may be assumed. {'; '.join(text for text, _ in said)}")
-        told.update(text for text, _ in said)
+        already_warned.update(text for text, _ in said)
         for text, category in said:
             warn(text, category)
 

@@ -215,9 +215,9 @@ class OperatorChain(Composable):
         self, obs: xr.Dataset, state: StateContext, sums: ColumnSum
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of weighted sums of channels: linear again."""
-        made = replace(state, spec=sums.derived, mask=sums.mask, by=sums.by)
+        made = replace(state, spec=sums.derived, mask=sums.mask, level_coordinate=sums.level_coordinate)
         stencil, seen = self._apply_geometry(obs, made, sums.names)
-        if isinstance(stencil, CompositeOperator) and any(part.extreme for part in stencil.parts):
+        if isinstance(stencil, CompositeOperator) and any(part.extreme for part in stencil.blocks):
             raise OperatorError(
                 f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
             )
@@ -233,12 +233,14 @@ class OperatorChain(Composable):
 
         spare = {name for name in candidates if is_user_defined(obs[name]) and f"{name}_error" not in obs}
         traced = trace(ComposedFunction(self.physics), state, candidates, _list_units(obs), spare)
-        derived, height = traced.view.derived, state.surface_height
+        derived, height = traced.function.derived, state.surface_height
         surface = None if height is None else _reorder_on_grid(height, state.spec, derived)
-        made = replace(state, spec=derived, surface_height=surface, mask=traced.mask, by=traced.by)
-        stencil, seen = self._apply_geometry(obs, made, {output.name for output in traced.view.outputs})
-        parts = stencil.parts if isinstance(stencil, CompositeOperator) else (OperatorBlock(stencil),)
-        return CompositeOperator(tuple(replace(part, view=traced.view) for part in parts), state.times), seen
+        made = replace(
+            state, spec=derived, surface_height=surface, mask=traced.mask, level_coordinate=traced.level_coordinate
+        )
+        stencil, seen = self._apply_geometry(obs, made, {output.name for output in traced.function.outputs})
+        parts = stencil.blocks if isinstance(stencil, CompositeOperator) else (OperatorBlock(stencil),)
+        return CompositeOperator(tuple(replace(part, function=traced.function) for part in parts), state.times), seen
 
     def _apply_geometry(
         self, obs: xr.Dataset, made: StateContext, names: set[str]
@@ -310,7 +312,7 @@ def _sum_levels(read: list[SparseOperator], sums: ColumnSum) -> Iterator[SparseO
 
 def _list_stencils(read: SparseOperator | CompositeOperator) -> list[SparseOperator]:
     """The stencils of a linear reading."""
-    return [part.stencil for part in read.parts] if isinstance(read, CompositeOperator) else [read]
+    return [part.stencil for part in read.blocks] if isinstance(read, CompositeOperator) else [read]
 
 
 def _list_candidates(obs: xr.Dataset) -> list[str]:

@@ -26,7 +26,7 @@ class ColumnSum:
     offset : tuple of float
         What is added.
     mask : array of bool, (derived channel, latitude, longitude)
-    by : dict
+    level_coordinate : dict
         Coordinate that chooses the level of each variable.
     """
 
@@ -35,7 +35,7 @@ class ColumnSum:
     weight: tuple[Array, ...]
     offset: tuple[float, ...]
     mask: Array
-    by: dict[str, str]
+    level_coordinate: dict[str, str]
 
     @property
     def width(self) -> int:

@@ -117,7 +117,7 @@ class Columns(Physics):
             weight=tuple(part[rows] for part, rows in zip(weight, used, strict=True)),
             offset=(convert.offset,) * len(numbers),
             mask=np.stack([there[own[rows]].all(axis=0) for rows in used]),
-            by={target: "channel"} if "channel" in out.dims else {},
+            level_coordinate={target: "channel"} if "channel" in out.dims else {},
         )
 
 

@@ -157,7 +157,13 @@ class _Reader:
 
     def __init__(self, geometry: Geometry, obs: xr.Dataset, state: StateContext) -> None:
         spec, times = state.spec, state.times
-        self.geometry, self.obs, self.spec, self.mask, self.by = geometry, obs, spec, state.mask, state.by
+        self.geometry, self.obs, self.spec, self.mask, self.level_coordinate = (
+            geometry,
+            obs,
+            spec,
+            state.mask,
+            state.level_coordinate,
+        )
         self.corners = geometry.places(obs, spec)
         self.report_times = reports.to_seconds(np.asarray(obs["time"].values), times[0])
         self.state_times, self.step = reports.to_seconds(times, times[0]), spec.step_hours * 3600
@@ -276,7 +282,7 @@ class _Reader:
         """Channels that each report is read from, and their weights: one at the surface, two or more aloft."""
         if not self.spec.levels_of(name):
             return np.repeat(np.array(self.spec.of(name))[None, :1], len(value), axis=0), np.ones((len(value), 1))
-        if self.by.get(name) == "channel":
+        if self.level_coordinate.get(name) == "channel":
             return self._match_channel_numbers(name, value, flag, member)
         size = len(value)
         pressure = np.asarray(self.obs["level"].values, float) if "level" in self.obs.coords else np.full(size, np.nan)

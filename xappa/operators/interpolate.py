@@ -73,5 +73,5 @@ def interpolate(
     """
     found, seen = Interpolate(lapse_rate=lapse_rate)(obs, state)
     if isinstance(found, CompositeOperator):
-        found = concatenate([part.stencil for part in found.parts if part.extreme is None])
+        found = concatenate([part.stencil for part in found.blocks if part.extreme is None])
     return found, seen

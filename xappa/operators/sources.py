@@ -184,5 +184,5 @@ def _renumber_reports(read: SparseOperator | CompositeOperator, rows: Array) -> 
     """Reports of a part of the observations, numbered as in the whole."""
     if isinstance(read, SparseOperator):
         return replace(read, observation=rows[read.observation])
-    parts = tuple(replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in read.parts)
-    return replace(read, parts=parts)
+    parts = tuple(replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in read.blocks)
+    return replace(read, blocks=parts)

@@ -35,15 +35,15 @@ class TracedFunction:
 
     Parameters
     ----------
-    view : DatasetFunction
+    function : DatasetFunction
     mask : array of bool, (derived channel, latitude, longitude)
-    by : dict
+    level_coordinate : dict
         Coordinate that chooses the level of each variable: ``"level"`` or ``"channel"``.
     """
 
-    view: DatasetFunction
+    function: DatasetFunction
     mask: Array
-    by: dict[str, str]
+    level_coordinate: dict[str, str]
 
 
 def trace(

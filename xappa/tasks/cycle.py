@@ -169,11 +169,11 @@ def cycle(request: CycleRequest) -> CycleResult:
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
     folder = Path(request.store)
 
-    told: set[str] = set()
+    already_warned: set[str] = set()
 
     def reports_of(times: Array) -> Observations | LazyObservations:
         # The user's own Dataset says what operators see, and how high the surface is.
-        return prepare_observations(request, times, obs, request.operator, told=told)
+        return prepare_observations(request, times, obs, request.operator, already_warned=already_warned)
 
     if not _has_begun(folder, about):
         covered = [trajectory[first:end] for first, end in windows]

@@ -147,11 +147,11 @@ def defer_reading(
     obs: xr.Dataset,
     trajectory: Array,
     prior: GenerativeModel,
-    told: set[str] | None = None,
+    already_warned: set[str] | None = None,
 ) -> LazyObservations:
     """Observations for a trajectory; only their times, and a few reports, are looked at.
 
-    `told` is what the user was warned of already; what is said now is added.
+    `already_warned` is what the user was warned of already; what is said now is added.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def defer_reading(
     """
     require_correlation_stated(obs, map(str, obs.data_vars))
     chunks, spans = _compute_spans(obs)
-    names = _validate_first(pipeline, obs, spans, chunks, trajectory, prior, told)
+    names = _validate_first(pipeline, obs, spans, chunks, trajectory, prior, already_warned)
     return LazyObservations(obs, pipeline, trajectory, names, chunks, spans)
 
 
@@ -173,7 +173,7 @@ def _validate_first(
     chunks: Array,
     trajectory: Array,
     prior: GenerativeModel,
-    told: set[str] | None,
+    already_warned: set[str] | None,
 ) -> tuple[str, ...]:
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
     step = prior.spec.step
@@ -188,7 +188,7 @@ def _validate_first(
         )
     first = int(chunks[inside.argmax()])
     few, assumed = pipeline.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute(), prior)
-    assumed.warn(told=told)
+    assumed.warn(already_warned=already_warned)
     few = few.compute()
     when = few["time"].values[~np.isnat(few["time"].values)]
     good = any(bool((flags_of(few, n) == Flag.GOOD).any()) for n in quantities(few))
@@ -200,7 +200,7 @@ def _validate_first(
         left = [name for name in count_without_error(seen) if f"{name}_error" not in seen]
         if left and not any(_is_usable(seen, name) for name in quantities(seen)):
             require_used(seen)
-        warn_without_error(seen, left, told)
+        warn_without_error(seen, left, already_warned)
     return tuple(quantities(few))
 
 

@@ -30,7 +30,7 @@ def prepare_observations(
     *,
     until: np.datetime64 | None = None,
     trusted: str | None = None,
-    told: set[str] | None = None,
+    already_warned: set[str] | None = None,
 ) -> Observations | LazyObservations:
     """Observations, read, checked and brought to a trajectory.
 
@@ -43,7 +43,7 @@ def prepare_observations(
     operator : str, operator, function, or dict of these, optional
     until, trusted
         See `ObservationPipeline`.
-    told : set of str, optional
+    already_warned : set of str, optional
         What the user was warned of already; what is said now is added.
 
     Raises
@@ -63,10 +63,10 @@ def prepare_observations(
         trusted_source=trusted,
     )
     if is_lazy(obs):
-        return defer_reading(pipeline, obs, trajectory, request.loaded_model, told)
+        return defer_reading(pipeline, obs, trajectory, request.loaded_model, already_warned)
     reports, assumed = pipeline.read(obs, request.loaded_model)
-    assumed.warn(told=told)
+    assumed.warn(already_warned=already_warned)
     rows, reports = pipeline.apply_operator(reports, trajectory, request.loaded_model)
     require_used(reports)
-    warn_without_error(reports, count_without_error(reports), told)
+    warn_without_error(reports, count_without_error(reports), already_warned)
     return Observations(rows, reports, repr(pipeline.operator), pipeline.errors)

@@ -82,14 +82,14 @@ class FieldBackground:
     layout : Layout
     climate : callable
         Background that serves for the rest.
-    told : bool, default False
+    already_warned : bool, default False
         Whether what the fields do not tell is said as it is found, for reports that Dask reads.
     """
 
     fields: xr.Dataset
     layout: Layout
     climate: Background
-    told: bool = False
+    already_warned: bool = False
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return ("xappa.FieldBackground", dask.base.tokenize(self.fields, self.climate))
@@ -110,7 +110,7 @@ class FieldBackground:
                 np.where(np.isnan(own[0]), mean, own[0]),
                 np.where(known[name], own[1], deviation),
             )
-        if self.told:
+        if self.already_warned:
             _warn_of_gaps(batch, found)
         return found
 

@@ -26,7 +26,7 @@ class WhitenedFunction(torch.nn.Module):
 
     Parameters
     ----------
-    view : DatasetFunction
+    function : DatasetFunction
     stencil : SparseOperator
         Of the view's fields, over `times`.
     times : array of datetime64, (T,)
@@ -59,7 +59,7 @@ class WhitenedFunction(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.method, self.states = method, states
-        self.view, self.times, self.name = view, times, get_function_name(view.function)
+        self.function, self.times, self.name = view, times, get_function_name(view.function)
         shape = (len(times), *view.derived.shape)
         row, column = np.divmod(stencil.cell, shape[-1])
         index = np.ravel_multi_index((stencil.time, stencil.channel, row, column), shape)
@@ -82,7 +82,7 @@ class WhitenedFunction(torch.nn.Module):
         return torch.stack([self._evaluate(self.climatology + self.scale * member) for member in x])
 
     def _evaluate(self, fields: Tensor) -> Tensor:
-        made = self.view(fields, self.times).to(self.weight.dtype).flatten()
+        made = self.function(fields, self.times).to(self.weight.dtype).flatten()
         index = self.index.flatten()
         picked = made[index] if made.is_cuda else made.index_select(0, index)
         found = picked.unflatten(0, self.index.shape) * self.weight
@@ -196,22 +196,22 @@ def make_whitened_operator(
             rows, climatology, scale, representation=representation, extra_variance=extra_variance, dtype=dtype
         )
     frames = tuple(int(frame) for frame in rows.frames)
-    ends = np.cumsum([0, *(len(part.stencil) for part in rows.parts)])
+    ends = np.cumsum([0, *(len(part.stencil) for part in rows.blocks)])
     readings: list[torch.nn.Module] = []
-    for part, start, end in zip(rows.parts, ends[:-1], ends[1:], strict=True):
+    for part, start, end in zip(rows.blocks, ends[:-1], ends[1:], strict=True):
         extra = None if extra_variance is None else extra_variance[start:end]
-        if part.view is None and part.extreme is not None:
+        if part.function is None and part.extreme is not None:
             found = part.stencil, part.states, part.extreme, frames, climatology, scale
             readings.append(WhitenedExtreme(*found, representation=representation, extra_variance=extra, dtype=dtype))
             continue
-        if part.view is None:
+        if part.function is None:
             linear = WhitenedOperator(
                 part.stencil, climatology, scale, representation=representation, extra_variance=extra, dtype=dtype
             )
             readings.append(_Subset(linear, frames))
             continue
         readings.append(
-            _gather_function(part.view, part, rows, frames, climatology, scale, representation, extra, dtype)
+            _gather_function(part.function, part, rows, frames, climatology, scale, representation, extra, dtype)
         )
     return WhitenedComposite(readings, frames)
 

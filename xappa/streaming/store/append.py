@@ -69,7 +69,7 @@ class Growth:
     location : StoreLocation
     dim : str
         Along which the store grows.
-    old : int
+    old_length : int
         Its length before.
     fields : Dataset
         The variables along it, in the store's order of dimensions.
@@ -81,7 +81,7 @@ class Growth:
 
     location: StoreLocation
     dim: str
-    old: int
+    old_length: int
     fields: xr.Dataset
     existing: xr.Dataset
     done: bool = False
@@ -111,7 +111,9 @@ class Growth:
         """Metadata of the arrays with their new shapes, and of the root without a copy of the old ones."""
         found: dict[str, bytes] = {}
         for name in self.growing_names:
-            found |= _resize_metadata(self.location.store, str(name), self.dim, self.old + self.fields.sizes[self.dim])
+            found |= _resize_metadata(
+                self.location.store, str(name), self.dim, self.old_length + self.fields.sizes[self.dim]
+            )
         root = json.loads(read_key(self.location.store, "zarr.json") or b"{}")
         root.pop("consolidated_metadata", None)
         return found | {"zarr.json": json.dumps(root).encode()}
@@ -197,8 +199,8 @@ def begin_append(growth: Growth, token: str) -> None:
     location = growth.location
     if location.sidecar.read(JOURNAL) is None:
         names = [str(name) for name in growth.growing_names]
-        _remove_beyond(location.store, names, growth.dim, growth.old)
-        journal = {"token": token, "dim": growth.dim, "old": growth.old, "names": names}
+        _remove_beyond(location.store, names, growth.dim, growth.old_length)
+        journal = {"token": token, "dim": growth.dim, "old": growth.old_length, "names": names}
         location.sidecar.write(JOURNAL, json.dumps(journal).encode())
 
 
@@ -208,7 +210,7 @@ def write_coordinates(growth: Growth, store: Store) -> None:
     for name in growth.growing_names:
         if name in growth.existing.coords:
             variable = growth.fields.coords[name].variable
-            where = tuple(slice(growth.old, None) if dim == growth.dim else slice(None) for dim in variable.dims)
+            where = tuple(slice(growth.old_length, None) if dim == growth.dim else slice(None) for dim in variable.dims)
             group[str(name)][where] = encode_variable(name, variable, growth.encoding[name])  # type: ignore[index]
 
 

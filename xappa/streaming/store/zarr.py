@@ -277,7 +277,7 @@ def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None
     with FileErrorTranslator(job.location):
         growth = plan_growth(job.ds, job.location, dim, job.owner)
         sizes = choose_region_sizes(growth.fields, growth.sizes)
-        grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old})
+        grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old_length})
         if growth.done:
             if repair_store(WriteJob(growth.fields, job.location, grid, growth.encoding, job.owner), progress):
                 job.location.remove_sidecar()
