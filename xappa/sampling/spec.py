@@ -83,7 +83,7 @@ class SamplingSpec(VersionGuard):
     clip : bool
         Whether quantities that cannot be negative are clipped at 0.
     correlation : Dataset or None
-        Places of the reports, from `operators.correlated.correlated_places`; None where their errors are independent.
+        Places of the reports, from `select_correlation_coordinates`; None where their errors are independent.
     given : tuple of Given
         Latent states that are known, more or less: backgrounds, and the states that a forecast starts from.
     rolling : Rolling or None

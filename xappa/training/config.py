@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
 
 from xappa.errors import OptionError, translate_read_errors
 from xappa.model.state import StateSpec
-from xappa.training.ranges import describe_out_of_range
+from xappa.training.toml_values import build_dataclass
 
 
 @dataclass(frozen=True)
@@ -364,41 +362,4 @@ def read_config(path: str | Path) -> Recipe:
     remedy = "Expected a recipe as in docs/training.md: TOML, in UTF-8."
     with translate_read_errors(path, "a recipe", OptionError, remedy):
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    return _build(Recipe, values, str(path))
-
-
-def _is_required(field: dataclasses.Field) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _build(kind: Any, values: Any, where: str) -> Any:
-    """`values` as TOML gives them, as the type `kind`."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(values, dict):
-            raise OptionError(f"{where}: expected a table of keys, found {values!r}")
-        hints = get_type_hints(kind)
-        unknown = sorted(set(values) - set(hints))
-        if unknown:
-            raise OptionError(f"{where}: unknown keys {unknown}; expected some of {sorted(hints)}")
-        built = {key: _build(hints[key], value, f"{where}: {key}") for key, value in values.items()}
-        if missing := [f.name for f in dataclasses.fields(kind) if _is_required(f) and f.name not in built]:
-            raise OptionError(f"{where}: {', '.join(missing)} missing; expected it in the recipe")
-        if wrong := describe_out_of_range(built):
-            raise OptionError(f"{where}: {'; '.join(wrong)}")
-        try:
-            return kind(**built)  # type: ignore[operator]
-        except OptionError as error:
-            raise OptionError(f"{where}: {error}") from None
-    if get_origin(kind) is tuple:
-        if not isinstance(values, list):
-            raise OptionError(f"{where}: expected a list, found {values!r}")
-        inner = get_args(kind)
-        kinds = [inner[0]] * len(values) if inner[-1] is Ellipsis else inner
-        if len(kinds) != len(values):
-            raise OptionError(f"{where}: expected {len(kinds)} entries, found {len(values)}")
-        return tuple(_build(k, v, where) for k, v in zip(kinds, values, strict=True))
-    if kind is float and isinstance(values, int) and not isinstance(values, bool):
-        return float(values)
-    if not isinstance(values, kind) or (kind is int and isinstance(values, bool)):
-        raise OptionError(f"{where}: expected {kind.__name__}, found {values!r}")
-    return values
+    return build_dataclass(Recipe, values, str(path))
