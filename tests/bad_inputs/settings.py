@@ -143,6 +143,7 @@ WEIGHTS = [
             "weights that are noise": noise,
             "weights without a column of sources": weights(lambda ds: ds.drop_vars("col")),
             "weights that are not finite": weights(lambda ds: ds.assign(S=ds.S * np.nan)),
+            "weights beyond any interpolation": weights(lambda ds: ds.assign(S=ds.S * -1e300)),
             "addresses below 1": weights(lambda ds: ds.assign(row=ds.row * 0 - 5)),
             "addresses beyond the grid": weights(lambda ds: ds.assign(col=ds.col + 1000)),
             "addresses that are no whole numbers": weights(lambda ds: ds.assign(row=ds.row + 0.5)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,14 @@ from xappa.streaming.store.append import (
     write_coordinates,
 )
 from xappa.streaming.store.checkpoint import clear_recent, with_checkpoints
-from xappa.streaming.store.damage import ANEW, read_root_metadata, repair_coordinates, require_metadata
+from xappa.streaming.store.damage import (
+    ANEW,
+    consolidate,
+    read_root_metadata,
+    repair_consolidated_metadata,
+    repair_coordinates,
+    require_metadata,
+)
 from xappa.streaming.store.encoding import Encoding, choose_chunks, choose_region_sizes, make_encodings
 from xappa.streaming.store.location import StoreLocation, locate_store, write_key
 from xappa.streaming.store.regions import RegionGrid
@@ -166,6 +172,8 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
         state = "none"
     if state in ("unfinished", "complete"):
         require_metadata(job.place, list(job.ds.variables))
+        if state == "complete":
+            repair_consolidated_metadata(job.place)
         repair_coordinates(job.ds, job.place.store, job.place.name)
     if state == "complete":
         with FileErrorTranslator(job.place):
@@ -238,7 +246,7 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
 
 def _finish(job: WriteJob, sampled: Collection[str]) -> None:
     _write_diagnostics(job, sampled, "diagnostics")
-    _consolidate(job.place.store)
+    consolidate(job.place.store)
     # What is not on the disk yet must not be taken for complete, nor lose the latents that it is made from.
     job.place.flush()
     _set_attrs(job.place, {UNFINISHED: None})
@@ -258,13 +266,6 @@ def _write_diagnostics(job: WriteJob, sampled: Collection[str], group: str) -> N
     found.to_zarr(job.place.store, group=group, mode="w", zarr_format=3, consolidated=False)
 
 
-def _consolidate(store: Store) -> None:
-    with warnings.catch_warnings():
-        # Readers that do not know consolidated metadata pass over them.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        zarr.consolidate_metadata(store, zarr_format=3)
-
-
 def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None:
     """Continue a store by a result."""
     if own:
@@ -279,6 +280,7 @@ def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None
         sizes = choose_region_sizes(growth.fields, growth.sizes)
         grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old})
         if growth.done:
+            repair_consolidated_metadata(job.place)
             if repair_store(WriteJob(growth.fields, job.place, grid, growth.encoding, job.owner), progress):
                 job.place.remove_beside()
             return
@@ -294,7 +296,7 @@ def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None
         _write_diagnostics(job, sampled, f"diagnostics_{number}")
         job.place.flush()
         publish_lengths(growth)
-        _consolidate(job.place.store)
+        consolidate(job.place.store)
         _set_attrs(job.place, {APPENDED: describe_append(growth, attrs, job.owner)})
         job.place.flush()
         job.place.remove_beside()
