@@ -50,7 +50,7 @@ def random_states(rng: np.random.Generator) -> np.ndarray:
 
 
 def fields(rng: np.random.Generator, spec: StateSpec = SPEC) -> xr.Dataset:
-    from xappa.operators.reference_atmosphere import make_plausible_fields
+    from xappa.operators.forward.reference_atmosphere import make_plausible_fields
 
     values = make_plausible_fields(spec, 5, seed=int(rng.integers(1000)), dtype=torch.float64).numpy()
     return to_dataset(values[None], spec, TIMES, [0]).isel(member=0, drop=True)

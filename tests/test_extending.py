@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import xappa
+from xappa import operators
 from xappa.diffusion import guidance, samplers
 from xappa.diffusion.guidance import GUIDANCE, Guidance
 from xappa.diffusion.samplers import DDIM, SAMPLERS, Sampler
@@ -72,32 +73,45 @@ def test_entries_work_without_options(kind):
         assert isinstance(choose[kind](name), base)
 
 
-@pytest.mark.parametrize(("folder", "registry"), [(samplers, SAMPLERS), (guidance, GUIDANCE)])
+@pytest.mark.parametrize(("folder", "registry"), [(samplers, SAMPLERS), (guidance, GUIDANCE), (operators, OPERATORS)])
 def test_every_class_that_is_registered_is_public(folder, registry):
     public = importlib.import_module(folder.__name__.replace("diffusion.", ""))
-    for kind in registry.registered.values():
+    entries = [entry if isinstance(entry, type) else type(entry) for entry in registry.registered.values()]
+    for kind in entries:
         assert getattr(public, kind.__name__) is kind and kind.__name__ in public.__all__
-    assert {kind.__module__ for kind in registry.registered.values()} <= {
+    assert {kind.__module__ for kind in entries} <= {
         f"{folder.__name__}.{module.name}" for module in pkgutil.iter_modules(folder.__path__)
     }
 
 
-def test_a_file_in_the_folder_is_enough(tmp_path):
+@pytest.mark.parametrize(
+    ("folder", "registry", "kind"),
+    [
+        ("xappa.diffusion.samplers", "SAMPLERS", "sampler"),
+        ("xappa.diffusion.guidance", "GUIDANCE", "guidance"),
+        ("xappa.operators", "OPERATORS", "operator"),
+        ("xappa.observations.readers.formats", "READERS", "reader"),
+    ],
+)
+def test_a_file_in_the_folder_is_enough(tmp_path, folder, registry, kind):
     """In a process of its own, with a further place for modules of the folder."""
-    source = Path(xappa.__file__).parent
+    home = "xappa.observations" if kind == "reader" else folder
     code = (
-        "import sys, pathlib, xappa.diffusion.samplers as folder; folder.__path__.append(sys.argv[1]);"
+        f"import sys, {folder} as folder; folder.__path__.append(sys.argv[1]);"
         "from xappa.registry import import_modules; import_modules(folder.__name__, folder.__path__);"
-        "print(sorted(folder.SAMPLERS))"
+        f"from {home} import {registry}; print(sorted({registry}), 'torch' in sys.modules)"
     )
-    (tmp_path / "own.py").write_text(
-        "from xappa.diffusion.samplers.base import SAMPLERS\nfrom xappa.diffusion.samplers.ddim import DDIM\n"
-        "@SAMPLERS.register('own')\nclass Own(DDIM):\n    pass\n"
-    )
+    own = MODULE[kind].replace("class Own", f"@{registry}.register('own')\nclass Own")
+    (tmp_path / "own.py").write_text(f"from {home} import {registry}\n{own}")
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=source.parent
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(xappa.__file__).parent.parent,
     )
     assert "'own'" in done.stdout
+    assert done.stdout.split()[-1] == str(folder.startswith("xappa.diffusion"))
 
 
 def test_a_name_is_given_once_and_a_cell_may_run_again():

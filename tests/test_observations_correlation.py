@@ -19,7 +19,7 @@ from xappa.observations import (
 from xappa.observations.errors.correlation import list_correlations
 from xappa.observations.errors.noise import draw_standard_errors
 from xappa.observations.errors.representativeness import compute_grid_spacing, estimate_representativeness
-from xappa.operators.correlated import build_error_covariance
+from xappa.operators.forward.correlated import build_error_covariance
 
 T, T2 = "temperature", "2m_temperature"
 

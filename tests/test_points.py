@@ -12,7 +12,7 @@ from tests.coarse import SPEC, TIMES, U, reports
 from xappa.errors import ObservationError
 from xappa.operators import Interpolate, StateContext
 from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
-from xappa.operators.points import Points
+from xappa.operators.forward.points import Points
 
 
 @pytest.fixture

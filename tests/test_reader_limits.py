@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,16 +67,20 @@ class Process:
         time.sleep(2)
 
 
+def job(size: int, advance) -> processes.Job:
+    return processes.Job(Path("a.bufr"), Path("a.npz"), (), size, advance)
+
+
 def test_how_far_it_came_is_told():
     done = []
     with xappa.set_options(reader_timeout=1.0), pytest.raises(ReaderTimeout, match="no progress for 1 s.*3 of 9 bytes"):
-        processes._wait(Process(3, 0.0), "a.bufr", 9, "BUFR", done.append)
+        processes._wait(Process(3, 0.0), job(9, done.append), "BUFR")
     assert done == [1, 1, 1]
 
 
 def test_one_that_creeps_has_a_limit_for_its_share_of_the_file():
     with xappa.set_options(reader_timeout=0.5), pytest.raises(ReaderTimeout, match=r"took more than 1.5 s"):
-        processes._wait(Process(10_000, 0.01), "a.bufr", processes.ALLOWANCE, "BUFR", lambda number: None)
+        processes._wait(Process(10_000, 0.01), job(processes.ALLOWANCE, lambda number: None), "BUFR")
 
 
 @linux

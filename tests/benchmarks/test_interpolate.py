@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from xappa.operators.points import Points
+from xappa.operators.forward.points import Points
 
 pytest.importorskip("pytest_benchmark")
 

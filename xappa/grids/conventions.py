@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa.cf_text import with_texts
 from xappa.grids.axes import find_axis
 from xappa.grids.horizontal import identify_axis
 
@@ -39,6 +40,7 @@ def decode_conventions(ds: xr.Dataset) -> xr.Dataset:
 
 def decode_with_messages(ds: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
     """As `decode_conventions`, with what was done, in words."""
+    ds = with_texts(ds)
     notes: list[str] = []
     for step in STEPS:
         ds, done = step(ds)
@@ -138,7 +140,7 @@ def _cast_fill_values(value: Any, dtype: np.dtype) -> Any:
         return None
     try:
         numbers = np.atleast_1d(np.asarray(value)).astype(float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if dtype.kind in "iu":
         numbers = numbers[np.isfinite(numbers) & (numbers == np.round(numbers))]
@@ -154,7 +156,7 @@ def _is_effective(key: str, attrs: Mapping[str, Any]) -> bool:
 def _parse_number(value: Any) -> float | None:
     try:
         return float(np.asarray(value).astype(float).reshape(()).item())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

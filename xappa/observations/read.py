@@ -20,9 +20,11 @@ from xappa.observations.errors.tables import Errors, with_errors
 from xappa.observations.names import NameMap
 from xappa.observations.qc import check
 from xappa.observations.readers.cf.datasets import from_dataset
-from xappa.observations.readers.files import ReaderOptions, read_file, read_frame
+from xappa.observations.readers.files import read_file
 from xappa.observations.readers.geopotential import refuse_heights
+from xappa.observations.readers.registry import ReaderOptions
 from xappa.observations.readers.station_tables import Table, read_station_table
+from xappa.observations.readers.tables.reader import read_frame
 from xappa.observations.rejections import warn_of_rejections
 from xappa.observations.schema import COORDINATE_ATTRS, concat, quantities
 from xappa.observations.user_variables import convert_to_common_units, user_defined_names

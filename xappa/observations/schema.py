@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, UNITS_READ, get_assumptions
+from xappa.observations.assumptions import ASSUMPTIONS, UNITS_ASSUMED, UNITS_READ, get_assumptions, with_assumption
 from xappa.observations.errors import attributes
 from xappa.observations.flags import set_flag
 from xappa.observations.names import NEEDED, QUANTITIES
@@ -204,8 +204,19 @@ def _require_levels(coordinates: Mapping[str, Any], values: Mapping[str, Any]) -
 
 
 def set_error(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
-    """`obs` with the error deviations of one quantity; those that are not above zero count as unknown (NaN)."""
-    error = error.where((error > 0) & np.isfinite(error)).reset_coords(drop=True)
+    """`obs` with the error deviations of one quantity.
+
+    Those that are not finite numbers above 0 count as unknown (NaN); how many there are is an assumption, where they
+    are in memory.
+    """
+    valid = (error > 0) & np.isfinite(error)
+    if error.chunks is None and (wrong := int((~valid & error.notnull()).sum())):
+        obs = with_assumption(
+            obs,
+            f"{name}_error: {wrong} of {error.size} errors are no finite numbers above 0, and count as unknown: those "
+            "of the default table, or of error=, hold. Correct them, or give NaN where no error is known",
+        )
+    error = error.where(valid).reset_coords(drop=True)
     quantity = obs[name].attrs
     text = str(quantity.get("long_name", name))
     text = text if name not in QUANTITIES else f"{text[:1].lower()}{text[1:]}"
@@ -219,6 +230,16 @@ def set_error(obs: xr.Dataset, name: str, error: xr.DataArray) -> xr.Dataset:
     obs = obs.assign({f"{name}_error": error})
     if f"{name}_error" not in related:
         obs[name] = obs[name].assign_attrs(ancillary_variables=" ".join([*related, f"{name}_error"]))
+    return obs
+
+
+def mask_wrong_errors(obs: xr.Dataset) -> xr.Dataset:
+    """`obs`, in the schema already, with those errors unknown that are no finite numbers above 0; see `set_error`."""
+    for name in quantities(obs):
+        if f"{name}_error" in obs:
+            error = obs[f"{name}_error"]
+            if error.chunks is not None or not ((error > 0) & np.isfinite(error) | error.isnull()).all():
+                obs = set_error(obs, name, error)
     return obs
 
 
@@ -240,6 +261,11 @@ def is_one_form(ds: xr.Dataset) -> bool:
         and all(
             ds[name].attrs.get("units") == QUANTITIES[name].units if name in QUANTITIES else is_user_defined(ds[name])
             for name in names
+        )
+        and all(
+            ds[f"{name}_error"].attrs.get("units", ds[name].attrs.get("units")) == ds[name].attrs.get("units")
+            for name in names
+            if f"{name}_error" in ds.variables
         )
         and all(ds[name].dims == ("obs",) for name in (*COORDINATE_ATTRS, *ds.data_vars) if name in ds.variables)
         and all(str(name).rsplit("_", 1)[0] in names for name in ds.data_vars if str(name) not in names)

@@ -21,6 +21,13 @@ from xappa.operators.nearest import GridPoints, Nearest
 from xappa.operators.sounder import Sounder
 from xappa.operators.sources import PerSource, choose_operator, split_windows
 from xappa.operators.sparse import SparseOperator
+from xappa.registry import import_modules
+
+# Those above are named for type checkers; an operator needs no more than a file in this folder. What needs torch is in
+# `forward` and `torch_array`, which load it when they are used.
+import_modules(__name__, __path__)
+_REGISTERED = {kind.__name__: kind for kind in map(type, OPERATORS.registered.values()) if issubclass(kind, Operator)}
+globals().update(_REGISTERED)
 
 __all__ = [
     "OPERATORS",
@@ -49,3 +56,4 @@ __all__ = [
     "interpolate",
     "split_windows",
 ]
+__all__ += sorted(set(_REGISTERED) - set(__all__))

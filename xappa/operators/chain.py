@@ -229,7 +229,7 @@ class OperatorChain(Composable):
         self, obs: xr.Dataset, state: StateContext, candidates: Sequence[str]
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of what functions make, which are differentiated."""
-        from xappa.operators.trace import trace
+        from xappa.operators.forward.trace import trace
 
         spare = {name for name in candidates if is_user_defined(obs[name]) and f"{name}_error" not in obs}
         traced = trace(ComposedFunction(self.physics), state, candidates, _list_units(obs), spare)

@@ -11,7 +11,7 @@ from xappa._typing import Array
 from xappa.operators.sparse import SparseOperator
 
 if TYPE_CHECKING:
-    from xappa.operators.dataset_function import DatasetFunction
+    from xappa.operators.forward.dataset_function import DatasetFunction
 
 
 @dataclass(frozen=True)

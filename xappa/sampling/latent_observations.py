@@ -14,7 +14,7 @@ from xappa.diffusion.guidance import ErrorCovariance, Linearised, Observation
 from xappa.diffusion.guidance.linearised import LinearFunction, LinearMap, Product
 from xappa.model.protocol import GenerativeModel
 from xappa.operators.composite import CompositeOperator
-from xappa.operators.correlated import build_error_covariance
+from xappa.operators.forward.correlated import build_error_covariance
 from xappa.operators.forward.frames import FrameOperators
 from xappa.operators.forward.functions import make_whitened_operator
 from xappa.operators.forward.linear import WhitenedOperator

@@ -261,7 +261,7 @@ def _read_segment(
     outer : tuple of bool
         Whether the trajectory begins, and ends, with it.
     """
-    from xappa.operators.correlated import select_correlation_coordinates
+    from xappa.operators.forward.correlated import select_correlation_coordinates
 
     prior = load(pipeline.address)
     spec, half = prior.spec, prior.spec.step / 2

@@ -21,7 +21,7 @@ from xappa.observations.names import NameMap
 from xappa.observations.qc import Quality, check
 from xappa.observations.qc.index import ReportIndex
 from xappa.observations.read import read_quietly
-from xappa.observations.readers.files import ReaderOptions
+from xappa.observations.readers.registry import ReaderOptions
 from xappa.observations.schema import quantities
 from xappa.observations.user_variables import require_units, user_defined_names
 from xappa.operators.base import Operator

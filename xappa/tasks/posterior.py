@@ -56,7 +56,7 @@ def build_analysis(
     Dataset
         (member, time, level, latitude, longitude).
     """
-    from xappa.operators.correlated import select_correlation_coordinates
+    from xappa.operators.forward.correlated import select_correlation_coordinates
     from xappa.sampling.spec import SamplingSpec, compute_overlap, pad_times
     from xappa.streaming.graph.diagnostics import remember
     from xappa.streaming.graph.lazy import build_graph

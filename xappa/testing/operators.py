@@ -33,11 +33,11 @@ from xappa.grids.axes import Layout, recognise
 from xappa.operators.chain import ComposedFunction, OperatorChain
 from xappa.operators.columns import Columns
 from xappa.operators.context import StateContext
-from xappa.operators.dataset_function import call_function, label_fields
+from xappa.operators.forward.dataset_function import call_function, label_fields
 from xappa.operators.forward.functions import make_whitened_operator
+from xappa.operators.forward.reference_atmosphere import compute_moments
 from xappa.operators.match_outputs import name_fields
 from xappa.operators.nearest import GridPoints
-from xappa.operators.reference_atmosphere import compute_moments
 from xappa.operators.sources import choose_operator
 from xappa.state import derive_spec, get_surface_height, to_array
 
@@ -238,7 +238,7 @@ def _make_random_reports(operator: Any, state: StateContext, number: int, rng: n
 
 
 def _make_report(made: tuple[Any, ...], state: StateContext) -> Any:
-    from xappa.operators.reference_atmosphere import make_plausible_fields
+    from xappa.operators.forward.reference_atmosphere import make_plausible_fields
 
     fields = make_plausible_fields(state.spec, len(state.times))
     return call_function(ComposedFunction(made), label_fields(state, fields, state.times))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from xappa.errors import OptionError, translate_read_errors
 from xappa.model.state import StateSpec
-from xappa.training.recipe_tables import build_table
+from xappa.training.toml_values import build_dataclass
 
 
 @dataclass(frozen=True)
@@ -378,4 +378,4 @@ def read_config(path: str | Path) -> Recipe:
     remedy = "Expected a recipe as in docs/training.md: TOML, in UTF-8."
     with translate_read_errors(path, "a recipe", OptionError, remedy):
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    return build_table(Recipe, values, str(path), RENAMED)
+    return build_dataclass(Recipe, values, str(path), RENAMED)

@@ -71,12 +71,12 @@ class _Here(decoders.DecoderProcess):
 
 
 def read(path: Path) -> xr.Dataset:
-    reader.Decoder = _Here
+    reader.DecoderProcess = _Here
     return read_observations(path).load()
 
 
 def read_by_process(path: Path) -> xr.Dataset:
-    reader.Decoder = decoders.DecoderProcess
+    reader.DecoderProcess = decoders.DecoderProcess
     return read_observations(path).load()
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 
-from xappa.observations.readers.processes import Program
+from xappa.observations.readers.processes import Job, Program
 from xappa.progress import show_reading
 
 Tables = dict[str, dict[str, np.ndarray]]
@@ -55,7 +55,9 @@ class DecoderProcess(Program):
             running: list[subprocess.Popen[str]] = []
             share = -(-size // len(options))
             waiting = [
-                threads.submit(self._decode_archive, source, Path(folder) / f"{i}.npz", each, share, advance, running)
+                threads.submit(
+                    self._decode_archive, Job(source, Path(folder) / f"{i}.npz", each, share, advance, running)
+                )
                 for i, each in enumerate(options)
             ]
             try:
@@ -68,18 +70,10 @@ class DecoderProcess(Program):
         complaints = [line for _, said in done for line in said.splitlines()]
         return [tables for tables, _ in done], "\n".join(complaints[-_SAID:])
 
-    def _decode_archive(
-        self,
-        source: Path,
-        target: Path,
-        options: Sequence[str],
-        size: int,
-        advance: Callable[[int], None],
-        running: list[subprocess.Popen[str]],
-    ) -> tuple[Tables, str]:
-        complaints = self.run(source, target, options, size, advance, running)
+    def _decode_archive(self, job: Job) -> tuple[Tables, str]:
+        complaints = self.run(job)
         tables: Tables = {}
-        with np.load(target) as archive:
+        with np.load(job.target) as archive:
             for name in archive.files:
                 table, _, column = name.partition(".")
                 tables.setdefault(table, {})[column] = archive[name]

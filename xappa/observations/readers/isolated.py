@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.observations.readers import netcdf_decode, parquet_decode
-from xappa.observations.readers.processes import Program
+from xappa.observations.readers.processes import Job, Program
 from xappa.progress import show_reading
 from xappa.sizes import get_reader_memory
 
@@ -77,7 +77,7 @@ def _copy_isolated(program: Program, path: Path, *options: str) -> Iterator[Path
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "copy"
         with show_reading(size, f"Reading {path.name}") as advance:
-            program.run(path, target, options, size, advance, [])
+            program.run(Job(path, target, options, size, advance))
         yield target
 
 

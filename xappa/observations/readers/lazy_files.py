@@ -78,5 +78,5 @@ class _LazyFileArray(BackendArray):
             values = self.variable[key].to_numpy()
             if values.dtype.kind != self.dtype.kind and not {values.dtype.kind, self.dtype.kind} <= set("OUST"):
                 # Times are decoded by the first and the last of them: others may lie beyond what numpy has.
-                raise TypeError(f"some values are {values.dtype}, others {self.dtype}")
+                raise ValueError(f"some values are {values.dtype}, others {self.dtype}")
             return values

@@ -147,6 +147,6 @@ def get_declared_codes(attrs: Mapping[str, Any]) -> tuple[float, ...]:
         for code in np.atleast_1d(attrs.get(key, [])).tolist():
             try:
                 codes.append(float(code))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
     return tuple(codes)

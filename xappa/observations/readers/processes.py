@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +35,31 @@ _SAID = 8
 _MOST_SAID = 1 << 16
 # Readers multiply no matrices: threads for that would only take memory.
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a program is to read.
+
+    Parameters
+    ----------
+    source, target : Path
+    options : sequence of str
+        Further arguments.
+    size : int
+        Bytes of the source that it is to read.
+    advance : callable
+        Called with the number of bytes that are done, each time it tells some.
+    running : list of Popen
+        Gets the process, so that the caller can end it.
+    """
+
+    source: Path
+    target: Path
+    options: Sequence[str]
+    size: int
+    advance: Callable[[int], None]
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -65,28 +90,8 @@ class Program:
         if importlib.util.find_spec(self.package) is None:
             raise MissingDependency(self.install)
 
-    def run(
-        self,
-        source: Path,
-        target: Path,
-        options: Sequence[str],
-        size: int,
-        advance: Callable[[int], None],
-        running: list[subprocess.Popen[str]],
-    ) -> str:
+    def run(self, job: Job) -> str:
         """Run it to its end.
-
-        Parameters
-        ----------
-        source, target : Path
-        options : sequence of str
-            Further arguments.
-        size : int
-            Bytes of the source that it is to read.
-        advance : callable
-            Called with the number of bytes that are done, each time it tells some.
-        running : list of Popen
-            Gets the process, so that the caller can end it.
 
         Returns
         -------
@@ -104,20 +109,21 @@ class Program:
         ReaderError
             If it failed otherwise, or a signal ended it.
         """
+        source, target = job.source, job.target
         mapped = source.stat().st_size if source.is_file() else 0
         limits = [str(get_reader_memory()), str(mapped)]
         # Not `-m`: the program must not import the package, and `-P` keeps its folder off the path.
         launch = [sys.executable, "-P", limited_program.__file__, *limits]
-        command = [*launch, self.path, str(source), str(target), *options]
+        command = [*launch, self.path, str(source), str(target), *job.options]
         with (
             target.with_name(f"{target.name}.said").open("w+b") as said,
             subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace", env=os.environ | _THREADS
             ) as process,
         ):
-            running.append(process)
+            job.running.append(process)
             try:
-                _wait(process, source, size, self.kind, advance)
+                _wait(process, job, self.kind)
             finally:
                 process.kill()
             complaints = _read_last_lines(said)
@@ -153,12 +159,12 @@ def _name_signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, advance: Callable[[int], None]) -> None:
+def _wait(process: subprocess.Popen[str], job: Job, kind: str) -> None:
     """Wait for the end of a process as long as it comes forward; raises ReaderTimeout otherwise."""
     timeout, done, lines = get_options().reader_timeout, 0, queue.SimpleQueue[str | None]()
     assert process.stdout is not None
     threading.Thread(target=_forward_lines, args=(process.stdout, lines), daemon=True).start()
-    moved, longest = time.monotonic(), timeout * (2 + size / ALLOWANCE)
+    moved, longest = time.monotonic(), timeout * (2 + job.size / ALLOWANCE)
     end = moved + longest
     while (left := min(moved + timeout, end) - time.monotonic()) > 0:
         try:
@@ -173,13 +179,13 @@ def _wait(process: subprocess.Popen[str], source: Path, size: int, kind: str, ad
             return
         if line.strip().isdigit() and (number := int(line)) > 0:
             done, moved = done + number, time.monotonic()
-            advance(number)
+            job.advance(number)
     stalled = moved + timeout <= end
     how = f"made no progress for {timeout:g} s" if stalled else f"took more than {longest:g} s"
     raise ReaderTimeout(
-        f"{source}: the {kind} decoder {how} and was ended; {min(done, size)} of {size} bytes were done. Expected a "
-        f"{kind} file of reports: the file is probably damaged. If it is right and only slow to read, allow more: "
-        "xappa.set_options(reader_timeout=...)"
+        f"{job.source}: the {kind} decoder {how} and was ended; {min(done, job.size)} of {job.size} bytes were done. "
+        f"Expected a {kind} file of reports: the file is probably damaged. If it is right and only slow to read, allow "
+        "more: xappa.set_options(reader_timeout=...)"
     )
 
 

@@ -18,7 +18,7 @@ from typing import IO
 import pandas as pd
 
 from xappa.errors import ObservationError
-from xappa.observations.readers.compressed import open_decompressed
+from xappa.observations.readers.compressed import is_compressed, open_decompressed, strip_suffix
 
 HEAD = 1 << 16
 COMMENTS = ("#", "!")
@@ -84,10 +84,44 @@ def inspect_text_file(path: Path) -> TextFile:
     """
     with open_decompressed(path) as file:
         head = file.read(HEAD)
-        encoding = next((name for mark, name in _MARKS if head.startswith(mark)), _guess_utf16(head))
-        found, comments = _detect_encoding(path, head, file, encoding)
-    text = codecs.getincrementaldecoder(found)(errors="replace").decode(head)
-    return TextFile(path, found, text.replace("\r\n", "\n").replace("\r", "\n"), comments)
+        found, comments = _detect_encoding(path, head, file, _detect_told(head))
+    return TextFile(path, found, _decode_head(head, found), comments)
+
+
+def inspect_report_file(path: Path) -> TextFile:
+    """`inspect_text_file` of reports, whose name must not say that they are packed where they are not.
+
+    Raises
+    ------
+    ObservationError
+        If it does, or the file is not text.
+    """
+    text = inspect_text_file(path)
+    if strip_suffix(path) != path.name and not is_compressed(path):
+        raise ObservationError(
+            f"{path}: not packed, although its name ends with {path.suffix!r}: the file is damaged or misnamed. Fetch "
+            "it anew, or rename it"
+        )
+    return text
+
+
+def inspect_text_head(path: Path, head: bytes) -> TextFile | None:
+    """A file of text as far as its beginning tells; None where that is no text."""
+    try:
+        encoding, comments = _detect_encoding(path, head, io.BytesIO(), _detect_told(head), whole=False)
+    except ObservationError:
+        return None
+    return TextFile(path, encoding, _decode_head(head, encoding), comments)
+
+
+def _decode_head(head: bytes, encoding: str) -> str:
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _detect_told(head: bytes) -> str | None:
+    """The encoding that a byte order mark, or zeros in every other byte, tell."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), _guess_utf16(head))
 
 
 def _guess_utf16(head: bytes) -> str | None:
@@ -98,7 +132,9 @@ def _guess_utf16(head: bytes) -> str | None:
     return None
 
 
-def _detect_encoding(path: Path, head: bytes, file: IO[bytes], told: str | None) -> tuple[str, bool]:
+def _detect_encoding(
+    path: Path, head: bytes, file: IO[bytes], told: str | None, whole: bool = True
+) -> tuple[str, bool]:
     """The first encoding that decodes all of the file, and whether it has lines of comments."""
     candidates = [told] if told else ["utf-8", "cp1252", "latin-1"]
     decoders = {name: codecs.getincrementaldecoder(name)() for name in candidates}
@@ -115,7 +151,7 @@ def _detect_encoding(path: Path, head: bytes, file: IO[bytes], told: str | None)
         block = file.read(1 << 20)
     for name, decoder in list(decoders.items()):
         try:
-            decoder.decode(b"", final=True)
+            decoder.decode(b"", final=whole)
         except UnicodeDecodeError:
             del decoders[name]
     if not decoders:

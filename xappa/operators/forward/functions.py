@@ -14,7 +14,7 @@ from torch import Tensor
 from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.operators.composite import CompositeOperator, OperatorBlock
-from xappa.operators.dataset_function import DatasetFunction
+from xappa.operators.forward.dataset_function import DatasetFunction
 from xappa.operators.forward.extremes import WhitenedExtreme, select_extreme
 from xappa.operators.forward.linear import WhitenedOperator
 from xappa.operators.sparse import SparseOperator

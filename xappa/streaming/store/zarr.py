@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,14 @@ from xappa.streaming.store.append import (
     write_coordinates,
 )
 from xappa.streaming.store.checkpoint import clear_recent, with_checkpoints
-from xappa.streaming.store.damage import ANEW, read_root_metadata, repair_coordinates, require_metadata
+from xappa.streaming.store.damage import (
+    ANEW,
+    consolidate,
+    read_root_metadata,
+    repair_consolidated_metadata,
+    repair_coordinates,
+    require_metadata,
+)
 from xappa.streaming.store.encoding import Encoding, choose_chunks, choose_region_sizes, make_encodings
 from xappa.streaming.store.location import StoreLocation, locate_store, write_key
 from xappa.streaming.store.regions import RegionGrid
@@ -158,7 +164,8 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
     if state == "other" and not overwrite:
         raise StoreError(
             f"{job.location.name} exists; pass overwrite=True (--overwrite on the command line) to replace it, or "
-            f"choose another name.{_describe_difference(job)}"
+            "choose "
+            f"another name.{_describe_difference(job)}"
         )
     if overwrite and state != "none":
         _require_apart(job)
@@ -166,6 +173,8 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
         state = "none"
     if state in ("unfinished", "complete"):
         require_metadata(job.location, list(job.ds.variables))
+        if state == "complete":
+            repair_consolidated_metadata(job.location)
         repair_coordinates(job.ds, job.location.store, job.location.name)
     if state == "complete":
         with FileErrorTranslator(job.location):
@@ -214,7 +223,8 @@ def _require_apart(job: WriteJob) -> None:
     if any(job.location.contains(source) for source in find_sources(job.ds)):
         raise StoreError(
             f"{job.location.name} cannot be replaced: what is to be written is still to be read from it. Choose "
-            "another name, or load it into memory first, with .load()."
+            "another "
+            "name, or load it into memory first, with .load()."
         )
 
 
@@ -238,7 +248,7 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
 
 def _finish(job: WriteJob, sampled: Collection[str]) -> None:
     _write_diagnostics(job, sampled, "diagnostics")
-    _consolidate(job.location.store)
+    consolidate(job.location.store)
     # What is not on the disk yet must not be taken for complete, nor lose the latents that it is made from.
     job.location.flush()
     _set_attrs(job.location, {UNFINISHED: None})
@@ -258,13 +268,6 @@ def _write_diagnostics(job: WriteJob, sampled: Collection[str], group: str) -> N
     found.to_zarr(job.location.store, group=group, mode="w", zarr_format=3, consolidated=False)
 
 
-def _consolidate(store: Store) -> None:
-    with warnings.catch_warnings():
-        # Readers that do not know consolidated metadata pass over them.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        zarr.consolidate_metadata(store, zarr_format=3)
-
-
 def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None:
     """Continue a store by a result."""
     if own:
@@ -279,6 +282,7 @@ def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None
         sizes = choose_region_sizes(growth.fields, growth.sizes)
         grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old_length})
         if growth.done:
+            repair_consolidated_metadata(job.location)
             if repair_store(WriteJob(growth.fields, job.location, grid, growth.encoding, job.owner), progress):
                 job.location.remove_sidecar()
             return
@@ -294,7 +298,7 @@ def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None
         _write_diagnostics(job, sampled, f"diagnostics_{number}")
         job.location.flush()
         publish_lengths(growth)
-        _consolidate(job.location.store)
+        consolidate(job.location.store)
         _set_attrs(job.location, {APPENDED: describe_append(growth, attrs, job.owner)})
         job.location.flush()
         job.location.remove_sidecar()

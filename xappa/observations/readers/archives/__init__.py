@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from xappa.observations.readers.archives.registry import LINES, TABLES, ReadTable, ReadText
+from xappa.observations.readers.archives.registry import TABLES, ReadTable
 from xappa.registry import import_modules
 
 import_modules(__name__, __path__)
@@ -17,9 +17,3 @@ import_modules(__name__, __path__)
 def find_table_reader(columns: Collection[str]) -> ReadTable | None:
     """Reader of the archive that has these columns, or None."""
     return next((archive.read for archive in TABLES.values() if archive.matches(columns)), None)
-
-
-def find_line_reader(head: str) -> ReadText | None:
-    """Reader of the archive that has the first line of a text, or None."""
-    line = head.lstrip("\ufeff").split("\n", 1)[0].rstrip("\r")
-    return next((archive.read for archive in LINES.values() if archive.matches(line)), None)

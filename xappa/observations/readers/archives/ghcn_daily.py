@@ -22,9 +22,10 @@ from xappa.observations.assumptions import with_assumption
 from xappa.observations.flags import Flag, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.readers.archives.days import compute_day_ends
-from xappa.observations.readers.archives.registry import LINES, TABLES, Lines, Tables
+from xappa.observations.readers.archives.registry import TABLES, LineReader, Tables
 from xappa.observations.readers.archives.reports import require_columns, with_unreadable
 from xappa.observations.readers.archives.tables import merge_parts
+from xappa.observations.readers.registry import READERS
 from xappa.observations.readers.station_tables import with_places
 from xappa.observations.readers.tables.columns import parse_numbers, to_text
 from xappa.observations.readers.tables.frames import from_frame
@@ -234,5 +235,5 @@ def _describe_units(element: str, documented: str) -> str:
 
 TABLES["GHCN-Daily"] = Tables(is_ghcnd, from_ghcnd)
 TABLES["GHCN-Daily by year"] = Tables(is_ghcnd_long, from_ghcnd_long)
-LINES["GHCN-Daily by year"] = Lines(is_ghcnd_line, from_ghcnd_lines)
-LINES["GHCN-Daily .dly"] = Lines(is_ghcnd_dly, from_ghcnd_dly)
+READERS.register("ghcn-daily")(LineReader(is_line=is_ghcnd_line, read_text=from_ghcnd_lines))
+READERS.register("ghcn-daily-dly")(LineReader(is_line=is_ghcnd_dly, read_text=from_ghcnd_dly))

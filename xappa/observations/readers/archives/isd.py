@@ -22,9 +22,10 @@ import xarray as xr
 from xappa.errors import ObservationError
 from xappa.observations.names import NameMap
 from xappa.observations.periods import HOUR
-from xappa.observations.readers.archives.registry import LINES, TABLES, Lines, Tables
+from xappa.observations.readers.archives.registry import TABLES, LineReader, Tables
 from xappa.observations.readers.archives.reports import DIRECTION, SPEED, TD, P, ReportColumns, T, require_columns
 from xappa.observations.readers.compressed import strip_suffix
+from xappa.observations.readers.registry import READERS
 from xappa.observations.readers.station_tables import with_places
 from xappa.observations.readers.text_files import TextFile
 
@@ -175,5 +176,5 @@ def is_isd_lite(line: str) -> bool:
 
 
 TABLES["ISD"] = Tables(is_isd_csv, from_isd_csv)
-LINES["ISD"] = Lines(is_isd, from_isd_text)
-LINES["ISD-Lite"] = Lines(is_isd_lite, from_isd_lite)
+READERS.register("isd")(LineReader(is_line=is_isd, read_text=from_isd_text))
+READERS.register("isd-lite")(LineReader(is_line=is_isd_lite, read_text=from_isd_lite))

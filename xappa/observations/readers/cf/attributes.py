@@ -1,14 +1,13 @@
-"""What a CF Dataset says, brought into the forms that readers expect: attributes as text, packed numbers unpacked.
+"""What a CF Dataset says, brought into the forms that readers expect: objects hashable, packed numbers unpacked.
 
 References
 ----------
-CF conventions 1.11, section 2.2 (attributes are text or numbers), section 8.1 (packed data).
+CF conventions 1.11, section 8.1 (packed data).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,11 +15,6 @@ import xarray as xr
 from xappa.errors import ObservationError
 from xappa.observations.readers.objects import make_hashable
 
-_TEXTS = (
-    *("units", "standard_name", "long_name", "comment", "convention", "conventions", "cell_methods", "calendar"),
-    *("ancillary_variables", "bounds", "climatology", "coordinates", "positive", "axis", "cf_role", "GRIB_stepType"),
-    *("flag_meanings", "flag_assessments", "derived_from", "units_read"),
-)
 _PACKING = ("scale_factor", "add_offset")
 
 
@@ -36,20 +30,6 @@ def with_hashable(ds: xr.Dataset) -> xr.Dataset:
     if not changed:
         return ds
     return ds.drop_indexes([name for name in changed if name in ds.xindexes]).assign(changed)
-
-
-def with_texts(ds: xr.Dataset) -> xr.Dataset:
-    """The same with attributes that are texts in CF as such: lists of words joined, bytes decoded, nothing left out."""
-    told = {}
-    for name, variable in ds.variables.items():
-        wrong = {k: v for k, v in variable.attrs.items() if k in _TEXTS and not isinstance(v, str)}
-        if wrong:
-            kept = {key: value for key, value in variable.attrs.items() if key not in wrong}
-            told[name] = kept | {key: text for key, value in wrong.items() if (text := _to_text(value)) is not None}
-    ds = ds.copy() if told else ds
-    for name, attrs in told.items():
-        ds[name].attrs = attrs
-    return ds
 
 
 def unpack_integers(ds: xr.Dataset) -> xr.Dataset:
@@ -94,14 +74,3 @@ def _declares_packing(variable: xr.Variable) -> bool:
     factor, offset = (np.asarray(variable.attrs.get(key, usual)) for key, usual in zip(_PACKING, (1, 0), strict=True))
     numeric = all(array.size == 1 and array.dtype.kind in "biuf" for array in (factor, offset))
     return numeric and (float(factor.reshape(-1)[0]) != 1.0 or float(offset.reshape(-1)[0]) != 0.0)
-
-
-def _to_text(value: Any) -> str | None:
-    """An attribute as text; None where it is nothing."""
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    if isinstance(value, list | tuple | np.ndarray):
-        words = [_to_text(word) for word in np.asarray(value, object).reshape(-1).tolist()]
-        return " ".join(word for word in words if word)
-    missing = value is None or (isinstance(value, float | np.floating) and np.isnan(value))
-    return None if missing else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xappa.cf_text import with_texts
 from xappa.errors import ObservationError, RejectionWarning, warn
 from xappa.observations.assumptions import with_assumptions
 from xappa.observations.errors.attributes import ATTRIBUTE
@@ -21,7 +22,6 @@ from xappa.observations.readers.cf.attributes import (
     require_distinct_dimensions,
     unpack_integers,
     with_hashable,
-    with_texts,
 )
 from xappa.observations.readers.cf.flag_names import find_flag_names, require_reasons
 from xappa.observations.readers.cf.numbers import with_numbers
@@ -35,7 +35,7 @@ from xappa.observations.readers.cf.variables import VariableReader
 from xappa.observations.readers.cf.vertical import require_pressures, with_vertical_coordinates
 from xappa.observations.readers.tables.columns import PlaceColumns, build_read_attrs
 from xappa.observations.readers.times import decode_cf_times, to_times
-from xappa.observations.schema import STATISTICS, concat, encode_counts, is_one_form
+from xappa.observations.schema import STATISTICS, concat, encode_counts, is_one_form, mask_wrong_errors
 from xappa.observations.user_variables import is_report_variable, is_user_defined
 from xappa.observations.written_attrs import require_written_attrs
 from xappa.valid_range import mask_outside_limits
@@ -74,7 +74,8 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     ds = with_texts(_reset_multi_indexes(ds))
     require_written_attrs(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
-        return ds.assign({name: require_reasons(ds[name]) for name in ds.data_vars if str(name).endswith("_flag")})
+        ds = ds.assign({name: require_reasons(ds[name]) for name in ds.data_vars if str(name).endswith("_flag")})
+        return mask_wrong_errors(ds)
     require_distinct_dimensions(ds)
     ds = unpack_integers(with_hashable(_rename_to_text(ds)))
     ds, dates, assumed = with_times(expand_ragged(with_product_names(ds)), naming)

@@ -1,4 +1,4 @@
-"""Tables of a TOML file as dataclasses: types, ranges and names of keys are checked."""
+"""From what a TOML file says to dataclasses, with what is wrong in words."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from xappa.errors import OptionError
 from xappa.training.ranges import describe_out_of_range
 
 
-def build_table(kind: Any, values: Any, where: str, renamed: Mapping[type, Mapping[str, str]]) -> Any:
-    """`values` as TOML gives them, as the type `kind`.
+def build_dataclass(kind: Any, values: Any, where: str, renamed: Mapping[Any, Mapping[str, str]]) -> Any:
+    """Values as TOML gives them, as a dataclass, and its fields as what they are.
 
     Parameters
     ----------
     kind : type
-        A dataclass, a tuple or a number, text or truth value, as annotations name them.
-    values : object
+        A dataclass, a tuple of types, or a type.
+    values : dict, list or value
     where : str
-        File and keys, for messages.
+        For messages.
     renamed : mapping
-        By dataclass, old names of its keys and the new ones.
+        By dataclass, old names of keys and the new ones; old ones are read with a warning.
 
     Raises
     ------
     OptionError
-        If values are of another type, out of range, missing or unknown.
+        If keys are unknown or missing, or values are of another type or out of range.
     """
     if dataclasses.is_dataclass(kind):
         if not isinstance(values, dict):
@@ -36,7 +36,7 @@ def build_table(kind: Any, values: Any, where: str, renamed: Mapping[type, Mappi
         unknown = sorted(set(values) - set(hints))
         if unknown:
             raise OptionError(f"{where}: unknown keys {unknown}; expected some of {sorted(hints)}")
-        built = {key: build_table(hints[key], value, f"{where}: {key}", renamed) for key, value in values.items()}
+        built = {key: build_dataclass(hints[key], value, f"{where}: {key}", renamed) for key, value in values.items()}
         if missing := [f.name for f in dataclasses.fields(kind) if _is_required(f) and f.name not in built]:
             raise OptionError(f"{where}: {', '.join(missing)} missing; expected it in the recipe")
         if wrong := describe_out_of_range(built):
@@ -52,7 +52,7 @@ def build_table(kind: Any, values: Any, where: str, renamed: Mapping[type, Mappi
         kinds = [inner[0]] * len(values) if inner[-1] is Ellipsis else inner
         if len(kinds) != len(values):
             raise OptionError(f"{where}: expected {len(kinds)} entries, found {len(values)}")
-        return tuple(build_table(k, v, where, renamed) for k, v in zip(kinds, values, strict=True))
+        return tuple(build_dataclass(k, v, where, renamed) for k, v in zip(kinds, values, strict=True))
     if kind is float and isinstance(values, int) and not isinstance(values, bool):
         return float(values)
     if not isinstance(values, kind) or (kind is int and isinstance(values, bool)):

@@ -1,4 +1,4 @@
-"""Which format a file has, by its contents first and by its name where these do not tell."""
+"""Formats that are known and not read, and what to do with files of them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ FORMATS = (
     ".csv, .tsv, .psv, .txt or .dat (tables), .parquet, .nc, .zarr, .bufr, METAR bulletins, ISD, ISD-Lite or GHCN-Daily"
 )
 
-TABLES = (".csv", ".tsv", ".tab", ".psv", ".txt", ".dat", ".asc", ".csvp", ".data")
-_NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_BY_SUFFIX = {
-    "netcdf": (".nc", ".nc4", ".netcdf", ".cdf", ".h5", ".hdf5"),
-    "parquet": (".parquet", ".pq"),
-    "zarr": (".zarr",),
-    "bufr": (".bufr", ".bfr", ".bufr4"),
-}
-_BUFR = re.compile(rb"BUFR.{3}[\x00-\x05]", re.DOTALL)
 _TABLE = "Give it as a DataFrame: "
 _REFUSED: tuple[tuple[bytes, str, str], ...] = (
     (b"GRIB", "GRIB", "Open the fields with xarray.open_dataset(path, engine='cfgrib') and give the Dataset"),
@@ -44,48 +34,23 @@ _WORDS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
 _TAR = 257
 
 
-def detect_format(path: Path, name: str, head: bytes) -> str:
-    """Format of a file.
+def refuse_unsupported(path: Path, head: bytes) -> None:
+    """Complain about a file that is empty, or of a format that is known and not read.
 
     Parameters
     ----------
     path : Path
         For messages.
-    name : str
-        Of the file, without the suffix of packing.
     head : bytes
         The beginning, unpacked.
-
-    Returns
-    -------
-    str
-        ``"netcdf"``, ``"parquet"``, ``"zarr"``, ``"bufr"`` or ``"text"``.
 
     Raises
     ------
     ObservationError
-        If it is empty, or of a format that is known and not read.
+        If it is one.
     """
     if not head:
         raise ObservationError(f"{path}: the file is empty. Expected a header and at least one report")
-    if head.startswith(_NETCDF) or _HDF5 in (head[start : start + 8] for start in (0, 512, 1024, 2048)):
-        return "netcdf"
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    _refuse_unsupported(path, head)
-    if _BUFR.search(head[:512]):
-        return "bufr"
-    suffix = Path(name).suffix.casefold()
-    return next((kind for kind, suffixes in _BY_SUFFIX.items() if suffix in suffixes), "text")
-
-
-def is_zarr(folder: Path) -> bool:
-    """Whether a folder is a Zarr store, by its metadata or its name."""
-    names = ("zarr.json", ".zgroup", ".zmetadata", ".zattrs")
-    return folder.suffix.casefold() == ".zarr" or any((folder / name).is_file() for name in names)
-
-
-def _refuse_unsupported(path: Path, head: bytes) -> None:
     for magic, name, advice in _REFUSED:
         if head.startswith(magic):
             raise ObservationError(f"{path}: a file of the format {name}, which is not read. {advice}")

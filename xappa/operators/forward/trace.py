@@ -15,7 +15,7 @@ from xappa._typing import Array
 from xappa.errors import OperatorError
 from xappa.model.state import StateSpec
 from xappa.operators.context import StateContext
-from xappa.operators.dataset_function import (
+from xappa.operators.forward.dataset_function import (
     DatasetFunction,
     FunctionOutput,
     MissingVariableError,
@@ -23,8 +23,8 @@ from xappa.operators.dataset_function import (
     call_function,
     label_fields,
 )
+from xappa.operators.forward.reference_atmosphere import LARGEST, make_plausible_fields
 from xappa.operators.match_outputs import make_result_conversion, match_fields, name_fields
-from xappa.operators.reference_atmosphere import LARGEST, make_plausible_fields
 from xappa.operators.torch_array.array import TensorArray
 from xappa.tokens import get_function_name
 

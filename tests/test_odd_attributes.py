@@ -1,0 +1,113 @@
+"""Attributes of every kind of value, on reports and fields: read, or refused in words."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xappa  # noqa: F401
+from xappa.errors import AssumptionWarning, ObservationError, UnitsError, XappaError
+from xappa.observations import read_observations
+
+T, ERROR = "2m_temperature", "2m_temperature_error"
+
+KEYS = [
+    *("_FillValue", "missing_value", "scale_factor", "add_offset", "valid_min", "valid_max", "valid_range"),
+    *("flag_values", "flag_masks", "flag_meanings", "units", "height", "standard_name", "long_name", "cell_methods"),
+    *("ancillary_variables", "coordinates", "positive", "calendar", "bounds", "axis", "_Unsigned", "comment"),
+    *("grid_mapping", "formula_terms", "cell_measures", "climatology", "instance_dimension", "sample_dimension"),
+    *("cf_role", "actual_range", "dtype"),
+]
+VALUES = {
+    "a number beyond floats": 10**400,
+    "numbers beyond floats": [10**400, 1],
+    "a matrix": np.array([[1, 2], [3, 4]]),
+    "an empty list": [],
+    "a tuple": ("a", 1),
+    "None": None,
+    "a complex number": 1 + 2j,
+}
+
+
+def reports() -> xr.Dataset:
+    return xr.Dataset(
+        {"t2m": ("obs", [280.0, 281, 282], {"units": "K"}), "qc": ("obs", [0, 1, 2])},
+        coords={
+            "time": ("obs", pd.date_range("2018-11-02T12", periods=3, freq="h")),
+            "latitude": ("obs", [50.0, 51, 52], {"units": "degrees_north"}),
+            "longitude": ("obs", [1.0, 2, 3]),
+            "height": ((), 2.0, {"units": "m"}),
+        },
+    )
+
+
+def fields() -> xr.Dataset:
+    return xr.Dataset(
+        {"t2m": (("time", "latitude", "longitude"), np.full((2, 3, 4), 280.0), {"units": "K"})},
+        coords={
+            "time": pd.date_range("2018-11-02T12", periods=2, freq="6h"),
+            "latitude": [-60.0, 0, 60],
+            "longitude": [0.0, 90, 180, 270],
+        },
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", KEYS)
+def test_an_attribute_of_any_kind_is_read_or_refused(key):
+    for what, value in VALUES.items():
+        for make, names, read in (
+            (reports, ("t2m", "time", "height"), read_observations),
+            (fields, ("t2m", "latitude"), lambda ds: ds.appa.regrid(30.0)),
+        ):
+            for name in names:
+                ds = make()
+                ds[name].attrs[key] = value
+                try:
+                    read(ds)
+                except XappaError:
+                    pass
+                except Exception as error:
+                    pytest.fail(f"{what} as {key} of {name}: {type(error).__name__}: {error}")
+
+
+class TestErrors:
+    """Errors of reports in the schema: their units, and what no deviation can be."""
+
+    def stated(self, error, **attrs) -> xr.Dataset:
+        obs = read_observations(reports())
+        return obs.assign({ERROR: ("obs", error, attrs)})
+
+    @pytest.mark.parametrize("wrong", [0.0, -1.0, np.inf])
+    def test_what_is_no_deviation_is_counted_and_unknown(self, wrong):
+        with pytest.warns(AssumptionWarning, match=f"{ERROR}: 1 of 3 errors are no finite numbers above 0"):
+            obs = read_observations(self.stated([wrong, 1, np.nan]))
+        np.testing.assert_array_equal(obs[ERROR], [np.nan, 1, np.nan])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read_observations(obs).identical(obs)
+        with pytest.raises(ObservationError, match="nothing may be assumed.*no finite numbers"):
+            read_observations(self.stated([wrong, 1, np.nan]), strict=True)
+
+    @pytest.mark.parametrize("wrong", [0.0, -1.0, np.inf])
+    def test_so_it_is_in_tables_and_lazily(self, wrong):
+        table = self.stated([wrong, 1, np.nan]).to_dataframe()
+        with pytest.warns(AssumptionWarning, match="1 of 3 errors are no finite numbers"):
+            obs = read_observations(table)
+        np.testing.assert_array_equal(obs[ERROR], [np.nan, 1, np.nan])
+        np.testing.assert_array_equal(read_observations(self.stated([wrong, 1, np.nan]).chunk())[ERROR], obs[ERROR])
+
+    def test_units_are_those_of_the_error(self):
+        np.testing.assert_allclose(read_observations(self.stated([500.0, 1, 1], units="mK"))[ERROR], [0.5, 1e-3, 1e-3])
+        with pytest.raises(UnitsError, match=f"{ERROR}: units 'degrees_east' cannot be converted to 'K'"):
+            read_observations(self.stated([1.0, 1, 1], units="degrees_east"))
+
+
+def test_regridding_reads_the_same_fields_whatever_their_attributes():
+    ds = fields()
+    ds["latitude"].attrs.update(bounds=["no", "such"], grid_mapping=7)
+    xr.testing.assert_equal(ds.appa.regrid(30.0)["t2m"], fields().appa.regrid(30.0)["t2m"])
