@@ -70,7 +70,9 @@ def prepare(
     try:
         return _prepare(ds, among, along)
     except XappaError as error:
-        raise (type(error)(f"{whose}: {error}") if whose else error) from error
+        if not whose:
+            raise
+        raise type(error)(f"{whose}: {error}") from error
 
 
 def _prepare(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) -> CanonicalDataset:
