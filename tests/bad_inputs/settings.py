@@ -12,7 +12,7 @@ import xarray as xr
 import xappa
 from tests import tiny
 from tests.bad_inputs import BadInput, Places, Table, refused
-from xappa.errors import DatasetError, ModelError, OptionError, StoreError
+from xappa.errors import DatasetError, ModelError, OptionError, StoreError, UnitsError
 from xappa.grids.regrid.files import write_weights
 from xappa.training.config import read_config
 
@@ -293,9 +293,17 @@ OPTIONS = refused(
         "levels of superobs that are text": lambda p: xappa.superob(REPORTS, 1.0, levels="850"),
     },
 )  # fmt: skip
+UNITS = refused(
+    UnitsError,
+    {
+        "units of fields to verify that are others": lambda p: xappa.verify(
+            fields().assign({"2m_temperature": fields()["2m_temperature"].assign_attrs(units="Pa")}), fields()
+        ),
+    },
+)
 TABLES: list[Table] = [
     ("Stores", STORES),
     ("Regridding and its weights", WEIGHTS),
     ("Recipes of training", RECIPES),
-    ("Options", OPTIONS),
+    ("Options", [*OPTIONS, *UNITS]),
 ]

@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.fuzz.outcomes import Outcome, draw, judge
 from tests.fuzz.target import Target
 
-BATCH = 500
+BATCH = 2_000
 """Mutations a process: libraries that leak, or keep files open, start anew."""
 
 _START = 120.0
