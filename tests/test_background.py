@@ -45,7 +45,7 @@ def gaussian(tiny_model):
 def plan_of(folder, model, **changes) -> SamplingSpec:
     options = dict(
         model=str(folder), digest=model.digest, device="cpu", times=FIRST + STEP * np.arange(model.spec.window),
-        stencil=None, guidance=JacobianFree(iterations=60, tolerance=1e-2), sampler=LMS(steps=20),
+        observations=None, guidance=JacobianFree(iterations=60, tolerance=1e-2), sampler=LMS(steps=20),
         stitching="symmetrical", seed=5, dress=False,
     )  # fmt: skip
     return SamplingSpec(**{**options, **changes})

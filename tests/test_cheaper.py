@@ -146,7 +146,7 @@ def test_the_reference_as_prescribed_is_official_moment_matching(tiny_model):
 def test_a_trajectory_of_one_window_is_the_window(tiny_model):
     model = read_model(tiny_model)
     plans = [plan_of(tiny_model, guidance=JacobianFree(scope=scope)) for scope in ("window", "trajectory")]
-    plans = [replace(plan, stencil=reports(model, plan.times)) for plan in plans]
+    plans = [replace(plan, observations=reports(model, plan.times)) for plan in plans]
     one, other = (sample(plan, (0, 1), f"one-{plan.guidance.scope}").latents for plan in plans)
     np.testing.assert_array_equal(one, other)
 
@@ -161,7 +161,7 @@ def test_guidance_of_a_trajectory_decodes_each_time_once(tiny_model, monkeypatch
     counts, means = {}, {}
     for scope in ("window", "trajectory"):
         plan = plan_of(tiny_model, times=8, guidance=JacobianFree(scope=scope), sampler=LMS(steps=6))
-        plan = replace(plan, stencil=reports(model, plan.times, count=80, points=1))
+        plan = replace(plan, observations=reports(model, plan.times, count=80, points=1))
         states.clear()
         means[scope] = sample(plan, (0, 1), f"count-{scope}").latents
         counts[scope] = sum(states)

@@ -106,7 +106,7 @@ def test_the_prior_is_sampled_over_several_windows(run: Path) -> None:
         digest=model.digest,
         device="cpu",
         times=times,
-        stencil=None,
+        observations=None,
         guidance=MMPS(),
         sampler=DDIM(steps=4),
         stitching="symmetrical",

@@ -27,7 +27,7 @@ from xappa.tasks.planning import choose_memory
 def observed(folder, **changes):
     """A plan with reports, whose guidance keeps graphs."""
     plan = plan_of(folder, guidance=MMPS(iterations=2, tolerance=None, tangent=False), sampler=LMS(steps=3))
-    return replace(plan, stencil=reports(read_model(folder), plan.times), **changes)
+    return replace(plan, observations=reports(read_model(folder), plan.times), **changes)
 
 
 def test_products_and_convolutions_are_counted():

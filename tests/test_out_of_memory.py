@@ -45,7 +45,7 @@ def room(monkeypatch):
 
 def test_the_batch_is_halved_until_it_fits(tiny_model, room, caplog) -> None:
     model = read_model(tiny_model)
-    plan = plan_of(tiny_model, stencil=point(model, 290.0, 1.0))
+    plan = plan_of(tiny_model, observations=point(model, 290.0, 1.0))
     expected = sampling_tasks.sample(plan, MEMBERS, "whole")
     tried = room(2)
     with caplog.at_level(logging.WARNING, "xappa"):

@@ -175,8 +175,8 @@ def test_fewer_reports_leave_what_is_given(tiny_model, ds, obs):
     (stretch,) = list_stretches(model, plan)
     held = 100
     own, fewer = with_fewer(plan, replace(stretch, reports=stretch.reports + held), 1)
-    assert (fewer.frames, fewer.reports) == (1, len(own.stencil) + held)
-    assert len(own.stencil) == (plan.stencil.time[:, 0] == plan.stencil.time.min()).sum()
+    assert (fewer.frames, fewer.reports) == (1, len(own.observations) + held)
+    assert len(own.observations) == (plan.observations.time[:, 0] == plan.observations.time.min()).sum()
     assert with_fewer(plan, stretch, stretch.frames)[1] == stretch
 
 
@@ -190,7 +190,7 @@ def test_reports_over_a_period_longer_than_a_few_times(tiny_model, ds, obs):
     assert stretch.frames == 4
     own, fewer = with_fewer(plan, stretch, 2)
     assert fewer.frames == 3
-    assert fewer.reports == len(own.stencil) == (plan.stencil.time.max(axis=1) == 2).sum() > 0
+    assert fewer.reports == len(own.observations) == (plan.observations.time.max(axis=1) == 2).sum() > 0
     assert ds.appa.plan(means, **options).iterations > 0
 
 

@@ -25,7 +25,7 @@ def plan_of(folder, times: int = 4, **changes) -> SamplingSpec:
         digest=model.digest,
         device="cpu",
         times=trajectory,
-        stencil=None,
+        observations=None,
         guidance=JacobianFree(),
         sampler=LMS(steps=4),
         stitching="symmetrical",
@@ -69,7 +69,7 @@ def test_an_observation_draws_members_to_it(tiny_model) -> None:
     model = read_model(tiny_model)
     free = plan_of(tiny_model)
     expected = float(model.climatology(free.times)[1, 0].reshape(-1)[40]) + 4.0
-    bound = plan_of(tiny_model, stencil=point(model, expected, 0.01), sampler=LMS(steps=8), dress=False)
+    bound = plan_of(tiny_model, observations=point(model, expected, 0.01), sampler=LMS(steps=8), dress=False)
     members = tuple(range(6))
     fields = decode(bound, sample(bound, members, "bound").latents, members, 0)
     found = fields[:, 1, 0].reshape(6, -1)[:, 40]

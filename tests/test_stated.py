@@ -96,7 +96,7 @@ class TestOfTheEmbeddedModel:
         for name, error in ERRORS.items():
             obs[f"{name}_error"] = (obs[name].dims, np.full(obs[name].shape, error))
         plan, _ = find_run(truth.appa.assimilate(obs, seed=0, **options)).parts[0]
-        return detect_misstated_errors(load_model(plan), plan.stencil, plan.times)
+        return detect_misstated_errors(load_model(plan), plan.observations, plan.times)
 
     def test_right_errors_are_not_suspected(self, truth) -> None:
         assert self.found(truth, dict.fromkeys(ERRORS, 1.0)) is None

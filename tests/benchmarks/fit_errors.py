@@ -111,7 +111,7 @@ def analyse(ds: xr.Dataset, obs: xr.Dataset, effort: str, seed: int, quality: st
         if effort == "errors":
             plan, _ = find_run(analysis).parts[0]
             middle = time.process_time()
-            found = detect_misstated_errors(load_model(plan), plan.stencil, plan.times)
+            found = detect_misstated_errors(load_model(plan), plan.observations, plan.times)
             said = [] if found is None else [f"{found.name} {found.factor:.2g}"]
             return {"said": said, "checking": time.process_time() - middle}
         analysis["2m_temperature"].compute(scheduler="synchronous")

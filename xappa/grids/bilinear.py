@@ -58,7 +58,7 @@ def compute_bilinear_weights(
 
     Returns
     -------
-    Corners
+    InterpolationWeights
     """
     latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
     rows, columns = np.asarray(latitudes, float), np.asarray(longitudes, float)

@@ -63,7 +63,7 @@ def infer_encoding(field: xr.DataArray, known: str, time: str | None, ds: xr.Dat
 
     Returns
     -------
-    Notation
+    VariableEncoding
     """
     units = field.attrs.get("units")
     if units is None and {str(field.name), field.attrs.get("standard_name")} & GEOPOTENTIAL_HEIGHTS:

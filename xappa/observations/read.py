@@ -53,12 +53,18 @@ def read_observations(
     Parameters
     ----------
     source : path, DataFrame, Dataset, or a list or dict of these
-        A file (text tables, Parquet, NetCDF, Zarr, BUFR, METAR bulletins, archives; packed or not), a table (tidy:
-        ``time, lat, lon, variable, observation`` and optional ``elev, station, level, error, units, period``; or wide:
-        one column a quantity; or of one of `archives.TABLES`), or a CF Dataset: points, time series, profiles and
-        trajectories as ragged or multidimensional arrays, swaths, gridded products. Of a dict, the keys become the
-        coordinate ``source``; a list gets such labels where a part says something of correlated errors, which holds
-        for its own reports alone.
+        One of:
+
+        - a file: text table, Parquet, NetCDF, Zarr, BUFR, METAR bulletins or an archive, compressed or not;
+        - a tidy table, one line per value: columns ``time, lat, lon, variable, observation`` and optionally ``elev,
+          station, level, error, units, period``;
+        - a wide table, one column per quantity, or a table of an archive, such as GHCNh, ISD or GSOD (see the section
+          "Archives" of ``docs/observations.md``);
+        - a CF Dataset: points, time series, profiles and trajectories as ragged or multidimensional arrays, swaths,
+          gridded products.
+
+        In a dict, the keys become the coordinate ``source``. The parts of a list get such labels only if one of them
+        describes correlated errors, which hold within that part.
     rename : mapping of str to str, optional
         What a name in the source means, as in ``{"temp": "2m_temperature"}``. Otherwise CF attributes and common
         spellings tell.
@@ -69,8 +75,11 @@ def read_observations(
     error : mapping, str or float, optional
         Error deviations for reports that bring none: see `with_errors`.
     derive : bool, default True
-        Whether to derive what models carry from what is reported: wind components from speed and direction, and what
-        `convert.derive` lists. The attribute ``derived = "off"`` keeps it so when the result is read again.
+        Whether to derive quantities of models from those that are reported: wind components from speed and direction;
+        specific humidity from dew point, or from relative humidity and temperature; temperature from potential
+        temperature; geopotential from geopotential height; surface pressure from the altimeter setting; and mean
+        sea-level pressure from surface pressure, height and temperature of stations up to 750 m. With False, the
+        attribute ``derived = "off"`` keeps it off when the result is read again.
     stations : DataFrame, path, or a list of these, optional
         Places and heights of stations, for reports that only name theirs (METAR, ISD-Lite, tables without latitude):
         see `read_station_table`.
@@ -126,7 +135,7 @@ def read_observations(
     """
     naming = NameMap(rename or {}, units or {}, _select_unknown(unknown, error), suspect, source_quality or {})
     aids = ReaderOptions(naming, None if stations is None else read_station_table(stations), date)
-    obs, assumed = read_quietly(source, aids, error=error, derive=derive)
+    obs, assumed = read_with_assumptions(source, aids, error=error, derive=derive)
     assumed.warn(strict)
     return obs
 
@@ -138,10 +147,10 @@ def _select_unknown(unknown: str | Collection[str], error: Errors | None) -> str
     return (user_defined_names(error) or unknown) if unknown == "drop" else unknown
 
 
-def read_quietly(
+def read_with_assumptions(
     source: Source, aids: ReaderOptions, *, error: Errors | None = None, derive: bool = True
 ) -> tuple[xr.Dataset, AssumptionLog]:
-    """As `read_observations`, and what was assumed, for the caller to tell."""
+    """Read as `read_observations` does, and return the assumptions instead of warning of them."""
     assumed = AssumptionLog()
     obs = _read(source, aids, assumed)
     aids.naming.require_used()

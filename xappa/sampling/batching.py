@@ -60,7 +60,7 @@ class MemoryNeeds:
     def __str__(self) -> str:
         model, times = self.model, len(self.plan.times)
         size, shape = math.prod(model.latent_shape), " x ".join(map(str, model.latent_shape))
-        reports = 0 if self.plan.stencil is None else len(self.plan.stencil)
+        reports = 0 if self.plan.observations is None else len(self.plan.observations)
         free = get_free_memory(model.device)
         room = "" if free is None else f"; {free[0] / 1e9:.2f} of {free[1] / 1e9:.2f} GB are free"
         return (

@@ -69,7 +69,7 @@ def list_stretches(model: GenerativeModel, plan: SamplingSpec) -> list[Stretch]:
     whole = len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory"
     cuts = [(0, length, len(starts))] if whole else [(start, window, 1) for start in starts]
     found = []
-    counts = [(0, 0)] * len(cuts) if plan.stencil is None else _count_reports(plan.stencil, cuts)
+    counts = [(0, 0)] * len(cuts) if plan.observations is None else _count_reports(plan.observations, cuts)
     for (start, size, windows), (reports, frames) in zip(cuts, counts, strict=True):
         held = [
             frame for given in list_latent_observations(plan) for frame in given.frames if start <= frame < start + size
@@ -79,13 +79,13 @@ def list_stretches(model: GenerativeModel, plan: SamplingSpec) -> list[Stretch]:
 
 
 def _count_reports(
-    stencil: SparseOperator | CompositeOperator, cuts: Sequence[tuple[int, int, int]]
+    observations: SparseOperator | CompositeOperator, cuts: Sequence[tuple[int, int, int]]
 ) -> list[tuple[int, int]]:
     """Reports that read nothing outside each stretch, and times that they read."""
-    if not isinstance(stencil, SparseOperator) or not len(stencil):
-        parts = [stencil.select_window(start, size) for start, size, _ in cuts]
+    if not isinstance(observations, SparseOperator) or not len(observations):
+        parts = [observations.select_window(start, size) for start, size, _ in cuts]
         return [(len(part), len(part.frames) if len(part) else 0) for part in parts]
-    kinds = stencil.by_span
+    kinds = observations.by_span
     found = []
     for start, size, _ in cuts:
         inside = (kinds.first >= start) & (kinds.last < start + size)
@@ -111,7 +111,7 @@ def split_into_joint_plans(model: GenerativeModel, plan: SamplingSpec) -> list[t
     first = replace(plan, times=plan.times[: rolling.first], autoregressive=None)
     more = (len(plan.times) - rolling.first) // (window - rolling.context)
     after = FixedState(tuple(range(rolling.context)), ContinueFrom(), "")
-    later = replace(plan, times=plan.times[:window], stencil=None, fixed_states=(after,), autoregressive=None)
+    later = replace(plan, times=plan.times[:window], observations=None, fixed_states=(after,), autoregressive=None)
     return [(first, 1), (later, more)] if more else [(first, 1)]
 
 
@@ -149,9 +149,9 @@ def _make_key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, memb
 
 def _make_operator_key(plan: SamplingSpec, stretch: Stretch) -> tuple:
     """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
-    if not isinstance(plan.stencil, SparseOperator) or plan.correlation is not None:
+    if not isinstance(plan.observations, SparseOperator) or plan.correlation is not None:
         return (stretch.reports, plan.correlation is not None)
-    return ("linear", stretch.reports - len(plan.stencil.select_window(stretch.start, stretch.length)))
+    return ("linear", stretch.reports - len(plan.observations.select_window(stretch.start, stretch.length)))
 
 
 def _measure_cached(
@@ -183,7 +183,7 @@ def _measure_operations(
 
 def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[SamplingSpec, Stretch]:
     """The plan with what is reported at the first few times of a stretch, or over the first period that ends in it."""
-    rows = plan.stencil
+    rows = plan.observations
     if rows is None or not stretch.frames:
         return plan, stretch
     all_of_it = rows.select_window(stretch.start, stretch.length)
@@ -192,7 +192,7 @@ def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[Sampli
     last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
     last = max(last, int(last_times[inside].min()))
     chosen = rows.select(np.flatnonzero(inside & (last_times <= last)))
-    own = replace(plan, stencil=chosen)
+    own = replace(plan, observations=chosen)
     fewer = chosen.select_window(stretch.start, stretch.length)
     reports = stretch.reports - len(all_of_it) + len(fewer)
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)

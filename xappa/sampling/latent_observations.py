@@ -24,7 +24,7 @@ from xappa.sampling.meter import run_with_real_values
 
 def observe_latents(
     model: GenerativeModel,
-    stencil: SparseOperator | CompositeOperator,
+    observations: SparseOperator | CompositeOperator,
     times: np.ndarray,
     correlation: xr.Dataset | None = None,
 ) -> Observation:
@@ -33,7 +33,7 @@ def observe_latents(
     The autoencoder's error, seen through the operator, is part of the observations' error, where it is known; it is
     independent from report to report, whatever the correlation of theirs.
     """
-    reading = make_model_operator(model, stencil, times)
+    reading = make_model_operator(model, observations, times)
     frames = torch.as_tensor(reading.frames, device=model.device)
     seen = times[np.asarray(reading.frames)]
 
@@ -61,7 +61,13 @@ def observe_latents(
 
     variance: Tensor | ErrorCovariance = torch.ones_like(reading.y)
     if correlation is not None:
-        rows = (stencil.names, stencil.variable, stencil.observation, stencil.error, np.asarray(reading.deviation))
+        rows = (
+            observations.names,
+            observations.variable,
+            observations.observation,
+            observations.error,
+            np.asarray(reading.deviation),
+        )
         variance = build_error_covariance(correlation, *rows, device=model.device) or variance
     if not model.has_linear_decoder:
         return Observation(reading.y, operator, variance)
@@ -70,8 +76,10 @@ def observe_latents(
     return Observation(reading.y, operator, variance, linearise=linearise)
 
 
-def make_model_operator(model: GenerativeModel, stencil: SparseOperator | CompositeOperator, times: np.ndarray) -> Any:
+def make_model_operator(
+    model: GenerativeModel, observations: SparseOperator | CompositeOperator, times: np.ndarray
+) -> Any:
     """The reports of a window as a function of its fields, on the model's device."""
-    return make_whitened_operator(stencil, model.climatology(times), model.scale, representation=model.error).to(
+    return make_whitened_operator(observations, model.climatology(times), model.scale, representation=model.error).to(
         model.device
     )

@@ -115,7 +115,7 @@ def bound_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, m
     channels, height, width = model.spec.shape
     # Linear readings take states as they are decoded, others need them all.
     together = min(members * stretch.frames, model.states_per_batch)
-    together = together if isinstance(plan.stencil, SparseOperator) else members * stretch.frames
+    together = together if isinstance(plan.observations, SparseOperator) else members * stretch.frames
     fields = 4.0 * together * channels * height * width
     iterations = plan.guidance.iterations if isinstance(plan.guidance, SolverGuidance) else 0
     rows = 8.0 * members * stretch.reports * (iterations + 10)

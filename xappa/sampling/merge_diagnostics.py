@@ -30,7 +30,7 @@ def merge_segments(parts: Sequence[SamplingResult], variables: Sequence[str]) ->
 
     Returns
     -------
-    Sampled
+    SamplingResult
         ``residual`` and ``iterations`` (step, member), worst of the segments; ``sigma`` (step,); ``seconds`` (), their
         sum; ``count`` (variable,), and ``chi_squared``, ``departure_mean`` and ``departure_rms`` (member, variable)
         over the reports of all segments, where a report that two segments see counts twice.

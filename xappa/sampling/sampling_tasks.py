@@ -132,9 +132,9 @@ def _sample_together(
     if plan.autoregressive is not None:
         latents = run.roll_out(latents, plan.autoregressive.context)
     diagnostics = collect_series(run.guided_denoisers, plan.sampler.evaluations)
-    if plan.stencil is not None and len(plan.stencil):
+    if plan.observations is not None and len(plan.observations):
         diagnostics |= evaluate_fit(model, plan, latents[:, :length])
-        diagnostics["variables"] = np.array(plan.stencil.names)
+        diagnostics["variables"] = np.array(plan.observations.names)
     diagnostics["seconds"] = np.array(time.monotonic() - begin)
     return SamplingResult(members, latents.float().cpu().numpy(), diagnostics)
 

@@ -31,11 +31,11 @@ class FixedState:
     Parameters
     ----------
     frames : tuple of int
-        Where each lies along the plan's times.
+        Index of each along the times of the trajectory.
     use : WarmStart, LatentObservation or ContinueFrom
-        How they are used; its fields play no part.
+        Their use; its own fields are not read.
     key : str
-        Changes with the values.
+        Hash of the values.
     """
 
     frames: tuple[int, ...]
@@ -45,7 +45,7 @@ class FixedState:
 
 @dataclass(frozen=True)
 class Autoregressive:
-    """How a trajectory is sampled piece by piece, each given the last states of the one before.
+    """A trajectory that is sampled in pieces, each given the last states of the piece before.
 
     Parameters
     ----------
@@ -72,24 +72,24 @@ class SamplingSpec(VersionGuard):
     device : str or None
     times : array (time,), datetime64[s]
         Consecutive model times of the trajectory, padded to whole windows.
-    stencil : SparseOperator, CompositeOperator or None
-        The observations; None samples the prior.
+    observations : SparseOperator, CompositeOperator or None
+        The observation operator with the observed values and their errors; None samples the prior.
     guidance, sampler : objects of `xappa.guidance` and `xappa.samplers`
     stitching : str
-        How windows are joined.
+        Method that joins windows.
     seed : int
     dress : bool
         Whether decoded members receive noise of the autoencoder's error.
     clip : bool
         Whether quantities that cannot be negative are clipped at 0.
     correlation : Dataset or None
-        Places of the reports, from `select_correlation_coordinates`; None where their errors are independent.
+        Coordinates of the reports, from `select_correlation_coordinates`; None where their errors are independent.
     fixed_states : tuple of FixedState
-        Latent states that are known, more or less: backgrounds, and the states that a forecast starts from.
+        Known latent states, exact or with an error: backgrounds, and initial states of forecasts.
     autoregressive : Autoregressive or None
         None samples the whole trajectory, or each of its segments, at once.
     segments : Independent, Chain or None
-        How a long trajectory is cut; None leaves it whole.
+        Method that cuts a long trajectory; None leaves it whole.
     precision : str
         Of the model's networks, as `xappa.load` takes it.
     memory : float or None
@@ -100,7 +100,7 @@ class SamplingSpec(VersionGuard):
     digest: str
     device: str | None
     times: np.ndarray
-    stencil: SparseOperator | CompositeOperator | None
+    observations: SparseOperator | CompositeOperator | None
     guidance: Any
     sampler: Any
     stitching: str
@@ -127,16 +127,17 @@ class SamplingSpec(VersionGuard):
         return self.sampler.evaluations * (1 + pieces)
 
     def select_decoding_options(self) -> SamplingSpec:
-        """What decoding needs of it."""
+        """Copy with only the options that decoding depends on."""
         return replace(
-            self, times=self.times[:0], stencil=None, guidance=None, correlation=None, fixed_states=(),
+            self, times=self.times[:0], observations=None, guidance=None, correlation=None, fixed_states=(),
             autoregressive=None,
             segments=None,
         )  # fmt: skip
 
     def list_latent_dependencies(self) -> tuple:
         """All that the latents of a member depend on: weights, observations, operator, options and seed."""
-        stencil = () if self.stencil is None else tuple(_hash_values(values) for values in self.stencil.list_arrays())
+        arrays = [] if self.observations is None else self.observations.list_arrays()
+        observations = tuple(_hash_values(values) for values in arrays)
         correlation = None if self.correlation is None else normalize_token(self.correlation)
         given = tuple((part.frames, repr(part.use), part.key) for part in self.fixed_states)
         options = (
@@ -147,7 +148,7 @@ class SamplingSpec(VersionGuard):
             repr(self.autoregressive),
         )
         times = _hash_values(self.times.astype("M8[s]"))
-        return (self.digest, self.precision, times, stencil, options, given, correlation)
+        return (self.digest, self.precision, times, observations, options, given, correlation)
 
     def __dask_tokenize__(self) -> tuple:
         return (*self.list_latent_dependencies(), self.dress, self.clip, repr(self.segments))

@@ -62,17 +62,17 @@ def detect_misstated_errors(
 
     Returns
     -------
-    Misstated or None
+    MisstatedErrors or None
         None where errors seem right, reports are too few, or the model has no such prior.
     """
     linear = _select_linear(rows)
     if not model.has_linear_decoder or not model.static_prior or linear is None:
         return None
-    stencil, frame = _select_busiest_time(linear)
-    if len(stencil) < FEWEST:
+    observations, frame = _select_busiest_time(linear)
+    if len(observations) < FEWEST:
         return None
     time = times[[frame]]
-    reading = WhitenedOperator(stencil, model.climatology(time), model.scale, representation=model.error).to(
+    reading = WhitenedOperator(observations, model.climatology(time), model.scale, representation=model.error).to(
         model.device
     )
     _, channel, row, column = torch.unravel_index(reading.index, reading.shape)
@@ -80,7 +80,7 @@ def detect_misstated_errors(
     if among is None:
         return None
     spread, departure = (x.double().cpu().numpy() for x in (among, reading.y))
-    return _judge(spread, departure, stencil, stencil.error / reading.deviation)
+    return _judge(spread, departure, observations, observations.error / reading.deviation)
 
 
 def _select_linear(rows: SparseOperator | CompositeOperator) -> SparseOperator | None:
@@ -93,12 +93,12 @@ def _select_linear(rows: SparseOperator | CompositeOperator) -> SparseOperator |
     return max(parts, key=len, default=None)
 
 
-def _select_busiest_time(stencil: SparseOperator) -> tuple[SparseOperator, int]:
+def _select_busiest_time(observations: SparseOperator) -> tuple[SparseOperator, int]:
     """Some reports of the time that has most of them, as if the state stood still while they read it; and that time."""
-    heaviest = np.abs(stencil.weight).argmax(axis=1)
-    frame = stencil.time[np.arange(len(stencil)), heaviest]
+    heaviest = np.abs(observations.weight).argmax(axis=1)
+    frame = observations.time[np.arange(len(observations)), heaviest]
     busiest = int(np.bincount(frame).argmax())
-    part = stencil.select(_sample_evenly(stencil.variable, np.flatnonzero(frame == busiest)))
+    part = observations.select(_sample_evenly(observations.variable, np.flatnonzero(frame == busiest)))
     return replace(part, time=np.zeros_like(part.time)), busiest
 
 
@@ -112,11 +112,11 @@ def _sample_evenly(variable: Array, rows: Array) -> Array:
     return np.sort(rows[np.argsort(rank, kind="stable")[:MOST]])
 
 
-def _judge(spread: Array, departure: Array, stencil: SparseOperator, share: Array) -> MisstatedErrors | None:
+def _judge(spread: Array, departure: Array, observations: SparseOperator, share: Array) -> MisstatedErrors | None:
     """`share` (M,): the reports' own errors in units of those that they have together with the model's."""
     together, kappa = estimate_common_scale(spread, departure)
-    codes = np.unique(stencil.variable)
-    single = [estimate_subset_scale(kappa * spread, departure, stencil.variable == code) for code in codes]
+    codes = np.unique(observations.variable)
+    single = [estimate_subset_scale(kappa * spread, departure, observations.variable == code) for code in codes]
     sign = np.sign(together.sure) if _is_misstated(together, SURE) else 0
     alone = [sign == 0 and _is_misstated(scale, VERY_SURE) for scale in single]
     if not sign and not any(alone):
@@ -128,11 +128,11 @@ def _judge(spread: Array, departure: Array, stencil: SparseOperator, share: Arra
     # One variable's errors may explain it better than everybody's; with the same kappa, to compare like with like.
     every = estimate_subset_scale(kappa * spread, departure, np.ones(len(departure), bool))
     is_alone = len(codes) > 1 and bool(not sign or evident[worst] > abs(every.sure))
-    mine = stencil.variable == codes[worst]
+    mine = observations.variable == codes[worst]
     alpha = single[worst].alpha if is_alone else together.alpha
     own = float(np.square(share[mine]).mean())
     factor = max((alpha - 1 + own) / own, 0.0) ** 0.5
-    return MisstatedErrors(stencil.names[codes[worst]], factor, is_alone, len(departure))
+    return MisstatedErrors(observations.names[codes[worst]], factor, is_alone, len(departure))
 
 
 def _is_misstated(scale: ErrorScale, larger: float) -> bool:

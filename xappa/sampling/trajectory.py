@@ -129,7 +129,7 @@ class TrajectorySampler:
             return drawn.to(model.device)
 
         found = [part.make_observation(start, length, perturbing) for part in known]
-        inside = None if plan.stencil is None or not observed else plan.stencil.select_window(start, length)
+        inside = None if plan.observations is None or not observed else plan.observations.select_window(start, length)
         if inside is not None and len(inside):
             reports = observe_latents(model, inside, times, plan.correlation)
             found.append(replace(reports, noise=self._make_report_noise(inside)))
@@ -138,10 +138,10 @@ class TrajectorySampler:
     def _make_report_noise(self, rows: SparseOperator | CompositeOperator) -> Callable[[int], Tensor]:
         """Noise of reports, for methods that perturb them: a report's is the same in each window."""
         plan = self.plan
-        if plan.stencil is None:
+        if plan.observations is None:
             raise ValueError("no reports")
-        shape = (len(plan.stencil.names), 1 + int(np.max(plan.stencil.observation)))
-        codes = np.array([plan.stencil.names.index(name) for name in rows.names], int)[rows.variable]
+        shape = (len(plan.observations.names), 1 + int(np.max(plan.observations.observation)))
+        codes = np.array([plan.observations.names.index(name) for name in rows.names], int)[rows.variable]
 
         def noise(k: int) -> Tensor:
             drawn = draw_member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self.plan.antithetic)
@@ -187,17 +187,17 @@ def evaluate_fit(model: GenerativeModel, plan: SamplingSpec, latents: Tensor) ->
         predicted = torch.cat([reading(field) for field in fields])
         return compute_departures(reading.y, predicted), np.asarray(reading.deviation)
 
-    if plan.stencil is None:
+    if plan.observations is None:
         return {}
     statistics = compute_fit_statistics(
-        plan.stencil, latents, list_window_starts(latents.shape[1], window), window, residuals
+        plan.observations, latents, list_window_starts(latents.shape[1], window), window, residuals
     )
-    warned = warn_of_poor_fit(statistics, plan.stencil.names, plan.sampler.steps)
+    warned = warn_of_poor_fit(statistics, plan.observations.names, plan.sampler.steps)
     # Errors that are correlated are not those of single reports.
     if (
         not warned
         and plan.correlation is None
-        and (wrong := detect_misstated_errors(model, plan.stencil, plan.times)) is not None
+        and (wrong := detect_misstated_errors(model, plan.observations, plan.times)) is not None
     ):
         warn_of_errors(wrong)
     return statistics

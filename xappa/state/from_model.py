@@ -122,7 +122,7 @@ class VariableExtractor:
     upper_air : bool
         Whether the result has an axis of levels.
     rows, columns : array of int
-    back : Linear or None
+    back : UnitConversion or None
         Into the user's units.
     dtype : dtype
     """

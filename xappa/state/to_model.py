@@ -35,7 +35,7 @@ class StatePart:
         Channels of the state that it fills.
     levels : tuple of int or None
         Their positions along the level axis; None at the surface.
-    map : Linear
+    map : UnitConversion
         To the model's units.
     bare : bool
         Whether it has no units, so that its values are looked at.

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What is wrong with a Dataset; true where nothing is.
+    """Problems of a Dataset for a model; true if there are none.
 
     Parameters
     ----------
     problems : tuple of str
-        Why its times and variables cannot be used: what was found, expected, and what to do.
+        Problems of its times and variables: what was found, what was expected, and what to do.
     of_values : tuple of str
-        Why its values cannot be used as states of the model. That matters only where a method uses values: to encode,
+        Problems of its values as states of the model. They matter only where a method uses values: to encode,
         as a background, or to forecast from; to assimilate it does not.
     notes : tuple of str
-        What is converted, regridded or left out, in the user's names.
+        Conversions, regridding and variables left out, in the user's names.
     """
 
     problems: tuple[str, ...]
@@ -90,8 +90,8 @@ def check(ds: xr.Dataset, model: ModelLike | StateSpec | None = None) -> CheckRe
 
     Returns
     -------
-    Report
-        True where nothing is wrong; printed, a list of what was found, what was expected and what to do.
+    CheckReport
+        True if there are no problems. Printed, it lists what was found, what was expected and what to do.
 
     Raises
     ------

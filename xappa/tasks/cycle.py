@@ -130,7 +130,7 @@ def cycle(request: CycleRequest) -> CycleResult:
 
     Returns
     -------
-    Cycled
+    CycleResult
         ``analysis`` and ``innovations``.
 
     Raises
@@ -240,7 +240,7 @@ def _analyse_window(
         return analysis, xr.Dataset()
     given = encode_background(window, None if past is None else replace(use, fields=past), trajectory)
     analysis = build_analysis(window, trajectory, selection, reports=reports, given=given)
-    reading = None if past is None else reports.stencil
+    reading = None if past is None else reports.observations
     if past is None or reading is None:
         return analysis, xr.Dataset()
     return analysis, compute_innovations(past, reading, window.loaded_model.spec)

@@ -64,9 +64,9 @@ class LazyObservations:
     variables : tuple of str
         Quantities that are observed.
     chunks : array of int, (N + 1,)
-        Where the chunks of the observations begin, and the last one ends.
+        First report of each chunk, and the number of reports.
     spans : array of datetime64, (N, 2)
-        First and last time of each; NaT where there is none.
+        First and last time of each chunk; NaT if it has none.
     """
 
     obs: xr.Dataset
@@ -88,8 +88,8 @@ class LazyObservations:
         return self.pipeline.errors
 
     @property
-    def stencil(self) -> SparseOperator | CompositeOperator | None:
-        """How all reports are read off the trajectory; they are read now. None if none can be used."""
+    def observations(self) -> SparseOperator | CompositeOperator | None:
+        """Observation operator of all reports, which are read now; None if none can be used."""
         return _read_segment(self.pipeline, [self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
 
     def collect_provenance(self) -> dict[str, str]:
@@ -97,7 +97,7 @@ class LazyObservations:
         return {"xappa_operator": self.operator, "xappa_observations": dask.base.tokenize(self.obs)}
 
     def plan_reading(self, within: int) -> Callable[[Segment], Delayed]:
-        """What makes the task that reads the reports of a segment; none is later than the first `within` times."""
+        """`BuildOperator` of the graph; reports after the first `within` times are left out."""
         return lambda segment: self._build_read_task(segment, within)
 
     def _build_read_task(self, segment: Segment, within: int) -> Delayed:

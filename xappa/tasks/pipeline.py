@@ -20,7 +20,7 @@ from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.qc import Quality, check
 from xappa.observations.qc.index import ReportIndex
-from xappa.observations.read import read_quietly
+from xappa.observations.read import read_with_assumptions
 from xappa.observations.readers.registry import ReaderOptions
 from xappa.observations.schema import quantities
 from xappa.observations.user_variables import require_units, user_defined_names
@@ -41,17 +41,17 @@ class Observations:
 
     Parameters
     ----------
-    stencil : SparseOperator or CompositeOperator
-        How they are read off the trajectory.
+    observations : SparseOperator or CompositeOperator
+        The observation operator with the observed values and their errors.
     obs : Dataset
-        All of them, with flags.
+        All reports, with flags.
     operator : str
-        What the operator does.
+        Description of the operator.
     errors : str
-        The error deviations that are assumed where reports bring none (JSON).
+        Error standard deviations assumed for reports that have none (JSON).
     """
 
-    stencil: SparseOperator | CompositeOperator
+    observations: SparseOperator | CompositeOperator
     obs: xr.Dataset
     operator: str
     errors: str = ""
@@ -110,7 +110,7 @@ class ObservationPipeline:
         """
         # What the vocabulary does not have can be of use to an operator that makes fields, or follows from `error`.
         unknown = "keep" if self.operator.whole_state else user_defined_names(self.error)
-        read, assumed = read_quietly(obs, ReaderOptions(NameMap(unknown=unknown)))
+        read, assumed = read_with_assumptions(obs, ReaderOptions(NameMap(unknown=unknown)))
         index = ReportIndex(read)
         reports = self._reject_later(with_default_errors(check(read, index), self.error))
         controlled = check_against_model(prior, self.address, reports, self.quality, surface=self.height, index=index)

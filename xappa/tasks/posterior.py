@@ -74,16 +74,16 @@ def build_analysis(
         more = rolling.first + -(-max(length - rolling.first, 0) // step) * step
         times = times[0] + spec.step * np.arange(more)
     within = len(times) if rolling is None else rolling.first
-    stencil = obs = None
+    observations = obs = None
     lazy = reports if isinstance(reports, LazyObservations) else None
     if isinstance(reports, Observations):
-        stencil, obs = split_windows(reports.stencil, reports.obs, within, spec.window, spec.window - shared)
+        observations, obs = split_windows(reports.observations, reports.obs, within, spec.window, spec.window - shared)
     plan = SamplingSpec(
         model=planning.get_model_address(request.model, request.loaded_model),
         digest=prior.digest,
         device=request.device,
         times=times,
-        stencil=stencil,
+        observations=observations,
         guidance=request.chosen_guidance,
         sampler=request.chosen_sampler,
         stitching=request.stitching,

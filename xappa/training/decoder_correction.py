@@ -55,7 +55,7 @@ def fit_decoder_correction(
 
     Returns
     -------
-    Remainder
+    DecoderCorrection
         That of the network, fitted.
     """
     config = recipe.decoder_correction

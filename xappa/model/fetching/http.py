@@ -46,7 +46,7 @@ def open_url(
 
     Raises
     ------
-    Transient
+    TransientError
         If another attempt may succeed; from reading the body, too.
     DownloadError
         If it cannot.

@@ -36,7 +36,7 @@ class FunctionOutput:
         Its name in the result; None for the only one.
     name : str
         Name of the observed quantity.
-    units : Linear
+    units : UnitConversion
         From the units of the result to those of the observations.
     axis : str or None
         Name of the dimension beside time and place, if there is one.

@@ -110,12 +110,14 @@ def _read_observations(plan: SamplingSpec, reading: Delayed | None) -> SamplingS
     """The plan with its observations, if these are read on demand."""
     if reading is None:
         return plan
-    stencil, places, *_ = reading.compute()
-    return replace(plan, stencil=stencil if stencil is not None and len(stencil) else None, correlation=places)
+    observations, places, *_ = reading.compute()
+    return replace(
+        plan, observations=observations if observations is not None and len(observations) else None, correlation=places
+    )
 
 
 def _has_reports(plan: SamplingSpec) -> bool:
-    return plan.stencil is not None
+    return plan.observations is not None
 
 
 def _measure_speeds(
@@ -143,7 +145,7 @@ def _select_most_observed_plan(model: GenerativeModel, plans: list[SamplingSpec]
 
 
 def _count_observed_times(plan: SamplingSpec) -> int:
-    return 0 if plan.stencil is None or not len(plan.stencil) else len(plan.stencil.frames)
+    return 0 if plan.observations is None or not len(plan.observations) else len(plan.observations.frames)
 
 
 def _time_decoding(model: GenerativeModel, plan: SamplingSpec, clock: Clock) -> float:

@@ -23,8 +23,8 @@ class Cutter:
     def __init__(self, plan: SamplingSpec) -> None:
         self.plan = plan
         self.order = self.first = np.zeros(0, int)
-        if plan.stencil is not None and len(plan.stencil):
-            first = plan.stencil.compute_spans()[0]
+        if plan.observations is not None and len(plan.observations):
+            first = plan.observations.compute_spans()[0]
             self.order = np.argsort(first, kind="stable")
             self.first = first[self.order]
 
@@ -50,14 +50,14 @@ class Cutter:
         if segment.overlap:
             given.append(FixedState(tuple(range(segment.overlap)), ContinueFrom(), previous))
         times = plan.times[segment.start : segment.stop]
-        stencil = self._select_reports(segment)
-        return replace(plan, times=times, stencil=stencil, fixed_states=tuple(given), segments=None), kept
+        observations = self._select_reports(segment)
+        return replace(plan, times=times, observations=observations, fixed_states=tuple(given), segments=None), kept
 
     def _select_reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
         """The reports that read nothing outside a segment, in the order of the plan."""
-        stencil = self.plan.stencil
-        if stencil is None or segment == Segment(0, len(self.plan.times)):
-            return stencil
+        observations = self.plan.observations
+        if observations is None or segment == Segment(0, len(self.plan.times)):
+            return observations
         low, high = np.searchsorted(self.first, (segment.start, segment.stop))
-        near = stencil.select(np.sort(self.order[low:high]))
+        near = observations.select(np.sort(self.order[low:high]))
         return near.select_window(segment.start, segment.stop - segment.start)

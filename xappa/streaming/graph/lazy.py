@@ -126,9 +126,9 @@ def build_graph(
     batch : int, optional
         Members that are sampled together; default `MEMBERS_AT_ONCE`. It changes the last bits.
     readings : callable, optional
-        Makes the stencil of a segment, instead of ``plan.stencil``.
+        Makes the stencil of a segment, instead of ``plan.observations``.
     variables : tuple of str, optional
-        Observed quantities; default those of ``plan.stencil``.
+        Observed quantities; default those of ``plan.observations``.
     latent_shape : tuple of int, optional
         Of a latent state; default that of the model.
     """
@@ -150,7 +150,9 @@ def build_graph(
     shape = latent_shape or _get_latent_shape(plan)
     latents = build_slices(name, rows, places, [len(part) for part in parts], sampled, shape)
     fields = _build_decoded_fields(plan, members, chosen, per_chunk, latents, spec)
-    observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
+    observed = (
+        variables if variables is not None else () if plan.observations is None else tuple(plan.observations.names)
+    )
     token = dask.base.tokenize(keys, members, chosen, plan.select_decoding_options())
     by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
     return AnalysisGraph(

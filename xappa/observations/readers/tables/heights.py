@@ -43,7 +43,7 @@ def with_heights(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap, nam
 
     Returns
     -------
-    Places
+    PlaceColumns
         With ``height``: m above the ground, below water negative. Where platforms leave the ground, with ``level`` too:
         from a column of pressures that is no station's, else missing.
 
