@@ -7,6 +7,7 @@ import builtins
 import datetime
 import pathlib
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import xarray as xr
 
 ROOT = Path(__file__).resolve().parents[1] / "xappa"
 FILES = sorted(ROOT.rglob("*.py"))
-PLACES = (builtins, np, pd, xr, dask.array, dask.delayed, torch, torch.nn, datetime, pathlib)
+PLACES = (builtins, np, pd, xr, dask.array, dask.delayed, torch, torch.nn, datetime, pathlib, subprocess)
 SECTIONS = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
 WORDS = {"None", "True", "False", "Default", "Raises"} | {"BUFR", "CF", "JSON", "METAR"}
 

@@ -85,7 +85,7 @@ def find_period_states(
 
     Returns
     -------
-    States or None
+    PeriodStates or None
         None if the model's states cannot represent the period: an amount that is no multiple of the model's own, a mean
         over less than a step or no multiple of it, an extreme over less than a step (of fewer than two states), or a
         variable that the model lacks.

@@ -72,7 +72,7 @@ class BackgroundTerm:
 
 
 def make_background_terms(
-    model: GenerativeModel, plan: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
+    model: GenerativeModel, sampling: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> list[BackgroundTerm]:
     """The given states that are observations of the latents, as a batch of members sees them.
 
@@ -82,11 +82,13 @@ def make_background_terms(
         If a state has missing values.
     """
     found = []
-    for given, values in zip(plan.fixed_states, states, strict=True):
-        require_finite(given, values, plan)
+    for given, values in zip(sampling.fixed_states, states, strict=True):
+        require_finite(given, values, sampling)
         if isinstance(given.use, LatentObservation):
             found.append(
-                _make_background_term(model, plan, given, given.use, members, torch.from_numpy(values).to(model.device))
+                _make_background_term(
+                    model, sampling, given, given.use, members, torch.from_numpy(values).to(model.device)
+                )
             )
         elif isinstance(given.use, ContinueFrom):
             found.append(make_context_term(torch.from_numpy(values).to(model.device), given.frames))
@@ -94,16 +96,16 @@ def make_background_terms(
 
 
 def make_warm_start(
-    model: GenerativeModel, plan: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
+    model: GenerativeModel, sampling: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> tuple[Tensor, float] | None:
     """Where members start, (member, time, h, w, C), and the noise level that they start with; None without."""
-    for given, values in zip(plan.fixed_states, states, strict=True):
+    for given, values in zip(sampling.fixed_states, states, strict=True):
         if isinstance(given.use, WarmStart):
             z = torch.from_numpy(values).to(model.device)
             # Padded times repeat the last state that is known.
-            index = np.clip(np.searchsorted(given.frames, np.arange(len(plan.times))), 0, len(given.frames) - 1)
+            index = np.clip(np.searchsorted(given.frames, np.arange(len(sampling.times))), 0, len(given.frames) - 1)
             rows = [member % len(z) for member in members]
-            return z[rows][:, index], _choose_noise_level(model, plan, given.use, z)
+            return z[rows][:, index], _choose_noise_level(model, sampling, given.use, z)
     return None
 
 
@@ -112,7 +114,7 @@ def make_context_term(latents: Tensor, frames: Sequence[int]) -> BackgroundTerm:
     return BackgroundTerm(tuple(frames), latents, torch.full_like(latents[0], CONTEXT))
 
 
-def require_finite(given: FixedState, values: np.ndarray, plan: SamplingSpec) -> None:
+def require_finite(given: FixedState, values: np.ndarray, sampling: SamplingSpec) -> None:
     """Refuse states with missing values.
 
     Raises
@@ -121,7 +123,7 @@ def require_finite(given: FixedState, values: np.ndarray, plan: SamplingSpec) ->
     """
     missing = ~np.isfinite(values).all(axis=(0, *range(2, values.ndim)))
     if missing.any():
-        first = plan.times[np.array(given.frames)[missing][0]]
+        first = sampling.times[np.array(given.frames)[missing][0]]
         raise DatasetError(
             f"{int(missing.sum())} of {len(missing)} states that are started from have missing values, the first at "
             f"{np.datetime_as_string(first, unit='m')}; expected whole states: fill them, or give observations instead"
@@ -131,7 +133,7 @@ def require_finite(given: FixedState, values: np.ndarray, plan: SamplingSpec) ->
 
 def _make_background_term(
     model: GenerativeModel,
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     given: FixedState,
     use: LatentObservation,
     members: Sequence[int],
@@ -139,7 +141,7 @@ def _make_background_term(
 ) -> BackgroundTerm:
     chosen = [member % len(z) for member in members]
     y = z[chosen] if use.each and len(z) > 1 else z.mean(0, keepdim=True)
-    times = plan.times[list(given.frames)]
+    times = sampling.times[list(given.frames)]
     own = estimate_autoencoder_error(model, z[:1, :4], times[:4])
     kind = use.covariance
     if kind == "auto":
@@ -150,7 +152,7 @@ def _make_background_term(
         errors = (z - z.mean(0)) * (len(z) / (len(z) - 1)) ** 0.5
         deviation, spectrum, time = _estimate(model, errors, 0.0, LOCAL)
     else:
-        deviation, spectrum, time = _estimate_nmc_errors(model, plan, use, len(given.frames))
+        deviation, spectrum, time = _estimate_nmc_errors(model, sampling, use, len(given.frames))
     return BackgroundTerm(given.frames, y, use.scale * (deviation.square() + own.square()).sqrt(), spectrum, time)
 
 
@@ -164,16 +166,16 @@ def _estimate(
 
 
 def _estimate_nmc_errors(
-    model: GenerativeModel, plan: SamplingSpec, use: LatentObservation | WarmStart, frames: int
+    model: GenerativeModel, sampling: SamplingSpec, use: LatentObservation | WarmStart, frames: int
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     lead = count_lead_steps(use.lead, model.spec.step, model.spec.window)
-    errors = compute_forecast_differences(model, plan.times[0], lead, use.samples)
+    errors = compute_forecast_differences(model, sampling.times[0], lead, use.samples)
     deviation, spectrum, time = _estimate(model, errors, LEAST)
     whole = deviation[:1].expand(frames, *deviation.shape[1:])
     return whole, spectrum, None if time is None else make_stationary(time, frames)
 
 
-def _choose_noise_level(model: GenerativeModel, plan: SamplingSpec, use: WarmStart, z: Tensor) -> float:
+def _choose_noise_level(model: GenerativeModel, sampling: SamplingSpec, use: WarmStart, z: Tensor) -> float:
     """Noise level of a warm start."""
     if use.sigma is not None:
         sigma = float(use.sigma)
@@ -183,7 +185,7 @@ def _choose_noise_level(model: GenerativeModel, plan: SamplingSpec, use: WarmSta
         elif len(z) > 1:
             error = float(z.var(0, correction=1).mean().sqrt())
         else:
-            error = float(_estimate_nmc_errors(model, plan, use, 1)[0].square().mean().sqrt())
+            error = float(_estimate_nmc_errors(model, sampling, use, 1)[0].square().mean().sqrt())
         error = min(max(error, LEAST), LARGEST)
         sigma = error / (1 - error**2) ** 0.5
     return min(max(sigma, model.schedule.sigma_min), model.schedule.sigma_max)

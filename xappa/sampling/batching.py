@@ -41,11 +41,11 @@ class MemoryNeeds:
     Parameters
     ----------
     model : GenerativeModel
-    plan : SamplingSpec
+    sampling : SamplingSpec
     """
 
     model: GenerativeModel
-    plan: SamplingSpec
+    sampling: SamplingSpec
 
     @property
     def device(self) -> torch.device:
@@ -58,9 +58,9 @@ class MemoryNeeds:
         return "jacobian-free" if self.model.static_prior else "w2c"
 
     def __str__(self) -> str:
-        model, times = self.model, len(self.plan.times)
+        model, times = self.model, len(self.sampling.times)
         size, shape = math.prod(model.latent_shape), " x ".join(map(str, model.latent_shape))
-        reports = 0 if self.plan.observations is None else len(self.plan.observations)
+        reports = 0 if self.sampling.observations is None else len(self.sampling.observations)
         free = get_free_memory(model.device)
         room = "" if free is None else f"; {free[0] / 1e9:.2f} of {free[1] / 1e9:.2f} GB are free"
         return (

@@ -1,4 +1,4 @@
-"""One evaluation of a plan's denoiser, metered: what it takes, without doing it."""
+"""Cost of one evaluation of the denoiser of a SamplingSpec, measured without computing it."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ ADDITIVE = ("flop", "first", "step")
 
 @dataclass(frozen=True)
 class Stretch:
-    """What is denoised at once: a window, or a trajectory of several.
+    """Times that are denoised at once: one window, or a trajectory of several.
 
     Parameters
     ----------
     start, length : int
-        Its times along the plan's.
+        Indices of its times along the trajectory.
     windows : int
         Windows of the model in it.
     frames : int
         Times whose states are decoded.
     reports : int
-        Rows of the linear system: reports, and one a number of each latent state that is given.
+        Rows of the linear system: reports, and the numbers of each fixed latent state.
     """
 
     start: int
@@ -61,18 +61,21 @@ class Stretch:
     reports: int
 
 
-def list_stretches(model: GenerativeModel, plan: SamplingSpec) -> list[Stretch]:
-    """What the plan's denoiser is made of, all of its times at once."""
-    window, length = model.spec.window, len(plan.times)
+def list_stretches(model: GenerativeModel, sampling: SamplingSpec) -> list[Stretch]:
+    """Parts of the denoiser, each with all of its times at once."""
+    window, length = model.spec.window, len(sampling.times)
     values = int(np.prod(model.latent_shape))
     starts = list_window_starts(length, window)
-    whole = len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory"
+    whole = len(starts) > 1 and getattr(sampling.guidance, "scope", "window") == "trajectory"
     cuts = [(0, length, len(starts))] if whole else [(start, window, 1) for start in starts]
     found = []
-    counts = [(0, 0)] * len(cuts) if plan.observations is None else _count_reports(plan.observations, cuts)
+    counts = [(0, 0)] * len(cuts) if sampling.observations is None else _count_reports(sampling.observations, cuts)
     for (start, size, windows), (reports, frames) in zip(cuts, counts, strict=True):
         held = [
-            frame for given in list_latent_observations(plan) for frame in given.frames if start <= frame < start + size
+            frame
+            for given in list_latent_observations(sampling)
+            for frame in given.frames
+            if start <= frame < start + size
         ]
         found.append(Stretch(start, size, windows, frames, reports + values * len(held)))
     return found
@@ -93,25 +96,27 @@ def _count_reports(
     return found
 
 
-def select_most_observed(model: GenerativeModel, plan: SamplingSpec) -> Stretch:
-    """The stretch of a plan of which most is observed."""
-    return max(list_stretches(model, plan), key=lambda stretch: (stretch.frames, stretch.reports))
+def select_most_observed(model: GenerativeModel, sampling: SamplingSpec) -> Stretch:
+    """The stretch with the most reports."""
+    return max(list_stretches(model, sampling), key=lambda stretch: (stretch.frames, stretch.reports))
 
 
-def list_latent_observations(plan: SamplingSpec) -> list[FixedState]:
+def list_latent_observations(sampling: SamplingSpec) -> list[FixedState]:
     """The given states that are observations of the latents."""
-    return [given for given in plan.fixed_states if not isinstance(given.use, WarmStart)]
+    return [given for given in sampling.fixed_states if not isinstance(given.use, WarmStart)]
 
 
-def split_into_joint_plans(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
+def split_into_joint_plans(model: GenerativeModel, sampling: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
-    if plan.autoregressive is None:
-        return [(plan, 1)]
-    window, rolling = model.spec.window, plan.autoregressive
-    first = replace(plan, times=plan.times[: rolling.first], autoregressive=None)
-    more = (len(plan.times) - rolling.first) // (window - rolling.context)
+    if sampling.autoregressive is None:
+        return [(sampling, 1)]
+    window, rolling = model.spec.window, sampling.autoregressive
+    first = replace(sampling, times=sampling.times[: rolling.first], autoregressive=None)
+    more = (len(sampling.times) - rolling.first) // (window - rolling.context)
     after = FixedState(tuple(range(rolling.context)), ContinueFrom(), "")
-    later = replace(plan, times=plan.times[:window], observations=None, fixed_states=(after,), autoregressive=None)
+    later = replace(
+        sampling, times=sampling.times[:window], observations=None, fixed_states=(after,), autoregressive=None
+    )
     return [(first, 1), (later, more)] if more else [(first, 1)]
 
 
@@ -123,90 +128,92 @@ def with_iterations(guidance: Guidance | None, iterations: int) -> Guidance | No
 
 
 def measure_evaluation(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, iterations: float = 1
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int, iterations: float = 1
 ) -> RepeatedWork:
     """What an evaluation of a stretch takes, for so many members and steps of the solver."""
-    alike = _make_key(model, plan, stretch, members, ("alike", *_make_operator_key(plan, stretch)))
+    alike = _make_key(model, sampling, stretch, members, ("alike", *_make_operator_key(sampling, stretch)))
     if alike not in _KNOWN:
-        _KNOWN[alike] = _measure_cached(model, plan, stretch, members, True)
+        _KNOWN[alike] = _measure_cached(model, sampling, stretch, members, True)
     found = _KNOWN[alike]
     more = (iterations - 1) * found.step
     return replace(found, flop=found.flop + more, first=found.first + more)
 
 
-def measure_peak_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+def measure_peak_memory(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes at the fullest, with `METERED` steps of the solver; found sooner than operations are."""
-    whole = _make_key(model, plan, stretch, members, (True, stretch.reports)) in _KNOWN
-    return _measure_cached(model, plan, stretch, members, whole).peak
+    whole = _make_key(model, sampling, stretch, members, (True, stretch.reports)) in _KNOWN
+    return _measure_cached(model, sampling, stretch, members, whole).peak
 
 
-def _make_key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, about: Hashable) -> Hashable:
+def _make_key(
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int, about: Hashable
+) -> Hashable:
     return (
         model.digest, model.precision, model.graph_budget, stretch.length, stretch.frames,
-        token_of(with_iterations(plan.guidance, 1)), members, about,
+        token_of(with_iterations(sampling.guidance, 1)), members, about,
     )  # fmt: skip
 
 
-def _make_operator_key(plan: SamplingSpec, stretch: Stretch) -> tuple:
+def _make_operator_key(sampling: SamplingSpec, stretch: Stretch) -> tuple:
     """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
-    if not isinstance(plan.observations, SparseOperator) or plan.correlation is not None:
-        return (stretch.reports, plan.correlation is not None)
-    return ("linear", stretch.reports - len(plan.observations.select_window(stretch.start, stretch.length)))
+    if not isinstance(sampling.observations, SparseOperator) or sampling.correlation is not None:
+        return (stretch.reports, sampling.correlation is not None)
+    return ("linear", stretch.reports - len(sampling.observations.select_window(stretch.start, stretch.length)))
 
 
 def _measure_cached(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int, whole: bool
 ) -> RepeatedWork:
-    key = _make_key(model, plan, stretch, members, (whole, stretch.reports))
+    key = _make_key(model, sampling, stretch, members, (whole, stretch.reports))
     if key not in _KNOWN:
-        _KNOWN[key] = _measure_operations(model, plan, stretch, members, whole)
+        _KNOWN[key] = _measure_operations(model, sampling, stretch, members, whole)
         while len(_KNOWN) > REMEMBERED:
             _KNOWN.popitem(last=False)
     return _KNOWN[key]
 
 
 def _measure_operations(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int, whole: bool
 ) -> RepeatedWork:
     few = model.states_per_batch // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
-        parts = [with_fewer(plan, stretch, count) for count in (few, few + 1)]
+        parts = [with_fewer(sampling, stretch, count) for count in (few, few + 1)]
         frames = [fewer.frames for _, fewer in parts]
         if few <= frames[0] < frames[1]:
             one, more = (_meter_evaluation(model, own, fewer, members, whole) for own, fewer in parts)
             share = (stretch.frames - frames[0]) / (frames[1] - frames[0])
             grown = {f: getattr(one, f) + share * (getattr(more, f) - getattr(one, f)) for f in ADDITIVE}
             return RepeatedWork(peak=one.peak + share * max(more.peak - one.peak, 0.0), **grown)
-    return _meter_evaluation(model, plan, stretch, members, whole)
+    return _meter_evaluation(model, sampling, stretch, members, whole)
 
 
-def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[SamplingSpec, Stretch]:
-    """The plan with what is reported at the first few times of a stretch, or over the first period that ends in it."""
-    rows = plan.observations
+def with_fewer(sampling: SamplingSpec, stretch: Stretch, count: int) -> tuple[SamplingSpec, Stretch]:
+    """Copy with only the reports of a stretch's first times, or of the first period that ends in it."""
+    rows = sampling.observations
     if rows is None or not stretch.frames:
-        return plan, stretch
+        return sampling, stretch
     all_of_it = rows.select_window(stretch.start, stretch.length)
     first_times, last_times = rows.compute_spans()
     inside = (first_times >= stretch.start) & (last_times < stretch.start + stretch.length)
     last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
     last = max(last, int(last_times[inside].min()))
     chosen = rows.select(np.flatnonzero(inside & (last_times <= last)))
-    own = replace(plan, observations=chosen)
+    own = replace(sampling, observations=chosen)
     fewer = chosen.select_window(stretch.start, stretch.length)
     reports = stretch.reports - len(all_of_it) + len(fewer)
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 
 
 def _meter_evaluation(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int, whole: bool
 ) -> RepeatedWork:
     """All of it; or, unless `whole`, only the peak of an evaluation with `METERED` steps, which is found sooner."""
     shape = (members, stretch.length, *model.latent_shape)
 
     def functions() -> list[Callable[[], None]]:
         """The evaluation, and one with another step of the solver, where it has one."""
-        denoise = build_denoiser(model, plan, stretch, tuple(range(members)), 1 if whole else METERED)
+        denoise = build_denoiser(model, sampling, stretch, tuple(range(members)), 1 if whole else METERED)
 
         def evaluate() -> None:
             x, sigma = torch.randn(shape, device=model.device), torch.tensor(SIGMA)
@@ -243,7 +250,7 @@ def disable_probes(denoise: Denoise) -> None:
 
 def build_denoiser(
     model: GenerativeModel,
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     stretch: Stretch,
     members: tuple[int, ...],
     iterations: int | None = None,
@@ -254,21 +261,23 @@ def build_denoiser(
     Parameters
     ----------
     model : GenerativeModel
-    plan : SamplingSpec
+    sampling : SamplingSpec
     stretch : Stretch
     members : tuple of int
     iterations : int, optional
-        Steps of the solver at every noise level; default what the plan says.
+        Steps of the solver at every noise level; default those of the guidance.
     states : Tensor, (1, time, *latent), optional
-        What stands for the states that are given, at all times of the plan; default zeros.
+        Placeholder for the fixed states, at all times of the trajectory; default zeros.
     """
     if iterations is not None:
-        plan = replace(plan, guidance=with_iterations(plan.guidance, iterations))
+        sampling = replace(sampling, guidance=with_iterations(sampling.guidance, iterations))
     if states is None:
-        states = torch.zeros((1, len(plan.times), *model.latent_shape), device=model.device)
-    held = [make_context_term(states[:, list(given.frames)], given.frames) for given in list_latent_observations(plan)]
+        states = torch.zeros((1, len(sampling.times), *model.latent_shape), device=model.device)
+    held = [
+        make_context_term(states[:, list(given.frames)], given.frames) for given in list_latent_observations(sampling)
+    ]
     last = stretch.start + stretch.length
-    part, guided = TrajectorySampler(model, plan, members, None).build_denoiser(stretch.start, last, held, True)
+    part, guided = TrajectorySampler(model, sampling, members, None).build_denoiser(stretch.start, last, held, True)
     return guided[0] if len(guided) == 1 else without_finite_check(part)
 
 
@@ -280,9 +289,9 @@ def without_finite_check(denoise: Denoise) -> Denoise:
     return getattr(denoise, "denoiser", denoise)
 
 
-def count_solves(plan: SamplingSpec) -> int:
+def count_solves(sampling: SamplingSpec) -> int:
     """Systems that are solved in one evaluation."""
-    return 1 if getattr(plan.guidance, "huber", None) is None else 1 + REWEIGHTED
+    return 1 if getattr(sampling.guidance, "huber", None) is None else 1 + REWEIGHTED
 
 
 def measure_decoding(model: GenerativeModel) -> Work:

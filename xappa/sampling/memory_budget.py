@@ -55,15 +55,15 @@ class BatchPlan:
     need: float
 
 
-def determine_budget(plan: SamplingSpec, model: GenerativeModel) -> float | None:
+def determine_budget(sampling: SamplingSpec, model: GenerativeModel) -> float | None:
     """Bytes that may be used, weights included; None where nobody knows."""
-    if plan.memory is not None:
-        return plan.memory
+    if sampling.memory is not None:
+        return sampling.memory
     free = get_available_memory(model.device)
     return None if free is None else SHARE * free + model.nbytes
 
 
-def plan_batches(model: GenerativeModel, plan: SamplingSpec, members: int) -> BatchPlan:
+def plan_batches(model: GenerativeModel, sampling: SamplingSpec, members: int) -> BatchPlan:
     """The division that fits into the budget with the fewest parts and the least arithmetic.
 
     Raises
@@ -71,52 +71,52 @@ def plan_batches(model: GenerativeModel, plan: SamplingSpec, members: int) -> Ba
     DeviceMemoryError
         If a budget that was given is too small for one member and one state.
     """
-    budget = determine_budget(plan, model)
-    plan = split_into_joint_plans(model, plan)[0][0]
-    stretch = select_most_observed(model, plan)
-    rough = model.nbytes + estimate_kernel_memory(model.device) + bound_memory(model, plan, stretch, members)
+    budget = determine_budget(sampling, model)
+    sampling = split_into_joint_plans(model, sampling)[0][0]
+    stretch = select_most_observed(model, sampling)
+    rough = model.nbytes + estimate_kernel_memory(model.device) + bound_memory(model, sampling, stretch, members)
     if budget is None or rough < SURE * budget:
         return BatchPlan(members, model.graph_budget, float("nan"))
     kept = model.graph_budget
     while True:
-        one = estimate_memory(model.with_graph_budget(kept), plan, stretch, 1)
+        one = estimate_memory(model.with_graph_budget(kept), sampling, stretch, 1)
         if one <= budget or kept <= model.graph_bytes:
             break
         kept = max(min(kept, stretch.frames * model.graph_bytes) // 2, model.graph_bytes)
     if one > budget:
-        if plan.memory is None:
+        if sampling.memory is None:
             return BatchPlan(1, kept, one)
         raise DeviceMemoryError(
-            f"memory={plan.memory / 1e9:.3g} GB is too little for one member: {one / 1e9:.3g} GB are needed, "
+            f"memory={sampling.memory / 1e9:.3g} GB is too little for one member: {one / 1e9:.3g} GB are needed, "
             f"{model.nbytes / 1e9:.3g} GB of them for the networks. Allow more, or use a "
             "guidance that does not differentiate the denoiser (ds.appa.plan says what each needs)"
         )
     model = model.with_graph_budget(kept)
-    each = max(estimate_memory(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
+    each = max(estimate_memory(model, sampling, stretch, 2) - one, 1.0) if members > 1 else one
     together = min(members, 1 + int((budget - one) // each))
     return BatchPlan(together, kept, one + (together - 1) * each)
 
 
-def estimate_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+def estimate_memory(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes that sampling so many members takes at the fullest, with the networks' weights."""
-    made = SLACK * measure_peak_memory(model, plan, stretch, members)
-    if isinstance(plan.guidance, SolverGuidance):
-        made += 8.0 * members * stretch.reports * max(plan.guidance.iterations - METERED, 0)
+    made = SLACK * measure_peak_memory(model, sampling, stretch, members)
+    if isinstance(sampling.guidance, SolverGuidance):
+        made += 8.0 * members * stretch.reports * max(sampling.guidance.iterations - METERED, 0)
     # The trajectory, its derivatives and its noise, as samplers keep them.
     size = math.prod(model.latent_shape)
-    return model.nbytes + estimate_kernel_memory(model.device) + made + 8 * 4.0 * members * len(plan.times) * size
+    return model.nbytes + estimate_kernel_memory(model.device) + made + 8 * 4.0 * members * len(sampling.times) * size
 
 
-def bound_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int) -> float:
+def bound_memory(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int) -> float:
     """Bytes that an evaluation surely does not exceed, without metering it."""
     window = 4.0 * stretch.length * math.prod(model.latent_shape)
-    derived = stretch.reports > 0 and not isinstance(plan.guidance, LIGHT)
+    derived = stretch.reports > 0 and not isinstance(sampling.guidance, LIGHT)
     states = min(members * stretch.frames, model.states_per_batch) * model.graph_bytes
     channels, height, width = model.spec.shape
     # Linear readings take states as they are decoded, others need them all.
     together = min(members * stretch.frames, model.states_per_batch)
-    together = together if isinstance(plan.observations, SparseOperator) else members * stretch.frames
+    together = together if isinstance(sampling.observations, SparseOperator) else members * stretch.frames
     fields = 4.0 * together * channels * height * width
-    iterations = plan.guidance.iterations if isinstance(plan.guidance, SolverGuidance) else 0
+    iterations = sampling.guidance.iterations if isinstance(sampling.guidance, SolverGuidance) else 0
     rows = 8.0 * members * stretch.reports * (iterations + 10)
     return members * window * (GRAPH if derived else ALONE) + (3.0 if derived else 0.5) * states + 6 * fields + rows

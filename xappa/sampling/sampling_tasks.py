@@ -34,19 +34,19 @@ DRESSING = 2**31  # number of the draw that dresses members, out of the samplers
 _CACHE: LatentCache[SamplingResult] = LatentCache()
 
 
-def load_model(plan: SamplingSpec) -> GenerativeModel:
-    """Load the plan's model and make sure that it is the one the plan was made with."""
-    model = load(plan.model, device=plan.device, precision=plan.precision)
-    if model.digest != plan.digest:
+def load_model(sampling: SamplingSpec) -> GenerativeModel:
+    """Load the model of a SamplingSpec, and check that its digest is that of the spec."""
+    model = load(sampling.model, device=sampling.device, precision=sampling.precision)
+    if model.digest != sampling.digest:
         raise IntegrityError(
-            f"Model {plan.model!r} has digest {model.digest[:12]} here, but this analysis was planned with "
-            f"{plan.digest[:12]}. Use the same files everywhere, or plan again."
+            f"Model {sampling.model!r} has digest {model.digest[:12]} here, but this analysis was planned with "
+            f"{sampling.digest[:12]}. Use the same files everywhere, or plan again."
         )
     return model
 
 
 def sample(
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     members: tuple[int, ...],
     token: str,
     progress: Callable[[int, int], None] | None = None,
@@ -56,13 +56,13 @@ def sample(
 
     Parameters
     ----------
-    plan : SamplingSpec
+    sampling : SamplingSpec
     members : tuple of int
     token : str
     progress : callable, optional
         ``progress(done, total)``.
     states : sequence of array, (member, frame, h, w, C)
-        Latents of each of ``plan.given``.
+        One array for each entry of ``sampling.fixed_states``.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def sample(
         If numbers are not finite.
     """
     return _CACHE.get(
-        _make_key(token, members), lambda: _sample(plan, members, progress, states), SamplingResult.from_arrays
+        _make_key(token, members), lambda: _sample(sampling, members, progress, states), SamplingResult.from_arrays
     )
 
 
@@ -93,24 +93,25 @@ def _make_key(token: str, members: tuple[int, ...]) -> str:
 
 @torch.no_grad()
 def _sample(
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     members: tuple[int, ...],
     progress: Callable[[int, int], None] | None,
     states: Sequence[np.ndarray] = (),
 ) -> SamplingResult:
-    model = load_model(plan)
-    division = plan_batches(model, plan, len(members))
+    model = load_model(sampling)
+    division = plan_batches(model, sampling, len(members))
     model = model.with_graph_budget(division.graph_budget)
 
     def some(rows: slice) -> SamplingResult:
         own = [
-            v[rows] if isinstance(g.use, ContinueFrom) else v for g, v in zip(plan.fixed_states, states, strict=True)
+            v[rows] if isinstance(g.use, ContinueFrom) else v
+            for g, v in zip(sampling.fixed_states, states, strict=True)
         ]
-        return _sample_together(model, plan, members[rows], progress, own)
+        return _sample_together(model, sampling, members[rows], progress, own)
 
     with lock(model.device):
-        key = (model.digest, str(model.device), len(plan.times))
-        parts = split_on_oom(some, len(members), key, MemoryNeeds(model, plan), division.members)
+        key = (model.digest, str(model.device), len(sampling.times))
+        parts = split_on_oom(some, len(members), key, MemoryNeeds(model, sampling), division.members)
     # Python lets cycles lie for long where there are many objects, as in a long run's graph, and tensors with them.
     gc.collect()
     trim_host_memory()
@@ -119,36 +120,36 @@ def _sample(
 
 def _sample_together(
     model: GenerativeModel,
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     members: tuple[int, ...],
     progress: Callable[[int, int], None] | None,
     states: Sequence[np.ndarray],
 ) -> SamplingResult:
     begin = time.monotonic()
-    run = TrajectorySampler(model, plan, members, progress)
-    known = make_background_terms(model, plan, members, states)
-    length = len(plan.times) if plan.autoregressive is None else plan.autoregressive.first
-    latents = run.sample_block(0, length, known, make_warm_start(model, plan, members, states))
-    if plan.autoregressive is not None:
-        latents = run.roll_out(latents, plan.autoregressive.context)
-    diagnostics = collect_series(run.guided_denoisers, plan.sampler.evaluations)
-    if plan.observations is not None and len(plan.observations):
-        diagnostics |= evaluate_fit(model, plan, latents[:, :length])
-        diagnostics["variables"] = np.array(plan.observations.names)
+    run = TrajectorySampler(model, sampling, members, progress)
+    known = make_background_terms(model, sampling, members, states)
+    length = len(sampling.times) if sampling.autoregressive is None else sampling.autoregressive.first
+    latents = run.sample_block(0, length, known, make_warm_start(model, sampling, members, states))
+    if sampling.autoregressive is not None:
+        latents = run.roll_out(latents, sampling.autoregressive.context)
+    diagnostics = collect_series(run.guided_denoisers, sampling.sampler.evaluations)
+    if sampling.observations is not None and len(sampling.observations):
+        diagnostics |= evaluate_fit(model, sampling, latents[:, :length])
+        diagnostics["variables"] = np.array(sampling.observations.names)
     diagnostics["seconds"] = np.array(time.monotonic() - begin)
     return SamplingResult(members, latents.float().cpu().numpy(), diagnostics)
 
 
 @torch.no_grad()
-def decode(plan: SamplingSpec, latents: np.ndarray, members: tuple[int, ...], first: int) -> np.ndarray:
+def decode(sampling: SamplingSpec, latents: np.ndarray, members: tuple[int, ...], first: int) -> np.ndarray:
     """Physical fields (member, time, channel, lat, lon) of latents (member, time, h, w, C) from time `first` on.
 
     Where they are dressed, each member receives noise of the autoencoder's error, without which the ensemble claims to
     know the small scales that the latents cannot hold (`models.reconstruction`). The noise is correlated in space as
     that error is, where the model knows how, and white where it does not.
     """
-    model = load_model(plan)
-    times = plan.times[first : first + latents.shape[1]]
+    model = load_model(sampling)
+    times = sampling.times[first : first + latents.shape[1]]
     z = torch.from_numpy(np.ascontiguousarray(latents))
     with lock(model.device):
         # State by state, so that the bits are the same whatever is decoded together.
@@ -159,14 +160,16 @@ def decode(plan: SamplingSpec, latents: np.ndarray, members: tuple[int, ...], fi
         fields = torch.cat([torch.cat(row, 1) for row in rows])
     values = model.destandardise(fields.numpy(), times)
     known = [(i, VARIABLES[name]) for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES]
-    if plan.dress and model.error is not None:
+    if sampling.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")
         shape = model.spec.shape
-        white = draw_member_noise(plan.seed, members, hours.tolist(), shape, DRESSING, antithetic=plan.antithetic)
+        white = draw_member_noise(
+            sampling.seed, members, hours.tolist(), shape, DRESSING, antithetic=sampling.antithetic
+        )
         noise, deviation = correlate_noise(white.numpy(), model.statistics), model.error * model.scale
         amounts = [i for i, variable in known if variable.amount]
         values = add_reconstruction_error(values, noise, deviation, model.climatology(times), amounts)
-    if plan.clip:
+    if sampling.clip:
         positive = [i for i, variable in known if variable.positive]
         values[:, :, positive] = np.maximum(values[:, :, positive], 0)
     return values

@@ -40,7 +40,7 @@ class TrajectorySampler:
     Parameters
     ----------
     model : GenerativeModel
-    plan : SamplingSpec
+    sampling : SamplingSpec
     members : tuple of int
     progress : callable, optional
         ``progress(done, total)``.
@@ -49,7 +49,7 @@ class TrajectorySampler:
     """
 
     model: GenerativeModel
-    plan: SamplingSpec
+    sampling: SamplingSpec
     members: tuple[int, ...]
     progress: Callable[[int, int], None] | None
     guided_denoisers: list[list[GuidedDenoiser]] = field(default_factory=list)
@@ -63,12 +63,12 @@ class TrajectorySampler:
         observed: bool = True,
     ) -> Tensor:
         """Latents (member, time, h, w, C) of the times from `first` to before `last`, all at once."""
-        model, plan = self.model, self.plan
+        model, sampling = self.model, self.sampling
         denoise, denoisers = self.build_denoiser(first, last, known, observed)
-        hours = plan.times[first:last].astype("datetime64[h]").astype("i8")
+        hours = sampling.times[first:last].astype("datetime64[h]").astype("i8")
         # A later piece sees times of the one before again, and must not see their noise again.
-        seed = plan.seed if not self.guided_denoisers else _derive_seed(plan.seed, len(self.guided_denoisers))
-        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self.plan.antithetic)
+        seed = sampling.seed if not self.guided_denoisers else _derive_seed(sampling.seed, len(self.guided_denoisers))
+        noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self.sampling.antithetic)
         white = noise.start().to(model.device)
         if start is None:
             schedule: Callable[[Tensor], Tensor] = model.schedule
@@ -76,14 +76,14 @@ class TrajectorySampler:
         else:
             schedule = Truncated.below(model.schedule, start[1])
             x = start[0][:, first:last] + schedule(torch.ones(1)).item() * white
-        latents = plan.sampler(denoise, x, noise, schedule, self._advance)
+        latents = sampling.sampler(denoise, x, noise, schedule, self._advance)
         self.guided_denoisers.append(denoisers)
         return latents
 
     def roll_out(self, latents: Tensor, shared: int) -> Tensor:
         """The same continued to the end of the trajectory, a window at a time."""
         window = self.model.spec.window
-        while (done := latents.shape[1]) < len(self.plan.times):
+        while (done := latents.shape[1]) < len(self.sampling.times):
             begin = done - shared
             before = make_context_term(latents[:, begin:], range(begin, done))
             following = self.sample_block(begin, begin + window, [before], observed=False)
@@ -94,57 +94,63 @@ class TrajectorySampler:
         self, first: int, last: int, known: Sequence[BackgroundTerm], observed: bool
     ) -> tuple[Denoise, list[GuidedDenoiser]]:
         """The denoiser of a stretch that whole windows cover, and the guided ones in it."""
-        plan, window, shared = self.plan, self.model.spec.window, compute_overlap(self.model.spec.window)
+        sampling, window, shared = self.sampling, self.model.spec.window, compute_overlap(self.model.spec.window)
         starts = [first + begin for begin in list_window_starts(last - first, window)]
         priors: list[Denoise] = [
-            self._window_denoisers.make_denoiser(plan.times[start : start + window]) for start in starts
+            self._window_denoisers.make_denoiser(sampling.times[start : start + window]) for start in starts
         ]
         covariance: Covariance | None = self.model.covariance
         stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
-        if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
-            stretches = [(first, last - first, TrajectoryDenoiser(priors, window, shared, plan.stitching))]
+        if len(starts) > 1 and getattr(sampling.guidance, "scope", "window") == "trajectory":
+            stretches = [(first, last - first, TrajectoryDenoiser(priors, window, shared, sampling.stitching))]
             if covariance is not None:
-                covariance = TrajectoryDenoiser([covariance] * len(starts), window, shared, plan.stitching)
+                covariance = TrajectoryDenoiser([covariance] * len(starts), window, shared, sampling.stitching)
         denoisers, guards = [], []
         for start, length, prior in stretches:
             observation = self._build_observation(start, length, known, observed)
-            denoiser = prior if observation is None else plan.guidance.guide(prior, observation, covariance)
+            denoiser = prior if observation is None else sampling.guidance.guide(prior, observation, covariance)
             denoisers += [denoiser] if isinstance(denoiser, GuidedDenoiser) else []
             guards.append(FiniteCheck(denoiser, prior, observation, self.members, self._describe_period(start, length)))
         if len(guards) < len(starts):
             return guards[0], denoisers
-        return TrajectoryDenoiser(guards, window, shared, plan.stitching), denoisers
+        return TrajectoryDenoiser(guards, window, shared, sampling.stitching), denoisers
 
     def _build_observation(
         self, start: int, length: int, known: Sequence[BackgroundTerm], observed: bool
     ) -> Observation | None:
         """All that is observed of a stretch."""
-        model, plan = self.model, self.plan
-        times = plan.times[start : start + length]
+        model, sampling = self.model, self.sampling
+        times = sampling.times[start : start + length]
         hours = times.astype("datetime64[h]").astype("i8").tolist()
 
         def perturbing(k: int) -> Tensor:
-            draw, opposite = STATES + k, self.plan.antithetic
-            drawn = draw_member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
+            draw, opposite = STATES + k, self.sampling.antithetic
+            drawn = draw_member_noise(sampling.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
             return drawn.to(model.device)
 
         found = [part.make_observation(start, length, perturbing) for part in known]
-        inside = None if plan.observations is None or not observed else plan.observations.select_window(start, length)
+        inside = (
+            None
+            if sampling.observations is None or not observed
+            else sampling.observations.select_window(start, length)
+        )
         if inside is not None and len(inside):
-            reports = observe_latents(model, inside, times, plan.correlation)
+            reports = observe_latents(model, inside, times, sampling.correlation)
             found.append(replace(reports, noise=self._make_report_noise(inside)))
         return join_observations([observation for observation in found if observation is not None])
 
     def _make_report_noise(self, rows: SparseOperator | CompositeOperator) -> Callable[[int], Tensor]:
         """Noise of reports, for methods that perturb them: a report's is the same in each window."""
-        plan = self.plan
-        if plan.observations is None:
+        sampling = self.sampling
+        if sampling.observations is None:
             raise ValueError("no reports")
-        shape = (len(plan.observations.names), 1 + int(np.max(plan.observations.observation)))
-        codes = np.array([plan.observations.names.index(name) for name in rows.names], int)[rows.variable]
+        shape = (len(sampling.observations.names), 1 + int(np.max(sampling.observations.observation)))
+        codes = np.array([sampling.observations.names.index(name) for name in rows.names], int)[rows.variable]
 
         def noise(k: int) -> Tensor:
-            drawn = draw_member_noise(plan.seed, self.members, [0], shape, REPORTS + k, antithetic=self.plan.antithetic)
+            drawn = draw_member_noise(
+                sampling.seed, self.members, [0], shape, REPORTS + k, antithetic=self.sampling.antithetic
+            )
             return drawn[:, 0, codes, rows.observation].to(self.model.device)
 
         return noise
@@ -154,14 +160,14 @@ class TrajectorySampler:
         return self.model.make_window_denoisers()
 
     def _describe_period(self, start: int, length: int) -> str:
-        times = self.plan.times[start : start + length]
+        times = self.sampling.times[start : start + length]
         return f"in the window from {np.datetime_as_string(times[0], 'm')} to {np.datetime_as_string(times[-1], 'm')}"
 
     def _advance(self, done: int, total: int) -> None:
         trim_host_memory()
         if self.progress is not None:
             before = len(self.guided_denoisers) * total
-            self.progress(before + done, self.plan.evaluations(self.model.spec.window))
+            self.progress(before + done, self.sampling.evaluations(self.model.spec.window))
 
 
 def list_window_starts(times: int, window: int) -> list[int]:
@@ -175,29 +181,29 @@ def _derive_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-def evaluate_fit(model: GenerativeModel, plan: SamplingSpec, latents: Tensor) -> dict[str, np.ndarray]:
+def evaluate_fit(model: GenerativeModel, sampling: SamplingSpec, latents: Tensor) -> dict[str, np.ndarray]:
     """How the sampled states fit the reports; a warning where that is implausible."""
     window = model.spec.window
 
     def residuals(rows: SparseOperator | CompositeOperator, start: int, part: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        times = plan.times[start : start + window]
+        times = sampling.times[start : start + window]
         reading = make_model_operator(model, rows, times)
         frames = np.asarray(reading.frames)
         fields = [model.decode(member[None, frames], times[frames]) for member in part]
         predicted = torch.cat([reading(field) for field in fields])
         return compute_departures(reading.y, predicted), np.asarray(reading.deviation)
 
-    if plan.observations is None:
+    if sampling.observations is None:
         return {}
     statistics = compute_fit_statistics(
-        plan.observations, latents, list_window_starts(latents.shape[1], window), window, residuals
+        sampling.observations, latents, list_window_starts(latents.shape[1], window), window, residuals
     )
-    warned = warn_of_poor_fit(statistics, plan.observations.names, plan.sampler.steps)
+    warned = warn_of_poor_fit(statistics, sampling.observations.names, sampling.sampler.steps)
     # Errors that are correlated are not those of single reports.
     if (
         not warned
-        and plan.correlation is None
-        and (wrong := detect_misstated_errors(model, plan.observations, plan.times)) is not None
+        and sampling.correlation is None
+        and (wrong := detect_misstated_errors(model, sampling.observations, sampling.times)) is not None
     ):
         warn_of_errors(wrong)
     return statistics

@@ -101,7 +101,7 @@ def build_analysis(
     size, batch = planning.choose_time_chunk(request.chunks), planning.choose_member_chunk(request.chunks)
     made = build_graph(
         plan, members, spec, np.arange(length)[selection], size, request.progress, states, batch=batch,
-        readings=None if lazy is None else lazy.plan_reading(within),
+        build_operator=None if lazy is None else lazy.plan_reading(within),
         variables=None if lazy is None else lazy.variables,
     )  # fmt: skip
     remember(made, planning.make_counts_dataset(obs) if lazy is None else lazy.count_reports())

@@ -34,7 +34,7 @@ def split_rows(latitude: Array, longitude: Array) -> list[PointRow] | None:
 
     Returns
     -------
-    list of Row, or None
+    list of PointRow, or None
         At least two rows, sorted one way, each round the whole globe with at least 4 points.
     """
     if len(latitude) < 8 or not (np.isfinite(latitude).all() and np.isfinite(longitude).all()):

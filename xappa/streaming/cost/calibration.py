@@ -1,4 +1,4 @@
-"""How fast a plan's evaluations are on its device: a few of them, timed."""
+"""Speed of evaluations on a device, from the times of a few."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ class EvaluationSpeed:
     timed: bool
 
 
-def without_observations(model: GenerativeModel, plan: SamplingSpec) -> tuple[SamplingSpec, Stretch]:
-    """The plan without anything observed, and a window of it."""
-    return replace(plan, observations=None, fixed_states=()), Stretch(0, model.spec.window, 1, 0, 0)
+def without_observations(model: GenerativeModel, sampling: SamplingSpec) -> tuple[SamplingSpec, Stretch]:
+    """The SamplingSpec without observations, and one window of it."""
+    return replace(sampling, observations=None, fixed_states=()), Stretch(0, model.spec.window, 1, 0, 0)
 
 
-def list_noise_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
-    """Noise levels that a plan's sampler evaluates, downwards; several evaluations may share one."""
-    grid = plan.sampler.grid(model.schedule)
-    return grid.double().numpy()[: len(grid) if plan.sampler.final else -1]
+def list_noise_levels(model: GenerativeModel, sampling: SamplingSpec) -> np.ndarray:
+    """Noise levels that the sampler evaluates, descending; several evaluations may share one."""
+    grid = sampling.sampler.grid(model.schedule)
+    return grid.double().numpy()[: len(grid) if sampling.sampler.final else -1]
 
 
-def measure_speed(model: GenerativeModel, plan: SamplingSpec, together: int, clock: Clock) -> EvaluationSpeed:
-    """Time a few evaluations of a plan, of which `together` members would be sampled at once."""
-    stretch, speed = select_most_observed(model, plan), _measure_device_speed(model)
-    plain, window = without_observations(model, plan)
-    prior, one = measure_evaluation(model, plain, window, 1).flop, measure_evaluation(model, plan, stretch, 1)
+def measure_speed(model: GenerativeModel, sampling: SamplingSpec, together: int, clock: Clock) -> EvaluationSpeed:
+    """Time a few evaluations, for `together` members that would be sampled at once."""
+    stretch, speed = select_most_observed(model, sampling), _measure_device_speed(model)
+    plain, window = without_observations(model, sampling)
+    prior, one = measure_evaluation(model, plain, window, 1).flop, measure_evaluation(model, sampling, stretch, 1)
     if max(prior, one.flop) > LONGEST * speed:
         return EvaluationSpeed(speed, prior / speed, 0.0, False)
     alone = _time_unguided(model, plain, window, 1, clock)
@@ -85,31 +85,31 @@ def measure_speed(model: GenerativeModel, plan: SamplingSpec, together: int, clo
     if not stretch.reports:
         return EvaluationSpeed(prior / alone, batched, 0.0, True)
     begin = clock()
-    guided = build_denoiser(model, plan, stretch, (0,))
+    guided = build_denoiser(model, sampling, stretch, (0,))
     setup = clock() - begin
-    if isinstance(plan.guidance, SolverGuidance):
-        made, seconds = _time_solver_evaluation(model, plan, stretch, speed, clock)
+    if isinstance(sampling.guidance, SolverGuidance):
+        made, seconds = _time_solver_evaluation(model, sampling, stretch, speed, clock)
     else:
-        made, seconds = _time_mean_evaluation(model, plan, stretch, guided, clock)
+        made, seconds = _time_mean_evaluation(model, sampling, stretch, guided, clock)
     # What is left of it without the networks of the prior.
     made, own = made - prior * stretch.windows, max(seconds - alone * stretch.windows, LEAST * seconds)
     return EvaluationSpeed(made / own if made > 0 else math.inf, batched, setup, True)
 
 
 def _time_solver_evaluation(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, speed: float, clock: Clock
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, speed: float, clock: Clock
 ) -> tuple[float, float]:
     """Operations and seconds of an evaluation that solves a system in the units that it has; one before it warms up."""
-    one, sigma = measure_evaluation(model, plan, stretch, 1), _choose_middle_level(model, plan)
+    one, sigma = measure_evaluation(model, sampling, stretch, 1), _choose_middle_level(model, sampling)
     seconds = one.flop / speed
     whole = seconds <= LONG
     if not whole:
-        plan, stretch = with_fewer(plan, stretch, max(int(stretch.frames * LONG / seconds), 1))
+        sampling, stretch = with_fewer(sampling, stretch, max(int(stretch.frames * LONG / seconds), 1))
     more = max(BRIEF * speed - one.flop, 0.0) / one.step
-    count = int(min(1 + more, plan.guidance.iterations))
+    count = int(min(1 + more, sampling.guidance.iterations))
 
     def evaluate(steps: int) -> None:
-        guided = build_denoiser(model, plan, stretch, (0,), steps)
+        guided = build_denoiser(model, sampling, stretch, (0,), steps)
         disable_probes(guided)
         _evaluate(model, stretch, guided, sigma)
 
@@ -127,7 +127,7 @@ def _time_solver_evaluation(
 
 
 def _time_mean_evaluation(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, guided: Denoise, clock: Clock
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, guided: Denoise, clock: Clock
 ) -> tuple[float, float]:
     """Operations and seconds of an evaluation, the mean over some noise levels, which they may depend on."""
 
@@ -136,16 +136,16 @@ def _time_mean_evaluation(
         _evaluate(model, stretch, guided, sigma)
         return clock() - begin
 
-    one, grid = measure_evaluation(model, plan, stretch, 1), list_noise_levels(model, plan)
-    first = timed(_choose_middle_level(model, plan))
+    one, grid = measure_evaluation(model, sampling, stretch, 1), list_noise_levels(model, sampling)
+    first = timed(_choose_middle_level(model, sampling))
     if first > BRIEF:
         return one.first, first
     some = grid[np.linspace(0, len(grid) - 1, min(CALLS, len(grid))).astype(int)]
     return one.flop, sum(timed(float(sigma)) for sigma in some) / len(some)
 
 
-def _choose_middle_level(model: GenerativeModel, plan: SamplingSpec) -> float:
-    grid = list_noise_levels(model, plan)
+def _choose_middle_level(model: GenerativeModel, sampling: SamplingSpec) -> float:
+    grid = list_noise_levels(model, sampling)
     return float(grid[len(grid) // 2])
 
 

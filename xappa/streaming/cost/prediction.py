@@ -74,11 +74,11 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     clock : callable, optional
         Seconds; default those of the wall.
     """
-    plans = [_read_observations(plan, reading) for plan, reading in run.parts]
-    model, members = load_model(plans[0]), len(run.members)
-    parts = [part for plan in plans for part in split_into_joint_plans(model, plan)]
+    samplings = [_read_observations(sampling, reading) for sampling, reading in run.parts]
+    model, members = load_model(samplings[0]), len(run.members)
+    parts = [part for sampling in samplings for part in split_into_joint_plans(model, sampling)]
     with lock(model.device):
-        largest = _select_most_observed_plan(model, [plan for plan, _ in parts])
+        largest = _select_most_observed_plan(model, [sampling for sampling, _ in parts])
         division = plan_batches(model, largest, max(len(batch) for batch, _ in run.sampled))
         model, together = model.with_graph_budget(division.graph_budget), division.members
         state = measure_decoding(model)
@@ -86,10 +86,12 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
         member = _sum_member(model, parts, paces, together)
         memory = estimate_memory(model, largest, select_most_observed(model, largest), together)
     timed = all(pace.timed for pace in paces.values())
-    decoded = _time_decoding(model, plans[0], clock) if timed else state.flop / paces[_has_reports(plans[0])].rate
+    decoded = (
+        _time_decoding(model, samplings[0], clock) if timed else state.flop / paces[_has_reports(samplings[0])].rate
+    )
     states = run.fields.shape[0] * run.fields.shape[1]
     # Those with reports are decoded once more, to see how the sampled states fit.
-    compared = members * sum(_count_observed_times(plan) for plan in plans)
+    compared = members * sum(_count_observed_times(sampling) for sampling in samplings)
     sampling = members * member.flop + compared * state.flop
     seconds = members * member.seconds + (states + compared) * decoded + -(-members // together) * member.setup
     return Prediction(
@@ -106,18 +108,20 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     )
 
 
-def _read_observations(plan: SamplingSpec, reading: Delayed | None) -> SamplingSpec:
-    """The plan with its observations, if these are read on demand."""
+def _read_observations(sampling: SamplingSpec, reading: Delayed | None) -> SamplingSpec:
+    """The SamplingSpec with its observations, which are read now if a task makes them."""
     if reading is None:
-        return plan
+        return sampling
     observations, places, *_ = reading.compute()
     return replace(
-        plan, observations=observations if observations is not None and len(observations) else None, correlation=places
+        sampling,
+        observations=observations if observations is not None and len(observations) else None,
+        correlation=places,
     )
 
 
-def _has_reports(plan: SamplingSpec) -> bool:
-    return plan.observations is not None
+def _has_reports(sampling: SamplingSpec) -> bool:
+    return sampling.observations is not None
 
 
 def _measure_speeds(
@@ -129,31 +133,31 @@ def _measure_speeds(
 
 
 def _select_examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, SamplingSpec]:
-    """Of the plans with reports and of those without, the one of which most is observed."""
+    """The segment with the most reports, and one without reports."""
     groups: dict[bool, list[SamplingSpec]] = {}
-    for plan, _ in parts:
-        groups.setdefault(_has_reports(plan), []).append(plan)
-    return {reported: _select_most_observed_plan(model, plans) for reported, plans in groups.items()}
+    for sampling, _ in parts:
+        groups.setdefault(_has_reports(sampling), []).append(sampling)
+    return {reported: _select_most_observed_plan(model, samplings) for reported, samplings in groups.items()}
 
 
-def _select_most_observed_plan(model: GenerativeModel, plans: list[SamplingSpec]) -> SamplingSpec:
-    def size(plan: SamplingSpec) -> tuple[int, int]:
-        stretch = select_most_observed(model, plan)
+def _select_most_observed_plan(model: GenerativeModel, samplings: list[SamplingSpec]) -> SamplingSpec:
+    def size(sampling: SamplingSpec) -> tuple[int, int]:
+        stretch = select_most_observed(model, sampling)
         return stretch.frames, stretch.reports
 
-    return max(plans, key=size)
+    return max(samplings, key=size)
 
 
-def _count_observed_times(plan: SamplingSpec) -> int:
-    return 0 if plan.observations is None or not len(plan.observations) else len(plan.observations.frames)
+def _count_observed_times(sampling: SamplingSpec) -> int:
+    return 0 if sampling.observations is None or not len(sampling.observations) else len(sampling.observations.frames)
 
 
-def _time_decoding(model: GenerativeModel, plan: SamplingSpec, clock: Clock) -> float:
+def _time_decoding(model: GenerativeModel, sampling: SamplingSpec, clock: Clock) -> float:
     """Of one state, as results are; the device is free."""
     seconds = []
     for _ in range(2):
         begin = clock()
-        decode(plan, np.zeros((1, 1, *model.latent_shape), "f4"), (0,), 0)
+        decode(sampling, np.zeros((1, 1, *model.latent_shape), "f4"), (0,), 0)
         seconds.append(clock() - begin)
     return min(seconds)
 
@@ -190,34 +194,37 @@ def _sum_member(
     examples = _select_examples(model, parts)
     steps = {reported: estimate_solver_steps(model, example, paces[reported]) for reported, example in examples.items()}
     found = [
-        (count, _compute_totals(model, plan, paces[_has_reports(plan)], steps[_has_reports(plan)], together))
-        for plan, count in parts
+        (
+            count,
+            _compute_totals(model, sampling, paces[_has_reports(sampling)], steps[_has_reports(sampling)], together),
+        )
+        for sampling, count in parts
     ]
     return _Totals(*(sum(count * getattr(totals, f.name) for count, totals in found) for f in fields(_Totals)))
 
 
 def _compute_totals(
-    model: GenerativeModel, plan: SamplingSpec, pace: EvaluationSpeed, steps: np.ndarray, together: int
+    model: GenerativeModel, sampling: SamplingSpec, pace: EvaluationSpeed, steps: np.ndarray, together: int
 ) -> _Totals:
     """Of one part of the trajectory, whose solver makes so many steps (level,) in a system."""
-    evaluations, guided = plan.sampler.evaluations, find_guided_levels(model, plan)
+    evaluations, guided = sampling.sampler.evaluations, find_guided_levels(model, sampling)
     each, steps = evaluations / len(guided), steps[guided]
-    plain, window = without_observations(model, plan)
+    plain, window = without_observations(model, sampling)
     one = measure_evaluation(model, plain, window, 1).flop
     # What members share, such as the codes of noise levels, is computed once for all of them.
     prior = measure_evaluation(model, plain, window, together).flop / together
     windows, guiding = 0, 0.0
     iterations = operations = seconds = 0.0
-    for stretch in list_stretches(model, plan):
+    for stretch in list_stretches(model, sampling):
         windows += stretch.windows
         operations += evaluations * stretch.windows * prior
         seconds += evaluations * stretch.windows * pace.batched
         if not stretch.reports or not len(steps):
             continue
-        found = measure_evaluation(model, plan, stretch, 1)
+        found = measure_evaluation(model, sampling, stretch, 1)
         more = found.flop - stretch.windows * one + (steps - 1) * found.step
         added = each * more.sum() + found.first - found.flop
         operations += added
         seconds += added / pace.rate
-        guiding, iterations = guiding + each * len(steps), iterations + each * steps.sum() * count_solves(plan)
+        guiding, iterations = guiding + each * len(steps), iterations + each * steps.sum() * count_solves(sampling)
     return _Totals(windows, windows * evaluations, guiding, iterations, operations, seconds, pace.setup)

@@ -1,4 +1,4 @@
-"""How many steps a plan's solver makes, noise level by noise level: the same problem with fewer reports.
+"""Steps of the solver, noise level by noise level: the same problem with fewer reports.
 
 Where a tolerance ends the solver, its steps depend on the problem. Two things make a cheap one that is like it. The
 estimate of the static prior, or for moment matching all of the denoiser that is linear, stands in for the denoiser, and
@@ -50,59 +50,61 @@ SECONDS = 2.0
 """What solving the problem itself may take, where there is no other."""
 
 
-def find_guided_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:
-    """Which of the plan's noise levels are guided."""
-    return list_noise_levels(model, plan) <= getattr(plan.guidance, "below", math.inf)
+def find_guided_levels(model: GenerativeModel, sampling: SamplingSpec) -> np.ndarray:
+    """Mask of the noise levels that are guided."""
+    return list_noise_levels(model, sampling) <= getattr(sampling.guidance, "below", math.inf)
 
 
-def estimate_solver_steps(model: GenerativeModel, plan: SamplingSpec, pace: EvaluationSpeed) -> np.ndarray:
-    """Steps of the solver in a system, (level,), at each of the plan's noise levels."""
+def estimate_solver_steps(model: GenerativeModel, sampling: SamplingSpec, pace: EvaluationSpeed) -> np.ndarray:
+    """Steps of the solver in a system, (level,), at each noise level."""
     stretch, grid, where = (
-        select_most_observed(model, plan),
-        list_noise_levels(model, plan),
-        find_guided_levels(model, plan),
+        select_most_observed(model, sampling),
+        list_noise_levels(model, sampling),
+        find_guided_levels(model, sampling),
     )
     found = np.ones(len(grid))
-    if not isinstance(plan.guidance, SolverGuidance) or not stretch.reports or not where.any():
+    if not isinstance(sampling.guidance, SolverGuidance) or not stretch.reports or not where.any():
         return found
-    found[:] = most = plan.guidance.iterations
-    if plan.guidance.tolerance is None:
+    found[:] = most = sampling.guidance.iterations
+    if sampling.guidance.tolerance is None:
         return found
     if model.static_prior:
-        own, fewer = with_fewer(plan, stretch, TIMES)
+        own, fewer = with_fewer(sampling, stretch, TIMES)
         grown = (stretch.reports / fewer.reports) ** 0.5
         found[where] = np.minimum(grown * _count_visited_steps(model, own, fewer, grid[where], True), most)
-    elif _estimate_seconds(model, plan, stretch, pace) * where.sum() <= SECONDS:
-        found[where] = _count_visited_steps(model, plan, stretch, grid[where], False)
+    elif _estimate_seconds(model, sampling, stretch, pace) * where.sum() <= SECONDS:
+        found[where] = _count_visited_steps(model, sampling, stretch, grid[where], False)
     return found
 
 
-def _estimate_seconds(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, pace: EvaluationSpeed) -> float:
+def _estimate_seconds(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, pace: EvaluationSpeed) -> float:
     """Of an evaluation in which the solver makes all steps."""
     return (
-        measure_evaluation(model, plan, stretch, 1, plan.guidance.iterations).flop / pace.rate
+        measure_evaluation(model, sampling, stretch, 1, sampling.guidance.iterations).flop / pace.rate
         if pace.timed
         else math.inf
     )
 
 
 def _count_visited_steps(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
 ) -> np.ndarray:
     """Steps at each level; where there are many, some are visited with their neighbours, and others lie between."""
     few = np.arange(len(grid))
     if len(grid) > LEVELS:
         few = np.unique(np.linspace(0, len(grid) - 1, LEVELS // 2).round().astype(int))
     visited = np.unique(np.concatenate([few, np.maximum(few - 1, 0)]))
-    found = _count_solver_steps(model, plan, stretch, grid[visited], static)[np.isin(visited, few)]
+    found = _count_solver_steps(model, sampling, stretch, grid[visited], static)[np.isin(visited, few)]
     return np.interp(np.arange(len(grid)), few, found)
 
 
 def _count_solver_steps(
-    model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
+    model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, grid: np.ndarray, static: bool
 ) -> np.ndarray:
     """Steps of one member's solver at levels, downwards, each solution the start of the next."""
-    guided = cast(SolvingDenoiser, (_build_linear_denoiser if static else _build_plan_denoiser)(model, plan, stretch))
+    guided = cast(
+        SolvingDenoiser, (_build_linear_denoiser if static else _build_plan_denoiser)(model, sampling, stretch)
+    )
     # One noise for all levels, as samplers without noise of their own have: solutions then change little.
     noise = _draw_white_noise(model, stretch.length, 1)
     x = torch.zeros_like(noise)
@@ -110,7 +112,7 @@ def _count_solver_steps(
     with torch.no_grad():
         for level, sigma in enumerate(grid):
             x = guided(x + float(sigma) * noise, torch.tensor(sigma, dtype=torch.float32, device=model.device))
-            found[level:] = guided.iterations[-1].double().mean() / count_solves(plan)
+            found[level:] = guided.iterations[-1].double().mean() / count_solves(sampling)
             if level and found[level] <= 1:
                 break  # those below start from solutions that are nearer still
     return found
@@ -121,20 +123,20 @@ def _draw_white_noise(model: GenerativeModel, times: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(model.device)
 
 
-def _build_plan_denoiser(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
-    """The plan's denoiser; nothing is known of the states that are given but their variance."""
-    return build_denoiser(model, plan, stretch, (0,), states=_draw_white_noise(model, len(plan.times), 0))
+def _build_plan_denoiser(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch) -> Denoise:
+    """The denoiser; of the fixed states only the variance is known."""
+    return build_denoiser(model, sampling, stretch, (0,), states=_draw_white_noise(model, len(sampling.times), 0))
 
 
-def _build_linear_denoiser(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch) -> Denoise:
-    """A denoiser with the options of the plan's, whose prior and operator are linear."""
-    options = {field.name: getattr(plan.guidance, field.name) for field in fields(JacobianFree)}
+def _build_linear_denoiser(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch) -> Denoise:
+    """A denoiser with the same options, whose prior and operator are linear."""
+    options = {field.name: getattr(sampling.guidance, field.name) for field in fields(JacobianFree)}
     guidance = JacobianFree(**options)
-    matching = isinstance(plan.guidance, MMPS)
-    plan = replace(plan, guidance=guidance)
-    itself = cast(JacobianFreeDenoiser, _build_plan_denoiser(model, plan, stretch))
+    matching = isinstance(sampling.guidance, MMPS)
+    sampling = replace(sampling, guidance=guidance)
+    itself = cast(JacobianFreeDenoiser, _build_plan_denoiser(model, sampling, stretch))
     if matching:
-        linear = build_denoiser(model.to_linear(), replace(plan, observations=None, fixed_states=()), stretch, (0,))
+        linear = build_denoiser(model.to_linear(), replace(sampling, observations=None, fixed_states=()), stretch, (0,))
     else:
 
         def linear(x_t: Tensor, sigma: Tensor) -> Tensor:
@@ -143,11 +145,11 @@ def _build_linear_denoiser(model: GenerativeModel, plan: SamplingSpec, stretch: 
     def covariance(v: Tensor, sigma: Tensor) -> Tensor:
         return sigma**2 * linear(v, sigma)
 
-    if list_latent_observations(plan):
+    if list_latent_observations(sampling):
         drawn = _draw_prior_sample(model, _draw_white_noise(model, stretch.length, 0), linear)
-        # The same at all times of the plan, of which the stretch is a part.
-        states = drawn[:, (np.arange(len(plan.times)) - stretch.start) % stretch.length]
-        itself = cast(JacobianFreeDenoiser, build_denoiser(model, plan, stretch, (0,), states=states))
+        # The same at all times of the trajectory, of which the stretch is a part.
+        states = drawn[:, (np.arange(len(sampling.times)) - stretch.start) % stretch.length]
+        itself = cast(JacobianFreeDenoiser, build_denoiser(model, sampling, stretch, (0,), states=states))
     return guidance.wrap(linear, _linearise_observation(itself.observation, model, stretch), covariance)
 
 

@@ -1,4 +1,4 @@
-"""The plan of one segment, out of that of a long trajectory."""
+"""The SamplingSpec of one segment of a long trajectory."""
 
 from __future__ import annotations
 
@@ -13,50 +13,52 @@ from xappa.streaming.graph.segments import Segment
 
 
 class Cutter:
-    """Cuts a plan; its reports are put in order of time once.
+    """Cuts a SamplingSpec into segments; reports are sorted by time once.
 
     Parameters
     ----------
-    plan : SamplingSpec
+    sampling : SamplingSpec
     """
 
-    def __init__(self, plan: SamplingSpec) -> None:
-        self.plan = plan
+    def __init__(self, sampling: SamplingSpec) -> None:
+        self.sampling = sampling
         self.order = self.first = np.zeros(0, int)
-        if plan.observations is not None and len(plan.observations):
-            first = plan.observations.compute_spans()[0]
+        if sampling.observations is not None and len(sampling.observations):
+            first = sampling.observations.compute_spans()[0]
             self.order = np.argsort(first, kind="stable")
             self.first = first[self.order]
 
     def cut_segment(
         self, segment: Segment, previous: str = ""
     ) -> tuple[SamplingSpec, list[tuple[int, tuple[int, ...]]]]:
-        """The plan of one segment, and which of the given states it has: (number of ``given``, frames of it).
+        """The SamplingSpec of a segment, and its fixed states: (index in ``fixed_states``, indices of its frames).
 
         Parameters
         ----------
         segment : Segment
         previous : str
-            Token of the segment that it follows.
+            Token of the segment before.
         """
-        plan, inside = self.plan, range(segment.start, segment.stop)
-        kept = [(k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(plan.fixed_states)]
+        sampling, inside = self.sampling, range(segment.start, segment.stop)
+        kept = [
+            (k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(sampling.fixed_states)
+        ]
         kept = [(k, frames) for k, frames in kept if frames]
         given = []
         for k, frames in kept:
-            own = plan.fixed_states[k]
+            own = sampling.fixed_states[k]
             shifted = tuple(own.frames[i] - segment.start for i in frames)
             given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
         if segment.overlap:
             given.append(FixedState(tuple(range(segment.overlap)), ContinueFrom(), previous))
-        times = plan.times[segment.start : segment.stop]
+        times = sampling.times[segment.start : segment.stop]
         observations = self._select_reports(segment)
-        return replace(plan, times=times, observations=observations, fixed_states=tuple(given), segments=None), kept
+        return replace(sampling, times=times, observations=observations, fixed_states=tuple(given), segments=None), kept
 
     def _select_reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
-        """The reports that read nothing outside a segment, in the order of the plan."""
-        observations = self.plan.observations
-        if observations is None or segment == Segment(0, len(self.plan.times)):
+        """The reports that need no states outside a segment, in their original order."""
+        observations = self.sampling.observations
+        if observations is None or segment == Segment(0, len(self.sampling.times)):
             return observations
         low, high = np.searchsorted(self.first, (segment.start, segment.stop))
         near = observations.select(np.sort(self.order[low:high]))

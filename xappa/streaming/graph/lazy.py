@@ -34,10 +34,13 @@ MEMBERS_AT_ONCE = 8
 TIMES_AT_ONCE = 1
 """Times of a chunk, unless the user says otherwise."""
 SAMPLING = "xappa-sample-"
-"""How the keys of sampling tasks begin."""
+"""Prefix of the keys of sampling tasks."""
 
-Readings = Callable[[Segment], Delayed]
-"""Segment of the plan's times -> (stencil of its reports, places of correlated ones, …), made where it is needed."""
+BuildOperator = Callable[[Segment], Delayed]
+"""Function of a segment; returns a task that makes (operator, coordinates of correlated reports, flags).
+
+The operator is None if the segment has no usable report; the flags are those of all its reports, by quantity.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,19 @@ class AnalysisGraph:
     Parameters
     ----------
     token : str
-        The same for the same plan and members, in any process.
+        Hash of the sampling and the members, equal in all processes.
     fields : dask array (member, time, channel, latitude, longitude)
         Physical units, on the model's grid, at the times that were asked for.
     sampled : tuple of (members, tuple of Delayed)
-        Sampling tasks, which give a `SamplingResult`: of a batch of members each, one a segment.
+        Batches of members, each with one sampling task per segment; a task returns a `SamplingResult`.
     evaluations : int
         Calls of the denoiser a member.
     variables : tuple of str
         Observed quantities.
     parts : tuple of (SamplingSpec, Delayed or None)
-        Plans of the segments, and their readings where these are made on demand.
+        Sampling of each segment, and the task that makes its operator if that is made on demand.
     times : array of datetime64, (time,)
-        Of the fields.
+        Times of the fields.
     """
 
     token: str
@@ -75,70 +78,72 @@ class AnalysisGraph:
         """Member numbers."""
         return tuple(member for batch, _ in self.sampled for member in batch)
 
-    def build_results(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
-        """What the run learned of itself (a `SamplingResult`), a batch of members each; with latents of one segment.
+    def build_diagnostics(self, keys: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
+        """One SamplingResult task for each batch of members. Latents are kept only if there is one segment.
 
         Parameters
         ----------
-        only : container of str, optional
-            Keys of the sampling tasks that are heard; default all. Batches without any are left out.
+        keys : container of str, optional
+            Keys of the sampling tasks that count; default all. Batches without any are left out.
         """
-        heard = [(batch, [t for t in tasks if only is None or t.key in only]) for batch, tasks in self.sampled]
-        joining = len(self.parts) > 1 or any(reading is not None for _, reading in self.parts)
+        selected = [(batch, [t for t in tasks if keys is None or t.key in keys]) for batch, tasks in self.sampled]
+        joining = len(self.parts) > 1 or any(operator is not None for _, operator in self.parts)
         return [
             (batch, _merge_batch_diagnostics(tasks, self.variables) if joining else tasks[0])
-            for batch, tasks in heard
+            for batch, tasks in selected
             if tasks
         ]
 
 
 def build_graph(
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     members: tuple[int, ...],
-    spec: StateSpec,
+    state: StateSpec,
     times: int | np.ndarray,
     chunks: int | None,
     progress: bool | None,
-    states: Sequence[da.Array] = (),
+    fixed_latents: Sequence[da.Array] = (),
     *,
     batch: int | None = None,
-    readings: Readings | None = None,
+    build_operator: BuildOperator | None = None,
     variables: tuple[str, ...] | None = None,
     latent_shape: tuple[int, ...] | None = None,
 ) -> AnalysisGraph:
-    """Graph of a plan.
+    """Build the Dask graph of an analysis.
 
     Parameters
     ----------
-    plan : SamplingSpec
+    sampling : SamplingSpec
     members : tuple of int
         Member numbers.
-    spec : StateSpec
+    state : StateSpec
         The model's state.
     times : int or array of int
-        Times of the result: which of the plan's trajectory, or how many first ones. The trajectory may be padded.
+        Indices of the result's times along the trajectory, or their number from its start. It may be padded.
     chunks : int or None
-        Times a chunk; None: `TIMES_AT_ONCE`.
+        Times per chunk; None: `TIMES_AT_ONCE`.
     progress : bool or None
-        Whether sampling shows a bar.
-    states : sequence of dask array, (member, frame, *latent)
-        Latents of each of ``plan.given``.
+        Whether sampling shows a progress bar.
+    fixed_latents : sequence of dask array, (member, frame, *latent)
+        One array for each entry of ``sampling.fixed_states``.
     batch : int, optional
-        Members that are sampled together; default `MEMBERS_AT_ONCE`. It changes the last bits.
-    readings : callable, optional
-        Makes the stencil of a segment, instead of ``plan.observations``.
+        Members that are sampled together; default `MEMBERS_AT_ONCE`. Other numbers give other rounding errors.
+    build_operator : BuildOperator, optional
+        Replaces ``sampling.observations`` by the operator of each segment.
     variables : tuple of str, optional
-        Observed quantities; default those of ``plan.observations``.
+        Observed quantities; default those of ``sampling.observations``.
     latent_shape : tuple of int, optional
-        Of a latent state; default that of the model.
+        Shape of a latent state; default that of the model.
     """
     chosen = np.arange(times) if isinstance(times, int | np.integer) else np.asarray(times)
     size = batch or MEMBERS_AT_ONCE
     batches = [members[i : i + size] for i in range(0, len(members), size)]
-    stride = spec.window - compute_overlap(spec.window)
-    segments = cut_trajectory(len(plan.times), spec.window, stride, None if plan.autoregressive else plan.segments)
-    sampled, plans = _build_sampling_tasks(
-        plan, segments, batches, plan.evaluations(spec.window), progress, states, readings
+    stride = state.window - compute_overlap(state.window)
+    segments = cut_trajectory(
+        len(sampling.times), state.window, stride, None if sampling.autoregressive else sampling.segments
+    )
+    sampled, samplings = _build_sampling_tasks(
+        sampling, segments, batches, sampling.evaluations(state.window), progress, fixed_latents, build_operator
     )
 
     rows = tuple((i, k) for i, batch_of in enumerate(batches) for k in range(len(batch_of)))
@@ -146,48 +151,49 @@ def build_graph(
     parts = [chosen[i : i + per_chunk] for i in range(0, len(chosen), per_chunk)]
     keys = [[task.key for task in tasks] for tasks in sampled]
     name = f"xappa-latents-{dask.base.tokenize(keys, chosen, per_chunk)}"
-    places = list_pieces(segments, chosen, per_chunk)
-    shape = latent_shape or _get_latent_shape(plan)
-    latents = build_slices(name, rows, places, [len(part) for part in parts], sampled, shape)
-    fields = _build_decoded_fields(plan, members, chosen, per_chunk, latents, spec)
-    observed = (
-        variables if variables is not None else () if plan.observations is None else tuple(plan.observations.names)
-    )
-    token = dask.base.tokenize(keys, members, chosen, plan.select_decoding_options())
+    pieces = list_pieces(segments, chosen, per_chunk)
+    shape = latent_shape or _get_latent_shape(sampling)
+    latents = build_slices(name, rows, pieces, [len(part) for part in parts], sampled, shape)
+    fields = _build_decoded_fields(sampling, members, chosen, per_chunk, latents, state)
+    if variables is None:
+        variables = () if sampling.observations is None else tuple(sampling.observations.names)
+    token = dask.base.tokenize(keys, members, chosen, sampling.select_decoding_options())
     by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
     return AnalysisGraph(
-        token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen]
+        token, fields, by_batch, sampling.evaluations(state.window), variables, tuple(samplings), sampling.times[chosen]
     )
 
 
-def _get_latent_shape(plan: SamplingSpec) -> tuple[int, ...]:
+def _get_latent_shape(sampling: SamplingSpec) -> tuple[int, ...]:
     from xappa.sampling.sampling_tasks import load_model
 
-    return load_model(plan).latent_shape
+    return load_model(sampling).latent_shape
 
 
 def _build_sampling_tasks(
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     segments: Sequence[Segment],
     batches: Sequence[tuple[int, ...]],
     evaluations: int,
     progress: bool | None,
-    states: Sequence[da.Array],
-    readings: Readings | None,
+    fixed_latents: Sequence[da.Array],
+    build_operator: BuildOperator | None,
 ) -> tuple[list[list[Delayed]], list[tuple[SamplingSpec, Delayed | None]]]:
-    """Sampling tasks (batch, segment), and the plans of the segments with their readings."""
+    """Sampling tasks (batch, segment), and `AnalysisGraph.parts`."""
     found: list[list[Delayed]] = [[] for _ in batches]
     parts: list[tuple[SamplingSpec, Delayed | None]] = []
-    previous, cutter = "", Cutter(plan)
+    previous, cutter = "", Cutter(sampling)
     for k, segment in enumerate(segments):
         part, kept = cutter.cut_segment(segment, previous)
         held = [
-            dask.delayed(states[i] if len(frames) == states[i].shape[1] else states[i][:, list(frames)])
+            dask.delayed(
+                fixed_latents[i] if len(frames) == fixed_latents[i].shape[1] else fixed_latents[i][:, list(frames)]
+            )
             for i, frames in kept
         ]
-        reading = None if readings is None else readings(segment)
-        parts.append((part, reading))
-        previous = dask.base.tokenize(part.list_latent_dependencies(), None if reading is None else reading.key)
+        operator = None if build_operator is None else build_operator(segment)
+        parts.append((part, operator))
+        previous = dask.base.tokenize(part.list_latent_dependencies(), None if operator is None else operator.key)
         for tasks, batch in zip(found, batches, strict=True):
             given = list(held)
             if segment.overlap:
@@ -196,57 +202,57 @@ def _build_sampling_tasks(
             tasks.append(
                 _make_layer(
                     f"{SAMPLING}{token}", _sample, part, batch, token, progress, evaluations,
-                    List(*(TaskRef(state.key) for state in given)), None if reading is None else TaskRef(reading.key),
-                    needs=[*given, *([] if reading is None else [reading])], kind=SharedTask,
+                    List(*(TaskRef(known.key) for known in given)), None if operator is None else TaskRef(operator.key),
+                    needs=[*given, *([] if operator is None else [operator])], kind=SharedTask,
                 )
             )  # fmt: skip
     return found, parts
 
 
 def _build_decoded_fields(
-    plan: SamplingSpec, members: tuple[int, ...], chosen: np.ndarray, size: int, latents: da.Array, spec: StateSpec
+    sampling: SamplingSpec, members: tuple[int, ...], chosen: np.ndarray, size: int, latents: da.Array, state: StateSpec
 ) -> da.Array:
-    """Fields, a task a member and chunk of times."""
-    seconds = plan.times[chosen].astype("M8[s]").astype("i8")
-    light = plan.select_decoding_options()
+    """Decoded fields, with one task for each member and chunk of times."""
+    seconds = sampling.times[chosen].astype("M8[s]").astype("i8")
+    light = sampling.select_decoding_options()
     token = dask.base.tokenize(light, members, seconds, latents.name)
     own = ("m", "t", *list_latent_axes(latents.ndim - 2))
     return da.blockwise(
         _decode, tuple("mtvyx"), da.from_array(np.array(members), chunks=1, name=f"xappa-members-{token}"), "m",
         da.from_array(seconds, chunks=size, name=f"xappa-times-{token}"), "t", latents, own,
-        name=f"xappa-decode-{token}", new_axes=dict(zip("vyx", spec.shape, strict=True)), concatenate=True,
-        align_arrays=False, meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), plan=light,
+        name=f"xappa-decode-{token}", new_axes=dict(zip("vyx", state.shape, strict=True)), concatenate=True,
+        align_arrays=False, meta=np.empty((0,) * 5, "f4"), dtype=np.dtype("f4"), sampling=light,
     )  # fmt: skip
 
 
 @retry_once
 def _sample(
-    plan: SamplingSpec,
+    sampling: SamplingSpec,
     members: tuple[int, ...],
     token: str,
     progress: bool | None,
     total: int,
-    states: list[np.ndarray],
-    reading: tuple[SparseOperator | CompositeOperator | None, xr.Dataset | None, object] | None = None,
+    fixed_latents: list[np.ndarray],
+    operator: tuple[SparseOperator | CompositeOperator | None, xr.Dataset | None, object] | None = None,
 ) -> SamplingResult:
     from xappa.sampling.sampling_tasks import sample
 
-    if reading is not None:
-        stencil, places, _ = reading
-        plan = replace(plan, stencil=stencil, correlation=places)
+    if operator is not None:
+        observations, places, _ = operator
+        sampling = replace(sampling, observations=observations, correlation=places)
     with show_bar(total, f"sampling {len(members)} members", progress) as advance:
-        return sample(plan, members, token, advance, states)
+        return sample(sampling, members, token, advance, fixed_latents)
 
 
 @retry_once
-def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, plan: SamplingSpec) -> np.ndarray:
+def _decode(members: np.ndarray, seconds: np.ndarray, latents: np.ndarray, sampling: SamplingSpec) -> np.ndarray:
     from xappa.sampling.sampling_tasks import decode
 
-    return decode(replace(plan, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
+    return decode(replace(sampling, times=seconds.astype("M8[s]")), latents, tuple(members.tolist()), 0)
 
 
 def _build_known_states(task: Delayed, first: int, count: int) -> Delayed:
-    """States of a segment that the next is held to."""
+    """Last states of a segment, to which the next one is fixed."""
     name = f"xappa-known-{dask.base.tokenize(task.key, first, count)}"
     return _make_layer(name, _slice_latents, TaskRef(task.key), first, count, needs=[task])
 
@@ -266,7 +272,7 @@ def _slice_latents(sampled: SamplingResult, first: int, count: int) -> np.ndarra
 
 
 def _merge_batch_diagnostics(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
-    """What was learned in all segments of a batch; their latents are freed one by one."""
+    """Diagnostics of all segments of a batch; their latents are freed one by one."""
     from xappa.sampling.merge_diagnostics import merge_segments, without_latents
 
     parts = [

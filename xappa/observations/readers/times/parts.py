@@ -85,7 +85,7 @@ def find_times(
 
     Returns
     -------
-    FoundTimes or None
+    TimeColumns or None
         None if there is nothing that could be a time.
 
     Raises
