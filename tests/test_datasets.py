@@ -255,7 +255,7 @@ class TestPrecipitation:
         ds["time_bnds"] = (("time", "bnds"), np.stack([ds.time.values - 6 * hour, ds.time.values], 1))
         ds["time"].attrs["bounds"] = "time_bnds"
         layout = recognise(ds)
-        assert layout.names["rain"] == "total_precipitation_6hr" and layout.notation["rain"].hours == 6
+        assert layout.names["rain"] == "total_precipitation_6hr" and layout.notation["rain"].accumulation_hours == 6
 
     def forecasts(self, starts: list[str], steps: list[int]) -> xr.Dataset:
         start, step = np.array(starts, "M8[ns]"), np.array(steps) * np.timedelta64(3600, "s").astype("m8[ns]")

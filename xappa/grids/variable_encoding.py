@@ -1,4 +1,4 @@
-"""How a Dataset writes the numbers of a variable: units, storage, and over how many hours it is summed."""
+"""Encoding of a variable in a Dataset: units, storage type and accumulation period."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xappa.grids.aliases import ERA5_RATES, GEOPOTENTIAL_HEIGHTS
 from xappa.grids.statistics import Statistic, infer_statistic
 
 PRECIPITATION = {"total_precipitation": 1.0, "total_precipitation_6hr": 6.0}
-"""Sums of the vocabulary, and their hours."""
+"""Accumulated quantities of the vocabulary, and their periods (h)."""
 
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600, "d": 86400}
 _INTERVAL = re.compile(r"time:\s*(?:sum|mean)\s*\(\s*(?:interval:)?\s*([\d.]+)\s*([a-z]+?)s?\s*\)")
@@ -22,44 +22,44 @@ _INTERVAL = re.compile(r"time:\s*(?:sum|mean)\s*\(\s*(?:interval:)?\s*([\d.]+)\s
 
 @dataclass(frozen=True)
 class VariableEncoding:
-    """How the numbers of a variable are written.
+    """Units, storage type and accumulation period of a variable.
 
     Parameters
     ----------
     units : str or None
-        As they stand; None where there are none.
+        Units of the numbers; None if they have none.
     dtype : str
-        ``"float32"`` or ``"float64"``: in what the user keeps the values.
-    hours : float or None
-        Of a sum or a mean in time: over how many hours; 0 for the value of an instant; None where nothing tells.
-    whole_forecast : bool
-        Whether it is summed from the start of a forecast, not from one time to the next.
+        Type of the user's values, ``"float32"`` or ``"float64"``.
+    accumulation_hours : float or None
+        Length of the accumulation or averaging period, h; 0 for an instantaneous value; None if unknown.
+    since_forecast_start : bool
+        Whether it is accumulated since the start of the forecast, not since the time before.
     attrs : tuple of (str, str)
-        The CF attributes that describe the quantity: standard and long name, cell methods.
+        CF attributes of the quantity: standard name, long name and cell methods.
     statistic : Statistic or None
-        What it is over a period, where it is no value of an instant; of sums of precipitation, None.
+        Statistic over a period, such as a mean; None for instantaneous values and sums of precipitation.
     """
 
     units: str | None = None
     dtype: str = "float32"
-    hours: float | None = None
-    whole_forecast: bool = False
+    accumulation_hours: float | None = None
+    since_forecast_start: bool = False
     attrs: tuple[tuple[str, str], ...] = ()
     statistic: Statistic | None = None
 
 
-def infer_encoding(field: xr.DataArray, known: str, time: str | None, ds: xr.Dataset) -> VariableEncoding:
-    """How a field of the quantity `known` is written.
+def infer_encoding(field: xr.DataArray, variable: str, time: str | None, ds: xr.Dataset) -> VariableEncoding:
+    """Infer the encoding of a field of the quantity `variable`.
 
     Parameters
     ----------
     field : DataArray
-    known : str
+    variable : str
         WeatherBench name.
     time : str, optional
         Name of the time coordinate.
     ds : Dataset
-        That holds the field, and the bounds of its times.
+        Dataset with the field and the bounds of its times.
 
     Returns
     -------
@@ -70,15 +70,15 @@ def infer_encoding(field: xr.DataArray, known: str, time: str | None, ds: xr.Dat
         units = "m"
     kept = tuple((k, str(field.attrs[k])) for k in ("standard_name", "long_name", "cell_methods") if k in field.attrs)
     written = VariableEncoding(units, "float64" if field.dtype == np.float64 else "float32", attrs=kept)
-    if known not in PRECIPITATION:
+    if variable not in PRECIPITATION:
         return replace(written, statistic=infer_statistic(field, time, ds))
     if (forecast := _infer_forecast_hours(field, time)) is not None:
         hours, whole = forecast
         return VariableEncoding(written.units, written.dtype, hours, whole, kept)
-    return VariableEncoding(written.units, written.dtype, infer_summed_hours(field, known, time, ds), attrs=kept)
+    return VariableEncoding(written.units, written.dtype, infer_summed_hours(field, variable, time, ds), attrs=kept)
 
 
-def infer_summed_hours(field: xr.DataArray, known: str, time: str | None, ds: xr.Dataset) -> float | None:
+def infer_summed_hours(field: xr.DataArray, variable: str, time: str | None, ds: xr.Dataset) -> float | None:
     """Hours over which precipitation is summed or averaged: by cell methods, bounds, its name, the step of time."""
     methods = str(field.attrs.get("cell_methods", ""))
     if re.search(r"time:\s*point", methods):
@@ -88,8 +88,8 @@ def infer_summed_hours(field: xr.DataArray, known: str, time: str | None, ds: xr
     if (found := _infer_bounds_hours(time, ds)) is not None:
         return found
     named = {str(field.name), field.attrs.get("GRIB_shortName"), field.attrs.get("short_name")}
-    if named & {known, "tp", "tp06", "total_precipitation_1hr"}:
-        return PRECIPITATION[known]
+    if named & {variable, "tp", "tp06", "total_precipitation_1hr"}:
+        return PRECIPITATION[variable]
     return 1.0 if named & ERA5_RATES else _infer_step_hours(time, ds)
 
 

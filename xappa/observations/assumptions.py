@@ -21,13 +21,12 @@ UNITS_READ = "units_read"
 """Attribute of a quantity with the units that its source told (commas between, where there were several)."""
 
 
-def with_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | None]) -> xr.Dataset:
-    """`obs` with the units that the source states for some quantities; None or empty where it states none."""
+def set_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | None]) -> None:
+    """Set the attribute `UNITS_READ` of quantities of `obs`, in place; None or empty units are left out."""
     for name, found in units.items():
         told = [found] if isinstance(found, str) else list(found or ())
         if told and name in obs:
             obs[name].attrs[UNITS_READ] = ", ".join(dict.fromkeys(told))
-    return obs
 
 
 def with_assumption(obs: xr.Dataset, text: str) -> xr.Dataset:

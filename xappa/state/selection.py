@@ -168,7 +168,7 @@ def _suggest_variable(user: str, name: str, layout: Layout, spec: StateSpec) -> 
     if name not in PRECIPITATION or not own:
         return suggest_names(user, spec.variables)
     written = layout.notation.get(user)
-    hours = PRECIPITATION[name] if written is None or not written.hours else written.hours
+    hours = PRECIPITATION[name] if written is None or not written.accumulation_hours else written.accumulation_hours
     needed = PRECIPITATION[own[0]]
     mend = f"use data every {needed:g} h"
     if hours < needed:

@@ -90,24 +90,25 @@ def _make_precipitation_conversion(written: VariableEncoding, units: str, hours:
     mend = (
         f"set ds[...].attrs['cell_methods'] = 'time: {'sum' if rate is None else 'mean'} (interval: {hours:g} hours)'"
     )
-    if written.whole_forecast:
+    if written.since_forecast_start:
         raise UnitsError(
             f"it is summed from the start of a forecast; expected sums of {hours:g} h: take differences along the "
             f"steps with ds[...].diff('step'), and set their cell_methods, or use analyses"
         )
-    if written.hours == 0:
+    if written.accumulation_hours == 0:
         raise UnitsError(
             f"it is the rate of an instant ('time: point'); expected {kind} of {hours:g} h: use sums or mean rates, "
             f"or, if it is a mean, {mend}"
         )
-    if written.hours is not None and written.hours != hours:
-        more = f"sum them with ds[...].rolling(time={hours / written.hours:g}).sum()"
+    if written.accumulation_hours is not None and written.accumulation_hours != hours:
+        found = written.accumulation_hours
+        more = f"sum them with ds[...].rolling(time={hours / found:g}).sum()"
         less = f"use data every {hours:g} h"
         raise UnitsError(
-            f"it is {kind} of {written.hours:g} h; expected {kind} of {hours:g} h: "
-            f"{more if hours % written.hours == 0 else less}, or, if it is one of {hours:g} h already, {mend}"
+            f"it is {kind} of {found:g} h; expected {kind} of {hours:g} h: "
+            f"{more if hours % found == 0 else less}, or, if it is one of {hours:g} h already, {mend}"
         )
-    if rate is not None and written.hours is None:
+    if rate is not None and written.accumulation_hours is None:
         raise UnitsError(f"nothing tells over how many hours the rate is a mean; expected {hours:g} h: {mend}")
     return amount if rate is None and amount is not None else _scale_conversion(rate or UnitConversion(), 3600 * hours)
 

@@ -102,12 +102,27 @@ def is_ghcnd(columns: Collection[str]) -> bool:
 
 
 def from_ghcnd(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from GHCN-Daily by station, with a column for each element and one for its attributes.
+    """Read GHCN-Daily by station: a column for each element and one for its attributes.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Elements in tenths of degC, mm, m s-1 and hPa; relative humidity in percent.
+    naming : NameMap
+        Units of columns that replace the documented ones.
+    stations : DataFrame, optional
+        Coordinates by station, used if the table has none.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
 
     Raises
     ------
     ObservationError
-        If values have decimals: then a download converted the units, and `naming` must tell them.
+        If values have decimals, since a download has then converted the units, which `naming` must give; if there
+        is no value, or the coordinates of a station are not known.
     """
     place = _add_places(frame, stations)
     parts = []
@@ -129,12 +144,26 @@ def is_ghcnd_long(columns: Collection[str]) -> bool:
 
 
 def from_ghcnd_long(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from GHCN-Daily by year, or by station in the same layout: one line a day and element.
+    """Read GHCN-Daily by year, or by station in the same layout: one line per day and element.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``ID, DATE, ELEMENT, DATA_VALUE`` and flags; units as for `from_ghcnd`.
+    naming : NameMap
+        Units of columns that replace the documented ones.
+    stations : DataFrame, optional
+        Coordinates by station. Required, as the lines have none.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
 
     Raises
     ------
     ObservationError
-        If there is no table of stations, since the lines do not say where they are.
+        If there is no table of stations, values have decimals, or there is no value.
     """
     names = {str(name).upper().replace("-", "_").replace(" ", "_"): name for name in frame.columns}
     columns = {}
@@ -151,7 +180,7 @@ def is_ghcnd_line(line: str) -> bool:
 
 
 def from_ghcnd_lines(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
-    """Observations from the lines of GHCN-Daily by year; as `from_ghcnd_long`."""
+    """Read lines of GHCN-Daily by year, as `from_ghcnd_long` does a table."""
     with text.open() as stream:
         frame = pd.read_csv(stream, names=list(_FIELDS), dtype=str, index_col=False, keep_default_na=False)
     return _convert_fields(frame, NameMap(), stations)
@@ -163,7 +192,7 @@ def is_ghcnd_dly(line: str) -> bool:
 
 
 def from_ghcnd_dly(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
-    """Observations from a .dly file, whose lines have 31 days of eight characters each; as `from_ghcnd_long`."""
+    """Read a .dly file, whose lines have 31 days of eight characters each, as `from_ghcnd_long` does a table."""
     lines = text.read_lines().str.ljust(269)
     days = [
         pd.DataFrame(

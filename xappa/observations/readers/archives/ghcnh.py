@@ -42,7 +42,29 @@ def is_ghcnh(columns: Collection[str]) -> bool:
 
 
 def from_ghcnh(frame: pd.DataFrame, naming: NameMap | None = None, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from a table of GHCNh (by station or by year; PSV or Parquet) [1]_."""
+    """Read a table of GHCNh, by station or by year (PSV or Parquet) [1]_.
+
+    Temperatures are in degC, pressures in hPa, wind speed in m s-1, relative humidity in percent, precipitation in mm.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns as documented, with their ``_Quality_Code`` and ``_Measurement_Code``.
+    naming : NameMap, optional
+        Not used: the units are those of the archive's documentation.
+    stations : DataFrame, optional
+        Not used: the table has the coordinates of its stations.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If the table lacks a column that all of GHCNh have, or has no report with a value.
+    """
     by_name = {str(column).casefold(): column for column in frame.columns}
 
     def column(*names: str) -> pd.Series:
@@ -61,22 +83,27 @@ def from_ghcnh(frame: pd.DataFrame, naming: NameMap | None = None, stations: pd.
     reports = ReportColumns(place | {name: column(name) for name in ("latitude", "longitude", "elevation")})
     for name, meaning in _GHCNH.items():
         if name in frame:
-            reports.values[meaning] = _find_accepted(frame, name, reports, meaning)
-    calm = frame.get("wind_direction_Measurement_Code", pd.Series("", frame.index)).astype(str).str.startswith("V")
+            reports.values[meaning] = _parse_column(frame, name, reports, meaning)
+    # A variable wind has no mean direction.
+    is_variable = (
+        frame.get("wind_direction_Measurement_Code", pd.Series("", frame.index)).astype(str).str.startswith("V")
+    )
     if DIRECTION in reports.values:
-        reports.values[DIRECTION] = reports.values[DIRECTION].mask(calm)
+        reports.values[DIRECTION] = reports.values[DIRECTION].mask(is_variable)
     for name, hours in _GHCNH_HOURS.items():
         if name in frame:
             period = np.full(len(frame), hours * HOUR)
-            amount = _find_accepted(frame, name, reports, name).rename(name)
-            reports.over.append(("total_precipitation", amount, period))
+            amount = _parse_column(frame, name, reports, name).rename(name)
+            reports.period_values.append(("total_precipitation", amount, period))
     return reports.to_dataset()
 
 
-def _find_accepted(frame: pd.DataFrame, name: str, reports: ReportColumns, key: str) -> pd.Series:
-    values = reports.parse_numbers(key, frame[name])
+def _parse_column(frame: pd.DataFrame, name: str, reports: ReportColumns, key: str) -> pd.Series:
+    """Numbers of a column; values with a failing quality code are recorded in `reports`."""
     codes = frame.get(f"{name}_Quality_Code")
-    return values if codes is None else reports.add_values(key, values, codes, "ghcnh")
+    if codes is not None:
+        reports.record_rejections(key, codes, "ghcnh")
+    return reports.parse_numbers(key, frame[name])
 
 
 TABLES["GHCNh"] = Tables(is_ghcnh, from_ghcnh)

@@ -40,10 +40,29 @@ def is_gsod(columns: Collection[str]) -> bool:
 
 
 def from_gsod(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from a table of GSOD.
+    """Read a table of GSOD.
 
-    Precipitation that was only taken to be none (attribute ``H`` or ``I``) is missing. The station pressure is not
-    read: its thousands are missing in many files.
+    Precipitation that is 0 by assumption (attribute ``H`` or ``I``) is missing. The station pressure is not read: its
+    thousands are missing in many files.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns such as ``TEMP`` (degF), ``WDSP`` (knot), ``SLP`` (hPa) and ``PRCP`` (inch), one line per day.
+    naming : NameMap
+        Units of columns that replace the documented ones.
+    stations : DataFrame, optional
+        Coordinates by station, used if the table has none.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If there is no value, or the coordinates of a station are not known.
     """
     frame = frame.copy()
     for name in _DAILY.keys() & set(frame.columns):

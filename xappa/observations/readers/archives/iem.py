@@ -47,10 +47,29 @@ def is_iem(columns: Collection[str]) -> bool:
 
 
 def from_iem(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from a table of the Iowa Environmental Mesonet.
+    """Read a table of the Iowa Environmental Mesonet.
 
-    ``M`` is a missing value; ``T``, a trace of precipitation, is none. Precipitation of reports that are not the hourly
-    ones is over a part of an hour that is not told: it is flagged.
+    ``M`` is a missing value; ``T``, a trace of precipitation, is 0. Precipitation of reports between the hourly ones
+    is over an unknown part of an hour, and flagged ``period_unknown``.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns such as ``tmpf`` (degF), ``sknt`` (knot), ``alti`` (inHg), ``mslp`` (hPa) and ``p01i`` (inch).
+    naming : NameMap
+        Units of columns that replace the documented ones.
+    stations : DataFrame, optional
+        Coordinates by station, used if the table has none.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If there is no value, or the coordinates of a station are not known.
     """
     frame = fill_places(_convert_numbers(frame), naming, _add_short_names(stations))
     time = next(name for name in _TIMES if name in frame)

@@ -41,7 +41,29 @@ def is_isd_csv(columns: Collection[str]) -> bool:
 def from_isd_csv(
     frame: pd.DataFrame, naming: NameMap | None = None, stations: pd.DataFrame | None = None
 ) -> xr.Dataset:
-    """Observations from a table of NOAA's global-hourly CSV files of ISD [2]_."""
+    """Read a table of NOAA's global-hourly CSV files of ISD [2]_.
+
+    Values are in tenths: of degC, hPa, m s-1 and mm; directions are in degrees.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns such as ``TMP`` and ``WND``, with fields that commas separate.
+    naming : NameMap, optional
+        Not used: the units are those of the archive's documentation.
+    stations : DataFrame, optional
+        Not used: the table has the coordinates of its stations.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If the table lacks a column that all of ISD have, or has no report with a value.
+    """
     require_columns(frame, "ISD", "DATE", "STATION", "LATITUDE", "LONGITUDE", "ELEVATION")
     place = {
         "time": frame["DATE"],
@@ -65,7 +87,25 @@ def from_isd_csv(
 
 
 def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from lines of ISD in its full format [2]_."""
+    """Read lines of ISD in its full format [2]_, in the units of `from_isd_csv`.
+
+    Parameters
+    ----------
+    text : TextFile
+        One report per line, in fields of fixed width.
+    stations : DataFrame, optional
+        Not used: the lines have coordinates.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If there is no report with a value.
+    """
     lines = text.read_lines()
 
     def cut(start: int, end: int) -> pd.Series:
@@ -106,41 +146,72 @@ def _parse_main_values(
     pressure: list[pd.Series],
     wind: list,
 ) -> None:
+    """Record temperature, dew point, sea-level pressure and wind, each with its quality code."""
     for name, (text, quality), missing in ((T, temperature, 9999), (TD, dewpoint, 9999), (P, pressure, 99999)):
-        reports.values[name] = reports.add_values(name, reports.parse_numbers(name, text, 10, missing), quality, "isd")
+        reports.values[name] = _parse_column(reports, name, text, 10, missing, quality)
     direction, direction_quality, kind, speed, speed_quality = wind
-    reports.values[SPEED] = reports.add_values(
-        SPEED, reports.parse_numbers(SPEED, speed, 10, 9999), speed_quality, "isd"
+    reports.values[SPEED] = _parse_column(reports, SPEED, speed, 10, 9999, speed_quality)
+    # A variable wind has no mean direction.
+    is_variable = kind == "V"
+    reports.values[DIRECTION] = _parse_column(reports, DIRECTION, direction, 1, 999, direction_quality).mask(
+        is_variable
     )
-    variable = kind == "V"
-    angle = reports.parse_numbers(DIRECTION, direction, 1, 999).mask(variable)
-    reports.values[DIRECTION] = reports.add_values(DIRECTION, angle, direction_quality, "isd")
 
 
 def _parse_additional_values(
     reports: ReportColumns, rain: list[pd.Series], extreme: list[pd.Series], pressure: list[pd.Series]
 ) -> None:
+    """Record precipitation, extreme temperature, altimeter setting and station pressure, with their quality codes."""
     total, high_low = "total_precipitation", "extreme_temperature"
-    amount = reports.add_values("rain", reports.parse_numbers(total, rain[1], 10, 9999), rain[3], "isd")
-    reports.over.append((total, amount.rename("rain"), _parse_hours(reports.parse_numbers("period", rain[0], 1, 99))))
-    value = reports.add_values(
-        "extreme", reports.parse_numbers(high_low, extreme[2], 10, 9999), extreme[3], "isd"
-    ).rename("extreme")
+    reports.record_rejections("rain", rain[3], "isd")
+    amount = reports.parse_numbers(total, rain[1], 10, 9999).rename("rain")
+    reports.period_values.append((total, amount, _parse_hours(reports.parse_numbers("period", rain[0], 1, 99))))
+    reports.record_rejections("extreme", extreme[3], "isd")
+    value = reports.parse_numbers(high_low, extreme[2], 10, 9999).rename("extreme")
     length = _parse_hours(reports.parse_numbers("period", extreme[0], 10, 999))
     for code, name in (("M", "maximum_2m_temperature"), ("N", "minimum_2m_temperature")):
-        reports.over.append((name, value.where(extreme[1] == code), length))
+        reports.period_values.append((name, value.where(extreme[1] == code), length))
     for name, (text, quality) in (("altimeter_setting", pressure[:2]), ("surface_pressure", pressure[2:])):
-        reports.values[name] = reports.add_values(name, reports.parse_numbers(name, text, 10, 99999), quality, "isd")
+        reports.values[name] = _parse_column(reports, name, text, 10, 99999, quality)
+
+
+def _parse_column(
+    reports: ReportColumns, name: str, text: pd.Series, scale: float, missing: float, quality: pd.Series
+) -> pd.Series:
+    """Numbers of a column; values with a failing quality code are recorded in `reports`."""
+    reports.record_rejections(name, quality, "isd")
+    return reports.parse_numbers(name, text, scale, missing)
 
 
 def _parse_hours(hours: pd.Series) -> np.ndarray:
+    """Lengths of periods; NaT where they are missing or not positive."""
     seconds = (hours.where(hours > 0) * 3600.0).to_numpy()
     good = np.isfinite(seconds)
     return np.where(good, np.where(good, seconds, 0).astype("timedelta64[s]"), np.timedelta64("NaT", "s"))
 
 
 def from_isd_lite(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
-    """Observations from lines of ISD-Lite [3]_, whose station is in the file's name and its place in a table."""
+    """Read lines of ISD-Lite [3]_; the file's name gives the station.
+
+    Values are in tenths of degC, hPa, m s-1 and mm; a trace of precipitation (-1) is 0.
+
+    Parameters
+    ----------
+    text : TextFile
+        One report per line, in twelve columns.
+    stations : DataFrame or None
+        Coordinates by station.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If `stations` does not have the station, or there is no report with a value.
+    """
     path, lines = text.path, text.read_lines()
     name = "-".join(strip_suffix(path).split(".")[0].split("-")[:2])
     if stations is None or name not in stations.index:
@@ -161,7 +232,7 @@ def from_isd_lite(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
         # A trace is -1.
         amount = reports.parse_numbers("total_precipitation", fields[i], 10, 9999)
         amount = amount.mask(amount == -0.1, 0.0)
-        reports.over.append(("total_precipitation", amount, np.full(len(lines), hours * HOUR)))
+        reports.period_values.append(("total_precipitation", amount, np.full(len(lines), hours * HOUR)))
     return reports.to_dataset()
 
 

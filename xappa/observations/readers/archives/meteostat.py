@@ -52,7 +52,27 @@ def is_meteostat(columns: Collection[str]) -> bool:
 
 
 def from_meteostat(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None = None) -> xr.Dataset:
-    """Observations from a table of Meteostat, with places in its columns or in the table of stations."""
+    """Read an hourly or daily table of Meteostat.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns such as ``temp`` (degC), ``wspd`` (km h-1), ``pres`` (hPa) and ``prcp`` (mm).
+    naming : NameMap
+        Units of columns that replace the documented ones.
+    stations : DataFrame, optional
+        Coordinates by station, used if the table has none.
+
+    Returns
+    -------
+    Dataset
+        Observations in the schema, in the units of `xappa.vocabulary`.
+
+    Raises
+    ------
+    ObservationError
+        If there is no value, or the coordinates of a station are not known.
+    """
     frame = fill_places(frame, naming, stations)
     if {"tmin", "tmax", "tavg"} & set(frame.columns):
         # A mean speed and a mean direction are not the mean wind: the direction is counted, not read.

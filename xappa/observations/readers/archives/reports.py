@@ -39,28 +39,42 @@ _UNITS = {
 
 @dataclass
 class ReportColumns:
-    """Columns of reports while they are collected."""
+    """Columns of reports while they are collected.
+
+    Parameters
+    ----------
+    place : mapping of str to array
+        Coordinates of the reports: ``time``, ``station``, ``latitude``, ``longitude`` and, where known, ``altitude``.
+    values : dict of str to Series
+        Instantaneous values by quantity, in the units of `_UNITS`.
+    period_values : list of (str, Series, array of timedelta64)
+        Quantity, values and lengths of the periods that end at the times of the reports. The name of the Series is the
+        key of its rejections.
+    rejected : dict of str to array of bool
+        Values that fail the archive's quality control, by quantity or by the name of a Series of `period_values`.
+    unreadable : Counter of str
+        Counts of values that are not numbers, by quantity.
+    """
 
     place: Mapping[str, Any]
     values: dict[str, pd.Series] = field(default_factory=dict)
-    over: list[tuple[str, pd.Series, np.ndarray]] = field(default_factory=list)
-    bad: dict[str, np.ndarray] = field(default_factory=dict)
+    period_values: list[tuple[str, pd.Series, np.ndarray]] = field(default_factory=list)
+    rejected: dict[str, np.ndarray] = field(default_factory=dict)
     unreadable: Counter[str] = field(default_factory=Counter)
 
     def parse_numbers(
         self, name: str, column: pd.Series, scale: float = 1.0, missing: float | None = None
     ) -> pd.Series:
-        """Scaled numbers of a column, NaN for the code of a missing one; what is none is counted, blanks are not."""
+        """Scaled numbers of a column; NaN for the missing code. Text that is no number is counted, blanks are not."""
         blank = column.map(lambda value: isinstance(value, str) and not value.strip()).to_numpy(bool)
         values, count = parse_numbers(column.mask(blank))
         self.unreadable[name] += count
         series = pd.Series(values, column.index, name=column.name)
         return (series if missing is None else series.mask(series.abs() == missing)) / scale
 
-    def add_values(self, name: str, values: pd.Series, codes: pd.Series, scheme: str) -> pd.Series:
-        """The values of a quantity as they are; which of them the archive rejects is noted."""
-        self.bad[name] = classify_codes(codes, SCHEMES[scheme])[0]
-        return values
+    def record_rejections(self, name: str, codes: pd.Series, scheme: str) -> None:
+        """Record the values of a quantity whose quality code fails, by a scheme of `SCHEMES`."""
+        self.rejected[name] = classify_codes(codes, SCHEMES[scheme])[0]
 
     def to_dataset(self) -> xr.Dataset:
         """Observations in the schema."""
@@ -70,7 +84,7 @@ class ReportColumns:
         if len(instant.columns):
             rows = instant.notna().any(axis=1)
             parts.append(_build_obs(place[rows], self._with_flags(instant)[rows]))
-        for name, column, period in self.over:
+        for name, column, period in self.period_values:
             rows = column.notna().to_numpy() & ~np.isnat(period)
             if rows.any():
                 there = place[rows].assign(period=period[rows])
@@ -82,9 +96,9 @@ class ReportColumns:
         return with_unreadable(obs, self.unreadable)
 
     def _with_flags(self, table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
-        """The table with flags beside quantities of which the archive rejects values."""
-        bad = {name: self.bad.get(key or name) for name in map(str, table)}
-        flags = {f"{name}_flag": mask * int(Flag.REJECTED_BY_SOURCE) for name, mask in bad.items() if mask is not None}
+        """The table with a flag column for each quantity of which the archive rejects values."""
+        masks = {name: self.rejected.get(key or name) for name in map(str, table)}
+        flags = {f"{name}_flag": m * int(Flag.REJECTED_BY_SOURCE) for name, m in masks.items() if m is not None}
         return table.assign(**flags)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.assumptions import with_units_read
+from xappa.observations.assumptions import set_units_read
 from xappa.observations.names import QUANTITIES, NameMap, require_coordinates
 from xappa.observations.periods import to_periods
 from xappa.observations.readers.cf.periods import NOTHING, compute_periods
@@ -114,7 +114,7 @@ def to_reports(
         )
     attrs = build_read_attrs({}, {}, [c.meaning for c in group if c.meaning in assumed], codes)
     obs = build_observations(coordinates, values, errors, attrs, lengths, own, flags)
-    with_units_read(obs, {meaning: unit for meaning, unit in units.items() if meaning not in assumed})
+    set_units_read(obs, {meaning: unit for meaning, unit in units.items() if meaning not in assumed})
     if lengths:
         obs["period"] = obs["period"].where(obs["period"] != NOTHING)
     if kept is not None:

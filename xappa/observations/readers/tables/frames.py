@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa.errors import ObservationError
-from xappa.observations.assumptions import with_assumptions, with_units_read
+from xappa.observations.assumptions import set_units_read, with_assumptions
 from xappa.observations.flags import merge_flags
 from xappa.observations.names import QUANTITIES, NameMap, format_names, require_one_each, require_quantities
 from xappa.observations.readers.missing_codes import mask_deviation_codes, without_codes
@@ -143,7 +143,7 @@ def _from_wide(frame: pd.DataFrame, naming: NameMap) -> xr.Dataset:
     coordinates = places.arrays | arrays
     flags = merge_flags(verdicts.flags, flag_heights(coordinates, names, naming))
     obs = build_observations(coordinates, values, errors, attrs, own=own, flags=flags)
-    with_units_read(obs, units)
+    set_units_read(obs, units)
     return with_assumptions(obs, [*places.list_assumptions(values), *verdicts.assumed])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.observations.assumptions import with_assumptions, with_units_read
+from xappa.observations.assumptions import set_units_read, with_assumptions
 from xappa.observations.flags import merge_flags
 from xappa.observations.names import QUANTITIES, NameMap, require_quantities
 from xappa.observations.readers.missing_codes import mask_deviation_codes, without_codes
@@ -115,7 +115,7 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: NameMa
     spelt = {m: name for m, name in zip(meanings, names, strict=True) if m in quantities}
     flags = merge_flags(flags, flag_heights(coordinates, spelt, naming))
     obs = build_observations(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
-    with_units_read(obs, told)
+    set_units_read(obs, told)
     return with_assumptions(obs, [*found.list_assumptions(quantities), *verdicts.assumed])
 
 
