@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.official.window_mask import window_mask
 from tests.toy import seeded
-from xappa.model.networks.attention import Tiles, attend_within
+from xappa.model.networks.attention import WindowTiles, attend_within
 from xappa.model.networks.transformer import Transformer, TransformerSpec
 
 OFFICIAL_TOKENS = (12, 23, 47)
@@ -33,7 +33,7 @@ _seed = pytest.fixture(autouse=True)(seeded)
 @settings(max_examples=60)
 def test_tiles_see_what_the_mask_allows(case):
     shape, window = case
-    tiles = Tiles.from_window(shape, window)
+    tiles = WindowTiles.from_window(shape, window)
     seen = torch.zeros(prod(shape), prod(shape), dtype=torch.bool)
     for query, key in zip(tiles.query, tiles.key, strict=True):
         assert len(set(key.tolist())) == len(key)
@@ -47,9 +47,9 @@ def test_attention_by_tiles_is_attention_with_the_mask(window, monkeypatch):
     shape = (4, 5, 7)
     q, k, v = torch.randn(3, 2, 2, prod(shape), 8, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=window_mask(shape, window))
-    monkeypatch.setattr("xappa.model.networks.attention.CHUNK", 20_000)  # several rounds
+    monkeypatch.setattr("xappa.model.networks.attention.MAX_GATHERED_ELEMENTS", 20_000)  # several rounds
     torch.testing.assert_close(
-        attend_within(q, k, v, Tiles.from_window(shape, window)), expected, rtol=1e-12, atol=1e-12
+        attend_within(q, k, v, WindowTiles.from_window(shape, window)), expected, rtol=1e-12, atol=1e-12
     )
 
 

@@ -70,11 +70,14 @@ def test_attention_is_that_of_a_dense_mask(times: int, heads: int, seed: int, ch
     own |= torch.eye(nodes, dtype=torch.bool)
     layer = GraphAttention(channels, heads).requires_grad_(False)
     x = torch.randn(2, times, nodes, channels)
-    limit, graph_attention.CHUNK = graph_attention.CHUNK, 64 if chunked else graph_attention.CHUNK
+    limit, graph_attention.MAX_GATHERED_ELEMENTS = (
+        graph_attention.MAX_GATHERED_ELEMENTS,
+        64 if chunked else graph_attention.MAX_GATHERED_ELEMENTS,
+    )
     try:
         found = layer(x, Neighbours.from_edges(nodes, own.nonzero(), cross.nonzero()))
     finally:
-        graph_attention.CHUNK = limit
+        graph_attention.MAX_GATHERED_ELEMENTS = limit
     same = torch.eye(times, dtype=torch.bool).repeat_interleave(nodes, 0).repeat_interleave(nodes, 1)
     mask = torch.where(same, own.repeat(times, times), cross.repeat(times, times))
     q, k, v = (

@@ -13,7 +13,7 @@ from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.operators import ColumnWater, Footprint, Function, Interpolate, Sounder, StateContext, Thickness
 from xappa.operators.columns import compute_integral_weights
-from xappa.operators.heights import compute_standard_height
+from xappa.standard_atmosphere import compute_standard_height
 
 trajectory = pytest.fixture(random_states)
 

@@ -97,7 +97,7 @@ class RejectionWarning(UserWarning):
 
 
 class MissingErrorWarning(RejectionWarning):
-    """Reports are left out because nothing tells the deviations of their errors."""
+    """Reports are left out because their error standard deviations are unknown."""
 
 
 class CheckWarning(UserWarning):

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from xappa.standard_atmosphere import LAPSE_RATE, SEA_LEVEL_TEMPERATURE, TROPOPAUSE_HEIGHT, TROPOPAUSE_TEMPERATURE
+
 STANDARD_GRAVITY = 9.80665  # m s-2
 DRY_GAS = 287.0474  # J kg-1 K-1
 KAPPA = 2.0 / 7.0
 RATIO = 0.622  # of the molar masses of water and dry air
-LAPSE_RATE = 0.0065  # K m-1
 
 
 def saturation_vapour_pressure(temperature: Any) -> Any:
@@ -90,6 +91,8 @@ def sea_level_pressure(pressure: Any, temperature: Any, altitude: Any) -> Any:
 
 def standard_pressure(height: Any) -> Any:
     """Pressure (Pa) at a height (m, up to 20 km) in the standard atmosphere: a flight level as what it is [5]_."""
-    troposphere = 101325.0 * (1.0 - LAPSE_RATE / 288.15 * height) ** (STANDARD_GRAVITY / (287.05287 * LAPSE_RATE))
-    above = 22632.06 * np.exp(-STANDARD_GRAVITY * (height - 11000.0) / (287.05287 * 216.65))
-    return np.where(height < 11000.0, troposphere, above)
+    troposphere = 101325.0 * (1.0 - LAPSE_RATE / SEA_LEVEL_TEMPERATURE * height) ** (
+        STANDARD_GRAVITY / (287.05287 * LAPSE_RATE)
+    )
+    above = 22632.06 * np.exp(-STANDARD_GRAVITY * (height - TROPOPAUSE_HEIGHT) / (287.05287 * TROPOPAUSE_TEMPERATURE))
+    return np.where(height < TROPOPAUSE_HEIGHT, troposphere, above)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import xarray as xr
@@ -33,6 +33,7 @@ from xappa.operators.column_sum import ColumnSum
 from xappa.operators.context import StateContext
 from xappa.operators.interpolate import Interpolate
 from xappa.operators.match_outputs import make_result_conversion, match_fields
+from xappa.standard_atmosphere import SEA_LEVEL_PRESSURE, compute_standard_pressure
 
 
 @dataclass(frozen=True, repr=False)
@@ -199,11 +200,6 @@ class Thickness(Columns):
         return f"thickness of the layer from {self.lower:g} to {self.upper:g} hPa"
 
 
-def compute_standard_pressure(height: Array) -> Array:
-    """Pressure (hPa) at heights (m) below 11 km in the standard atmosphere: the inverse of `standard_height`."""
-    return 1013.25 * (1 - 0.0065 * np.clip(height, -1000, 11000) / 288.15) ** (9.80665 / (0.0065 * 287.053))
-
-
 def compute_integral_weights(levels: Array, bottom: Array) -> Array:
     """Weights (level, place) of the integral over pressure from 0 down to `bottom` (place,), in units of `levels`."""
     weight = np.zeros((len(levels), len(bottom)))
@@ -217,11 +213,18 @@ def compute_integral_weights(levels: Array, bottom: Array) -> Array:
     return weight
 
 
-def compute_mean_weights(output: Sequence[Any], levels: Array) -> Array:
-    """Weights (output, level) that add up to 1, of curves over ln p: (pressure of the peak, width) each."""
-    from numpy import exp, log
+def compute_mean_weights(peaks: Sequence[tuple[float, float]], levels: Array) -> Array:
+    """Weights (channel, level) of Gaussians in ln p times the thickness of each layer; each row has the sum 1.
 
-    edges = np.concatenate([[levels[0] / 2], np.sqrt(levels[1:] * levels[:-1]), [max(1013.25, levels[-1])]])
-    layer = np.diff(log(edges))
-    curves = np.array([exp(-0.5 * (log(levels / peak) / width) ** 2) for peak, width in output]) * layer
+    Parameters
+    ----------
+    peaks : sequence of (float, float)
+        Pressure of the peak (hPa) and width in ln p, for each channel.
+    levels : array, (level,)
+        hPa, ascending.
+    """
+    between = np.sqrt(levels[1:] * levels[:-1])
+    edges = np.concatenate([[levels[0] / 2], between, [max(SEA_LEVEL_PRESSURE, levels[-1])]])
+    layer = np.diff(np.log(edges))
+    curves = np.array([np.exp(-0.5 * (np.log(levels / peak) / width) ** 2) for peak, width in peaks]) * layer
     return curves / curves.sum(axis=1, keepdims=True)

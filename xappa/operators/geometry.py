@@ -22,11 +22,12 @@ from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
 from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.extremes import METHODS, arrange_by_state, estimate_sampling_error, find_states_within
-from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, HeightCorrection
+from xappa.operators.heights import TEMPERATURES, HeightCorrection
 from xappa.operators.packing import build_linear_operator, concatenate_operators
 from xappa.operators.periods import Period, PeriodGroup, group_by_period
 from xappa.operators.sparse import SparseOperator, compact, concatenate
 from xappa.operators.vertical import EXTRAPOLATIONS, interpolate_levels
+from xappa.standard_atmosphere import LAPSE_RATE
 from xappa.vocabulary import VARIABLES
 
 # Less of a report's weight than this on cells that exist, and it is read from none.

@@ -8,33 +8,11 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.errors import warn
 from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
+from xappa.standard_atmosphere import LAPSE_RATE, SEA_LEVEL_TEMPERATURE, compute_standard_height
 
-LAPSE_RATE = 0.0065
 TEMPERATURES = ("2m_temperature", "maximum_2m_temperature", "minimum_2m_temperature")
 """Quantities that are brought to the station's height."""
 UNKNOWN_TEMPERATURE = 15.0  # K; deviation of the standard atmosphere's temperature from that of a station
-
-
-def compute_standard_height(pressure: Array) -> Array:
-    """Height of a pressure in the standard atmosphere.
-
-    Parameters
-    ----------
-    pressure : array
-        hPa.
-
-    Returns
-    -------
-    array
-        m; above 20 km too low, as the stratosphere is taken isothermal throughout.
-
-    References
-    ----------
-    U.S. Standard Atmosphere, 1976, NASA-TM-X-74335, equations 33a and 33b.
-    """
-    gas_over_gravity = 287.053 / 9.80665
-    troposphere = 288.15 / 0.0065 * (1 - (pressure / 1013.25) ** (0.0065 * gas_over_gravity))
-    return np.where(pressure > 226.32, troposphere, 11000 + 216.65 * gas_over_gravity * np.log(226.32 / pressure))
 
 
 class HeightCorrection:
@@ -85,7 +63,7 @@ class HeightCorrection:
         """
         height, reported = self.altitude[rows], self.temperature[rows]
         believed = (reported > 180) & (reported < 335)
-        temperature = np.where(believed, reported, 288.15 - LAPSE_RATE * height)
+        temperature = np.where(believed, reported, SEA_LEVEL_TEMPERATURE - LAPSE_RATE * height)
         column = temperature + LAPSE_RATE * height / 2
         exponent = STANDARD_GRAVITY * height / (DRY_GAS * column)
         return np.exp(-exponent), np.where(believed, 0.0, np.abs(exponent) / column * UNKNOWN_TEMPERATURE)

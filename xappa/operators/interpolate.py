@@ -14,8 +14,8 @@ from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
 from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.geometry import Geometry, describe_geometry
-from xappa.operators.heights import LAPSE_RATE, compute_standard_height
 from xappa.operators.sparse import SparseOperator, concatenate
+from xappa.standard_atmosphere import LAPSE_RATE, compute_standard_height
 
 __all__ = ["LAPSE_RATE", "Interpolate", "interpolate", "compute_standard_height"]
 

@@ -23,7 +23,7 @@ from xappa._typing import Array
 from xappa.grids.bilinear import bracket
 from xappa.model.state import StateSpec
 from xappa.observations.formulas import DRY_GAS, STANDARD_GRAVITY
-from xappa.operators.heights import LAPSE_RATE
+from xappa.standard_atmosphere import LAPSE_RATE
 
 EXTRAPOLATIONS = ("refuse", "hydrostatic")
 LOWEST = 1100.0  # hPa; below that there is no atmosphere

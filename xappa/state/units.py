@@ -12,6 +12,7 @@ from xappa.grids.axes import Layout, recognise
 from xappa.grids.variable_encoding import PRECIPITATION, VariableEncoding
 from xappa.model.state import StateSpec
 from xappa.observations.units import STANDARD_GRAVITY, UnitConversion, find_conversion
+from xappa.standard_atmosphere import compute_standard_height
 from xappa.vocabulary import VARIABLES
 
 SKEWED = set(PRECIPITATION)
@@ -149,19 +150,10 @@ def find_implausible_values(user: str, name: str, values: np.ndarray, levels: It
             there = np.isfinite(values[:, index])
             if level > 700 or not there.any():
                 continue
-            usual, found = STANDARD_GRAVITY * _estimate_standard_height(level), np.median(values[:, index][there])
+            usual, found = (
+                STANDARD_GRAVITY * float(compute_standard_height(np.float64(level))),
+                np.median(values[:, index][there]),
+            )
             if not 0.5 < found / usual < 2:
                 return [f"{problem}about {usual:.0f} at {level:g} hPa, where it is {found:.4g}{mend}, such as 'm'"]
     return []
-
-
-def _estimate_standard_height(level: float) -> float:
-    """Height of a pressure (hPa) in the standard atmosphere, m, to within some percent up to 20 hPa.
-
-    References
-    ----------
-    ICAO, Manual of the Standard Atmosphere, Doc 7488 (1993): 6.5 K a km up to 226.32 hPa, 216.65 K above.
-    """
-    if level >= 226.32:
-        return 44330.77 * (1 - (level / 1013.25) ** 0.190263)
-    return 11000 + 6341.62 * float(np.log(226.32 / level))

@@ -15,7 +15,7 @@ import xarray as xr
 from xappa._typing import Array
 from xappa.grids.axes import Layout
 from xappa.observations.assumptions import AssumptionLog
-from xappa.observations.errors.defaults import format_errors, with_default_errors
+from xappa.observations.errors.defaults import errors_to_json, with_default_errors
 from xappa.observations.flags import Flag, flags_of, with_flag
 from xappa.observations.names import NameMap
 from xappa.observations.qc import Quality, check
@@ -97,7 +97,7 @@ class ObservationPipeline:
     @property
     def errors(self) -> str:
         """The error deviations that are assumed where reports bring none (JSON)."""
-        return format_errors(self.error)
+        return errors_to_json(self.error)
 
     def read(self, obs: Any, prior: GenerativeModel) -> tuple[xr.Dataset, AssumptionLog]:
         """Reports in the schema, flagged, with errors; and what was assumed.

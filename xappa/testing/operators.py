@@ -78,9 +78,9 @@ class OperatorReport:
     @property
     def ok(self) -> bool:
         """Whether both tests are passed."""
-        return not self.problems()
+        return not self.find_problems()
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """What is wrong: found and expected."""
         found = []
         if self.order < ORDER:
@@ -168,7 +168,7 @@ def check_operator(
         for dtype, reading in maps.items()
     }
     report = OperatorReport(repr(chosen), len(rows), remainder, order, adjoint)
-    if problems := report.problems():
+    if problems := report.find_problems():
         raise OperatorError(
             f"{chosen!r} is not differentiated correctly:" + "".join(f"\n- {text}" for text in problems)
         )

@@ -13,7 +13,7 @@ from xappa._typing import Array
 from xappa.errors import DatasetError, NoReportsError, OptionError
 from xappa.grids.statistics import describe_statistic
 from xappa.observations import read_observations
-from xappa.observations.errors.defaults import fill_errors_from_text
+from xappa.observations.errors.defaults import with_errors_from_json
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.names import QUANTITIES
 from xappa.observations.qc import check
@@ -116,7 +116,7 @@ def _mask_pair(pair: FieldPair, mask: xr.DataArray) -> FieldPair:
 def _with_assumed_errors(obs: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     """Reports with the error deviations that the analysis assumed, where they bring none."""
     told = ds.attrs.get(ERRORS)
-    return fill_errors_from_text(obs, str(told)) if told else obs
+    return with_errors_from_json(obs, str(told)) if told else obs
 
 
 def _require_instants(source: TimedFields, whose: str) -> None:

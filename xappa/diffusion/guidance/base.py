@@ -122,11 +122,11 @@ class Guidance(ABC):
 
     def __post_init__(self) -> None:
         require_numbers(self)
-        if problems := self.problems():
+        if problems := self.find_problems():
             raise OptionError(f"{type(self).__name__}: {'; '.join(problems)}")
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         return []
 
     def guide(

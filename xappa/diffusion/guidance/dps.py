@@ -66,8 +66,8 @@ class DPS(Guidance):
     zeta: float | None = None
     huber: float | None = None
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         wrong = self.zeta is not None and not self.zeta > 0
         found = [f"zeta={self.zeta}, expected None or a number above 0"] if wrong else []
         # at 1, what `explained` counts is what their errors explain

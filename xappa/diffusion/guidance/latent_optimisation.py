@@ -96,8 +96,8 @@ class LatentOptimisation(Guidance):
     perturb_observations: bool = False
     huber: float | None = None
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         found = []
         if isinstance(self.optimiser, str) and self.optimiser not in OPTIMISERS:
             near = suggest_names(self.optimiser, OPTIMISERS)

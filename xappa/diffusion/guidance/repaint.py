@@ -58,8 +58,8 @@ class RePaint(Guidance):
     tolerance: float = 1e-3
     huber: None = None
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         found = [] if self.iterations >= 1 else [f"iterations={self.iterations}, expected at least 1"]
         if not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected a number between 0 and 1")

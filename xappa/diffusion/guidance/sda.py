@@ -43,8 +43,8 @@ class SDA(Guidance):
     gamma: float = 1.0
     huber: float | None = None
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         found = [] if self.gamma >= 0 else [f"gamma={self.gamma}, expected at least 0"]
         return found + huber.find_problems(self.huber)
 

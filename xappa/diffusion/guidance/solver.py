@@ -88,8 +88,8 @@ class SolverGuidance(Guidance):
     scope: str = "window"
     probes: int = 16
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         found = [] if self.iterations >= 1 else [f"iterations={self.iterations}, expected at least 1"]
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             found.append(f"tolerance={self.tolerance}, expected None or a number between 0 and 1")

@@ -1,4 +1,4 @@
-r"""What samplers share: from noise to data, along a grid of noise levels.
+r"""Base class of samplers, which go from noise to data along descending noise levels.
 
 A state at noise level :math:`\sigma` is :math:`x_\sigma = x + \sigma \epsilon`, with
 :math:`\epsilon \sim \mathcal{N}(0, I)`. A sampler starts from :math:`x_{\sigma(1)}` and visits
@@ -34,13 +34,13 @@ def space_by_schedule(schedule: Schedule, times: Tensor) -> Tensor:
 
 
 def space_by_logarithm(schedule: Schedule, times: Tensor) -> Tensor:
-    """As many, between the schedule's first and last, with a constant ratio from each to the next."""
+    """N + 1 noise levels, evenly spaced in ln sigma between those at the first and the last time."""
     first, last = schedule(times[[0, -1]]).flatten()
     return last * (first / last) ** times
 
 
 SPACINGS: dict[str, Callable[[Schedule, Tensor], Tensor]] = {"schedule": space_by_schedule, "log": space_by_logarithm}
-"""Names that choose where the noise levels lie."""
+"""Functions that space the noise levels, by name."""
 
 
 MOST_STEPS = 100_000
@@ -78,11 +78,11 @@ class Sampler(ABC):
 
     def __post_init__(self) -> None:
         require_numbers(self)
-        if problems := self.problems():
+        if problems := self.find_problems():
             raise OptionError(f"{type(self).__name__}: {'; '.join(problems)}")
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
         right = 1 <= self.steps <= MOST_STEPS
         found = [] if right else [f"steps={self.steps}, expected at least 1 and at most {MOST_STEPS}"]
         if self.spacing not in SPACINGS:
@@ -99,14 +99,31 @@ class Sampler(ABC):
         """Number of calls of the denoiser, without the final one."""
         return self.steps
 
-    def grid(self, schedule: Schedule) -> Tensor:
+    def compute_noise_levels(self, schedule: Schedule) -> Tensor:
         """Noise levels (N + 1,), float32."""
-        # as in the original, where a rectified schedule begins at 1000.013 instead of 1000
+        # In float32, as the published models were sampled: there a rectified schedule begins at 1000.013, not at 1000.
         return SPACINGS[self.spacing](schedule, torch.linspace(1, 0, self.steps + 1))
 
     @abstractmethod
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
-        """State at `grid[-1]` from the state `x` at `grid[0]`: noise levels (N + 1,), float32 on the CPU."""
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
+        """Take all steps.
+
+        Parameters
+        ----------
+        denoise : callable
+            ``denoise(x_t, sigma) -> estimate of x``, both like `x`; `sigma` is a scalar.
+        x : Tensor, shape (B, ...)
+            State at ``noise_levels[0]``.
+        noise_levels : Tensor, shape (N + 1,)
+            Descending, float32 on the CPU.
+        draws : iterator of Tensor
+            Standard normal numbers like `x`; every call of ``next(draws)`` gives new ones.
+
+        Returns
+        -------
+        Tensor, shape (B, ...)
+            State at ``noise_levels[-1]``.
+        """
 
     @torch.no_grad()
     def __call__(
@@ -140,12 +157,12 @@ class Sampler(ABC):
                 progress(next(done), self.evaluations)
             return estimate
 
-        grid = self.grid(schedule)
+        noise_levels = self.compute_noise_levels(schedule)
         kind = x.dtype  # float16 has no room for the square of a sigma above 255: the state is float32 on its way
         x = x.to(torch.promote_types(kind, torch.float32))
         draws = (noise(k).to(x) for k in itertools.count())
-        x = self.run(denoise, x, grid, draws)
-        return (denoise(x, grid[-1]) if self.final else x).to(kind)
+        x = self.run(denoise, x, noise_levels, draws)
+        return (denoise(x, noise_levels[-1]) if self.final else x).to(kind)
 
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "xappa.samplers", subclass_of(Sampler))

@@ -39,8 +39,8 @@ class DDIM(Sampler):
         See `Sampler`.
     """
 
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
-        for sigma_t, sigma_s in pairwise(grid):
+        for sigma_t, sigma_s in pairwise(noise_levels):
             x = ddim_step(denoise, x, sigma_t, sigma_s)
         return x

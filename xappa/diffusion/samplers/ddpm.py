@@ -35,9 +35,9 @@ class DDPM(Sampler):
         See `Sampler`.
     """
 
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
-        for sigma_t, sigma_s in pairwise(grid):
+        for sigma_t, sigma_s in pairwise(noise_levels):
             tau = 1 - (sigma_s / sigma_t) ** 2
             x = x - tau * (x - denoise(x, sigma_t)) + sigma_s * tau.sqrt() * next(draws)
         return x

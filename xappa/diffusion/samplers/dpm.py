@@ -45,12 +45,12 @@ class DPM(Sampler):
     steps: int = 12
     spacing: str = field(default="log", kw_only=True)
 
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
-        level = -grid.double().log()
+        level = -noise_levels.double().log()
         before: Tensor | None = None
-        for i in range(1, len(grid)):
-            estimate = denoise(x, grid[i - 1])
+        for i in range(1, len(noise_levels)):
+            estimate = denoise(x, noise_levels[i - 1])
             step = float(level[i] - level[i - 1])
             middle = estimate
             if before is not None:

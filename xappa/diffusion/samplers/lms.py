@@ -43,15 +43,15 @@ class LMS(Sampler):
     steps: int = 12
     order: int = 3
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
-        return super().problems() + ([] if self.order >= 1 else [f"order={self.order}, expected at least 1"])
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
+        return super().find_problems() + ([] if self.order >= 1 else [f"order={self.order}, expected at least 1"])
 
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
         derivatives: deque[Tensor] = deque(maxlen=self.order)
-        for i in range(1, len(grid)):
-            derivatives.append((x - denoise(x, grid[i - 1])) / grid[i - 1])
-            weights = adams_bashforth(grid, i, self.order)
+        for i in range(1, len(noise_levels)):
+            derivatives.append((x - denoise(x, noise_levels[i - 1])) / noise_levels[i - 1])
+            weights = adams_bashforth(noise_levels, i, self.order)
             x = x + sum(weight * z for weight, z in zip(weights, derivatives, strict=True))
         return x

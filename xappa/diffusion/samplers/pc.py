@@ -46,9 +46,9 @@ class PC(Sampler):
     corrections: int = 2
     delta: float = 0.1
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
-        found = super().problems()
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
+        found = super().find_problems()
         if self.corrections < 0:
             found.append(f"corrections={self.corrections}, expected at least 0")
         if not 0 < self.delta < 2:
@@ -60,9 +60,9 @@ class PC(Sampler):
         """Number of calls of the denoiser, without the final one."""
         return self.steps * (1 + self.corrections)
 
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
-        for sigma_t, sigma_s in pairwise(grid):
+        for sigma_t, sigma_s in pairwise(noise_levels):
             for _ in range(self.corrections):
                 x = x + self.delta * (denoise(x, sigma_t) - x) + math.sqrt(2 * self.delta) * sigma_t * next(draws)
             x = ddim_step(denoise, x, sigma_t, sigma_s)

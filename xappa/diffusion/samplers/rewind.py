@@ -1,6 +1,6 @@
 r"""Rewind: go down several noise levels, and come back up with new noise.
 
-From :math:`\sigma_i`, denoise to :math:`\sigma_{i+k}` and return to the next level of the grid,
+From :math:`\sigma_i`, denoise to :math:`\sigma_{i+k}` and return to the next noise level,
 
 .. math:: x_{i+1} = x_{i+k} + \sqrt{\sigma_{i+1}^2 - \sigma_{i+k}^2} \, \epsilon.
 
@@ -47,9 +47,9 @@ class Rewind(Sampler):
     depth: int = 16
     jump: bool = True
 
-    def problems(self) -> list[str]:
-        """What is wrong with the options."""
-        return super().problems() + ([] if self.depth >= 1 else [f"depth={self.depth}, expected at least 1"])
+    def find_problems(self) -> list[str]:
+        """List problems of the options, one message each."""
+        return super().find_problems() + ([] if self.depth >= 1 else [f"depth={self.depth}, expected at least 1"])
 
     @property
     def depths(self) -> list[int]:
@@ -63,13 +63,13 @@ class Rewind(Sampler):
         """Number of calls of the denoiser, without the final one."""
         return self.steps if self.jump else sum(self.depths)
 
-    def run(self, denoise: Denoise, x: Tensor, grid: Tensor, draws: Iterator[Tensor]) -> Tensor:
+    def run(self, denoise: Denoise, x: Tensor, noise_levels: Tensor, draws: Iterator[Tensor]) -> Tensor:
         """See `Sampler.run`."""
         for i, depth in enumerate(self.depths):
-            below = grid[i : i + depth + 1]
+            below = noise_levels[i : i + depth + 1]
             if self.jump:
                 below = below[[0, -1]]
             for sigma_t, sigma_s in pairwise(below):
                 x = ddim_step(denoise, x, sigma_t, sigma_s)
-            x = x + (grid[i + 1] ** 2 - below[-1] ** 2).sqrt() * next(draws)
+            x = x + (noise_levels[i + 1] ** 2 - below[-1] ** 2).sqrt() * next(draws)
         return x

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xappa.model.networks.attention import Attention, Rotation, Tiles
+from xappa.model.networks.attention import Attention, Rotation, WindowTiles
 from xappa.model.networks.transformer_spec import TransformerSpec
 from xappa.model.precision import disable_autocast
 
@@ -46,7 +46,7 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, skip: Tensor, mod: Tensor | None, rotation: Rotation | None, tiles: Tiles | None = None
+        self, x: Tensor, skip: Tensor, mod: Tensor | None, rotation: Rotation | None, tiles: WindowTiles | None = None
     ) -> Tensor:
         """Tokens x and skip (B, L, channels), code (B or 1, mod_features) to tokens."""
         a, b, c, d = self._split_modulation(mod)

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHUNK = 2**26
-"""Numbers that are gathered at once."""
+MAX_GATHERED_ELEMENTS = 2**26
+"""Elements of keys, or of values, that are gathered at once."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Whom each of N nodes may see, as tables of equal width.
+    """Neighbours of each of N nodes, as tables of equal width.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class GraphAttention(nn.Module):
     def _attend_neighbours(self, q: Tensor, k: Tensor, v: Tensor, neighbours: Neighbours) -> Tensor:
         """Node by node: the queries of all its times share the keys of its neighbours at all times."""
         times, nodes = q.shape[1:3]
-        size = max(1, CHUNK // (k[:, :, 0].numel() * neighbours.node.shape[1]))
+        size = max(1, MAX_GATHERED_ELEMENTS // (k[:, :, 0].numel() * neighbours.node.shape[1]))
         parts = []
         for begin in range(0, nodes, size):
             rows = slice(begin, begin + size)

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xappa.model.dates import date_codes
-from xappa.model.networks.attention import Rotation, Tiles
+from xappa.model.networks.attention import Rotation, WindowTiles
 from xappa.model.networks.blocks import Block
 from xappa.model.networks.embedding import SineEncoding, list_grid_coordinates
 from xappa.model.networks.transformer_spec import TransformerSpec
 from xappa.model.precision import disable_autocast
 
-_TILES = [field.name for field in fields(Tiles)]
+_TILES = [field.name for field in fields(WindowTiles)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Transformer(nn.Module):
         if spec.mod_features:
             self.diffusion_time_encoder = SineEncoding(spec.mod_features)
         self.register_buffer("coords", list_grid_coordinates(spec.tokens), persistent=False)
-        tiles = None if spec.window_size is None else Tiles.from_window(spec.tokens, spec.window_size)
+        tiles = None if spec.window_size is None else WindowTiles.from_window(spec.tokens, spec.window_size)
         for name in _TILES:
             self.register_buffer(f"tiles_{name}", None if tiles is None else getattr(tiles, name), persistent=False)
 
@@ -156,10 +156,10 @@ class Transformer(nn.Module):
         """Inputs of a token that are its own: those after them are codes of dates."""
         return prod(self.spec.patch_size) * self.spec.in_channels
 
-    def _tiles(self) -> Tiles | None:
+    def _tiles(self) -> WindowTiles | None:
         if self.spec.window_size is None:
             return None
-        return Tiles(*(self.get_buffer(f"tiles_{name}") for name in _TILES))
+        return WindowTiles(*(self.get_buffer(f"tiles_{name}") for name in _TILES))
 
     def _join_tokens(self, y: Tensor) -> Tensor:
         y = y.unflatten(-1, (self.spec.in_channels, *self.spec.patch_size)).unflatten(1, self.spec.tokens)

@@ -37,7 +37,7 @@ class TransformerSpec:
     patch_size : (int, int, int)
         Times, latitudes, longitudes that make one token.
     window_size : (int, int, int) or None
-        Extent in tokens within which a token sees others (`attention.Tiles`); None: it sees all.
+        Extent in tokens within which a token sees others (`attention.WindowTiles`); None: it sees all.
 
     Raises
     ------

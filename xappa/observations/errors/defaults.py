@@ -1,12 +1,12 @@
-r"""Error deviations of last resort: of the default table, and of what is implied by it.
+r"""Default error standard deviations: those of the default table, and those that follow from it.
 
-What is reported in another form than the table's has the error that makes the table's of it, by the derivative of the
-formula between them (JCGM 100:2008, 5.1.2):
+If the table has an error for f(x) but the report is x, the error of x follows from the derivative (JCGM 100:2008,
+5.1.2):
 
 .. math:: \sigma_x = \sigma_{f(x)} / |\partial f / \partial x| .
 
-Near the ground, dew point and specific humidity have the error of the relative humidity at the reported temperature; of
-a dew point without one, the humidity is taken as 0.7. What nothing is known of gets no error.
+Near the ground, dew point and specific humidity have the error of the relative humidity at the reported temperature. If
+no temperature is reported, the relative humidity is taken as 0.7. Other quantities get no error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xappa.observations.names import find_quantity
 from xappa.observations.schema import quantities, set_error
 
 DEFAULT_ERRORS = "ecmwf-like"
-"""Table that is taken where neither reports nor the caller tell."""
+"""Table that is used where neither the reports nor the caller give errors."""
 
 TYPICAL_HUMIDITY = 0.7
 """Relative humidity of a dew point whose temperature is not reported: an order of magnitude."""
@@ -36,7 +36,7 @@ _HUMIDITY, _RELATIVE = "2m_specific_humidity", "2m_relative_humidity"
 
 
 def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Dataset:
-    """Errors that the reports bring, then those of `error`, of the default table, and implied by that.
+    """Fill missing errors from `error`, from the default table, and from what follows from that table.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
     Returns
     -------
     Dataset
-        The same with ``<name>_error`` for every quantity of which something is known.
+        Observations with ``<name>_error`` for every quantity whose error is known.
     """
     obs = with_errors(obs, DEFAULT_ERRORS if error is None else error)
     if error is not None and error != DEFAULT_ERRORS:
@@ -63,18 +63,18 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
         obs = _fill_errors(obs, _DEWPOINT, _convert_humidity_error(obs, table[_RELATIVE]))
     obs = fill_derived_errors(obs)
     if {_HUMIDITY, _TEMPERATURE, _PRESSURE} <= set(obs):
-        most = formulas.specific_humidity_of_relative(1.0, obs[_TEMPERATURE], obs[_PRESSURE])
-        obs = _fill_errors(obs, _HUMIDITY, interpolate_deviation(obs, table[_RELATIVE]) * most)
+        saturation_humidity = formulas.specific_humidity_of_relative(1.0, obs[_TEMPERATURE], obs[_PRESSURE])
+        obs = _fill_errors(obs, _HUMIDITY, interpolate_deviation(obs, table[_RELATIVE]) * saturation_humidity)
     return obs
 
 
-def format_errors(error: Errors) -> str:
-    """Error deviations as JSON, for the attributes of an analysis; `fill_errors_from_text` reads it."""
+def errors_to_json(error: Errors) -> str:
+    """Error standard deviations as JSON, for the attributes of an analysis; `with_errors_from_json` reads it."""
     return json.dumps(error, default=float)
 
 
-def fill_errors_from_text(obs: xr.Dataset, text: str) -> xr.Dataset:
-    """Observations with the deviations that this text of `format_errors` states, where they bring none."""
+def with_errors_from_json(obs: xr.Dataset, text: str) -> xr.Dataset:
+    """Observations with the errors in a text of `errors_to_json`, where they have none."""
     error = json.loads(text)
     known = quantities(obs)
     if isinstance(error, Mapping):
@@ -85,7 +85,7 @@ def fill_errors_from_text(obs: xr.Dataset, text: str) -> xr.Dataset:
 
 
 def _convert_humidity_error(obs: xr.Dataset, humidity: float | Mapping[float, float]) -> xr.DataArray:
-    """Error of a dew point that is one of `humidity` in relative humidity, e(Td) / e(T)."""
+    """Dew-point error (K) equivalent to an error of relative humidity, e(Td) / e(T)."""
     dewpoint = obs[_DEWPOINT]
     pressure, step = formulas.saturation_vapour_pressure, 1e-2
     slope = (pressure(dewpoint + step) - pressure(dewpoint - step)) / (2 * step)
@@ -107,7 +107,7 @@ def count_without_error(obs: xr.Dataset) -> dict[str, int]:
 
 
 def warn_without_error(obs: xr.Dataset, names: Iterable[str], already_warned: set[str] | None = None) -> None:
-    """Say, in one warning, which quantities are left out because no error of them is known.
+    """Warn once of all quantities that are left out because their errors are unknown.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def warn_without_error(obs: xr.Dataset, names: Iterable[str], already_warned: se
     names : iterable of str
         The quantities.
     already_warned : set of str, optional
-        Quantities of which it was said before; those of which it is said now are added.
+        Quantities that a warning named before; those named now are added.
     """
     already_warned = set() if already_warned is None else already_warned
     left = [name for name in names if name not in already_warned]
@@ -125,7 +125,7 @@ def warn_without_error(obs: xr.Dataset, names: Iterable[str], already_warned: se
         units = {name: obs[name].attrs.get("units", "its units") for name in left}
         listed = ", ".join(f"{name} (in {unit})" for name, unit in units.items())
         warn(
-            f"Reports are left out, flagged no_error, as nothing tells the deviations of their errors: {listed}. Give "
-            f"them: error={{{left[0]!r}: ...}}, or a variable {left[0]}_error",
+            f"Reports are left out, flagged no_error, because their error standard deviations are unknown: {listed}. "
+            f"Give them: error={{{left[0]!r}: ...}}, or a variable {left[0]}_error",
             MissingErrorWarning,
         )

@@ -36,6 +36,7 @@ from xappa.observations.formulas import standard_pressure
 from xappa.observations.names import QUANTITIES
 from xappa.observations.qc.batch import APART, ReportBatch
 from xappa.observations.qc.options import Quality
+from xappa.standard_atmosphere import LAPSE_RATE
 
 NEIGHBOURS = 8
 BLOCK = 100_000  # reports whose neighbours are held at once
@@ -45,8 +46,6 @@ _SLOT = 3600.0  # s; of each station one report an hour is a neighbour of others
 _DRIFT = 100.0  # km that an hour counts for when the nearest are sought
 CORRELATION_LENGTH = 300.0
 """L, km: the order of those of forecast errors near the ground."""
-
-LAPSE_RATE = 0.0065
 
 
 def check_buddies(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]], quality: Quality) -> None:

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from xappa.model.state import StateSpec
-from xappa.operators.heights import compute_standard_height
+from xappa.standard_atmosphere import (
+    GRAVITY,
+    LAPSE_RATE,
+    SEA_LEVEL_TEMPERATURE,
+    TROPOPAUSE_TEMPERATURE,
+    compute_standard_height,
+)
 
 LARGEST = 1 << 26  # numbers that are made; larger fields are the same everywhere
 
@@ -45,8 +51,8 @@ def _compute_moment(name: str, level: float | None) -> tuple[float, float]:
     height = float(compute_standard_height(np.array(pressure)))
     humidity = 0.008 * (pressure / 1000) ** 3
     return {
-        "temperature": (max(288.15 - 0.0065 * height, 216.65), 5.0),
-        "geopotential": (9.80665 * height, 600.0),
+        "temperature": (max(SEA_LEVEL_TEMPERATURE - LAPSE_RATE * height, TROPOPAUSE_TEMPERATURE), 5.0),
+        "geopotential": (GRAVITY * height, 600.0),
         "u_component_of_wind": (10.0, 6.0),
         "v_component_of_wind": (2.0, 6.0),
         "specific_humidity": (humidity, humidity / 3),

@@ -69,8 +69,8 @@ def without_observations(model: GenerativeModel, sampling: SamplingSpec) -> tupl
 
 def list_noise_levels(model: GenerativeModel, sampling: SamplingSpec) -> np.ndarray:
     """Noise levels that the sampler evaluates, descending; several evaluations may share one."""
-    grid = sampling.sampler.grid(model.schedule)
-    return grid.double().numpy()[: len(grid) if sampling.sampler.final else -1]
+    noise_levels = sampling.sampler.compute_noise_levels(model.schedule)
+    return noise_levels.double().numpy()[: len(noise_levels) if sampling.sampler.final else -1]
 
 
 def measure_speed(model: GenerativeModel, sampling: SamplingSpec, together: int, clock: Clock) -> EvaluationSpeed:
