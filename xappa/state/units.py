@@ -151,7 +151,7 @@ def find_implausible_values(user: str, name: str, values: np.ndarray, levels: It
             if level > 700 or not there.any():
                 continue
             usual, found = (
-                STANDARD_GRAVITY * float(compute_standard_height(np.float64(level))),
+                STANDARD_GRAVITY * float(compute_standard_height(np.array(float(level)))),
                 np.median(values[:, index][there]),
             )
             if not 0.5 < found / usual < 2:
