@@ -1,4 +1,4 @@
-"""What a session sets for xarray's arithmetic has no effect on what is computed here."""
+"""Default settings of xarray's arithmetic, whatever the session has set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a first guess of the state, a background, enters an analysis: options of ``background=``.
+"""Options of ``background=``: uses of a background (first guess of the state) in an analysis.
 
 Two ways. `WarmStart` begins the sampling at the background instead of at pure noise; what the model knows about the
 atmosphere and the background's large scales are kept, small ones are drawn anew. `LatentObservation` treats the

@@ -178,7 +178,7 @@ def _parse_degrees(text: str) -> str | float:
 
 
 def _load_operator(text: str | None) -> Any:
-    """What an operator is called; or, of ``FILE.py:NAME``, what the file calls so."""
+    """Name of an operator; of ``FILE.py:NAME``, the object of that name in the file."""
     file, _, name = (text or "").rpartition(":")
     if not file.endswith(".py"):
         return text

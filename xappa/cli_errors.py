@@ -1,4 +1,4 @@
-"""What the command line says of an error: one line on stderr, and an exit code."""
+"""Error messages of the command line: one line on stderr, and an exit code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def report_error(error: BaseException, command: str) -> int:
     Parameters
     ----------
     error : BaseException
-        What a command raised.
+        Exception that a command raised.
     command : str
         Its name, for the line.
 

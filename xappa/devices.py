@@ -168,7 +168,7 @@ def get_available_memory(device: torch.device) -> float | None:
 
 
 def _read_machine_memory() -> float | None:
-    """What Linux says is available."""
+    """Available memory according to Linux."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -178,7 +178,7 @@ def _read_machine_memory() -> float | None:
 
 
 def _read_cgroup_memory() -> float | None:
-    """What is left of the limit of a container or batch job."""
+    """Memory left below the limit of a container or batch job."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))

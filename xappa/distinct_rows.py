@@ -22,7 +22,7 @@ def find_distinct(*columns: Array) -> tuple[Array, Array]:
     Returns
     -------
     first : array of int, (K,)
-        Where each kind comes first.
+        Index of the first of each kind.
     number : array of int, (N,)
         Kind of each row, in the order in which kinds come.
     """

@@ -1,4 +1,4 @@
-"""What may still change: constraints on a frozen prior, all in one call.
+"""Experimental interface: constraints on a frozen prior, all in one call.
 
 A model that was trained once answers questions that it was not trained for, if what is known is given as a constraint:
 a forcing at the lower boundary, a forecast of another model, observations.

@@ -54,7 +54,7 @@ class Options:
     progress : bool or None
         Whether progress bars are shown; None shows them where a person is watching (a terminal or a notebook).
     cache_dir : path or None
-        Where downloaded models are kept; None takes the environment's ``XAPPA_CACHE``, or else the usual place
+        Folder of downloaded models; None takes the environment's ``XAPPA_CACHE``, or else the usual place
         of the operating system.
     latent_cache : LatentCache or mapping
         Memory and disk that sampled latents may take before those used longest ago are dropped, and sampled again if

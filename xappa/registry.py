@@ -33,7 +33,7 @@ class Registry(Mapping[str, T], Generic[T]):
     Parameters
     ----------
     kind : str
-        What the entries are, for messages, such as ``"sampler"``.
+        Kind of the entries in messages, such as ``"sampler"``.
     group : str
         Group of the entry points of installed packages, such as ``"xappa.samplers"``.
     prepare : callable

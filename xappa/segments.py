@@ -1,4 +1,4 @@
-"""How a long time axis is split into pieces that are sampled by themselves: options of ``segments=``.
+"""Options of ``segments=``: methods that split a long time axis into segments that are sampled one by one.
 
 `Independent` pieces overlap and are blended, so that December can be sampled without January. In a `Chain` each piece
 is held to states of the one before, so that one trajectory comes out of any length, one piece after the other.

@@ -42,7 +42,7 @@ def tokenize_object(value: Any) -> str:
 
 
 def get_function_name(function: Callable[..., Any]) -> str:
-    """What a function is called, for messages and provenance."""
+    """Name of a function, for messages and provenance."""
     if isinstance(label := getattr(function, "label", None), str):
         return label
     if isinstance(function, functools.partial):
@@ -59,7 +59,7 @@ def get_function_name(function: Callable[..., Any]) -> str:
 
 
 def describe(function: Callable[..., Any]) -> str:
-    """What a function of a state does, in words: its name, and the first line of its docstring."""
+    """Description of a function of a state: its name, and the first line of its docstring."""
     text = (getattr(function, "__doc__", None) or "").strip().splitlines()
     return f"{get_function_name(function)}(state)" + (f" ({text[0].rstrip('.')})" if text else "")
 

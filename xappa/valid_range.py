@@ -71,7 +71,7 @@ def find_unread_limits(variable: xr.DataArray | xr.Variable) -> str | None:
 
 
 def find_outside(variable: xr.DataArray) -> xr.DataArray | None:
-    """Where values are outside their limits, lazily where they are lazy; None without limits."""
+    """Mask of values outside their limits, lazy where they are lazy; None without limits."""
     limits = read_limits(variable)
     if limits is None:
         return None

@@ -38,7 +38,7 @@ from xappa.binning.cells import number_groups
 
 @dataclass(frozen=True)
 class GroupMeans:
-    """What is known of one quantity in each of G groups.
+    """Sums of one quantity in each of G groups.
 
     Parameters
     ----------

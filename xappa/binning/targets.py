@@ -1,4 +1,4 @@
-"""What reports are gathered on: a model's grid, so many degrees, or the grid of a Dataset."""
+"""Cells that reports are binned into: a model's grid, cells of given degrees, or the grid of a Dataset."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def build_bin_grid(
     levels : sequence of float, optional
         Pressures, hPa. Default: those of the model or the Dataset; for degrees, each level by itself.
     model : str, Path or Prior, optional
-        Which model. Default: the option ``default_model``.
+        Name or folder of a model. Default: the option ``default_model``.
 
     Raises
     ------

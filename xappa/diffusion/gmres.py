@@ -26,7 +26,7 @@ BLOCK = 1 << 14
 
 @dataclass(frozen=True)
 class Solution:
-    """What the solver found: `x` like b, `residual` (relative, float64) and `iterations` (int64) of each system."""
+    """Solution: `x` like b, `residual` (relative, float64) and `iterations` (int64) of each system."""
 
     x: Tensor
     residual: Tensor

@@ -1,4 +1,4 @@
-"""What fields are called elsewhere: names of centres and archives beside those of the vocabulary."""
+"""Other names of fields, used by centres and archives."""
 
 from __future__ import annotations
 

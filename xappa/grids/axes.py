@@ -1,4 +1,4 @@
-"""Which coordinate of a Dataset is which axis, and by which conventions it is written."""
+"""Axes of a Dataset: their coordinates and conventions."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def find_encoding_problems(ds: xr.Dataset, names: Iterable[Hashable]) -> list[st
     Parameters
     ----------
     ds : Dataset
-        That `decode_conventions` returned.
+        Dataset returned by `decode_conventions`.
     names : iterable of str
         Of the variables that are looked at.
     """

@@ -60,7 +60,7 @@ class ForecastTimes:
     lead : DataArray
         How far ahead they look, as the user writes it; without coordinates.
     names : tuple of (str or None)
-        What the Dataset calls start, lead and valid time; None where it has no such coordinate.
+        Names of start, lead and valid time in the Dataset; None for those it does not have.
     """
 
     valid: xr.DataArray

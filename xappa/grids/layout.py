@@ -1,4 +1,4 @@
-"""How a Dataset spells its axes and variables."""
+"""Layout of a Dataset: names and conventions of its axes and variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xappa.grids.variable_encoding import VariableEncoding
 
 @dataclass(frozen=True)
 class Layout:
-    """How a Dataset spells its axes and variables.
+    """Layout of a Dataset: names and conventions of its axes and variables.
 
     Parameters
     ----------

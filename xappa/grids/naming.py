@@ -1,4 +1,4 @@
-"""Which variable of a Dataset is which quantity."""
+"""Match of variables of a Dataset to quantities."""
 
 from __future__ import annotations
 

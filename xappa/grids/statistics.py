@@ -23,7 +23,7 @@ _GRIB = {"max": "maximum", "min": "minimum", "avg": "mean", "diff": "range"}
 
 @dataclass(frozen=True)
 class Statistic:
-    """What fields are over a period.
+    """Statistic of a field over a period.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def infer_statistic(field: xr.DataArray, time: str | None, ds: xr.Dataset) -> St
     time : str, optional
         Name of the time coordinate.
     ds : Dataset
-        That holds the field, and the bounds of its times.
+        Dataset with the field and the bounds of its times.
     """
     method = _infer_method(field, time)
     begin, end = _read_bounds(time, ds)

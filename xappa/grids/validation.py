@@ -1,4 +1,4 @@
-"""What can be wrong with an axis: each text says what was found, what was expected and what to do."""
+"""Problems of an axis; each message says what was found, what was expected and what to do."""
 
 from __future__ import annotations
 

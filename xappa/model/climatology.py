@@ -50,7 +50,7 @@ class Climatology:
     diurnal : array (n, 9, latitude, longitude)
         Coefficients of `diurnal_basis`, of those channels that have a daily cycle.
     diurnal_channels : array (n,), int
-        Which channels these are.
+        Indices of the channels.
     """
 
     annual: np.ndarray

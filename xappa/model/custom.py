@@ -25,7 +25,7 @@ KEPT = 4 * 2**30
 GRAPH = 16
 """Bytes of the graph of a decoded state over those of the state itself, where nobody says."""
 ADDRESS = "object:"
-"""How addresses of objects begin; they hold in the process that made them."""
+"""Prefix of the addresses of objects, which are valid in the process that made them."""
 
 _LIVE: WeakValueDictionary[str, CustomModel] = WeakValueDictionary()
 

@@ -74,7 +74,7 @@ def date_codes(date: Tensor) -> Tensor:
 
 
 DATE_FUNCTIONS = 6
-"""How many functions `date_basis` has."""
+"""Number of functions of `date_basis`."""
 
 
 def date_basis(date: Tensor) -> Tensor:

@@ -26,14 +26,14 @@ def require_listed(folder: Path, files: Iterable[str], listed: Mapping[str, str]
     folder : Path
         Model directory.
     files : iterable of str
-        Those that are read.
+        Names of the files that are read.
     listed : mapping of str to str
-        Those with a hash.
+        Names of the files that have a hash.
 
     Raises
     ------
     IntegrityError
-        That names them.
+        The message names them.
     """
     missing = [file for file in files if file not in listed]
     if missing:
@@ -77,7 +77,7 @@ def require_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     Raises
     ------
     ModelError
-        That names them.
+        The message names them.
     """
     wrong = [name for name, t in tensors.items() if t.is_floating_point() and not torch.isfinite(t).all()]
     if wrong:

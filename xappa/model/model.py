@@ -109,7 +109,7 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are."""
+        """Device of the networks."""
         return next(self.autoencoder.parameters()).device
 
     def to(self, device: torch.device | str) -> Model:

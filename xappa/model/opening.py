@@ -22,7 +22,7 @@ def open_model(path: Path, device: str, checkpoint: str | None = None, statistic
     ----------
     path : Path
     device : str
-        Where the networks go.
+        Device of the networks.
     checkpoint, statistics
         Of an official run; see `official.find_run`.
 

@@ -7,7 +7,7 @@ from xappa.model.protocol import Prior, list_missing
 from xappa.model.state import StateSpec
 
 PREFIX = "latent_"
-"""How names of the dimensions of latents begin."""
+"""Prefix of the names of the dimensions of latents."""
 
 
 def find_problems(prior: Prior) -> list[str]:

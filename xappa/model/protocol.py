@@ -137,7 +137,7 @@ class GenerativeModel(Prior, Protocol):
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Name in the attributes of results."""
 
     @property
     def digest(self) -> str:
@@ -153,7 +153,7 @@ class GenerativeModel(Prior, Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Device."""
 
     @property
     def nbytes(self) -> int:

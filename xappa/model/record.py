@@ -1,4 +1,4 @@
-"""What ``model.json`` may hold: read once, checked as a whole, before any file of tensors is opened."""
+"""Contents of ``model.json``, checked as a whole before any file of tensors is opened."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xappa.vocabulary import VARIABLES
 
 FORMAT = 1
 IDENTITY = ("state", "autoencoder", "denoiser", "schedule", "normalisation", "latents", "files")
-"""What results depend on."""
+"""Entries of the model record that results depend on."""
 LARGEST_RECORD = 1 << 26
 """Bytes of a ``model.json`` beyond which it is not read."""
 
@@ -40,7 +40,7 @@ class ModelRecord:
     state : StateSpec
     autoencoder : AutoencoderSpec
     denoiser : mapping
-        What `denoisers.build` takes.
+        Arguments of `denoisers.build`.
     schedule : Schedule
     normalisation, latents : str
         Keys of `NORMALISATIONS` and `LATENTS`.

@@ -1,4 +1,4 @@
-"""What a model's state is made of: variables, levels, grid, times. Names and numbers only, no tensors."""
+"""Specification of a model's state: variables, levels, grid, times. Names and numbers only, no tensors."""
 
 from __future__ import annotations
 

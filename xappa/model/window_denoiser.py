@@ -23,7 +23,7 @@ class DenoiserModel(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Device."""
 
     @property
     def precision(self) -> str:

@@ -1,4 +1,4 @@
-"""What reading had to assume where a source says nothing: kept as attributes, and said once or refused."""
+"""Assumptions about what a source does not state: kept as attributes, and warned of once or refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def get_assumptions(obs: xr.Dataset) -> list[str]:
 
 @dataclass
 class AssumptionLog:
-    """What was assumed as one or several sources were read, and was not said before.
+    """Assumptions about one or several sources that no warning has named before.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class AssumptionLog:
         strict : bool, default False
             Whether to refuse instead.
         already_warned : set of str, optional
-            What was said already, and is not said again; what is said now is added.
+            Messages that were given before and are not repeated; new ones are added.
 
         Raises
         ------

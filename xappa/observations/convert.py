@@ -31,7 +31,7 @@ class Conversion:
     Parameters
     ----------
     target : str
-        What is derived.
+        Derived quantity.
     sources : tuple of str
         Quantities that it takes; the first is another form of the target, and is not used beside it.
     formula : callable
@@ -103,7 +103,7 @@ CONVERSIONS = (
 
 @dataclass(frozen=True)
 class DerivedReports:
-    """Which reports of a conversion's target were derived (bool, shape (obs,))."""
+    """Mask of the derived reports of a conversion's target (bool, shape (obs,))."""
 
     conversion: Conversion
     rows: xr.DataArray

@@ -112,7 +112,7 @@ def get_definition_height(meaning: str) -> float | None:
 
 
 def get_near_ground_name(meaning: str) -> str:
-    """What an upper-air quantity is called near the ground: itself, if it has no namesake there."""
+    """Name near the ground of an upper-air quantity; unchanged if there is none."""
     names = (NEAR_GROUND.get(meaning, ""), f"2m_{meaning}", f"10m_{meaning}")
     return next((name for name in names if name in QUANTITIES), meaning)
 

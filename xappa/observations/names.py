@@ -1,4 +1,4 @@
-"""What columns and variables are called: many spellings, one name.
+"""Names of columns and variables: many spellings, one name.
 
 The order of trust: what the caller says (`NameMap`), a WeatherBench name, CF attributes, a common
 spelling.
@@ -114,7 +114,7 @@ def get_expected_units(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class NameMap:
-    """What the caller says about names and units.
+    """Names and units that the caller gives.
 
     Parameters
     ----------

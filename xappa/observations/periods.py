@@ -52,7 +52,7 @@ class PeriodStates:
 
 
 def get_method(name: str) -> str:
-    """What a quantity is over its period: ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"``."""
+    """Statistic of a quantity over its period: ``"sum"``, ``"mean"``, ``"maximum"`` or ``"minimum"``."""
     return parse_cell_method(QUANTITIES[name].cell_methods)
 
 
@@ -70,7 +70,7 @@ def get_definition_period(name: str) -> np.timedelta64:
 def find_period_states(
     name: str, period: np.timedelta64, variables: Container[str], step: np.timedelta64
 ) -> PeriodStates | None:
-    """Which states make up a report of `name` over `period`.
+    """States that make up a report of `name` over `period`.
 
     Parameters
     ----------

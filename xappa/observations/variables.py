@@ -95,7 +95,7 @@ NEAR_GROUND = {
     "dewpoint_temperature": "2m_dewpoint_temperature",
     "relative_humidity": "2m_relative_humidity",
 }
-"""What an upper-air quantity is called where the reports have no level."""
+"""Names of upper-air quantities in reports without a level."""
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "2m_temperature": ("temperature_2m", "air_temperature_2m", "2m_air_temperature", "tmp2m", "t_2m"),

@@ -14,7 +14,7 @@ from xappa.operators.periods import Period
 
 @dataclass(frozen=True, repr=False)
 class Aggregation(PeriodOperator):
-    """What reports are taken over, whatever they say themselves.
+    """Period over which reports are taken, instead of their own.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Accumulate(Aggregation):
         return Period(self.hours, "sum")
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return f"sum over the {self.hours:g} hours before"
 
 
@@ -56,7 +56,7 @@ class Maximum(Aggregation):
         return Period(self.hours, "maximum")
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return f"maximum over the {self.hours:g} hours before"
 
 
@@ -69,7 +69,7 @@ class Minimum(Aggregation):
         return Period(self.hours, "minimum")
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return f"minimum over the {self.hours:g} hours before"
 
 
@@ -82,5 +82,5 @@ class Average(Aggregation):
         return Period(self.hours, "mean")
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return f"mean over the {self.hours:g} hours before"

@@ -1,4 +1,4 @@
-"""What operators have in common: they are called with reports, they have a token and a name."""
+"""Base class of operators: they are called with reports, and have a token and a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Operator(ABC):
 
     @abstractmethod
     def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
-        """How reports are read off a trajectory.
+        """Build the observation operator of reports.
 
         Parameters
         ----------
@@ -46,7 +46,7 @@ class Operator(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
 
     def __str__(self) -> str:
         return self.describe()

@@ -158,19 +158,19 @@ class OperatorChain(Composable):
 
     @property
     def geometry(self) -> Operator:
-        """What reads fields where reports are."""
+        """Geometry: the link that reads fields at the reports."""
         links = [link for link in self.links if isinstance(link, Link)]
         found = next((link for link in links if link.rank == GEOMETRY), None)
         return found or next(link.default for link in links if isinstance(link, PeriodOperator | Physics))
 
     @property
     def period(self) -> Period | None:
-        """What reports are taken over, if told."""
+        """Period of the reports, if given."""
         return next((link.period for link in self.links if isinstance(link, PeriodOperator)), None)
 
     @property
     def physics(self) -> tuple[Physics | Function, ...]:
-        """What makes fields, the last first."""
+        """Links that make fields, the last one first."""
         return tuple(link for link in self.links if _get_rank(link) == PHYSICS)  # type: ignore[misc]
 
     @property
@@ -182,7 +182,7 @@ class OperatorChain(Composable):
         return " @ ".join(map(_format_link, self.links))
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return ", of ".join(link.describe() if isinstance(link, Link) else describe(link) for link in self.links)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
@@ -263,7 +263,7 @@ class ComposedFunction:
 
     @property
     def label(self) -> str:
-        """What it is called, for messages."""
+        """Name in messages."""
         return " @ ".join(map(_format_link, self.physics))
 
     def __call__(self, state: xr.Dataset) -> Any:

@@ -135,7 +135,7 @@ class ColumnWater(Columns):
 
     @property
     def variable(self) -> str:
-        """What is weighted."""
+        """Name of the variable that is weighted."""
         return "specific_humidity"
 
     def weights(self, levels: Array, surface_pressure: Array) -> Array:
@@ -143,7 +143,7 @@ class ColumnWater(Columns):
         return compute_integral_weights(levels, surface_pressure)[None] * 100 / STANDARD_GRAVITY
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return "water vapour of the column (integral of specific humidity over pressure)"
 
 
@@ -172,7 +172,7 @@ class Thickness(Columns):
 
     @property
     def variable(self) -> str:
-        """What is weighted."""
+        """Name of the variable that is weighted."""
         return "geopotential"
 
     def weights(self, levels: Array, surface_pressure: Array) -> Array:
@@ -196,7 +196,7 @@ class Thickness(Columns):
         return ((at[0] - at[1]) / STANDARD_GRAVITY)[None, :, None]
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return f"thickness of the layer from {self.lower:g} to {self.upper:g} hPa"
 
 

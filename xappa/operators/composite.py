@@ -25,7 +25,7 @@ class OperatorBlock:
     function : DatasetFunction or None
         A function of the states; None for the states.
     extreme : {"maximum", "minimum"} or None
-        What is taken of the states of a period; None: the stencil's sum.
+        Extreme of the states of a period that is taken; None: their weighted sum.
     states : int
         Into how many states the numbers of a row of the stencil are divided, one after the other, where an extreme is
         taken.
@@ -76,7 +76,7 @@ class CompositeOperator:
 
     @property
     def value(self) -> Array:
-        """What was reported."""
+        """Observed values."""
         return self._concatenate("value")
 
     @property

@@ -1,4 +1,4 @@
-"""What operators know of the states that reports are read off."""
+"""State that operators are applied to: its axes, times, levels and surface."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StateContext:
     layout : Layout, optional
         Names, order and units that functions of a Dataset are given; default the model's.
     period : Period, optional
-        What reports are taken over instead of what they say.
+        Periods of reports that replace their own.
     level_coordinate : mapping, optional
         Coordinate of the reports that chooses a variable's level, by variable: ``"level"`` (hPa, the default) or
         ``"channel"`` (a number, exactly).
@@ -52,5 +52,5 @@ class StateContext:
     level_coordinate: Mapping[str, str] = field(default_factory=dict)
 
     def get_axis_name(self, name: str) -> str:
-        """What an axis is called."""
+        """Name of an axis."""
         return (getattr(self.layout, name) if self.layout else None) or name

@@ -126,7 +126,7 @@ class Footprint(Geometry):
         return replace(self, radius=part(self.radius), axes=axes, azimuth=part(self.azimuth))
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         if self.axes is not None:
             shape = f"an ellipse of {_format_size(self.axes[0])} by {_format_size(self.axes[1])} km semi-axes"
         else:

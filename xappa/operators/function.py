@@ -42,12 +42,12 @@ class Function(Physics):
             raise OptionError(f"Function: found {type(self.function).__name__}; expected a function of a Dataset")
 
     def of(self, state: xr.Dataset) -> Any:
-        """What the function returns."""
+        """Description of the function's result."""
         return self.function(state)
 
     def __repr__(self) -> str:
         return get_function_name(self.function)
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return describe(self.function)

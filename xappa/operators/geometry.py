@@ -1,4 +1,4 @@
-"""Where reports are read: the steps that all geometries share."""
+"""Base class of geometries: the steps that all share to interpolate a state to reports."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def list_variables_read(name: str, obs: xr.Dataset, spec: StateSpec, period: Per
         Observations in the schema.
     spec : StateSpec
     period : Period, optional
-        What reports are taken over instead of what they say.
+        Periods of reports that replace their own.
     """
     if name == STATION and SEA in spec.variables and STATION not in spec.variables:
         return {SEA}

@@ -42,14 +42,14 @@ class Interpolate(Geometry):
         return get_corner_weights(HashablePlaces(latitude, longitude), spec.latitude, spec.longitude)
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return describe_geometry(self, "interpolated: bilinear, linear in log-pressure and in time")
 
 
 def interpolate(
     obs: xr.Dataset, state: StateContext, lapse_rate: float | None = LAPSE_RATE
 ) -> tuple[SparseOperator, xr.Dataset]:
-    """Where and how each report is read off a trajectory of states: `Interpolate` as a function.
+    """Build the observation operator of reports by interpolation: `Interpolate` as a function.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class Nearest(Geometry):
         return InterpolationWeights(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return describe_geometry(self, "the nearest grid point, level and time")
 
 
@@ -84,7 +84,7 @@ class GridPoints(Geometry):
         return InterpolationWeights(cell, np.ones(cell.shape), np.zeros(cell.shape, bool), inside)
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         return describe_geometry(self, "the field itself, at its grid points")
 
 

@@ -1,4 +1,4 @@
-"""Which states make up reports over a period."""
+"""States that make up reports over a period."""
 
 from __future__ import annotations
 

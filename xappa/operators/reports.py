@@ -1,4 +1,4 @@
-"""What an operator asks of observations before it reads them, and the flags it leaves."""
+"""Checks of observations before an operator is applied, and the flags that it sets."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Sounder(Columns):
 
     @property
     def variable(self) -> str:
-        """What is weighted."""
+        """Name of the variable that is weighted."""
         return "temperature"
 
     def weights(self, levels: Array, surface_pressure: Array) -> Array:
@@ -109,7 +109,7 @@ class Sounder(Columns):
         return compute_mean_weights(list(self.curves.values()), levels)[:, :, None]
 
     def describe(self) -> str:
-        """What the operator does, in words."""
+        """Description of the operator."""
         number = len(self.curves)
         return (
             f"brightness temperature of {number} channel{'s' * (number > 1)} (weighted mean of temperature over levels)"

@@ -83,7 +83,7 @@ class PerSource(Operator):
         return ("xappa.PerSource", *((key, tokenize(operator)) for key, operator in self.operators.items()))
 
     def describe(self) -> str:
-        """What the operators do, in words."""
+        """Descriptions of the operators."""
         return "; ".join(f"{key}: {operator.describe()}" for key, operator in self.operators.items())
 
     def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:

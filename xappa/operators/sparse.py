@@ -38,13 +38,13 @@ class SparseOperator:
     Parameters
     ----------
     time, channel, cell : array of int, (M, P)
-        Where each number is: time index, channel index and flat index row * width + column.
+        Time index, channel index and flat index (row * width + column) of each number.
     weight : array of float, (M, P)
         Its weight.
     offset : array of float, (M,)
         What is added.
     value, error : array of float, (M,)
-        What was reported, and the standard deviation of its error.
+        Observed value, and the standard deviation of its error.
     observation : array of int, (M,)
         Position of the report on the `obs` dimension of the observations.
     variable : array of int, (M,)

@@ -39,7 +39,7 @@ def buoys(
     count : int, default 300
         Number of buoys.
     variables : iterable of str
-        What they report; default sea surface temperature and mean sea level pressure.
+        Reported quantities; default sea surface temperature and mean sea level pressure.
     speed : float, default 0.2
         Deviation of each component of the velocity, m/s.
     memory : float, default 3

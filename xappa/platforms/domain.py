@@ -1,4 +1,4 @@
-"""What a Dataset says about where and when it can be observed: times, grid, levels, land, height."""
+"""Domain that a Dataset can be observed on: times, grid, levels, land, height."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class NetworkDomain:
 
     @classmethod
     def from_dataset(cls, ds: xr.Dataset) -> NetworkDomain:
-        """What `ds` says.
+        """Domain of `ds`.
 
         Raises
         ------

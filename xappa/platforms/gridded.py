@@ -42,7 +42,7 @@ def columns(
     fraction : float, default 0.01
         Share of the columns of the grid; at least one.
     variables : iterable of str, optional
-        What is observed; default all that `ds` holds.
+        Observed quantities; default all of `ds`.
     every : float, optional
         Hours between observations, counted from 00 UTC. Default: at all times of `ds`.
     errors, seed

@@ -1,4 +1,4 @@
-"""Which points of a grid the official experiments observe: cells of stations, cells that a satellite sees."""
+"""Grid points that the official experiments observe: cells of stations, cells that a satellite sees."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def split(cells: Array, held_out: int, seed: int) -> tuple[Array, Array]:
     ----------
     cells : int array (N,)
     held_out : int
-        How many.
+        Number of reports.
     seed : int
 
     Returns

@@ -24,7 +24,7 @@ def draw_cells(density: Array, count: int, rng: Rng, replace: bool = False) -> A
     density : array of any shape
         How likely each cell is, relative to the others.
     count : int
-        How many; without replacement at most as many as there are cells.
+        Number of reports; without replacement at most as many as there are cells.
     rng : Generator
     replace : bool, default False
         Whether a cell may be drawn more than once.

@@ -40,7 +40,7 @@ def stations(
     count : int, default 1000
         Number of stations.
     variables : iterable of str
-        What they report; default 2 m temperature, 10 m wind components, mean sea level pressure.
+        Reported quantities; default 2 m temperature, 10 m wind components, mean sea level pressure.
     over_sea : float, default 0.2
         How dense they are over sea, where land is 1.
     density : array (latitude, longitude), optional

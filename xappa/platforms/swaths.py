@@ -41,7 +41,7 @@ def swaths(
     orbit : str or Orbit, default "metop"
         ``"leo"`` (800 km, 75 degrees; the official experiments'), ``"iss"``, ``"metop"``, or one of your own.
     variables : iterable of str
-        What is measured; default the components of the 10 m wind, as a scatterometer gives them.
+        Measured quantities; default the components of the 10 m wind, as a scatterometer gives them.
     width, gap : float, default 1800 and 0
         Extent of the swath across the track, and of the part under the satellite that isn't seen, km.
     spacing : float, default 1

@@ -34,7 +34,7 @@ class BackgroundTerm:
     Parameters
     ----------
     frames : tuple of int
-        Where they lie along the trajectory.
+        Indices along the trajectory.
     y : Tensor, (1 or member, frame, *latent)
     deviation : Tensor, (frame, *latent)
     spectrum : Tensor or None
@@ -52,7 +52,7 @@ class BackgroundTerm:
     def make_observation(
         self, start: int, length: int, noise: Callable[[int], Tensor] | None = None
     ) -> Observation | None:
-        """What a window of `length` times from `start` on sees of them; `noise` is like the window's latents."""
+        """Part of them in a window of `length` times from `start` on; `noise` is like the window's latents."""
         chosen = [k for k, frame in enumerate(self.frames) if start <= frame < start + length]
         if not chosen:
             return None
@@ -98,7 +98,7 @@ def make_background_terms(
 def make_warm_start(
     model: GenerativeModel, sampling: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> tuple[Tensor, float] | None:
-    """Where members start, (member, time, h, w, C), and the noise level that they start with; None without."""
+    """Start of the members, (member, time, h, w, C), and its noise level; None without a warm start."""
     for given, values in zip(sampling.fixed_states, states, strict=True):
         if isinstance(given.use, WarmStart):
             z = torch.from_numpy(values).to(model.device)

@@ -22,7 +22,7 @@ LOG = logging.getLogger("xappa")
 T = TypeVar("T")
 
 Key = tuple[str, str, int]
-"""What a size depends on: a model's digest, a device, the times of a trajectory."""
+"""Key of a size: a model's digest, a device, the times of a trajectory."""
 
 _SIZES: dict[Key, int] = {}
 _GUARD = threading.Lock()
@@ -36,7 +36,7 @@ def forget_batch_sizes() -> None:
 
 @dataclass(frozen=True)
 class MemoryNeeds:
-    """What sampling one member needs, in words.
+    """Description of the memory that sampling one member needs.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MemoryNeeds:
 
     @property
     def device(self) -> torch.device:
-        """Where it is sampled."""
+        """Device of the sampling."""
         return self.model.device
 
     @property

@@ -1,4 +1,4 @@
-r"""How large the errors of reports are, by their evidence in a Gaussian prior.
+r"""Size of the errors of reports, by their evidence in a Gaussian prior.
 
 Whitened departures of M reports from the prior's mean are :math:`d \sim N(0, \alpha I + \kappa B)`, with B the
 covariance that the prior gives to what is observed. Errors are as they were said to be where :math:`\alpha = 1`.

@@ -295,7 +295,7 @@ def count_solves(sampling: SamplingSpec) -> int:
 
 
 def measure_decoding(model: GenerativeModel) -> Work:
-    """What decoding one state takes."""
+    """Cost of decoding one state."""
 
     def decode() -> None:
         with torch.no_grad():

@@ -35,7 +35,7 @@ class FiniteCheck:
         self.members, self.period = tuple(members), period
 
     def __call__(self, x_t: Tensor, sigma: Tensor) -> Tensor:
-        """What the denoiser returns.
+        """Output of the denoiser.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""How well sampled states fit the observations."""
+"""Fit of sampled states to the observations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an analysis is divided so as to fit into memory: members that are sampled together, states whose graphs are kept.
+"""Division of an analysis that fits into memory: members sampled together, states whose graphs are kept.
 
 Members come first: fewer of them at once cost nothing but speed. If one alone does not fit, the graphs of decoded
 states are given up one after the other, and computed anew at every product: that costs arithmetic. Results agree to
@@ -38,7 +38,7 @@ LIGHT = (JacobianFree, W2C, LatentOptimisation)
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How members and states are taken together.
+    """Numbers of members and states that are processed together.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the segments of a batch learned of themselves, as one."""
+"""Diagnostics of the segments of a batch, merged."""
 
 from __future__ import annotations
 

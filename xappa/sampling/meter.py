@@ -1,4 +1,4 @@
-"""What a computation costs, found out without doing it: floating-point operations, and memory at its fullest."""
+"""Cost of a computation, found without doing it: floating-point operations, and peak memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FORMULAS = {
 
 @dataclass(frozen=True)
 class Work:
-    """What a computation takes.
+    """Cost of a computation: operations and memory.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Work:
 
 @dataclass(frozen=True)
 class RepeatedWork(Work):
-    """What a computation takes that is done again and again.
+    """Cost of a repeated computation.
 
     Parameters
     ----------

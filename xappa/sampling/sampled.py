@@ -1,4 +1,4 @@
-"""What sampling tasks give: latents of some members, and what the run learned of itself."""
+"""Result of a sampling task: latents of some members, and diagnostics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sampling task needs, in numbers: small, picklable, with a token."""
+"""Specification of a sampling task: numbers only, small, picklable, with a token."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def _derive_seed(seed: int, number: int) -> int:
 
 
 def evaluate_fit(model: GenerativeModel, sampling: SamplingSpec, latents: Tensor) -> dict[str, np.ndarray]:
-    """How the sampled states fit the reports; a warning where that is implausible."""
+    """Fit of the sampled states to the reports; warns if it is implausible."""
     window = model.spec.window
 
     def residuals(rows: SparseOperator | CompositeOperator, start: int, part: Tensor) -> tuple[np.ndarray, np.ndarray]:

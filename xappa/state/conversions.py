@@ -1,4 +1,4 @@
-"""What happens to the fields of a Dataset on their way into a model, in words."""
+"""Description of the conversions of a Dataset's fields for a model."""
 
 from __future__ import annotations
 

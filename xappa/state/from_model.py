@@ -41,14 +41,14 @@ def to_dataset(
     fields : array or dask array, (member, time, channel, latitude, longitude)
         Physical units, on the model's grid.
     spec : StateSpec
-        What the axes of `fields` are.
+        Names of the axes of `fields`.
     times : array of datetime64, (time,)
     members : sequence of int, (member,)
     layout : Layout, optional
-        How the user's Dataset is written; default WeatherBench names, units of the vocabulary, float32, the model's own
+        Layout of the user's Dataset; default WeatherBench names, units of the vocabulary, float32, the model's own
         order, hPa.
     wanted : OutputSelection, optional
-        What to keep; default everything.
+        Variables and levels to keep; default all.
     attrs : mapping, optional
         Global attributes.
     area : GridSubset, optional
@@ -162,7 +162,7 @@ def _extract_blockwise(pick: VariableExtractor, fields: da.Array) -> da.Array:
 def _resolve_units(
     found: np.dtype, name: str, written: VariableEncoding | None
 ) -> tuple[UnitConversion | None, np.dtype]:
-    """How fields get the user's units, and their precision."""
+    """Conversions of fields to the user's units and precision."""
     if written is None:
         return None, found
     return invert_conversion(make_conversion(written, name)), np.promote_types(found, written.dtype)

@@ -45,7 +45,7 @@ def label_latents(
     dims : sequence of str
         Names of the dimensions of a latent state; each begins with ``latent_``.
     ds : Dataset
-        That was encoded.
+        Dataset that was encoded.
     spec : StateSpec
     layout : Layout
         Of `ds`.
@@ -101,7 +101,7 @@ class DecodedSelection:
     Parameters
     ----------
     layout : Layout
-        How the user writes it.
+        Layout of the user's Dataset.
     wanted : OutputSelection
         Variables and levels.
     spec : StateSpec

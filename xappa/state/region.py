@@ -20,7 +20,7 @@ TOLERANCE = 1e-6  # degrees, or a millionth of a level
 
 @dataclass(frozen=True)
 class RegionSelection:
-    """What is left of the axes of a Dataset.
+    """Part of the axes of a Dataset in a region.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a Dataset asks of a model: times, variables, levels."""
+"""Selection of times, variables and levels by a Dataset."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from xappa.grids.variable_encoding import PRECIPITATION
 from xappa.model.state import StateSpec
 
 MOST = 12
-"""How many levels are listed."""
+"""Largest number of levels that messages list."""
 
 
 @dataclass(frozen=True)
 class OutputSelection:
-    """What an output holds.
+    """Variables and levels of an output.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def find_model_times(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = No
     times : array of datetime64, (T,)
         Every model time from the first to the last of `ds`.
     selection : array of int
-        Which of them are in `ds`.
+        Indices of the times of `ds` among them.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def find_model_times(ds: xr.Dataset, spec: StateSpec, layout: Layout | None = No
 
 
 def find_model_time_problems(times: Array, spec: StateSpec) -> list[str]:
-    """Which times are not model times, with the nearest that are."""
+    """Times that are not model times, with the nearest that are."""
     past = (times - times.astype("datetime64[D]")) % spec.step
     wrong = past != np.timedelta64(0, "s")
     if not wrong.any():

@@ -51,7 +51,7 @@ class StatePart:
 
 @dataclass(frozen=True)
 class StateAssembly:
-    """How blocks of a Dataset's variables become states. Names and numbers only, so that a task can carry it.
+    """Conversion of blocks of a Dataset's variables to states. Names and numbers only, so that a task can carry it.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class StateAssembly:
 def plan_assembly(
     ds: xr.Dataset, spec: StateSpec, layout: Layout, members: bool = False
 ) -> tuple[StateAssembly, list[xr.DataArray]]:
-    """How `ds` becomes states of a model, and its fields in the order of axes that this needs; nothing is computed.
+    """Plan the conversion of `ds` to states of a model, with its fields in the order of axes needed. Lazy.
 
     Parameters
     ----------

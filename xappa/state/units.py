@@ -1,4 +1,4 @@
-"""How a Dataset's numbers become a model's: units, heights and geopotentials, rates and sums of precipitation."""
+"""Conversion of a Dataset's units to a model's: heights and geopotentials, rates and sums of precipitation."""
 
 from __future__ import annotations
 

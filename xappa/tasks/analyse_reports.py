@@ -54,7 +54,7 @@ class Outcome:
     withheld : int
         Withheld reports.
     store : Path or None
-        Where the analysis was written.
+        Path of the analysis.
     analysis : Dataset
         Its fields.
     used, held : Dataset

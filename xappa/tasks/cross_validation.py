@@ -1,4 +1,4 @@
-"""How good an analysis is at reports that it has not seen, whatever operator reads them."""
+"""Verification at withheld reports, with any operator."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def score_withheld(
     used, withheld : Dataset
         Observations in the schema, flagged, with errors.
     operator : str, operator, function, or dict of these, optional
-        How both fields are read at reports; see `assimilate`.
+        Observation operator for both fields; see `assimilate`.
     model : str, Path or Prior, optional
         Default: the option ``default_model``.
 
@@ -91,7 +91,7 @@ def predict_reports(
     *,
     model: ModelLike | None = None,
 ) -> xr.Dataset:
-    """What fields say of reports, by an operator.
+    """Apply an operator to fields.
 
     Parameters
     ----------

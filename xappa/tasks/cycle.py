@@ -50,7 +50,7 @@ ANALYSIS, FORECAST = 0, 1
 
 @dataclass(frozen=True)
 class CycleResult:
-    """What cycling has made.
+    """Result of `cycle`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How much work an analysis is worth: named settings."""
+"""Named settings of the effort of an analysis."""
 
 from __future__ import annotations
 

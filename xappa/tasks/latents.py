@@ -127,7 +127,7 @@ def decode(
     Parameters
     ----------
     latents : xarray.Dataset
-        What `encode` returned, or anything selected from it.
+        Result of `encode`, or any selection from it.
     variables : str or sequence of str, optional
         Names as in the Dataset that was encoded, or WeatherBench names. Default: all of the model's.
     region : mapping or pair, optional
@@ -138,7 +138,7 @@ def decode(
         units. Where the region lies across the seam of the longitudes, these ascend from its western bound.
         Default: everything.
     model : str or Path, optional
-        Where the model of the latents is found, if no longer under the name or in the folder of then.
+        Address of the model of the latents, if no longer under the name or in the folder of then.
     device : str, optional
         As for `encode`.
 

@@ -79,7 +79,7 @@ class LazyObservations:
 
     @property
     def operator(self) -> str:
-        """What the operator does."""
+        """Description of the operator."""
         return repr(self.pipeline.operator)
 
     @property

@@ -1,4 +1,4 @@
-"""What a network would have reported of a Dataset."""
+"""Simulated reports of a network, from a Dataset as truth."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def observe(
     error: Mapping[str, Deviation] | Deviation | None = None,
     seed: int | None = None,
 ) -> xr.Dataset:
-    """What a network would have reported of a Dataset. The fields that are read are computed.
+    """Simulate the reports of a network, from a Dataset as truth. The fields that are read are computed.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def observe(
         Observations, in any form that `read_observations` takes: their places, times and variables. What is missing or
         rejected there is missing here; of a variable that is missing everywhere all is observed.
     operator : str, operator, function, or dict of these, default "interpolate"
-        How fields are read; see `assimilate`.
+        Observation operator; see `assimilate`.
     error : mapping, str or float, optional
         Standard deviation of the Gaussian noise that is added: by variable, a number in the variable's units or a text
         such as ``"1 K"``; or the name of a table; or one deviation, if there is one variable; or ``"reported"``: the

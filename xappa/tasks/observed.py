@@ -44,7 +44,7 @@ def prepare_observations(
     until, trusted
         See `ObservationPipeline`.
     already_warned : set of str, optional
-        What the user was warned of already; what is said now is added.
+        Warnings that were given before; new ones are added.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class ObservationPipeline:
         Error deviations of reports that bring none.
     quality : Quality
     layout : Layout
-        How the user's Dataset is written.
+        Layout of the user's Dataset.
     height : array or None
         The user's surface height on the model's grid, m.
     until : datetime64, optional
@@ -106,7 +106,7 @@ class ObservationPipeline:
         ----------
         obs : Dataset, DataFrame, path, or a list or dict of these
         prior : GenerativeModel
-            That of `address`.
+            Model of `address`.
         """
         # What the vocabulary does not have can be of use to an operator that makes fields, or follows from `error`.
         unknown = "keep" if self.operator.whole_state else user_defined_names(self.error)
@@ -128,7 +128,7 @@ class ObservationPipeline:
         times : array of datetime64, (T,)
             Consecutive model times.
         prior : GenerativeModel
-            That of `address`.
+            Model of `address`.
 
         Raises
         ------

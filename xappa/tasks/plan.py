@@ -1,4 +1,4 @@
-"""What a run will cost, before it runs."""
+"""Predicted cost of a run."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run will take. Shown as a table.
+    """Predicted cost of a run. Shown as a table.
 
     Parameters
     ----------
     task : str
-        What would be called.
+        Name of the task.
     model, device : str
     members, times : int
         Of the result.

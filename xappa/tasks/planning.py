@@ -1,4 +1,4 @@
-"""What tasks share before anything is computed: members, methods, surface height, provenance."""
+"""Steps that all tasks share before computing: members, methods, surface height, provenance."""
 
 from __future__ import annotations
 

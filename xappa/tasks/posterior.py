@@ -1,4 +1,4 @@
-"""What the tasks that sample have in common: from a request and what is known to a lazy result."""
+"""Common step of the tasks that sample: from a request and its observations to a lazy result."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def build_analysis(
     trajectory : array of datetime64, (T,)
         Consecutive model times.
     selection : array of int or slice
-        Which of them are in the result.
+        Indices of the times in the result.
     reports : Observations or LazyObservations, optional
     given : sequence of (FixedState, dask array)
         Known states.
     rolling : Autoregressive, optional
     title : str
-        What the result is, for its attributes.
+        Title of the result, for its attributes.
 
     Returns
     -------

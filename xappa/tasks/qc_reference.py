@@ -1,4 +1,4 @@
-"""What reports are compared with by quality control: a model's climatology, or fields of the user."""
+"""Reference of quality control: a model's climatology, or fields of the user."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ModelBackground:
     ----------
     address : str or GenerativeModel
     digest : str
-        Which model; it is loaded where it is used.
+        Name or folder of the model, which is loaded where it is used.
     spec : StateSpec
     """
 
@@ -149,7 +149,7 @@ class FieldBackground:
 
 
 def _without_gaps(stencil: SparseOperator, state: Array, mask: Array) -> Array:
-    """What is read off a state; NaN where any of it is missing."""
+    """Values of an operator applied to a state; NaN if any number that it needs is missing."""
     gaps = ~np.isfinite(state) & mask
     found = stencil.apply(np.nan_to_num(state, posinf=0.0, neginf=0.0))
     if not gaps.any():

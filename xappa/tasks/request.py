@@ -1,4 +1,4 @@
-"""What a call of a task may say: each option once, with its default, its check and its description.
+"""Options of the tasks: each once, with its default, its check and its description.
 
 The tasks take their signatures and the descriptions of their parameters from these dataclasses (`with_parameters_of`).
 """
@@ -104,7 +104,7 @@ class SamplingRequest:
 
     @cached_property
     def layout(self) -> Layout:
-        """How the Dataset is written."""
+        """Layout of the Dataset."""
         return recognise(self.ds, need=("time",))
 
     @cached_property
@@ -145,7 +145,7 @@ class TrajectoryOptions:
     Parameters
     ----------
     stitching : str, default "symmetrical"
-        How windows are joined where the times are more than one window of the model: ``"symmetrical"``, ``"causal"``,
+        Method that joins windows if the times are more than one window of the model: ``"symmetrical"``, ``"causal"``,
         ``"blended"`` or ``"average"``.
     segments : str or object, default "independent"
         How a time axis of many windows is split into pieces that are sampled one by one: ``"independent"`` ones overlap

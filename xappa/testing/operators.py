@@ -54,7 +54,7 @@ ROUNDING = 1e-11  # of what is observed: a remainder below is that of a linear o
 
 @dataclass(frozen=True)
 class OperatorReport:
-    """What was found.
+    """Result of the tests of an operator.
 
     Parameters
     ----------

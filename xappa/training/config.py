@@ -55,7 +55,7 @@ class SimulationConfig:
 
 @dataclass(frozen=True)
 class StateConfig:
-    """What the model's state holds.
+    """Variables and levels of the model's state.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """How a network is trained: `steps` of `batch` examples, learning rate with warm-up and cosine decay.
+    """Training of a network: `steps` of `batch` examples, learning rate with warm-up and cosine decay.
 
     At each of `restarts`, steps in ascending order above 0 and below `steps`, warm-up and cosine have come to their end
     and begin anew.

@@ -104,12 +104,12 @@ def _assign_splits(recipe: Recipe, times: np.ndarray, run: np.ndarray) -> np.nda
 
 
 def _is_of_runs(recipe: Recipe, names: tuple[str, ...], run: np.ndarray) -> np.ndarray:
-    """Which times are of one of the named runs."""
+    """Mask of times that belong to one of the named runs."""
     return np.isin(run, [k for k, one in enumerate(recipe.simulation.runs) if one.name in names])
 
 
 def _is_within(periods: tuple[tuple[str, str], ...], times: np.ndarray) -> np.ndarray:
-    """Which times lie in one of the periods."""
+    """Mask of times that lie in one of the periods."""
     inside = np.zeros(len(times), bool)
     for start, end in periods:
         inside |= (times > np.datetime64(start)) & (times <= np.datetime64(end))

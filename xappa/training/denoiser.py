@@ -136,7 +136,7 @@ def build_untrained(recipe: Recipe, shape: tuple[int, int, int]) -> GaussianDeno
 
 
 def _build_corrections(recipe: Recipe, shape: tuple[int, ...], local: nn.ModuleList) -> nn.ModuleDict:
-    """What is trained: the residual network and the local corrections."""
+    """Trained parts: the residual network and the local corrections."""
     c = recipe.denoiser
     h, w, channels = shape
     residual = ResidualNetwork(ResidualSpec(c.window, (h, w, channels), c.hidden, c.blocks))

@@ -1,4 +1,4 @@
-"""How much an error of each latent matters in the state that is decoded from it."""
+"""Importance of each latent for the decoded state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error of the latents at a place does to the state that is decoded from them: one quadratic form a place."""
+"""Effect of errors of the latents on the decoded state: one quadratic form per grid point."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How good an analysis is: scores against fields and reports, and what to hold them against."""
+"""Verification: scores against fields and reports, and baselines."""

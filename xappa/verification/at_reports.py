@@ -1,4 +1,4 @@
-"""What fields say at the places and times of reports: as `observe` and `assimilate` read them, lazily."""
+"""Fields interpolated to reports, lazily, as `observe` and `assimilate` do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scores are kept along: leads, starts, times, regions, seasons and levels."""
+"""Dimensions along which scores are kept: leads, starts, times, regions, seasons and levels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def choose_by(by: str | Sequence[str] | None, names: Sequence[str | None]) -> tu
     by : str or sequence of str, optional
         Of `BY`, or the user's own names.
     names : sequence of (str or None)
-        What the Dataset calls start, lead and valid time.
+        Names of start, lead and valid time in the Dataset.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class CanonicalDataset:
         By the names of the vocabulary, along ``member``, ``time``, ``level`` (hPa), ``latitude``, ``longitude``, and
         dimensions of forecasts where there are any.
     layout : Layout
-        How it was spelt.
+        Original layout.
     statistics : mapping of str to Statistic
         Fields that are no instants, by name of the vocabulary.
     """
@@ -55,7 +55,7 @@ def prepare(
         WeatherBench names of what it is compared with: these are converted to the vocabulary's units, others are left
         alone.
     whose : str
-        What it is called in errors; nothing for the Dataset itself.
+        Name in error messages; empty for the Dataset itself.
     along : sequence of str
         Dimensions of forecasts, which stand for the time and are kept.
 
@@ -163,7 +163,7 @@ def align_datasets(
     reference, analysis : Dataset
         In canonical form, as `prepare` gives them.
     what : str
-        How the reference is called in errors.
+        Name of the reference in error messages.
     gaps : Gaps, optional
         Receives what the reference lacks.
 

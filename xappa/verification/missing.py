@@ -1,4 +1,4 @@
-"""What is missing on one side of a comparison: counted, said once, and kept with the scores."""
+"""Values missing on one side of a comparison: counted, warned of once, and kept with the scores."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from xappa.errors import GapWarning, warn
 from xappa.grids.axes import format_time
 
 SHOWN = 3
-"""How many times, members or places are named."""
+"""Largest number of times, members or places that messages name."""
 AREA = ("latitude", "longitude", "level", "obs")
 
 
 @dataclass(eq=False)
 class Gaps:
-    """What the parts of a comparison lack.
+    """Values that the parts of a comparison lack.
 
     Parameters
     ----------
     missing : dict
         By what is lacked, such as ``("the reference", "time")``: what is missing, and how many there are in all.
     notes : list of str
-        What else is left out, in words.
+        Description of what else is left out.
     warned : set of str
-        What was said already.
+        Messages that were given before.
     """
 
     missing: dict[tuple[str, str], tuple[list, int]] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Gaps:
         ----------
         score : DataArray
         whose : str
-            What the states are called.
+            Name of the states in messages.
         states : DataArray of bool
             Whether there is anything of each state, from `find_present_states`.
         """

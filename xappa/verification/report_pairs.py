@@ -67,7 +67,7 @@ def pair_with_reports(
     others : mapping of str to Dataset
         Baselines: fields, or values along ``obs``.
     by : collection of str, optional
-        What scores are kept along.
+        Dimensions along which scores are kept.
     gaps : Gaps
 
     Returns

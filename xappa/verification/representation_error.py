@@ -1,4 +1,4 @@
-"""What decoded members do not hold: the error of a model's autoencoder, at the places of reports."""
+"""Representation error: the error of a model's autoencoder at reports."""
 
 from __future__ import annotations
 

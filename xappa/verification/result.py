@@ -47,7 +47,7 @@ def convert_to_user_units(values: xr.DataArray, written: VariableEncoding, name:
     values : DataArray
         Along ``metric``.
     written : VariableEncoding
-        How the Dataset writes the quantity.
+        Encoding of the quantity in the Dataset.
     name : str
         Quantity of the vocabulary, or of reports.
     """

@@ -47,7 +47,7 @@ class TimedFields:
 
     @property
     def layout(self) -> Layout:
-        """How they were spelt."""
+        """Original layout."""
         return self.prepared.layout
 
     @staticmethod
@@ -143,7 +143,7 @@ def assign_climatology_times(ds: xr.Dataset, times: Array, whose: str) -> xr.Dat
         Returned as it is, if it has a time.
     times : array of datetime64
     whose : str
-        What it is called in errors.
+        Name in error messages.
 
     Raises
     ------

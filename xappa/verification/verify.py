@@ -1,4 +1,4 @@
-"""How good is it? Scores of a Dataset against fields or reports; the function behind ``ds.appa.verify``."""
+"""Scores of a Dataset against fields or reports; the function behind ``ds.appa.verify``."""
 
 from __future__ import annotations
 

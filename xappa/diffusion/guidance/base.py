@@ -1,4 +1,4 @@
-r"""What guidance methods share: observations, and the shape of a guided denoiser.
+r"""Base classes of guidance methods: observations, and guided denoisers.
 
 Observations are :math:`y = A(x) + e`, with :math:`e \sim \mathcal{N}(0, R)`; R is diagonal, or a covariance. A guided
 denoiser estimates the mean of :math:`p(x \mid x_t, y)` where the plain one, :math:`D`, estimates that of
@@ -215,7 +215,7 @@ class GuidedDenoiser(ABC):
 
     @abstractmethod
     def estimate(self, x_t: Tensor, sigma: Tensor) -> Tensor:
-        """What `__call__` returns, computed with gradients enabled."""
+        """Result of `__call__`, computed with gradients enabled."""
 
 
 def whiten_observation(observation: Observation, name: str) -> Observation:

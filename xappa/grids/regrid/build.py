@@ -1,4 +1,4 @@
-"""Which weights bring one grid to another: by method, made once and kept."""
+"""Regridding weights by method, computed once and cached."""
 
 from __future__ import annotations
 

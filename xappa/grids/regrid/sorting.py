@@ -1,4 +1,4 @@
-"""Which variables of a file are fields on which of its grids, and which are left out, and why."""
+"""Sorting of a file's variables by grid, with the reasons why some are left out."""
 
 from __future__ import annotations
 

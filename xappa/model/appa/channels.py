@@ -1,4 +1,4 @@
-"""Which variables, levels and grid points the numbers of official models stand for."""
+"""Variables, levels and grid points of the channels of official models."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Configuration:
     ----------
     file : Path
     values : mapping
-        What it holds.
+        Contents.
     """
 
     file: Path

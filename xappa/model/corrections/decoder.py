@@ -19,7 +19,7 @@ class DecoderCorrection(PatternCorrection):
     factor : int
         Pixels along a side of a cell.
     channels : int
-        How many channels of the state are corrected.
+        Number of channels of the state that are corrected.
     rank : int
         Patterns.
     """

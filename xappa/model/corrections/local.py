@@ -42,12 +42,12 @@ class LocalSpec:
 
     @property
     def cosines(self) -> int:
-        """How many cosines are corrected."""
+        """Number of cosines that are corrected."""
         return self.modes or self.window
 
     @property
     def inputs(self) -> int:
-        """How many numbers a place is corrected by, for each cosine."""
+        """Number of predictors of a grid point, for each cosine."""
         return self.shape[2] * (5 if self.neighbours else 1)
 
 

@@ -29,7 +29,7 @@ class SeasonalDiurnalSpec:
 
     @property
     def inputs(self) -> int:
-        """How many numbers a place is corrected by."""
+        """Number of predictors of a grid point."""
         return self.shape[2] * (DATE_FUNCTIONS + 6)
 
 

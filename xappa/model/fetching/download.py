@@ -22,7 +22,7 @@ class ResumingDownloader:
     Parameters
     ----------
     file : RemoteFile
-        What is expected.
+        Expected file.
     part : Path
         Collects what arrives; the server's entity tag is kept beside it. When it is complete and right, it takes the
         place of pooch's temporary file.

@@ -24,7 +24,7 @@ SHORTEST = 7  # digits of a hash that is recognised without asking
 
 @dataclass(frozen=True)
 class LockFile:
-    """What a folder holds."""
+    """Contents of a folder."""
 
     name: str  # of the model
     repository: str

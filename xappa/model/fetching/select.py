@@ -34,7 +34,7 @@ Listing = Mapping[str, Mapping[str, RemoteFile]]
 
 @dataclass(frozen=True)
 class Selection:
-    """What is needed, and what decided it."""
+    """Files that are needed, and the reason."""
 
     files: dict[str, tuple[RemoteFile, ...]]  # by role
     choice: dict[str, str]  # folder by role; "weights": "last" or "best"

@@ -22,7 +22,7 @@ _TILES = [field.name for field in fields(WindowTiles)]
 
 @dataclass(frozen=True, eq=False)
 class TokenGrid:
-    """What all evaluations share.
+    """Values that all evaluations share.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class TokenGrid:
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """What evaluations at the same dates share.
+    """Values that evaluations at the same dates share.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def number_statements(obs: xr.Dataset) -> xr.Dataset:
 
 
 def parse_correlation_attr(variable: xr.DataArray) -> tuple[Options | None, dict[str, Options | None]]:
-    """What is said of all reports of a quantity, and of those of each source."""
+    """Attributes on correlated errors of all reports of a quantity, and of those of each source."""
     if ATTRIBUTE not in variable.attrs:
         return None, {}
     options = json.loads(variable.attrs[ATTRIBUTE])

@@ -28,7 +28,7 @@ _ALONG = ("level", "time", "track", "place")
 
 @dataclass(frozen=True)
 class Correlation:
-    """How errors of one quantity are correlated.
+    """Correlation of the errors of one quantity.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def _list_source_options(
 
 
 def list_correlations(obs: xr.Dataset, name: str) -> list[tuple[Array, Correlation]]:
-    """How the errors of a quantity are correlated.
+    """Correlation of the errors of a quantity.
 
     Returns
     -------

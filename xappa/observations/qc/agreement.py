@@ -1,4 +1,4 @@
-"""Which values of one station and time agree with each other."""
+"""Agreement of the values of one station and time."""
 
 from __future__ import annotations
 

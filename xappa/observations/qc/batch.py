@@ -20,7 +20,7 @@ APART = 16.0
 
 
 class ComparisonBasis(IntEnum):
-    """What a report was compared with by the background check."""
+    """Basis of a comparison by the background check."""
 
     BACKGROUND = 0
     CLIMATOLOGY = 1
@@ -122,7 +122,7 @@ class ReportBatch:
 
     @cached_property
     def _window_starts(self) -> Array:
-        """Where windows begin."""
+        """First indices of the windows."""
         return np.concatenate([[0], np.flatnonzero(np.diff(self.window)) + 1])
 
     def _repeat_by_window(self, by_window: Array) -> Array:
@@ -133,7 +133,7 @@ class ReportBatch:
         return self._repeat_by_window(np.logical_or.reduceat(mask, self._window_starts))
 
     def list_windows(self) -> Iterator[slice]:
-        """Where the reports of each window are."""
+        """Reports of each window, as slices."""
         for first, last in zip(self._window_starts, [*self._window_starts[1:], len(self)], strict=True):
             yield slice(int(first), int(last))
 

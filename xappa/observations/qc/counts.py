@@ -1,4 +1,4 @@
-"""How many reports there are, by quantity and by what became of them."""
+"""Counts of reports, by quantity and by flag."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several checks need of the coordinates of reports, made once."""
+"""Indices of the coordinates of reports, computed once for several checks."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def from_ioda(groups: Mapping[str, xr.Dataset], naming: NameMap | None = None) -
     groups : mapping of str to Dataset
         ``"/MetaData"``, ``"/ObsValue"``, and where they exist ``"/ObsError"``, ``"/PreQC"`` or ``"/QualityMarker"``.
     naming : NameMap, optional
-        What the caller says about names and units.
+        Names and units that the caller gives.
 
     Returns
     -------

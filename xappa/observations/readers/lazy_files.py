@@ -28,7 +28,7 @@ def open_lazily(path: Path, kind: str, store: Any = None, **options: Any) -> xr.
     path : Path
         NetCDF file or Zarr store.
     kind : str
-        Which of them, for messages.
+        Kind of file, for messages.
     store : data store, optional
         Of xarray's, to open in place of the path, with a Dask token of its own.
     **options

@@ -40,7 +40,7 @@ CODES = np.array(sorted({*_NINES, *_INTEGERS, *_EIGHTS}))
 
 
 def are_codes(values: np.ndarray) -> np.ndarray:
-    """Where numbers are such as stand for missing values: bool, same shape."""
+    """Mask of numbers that are common codes for missing values: bool, same shape."""
     size = np.abs(np.asarray(values, float))
     below = np.maximum(np.searchsorted(CODES, size * (1 + _TOLERANCE), side="right") - 1, 0)
     with np.errstate(invalid="ignore"):
@@ -49,7 +49,7 @@ def are_codes(values: np.ndarray) -> np.ndarray:
 
 
 def are_missing(given: np.ndarray, values: np.ndarray, name: str, declared: Iterable[float] = ()) -> np.ndarray:
-    """Where numbers stand for a missing value of a quantity or coordinate.
+    """Mask of numbers that stand for a missing value of a quantity or coordinate.
 
     Parameters
     ----------

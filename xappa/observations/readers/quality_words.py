@@ -1,4 +1,4 @@
-"""What the words mean by which networks name the results of their quality control."""
+"""Meaning of the words that networks use for the results of their quality control."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Evidence(Enum):
 
 @dataclass(frozen=True)
 class ReaderOptions:
-    """What the caller of `read_observations` says.
+    """Options that the caller of `read_observations` gives.
 
     Parameters
     ----------

@@ -128,7 +128,7 @@ def _to_text(code: Any) -> str:
 
 
 def classify_codes(codes: Any, scheme: QualityScheme) -> tuple[Mask, Mask]:
-    """What a scheme says of codes.
+    """Verdicts of a scheme on codes.
 
     Parameters
     ----------

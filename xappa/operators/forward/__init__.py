@@ -1,1 +1,1 @@
-"""What reports say of a state, on tensors: the half of an operator that the sampler calls."""
+"""Observation operators on tensors, which the sampler calls."""

@@ -87,7 +87,7 @@ class DatasetFunction:
         How it is shown the states; of any times.
     outputs : tuple of FunctionOutput
     derived : StateSpec
-        What the fields are that come out.
+        Fields of the result.
     local : bool
         Whether each time's fields depend on that time's state alone.
     """

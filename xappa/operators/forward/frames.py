@@ -14,7 +14,7 @@ class FrameOperator(nn.Module):
     Parameters
     ----------
     index : Tensor of int, (E,)
-        Where each number lies among the flattened fields.
+        Index of each number in the flattened fields.
     weight : Tensor, (E,)
     """
 

@@ -1,1 +1,1 @@
-"""What a run takes, before it runs: operations, memory, seconds; and how it is divided so as to fit."""
+"""Predicted cost of a run: operations, memory, seconds; and its division so as to fit."""

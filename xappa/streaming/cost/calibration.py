@@ -41,7 +41,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class EvaluationSpeed:
-    """How fast evaluations are.
+    """Speed of evaluations.
 
     Parameters
     ----------

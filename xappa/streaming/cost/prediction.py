@@ -1,4 +1,4 @@
-"""What a run will take, before it runs: counted from its networks, and timed for some seconds on its device."""
+"""Predicted cost of a run: counted from its networks, and timed for some seconds on its device."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Prediction:
 
 
 def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
-    """What a run will take.
+    """Predicted cost of a run.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _has_reports(sampling: SamplingSpec) -> bool:
 def _measure_speeds(
     model: GenerativeModel, parts: list[Part], together: int, clock: Clock
 ) -> dict[bool, EvaluationSpeed]:
-    """How fast evaluations are, with reports and without."""
+    """Speed of evaluations, with reports and without."""
     examples = _select_examples(model, parts)
     return {reported: measure_speed(model, example, together, clock) for reported, example in examples.items()}
 

@@ -1,4 +1,4 @@
-"""What only the run can know, as a lazy companion of its result."""
+"""Diagnostics of a run, as a lazy Dataset beside its result."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def diagnostics(result: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     result : Dataset
-        What `assimilate` returned, or anything selected from it. Its members count, over all times of the run.
+        Result of `assimilate`, or any selection from it. Its members count, over all times of the run.
 
     Returns
     -------

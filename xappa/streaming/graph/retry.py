@@ -12,7 +12,7 @@ from xappa.errors import XappaError
 LOG = logging.getLogger("xappa")
 
 FAULTS = (OSError, RuntimeError)
-"""What files and devices raise. What we raise on purpose would be raised again."""
+"""Exceptions of files and devices. Those that are raised on purpose would be raised again."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Where a long trajectory is cut, and how the pieces are joined: numbers of times alone."""
+"""Segments of a long trajectory, and their weights where they overlap: indices of times only."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Segment:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a chunk of times takes from one segment.
+    """Part of a segment that a chunk of times needs.
 
     Parameters
     ----------
     segment : int
     rows : tuple of int
-        Which of the chunk's times.
+        Indices along the chunk's times.
     frames : tuple of int
-        Where these lie along the segment.
+        Indices of these times along the segment.
     weights : tuple of float
         1 where no other segment has a share.
     """
@@ -79,7 +79,7 @@ def cut_trajectory(length: int, window: int, stride: int, segments: Segments | N
 
 
 def list_pieces(segments: Sequence[Segment], times: Array, size: int) -> tuple[tuple[Piece, ...], ...]:
-    """What each chunk of times takes from each segment that has a share in it.
+    """Parts of the segments that each chunk of times needs.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ class SliceLayer(Layer):
     rows : tuple of (int, int)
         Batch of each member, and its place there.
     chunks : tuple of tuple of Piece
-        What each chunk of times takes from which segments.
+        Pieces of segments that make up each chunk of times.
     keys : tuple of tuple of str
         Sampling task of each batch and segment.
     rank : int

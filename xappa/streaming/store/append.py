@@ -62,7 +62,7 @@ class GrownStore(WrapperStore):
 
 @dataclass(frozen=True)
 class Growth:
-    """What is to be appended to what.
+    """Result that is appended, and its store.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Growth:
 
     @property
     def encoding(self) -> Encoding:
-        """How values are encoded in the store."""
+        """Encoding of the values in the store."""
         return {name: _select_value_encoding(self.existing.variables[name]) for name in self.growing_names}
 
     @property
@@ -120,7 +120,7 @@ class Growth:
 
 
 def plan_growth(ds: xr.Dataset, location: StoreLocation, dim: str, token: str) -> Growth:
-    """How a store would grow by a result, or has grown by it already.
+    """Growth of a store by a result, planned or already made.
 
     What another append has begun and not finished is taken back.
 
@@ -222,7 +222,7 @@ def publish_lengths(growth: Growth) -> None:
 
 
 def describe_append(growth: Growth, attrs: Mapping[str, Any], token: str) -> str:
-    """What was appended to a store, this time and before, for its attribute."""
+    """Entries on this and former appends, for the store's attribute."""
     values = growth.fields[growth.dim].values if growth.dim in growth.fields.coords else np.zeros(0)
     about = {"token": token, "dimension": growth.dim, "length": growth.fields.sizes[growth.dim]}
     about |= {"first": str(values[0]), "last": str(values[-1])} if len(values) else {}

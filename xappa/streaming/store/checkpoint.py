@@ -99,7 +99,7 @@ def load_or_sample(
     *args: Any,
     **options: Any,
 ) -> SamplingResult:
-    """What a sampling task gives; from its file, where there is one. The last `most` stay in memory."""
+    """Result of a sampling task, from its file if there is one. The last `most` stay in memory."""
     from xappa.sampling.sampling_tasks import SamplingResult, is_cached, spill
 
     def make() -> SamplingResult:

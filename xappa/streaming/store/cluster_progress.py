@@ -1,4 +1,4 @@
-"""What a cluster does at the moment: a `tqdm` line below that of the regions, by the scheduler's own counts."""
+"""Progress of a cluster: a `tqdm` line below that of the regions, from the scheduler's counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is damaged in a store that was begun: metadata that are no JSON, chunks that cannot be decoded."""
+"""Damage of an unfinished store: metadata that are no JSON, chunks that cannot be decoded."""
 
 from __future__ import annotations
 

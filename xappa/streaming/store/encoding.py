@@ -1,4 +1,4 @@
-"""How fields are laid out in a store: chunks, codecs, CF encodings."""
+"""Layout of fields in a store: chunks, codecs, CF encodings."""
 
 from __future__ import annotations
 

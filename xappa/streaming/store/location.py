@@ -1,4 +1,4 @@
-"""Where a Zarr store is: on the local disk, behind an address, or an object of Zarr's; and the files beside it."""
+"""Location of a Zarr store (local disk, URL, or an object of Zarr), and of the files beside it."""
 
 from __future__ import annotations
 

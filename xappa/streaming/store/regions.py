@@ -31,7 +31,7 @@ class RegionGrid:
     sizes : mapping
         Sizes of regions along members and times, whole numbers of the store's chunks; a region has all of the rest.
     offset : mapping, optional
-        Where the result begins in the store, by dimension, if not at 0.
+        First index of the result in the store, by dimension; default 0.
     """
 
     ds: xr.Dataset
@@ -54,7 +54,7 @@ class RegionGrid:
         return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 
     def locate(self, region: Region) -> Region:
-        """Where a region of the result is in the store."""
+        """Position of a region of the result in the store."""
         return {
             dim: slice(part.start + self.offset.get(dim, 0), part.stop + self.offset.get(dim, 0))
             for dim, part in region.items()

@@ -84,7 +84,7 @@ def to_zarr(
     Parameters
     ----------
     result : Dataset
-        What `assimilate` returned, or anything selected or computed from it.
+        Result of `assimilate`, or anything selected or computed from it.
     store : path, str or zarr Store
         Folder, address that fsspec understands (``"s3://bucket/analysis.zarr"``), or a store of Zarr's, such as
         ``zarr.storage.ObjectStore`` over obstore.

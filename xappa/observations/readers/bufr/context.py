@@ -1,4 +1,4 @@
-"""Which coordinates are in effect where the values of a BUFR message stand.
+"""Coordinates in effect for each value of a BUFR message.
 
 Elements of the classes 01 to 09 hold for everything that follows in their subset, until they are given again; given as
 missing, they hold no longer (WMO-No. 306, volume I.2, FM 94, regulation 94.5.3).

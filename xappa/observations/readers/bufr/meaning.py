@@ -1,4 +1,4 @@
-"""What values of a BUFR message are: which quantity, at which height, of which instant or period.
+"""Meaning of the values of a BUFR message: quantity, height, instant or period.
 
 Descriptors alone do not tell. A temperature (0 12 101) is that of 2 m only if its sensor is there, and the mean of a
 month if first-order statistics and a period are in effect.
@@ -36,7 +36,7 @@ _MONTHS = {4021: 12, 4022: 1}
 
 @dataclass(frozen=True)
 class Element:
-    """What a descriptor measures.
+    """Quantity that a descriptor stands for.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ SURFACE: dict[int, Element] = {
     **_list_elements("maximum_2m_temperature", 12118, medium=_AIR, hours=24.0),
     **_list_elements("minimum_2m_temperature", 12119, medium=_AIR, hours=24.0),
 }
-"""What descriptors measure in reports of the surface."""
+"""Quantities of descriptors in reports of the surface."""
 
 ALOFT: dict[int, Element] = {
     **_list_elements("temperature", 12001, 12101),
@@ -102,7 +102,7 @@ ALOFT: dict[int, Element] = {
     **_list_elements("geopotential", 10003, 10008),
     **_list_elements("geopotential_height", 10009),
 }
-"""What descriptors measure in soundings and reports of aircraft."""
+"""Quantities of descriptors in soundings and reports of aircraft."""
 
 
 def interpret_values(
@@ -190,7 +190,7 @@ def _compute_level(contexts: Columns, category: np.ndarray) -> np.ndarray:
 
 
 def _compute_periods(contexts: Columns, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the period in effect begins and ends (datetime64, NaT where it is not told).
+    """Begin and end of the period in effect (datetime64, NaT if unknown).
 
     Of two displacements in a row, those of one descriptor are the beginning and the end; a first one of another
     descriptor displaces the beginning. A single one is a period before the report if it is negative, else after it.

@@ -53,7 +53,7 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     ds : Dataset
         Reports along one dimension, or arrays over several (then flattened). One in the schema is returned as it is.
     naming : NameMap, optional
-        What the caller says about names, units, and the source's own quality flags.
+        Names, units and quality codes that the caller gives.
 
     Returns
     -------

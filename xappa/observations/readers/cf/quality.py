@@ -1,4 +1,4 @@
-"""What CF files say themselves of the quality of their values: flags of ancillary variables.
+"""Quality flags of CF files, in ancillary variables.
 
 References
 ----------
@@ -30,7 +30,7 @@ _OTHER_TABLE = re.compile(r"reference table (2a|[013-9])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FlagMasks:
-    """What one flag says of its values.
+    """Meaning of one flag for its values.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tupl
     names : iterable of str
         Flags, from `read_flag`.
     naming : NameMap
-        What the caller says of the codes, and of suspect values.
+        Meaning of the codes, and treatment of suspect values, that the caller gives.
     """
     wrong: xr.DataArray | None = None
     texts = []

@@ -1,4 +1,4 @@
-"""Which variable of a CF Dataset is which: coordinates and quantities."""
+"""Roles of the variables of a CF Dataset: coordinates and quantities."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def find_meaning(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | 
     aloft : bool
         Whether it is of the upper air: along levels, or of a platform that leaves the ground.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
     """
     name = str(variable.name)
     spelt = naming.find_quantity(name, aloft, variable.attrs.get("units"))

@@ -19,7 +19,7 @@ def with_times(ds: xr.Dataset, naming: NameMap) -> tuple[xr.Dataset, bool, tuple
     ----------
     ds : Dataset
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
 
     Returns
     -------

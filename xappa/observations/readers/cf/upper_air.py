@@ -40,7 +40,7 @@ class UpperAirVariables:
     places : mapping of str to str
         Coordinates: meaning to name.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What each CF variable gives: values at their heights, over their periods, with their errors and flags."""
+"""Columns of each CF variable: values with heights, periods, errors and flags."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VariableReader:
     places : mapping of str to str
         Coordinates: meaning to name.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
     aloft : UpperAirVariables
         Which variables are of the upper air.
     bounds : DataArray or None

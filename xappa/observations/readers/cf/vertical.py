@@ -1,4 +1,4 @@
-"""Where CF variables are in the vertical: heights, depths and altitudes of their values.
+"""Vertical coordinates of CF variables: heights, depths and altitudes.
 
 Near the ground a standard name means a quantity of the vocabulary only at that quantity's height; aloft, and under
 water, values without a pressure are kept and flagged.
@@ -142,7 +142,7 @@ def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mappi
     places : mapping of str to str
         Coordinates: meaning to name.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def find_height(
     places : mapping of str to str
         Coordinates: meaning to name.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
     """
     variable, dims = ds[name], list_report_dims(ds, places)
     water = meaning == "sea_surface_temperature"

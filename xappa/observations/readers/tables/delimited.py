@@ -46,7 +46,7 @@ NOTHING = (
 
 @dataclass(frozen=True)
 class TableLayout:
-    """How a table is written.
+    """Text layout of a table: separator, decimal mark, header.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def from_frame(frame: pd.DataFrame, naming: NameMap | None = None) -> xr.Dataset
         error, units), or wide, with a column for each quantity (optional: ``<quantity>_error``). The usual spellings
         are recognised; its index is not looked at, see `flatten_index`.
     naming : NameMap, optional
-        What the caller says about names and units.
+        Names and units that the caller gives.
 
     Returns
     -------

@@ -37,7 +37,7 @@ def with_heights(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap, nam
     places : PlaceColumns
         From `columns.coordinates`.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
     names : iterable of str
         What quantities are called, for whether their height matters.
 
@@ -127,7 +127,7 @@ def flag_heights(
         Quantities: meaning to name in the table. Names such as ``t2m`` say that the height is right, unless one place
         has several heights at a time.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
     """
     flags = {}
     size = len(coordinates["time"])

@@ -48,7 +48,7 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: NameMap) -> pd.
     variable : hashable
         Column of the variables' names. Those of reports near the ground are made full, by the type of report.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def read_column_flags(
     located : array of bool, shape (n,)
         Reports with a place and a time.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def read_row_flags(
     exact : bool
         Whether all variables have the names that xappa gives them.
     naming : NameMap
-        What the caller says.
+        Names and units that the caller gives.
     """
     result = TableFlags()
     for name, column in columns.items():

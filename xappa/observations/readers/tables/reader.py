@@ -84,7 +84,7 @@ def _read_rows(text: TextFile, layout: TableLayout, options: ReaderOptions) -> t
 
 
 def _describe_unknown(text: TextFile) -> str:
-    """What is said of a text that is neither a table nor a format that is known."""
+    """Message on a text that is neither a table nor a format that is known."""
     suffix = _get_suffix(text.path)
     if suffix.casefold() not in SUFFIXES:
         return f"{text.path}: the format of {suffix or 'a name without suffix'!r} is not known. Expected {FORMATS}"

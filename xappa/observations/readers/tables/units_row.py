@@ -22,7 +22,7 @@ def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap
     row : sequence
         The cells of the first row below.
     naming : NameMap
-        What the caller says about names.
+        Names that the caller gives.
 
     Returns
     -------

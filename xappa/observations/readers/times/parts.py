@@ -79,7 +79,7 @@ def find_times(
     others : sequence of str
         Those that are no quantity and no coordinate, and may be parts of it.
     rename : mapping of str to str
-        What the caller says that columns mean.
+        Meanings of columns that the caller gives.
     units : str, optional
         Of times that are numbers.
 
