@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ import xappa
 # Timings are never asserted, and a busy machine is no counterexample.
 settings.register_profile("xappa", deadline=None)
 settings.load_profile("xappa")
+
+
+def pytest_collection_finish() -> None:
+    """Spare what is imported and collected by now from all later searches for cycles, of which every sampling is one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
