@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,18 @@ import xappa
 # Timings are never asserted, and a busy machine is no counterexample.
 settings.register_profile("xappa", deadline=None)
 settings.load_profile("xappa")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes take files in the order in which they are collected: pytest-xdist would begin with many tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one of them when the others are done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_collection_finish() -> None:
