@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare what is imported and collected by now from all later searches for cycles, of which every sampling is one."""
+    """Spare what is there by now from all later searches for cycles, of which every sampling makes one."""
     gc.collect()
     gc.freeze()
 
