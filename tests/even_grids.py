@@ -25,7 +25,7 @@ def even(rows: int, columns: int, pole: bool = False) -> tuple[np.ndarray, np.nd
 
 
 def area_mean(ds: xr.Dataset) -> float:
-    grid = Grid.of(ds)
+    grid = Grid.from_dataset(ds)
     south, north = (np.sin(np.radians(edge)) for edge in compute_latitude_edges(grid.latitude))
     west, east, _ = compute_longitude_edges(grid.longitude)
     area = (north - south)[:, None] * (east - west)
@@ -34,9 +34,9 @@ def area_mean(ds: xr.Dataset) -> float:
 
 def untied(ds: xr.Dataset, grid: xr.Dataset) -> np.ndarray:
     """Targets that one source is nearer to than all others."""
-    sources, targets = (to_unit_vectors(*Grid.of(g).points) for g in (ds, grid))
+    sources, targets = (to_unit_vectors(*Grid.from_dataset(g).points) for g in (ds, grid))
     distance = cKDTree(sources).query(targets, k=2)[0]
-    return (np.diff(distance, axis=1)[:, 0] > 1e-9).reshape(Grid.of(grid).shape)
+    return (np.diff(distance, axis=1)[:, 0] > 1e-9).reshape(Grid.from_dataset(grid).shape)
 
 
 def as_list(ds: xr.Dataset) -> xr.Dataset:
@@ -44,6 +44,6 @@ def as_list(ds: xr.Dataset) -> xr.Dataset:
 
 
 def as_curvilinear(ds: xr.Dataset) -> Grid:
-    grid = Grid.of(ds)
+    grid = Grid.from_dataset(ds)
     latitude, longitude = (p.reshape(grid.shape) for p in grid.points)
     return Grid("curvilinear", latitude, longitude, grid.shape, ("y", "x"))

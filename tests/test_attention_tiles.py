@@ -33,7 +33,7 @@ _seed = pytest.fixture(autouse=True)(seeded)
 @settings(max_examples=60)
 def test_tiles_see_what_the_mask_allows(case):
     shape, window = case
-    tiles = Tiles.of(shape, window)
+    tiles = Tiles.from_window(shape, window)
     seen = torch.zeros(prod(shape), prod(shape), dtype=torch.bool)
     for query, key in zip(tiles.query, tiles.key, strict=True):
         assert len(set(key.tolist())) == len(key)
@@ -48,7 +48,9 @@ def test_attention_by_tiles_is_attention_with_the_mask(window, monkeypatch):
     q, k, v = torch.randn(3, 2, 2, prod(shape), 8, dtype=torch.float64)
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=window_mask(shape, window))
     monkeypatch.setattr("xappa.model.networks.attention.CHUNK", 20_000)  # several rounds
-    torch.testing.assert_close(attend_within(q, k, v, Tiles.of(shape, window)), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        attend_within(q, k, v, Tiles.from_window(shape, window)), expected, rtol=1e-12, atol=1e-12
+    )
 
 
 class Largest(TorchDispatchMode):

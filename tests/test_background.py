@@ -36,7 +36,7 @@ def gaussian(tiny_model):
     model.denoiser = GaussianDenoiser(model.denoiser.prior, None)
     shape = (model.spec.window, *model.latent_shape)
     size = int(np.prod(shape))
-    dense = model.denoiser.prior.transform(torch.eye(size).view(size, *shape), lambda p: p).reshape(size, size)
+    dense = model.denoiser.prior.apply_function(torch.eye(size).view(size, *shape), lambda p: p).reshape(size, size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling_tasks, "load_model", lambda plan: model)
         yield folder, model, ((dense + dense.T) / 2).double().numpy()
@@ -53,7 +53,7 @@ def plan_of(folder, model, **changes) -> SamplingSpec:
 
 def prior_states(model, count: int, seed: int = 9) -> np.ndarray:
     noise = draw_member_noise(seed, range(count), range(model.spec.window), model.latent_shape)
-    return model.denoiser.prior.root(noise).numpy()
+    return model.denoiser.prior.sample(noise).numpy()
 
 
 def compare(found: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
@@ -67,10 +67,10 @@ def test_a_background_as_an_observation_gives_the_exact_posterior(gaussian) -> N
     folder, model, p = gaussian
     states = 0.5 * prior_states(model, 6)[:, :2]
     use = LatentObservation(covariance="ensemble", times="all")
-    plan = plan_of(folder, model, given=(FixedState((0, 1), use, "a"),))
+    plan = plan_of(folder, model, fixed_states=(FixedState((0, 1), use, "a"),))
     known = make_background_terms(model, plan, range(1), [states])[0]
     assert known.spectrum is not None
-    observation = known.observation(0, model.spec.window)
+    observation = known.make_observation(0, model.spec.window)
     r = (observation.variance @ torch.eye(len(observation.y))).double().numpy()
     n = len(observation.y)
     gain = p[:, :n] @ np.linalg.inv(p[:n, :n] + r)
@@ -85,12 +85,12 @@ def test_a_background_as_an_observation_gives_the_exact_posterior(gaussian) -> N
 def test_a_warm_start_leaves_the_variance_that_its_noise_level_says(gaussian) -> None:
     folder, model, _ = gaussian
     background = prior_states(model, 1)
-    plan = plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(sigma=0.7), "b"),))
+    plan = plan_of(folder, model, fixed_states=(FixedState((0, 1, 2, 3), WarmStart(sigma=0.7), "b"),))
     found = sampling_tasks._sample(plan, tuple(range(400)), None, [background]).latents
     prior, z = model.denoiser.prior, torch.from_numpy(background)
-    mean = prior.transform(z, lambda v: (v / (v + 0.49)).sqrt())[0].numpy()
+    mean = prior.apply_function(z, lambda v: (v / (v + 0.49)).sqrt())[0].numpy()
     unit = torch.eye(z.numel()).view(z.numel(), *z.shape[1:])
-    variance = prior.transform(unit, lambda v: 0.49 * v / (v + 0.49)).reshape(z.numel(), -1).diagonal().numpy()
+    variance = prior.apply_function(unit, lambda v: 0.49 * v / (v + 0.49)).reshape(z.numel(), -1).diagonal().numpy()
     compare(found.reshape(400, -1), mean.reshape(-1), variance)
 
 
@@ -99,12 +99,12 @@ def test_the_noise_level_follows_from_the_error(gaussian) -> None:
     ensemble = prior_states(model, 8)
     level = sampling_tasks.make_warm_start(
         model,
-        plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(error=0.6), "c"),)),
+        plan_of(folder, model, fixed_states=(FixedState((0, 1, 2, 3), WarmStart(error=0.6), "c"),)),
         range(2),
         [ensemble],
     )[1]
     assert level**2 / (1 + level**2) == pytest.approx(0.36)
-    plan = plan_of(folder, model, given=(FixedState((0, 1, 2, 3), WarmStart(), "c"),))
+    plan = plan_of(folder, model, fixed_states=(FixedState((0, 1, 2, 3), WarmStart(), "c"),))
     start, level = sampling_tasks.make_warm_start(model, plan, range(9), [0.3 * ensemble])
     spread = float(0.3 * np.sqrt(ensemble.var(0, ddof=1).mean()))
     assert level**2 / (1 + level**2) == pytest.approx(spread**2, rel=1e-3)
@@ -139,8 +139,8 @@ def test_a_rolled_forecast_goes_on_as_the_prior_says(gaussian) -> None:
         folder,
         model,
         times=FIRST + STEP * np.arange(6),
-        given=(FixedState((0, 1), use, "d"),),
-        rolling=Autoregressive(4, 2),
+        fixed_states=(FixedState((0, 1), use, "d"),),
+        autoregressive=Autoregressive(4, 2),
     )
     found = sampling_tasks._sample(plan, tuple(range(80)), None, [truth]).latents
     assert found.shape[1] == 6
@@ -164,7 +164,7 @@ def test_missing_states_are_refused_with_their_time(gaussian) -> None:
     folder, model, _ = gaussian
     states = prior_states(model, 1)[:, :2]
     states[0, 1, 0, 0, 0] = np.nan
-    plan = plan_of(folder, model, given=(FixedState((0, 1), LatentObservation(covariance="autoencoder"), "e"),))
+    plan = plan_of(folder, model, fixed_states=(FixedState((0, 1), LatentObservation(covariance="autoencoder"), "e"),))
     with pytest.raises(DatasetError, match="1 of 2 states .* first at 2001-03-13T06:00"):
         sampling_tasks._sample(plan, (0,), None, [states])
 
@@ -242,11 +242,11 @@ class _Matrix:
 
 
 def test_a_truncated_schedule_starts_where_it_is_told() -> None:
-    part = Truncated.at(Rectified(), 0.7)
+    part = Truncated.below(Rectified(), 0.7)
     assert float(part(torch.ones(1))) == pytest.approx(0.7, rel=1e-4)
     assert float(part(torch.zeros(1))) == pytest.approx(1e-3, rel=1e-4)
     with pytest.raises(OptionError, match=r"sigma=2000; expected a noise level above 0.001 and up to 1000"):
-        Truncated.at(Rectified(), 2000.0)
+        Truncated.below(Rectified(), 2000.0)
 
 
 def test_wrong_options_are_all_named() -> None:

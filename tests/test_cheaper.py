@@ -113,8 +113,8 @@ def test_states_read_one_by_one_give_the_same_estimate(tiny_model, guidance):
     x = torch.randn(2, len(times), *model.latent_shape, generator=torch.Generator().manual_seed(1))
     date = to_date_tensor(times)
     found = []
-    for kept in (model.kept, 1):
-        observation = observe_latents(model.within(kept), stencil, times)
+    for kept in (model.graph_budget, 1):
+        observation = observe_latents(model.with_graph_budget(kept), stencil, times)
         guided = guidance.guide(lambda v, s: model.denoiser(v, s, date), observation, model.denoiser.covariance)
         found.append(guided(x, SIGMA))
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)

@@ -28,7 +28,7 @@ def test_prepared_conditions_change_no_bit():
         x = torch.randn(2, 4, 3, 4, 3)
         expected = network(x, torch.tensor(0.3), date)
         assert torch.equal(network(x, torch.tensor(0.3), network.prepare(date)), expected)
-        assert torch.equal(network(x, torch.tensor(0.3), network.prepare(date, network.places())), expected)
+        assert torch.equal(network(x, torch.tensor(0.3), network.prepare(date, network.compute_shared())), expected)
         both = network.prepare(date.expand(2, -1, -1))
         torch.testing.assert_close(network(x, torch.tensor(0.3), both), expected)
 
@@ -43,24 +43,26 @@ def test_places_and_dates_are_computed_once_a_run(monkeypatch, toy):
 
         return count
 
-    monkeypatch.setattr(Transformer, "positions", counted("positions", Transformer.positions))
-    monkeypatch.setattr(Block, "rotation", counted("rotation", Block.rotation))
+    monkeypatch.setattr(Transformer, "embed_positions", counted("positions", Transformer.embed_positions))
+    monkeypatch.setattr(Block, "make_rotation", counted("rotation", Block.make_rotation))
     monkeypatch.setattr(transformer_module, "date_codes", counted("date_codes", transformer_module.date_codes))
     evaluations = WindowDenoiser(toy)
     windows = [TIMES[:4], TIMES[2:6]]
     x = torch.randn(1, 4, *toy.latent_shape)
     for _ in range(3):
-        LMS(steps=5)(evaluations.at(windows[0]), 1e3 * x, lambda k: torch.zeros_like(x), toy.schedule)
-        evaluations.at(windows[1])(x, torch.tensor(1.0))
+        LMS(steps=5)(evaluations.make_denoiser(windows[0]), 1e3 * x, lambda k: torch.zeros_like(x), toy.schedule)
+        evaluations.make_denoiser(windows[1])(x, torch.tensor(1.0))
     assert calls == {"positions": 1, "rotation": 2, "date_codes": 2}
     plain = toy.denoiser(x, torch.tensor(1.0), torch.tensor([[2021, 3, 1, hour] for hour in range(2, 6)]))
-    assert torch.equal(evaluations.at(windows[1])(x, torch.tensor(1.0)), plain)
+    assert torch.equal(evaluations.make_denoiser(windows[1])(x, torch.tensor(1.0)), plain)
 
 
 def test_an_analysis_computes_them_once(monkeypatch, tmp_path):
     Project().write(tmp_path / "run")
     calls = []
-    monkeypatch.setattr(Transformer, "places", lambda self, real=Transformer.places: calls.append(1) or real(self))
+    monkeypatch.setattr(
+        Transformer, "compute_shared", lambda self, real=Transformer.compute_shared: calls.append(1) or real(self)
+    )
     ds = xappa.template("2021-03-13T00", "2021-03-13T07", model=tmp_path / "run")  # three windows of four times
     reports = pd.DataFrame(
         {"time": [pd.Timestamp("2021-03-13T01")], "lat": [12.0], "lon": [3.0], "variable": "2m_temperature",

@@ -81,7 +81,7 @@ class TestArchives:
     def test_sea_surface_temperature_is_missing_where_it_was(self) -> None:
         ds = ARCHIVES["CF standard names"](SMALL)
         layout = recognise(ds)
-        name = layout.spelling("sea_surface_temperature")
+        name = layout.get_user_name("sea_surface_temperature")
         out = to_dataset(NUMBERS[None], SMALL, ds["when"].values, [0], layout)[name].isel(member=0)
         west = out.lam.values % 360 <= 100
         assert out.dtype == np.float64 and out.attrs["units"] == "degC"
@@ -94,7 +94,7 @@ class TestArchives:
         standard = {known: out[user].attrs["standard_name"] for user, known in layout.names.items()}
         assert standard["geopotential"] == "geopotential_height"
         assert standard["total_precipitation"] == "precipitation_flux"
-        assert out[layout.spelling("total_precipitation")].attrs["cell_methods"] == "time: mean (interval: 1 hour)"
+        assert out[layout.get_user_name("total_precipitation")].attrs["cell_methods"] == "time: mean (interval: 1 hour)"
 
     @given(
         order=st.permutations(range(len(archives.LEVELS) + 3)),

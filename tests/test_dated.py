@@ -30,7 +30,7 @@ class Record:
         self.times = np.datetime64("2001-01-01T00:00:00") + 6 * np.arange(4 * 1461).astype("timedelta64[h]")
         self.kept = kept
 
-    def windows(self, split: int, length: int) -> np.ndarray:
+    def list_windows(self, split: int, length: int) -> np.ndarray:
         first = np.arange(len(self.times) - length + 1)
         late = first >= 3 * 1461
         if split == CORRECTION:
@@ -115,7 +115,7 @@ def test_it_is_described_built_settled_and_kept_as_it_is(tmp_path: Path) -> None
     x, date = torch.randn(2, WINDOW, *SHAPE), to_date_tensor(Record().times[:WINDOW])
     expected = denoiser(x, torch.tensor(0.7), date)
     assert torch.equal(cache_matrices(again)(x, torch.tensor(0.7), date), expected)
-    assert again.corrections[0].settled is not None
+    assert again.corrections[0].cached is not None
     correction.weights.data.zero_()
     assert not torch.allclose(denoiser(x, torch.tensor(0.7), date), expected)
 
@@ -136,7 +136,7 @@ def test_sums_that_were_killed_end_with_the_same_bits(
     monkeypatch.setattr(moments, "CHECKPOINT", 2)
     record = Record()
     latents = rng.standard_normal((len(record.times), *SHAPE)).astype("f4")
-    starts = record.windows(0, WINDOW)[::60][:80]
+    starts = record.list_windows(0, WINDOW)[::60][:80]
     expected = moments.accumulate_moments(GaussianDenoiser(white(), None), latents, record, starts, 4)  # type: ignore[arg-type]
 
     class Killed(GaussianDenoiser):
@@ -159,4 +159,4 @@ def test_sums_that_were_killed_end_with_the_same_bits(
 
 def test_emphasis_on_an_unknown_variable_is_an_error() -> None:
     with pytest.raises(OptionError, match="dated: emphasis on .'snow'."):
-        Recipe(dated=SeasonalDiurnalConfig(emphasis=(("snow", 2.0),)))
+        Recipe(seasonal_diurnal_correction=SeasonalDiurnalConfig(emphasis=(("snow", 2.0),)))

@@ -55,7 +55,7 @@ class Reports:
 
     process: Process
 
-    def observation(self, start: int, length: int, noise: Any = None) -> Observation:
+    def make_observation(self, start: int, length: int, noise: Any = None) -> Observation:
         """Of a window."""
         problem = self.process.observed(start, length)
         h = problem.h.float()
@@ -73,11 +73,11 @@ def pieces(process: Process, stitching: str) -> TrajectorySampler:
         denoiser=(denoiser := Denoiser(process)), covariance=denoiser.covariance, device=torch.device("cpu"),
         precision="float32",
     )  # fmt: skip
-    model.evaluations = lambda: WindowDenoiser(model)
+    model.make_window_denoisers = lambda: WindowDenoiser(model)
     times = np.datetime64("2001-03-13T00", "s") + np.timedelta64(1, "h") * np.arange(process.times)
     guidance = JacobianFree(24, 1e-6, False)
     rolling = Autoregressive(KNOWN, process.overlap)
-    plan = SamplingSpec("", "", None, times, None, guidance, DPM(40), stitching, 0, rolling=rolling)
+    plan = SamplingSpec("", "", None, times, None, guidance, DPM(40), stitching, 0, autoregressive=rolling)
     return TrajectorySampler(model, plan, tuple(range(MEMBERS)), None)
 
 
@@ -87,8 +87,8 @@ def rolled(memory: float, stitching: str) -> Tensor:
     process = process_of(memory)
     run = pieces(process, stitching)
     with torch.no_grad():
-        first = run.piece(0, KNOWN, [Reports(process)])  # type: ignore[list-item]
-        return run.rolled(first, process.overlap).flatten(1).double()
+        first = run.sample_block(0, KNOWN, [Reports(process)])  # type: ignore[list-item]
+        return run.roll_out(first, process.overlap).flatten(1).double()
 
 
 def against(members: Tensor, mean: Tensor, variance: Tensor) -> tuple[float, float]:
@@ -130,8 +130,8 @@ def test_from_full_states(memory):
     states = torch.linalg.cholesky(process.joint(6)) @ torch.ones(12, dtype=torch.float64)
     known = states.float().view(1, 6, 1, 1, 2).expand(MEMBERS, -1, -1, -1, -1)
     with torch.no_grad():
-        first = run.piece(0, 12, [make_context_term(known, range(6))])
-        found = run.rolled(first, process.overlap)[:, 6:30].flatten(1).double()
+        first = run.sample_block(0, 12, [make_context_term(known, range(6))])
+        found = run.roll_out(first, process.overlap)[:, 6:30].flatten(1).double()
     mean, covariance, means, variances = states[-2:], torch.zeros(2, 2, dtype=torch.float64), [], []
     for _ in range(24):
         mean, covariance = process.f @ mean, process.f @ covariance @ process.f.mT + process.q

@@ -33,7 +33,7 @@ class TestOffline:
         folder = fetch()
         for name in ("lock_folder", "write_lock"):
             monkeypatch.setattr(released, name, lambda *_: pytest.fail("writes"))
-        monkeypatch.setattr(released.Pool, "note_upstream", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
+        monkeypatch.setattr(released.Pool, "record_upstream", lambda *_: (_ for _ in ()).throw(PermissionError("no")))
         assert fetch() == folder
 
     def test_nothing_was_fetched(self, hub):

@@ -43,11 +43,11 @@ def test_operations_of_a_guided_evaluation(toy):
     with full_size.Operations() as decoding:
         toy.autoencoder.decode(z)
     with full_size.Operations() as evaluating:
-        y = WindowDenoiser(toy).at(TIMES[:4])(x, torch.tensor(1.0))
+        y = WindowDenoiser(toy).make_denoiser(TIMES[:4])(x, torch.tensor(1.0))
         for _ in range(3):
             torch.autograd.grad(y, x, torch.ones_like(y), retain_graph=True)
     with full_size.Operations() as guiding:
-        guided_evaluation(toy.within(1))
+        guided_evaluation(toy.with_graph_budget(1))
     assert guiding.total == pytest.approx(4 * 11 * decoding.total + evaluating.total, rel=0.02)
 
 

@@ -38,7 +38,7 @@ def random_prior(seed: int = 0) -> GaussianPrior:
 def dense(prior: GaussianPrior) -> torch.Tensor:
     size = WINDOW * SHAPE[0] * SHAPE[1] * SHAPE[2]
     basis = torch.eye(size, dtype=torch.float64).view(size, WINDOW, *SHAPE)
-    return prior.transform(basis, lambda p: p).flatten(1).T
+    return prior.apply_function(basis, lambda p: p).flatten(1).T
 
 
 def test_covariance_is_symmetric_and_positive() -> None:
@@ -54,7 +54,7 @@ def test_spread_is_the_covariance_at_one_time() -> None:
     functionals = torch.randn(5, *SHAPE, dtype=torch.float64)
     functionals[:3, 0] = 0  # as reports that read few rows
     expected = functionals.flatten(1) @ at_one_time @ functionals.flatten(1).T
-    assert torch.allclose(prior.spread(functionals), expected, atol=1e-10)
+    assert torch.allclose(prior.compute_covariance(functionals), expected, atol=1e-10)
 
 
 def test_denoiser_is_the_posterior_mean() -> None:
@@ -73,7 +73,7 @@ def test_denoiser_is_the_posterior_mean() -> None:
 def test_root_squares_to_the_covariance() -> None:
     prior = random_prior()
     size = WINDOW * SHAPE[0] * SHAPE[1] * SHAPE[2]
-    root = prior.root(torch.eye(size, dtype=torch.float64).view(size, WINDOW, *SHAPE)).flatten(1)
+    root = prior.sample(torch.eye(size, dtype=torch.float64).view(size, WINDOW, *SHAPE)).flatten(1)
     assert torch.allclose(root @ root, dense(prior), atol=1e-10)
 
 

@@ -72,7 +72,7 @@ def test_attention_is_that_of_a_dense_mask(times: int, heads: int, seed: int, ch
     x = torch.randn(2, times, nodes, channels)
     limit, graph_attention.CHUNK = graph_attention.CHUNK, 64 if chunked else graph_attention.CHUNK
     try:
-        found = layer(x, Neighbours.of(nodes, own.nonzero(), cross.nonzero()))
+        found = layer(x, Neighbours.from_edges(nodes, own.nonzero(), cross.nonzero()))
     finally:
         graph_attention.CHUNK = limit
     same = torch.eye(times, dtype=torch.bool).repeat_interleave(nodes, 0).repeat_interleave(nodes, 1)

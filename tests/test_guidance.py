@@ -207,7 +207,7 @@ def test_exact_observations_are_met():
 def test_whitening_divides_by_the_error():
     problem = Gaussian()
     problem.r[0] = 0
-    white = problem.observation.whitened()
+    white = problem.observation.whiten()
     deviation = problem.r.sqrt()
     deviation[0] = 1
     x = states(2)

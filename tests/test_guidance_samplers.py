@@ -292,7 +292,7 @@ def test_perturbed_observations_have_the_covariance_of_the_errors():
     diagonal = torch.tensor([0.1, 1.0, 0.0], dtype=DOUBLE)
     for variance in (sequence, inflated, diagonal):
         observation = Observation(torch.zeros(3, dtype=DOUBLE), lambda x: x, variance, noise=draws(40_000, 3, 1))
-        errors = observation.perturbed().y
+        errors = observation.perturb().y
         expected = torch.diag(variance) if isinstance(variance, Tensor) else variance @ torch.eye(3, dtype=DOUBLE)
         torch.testing.assert_close(errors.mT @ errors / len(errors), expected, rtol=0.05, atol=0.05)
 

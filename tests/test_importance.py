@@ -39,7 +39,10 @@ def given(scale: float = 1.0) -> SimpleNamespace:
     times = np.datetime64("2001-01-01T00:00:00") + 6 * np.arange(20).astype("timedelta64[h]")
     latitude = tuple(np.linspace(-75, 75, H * FACTOR))
     return SimpleNamespace(
-        statistics=statistics, times=times, spec=SimpleNamespace(latitude=latitude), members=lambda split: np.arange(20)
+        statistics=statistics,
+        times=times,
+        spec=SimpleNamespace(latitude=latitude),
+        list_times=lambda split: np.arange(20),
     )
 
 

@@ -307,7 +307,7 @@ class TestStencil:
         stencil, _ = interpolate(random_reports(rng, 200), StateContext(SPEC, TIMES))
         found = []
         for start in range(0, 4):
-            part = stencil.window(start, 2)
+            part = stencil.select_window(start, 2)
             np.testing.assert_allclose(part.apply(trajectory[start : start + 2]), stencil.apply(trajectory)[
                 [i for i in range(len(stencil)) if ((stencil.time[i] >= start) & (stencil.time[i] < start + 2)).all()]
             ])  # fmt: skip
@@ -323,7 +323,7 @@ class TestStencil:
 
     def test_arrays_tell_stencils_apart(self, rng: np.random.Generator) -> None:
         stencil, _ = interpolate(random_reports(rng, 5), StateContext(SPEC, TIMES))
-        assert len(stencil.arrays()) == 9 and all(len(array) == len(stencil) for array in stencil.arrays())
+        assert len(stencil.list_arrays()) == 9 and all(len(array) == len(stencil) for array in stencil.list_arrays())
 
     def test_registry(self) -> None:
         assert choose("operator", "interpolate", OPERATORS) == Interpolate()

@@ -24,7 +24,7 @@ class Value:
     def nbytes(self) -> int:
         return self.data.nbytes
 
-    def stored(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         return {"data": self.data}
 
 
@@ -122,7 +122,7 @@ def test_damaged_files_are_made_again(folder, damage) -> None:
 def test_one_flipped_bit_is_noticed(folder) -> None:
     shelf = FileCache(folder)
     shelf.write("a", {"data": np.arange(100.0)})
-    file = shelf.path("a")
+    file = shelf.get_path("a")
     content = bytearray(file.read_bytes())
     content[300] ^= 1
     file.write_bytes(content)
@@ -172,9 +172,9 @@ def test_an_error_is_not_kept(folder) -> None:
 def test_sampled_latents_survive_storing() -> None:
     learned = {"sigma": np.arange(3.0), "seconds": np.array(1.5), "variables": np.array(["2m_temperature"])}
     one = SamplingResult((3, 5), np.random.default_rng(0).standard_normal((2, 4, 3, 2, 1)).astype("f4"), learned)
-    content = pack_arrays(one.stored())
-    assert content == pack_arrays(one.stored()), "the same bytes each time"
-    two = SamplingResult.restored(unpack_arrays(content))
+    content = pack_arrays(one.to_arrays())
+    assert content == pack_arrays(one.to_arrays()), "the same bytes each time"
+    two = SamplingResult.from_arrays(unpack_arrays(content))
     assert two.members == (3, 5)
     np.testing.assert_array_equal(one.latents, two.latents)
     assert set(two.diagnostics) == set(learned)

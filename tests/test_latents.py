@@ -51,10 +51,10 @@ def official(shared: Callable[[str], Path]) -> Path:
 def by_hand(model: Model, ds: xr.Dataset) -> tuple[torch.Tensor, np.ndarray]:
     """Latents and decoded fields, by the networks alone."""
     fields, times = to_array(ds, model.spec), ds.time.values.astype("M8[s]")
-    standardised = torch.from_numpy(model.standardised(np.where(model.mask, fields, np.nan), times))
+    standardised = torch.from_numpy(model.standardise(np.where(model.mask, fields, np.nan), times))
     latents = torch.cat([model.encode(standardised[k : k + 1], times[k : k + 1]) for k in range(len(times))])
     decoded = torch.cat([model.decode(latents[k : k + 1], times[k : k + 1]) for k in range(len(times))])
-    return latents, model.physical(decoded.numpy(), times)
+    return latents, model.destandardise(decoded.numpy(), times)
 
 
 def quiet_load(path: Path) -> Model:

@@ -47,7 +47,7 @@ class Record:
     def __init__(self, count: int) -> None:
         self.times = np.datetime64("2001-01-01T00:00:00") + 6 * np.arange(count).astype("timedelta64[h]")
 
-    def windows(self, split: int, length: int) -> np.ndarray:
+    def list_windows(self, split: int, length: int) -> np.ndarray:
         return np.arange(len(self.times) - length + 1)
 
 
@@ -70,13 +70,13 @@ def test_matrices_that_are_kept_are_those_of_the_parameters() -> None:
     x, date = torch.randn(2, WINDOW, *SHAPE), SUMMER.expand(2, WINDOW, 4)
     before = local(x, torch.zeros(2), date)
     names = list(local.state_dict())
-    local.settle()
+    local.cache_matrices()
     assert torch.equal(local(x, torch.zeros(2), date), before)
     assert list(local.state_dict()) == names, "they are not written"
     with torch.no_grad():
         local.weights.mul_(2)
     assert torch.equal(local(x, torch.zeros(2), date), before), "they are not made again"
-    local.settle()
+    local.cache_matrices()
     assert not torch.allclose(local(x, torch.zeros(2), date), before)
 
 
@@ -182,7 +182,7 @@ def test_a_fit_is_better_than_none_with_other_noise(tiny_work: Path) -> None:
     record = data.open_record(recipe, tiny_work / "data")
     latents = np.load(tiny_work / "standardised.npy")
     prior = restore(recipe, latents, record, tiny_work)
-    starts = record.windows(0, recipe.denoiser.window)
+    starts = record.list_windows(0, recipe.denoiser.window)
     x = torch.from_numpy(latents[starts[:, None] + np.arange(recipe.denoiser.window)])
     date = torch.tensor([[2001, 7, 1, 0]]).expand(recipe.denoiser.window, 4)
     generator = torch.Generator().manual_seed(3)
@@ -267,7 +267,7 @@ def test_a_described_denoiser_is_built_again(several: bool) -> None:
         if several:
             expected = expected + c * last(gauss, noise, dates)
         assert torch.equal(denoiser(x, sigma, date), expected)
-        assert torch.equal(denoiser.linear()(x, sigma, date), seen)
+        assert torch.equal(denoiser.to_linear()(x, sigma, date), seen)
 
 
 def test_names_of_files_hold_within_another_module() -> None:

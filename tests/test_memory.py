@@ -85,8 +85,8 @@ def test_metering_predicts_an_evaluation(tiny_model):
 def test_results_agree_whatever_the_budget(tiny_model, members):
     model, plan = read_model(tiny_model), observed(tiny_model)
     (stretch,) = list_stretches(model, plan)
-    least = estimate_memory(model.within(1), plan, stretch, 1)
-    second = estimate_memory(model.within(1), plan, stretch, 2)
+    least = estimate_memory(model.with_graph_budget(1), plan, stretch, 1)
+    second = estimate_memory(model.with_graph_budget(1), plan, stretch, 2)
     most = estimate_memory(model, plan, stretch, members)
     divisions, found = [], []
     for memory in ((least + second) / 2, (least + most) / 2, 2.5 * most):

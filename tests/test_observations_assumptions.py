@@ -51,14 +51,14 @@ class TestSentences:
         obs = read(units={"t2m": "K", "msl": "Pa"})
         both = concat([with_assumption(obs, "one"), with_assumption(with_assumption(obs, "one"), "two")])
         assert get_assumptions(both) == ["one", "two"]
-        assumed, told = AssumptionLog(), {"two"}
+        assumed, already_warned = AssumptionLog(), {"two"}
         assumed.add(both)
         with pytest.warns(AssumptionWarning) as said:
-            assumed.tell()
+            assumed.warn()
         assert [str(warning.message) for warning in said] == ["one", "two"]
         with pytest.warns(AssumptionWarning) as said:
-            assumed.tell(told=told)
-        assert [str(warning.message) for warning in said] == ["one"] and told == {"one", "two"}
+            assumed.warn(already_warned=already_warned)
+        assert [str(warning.message) for warning in said] == ["one"] and already_warned == {"one", "two"}
 
 
 OTHER = TABLE[["time", "lat", "lon", "t2m"]].assign(lat=60.0)

@@ -51,7 +51,7 @@ class TestImplied:
         conversion = next(c for c in CONVERSIONS if c.target == target)
         made = obs.drop_vars(f"{target}_error", errors="ignore")
         expected = with_default_errors(made.assign({target: conversion(obs).assign_attrs(units="")}))
-        assert float(conversion.error(obs)[0]) == pytest.approx(float(expected[f"{target}_error"][0]), rel=1e-6)
+        assert float(conversion.compute_error(obs)[0]) == pytest.approx(float(expected[f"{target}_error"][0]), rel=1e-6)
 
     def test_of_a_height_it_is_that_of_the_geopotential(self):
         assert error_of(read(zg=[5500.0], level=500.0), "geopotential_height") == pytest.approx(82 / 9.80665)

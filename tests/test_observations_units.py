@@ -60,18 +60,18 @@ from xappa.observations.units import UnitConversion, find_conversion, find_conve
     ],
 )
 def test_conversions_are_exact(found, expected, given, converted):
-    assert find_conversion(found, expected).value(given) == pytest.approx(converted, rel=1e-14)
+    assert find_conversion(found, expected).convert(given) == pytest.approx(converted, rel=1e-14)
 
 
 def test_a_deviation_of_one_degree_celsius_is_one_kelvin():
-    assert find_conversion("degC", "K").deviation(1.0) == 1.0
-    assert find_conversion("degF", "K").deviation(9.0) == pytest.approx(5.0, rel=1e-14)
-    assert find_conversion("hPa", "Pa").deviation(1.0) == 100.0
+    assert find_conversion("degC", "K").convert_deviation(1.0) == 1.0
+    assert find_conversion("degF", "K").convert_deviation(9.0) == pytest.approx(5.0, rel=1e-14)
+    assert find_conversion("hPa", "Pa").convert_deviation(1.0) == 100.0
 
 
 def test_values_in_the_right_units_are_not_even_copied():
     values = np.arange(3.0)
-    assert find_conversion("K", "K").value(values) is values
+    assert find_conversion("K", "K").convert(values) is values
 
 
 @pytest.mark.parametrize("direction", ["north", "east", "N", "E"])
@@ -82,7 +82,7 @@ def test_degrees_of_latitude_and_longitude_as_cf_writes_them(degree, direction):
 
 @given(st.floats(-90.0, 60.0))
 def test_celsius_is_kelvin_with_an_offset(celsius):
-    assert find_conversion("degC", "K").value(celsius) == celsius + 273.15
+    assert find_conversion("degC", "K").convert(celsius) == celsius + 273.15
 
 
 @pytest.mark.parametrize("found", ["furlongs per fortnight per", "hPa", "K m-1", "mm/h", "0 K", "degC*10"])

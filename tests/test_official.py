@@ -418,9 +418,9 @@ def test_standardisation_is_the_official_one(shared) -> None:
     raw, state = io["state_raw"].numpy(), io["state"].numpy()
     land = (raw == 0) & (state == 0)  # missing values, which were NaN before they were stored
     assert land[:, 4].any()
-    found = normalisation.standardised(np.where(land, np.nan, raw), TIMES[:2])
+    found = normalisation.standardise(np.where(land, np.nan, raw), TIMES[:2])
     np.testing.assert_allclose(found, state, rtol=1e-6, atol=1e-6)
-    back = normalisation.physical(state, TIMES[:2])
+    back = normalisation.destandardise(state, TIMES[:2])
     np.testing.assert_allclose(back, io["unstandardized"].numpy(), rtol=1e-6, atol=1e-5)
 
 

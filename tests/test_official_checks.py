@@ -198,7 +198,7 @@ def test_missing_key_fails(shared, tmp_path):
 
 def test_other_orbits_grids_and_stations(tmp_path):
     """Names, sizes and numbers come from the folder."""
-    step, track = 3.0, ORBITS["metop"].track(4 + np.arange(90) / 30)
+    step, track = 3.0, ORBITS["metop"].compute_track(4 + np.arange(90) / 30)
     latitude, longitude = 90 - step * np.arange(61), step * np.arange(120)
     mine = Orbit(500, 60, 10)
     seen = satellite_steps(mine, latitude, longitude, range(2), step_hours=3, per_hour=20, radius=7)

@@ -92,5 +92,5 @@ class TestAssimilate:
         u = torch.randn_like(value)
         assert not torch.allclose(a.forward(v), b.forward(v))
         torch.testing.assert_close((a.forward(v) * u).sum(), (v * a.adjoint(u)).sum(), rtol=1e-3, atol=1e-3)
-        whitened = observation.whitened()
+        whitened = observation.whiten()
         torch.testing.assert_close(whitened.linearise(latents)[0].forward(v), a.forward(v))

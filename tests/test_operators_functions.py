@@ -36,7 +36,7 @@ class TestFunctions:
         speed[:, 1] = np.hypot(trajectory[:, 1], trajectory[:, 2])
         assert isinstance(rows, CompositeOperator) and flags(seen, "wind_speed") == [0] * 30
         np.testing.assert_allclose(rows.apply(trajectory), stencil.apply(speed), rtol=1e-6)
-        assert rows.parts[0].view.local
+        assert rows.blocks[0].function.local
 
     def test_the_users_names_order_and_units(self, ds: xr.Dataset, rng: np.random.Generator) -> None:
         user = ds.rename({"2m_temperature": "t2m", "latitude": "lat", "level": "plev"}).isel(lat=slice(None, None, -1))
@@ -59,7 +59,7 @@ class TestFunctions:
         user = ds.rename({U: "u10", V: "v10"})
         obs = reports(coords={}, wind_speed=[0.0, 0.0])
         rows, _ = choose_operator(wind_speed)(obs, StateContext(SPEC, TIMES, layout=recognise(user)))
-        assert rows.parts[0].view.state.layout is None
+        assert rows.blocks[0].function.state.layout is None
 
     def test_a_dataset_and_what_is_unused(self, trajectory: np.ndarray) -> None:
         def both(state: xr.Dataset) -> xr.Dataset:
@@ -96,7 +96,7 @@ class TestFunctions:
     def test_steps_in_time(self, trajectory: np.ndarray) -> None:
         obs = reports(15, 30, [0.0, 6.0, 24.0], observed=0.0)
         rows, _ = choose_operator(lambda s: s["2m_temperature"].diff("time"))(obs, StateContext(SPEC, TIMES))
-        assert not rows.parts[0].view.local and rows.frames.tolist() == [0, 1, 2, 3, 4]
+        assert not rows.blocks[0].function.local and rows.frames.tolist() == [0, 1, 2, 3, 4]
         found = rows.apply(trajectory)
         series = trajectory[:, 0, 6, 2]
         np.testing.assert_allclose(found[1:], [series[1] - series[0], series[4] - series[3]], rtol=1e-5)
@@ -118,7 +118,7 @@ class TestFunctions:
     def test_times_further_away(self, function: Callable, expected: Callable, trajectory: np.ndarray) -> None:
         obs = reports(15, 30, [0.0, 6.0, 12.0, 18.0, 24.0], observed=0.0)
         rows, _ = choose_operator(lambda s: function(s[U]))(obs, StateContext(SPEC, TIMES))
-        assert not rows.parts[0].view.local
+        assert not rows.blocks[0].function.local
         np.testing.assert_allclose(rows.apply(trajectory), expected(trajectory[:, 1, 6, 2]), rtol=1e-5, atol=1e-5)
         # Those of one report come out the same, though it reads only one time itself.
         one, _ = choose_operator(lambda s: function(s[U]))(obs.isel(obs=[3]), StateContext(SPEC, TIMES))
@@ -137,7 +137,7 @@ class TestFunctions:
         rows, _ = choose_operator(lambda s: function(s[U]))(
             reports(15, 30, 12.0, observed=0.0), StateContext(SPEC, TIMES)
         )
-        assert rows.parts[0].view.local and rows.frames.tolist() == [2]
+        assert rows.blocks[0].function.local and rows.frames.tolist() == [2]
 
     def test_the_times_are_those_of_the_coordinate(self, trajectory: np.ndarray) -> None:
         series = trajectory[:, 0, 6, 2]
@@ -149,7 +149,7 @@ class TestFunctions:
             rows, _ = choose_operator(function)(
                 reports(15, 30, [0.0, 6.0, 24.0], observed=0.0), StateContext(SPEC, TIMES)
             )
-            found = rows.at(rows.frames).apply(trajectory[rows.frames])
+            found = rows.reindex_times(rows.frames).apply(trajectory[rows.frames])
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
     def test_composition(self, trajectory: np.ndarray) -> None:

@@ -249,7 +249,9 @@ class TestProtocol:
         times = START + model.spec.step * np.arange(model.spec.window)
         x = torch.randn(1, model.spec.window, *model.latent_shape, generator=torch.Generator().manual_seed(0))
         found = model.denoise(x, torch.tensor(0.7), times)
-        torch.testing.assert_close(found, model.evaluations().at(times)(x, torch.tensor(0.7)), rtol=0, atol=0)
+        torch.testing.assert_close(
+            found, model.make_window_denoisers().make_denoiser(times)(x, torch.tensor(0.7)), rtol=0, atol=0
+        )
 
     @pytest.mark.parametrize(
         ("changes", "text"),
@@ -308,7 +310,7 @@ class TestProtocol:
         prior, (obs, *_) = AzulaFields(1), network(1)
         with pytest.raises(OptionError, match="needs the covariance of a static prior"):
             template(prior, 1).appa.assimilate(obs, model=prior, guidance="jacobian-free")
-        with pytest.raises(OptionError, match="prior of your own, which is called with float32"):
+        with pytest.raises(OptionError, match="custom prior, which is called with float32"):
             xappa.load(prior, precision="bfloat16")
         assert xappa.load(prior, device="cpu").device == torch.device("cpu")
         with pytest.raises(OptionError, match="has no method 'to'"):

@@ -233,7 +233,7 @@ def test_what_a_task_lacks_is_said(tiny_model, ds, options, expected):
 
 def test_derivatives_at_official_size_are_counted_as_the_arithmetic_says():
     """What extrapolates the cost of official models, at toy size: decoded one by one, each derivative anew."""
-    model = random_model("toy").within(1)
+    model = random_model("toy").with_graph_budget(1)
     times = np.datetime64("2021-03-21", "h") + np.arange(model.spec.window)
     k = np.arange(model.spec.window)
     one, zero = np.ones(len(k)), np.zeros(len(k))

@@ -18,5 +18,5 @@ def test_reports_and_times_of_windows_are_those_of_the_windows_themselves(rng, s
         time, time * 0, time * 0, zero, whole * 0.0, whole * 0.0, whole * 0.0, whole, whole, ("a",)
     )
     cuts = [(start, length, 1) for start in (0, 3, 9, 15, 30) for length in (1, 2, 4, 20)]
-    parts = [stencil.window(start, length) for start, length, _ in cuts]
+    parts = [stencil.select_window(start, length) for start, length, _ in cuts]
     assert _count_reports(stencil, cuts) == [(len(part), len(part.frames)) for part in parts]

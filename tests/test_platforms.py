@@ -187,7 +187,7 @@ def test_values_lie_where_fields_have_values() -> None:
 def test_swaths_follow_the_track() -> None:
     network = platforms.swaths(truth(), "leo", spacing=1.0, width=1000, gap=300)
     hours = (network.time.values - TIMES[0]) / np.timedelta64(1, "h")
-    below = to_unit_vectors(*ORBITS["leo"].track(hours))
+    below = to_unit_vectors(*ORBITS["leo"].compute_track(hours))
     here = to_unit_vectors(network.latitude.values, network.longitude.values)
     km = 6371.0088 * np.arccos(np.clip((below * here).sum(-1), -1, 1))
     assert km.min() > 150 - 8 and km.max() < 500 + 8  # times are whole seconds, in which it goes 7 km
@@ -205,7 +205,7 @@ def test_swaths_over_sea_and_thinned() -> None:
     assert sea.sizes["obs"] + land.sizes["obs"] == platforms.swaths(ds, **wide).sizes["obs"]
     assert ((land.longitude.values < 85.1) | (land.longitude.values > 354.9)).all()
     thin = platforms.swaths(ds, thin=True, **wide)
-    row, column = NetworkDomain.of(ds).nearest(thin.latitude.values, thin.longitude.values)
+    row, column = NetworkDomain.from_dataset(ds).find_nearest(thin.latitude.values, thin.longitude.values)
     about = np.rint((thin.time.values - TIMES[0]) / np.timedelta64(6, "h") - 1e-9)
     assert len(set(zip(about, row, column, strict=True))) == thin.sizes["obs"] < sea.sizes["obs"]
 
@@ -220,8 +220,8 @@ def test_channels_are_told_apart() -> None:
 
 def test_buoys_drift_and_stay_at_sea() -> None:
     network = platforms.buoys(truth(), 400, speed=0.5, memory=1.0)
-    sea = NetworkDomain.of(truth()).is_sea[
-        NetworkDomain.of(truth()).nearest(network.latitude.values, network.longitude.values)
+    sea = NetworkDomain.from_dataset(truth()).is_sea[
+        NetworkDomain.from_dataset(truth()).find_nearest(network.latitude.values, network.longitude.values)
     ]
     assert sea.all()
     track = to_unit_vectors(*(network[name].values.reshape(9, 400) for name in ("latitude", "longitude")))
@@ -237,7 +237,7 @@ class TestOrbit:
     @given(st.floats(200, 2000), st.floats(1, 179), st.floats(-180, 180))
     def test_latitudes_end_at_the_inclination(self, altitude: float, inclination: float, phase: float) -> None:
         orbit = Orbit(altitude, inclination, phase)
-        latitude, longitude = orbit.track(np.linspace(0, orbit.period, 400))
+        latitude, longitude = orbit.compute_track(np.linspace(0, orbit.period, 400))
         assert abs(latitude).max() == pytest.approx(90 - abs(90 - inclination), abs=0.5)
         assert (abs(longitude) <= 180).all()
         assert latitude[0] == pytest.approx(0, abs=1e-9) and latitude[1] < 0
@@ -249,7 +249,7 @@ class TestOrbit:
     def test_the_earth_turns_below(self) -> None:
         """After one revolution the satellite is above the same latitude, farther west by what the Earth has turned."""
         orbit = ORBITS["leo"]
-        (y0, y1), (x0, x1) = orbit.track(np.array([0.3, 0.3 + orbit.period]))
+        (y0, y1), (x0, x1) = orbit.compute_track(np.array([0.3, 0.3 + orbit.period]))
         assert y1 == pytest.approx(y0, abs=1e-9)
         assert (x0 - x1) % 360 == pytest.approx(15 * orbit.period)
 
@@ -263,7 +263,7 @@ class TestOrbit:
 class TestMasks:
     def test_cells_against_all_distances(self) -> None:
         latitude, longitude, orbit = np.linspace(90, -90, 37), np.arange(0, 360, 5.0), Orbit(700, 65, 33)
-        track = to_unit_vectors(*orbit.track(3 + np.arange(30) / 30))
+        track = to_unit_vectors(*orbit.compute_track(3 + np.arange(30) / 30))
         points = to_unit_vectors(latitude[:, None], longitude).reshape(-1, 3)
         expected = np.flatnonzero(((points @ track.T) >= np.cos(np.deg2rad(8))).any(1))
         found = platforms.satellite_cells(orbit, latitude, longitude, hour=1, delay=2, per_hour=30, radius=8)

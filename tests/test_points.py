@@ -11,7 +11,7 @@ import torch
 from tests.coarse import SPEC, TIMES, U, reports
 from xappa.errors import ObservationError
 from xappa.operators import Interpolate, StateContext
-from xappa.operators.cached import HashablePlaces, get_corner_weights
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.forward.points import Points
 
 

@@ -59,11 +59,13 @@ def test_residual_stream_modulation_and_places_stay_in_single_precision(toy):
     for block in network.blocks:
         block.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].dtype, output.dtype)))
     with autocast(torch.device("cpu"), "bfloat16"):
-        evaluated = WindowDenoiser(toy).at(TIMES[:4])(torch.randn(1, 4, *toy.latent_shape), torch.tensor(1.0))
-        places = network.places()
+        evaluated = WindowDenoiser(toy).make_denoiser(TIMES[:4])(
+            torch.randn(1, 4, *toy.latent_shape), torch.tensor(1.0)
+        )
+        places = network.compute_shared()
     assert seen == [(torch.float32, torch.float32)] * 2
     assert places.positions.dtype == places.rotations[0].cosine.dtype == evaluated.dtype == torch.float32
-    assert torch.equal(places.positions, network.places().positions)
+    assert torch.equal(places.positions, network.compute_shared().positions)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -134,7 +136,9 @@ def test_guided_estimates_in_16_bits(guidance, precision, sigma):
         def operator(z, model=model):
             return model.decode(z, TIMES[:4])[:, :, 5, 3, :20].flatten(1)
 
-        guided = guidance.guide(WindowDenoiser(model).at(TIMES[:4]), Observation(y, operator, torch.full((80,), 1e-2)))
+        guided = guidance.guide(
+            WindowDenoiser(model).make_denoiser(TIMES[:4]), Observation(y, operator, torch.full((80,), 1e-2))
+        )
         estimates.append(guided(x, torch.tensor(sigma)))
     assert torch.isfinite(estimates[1]).all()
     assert error(estimates[1], estimates[0]) < 5 * ROUGHLY[precision]

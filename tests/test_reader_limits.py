@@ -100,7 +100,7 @@ def test_a_message_that_finds_no_memory_is_not_counted_as_broken(monkeypatch):
         raise MemoryError("too much")
 
     monkeypatch.setattr(decode.BufrDecoder, "__init__", lambda self: setattr(self, "counts", {"messages": 0}))
-    monkeypatch.setattr(decode.BufrDecoder, "take", take)
+    monkeypatch.setattr(decode.BufrDecoder, "decode_message", take)
     message = b"BUFR" + (12).to_bytes(3, "big") + b"\x04" + b"7777"
     with pytest.raises(MemoryError, match="message before byte 12"):
         decode.decode(message, 0, len(message))

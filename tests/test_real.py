@@ -207,7 +207,7 @@ def test_blocks_of_footprints_change_nothing(monkeypatch) -> None:
             change.setattr("xappa.operators.chain.BLOCK", 20_000)
             change.setattr("xappa.operators.packing.SMALL", 1000)
             many, seen = operator(obs, StateContext(spec, times))
-        assert len(many) == len(one) == obs.sizes["obs"] and many.parts and len(many.parts) > 1
+        assert len(many) == len(one) == obs.sizes["obs"] and many.blocks and len(many.blocks) > 1
         assert (flags_of(seen, "brightness_temperature") == Flag.GOOD).all()
         found, expected = np.empty(len(one)), np.empty(len(one))
         found[many.observation], expected[one.observation] = many.apply(field), one.apply(field)

@@ -106,7 +106,7 @@ def test_missing_values_pass_their_weight_on(seed, share, method, single):
     values[rng.random(values.shape) < 0.3] = np.nan
     values = values.astype("f4" if single else "f8")
     ds = source.assign(f=(("time", "lat", "lon"), values))
-    matrix = get_weights(Grid.of(source), Grid.of(target), method).matrix.toarray()
+    matrix = get_weights(Grid.from_dataset(source), Grid.from_dataset(target), method).matrix.toarray()
     flat = values.reshape(2, -1).astype(float)
     valid = np.isfinite(flat) @ matrix.T
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -23,11 +23,11 @@ def agree(name: str, onto_grid: str, method: str, theirs: np.ndarray, tolerance:
         compared &= untied(ds, grid)  # a tie may be broken either way; CDO has the nearest however far away it is
     elif method == "bilinear" and name == "gaussian":
         # Beyond the last row CDO takes the mean of the four nearest points, we go on to the pole.
-        latitude = Grid.of(grid).points[0].reshape(ours.shape)
+        latitude = Grid.from_dataset(grid).points[0].reshape(ours.shape)
         compared &= np.abs(latitude) <= ds.lat.values.max()
     elif method == "conservative" and "gaussian" in (name, onto_grid):
         # On Gaussian grids as coarse as these, cells of the last row end before the pole in CDO.
-        compared &= np.abs(Grid.of(grid).points[0].reshape(ours.shape)) < 65
+        compared &= np.abs(Grid.from_dataset(grid).points[0].reshape(ours.shape)) < 65
     assert compared.sum() > (15 if name == "regional" else 0.4 * compared.size * (onto_grid != "curvilinear"))
     np.testing.assert_allclose(ours[compared], theirs[compared], rtol=0, atol=tolerance * np.nanmax(np.abs(theirs)))
     if method != "nearest":
@@ -88,6 +88,6 @@ def test_real_reduced_gaussian_as_cdo_fills_rows(shared, tmp_path):
         {"f": ("values", table[:, 2])}, coords={"lat": ("values", table[:, 0]), "lon": ("values", table[:, 1])}
     )
     ds = ds.assign_coords(lat=("values", regular.lat.values[np.abs(table[:, :1] - regular.lat.values).argmin(1)]))
-    assert Grid.of(ds).kind == "reduced"
+    assert Grid.from_dataset(ds).kind == "reduced"
     ours = ds.appa.regrid(cdo.lonlat(regular.lat.values, regular.lon.values))["f"].values
     assert np.abs(ours - regular.values).max() < 1e-2  # the table has five digits

@@ -18,7 +18,7 @@ def test_rows_as_a_list_are_the_same_grid(method, pole):
     ds = on(*even(18, 36, pole), np.random.default_rng(2).normal(size=(18, 36)))
     target = cdo.lonlat(np.linspace(-89, 89, 14), np.arange(20) * 18.0 + 1.3)
     listed = as_list(ds)
-    assert Grid.of(listed).kind == "reduced"
+    assert Grid.from_dataset(listed).kind == "reduced"
     kept = untied(ds, target) if method == "nearest" else np.ones((14, 20), bool)
     ours, theirs = (d.appa.regrid(target, method)["f"].values[kept] for d in (listed, ds))
     np.testing.assert_allclose(ours, theirs, rtol=1e-9)
@@ -74,7 +74,7 @@ def test_cells_of_a_rotated_grid_keep_the_integral():
     curved = cdo.rotated(np.arange(-87.5, 90, 5), np.arange(-177.5, 180, 5))
     fine = cdo.lonlat(*even(24, 48))
     fine["f"] = (("lat", "lon"), np.random.default_rng(4).normal(280, 10, (24, 48)))
-    there = get_weights(Grid.of(fine), Grid.of(curved), "conservative")
+    there = get_weights(Grid.from_dataset(fine), Grid.from_dataset(curved), "conservative")
     np.testing.assert_allclose(there.total, 1, atol=1e-12)
     edges = np.sin(np.radians(np.arange(-90.0, 91, 5)))
     area = np.repeat(np.diff(edges), 72)

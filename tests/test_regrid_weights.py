@@ -59,13 +59,13 @@ def test_files_of_esmf_give_what_xesmf_gave(shared, analytic):
 
 def test_bilinear_between_points_in_three_dimensions_is_that_of_esmf(shared):
     theirs = read_weights(esmf(shared, "bilinear"), (60, 120), (48, 96)).matrix
-    ours = compute_patch_weights(as_curvilinear(THREE), Grid.of(COARSE)).matrix
+    ours = compute_patch_weights(as_curvilinear(THREE), Grid.from_dataset(COARSE)).matrix
     assert abs(ours - theirs).max() < 1e-12
     # On rows and columns weights are linear in latitude and longitude instead: the difference is of second order.
-    flat = get_weights(Grid.of(THREE), Grid.of(COARSE)).matrix
+    flat = get_weights(Grid.from_dataset(THREE), Grid.from_dataset(COARSE)).matrix
     assert 1e-4 < abs(flat - theirs).max() < 3e-3
     with xr.open_dataset(shared("esmf/locstream200.nc"), engine="netcdf4") as opened:
-        places = Grid.of(opened.load())
+        places = Grid.from_dataset(opened.load())
     theirs = read_weights(shared("esmf/weights_bilinear_120x60_locstream200.nc"), (60, 120), (200,)).matrix
     assert abs(compute_patch_weights(as_curvilinear(THREE), places).matrix - theirs).max() < 1e-12
 
@@ -74,16 +74,23 @@ def test_conservative_with_great_circles_is_that_of_esmf(shared, monkeypatch):
     theirs = read_weights(esmf(shared, "conservative"), (60, 120), (48, 96)).matrix
     monkeypatch.setattr(polygons, "STRETCH", 360.0)
     monkeypatch.setattr(polygons, "_bulge", lambda width: 0 * width)
-    ours = polygons.compute_overlap_weights(Grid.of(THREE), Grid.of(COARSE))
+    ours = polygons.compute_overlap_weights(Grid.from_dataset(THREE), Grid.from_dataset(COARSE))
     assert abs(ours - theirs).max() < 1e-11
     # Parallels are another matter, of about a thousandth here.
-    assert 1e-4 < abs(compute_conservative_weights(Grid.of(THREE), Grid.of(COARSE)).matrix - theirs).max() < 2e-3
+    assert (
+        1e-4
+        < abs(compute_conservative_weights(Grid.from_dataset(THREE), Grid.from_dataset(COARSE)).matrix - theirs).max()
+        < 2e-3
+    )
 
 
 def test_polygons_with_points_along_parallels_come_near_parallels():
     # Octants have great circles for edges, and are cells of rows and columns as well.
-    source, octants = Grid.of(cdo.lonlat(*even(11, 22))), cdo.lonlat(np.array([-45.0, 45]), np.arange(45.0, 360, 90))
-    exact = compute_conservative_weights(source, Grid.of(octants)).matrix
+    source, octants = (
+        Grid.from_dataset(cdo.lonlat(*even(11, 22))),
+        cdo.lonlat(np.array([-45.0, 45]), np.arange(45.0, 360, 90)),
+    )
+    exact = compute_conservative_weights(source, Grid.from_dataset(octants)).matrix
     pole, west = np.repeat([-90.0, 90], 4), np.tile(np.arange(4) * 90.0, 2)
     bounds = np.stack([0 * pole, 0 * pole, pole], 1), np.stack([west, west + 90, west], 1)
     listed = Grid("points", pole / 2, west + 45, (8,), ("cell",), *bounds)
@@ -93,7 +100,7 @@ def test_polygons_with_points_along_parallels_come_near_parallels():
 
 def test_nearest_is_that_of_esmf_but_for_ties(shared):
     theirs = read_weights(esmf(shared, "nearest"), (60, 120), (48, 96)).matrix
-    ours = get_weights(Grid.of(THREE), Grid.of(COARSE), "nearest").matrix
+    ours = get_weights(Grid.from_dataset(THREE), Grid.from_dataset(COARSE), "nearest").matrix
     kept = untied(THREE, COARSE).ravel()
     assert kept.mean() > 0.7
     assert (abs(ours - theirs)[kept]).nnz == 0
@@ -200,10 +207,10 @@ def test_files_that_do_not_fit(tmp_path, shared):
 def test_weights_are_made_once_and_kept_within_bounds(monkeypatch):
     KEPT.clear()
     ds = on(*even(9, 12), np.zeros((9, 12)))
-    first = get_weights(Grid.of(ds), Grid.of(COARSE))
-    assert get_weights(Grid.of(ds.copy()), Grid.of(COARSE)) is first
-    assert get_weights(Grid.of(ds), Grid.of(COARSE), "nearest") is not first
-    assert get_weights(Grid.of(ds.isel(lat=slice(None, None, -1))), Grid.of(COARSE)) is not first
+    first = get_weights(Grid.from_dataset(ds), Grid.from_dataset(COARSE))
+    assert get_weights(Grid.from_dataset(ds.copy()), Grid.from_dataset(COARSE)) is first
+    assert get_weights(Grid.from_dataset(ds), Grid.from_dataset(COARSE), "nearest") is not first
+    assert get_weights(Grid.from_dataset(ds.isel(lat=slice(None, None, -1))), Grid.from_dataset(COARSE)) is not first
     kept = WeightsCache(limit=2.5 * first.nbytes)
     for key in range(4):
         kept.get((key,), lambda: Weights(first.source_shape, first.target_shape, list(first.parts)))
@@ -217,7 +224,7 @@ def _unwanted() -> Weights:
 
 
 def test_a_matrix_by_factors_is_the_matrix():
-    grids = Grid.of(cdo.lonlat(*even(20, 40))), Grid.of(cdo.lonlat(*even(33, 50, pole=True)))
+    grids = Grid.from_dataset(cdo.lonlat(*even(20, 40))), Grid.from_dataset(cdo.lonlat(*even(33, 50, pole=True)))
     fields = np.random.default_rng(2).normal(size=(3, 20, 40))
     for method in ("bilinear", "conservative"):
         weights = get_weights(*grids, method)
@@ -236,9 +243,12 @@ def test_a_matrix_by_factors_is_the_matrix():
 def torch_cases() -> list[tuple[str, Weights]]:
     regular, pole = cdo.lonlat(*even(9, 12)), cdo.lonlat(*even(7, 10, pole=True))
     curved = cdo.rotated(np.arange(-18.0, 19, 6), np.arange(-20.0, 23, 6))
-    cases = [(method, get_weights(Grid.of(regular), Grid.of(pole), method)) for method in METHODS]
-    cases += [(f"curved {method}", get_weights(Grid.of(regular), Grid.of(curved), method)) for method in METHODS]
-    cases.append(("vector", get_weights(Grid.of(regular), Grid.of(pole), "bilinear", vector=True)))
+    cases = [(method, get_weights(Grid.from_dataset(regular), Grid.from_dataset(pole), method)) for method in METHODS]
+    cases += [
+        (f"curved {method}", get_weights(Grid.from_dataset(regular), Grid.from_dataset(curved), method))
+        for method in METHODS
+    ]
+    cases.append(("vector", get_weights(Grid.from_dataset(regular), Grid.from_dataset(pole), "bilinear", vector=True)))
     cases.append(("file", read_weights(DATA / "cdo_gencon_r12x7_r6x4.nc")))
     return cases
 
@@ -267,7 +277,9 @@ def test_torch_is_numpy_and_linear(weights):
 
 
 def test_torch_functions():
-    weights = get_weights(Grid.of(cdo.lonlat(*even(9, 12))), Grid.of(cdo.target("curvilinear")), "conservative")
+    weights = get_weights(
+        Grid.from_dataset(cdo.lonlat(*even(9, 12))), Grid.from_dataset(cdo.target("curvilinear")), "conservative"
+    )
     x, v = torch.randn(2, 4, 9, 12, dtype=torch.float64)
     operator = Regrid(weights, missing=False, dtype=torch.float64)
     y, tangent = torch.func.jvp(operator, (x,), (v,))

@@ -26,7 +26,7 @@ DENSE = AnalysisSampling(count=6, share=(0.1, 0.3), columns=(0.1, 0.3))
 def recipe(tiny_work: Path) -> Recipe:
     made = read_config(tiny_work / "recipe.toml")
     learning = Optimisation(60, warmup=2, rate=2e-3, batch=6, bfloat16=False)
-    return replace(made, autoencoder=replace(made.autoencoder, estimates=learning), rehearsal=DENSE)
+    return replace(made, autoencoder=replace(made.autoencoder, finetune=learning), analysis_sampling=DENSE)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_decoder_learns_from_them_and_the_encoder_stays(
 ) -> None:
     latents, index = found
     record = data.open_record(recipe, rehearsed / "data")
-    before = autoencoder.restore(recipe, record, rehearsed, CPU, before="estimates")
+    before = autoencoder.restore(recipe, record, rehearsed, CPU, before="finetune")
     after = autoencoder.restore(recipe, record, rehearsed, CPU)
     truth = torch.from_numpy(record.anomalies[index].astype("f4"))
     with torch.no_grad():
@@ -102,7 +102,9 @@ def test_what_was_rehearsed_is_not_rehearsed_again(rehearsed: Path, recipe: Reci
     shutil.copytree(folder, tmp_path / "r")
     (tmp_path / "r" / kept[2].name).unlink()
     before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
-    finetune_decoder.sample_analyses(recipe.rehearsal, record, folder / "model", tmp_path / "r", recipe.seed, "cpu")
+    finetune_decoder.sample_analyses(
+        recipe.analysis_sampling, record, folder / "model", tmp_path / "r", recipe.seed, "cpu"
+    )
     after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "r").glob("*.safetensors")}
     assert {name: after[name] for name in before} == before
     assert (tmp_path / "r" / kept[2].name).read_bytes() == kept[2].read_bytes()
@@ -114,7 +116,7 @@ def test_analyses_by_another_model_are_not_learned_from(rehearsed: Path, recipe:
     record = data.open_record(recipe, rehearsed / "data")
     with pytest.raises(ModelError, match=r"holds analyses by another model than .*model now is\. Remove it"):
         finetune_decoder.sample_analyses(
-            recipe.rehearsal, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu"
+            recipe.analysis_sampling, record, tmp_path / "r" / "model", tmp_path / "r", recipe.seed, "cpu"
         )
 
 
@@ -123,7 +125,7 @@ def test_an_adopted_model_rehearses_anew(rehearsed: Path, recipe: Recipe, tmp_pa
     commands.init_from(recipe, tmp_path, str(rehearsed / "model"))
     commands.train_autoencoder(recipe, tmp_path, CPU)
     record = data.open_record(recipe, tmp_path / "data")
-    adopted = autoencoder.restore(recipe, record, tmp_path, CPU, before="estimates")
+    adopted = autoencoder.restore(recipe, record, tmp_path, CPU, before="finetune")
     for name, value in read_model(rehearsed / "model").autoencoder.state_dict().items():
         assert torch.equal(adopted.state_dict()[name], value), name
     with pytest.raises(ModelError, match=r"estimates\.pt does not exist"):
@@ -148,15 +150,17 @@ def test_a_package_waits_for_the_rehearsal(tiny_work: Path, recipe: Recipe, tmp_
 
 
 def test_a_recipe_without_rehearsals_says_so(tiny_work: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"give a count in \[rehearsal\] and steps in \[autoencoder.estimates\]"):
+    with pytest.raises(
+        OptionError, match=r"give a count in \[analysis_sampling\] and steps in \[autoencoder.finetune\]"
+    ):
         commands.finetune(read_config(tiny_work / "recipe.toml"), tmp_path, CPU)
 
 
-@pytest.mark.parametrize("text", ["[rehearsal]\ncount = 3\n", "[autoencoder.estimates]\nsteps = 3\n"])
+@pytest.mark.parametrize("text", ["[analysis_sampling]\ncount = 3\n", "[autoencoder.finetune]\nsteps = 3\n"])
 def test_rehearsals_and_learning_from_them_come_together(tmp_path: Path, text: str) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text(text)
-    with pytest.raises(OptionError, match=r"recipe\.toml: .*the decoder learns from what is rehearsed; give both"):
+    with pytest.raises(OptionError, match=r"recipe\.toml: .*the decoder is fine-tuned on sampled analyses; give both"):
         read_config(file)
 
 

@@ -92,7 +92,7 @@ def test_settled_it_is_the_same() -> None:
     with torch.no_grad():
         expected = network.decode(z)
         assert torch.equal(cache_matrices(network).decode(z), expected)
-    assert network.remainder.settled is not None and "remainder.settled" not in network.state_dict()
+    assert network.remainder.cached is not None and "remainder.cached" not in network.state_dict()
 
 
 @pytest.mark.parametrize("values", [{"wrap": True}, {"patch_size": (2, 1)}])
@@ -124,7 +124,7 @@ class Record:
         if kept:  # the others are of another world
             self.anomalies[200:] += 100
 
-    def members(self, split: int) -> np.ndarray:
+    def list_times(self, split: int) -> np.ndarray:
         if split == CORRECTION:
             return np.arange(200) if self.kept else np.arange(0)
         return np.arange(400)
@@ -132,7 +132,7 @@ class Record:
 
 RECIPE = Recipe(
     state=StateConfig(surface=("2m_temperature",)),
-    remainder=Config(channels=(("2m_temperature", 0),), rank=5, ridge=1e-7, steps=0),
+    decoder_correction=Config(channels=(("2m_temperature", 0),), rank=5, ridge=1e-7, steps=0),
 )
 
 
@@ -142,7 +142,7 @@ def test_it_finds_what_is_linear(kept: bool) -> None:
     record: Any = Record(network, kept)
     fitted = decoder_correction.fit_decoder_correction(RECIPE, network, record.latents.numpy(), record)
     there = gather_neighbours(record.latents.permute(0, 3, 1, 2)).any(1)  # not beyond the poles
-    torch.testing.assert_close(fitted.matrices_of_places()[there], record.matrices[there], rtol=0.02, atol=0.02)
+    torch.testing.assert_close(fitted.get_matrices()[there], record.matrices[there], rtol=0.02, atol=0.02)
     with torch.no_grad():
         left = torch.from_numpy(record.anomalies[:200]) - network.decode(record.latents[:200])
     assert left.square().mean() < 1e-3
@@ -155,10 +155,8 @@ def test_estimates_count_as_they_are_told_to() -> None:
     wrong = np.stack([latents[some], latents[some]], 1) + 3
 
     def told(share: float, estimates: Any = (wrong, some)) -> torch.Tensor:
-        recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=20, estimates=share))
-        return decoder_correction.fit_decoder_correction(
-            recipe, a_network(), latents, record, estimates
-        ).matrices_of_places()
+        recipe = replace(RECIPE, decoder_correction=replace(RECIPE.decoder_correction, steps=20, analysis_weight=share))
+        return decoder_correction.fit_decoder_correction(recipe, a_network(), latents, record, estimates).get_matrices()
 
     alone = told(1.0, None)
     torch.testing.assert_close(told(0.0), alone)
@@ -168,7 +166,7 @@ def test_estimates_count_as_they_are_told_to() -> None:
 def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder_correction, "BATCH", 50)
     monkeypatch.setattr(decoder_correction, "CHECKPOINT", 3)
-    recipe = replace(RECIPE, remainder=replace(RECIPE.remainder, steps=3))
+    recipe = replace(RECIPE, decoder_correction=replace(RECIPE.decoder_correction, steps=3))
 
     def fit(checkpoint: Path | None) -> torch.Tensor:
         network = a_network()
@@ -176,7 +174,7 @@ def test_sums_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         made = decoder_correction.fit_decoder_correction(
             recipe, network, record.latents.numpy(), record, checkpoint=checkpoint
         )
-        return made.matrices_of_places()
+        return made.get_matrices()
 
     whole = fit(None)
     done: list[int] = []
@@ -203,9 +201,9 @@ def recipe(tiny_work: Path) -> Recipe:
     learning = Optimisation(4, warmup=2, batch=4, bfloat16=False)
     return replace(
         made,
-        autoencoder=replace(made.autoencoder, estimates=learning),
-        rehearsal=AnalysisSampling(count=2, share=(0.1, 0.3), columns=(0.1, 0.3)),
-        remainder=told,
+        autoencoder=replace(made.autoencoder, finetune=learning),
+        analysis_sampling=AnalysisSampling(count=2, share=(0.1, 0.3), columns=(0.1, 0.3)),
+        decoder_correction=told,
     )
 
 
@@ -222,11 +220,11 @@ def test_a_package_tells_what_its_decoder_left(packaged: Path, recipe: Recipe) -
     made = commands._load_previous_steps(recipe, packaged, CPU)
     before = autoencoder.restore(recipe, made.record, packaged, CPU)
     after = read_model(packaged / "whole").autoencoder
-    index = made.record.members(0)
+    index = made.record.list_times(0)
     truth, z = torch.from_numpy(made.record.anomalies[index].astype("f4")), torch.from_numpy(made.raw[index])
     with torch.no_grad():
         errors = [(network.decode(z) - truth).square().mean((0, 2, 3)) for network in (before, after)]
-    told = list(recipe.remainder.of(made.record.spec))
+    told = list(recipe.decoder_correction.find_channels(made.record.spec))
     rest = [channel for channel in range(len(errors[0])) if channel not in told]
     assert (errors[1][told] < 0.97 * errors[0][told]).all()
     torch.testing.assert_close(errors[1][rest], errors[0][rest], rtol=0.02, atol=1e-4)
@@ -244,7 +242,7 @@ def test_it_is_fitted_once_to_a_decoder(packaged: Path, recipe: Recipe) -> None:
         network.decoder_linear.weight.mul_(1.01)
     other = decoder_correction.restore(recipe, network, *arguments)
     assert file.stat().st_mtime_ns != changed and not list(packaged.glob("remainder-*.pt"))
-    smaller = replace(recipe, remainder=replace(recipe.remainder, rank=3))
+    smaller = replace(recipe, decoder_correction=replace(recipe.decoder_correction, rank=3))
     assert other.remainder.weights.shape[1] == 12
     assert decoder_correction.restore(smaller, network, *arguments).remainder.weights.shape[1] == 3
 
@@ -261,7 +259,7 @@ def test_an_adopted_model_has_it_fitted_anew(packaged: Path, recipe: Recipe, tmp
 
 
 def test_there_are_no_more_patterns_than_can_be_fitted(packaged: Path, recipe: Recipe, tmp_path: Path) -> None:
-    many = replace(recipe, remainder=replace(recipe.remainder, rank=10_000, steps=1))
+    many = replace(recipe, decoder_correction=replace(recipe.decoder_correction, rank=10_000, steps=1))
     made = commands._load_previous_steps(recipe, packaged, CPU)
     network = autoencoder.restore(recipe, made.record, packaged, CPU)
     whole = decoder_correction.restore(many, network, made.raw, made.record, None, tmp_path)
@@ -271,13 +269,14 @@ def test_there_are_no_more_patterns_than_can_be_fitted(packaged: Path, recipe: R
 @pytest.mark.parametrize("text", ["rank = 3", 'channels = [["2m_temperature", 0]]'])
 def test_channels_and_patterns_come_together(tmp_path: Path, text: str) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text(f'[state]\nsurface = ["2m_temperature"]\n[remainder]\n{text}\n')
-    with pytest.raises(OptionError, match=r"recipe\.toml: remainder\.rank=.*give both, or neither"):
+    file.write_text(f'[state]\nsurface = ["2m_temperature"]\n[decoder_correction]\n{text}\n')
+    with pytest.raises(OptionError, match=r"recipe\.toml: decoder_correction\.rank=.*give both, or neither"):
         read_config(file)
 
 
 def test_channels_that_the_state_does_not_have_are_named(tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
-    file.write_text('[state]\nsurface = ["2m_temperature"]\n[remainder]\nrank = 3\nchannels = [["2m_temprature", 0]]\n')
-    with pytest.raises(OptionError, match=r"remainder\.channels: .*2m_temprature.*the state has no such"):
+    text = 'rank = 3\nchannels = [["2m_temprature", 0]]'
+    file.write_text(f'[state]\nsurface = ["2m_temperature"]\n[decoder_correction]\n{text}\n')
+    with pytest.raises(OptionError, match=r"decoder_correction\.channels: .*2m_temprature.*the state has no such"):
         read_config(file)

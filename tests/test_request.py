@@ -132,7 +132,7 @@ def test_an_unknown_option_is_refused_by_name(ds):
 
 def test_a_request_cannot_be_changed_and_reads_an_iterator_once(ds, tiny_model):
     request = TrajectoryRequest(ds, model=tiny_model, members=iter([3, 1]), memory="1GB")
-    assert request.members == request.numbers == (3, 1) and request.bytes_of_memory == 1e9
+    assert request.members == request.member_numbers == (3, 1) and request.memory_bytes == 1e9
     assert request.chosen_seed == request.chosen_seed
     with pytest.raises(dataclasses.FrozenInstanceError):
         request.steps = 3

@@ -114,13 +114,13 @@ def sampled(way: Independent | Chain | None, scale: float, length: int) -> tuple
     for k, segment in enumerate(segments):
         noise = Noise(1, tuple(range(MEMBERS)), tuple(range(segment.start, segment.stop)), (PLACES,))
         before = None
-        if segment.known:
+        if segment.overlap:
             first = segment.start - segments[k - 1].start
-            known = found[-1][:, first : first + segment.known]
-            before = make_context_term(known, range(segment.known))
+            known = found[-1][:, first : first + segment.overlap]
+            before = make_context_term(known, range(segment.overlap))
         windows = []
         for start in range(0, segment.stop - segment.start - WINDOW + 1, stride):
-            seen = None if before is None else before.observation(start, WINDOW)
+            seen = None if before is None else before.make_observation(start, WINDOW)
             exact = JacobianFree(iterations=24, tolerance=1e-3)
             windows.append(denoise if seen is None else exact.guide(denoise, seen, covariance))
         composed = TrajectoryDenoiser(windows, WINDOW, WINDOW // 2)

@@ -64,7 +64,7 @@ def test_the_autoencoder_keeps_the_nature_run() -> None:
     model, truth = xappa.load("speedy"), tutorial.nature_run().load()
     times = truth.time.values.astype("datetime64[s]")
     fields = np.stack([truth[n].sel(level=lev).values if lev else truth[n].values for n, lev in model.spec.channels], 1)
-    x = torch.from_numpy(model.standardised(fields, times))[None]
+    x = torch.from_numpy(model.standardise(fields, times))[None]
     error = (model.decode(model.encode(x, times), times) - x).numpy()[0] * model.mask
     found = np.sqrt((error**2).mean((0, 2, 3)))
     stated = np.sqrt((model.error**2 * model.mask).mean((1, 2)))

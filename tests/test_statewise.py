@@ -77,7 +77,7 @@ def test_models_bound_their_memory_and_lose_nothing(monkeypatch, toy):
     sizes = []
     real = toy.autoencoder.decode
     monkeypatch.setattr(toy.autoencoder, "decode", lambda z: sizes.append(len(z)) or real(z))
-    bounded = toy.within(toy.autoencoder.spec.graph_bytes)
+    bounded = toy.with_graph_budget(toy.autoencoder.spec.graph_bytes)
     torch.testing.assert_close(bounded.decode(latents, TIMES[:3]), expected[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(bounded.encode(fields, TIMES[:3]), expected[1], rtol=1e-4, atol=1e-5)
     assert sizes == [1] * 6
@@ -87,5 +87,5 @@ def test_guidance_with_bounded_memory(toy):
     torch.manual_seed(1)
     expected = guided_evaluation(toy)
     torch.manual_seed(1)
-    assert toy.within(1).states_at_once == 1 < toy.states_at_once
-    assert error(guided_evaluation(toy.within(1)), expected) < 1e-5
+    assert toy.with_graph_budget(1).states_per_batch == 1 < toy.states_per_batch
+    assert error(guided_evaluation(toy.with_graph_budget(1)), expected) < 1e-5

@@ -199,8 +199,8 @@ def test_wrong_options_are_refused(rng):
 @given(st.lists(st.floats(-400, 800), min_size=1, max_size=20), st.integers(2, 40))
 def test_every_longitude_lies_in_the_cell_of_the_nearest_column(longitudes, columns):
     centres = -100 + 360 / columns * np.arange(columns)
-    axis = BinAxis.round_the_globe(centres)
-    index = axis.index(axis.unrolled(np.array(longitudes)))
+    axis = BinAxis.from_longitudes(centres)
+    index = axis.find_intervals(axis.unroll(np.array(longitudes)))
     found = (np.array(axis.edges[:-1]) + np.array(axis.edges[1:]))[index] / 2
     away = np.abs((np.array(longitudes) - found + 180) % 360 - 180)
     assert (away <= 180 / columns + 1e-6).all()
@@ -235,7 +235,7 @@ def test_parts_put_together_are_the_whole(seed, parts):
 def test_moments_are_whole_intervals_round_utc_hours():
     times = np.array(["2024-01-01T00:29:59", "2024-01-01T00:30:00", "1969-12-31T23:00:00"])
     for unit in ("s", "ms", "us", "ns"):
-        number, seconds = BinGrid.of_degrees(1.0, HOUR).moment(times.astype(f"datetime64[{unit}]"))
+        number, seconds = BinGrid.from_degrees(1.0, HOUR).find_time_intervals(times.astype(f"datetime64[{unit}]"))
         assert (np.diff(number[:2]) == 1).all() and number[2] == -1
         assert seconds.tolist() == [1799, -1800, 0]
 

@@ -136,7 +136,7 @@ class TestInterrupted:
 
     def test_while_it_becomes_visible(self, tmp_path, monkeypatch) -> None:
         store = xappa.to_zarr(plain(0, 5), tmp_path / "a.zarr", chunks={"time": 2})
-        monkeypatch.setattr("xappa.streaming.store.zarr._consolidate", self.killed)
+        monkeypatch.setattr("xappa.streaming.store.zarr.consolidate", self.killed)
         with pytest.raises(KeyboardInterrupt):
             xappa.to_zarr(plain(5, 6), store, append_dim="time")
         monkeypatch.undo()

@@ -160,3 +160,41 @@ def test_attributes_that_are_no_mapping_are_refused(field: xr.Dataset, tmp_path:
     file.write_text(json.dumps({**json.loads(file.read_text()), "attributes": [1]}))
     with pytest.raises(StoreError, match="anew with overwrite=True"):
         write(field, tmp_path / "a.zarr")
+
+
+def harmed(consolidated: dict) -> dict[str, dict]:
+    """Consolidated metadata, each wrong in another place."""
+    found = {}
+    for path, about in consolidated["metadata"].items():
+        for key in about:
+            metadata = {**consolidated["metadata"], path: {k: v for k, v in about.items() if k != key}}
+            found[f"{path} without {key}"] = {**consolidated, "metadata": metadata}
+        metadata = {**consolidated["metadata"], path: {**about, "data_type": "int8", "attributes": {"units": "1"}}}
+        found[f"{path} of another type"] = {**consolidated, "metadata": metadata}
+        left = {k: v for k, v in consolidated["metadata"].items() if k != path}
+        found[f"no {path}"] = {**consolidated, "metadata": left}
+    return found | {
+        "none": {},
+        "no metadata": {**consolidated, "metadata": {}},
+        "of a kind": {**consolidated, "kind": 1},
+    }
+
+
+def test_consolidated_metadata_that_are_wrong_are_written_again(
+    field: xr.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.zarr"
+    write(field, path)
+    root = path / "zarr.json"
+    sound = root.read_bytes()
+    content = json.loads(sound)
+    for what, consolidated in harmed(content["consolidated_metadata"]).items():
+        root.write_text(json.dumps({**content, "consolidated_metadata": consolidated}))
+        caplog.clear()
+        write(field, path)
+        assert xr.open_zarr(path).identical(xr.open_zarr(path, consolidated=False)), what
+        if json.loads(root.read_bytes()) != {**content, "consolidated_metadata": consolidated}:
+            assert "consolidated metadata were damaged, and are written again" in caplog.text, what
+            assert json.loads(root.read_bytes()) == content, what
+        else:  # Zarr reads the same without what is missing
+            assert "without" in what

@@ -53,7 +53,7 @@ class TestElsewhere:
         assert any(p.endswith(".npz") for p in fsspec.filesystem("memory").find("/runs/b.zarr.xappa"))
         monkeypatch.setattr(Writer, "__call__", real)
         with (
-            locate_store(address).held(),
+            locate_store(address).lock(),
             pytest.raises(StoreError, match="is being written by another process"),
         ):
             xappa.to_zarr(found, address, chunks={"time": 2})
@@ -66,14 +66,14 @@ class TestElsewhere:
         dead = subprocess.Popen([sys.executable, "-c", ""])
         dead.wait()
         lease = {"id": "x", "host": stores.socket.gethostname(), "process": dead.pid, "time": time.time()}
-        place.beside.write("lease.json", json.dumps(lease).encode())
-        with place.held():
+        place.sidecar.write("lease.json", json.dumps(lease).encode())
+        with place.lock():
             pass
-        place.beside.write("lease.json", json.dumps(lease | {"host": "elsewhere"}).encode())
-        with pytest.raises(StoreError), place.held():
+        place.sidecar.write("lease.json", json.dumps(lease | {"host": "elsewhere"}).encode())
+        with pytest.raises(StoreError), place.lock():
             pass
-        place.beside.write("lease.json", json.dumps(lease | {"host": "elsewhere", "time": time.time() - 601}).encode())
-        with place.held():
+        place.sidecar.write("lease.json", json.dumps(lease | {"host": "elsewhere", "time": time.time() - 601}).encode())
+        with place.lock():
             pass
 
     def test_a_store_of_zarr(self, tiny_model) -> None:

@@ -32,7 +32,7 @@ def recipe(work: Path) -> Recipe:
 
 def test_anomalies_are_centred_and_scaled_on_the_training_period(work: Path, recipe: Recipe) -> None:
     record = data.open_record(recipe, work / "data")
-    train = record.anomalies[record.members(0)].astype("f8")
+    train = record.anomalies[record.list_times(0)].astype("f8")
     assert np.abs(train.mean(0)).max() < 0.1
     # Precipitation is weighted down on purpose.
     quiet = list(record.spec.of("total_precipitation_6hr"))
@@ -50,7 +50,7 @@ def test_climatology_may_be_of_other_periods_than_are_trained_on(work: Path, rec
     all_years, first_year = (data.prepare(r, work / "nature", tmp_path / n) for r, n in ((named, "a"), (alone, "b")))
     for name, values in first_year.statistics.items():
         np.testing.assert_array_equal(all_years.statistics[name], values)
-    assert len(all_years.members(0)) > len(first_year.members(0))
+    assert len(all_years.list_times(0)) > len(first_year.list_times(0))
     before = data.open_record(recipe, work / "data").statistics["annual"]
     assert not np.array_equal(all_years.statistics["annual"], before)
 
@@ -70,7 +70,7 @@ def test_climatology_recovers_a_known_cycle() -> None:
 def test_windows_join_neither_runs_nor_splits(work: Path, recipe: Recipe) -> None:
     record = data.open_record(recipe, work / "data")
     for split in range(3):
-        first = record.windows(split, 4)
+        first = record.list_windows(split, 4)
         assert len(first)
         steps = np.diff(record.times)[first[:, None] + np.arange(3)]
         assert (steps == np.timedelta64(6, "h")).all()
@@ -93,8 +93,8 @@ def test_prior_has_the_variance_of_the_latents(work: Path, recipe: Recipe) -> No
     estimated = prior.estimate_prior(recipe.prior, latents, record)
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(500, 4, *latents.shape[1:], generator=generator)
-    drawn = estimated.root(noise).square().mean().item()
-    seen = np.square(latents[record.members(1)]).mean()
+    drawn = estimated.sample(noise).square().mean().item()
+    seen = np.square(latents[record.list_times(1)]).mean()
     assert drawn == pytest.approx(seen, rel=0.1)
 
 
@@ -127,7 +127,7 @@ def test_a_killed_training_ends_with_the_same_bits(work: Path, recipe: Recipe, t
 
 
 @pytest.mark.parametrize(
-    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("places", autoencoder.train_local_scale)]
+    ("stage", "train"), [("decoder", autoencoder.train_decoder), ("local_scale", autoencoder.train_local_scale)]
 )
 def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, stage: str, train: Callable) -> None:
     for name in ("data", "latents.npy", "latents.sha256", "autoencoder.pt"):
@@ -135,19 +135,19 @@ def test_the_decoder_goes_on_alone(work: Path, recipe: Recipe, tmp_path: Path, s
     stages: dict[str, Any] = {stage: Optimisation(60, warmup=2, rate=2e-3)}
     longer = replace(recipe, autoencoder=replace(recipe.autoencoder, **stages))
     record, cpu = data.open_record(longer, work / "data"), torch.device("cpu")
-    with pytest.raises(ModelError, match=rf"{stage}\.pt does not exist"):
+    with pytest.raises(ModelError, match=rf"{autoencoder.STAGES[stage]} does not exist"):
         autoencoder.restore(longer, record, tmp_path, cpu)
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
     train(longer, record, tmp_path, cpu)
     after = autoencoder.restore(longer, record, tmp_path, cpu)
-    x = torch.from_numpy(record.anomalies[record.members(1)].astype("f4"))
+    x = torch.from_numpy(record.anomalies[record.list_times(1)].astype("f4"))
     with torch.no_grad():
         assert torch.equal(before.encode(x), after.encode(x))
     kept = encode.encode_record(after, record, tmp_path)  # of the same encoder: none is refused, nor made again
     assert np.array_equal(kept, np.load(work / "latents.npy"))
     assert all(value.abs().max() > 0 for name, value in after.decoder.named_parameters() if "places" in name)
-    assert after.spec.places is (stage == "places")
-    seen = record.members(0)
+    assert after.spec.places is (stage == "local_scale")
+    seen = record.list_times(0)
     errors = [autoencoder.measure_reconstruction_error(network, record, seen) for network in (before, after)]
     assert autoencoder.score(errors[1], record) < 0.995 * autoencoder.score(errors[0], record)
 
@@ -157,13 +157,13 @@ def test_encoder_and_decoder_go_on_together(work: Path, recipe: Recipe, tmp_path
     shutil.copy(work / "autoencoder.pt", tmp_path)
     record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
     before = autoencoder.restore(recipe, record, tmp_path, cpu)
-    seen, t2m = record.members(0), record.spec.index("2m_temperature", None)
+    seen, t2m = record.list_times(0), record.spec.index("2m_temperature", None)
     first = autoencoder.measure_reconstruction_error(before, record, seen)
     errors = {}
     for factor in (1.0, 30.0):
         stages = replace(
             recipe.autoencoder,
-            together=Optimisation(60, warmup=2, rate=2e-3),
+            joint=Optimisation(60, warmup=2, rate=2e-3),
             emphasis=(("2m_temperature", factor),),
         )
         longer = replace(recipe, autoencoder=stages)
@@ -189,7 +189,7 @@ def test_latents_of_another_encoder_are_not_taken_for_those_of_this_one(
         (shutil.copytree if (work / name).is_dir() else shutil.copy)(work / name, tmp_path / name)
     record, cpu = data.open_record(recipe, work / "data"), torch.device("cpu")
     encode.encode_record(autoencoder.restore(recipe, record, tmp_path, cpu), record, tmp_path)
-    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, together=Optimisation(2, warmup=1)))
+    longer = replace(recipe, autoencoder=replace(recipe.autoencoder, joint=Optimisation(2, warmup=1)))
     autoencoder.train_joint(longer, record, tmp_path, cpu)
     with pytest.raises(ModelError, match=r"latents\.npy holds latents of another encoder.*denoiser\.pt"):
         encode.encode_record(autoencoder.restore(longer, record, tmp_path, cpu), record, tmp_path)
@@ -260,9 +260,9 @@ def test_the_model_directory_is_read_back(work: Path, recipe: Recipe) -> None:
     card = (work / "model" / "README.md").read_text()
     assert model.about["test_period_sha256"] in card
     assert all(v > 0 for v in model.about["autoencoder_error"].values())
-    physical = model.physical(x.numpy(), times)
+    physical = model.destandardise(x.numpy(), times)
     assert np.isnan(physical[:, :, model.spec.index("sea_surface_temperature")]).any()
-    back = model.standardised(physical, times)
+    back = model.standardise(physical, times)
     assert np.allclose(back, x.numpy() * model.mask, atol=1e-3)
 
 
@@ -282,6 +282,25 @@ def test_a_recipe_with_a_misspelt_key_is_refused(tmp_path: Path) -> None:
         read_config(tmp_path / "recipe.toml")
 
 
+def test_old_keys_of_recipes_are_read_with_a_warning(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    tables = "[{0}.{1}]\nsteps = 3\n[{2}]\ncount = 4\n[{3}]\nrank = 5\n"
+    file.write_text(tables.format("autoencoder", "estimates", "rehearsal", "dated"))
+    with pytest.warns(FutureWarning) as warned:
+        old = read_config(file)
+    texts = sorted(str(warning.message) for warning in warned)
+    assert [text.split(";")[0].split(": ", 1)[1] for text in texts] == [
+        "'dated' is now 'seasonal_diurnal_correction'",
+        "'rehearsal' is now 'analysis_sampling'",
+        "autoencoder: 'estimates' is now 'finetune'",
+    ]
+    file.write_text(tables.format("autoencoder", "finetune", "analysis_sampling", "seasonal_diurnal_correction"))
+    assert read_config(file) == old
+    file.write_text("[dated]\nrank = 5\n[seasonal_diurnal_correction]\nrank = 5\n")
+    with pytest.raises(OptionError, match="'dated' is the old name of 'seasonal_diurnal_correction'"):
+        read_config(file)
+
+
 def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, work: Path, recipe: Recipe) -> None:
     from xappa.model.linear_decoder import LinearDecoder
 
@@ -290,7 +309,7 @@ def test_the_tangent_is_fitted_to_all_hours(monkeypatch: pytest.MonkeyPatch, wor
     seen: list[torch.Tensor] = []
     monkeypatch.setattr(LinearDecoder, "fit", lambda self, z, fields: seen.append(z))
     network = autoencoder.restore(recipe, record, work, torch.device("cpu"))
-    train = record.members(0)
+    train = record.list_times(0)
     autoencoder.fit_linear_decoder(network, latents, record, seed=0, count=len(train) // 4)
     chosen = np.array([np.flatnonzero((latents[train] == z.numpy()).all((1, 2, 3)))[0] for z in seen[0]])
     assert len(np.unique(chosen)) == len(train) // 4
@@ -312,7 +331,7 @@ def test_the_tangent_is_the_decoder_where_the_decoder_is_linear() -> None:
     tangent = LinearDecoder(5, 3, 4)
     z = torch.randn(200, 2, 4, 5, generator=generator)
     tangent.fit(z, network.decode(z))
-    assert tangent.explained(z, network.decode(z)) > 1 - 1e-6
+    assert tangent.compute_explained_share(z, network.decode(z)) > 1 - 1e-6
     v = torch.randn(1, 2, 4, 5, generator=generator)
     assert torch.allclose(tangent(v), network.decode(v) - network.decode(0 * v), atol=1e-3)
 

@@ -70,7 +70,7 @@ warmup = 4
 checkpoint = 6
 bfloat16 = false
 
-[dated]
+[seasonal_diurnal_correction]
 rank = 6
 emphasis = [["2m_temperature", 2.0]]
 steps = 5

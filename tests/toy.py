@@ -28,7 +28,7 @@ def error(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 def guided_evaluation(model):
     guided = MMPS.official().guide(
-        WindowDenoiser(model).at(TIMES[:4]),
+        WindowDenoiser(model).make_denoiser(TIMES[:4]),
         Observation(torch.ones(80), lambda z: model.decode(z, TIMES[:4])[:, :, 5, 3, :20].flatten(1), torch.ones(80)),
     )
     return guided(torch.randn(1, 4, *model.latent_shape), torch.tensor(1.0))

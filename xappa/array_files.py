@@ -36,13 +36,13 @@ class FileCache:
     folder: Path
     limit: float = float("inf")
 
-    def path(self, key: str) -> Path:
+    def get_path(self, key: str) -> Path:
         """The file of a key."""
         return self.folder / (hashlib.blake2b(key.encode(), digest_size=20).hexdigest() + SUFFIX)
 
     def read(self, key: str) -> dict[str, np.ndarray] | None:
         """Arrays of a key; None if there are none, or they were damaged."""
-        path = self.path(key)
+        path = self.get_path(key)
         try:
             arrays = unpack_arrays(path.read_bytes())
         except FileNotFoundError:
@@ -61,7 +61,7 @@ class FileCache:
             return False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace_file(self.path(key), content)
+            replace_file(self.get_path(key), content)
             self._make_room()
         except OSError as error:
             LOG.warning("Latents cannot be kept in %s: %s", self.folder, error)
@@ -127,14 +127,14 @@ class RemoteFiles:
     address: str
     options: tuple[tuple[str, Any], ...] = ()
 
-    def _system(self) -> tuple[Any, str]:
+    def _open_filesystem(self) -> tuple[Any, str]:
         import fsspec
 
         return fsspec.core.url_to_fs(self.address, **dict(self.options))
 
     def read(self, name: str) -> bytes | None:
         """Contents of a file; None if it is not there."""
-        system, root = self._system()
+        system, root = self._open_filesystem()
         try:
             return system.cat_file(f"{root}/{name}")
         except FileNotFoundError:
@@ -142,13 +142,13 @@ class RemoteFiles:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file."""
-        system, root = self._system()
+        system, root = self._open_filesystem()
         system.makedirs(root, exist_ok=True)
         system.pipe_file(f"{root}/{name}", content)
 
     def remove(self) -> None:
         """Remove the folder."""
-        system, root = self._system()
+        system, root = self._open_filesystem()
         if system.exists(root):
             system.rm(root, recursive=True)
 

@@ -1,6 +1,6 @@
 """How a first guess of the state, a background, enters an analysis: options of ``background=``.
 
-Two ways. `WarmStart` begins the sampling at the background instead of at pure noise; what the model knows of the
+Two ways. `WarmStart` begins the sampling at the background instead of at pure noise; what the model knows about the
 atmosphere and the background's large scales are kept, small ones are drawn anew. `LatentObservation` treats the
 background as one more observation, of the latent states, with an error covariance: the background term of variational
 assimilation.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xarray as xr
 
-from xappa.checked import find_option_type_errors
+from xappa.argument_types import find_option_type_errors
 from xappa.errors import OptionError
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]

@@ -49,10 +49,10 @@ class _LazyMethod(Generic[P, R]):
         self.owner, self.name = owner, name
 
     def __get__(self, accessor: Any, owner: type | None = None) -> Any:
-        setattr(self.owner, self.name, self._bound())
+        setattr(self.owner, self.name, self._bind())
         return getattr(owner if accessor is None else accessor, self.name)
 
-    def _bound(self) -> Callable[..., R]:
+    def _bind(self) -> Callable[..., R]:
         function, subject = self.load(), self.subject
         signature = inspect.signature(function)
 

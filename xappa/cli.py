@@ -21,7 +21,7 @@ TRAIN_STEPS = {
     "init-from": "begin with a model that is there, to go on from it with other years",
     "autoencoder": "standardise the nature run and train the autoencoder on it",
     "denoiser": "encode the nature run and train the denoiser on windows of it",
-    "finetune-decoder": "analyse known years with the model as it stands, and train the decoder on what comes of it",
+    "finetune-decoder": "analyse simulated years with the current model, and train the decoder on these analyses",
     "package": "write the model directory, with its card of measured scores",
 }
 OLD_STEPS = {"adopt": "init-from", "rehearse": "finetune-decoder"}
@@ -201,7 +201,7 @@ def _add_models(commands: argparse._SubParsersAction, common: argparse.ArgumentP
         parents=[common],
         help="list the hashes of a model directory's files in its model.json",
         description="List every file of tensors of a model directory in its model.json, with its sha256: for a "
-        "directory of your own whose files you changed.",
+        "custom directory whose files you changed.",
     )
     sign.add_argument("folder", type=Path, metavar="DIR", help="the model directory")
     sign.set_defaults(run=_sign)

@@ -37,7 +37,7 @@ def report_error(error: BaseException, command: str) -> int:
     Returns
     -------
     int
-        `USAGE` for what the user can mend: errors of this package, and of the system (no room, no permission).
+        `USAGE` for what the user can correct: errors of this package, and of the system (no room, no permission).
         `INTERRUPTED` after an interruption; `INTERNAL` for anything else, which is a fault of the program.
     """
     if isinstance(error, KeyboardInterrupt):

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from xappa import tutorial
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import MissingDependency, translate_write_errors
 from xappa.streaming.store.zarr import to_zarr
 from xappa.tasks.assimilate import assimilate

@@ -141,7 +141,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
 
 
 def synchronise(device: torch.device) -> None:
-    """Until a device has done what it was told."""
+    """Wait until a device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -69,7 +69,7 @@ class OptionError(XappaError):
 
 
 class ExtensionError(XappaError):
-    """A sampler, guidance, operator or reader of one's own, or of an installed package, that cannot be used."""
+    """A custom sampler, guidance, operator or reader, or one of an installed package, that cannot be used."""
 
 
 class SamplingError(XappaError):

@@ -43,7 +43,7 @@ __all__ = ["constrain"]
 FORCING = "forcing"
 """Source of the prescribed fields among the observations."""
 SHARE = 0.1
-"""Error of a prescribed field, where none is told, over the deviation of the model's climate."""
+"""Error of a prescribed field, where none is given, over the deviation of the model's climate."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,14 +99,14 @@ def constrain(request: ConstrainRequest) -> xr.Dataset:
     DatasetError
         If the forcing lacks times of `ds`, or has no variable of the model.
     """
-    trajectory, selection = find_model_times(request.ds, request.prior.spec, request.layout)
+    trajectory, selection = find_model_times(request.ds, request.loaded_model.spec, request.layout)
     start = request.forecast
     if start is not None and not isinstance(start, WarmStart):
         start = WarmStart(start)
     given = encode_background(request, start, trajectory)
     sources: dict[str, Any] = {}
     if request.forcing is not None:
-        sources[FORCING] = prescribe_fields(request.forcing, request.prior, trajectory, request.forcing_error)
+        sources[FORCING] = prescribe_fields(request.forcing, request.loaded_model, trajectory, request.forcing_error)
     if (obs := request.obs) is not None:
         sources |= {str(key): value for key, value in obs.items()} if isinstance(obs, dict) else {"obs": obs}
     reports = None

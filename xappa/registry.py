@@ -82,22 +82,22 @@ class Registry(Mapping[str, T], Generic[T]):
         return dict(sorted(self._registered.items()))
 
     def __getitem__(self, name: str) -> T:
-        points = self._installed().get(name, [])
+        points = self._find_entry_points().get(name, [])
         if name in self._registered:
             if points:
-                self._warn(f"{self._text(name, points)} is refused: the name belongs to {self._definitions[name]}")
+                self._warn(f"{self._describe(name, points)} is refused: the name belongs to {self._definitions[name]}")
             return self._registered[name]
         if not points:
             raise KeyError(name)
         if len(points) > 1:
-            raise ExtensionError(f"{self._text(name, points)}: expected one. Uninstall all but one of them")
+            raise ExtensionError(f"{self._describe(name, points)}: expected one. Uninstall all but one of them")
         return self._load(name, points[0])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._registered or name in self._installed()
+        return name in self._registered or name in self._find_entry_points()
 
     def __iter__(self) -> Iterator[str]:
-        for name in sorted({*self._registered, *self._installed()}):
+        for name in sorted({*self._registered, *self._find_entry_points()}):
             try:
                 self[name]
             except ExtensionError as error:
@@ -111,7 +111,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __repr__(self) -> str:
         return f"<registry {self.group}: {', '.join(self)}>"
 
-    def _installed(self) -> Mapping[str, list[EntryPoint]]:
+    def _find_entry_points(self) -> Mapping[str, list[EntryPoint]]:
         """Entry points by name; looked up again where the path of modules has changed."""
         if self._path != (path := tuple(sys.path)):
             found: dict[str, list[EntryPoint]] = {}
@@ -122,7 +122,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _load(self, name: str, point: EntryPoint) -> T:
         if name not in self._loaded:
-            what = f"{self._text(name, [point])} ({point.value!r})"
+            what = f"{self._describe(name, [point])} ({point.value!r})"
             try:
                 self._loaded[name] = self._prepare(point.load())
             except Exception as error:  # whatever the code of another package raises
@@ -132,7 +132,7 @@ class Registry(Mapping[str, T], Generic[T]):
                 ) from error
         return self._loaded[name]
 
-    def _text(self, name: str, points: list[EntryPoint]) -> str:
+    def _describe(self, name: str, points: list[EntryPoint]) -> str:
         packages = " and ".join(repr(_package(point)) for point in points)
         return f"The {self.kind} {name!r} of the installed package{'s' * (len(points) > 1)} {packages}"
 

@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any, ParamSpec, TypeVar
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 
 P = ParamSpec("P")
 Q = TypeVar("Q")

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa import platforms
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.observations import concat
 from xappa.vocabulary import VARIABLES
 

@@ -100,6 +100,16 @@ def tables() -> list[Table]:
     return [table for name in modules for table in importlib.import_module(f"{__name__}.{name}").TABLES]
 
 
+def _comes_of_itself(error: BaseException) -> bool:
+    """Whether the causes of an error go round: who follows them would never end."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return cause is not None
+
+
 def message_of(bad: BadInput, places: Places) -> str:
     """Run an input; its message, without what differs from machine to machine.
 
@@ -115,6 +125,7 @@ def message_of(bad: BadInput, places: Places) -> str:
             result = bad.act(places)
     except XappaError as error:
         assert type(error) is bad.error, f"{bad.what}: {type(error).__name__}: {error}"
+        assert not _comes_of_itself(error), f"{bad.what}: an error is among its own causes"
         return plain(str(error), scratch)
     raise AssertionError(f"{bad.what}: taken, as {result!r}")
 

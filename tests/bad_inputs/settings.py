@@ -12,7 +12,7 @@ import xarray as xr
 import xappa
 from tests import tiny
 from tests.bad_inputs import BadInput, Places, Table, refused
-from xappa.errors import DatasetError, ModelError, OptionError, StoreError
+from xappa.errors import DatasetError, ModelError, OptionError, StoreError, UnitsError
 from xappa.grids.regrid.files import write_weights
 from xappa.training.config import read_config
 
@@ -143,6 +143,7 @@ WEIGHTS = [
             "weights that are noise": noise,
             "weights without a column of sources": weights(lambda ds: ds.drop_vars("col")),
             "weights that are not finite": weights(lambda ds: ds.assign(S=ds.S * np.nan)),
+            "weights beyond any interpolation": weights(lambda ds: ds.assign(S=ds.S * -1e300)),
             "addresses below 1": weights(lambda ds: ds.assign(row=ds.row * 0 - 5)),
             "addresses beyond the grid": weights(lambda ds: ds.assign(col=ds.col + 1000)),
             "addresses that are no whole numbers": weights(lambda ds: ds.assign(row=ds.row + 0.5)),
@@ -284,14 +285,25 @@ OPTIONS = refused(
         "a density that is text": lambda p: xappa.platforms.stations(fields(), density="dense"),
         "`by=` that is a number": lambda p: xappa.verify(fields(), fields(), by=5),
         "`by=` that is not known": lambda p: xappa.verify(fields(), fields(), by="colour"),
+        "units of fields to verify that are others": lambda p: xappa.verify(
+            fields().assign({"2m_temperature": fields()["2m_temperature"].assign_attrs(units="Pa")}), fields()
+        ),
         "an unknown metric": lambda p: xappa.verify(fields(), fields(), metrics=["joy"]),
         "a superob of 0 degrees": lambda p: xappa.superob(REPORTS, 0.0),
         "levels of superobs that are text": lambda p: xappa.superob(REPORTS, 1.0, levels="850"),
     },
 )  # fmt: skip
+UNITS = refused(
+    UnitsError,
+    {
+        "units of fields to verify that are others": lambda p: xappa.verify(
+            fields().assign({"2m_temperature": fields()["2m_temperature"].assign_attrs(units="Pa")}), fields()
+        ),
+    },
+)
 TABLES: list[Table] = [
     ("Stores", STORES),
     ("Regridding and its weights", WEIGHTS),
     ("Recipes of training", RECIPES),
-    ("Options", OPTIONS),
+    ("Options", [*OPTIONS, *UNITS]),
 ]

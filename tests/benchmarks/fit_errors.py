@@ -61,7 +61,7 @@ def _scattered(ds: xr.Dataset, places: int, seed: int) -> xr.Dataset:
         "lat": np.degrees(np.arcsin(rng.uniform(-1, 1, places))),
         "lon": rng.uniform(-180, 180, places),
     }
-    ground = NetworkDomain.of(ds)
+    ground = NetworkDomain.from_dataset(ds)
     assert ground.height is not None
     near = ds[["latitude", "longitude"]].sel(
         latitude=xr.DataArray(where["lat"], dims="obs"),

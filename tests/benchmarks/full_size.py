@@ -88,7 +88,7 @@ def step_function(
         return lambda: model.decode(latents, TIMES[:1])
     states = model.spec.window
     x = torch.randn(1, states, *model.latent_shape, generator=generator) * (1 + sigma**2) ** 0.5
-    denoise = WindowDenoiser(model).at(TIMES[:states])
+    denoise = WindowDenoiser(model).make_denoiser(TIMES[:states])
     return lambda: denoise(x, torch.tensor(sigma))
 
 

@@ -171,7 +171,7 @@ class Bench:
     def networks(self) -> list[dict[str, Any]]:
         """Decoder and denoiser by themselves."""
         model, times = self.model, START + np.arange(self.model.spec.window)
-        denoise = WindowDenoiser(model).at(times)
+        denoise = WindowDenoiser(model).make_denoiser(times)
         latents = torch.randn(1, model.spec.window, *model.latent_shape, device=self.device)
         sigma = torch.tensor(1.0, device=self.device)
         with torch.no_grad():
@@ -199,7 +199,7 @@ class Bench:
 
     def guided(self) -> Callable[[Tensor, Tensor], Tensor]:
         """The guided denoiser of the window."""
-        denoise = WindowDenoiser(self.model).at(START + np.arange(self.model.spec.window))
+        denoise = WindowDenoiser(self.model).make_denoiser(START + np.arange(self.model.spec.window))
         return MMPS.official().guide(denoise, observation(self.model, CELLS[self.arguments.size]))
 
 

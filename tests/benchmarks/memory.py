@@ -50,7 +50,7 @@ def measure(memory: str, out: Path) -> None:
     np.save(out, sampled.latents)
     seconds = time.process_time() - begin
     peak = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    kept = division.kept // model.autoencoder.spec.graph_bytes
+    kept = division.graph_budget // model.autoencoder.spec.graph_bytes
     print(json.dumps({"peak": peak, "members": division.members, "states": kept, "seconds": seconds}))
 
 

@@ -251,7 +251,7 @@ def all_networks(ds: xr.Dataset, spec: StateSpec, deviation: np.ndarray, *, seed
         Deviation of each channel's anomaly, in its units.
     seed : int
     """
-    ground = NetworkDomain.of(ds)
+    ground = NetworkDomain.from_dataset(ds)
     assert ground.land is not None and ground.height is not None
     columns = network("A", spec, deviation, land=ground.land, times=len(ground.times), seed=seed)
     return {

@@ -110,7 +110,7 @@ VARIANTS: dict[str, Variant] = {
 
 def starts(record: Record, split: int, count: int, length: int) -> np.ndarray:
     """First indices of `count` stretches, evenly spread over a split."""
-    first = record.windows(split, length)
+    first = record.list_windows(split, length)
     return first[np.linspace(0, len(first) - 1, count + 2)[1:-1].round().astype(int)]
 
 
@@ -171,7 +171,7 @@ def reference_seconds(
     all products; ``batched`` with four members at once as well. All have the same numbers.
     """
     window = model.spec.window
-    inside, times = stencil.window(0, window), times[:window]
+    inside, times = stencil.select_window(0, window), times[:window]
     reading = WhitenedOperator(inside, model.climatology(times), model.scale, representation=model.error)
     seen, date = list(reading.frames), to_date_tensor(times)
     prescribed = reference.ReferenceDenoiser(

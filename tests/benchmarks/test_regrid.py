@@ -85,7 +85,7 @@ def test_dataset(benchmark, field, target, method, tool):
 def test_build(benchmark, field, target, method):
     """Making the weights of two grids."""
     benchmark.group = f"weights, {method}"
-    source, goal = Grid.of(field), cdo.lonlat(*TARGETS[target])
+    source, goal = Grid.from_dataset(field), cdo.lonlat(*TARGETS[target])
 
     def build() -> float:
         KEPT.clear()

@@ -45,7 +45,7 @@ KEY = {
 
 def dates(record: Record, split: int, count: int) -> np.ndarray:
     """First indices of `count` windows, evenly spread over a split."""
-    windows = record.windows(split, record.spec.window)
+    windows = record.list_windows(split, record.spec.window)
     return windows[np.linspace(0, len(windows) - 1, count).round().astype(int)]
 
 
@@ -110,7 +110,7 @@ def rows(args: argparse.Namespace) -> Iterator[dict]:
     mask = s["mask"].astype(bool)
     factor = s["scale"] / s["deviation"][:, None, None]
     done = {tuple(json.loads(line)["key"]) for line in args.out.open()} if args.out.exists() else set()
-    train = record.windows(0, record.spec.window)
+    train = record.list_windows(0, record.spec.window)
     solver = {k: v for k in ("iterations", "tolerance") if (v := getattr(args, k)) is not None}
     methods = {
         "guidance": GUIDANCE[args.guidance](**solver) if args.guidance else choose_guidance(None, True, args.effort),

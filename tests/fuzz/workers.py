@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.fuzz.outcomes import Outcome, draw, judge
 from tests.fuzz.target import Target
 
-BATCH = 500
+BATCH = 2_000
 """Mutations a process: libraries that leak, or keep files open, start anew."""
 
 _START = 120.0
@@ -120,7 +120,9 @@ def _end(process: multiprocessing.process.BaseProcess) -> None:
 
 def _died(index: int, code: int | None, log: Path) -> Outcome:
     stack = log.read_text(errors="replace") if log.exists() else ""
-    frames = [line.split("File ")[1] for line in stack.split("\n") if line.lstrip().startswith("File ")]
+    # Of several threads the one that judges, which waits for the others.
+    judging = next((part for part in stack.split("\n\n") if "in _judge_all" in part), stack)
+    frames = [line.split("File ")[1] for line in judging.split("\n") if line.lstrip().startswith("File ")]
     inner = " <- ".join(" ".join(_short(frame)) for frame in [*frames[:1], *_ours(frames)])
     if "Timeout" in stack or code is None:
         return Outcome(index, "hang", f"in {inner or 'unknown'}")

@@ -50,7 +50,7 @@ def check_era5(folder: Path) -> Iterator[ResultRow]:
         spec = StateSpec(channels, latitude, longitude, config["trajectory_dt"], 1, MASKED)
         normalisation = ChannelNormalisation(*read_channel_statistics(store, channels), spec)
         raw = read(ds, spec)
-        standard = torch.from_numpy(normalisation.standardised(raw.numpy(), times))
+        standard = torch.from_numpy(normalisation.standardise(raw.numpy(), times))
         outputs = {
             # Official fields are 0 where they are missing, standardised or not.
             f"{kind}_raw": torch.nan_to_num(raw),
@@ -59,7 +59,7 @@ def check_era5(folder: Path) -> Iterator[ResultRow]:
             f"{kind}_std": torch.from_numpy(normalisation.channel_deviation)[None, :, None, None],
         }
         if kind == "state":
-            outputs["unstandardized"] = torch.from_numpy(normalisation.physical(standard.numpy(), times))
+            outputs["unstandardized"] = torch.from_numpy(normalisation.destandardise(standard.numpy(), times))
         for name, value in outputs.items():
             if name in io:
                 yield compare(folder, name, value, io[name])

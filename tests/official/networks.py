@@ -75,7 +75,7 @@ def check_autoencoder(folder: Path, network: ConvAutoencoder | None = None) -> I
     single = networks[torch.float32]
     outputs: Outputs = {
         "x_padded": lambda: single.pad(image(io["x"])),
-        "z_presat": lambda: single.latent(single.pad(image(io["x"]))),
+        "z_presat": lambda: single.encode_unsaturated(single.pad(image(io["x"]))),
         "z": lambda: encode(torch.float32),
         "z_f64": lambda: encode(torch.float64),
         "x_dec": lambda: decode(io["z_in"]),
@@ -110,8 +110,8 @@ def check_transformer(folder: Path, network: Transformer | None = None) -> Itera
     outputs: Outputs = {
         "coords": lambda: list_grid_coordinates(spec.tokens),
         "mask": lambda: window_mask(spec.tokens, spec.window_size or spec.tokens),
-        "pos_emb": single.positions,
-        "mod": lambda: single.modulation(io["t"]),
+        "pos_emb": single.embed_positions,
+        "mod": lambda: single.embed_noise_level(io["t"]),
         "date_map_00": lambda: date_codes(date),
         "y": lambda: evaluate(torch.float32),
         "y_f64": lambda: evaluate(torch.float64),

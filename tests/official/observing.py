@@ -71,7 +71,7 @@ def check_satellite(folder: Path) -> Iterator[ResultRow]:
         instrument = replace(instrument, per_hour=int(options.get("f", instrument.per_hour)))
         if parts[0] == "orbit":
             hours, per_hour = expected.shape[:2]
-            track = instrument.orbit.track(delay + np.arange(hours * per_hour) / per_hour)
+            track = instrument.orbit.compute_track(delay + np.arange(hours * per_hour) / per_hour)
             found = torch.from_numpy(np.stack(track, -1)).reshape(expected.shape)
             yield compare(folder, name, found, expected)
         elif parts[0] == "sat":

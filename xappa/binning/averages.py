@@ -60,13 +60,13 @@ class GroupMeans:
     scatter: Array
     precision: Array
 
-    def spread(self) -> Array:
+    def compute_spread(self) -> Array:
         """Standard deviation of the reports round their mean; NaN where there are not two."""
         several = self.count > 1
         share = np.where(several, self.count / np.maximum(self.count - 1, 1), np.nan)
         return np.sqrt(self.scatter / np.where(several, self.weight, 1.0) * share)
 
-    def error(self, correlation: float) -> Array:
+    def compute_error(self, correlation: float) -> Array:
         """Deviation of the mean's error, if the errors of a cell have the share `correlation` in common."""
         there = self.count > 0
         weight = np.where(there, self.weight, 1.0)
@@ -83,7 +83,7 @@ class GroupSums:
     Parameters
     ----------
     keys : array of int, (K, G)
-    means : dict of Means
+    means : dict of GroupMeans
         By name.
     """
 

@@ -45,7 +45,7 @@ class BinAxis:
         steps = np.diff(self._bounds)
         return float(steps.mean()) if np.allclose(steps, steps.mean(), rtol=1e-9, atol=1e-9) else None
 
-    def unrolled(self, x: Array) -> Array:
+    def unroll(self, x: Array) -> Array:
         """Values between the first edge and a period later, where there is a period."""
         if self.period is None:
             return x
@@ -54,7 +54,7 @@ class BinAxis:
         turns = np.floor(x * (1 / self.period))
         return np.minimum(x - self.period * turns, np.nextafter(self.period, 0)) + self.edges[0]
 
-    def index(self, x: Array) -> Array:
+    def find_intervals(self, x: Array) -> Array:
         """Number of the interval of each unrolled value, -1 outside; the last edge belongs to the last interval."""
         first, last = self.edges[0], self.edges[-1]
         if self._step is None:
@@ -69,7 +69,7 @@ class BinAxis:
         return index
 
     @staticmethod
-    def around(centres: Sequence[float] | Array, low: float, high: float) -> BinAxis:
+    def from_centres(centres: Sequence[float] | Array, low: float, high: float) -> BinAxis:
         """Intervals whose edges lie halfway between `centres`, within `low` and `high`."""
         nodes = np.unique(np.asarray(centres, float))
         if len(nodes) < 2:
@@ -79,7 +79,7 @@ class BinAxis:
         return BinAxis((ends[0], *middle.tolist(), ends[1]))
 
     @staticmethod
-    def round_the_globe(centres: Sequence[float] | Array) -> BinAxis:
+    def from_longitudes(centres: Sequence[float] | Array) -> BinAxis:
         """Intervals of longitude whose edges lie halfway between `centres`, which may leave a gap."""
         nodes = np.unique(np.round(np.asarray(centres, float) % 360, 9) % 360)
         if len(nodes) < 2:
@@ -116,7 +116,7 @@ class BinGrid:
     levels: tuple[float, ...] = field(default=())
 
     @staticmethod
-    def of_degrees(size: float, step: np.timedelta64, levels: Sequence[float] = ()) -> BinGrid:
+    def from_degrees(size: float, step: np.timedelta64, levels: Sequence[float] = ()) -> BinGrid:
         """Cells of `size` degrees, with edges at the poles and at Greenwich."""
         if isinstance(size, bool) or not 0 < size <= 90:
             raise OptionError(f"target={size!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
@@ -131,14 +131,14 @@ class BinGrid:
         return BinGrid(BinAxis(tuple(south.tolist())), BinAxis(tuple(west.tolist()), 360.0), step, tuple(levels))
 
     @staticmethod
-    def of_grid(
+    def from_grid(
         latitudes: Sequence[float], longitudes: Sequence[float], step: np.timedelta64, levels: Sequence[float] = ()
     ) -> BinGrid:
         """Cells round the points of a grid."""
-        rows = BinAxis.around(latitudes, -90.0, 90.0)
-        return BinGrid(rows, BinAxis.round_the_globe(longitudes), step, tuple(levels))
+        rows = BinAxis.from_centres(latitudes, -90.0, 90.0)
+        return BinGrid(rows, BinAxis.from_longitudes(longitudes), step, tuple(levels))
 
-    def moment(self, time: Array) -> tuple[Array, Array]:
+    def find_time_intervals(self, time: Array) -> tuple[Array, Array]:
         """Number of the interval of each time (datetime64, none missing), and seconds from its middle."""
         length = int(self.step / np.timedelta64(1, "s"))
         unit = np.datetime_data(time.dtype)[0]
@@ -151,7 +151,7 @@ class BinGrid:
         number = (raw + length * ticks // 2) // (length * ticks)
         return number, (raw - number * (length * ticks)) * (1 / ticks)
 
-    def layer(self, level: Array) -> Array:
+    def find_layers(self, level: Array) -> Array:
         """Number of the layer of each pressure (hPa); -1 where there is none."""
         known = np.isfinite(level) & (level > 0)
         log = np.log(np.where(known, level, 1.0))

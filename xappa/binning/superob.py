@@ -14,10 +14,10 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
+from xappa.argument_types import check_arguments
 from xappa.binning.averages import GroupSums, get_mean_coordinate, merge_sums, sum_groups
 from xappa.binning.cells import BinGrid
 from xappa.binning.targets import Step, build_bin_grid
-from xappa.checked import check_arguments
 from xappa.errors import ObservationError, OptionError, is_number
 from xappa.observations.derive import derive_wind
 from xappa.observations.errors.attributes import ATTRIBUTE
@@ -235,9 +235,9 @@ def _sum_part(columns: Mapping[str, Array], names: Sequence[str], known: Sequenc
         good[name] = reported if flag is None else reported & (flag == Flag.GOOD)
         there = reported.sum() if flag is None else np.bincount(flag[reported], minlength=len(Flag))
         numbers[name] = np.eye(1, len(Flag), dtype=int)[0] * there if flag is None else there
-    longitude = cells.longitude.unrolled(np.asarray(columns["longitude"], float))
+    longitude = cells.longitude.unroll(np.asarray(columns["longitude"], float))
     latitude = np.asarray(columns["latitude"], float)
-    row, column = cells.latitude.index(latitude), cells.longitude.index(longitude)
+    row, column = cells.latitude.find_intervals(latitude), cells.longitude.find_intervals(longitude)
     any_good = np.logical_or.reduce(list(good.values()))
     used = any_good & (row >= 0) & (column >= 0) & ~np.isnat(columns["time"])
     outside = int((any_good & ~used).sum())
@@ -245,14 +245,14 @@ def _sum_part(columns: Mapping[str, Array], names: Sequence[str], known: Sequenc
     def kept(values: Array) -> Array:
         return values if used.all() else values[used]
 
-    number, seconds = cells.moment(kept(np.asarray(columns["time"])))
+    number, seconds = cells.find_time_intervals(kept(np.asarray(columns["time"])))
     row *= len(cells.longitude)
     row += column
     keys = [number, kept(row)]
     values = {"latitude": kept(latitude), "longitude": kept(longitude), "seconds": seconds}
     usable = {name: kept(mask) for name, mask in good.items()}
     keys.insert(0, kept(columns["kind"]) if "kind" in columns else np.zeros(len(seconds), np.int64))
-    layer = np.full(len(seconds), -1) if "level" not in columns else cells.layer(kept(columns["level"]))
+    layer = np.full(len(seconds), -1) if "level" not in columns else cells.find_layers(kept(columns["level"]))
     keys.insert(2, layer)
     if "level" in columns:
         usable["log_level"] = layer >= 0
@@ -291,10 +291,10 @@ def _to_observations(
     coordinates |= {name: kinds.table[name].to_numpy()[kind] for name in kinds.names}
     found = {name: sums.means[name] for name in shares if sums.means[name].count.any()}
     values = {name: np.where(means.count > 0, means.mean, np.nan) for name, means in found.items()}
-    errors = {name: means.error(shares[name]) for name, means in found.items() if name in known}
+    errors = {name: means.compute_error(shares[name]) for name, means in found.items() if name in known}
     obs = build_observations(coordinates, values, errors)
     for name, means in found.items():
-        spread = means.spread()
+        spread = means.compute_spread()
         extra = {
             f"{name}_count": ("obs", means.count.astype(np.int64), _build_attrs(name, "number_of_observations", "1")),
             f"{name}_spread": ("obs", spread, _build_attrs(name, "", get_quantity_attrs(name)["units"])),

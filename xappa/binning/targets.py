@@ -63,10 +63,10 @@ def build_bin_grid(
 
         spec = load(model).spec
         own = spec.levels if levels is None else levels
-        return BinGrid.of_grid(spec.latitude, spec.longitude, step or spec.step.astype("timedelta64[s]"), own)
+        return BinGrid.from_grid(spec.latitude, spec.longitude, step or spec.step.astype("timedelta64[s]"), own)
     if isinstance(target, bool) or not isinstance(target, int | float | np.number):
         raise OptionError(f"target={target!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
-    return BinGrid.of_degrees(float(target), step or HOUR, levels or ())
+    return BinGrid.from_degrees(float(target), step or HOUR, levels or ())
 
 
 def _are_pressures(levels: object) -> bool:
@@ -85,7 +85,7 @@ def _build_dataset_bins(ds: xr.Dataset, step: np.timedelta64 | None, levels: Seq
         gaps = np.diff(ds[layout.time].values).astype("timedelta64[s]")
         step = cast(np.timedelta64, gaps.min())
     own = layout.hectopascals if levels is None else levels
-    return BinGrid.of_grid(layout.latitudes, layout.longitudes, step or HOUR, tuple(own))
+    return BinGrid.from_grid(layout.latitudes, layout.longitudes, step or HOUR, tuple(own))
 
 
 def _parse_seconds(time: Step) -> np.timedelta64:

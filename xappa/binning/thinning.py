@@ -10,10 +10,10 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
+from xappa.argument_types import check_arguments
 from xappa.binning.cells import BinGrid, number_groups
 from xappa.binning.superob import _number_kinds
 from xappa.binning.targets import Step, build_bin_grid
-from xappa.checked import check_arguments
 from xappa.errors import OptionError, choose
 from xappa.geometry import to_unit_vectors
 from xappa.observations.flags import Flag, flags_of, with_flag
@@ -82,15 +82,15 @@ def thin(
     reports = obs if isinstance(obs, xr.Dataset) and is_one_form(obs) else read_observations(obs)
     if not reports.sizes["obs"]:
         return reports
-    row = cells.latitude.index(np.asarray(reports["latitude"].values, float))
-    longitude = cells.longitude.unrolled(np.asarray(reports["longitude"].values, float))
-    column = cells.longitude.index(longitude)
+    row = cells.latitude.find_intervals(np.asarray(reports["latitude"].values, float))
+    longitude = cells.longitude.unroll(np.asarray(reports["longitude"].values, float))
+    column = cells.longitude.find_intervals(longitude)
     stamp = np.asarray(reports["time"].values)
     inside = np.flatnonzero((row >= 0) & (column >= 0) & ~np.isnat(stamp))
-    moment, seconds = cells.moment(stamp[inside])
+    moment, seconds = cells.find_time_intervals(stamp[inside])
     layer = np.full(len(inside), -1)
     if "level" in reports.coords:
-        layer = cells.layer(np.asarray(reports["level"].values, float)[inside])
+        layer = cells.find_layers(np.asarray(reports["level"].values, float)[inside])
     kinds = _number_kinds(reports).codes
     kind = kinds[inside] if len(kinds) else np.zeros(len(inside), np.int64)
     cell = row[inside] * len(cells.longitude) + column[inside]

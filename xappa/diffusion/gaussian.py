@@ -67,7 +67,7 @@ class GaussianPrior(nn.Module):
     rest_vectors: Tensor
     rest_variances: Tensor
 
-    def transform(self, x: Tensor, function: Spectral) -> Tensor:
+    def apply_function(self, x: Tensor, function: Spectral) -> Tensor:
         """f(P) x, with f acting on eigenvalues.
 
         Parameters
@@ -80,7 +80,7 @@ class GaussianPrior(nn.Module):
         patterns = torch.view_as_complex(self.patterns)
         waves = torch.fft.rfft(x, dim=3, norm="ortho").permute(3, 0, 1, 2, 4).reshape(-1, batch * k, h * c)
         amplitude = (waves.conj() @ patterns).conj().unflatten(1, (batch, k))  # patterns are larger: no copy of them
-        leading = self._joint(amplitude[..., : self.joint], function)
+        leading = self._apply_joint(amplitude[..., : self.joint], function)
         single = _filter_in_time(amplitude[..., self.joint :], self.single_vectors, self.single_variances, function)
 
         def rest(x: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class GaussianPrior(nn.Module):
         waves = waves.reshape(-1, batch, k, h, c).permute(1, 2, 3, 0, 4)
         return torch.fft.irfft(waves, n=w, dim=3, norm="ortho")
 
-    def _joint(self, amplitude: Tensor, function: Spectral) -> Tensor:
+    def _apply_joint(self, amplitude: Tensor, function: Spectral) -> Tensor:
         """The leading patterns: amplitude (M, B, K, J), eigenvectors over (K J)."""
         vectors = torch.view_as_complex(self.joint_vectors)
         inner = (amplitude.flatten(2).conj() @ vectors).conj()
@@ -102,21 +102,21 @@ class GaussianPrior(nn.Module):
     def denoise(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         """E[x | x_t]: x_t (B, K, h, w, C), sigma () or (B,)."""
         variance = sigma.reshape(-1) ** 2
-        return self.transform(x_t, lambda p: p / (p + variance))
+        return self.apply_function(x_t, lambda p: p / (p + variance))
 
     def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Cov[x | x_t] v, which doesn't depend on x_t: v (B, K, h, w, C), sigma () or (B,)."""
         variance = sigma.reshape(-1) ** 2
-        return self.transform(v, lambda p: variance * p / (p + variance))
+        return self.apply_function(v, lambda p: variance * p / (p + variance))
 
-    def spread(self, functionals: Tensor) -> Tensor:
+    def compute_covariance(self, functionals: Tensor) -> Tensor:
         """Covariance (M, M), in the prior, of linear functionals (M, h, w, C) of the state at one time.
 
         The prior is stationary: the covariance at one time is the mean of those at all.
         """
         width, joint = self.shape[1], self.joint
         waves = torch.fft.rfft(functionals, dim=2, norm="ortho").permute(2, 0, 1, 3).flatten(2).contiguous()
-        amplitude = self._amplitude(functionals, waves)
+        amplitude = self._compute_amplitudes(functionals, waves)
         rest = self.rest_variances.mean(-1, keepdim=True)
         vectors = torch.view_as_complex(self.joint_vectors) * self.joint_variances.clamp(min=0).sqrt()[:, None]
         leading = (first := amplitude[..., :joint]) @ vectors.unflatten(1, (-1, joint)).transpose(1, 2).flatten(
@@ -131,7 +131,7 @@ class GaussianPrior(nn.Module):
         signs[[0, -1] if width % 2 == 0 else 0] = 1
         return (signs * found).sum(0)
 
-    def _amplitude(self, functionals: Tensor, waves: Tensor) -> Tensor:
+    def _compute_amplitudes(self, functionals: Tensor, waves: Tensor) -> Tensor:
         """Amplitudes of the patterns (M, B, R), from the rows that are used; conjugated, as patterns are large."""
         patterns = torch.view_as_complex(self.patterns).unflatten(1, self.shape[::2])
         rows = waves.conj().unflatten(2, self.shape[::2])
@@ -140,9 +140,9 @@ class GaussianPrior(nn.Module):
             out[:, used] += rows[:, used, row] @ patterns[:, row]
         return out.conj()
 
-    def root(self, noise: Tensor) -> Tensor:
+    def sample(self, noise: Tensor) -> Tensor:
         """P^(1/2) noise: a sample of the prior, for standard normal noise (B, K, h, w, C)."""
-        return self.transform(noise, torch.sqrt)
+        return self.apply_function(noise, torch.sqrt)
 
 
 def _multiply_adjoint(a: Tensor, b: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class GaussianDenoiser(nn.Module):
         noise = 10 * torch.log(sigma)
 
         def corrected(estimate: Tensor, after_network: bool) -> Tensor:
-            found = [part(alone, noise, date) for part in self._corrections(after_network)]
+            found = [part(alone, noise, date) for part in self._sum_corrections(after_network)]
             return estimate + factor * torch.stack(found).sum(0) if found else estimate
 
         estimate = result = corrected(alone, after_network=False)
@@ -212,12 +212,12 @@ class GaussianDenoiser(nn.Module):
             result = result + factor * correction.to(estimate.dtype)
         return corrected(result, after_network=True)
 
-    def _corrections(self, after_network: bool) -> list[nn.Module]:
+    def _sum_corrections(self, after_network: bool) -> list[nn.Module]:
         return [part for part in self.corrections if part.after_network == after_network]
 
-    def linear(self) -> GaussianDenoiser:
+    def to_linear(self) -> GaussianDenoiser:
         """D_l alone, which is linear in x_t."""
-        return GaussianDenoiser(self.prior, None, self._corrections(after_network=False))
+        return GaussianDenoiser(self.prior, None, self._sum_corrections(after_network=False))
 
     def covariance(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Covariance of x given x_t under the Gaussian: what Jacobian-free guidance needs."""
@@ -228,7 +228,7 @@ def _names(denoiser: GaussianDenoiser) -> dict[str, str]:
     """What files call each correction, by its place in the list."""
     names, count = {}, Counter[str]()
     for k, part in enumerate(denoiser.corrections):
-        home = str(part.in_files)
+        home = str(part.tensor_name)
         names[f"corrections.{k}."] = f"{home.format(count[home])}."
         count[home] += 1
     return names

@@ -48,7 +48,7 @@ def join_observations(observations: Sequence[Observation]) -> Observation | None
     parts = [observation for observation in observations if observation.y.shape[-1]]
     if len(parts) < 2:
         return parts[0] if parts else None
-    parts = [part.whitened() for part in parts]
+    parts = [part.whiten() for part in parts]
     sizes = [part.y.shape[-1] for part in parts]
     rows = next((part.y.shape[0] for part in parts if part.y.ndim > 1), None)
     ys = [part.y if rows is None or part.y.ndim > 1 else part.y.expand(rows, -1) for part in parts]

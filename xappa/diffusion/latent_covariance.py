@@ -48,21 +48,21 @@ class LatentCovariance(FactoredCovariance):
 
     def correlate(self, v: Tensor) -> Tensor:
         """`L v`."""
-        return self._act(v, self.root, lambda z: self.factor @ z)
+        return self._apply(v, self.root, lambda z: self.factor @ z)
 
     def correlate_adjoint(self, v: Tensor) -> Tensor:
         """`L^T v`."""
-        return self._act(v, self.root, lambda z: self.factor.mT @ z)
+        return self._apply(v, self.root, lambda z: self.factor.mT @ z)
 
     def decorrelate(self, v: Tensor) -> Tensor:
         """`L^-1 v`."""
-        return self._act(v, 1 / self.root, lambda z: torch.linalg.solve_triangular(self.factor, z, upper=False))
+        return self._apply(v, 1 / self.root, lambda z: torch.linalg.solve_triangular(self.factor, z, upper=False))
 
     def decorrelate_adjoint(self, v: Tensor) -> Tensor:
         """`L^-T v`."""
-        return self._act(v, 1 / self.root, lambda z: torch.linalg.solve_triangular(self.factor.mT, z, upper=True))
+        return self._apply(v, 1 / self.root, lambda z: torch.linalg.solve_triangular(self.factor.mT, z, upper=True))
 
-    def _act(self, v: Tensor, root: Tensor, in_time: Callable[[Tensor], Tensor]) -> Tensor:
+    def _apply(self, v: Tensor, root: Tensor, in_time: Callable[[Tensor], Tensor]) -> Tensor:
         lead = v.shape[:-1]
         fields = v.reshape(-1, *self.shape)
         waves = torch.fft.rfft(fields, dim=-2) * root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xappa.checked import find_option_type_errors
+from xappa.argument_types import find_option_type_errors
 from xappa.errors import OptionError
 
 

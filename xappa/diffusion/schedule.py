@@ -123,7 +123,7 @@ class Truncated:
 
     Parameters
     ----------
-    schedule : Levels
+    schedule : NoiseLevels
     t_max : float
         Time of the original schedule that becomes 1.
     """
@@ -132,7 +132,7 @@ class Truncated:
     t_max: float
 
     @classmethod
-    def at(cls, schedule: NoiseLevels, sigma: float) -> Truncated:
+    def below(cls, schedule: NoiseLevels, sigma: float) -> Truncated:
         """The part below noise level `sigma`.
 
         Raises

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import find_distinct
+from xappa.distinct_rows import find_distinct
 
 MANY = 1000
 """Places from which it pays to look for those that come again."""
@@ -75,8 +75,8 @@ def _compute_weights(latitude: Array, longitude: Array, rows: Array, columns: Ar
     place = np.nan_to_num(latitude), np.nan_to_num(longitude)
     circle = CyclicColumns(columns)
     row, row_weight, crossed, in_latitude = _bracket_rows(place[0], rows, circle.closed)
-    near, near_weight, in_longitude = circle.around(place[1])
-    far, far_weight, _ = circle.around(place[1] + 180)
+    near, near_weight, in_longitude = circle.find_neighbours(place[1])
+    far, far_weight, _ = circle.find_neighbours(place[1] + 180)
     column = np.where(crossed[:, :, None], far[:, None, :], near[:, None, :])
     column_weight = np.where(crossed[:, :, None], far_weight[:, None, :], near_weight[:, None, :])
     inside = in_latitude & in_longitude & np.isfinite(latitude) & np.isfinite(longitude)
@@ -140,7 +140,7 @@ class CyclicColumns:
         self.open = self.gaps > 1.5 * usual + 1e-6 if len(self.nodes) > 2 else self.gaps > 180 + 1e-6
         self.closed = not self.open.any()
 
-    def around(self, longitude: Array) -> tuple[Array, Array, Array]:
+    def find_neighbours(self, longitude: Array) -> tuple[Array, Array, Array]:
         """Columns and weights to the west and east of places (each (N, 2)), and whether between columns (N,)."""
         wrapped = longitude % 360
         upper = np.searchsorted(self.nodes, wrapped, side="right") % len(self.nodes)

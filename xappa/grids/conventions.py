@@ -125,7 +125,7 @@ def _collect_encoding(variable: xr.Variable) -> dict[str, Any]:
         return {}
     keys = {key: _cast_fill_values(attrs.get(key), variable.dtype) for key in MISSING}
     keys = {key: value for key, value in keys.items() if np.size(value) and value is not None}
-    # Packed floats are not told from those that are unpacked already.
+    # Packed floats cannot be distinguished from unpacked ones.
     if kind in "iu" and any(_is_effective(key, attrs) for key in PACKING):
         scales = {key: _parse_number(attrs[key]) for key in PACKING if key in attrs}
         keys |= scales if None not in scales.values() else {}

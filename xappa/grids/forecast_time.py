@@ -39,7 +39,7 @@ LEADS = {
 """Names of leads, in small letters."""
 
 VALID = {"valid_time", "validtime", "verification_time", "validity_time", "forecast_valid_time", "time_valid"}
-"""Names of valid times, in small letters; ``time`` is one too, where no lead says otherwise."""
+"""Names of valid times, in small letters; ``time`` is one too, unless there is a lead."""
 
 EITHER = {"time", "datetime", "date"}
 _DIGITS = re.compile(r"(?<=time)\d+")  # NCL numbers its axes: forecast_time0, initial_time0_hours
@@ -215,7 +215,7 @@ def _list_candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], l
         elif dates and small in VALID:
             valid.append(name)
         elif dates and (small in EITHER or standard == TIME):
-            # A name of the user's own that says that it is the valid time needs no interpretation.
+            # A user-defined name that says that it is the valid time needs no interpretation.
             (either if small in EITHER else valid).append(name)
     if not leads:
         odd = [str(name) for name in ds.dims if name in ds.coords and ds[name].dtype.kind == "m"]

@@ -89,7 +89,7 @@ def find_pair(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Co
     ds : Dataset
     name : str
         Of the field.
-    known : list of Pair
+    known : list of CoordinatePair
         From `find_pairs`.
 
     Raises

@@ -79,6 +79,6 @@ class Layout:
 
         return find_conversion(self.level_units, "hPa").factor
 
-    def spelling(self, name: str) -> str:
+    def get_user_name(self, name: str) -> str:
         """The user's name of a WeatherBench name; that name itself where the user has none."""
         return next((user for user, known in self.names.items() if known == name), name)

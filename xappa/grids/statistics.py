@@ -43,7 +43,7 @@ class Statistic:
             return f"the {self.method} over a period"
         return f"the {self.method} over {self.end - self.begin:g} h"
 
-    def agrees(self, other: Statistic | None) -> bool:
+    def matches(self, other: Statistic | None) -> bool:
         """Whether two fields are the same statistic of the same period, as far as both tell."""
         if other is None or other.method != self.method:
             return False

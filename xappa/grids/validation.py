@@ -19,7 +19,7 @@ ADVICE = {
     "member": "a coordinate called member, or with standard_name='realization'",
 }
 
-MEND_2D = {
+FIXES_2D = {
     "latitude": "bring the fields onto a latitude-longitude grid first, with ds.appa.regrid",
     "time": "these are forecasts of which several hold for the same time: select one step or one start with ds.isel",
 }
@@ -39,12 +39,12 @@ def describe_missing_axis(ds: xr.Dataset, axis: str, names: Sequence[str]) -> st
 
 def describe_curvilinear_axis(coord: xr.DataArray, axis: str) -> str:
     """The coordinate of an axis has several dimensions."""
-    mend = MEND_2D.get(axis, MEND_2D["latitude"])
-    return f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: {mend}"
+    fix = FIXES_2D.get(axis, FIXES_2D["latitude"])
+    return f"{axis} {coord.name!r} has the dimensions {tuple(map(str, coord.dims))}; expected {ADVICE[axis]}: {fix}"
 
 
 def describe_forecast_axes(forecasts: str) -> str:
-    """The valid times of forecasts are told by start and lead alone."""
+    """The valid times of forecasts follow from start and lead alone."""
     return f"{forecasts}; expected fields along their valid time: give it as a coordinate, or select one forecast"
 
 

@@ -1,4 +1,4 @@
-"""Priors of one's own as models: what they leave out is filled in, and what they return is checked."""
+"""Custom priors as models: what they leave out is filled in, and what they return is checked."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _LIVE: WeakValueDictionary[str, CustomModel] = WeakValueDictionary()
 
 @dataclass(eq=False)
 class CustomModel:
-    """A prior of one's own, with the interface of a model; see `xappa.model.protocol.Prior` for what it fills in.
+    """A custom prior with the interface of a model; see `xappa.model.protocol.Prior` for what it fills in.
 
     Parameters
     ----------
     prior : Prior
     digest : str
         Hash of all that its results depend on.
-    kept : int
+    graph_budget : int
         See `GenerativeModel`.
     """
 
     prior: Prior
     digest: str
-    kept: int = KEPT
+    graph_budget: int = KEPT
 
     precision = "float32"
 
@@ -62,12 +62,12 @@ class CustomModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A process that has the object already goes on with that one.
-        return _restore_model, (self.prior, self.digest, self.kept)
+        return _restore_model, (self.prior, self.digest, self.graph_budget)
 
     @property
     def name(self) -> str:
         """See `GenerativeModel.name`."""
-        return str(self._own("name", type(self.prior).__name__))
+        return str(self._get_optional("name", type(self.prior).__name__))
 
     @property
     def address(self) -> str:
@@ -92,61 +92,61 @@ class CustomModel:
     @property
     def latent_dims(self) -> tuple[str, ...]:
         """See `GenerativeModel.latent_dims`."""
-        return tuple(self._own("latent_dims", [f"latent_{k}" for k in range(len(self.latent_shape))]))
+        return tuple(self._get_optional("latent_dims", [f"latent_{k}" for k in range(len(self.latent_shape))]))
 
     @property
     def zonal_latents(self) -> bool:
         """See `GenerativeModel.zonal_latents`."""
-        return bool(self._own("zonal_latents", False))
+        return bool(self._get_optional("zonal_latents", False))
 
     @property
     def device(self) -> torch.device:
         """Where the prior says that it is, or its parameters are; the CPU without either."""
-        told = self._own("device", None)
+        told = self._get_optional("device", None)
         if told is not None:
             return torch.device(told)
-        return next((x.device for network in self._networks for x in network.parameters()), torch.device("cpu"))
+        return next((x.device for network in self._find_networks for x in network.parameters()), torch.device("cpu"))
 
     @property
-    def _networks(self) -> list[nn.Module]:
+    def _find_networks(self) -> list[nn.Module]:
         held = [self.prior, *vars(self.prior).values()] if hasattr(self.prior, "__dict__") else [self.prior]
         return [part for part in held if isinstance(part, nn.Module)]
 
     @property
     def nbytes(self) -> int:
         """See `GenerativeModel.nbytes`."""
-        tensors = {id(x): x for n in self._networks for x in (*n.parameters(), *n.buffers())}
+        tensors = {id(x): x for n in self._find_networks for x in (*n.parameters(), *n.buffers())}
         return sum(x.nbytes for x in tensors.values())
 
     @property
     def graph_bytes(self) -> int:
         """See `GenerativeModel.graph_bytes`."""
-        return int(self._own("graph_bytes", GRAPH * 4 * int(np.prod(self.spec.shape))))
+        return int(self._get_optional("graph_bytes", GRAPH * 4 * int(np.prod(self.spec.shape))))
 
     @property
-    def states_at_once(self) -> int:
-        """See `GenerativeModel.states_at_once`."""
-        return max(1, self.kept // self.graph_bytes)
+    def states_per_batch(self) -> int:
+        """See `GenerativeModel.states_per_batch`."""
+        return max(1, self.graph_budget // self.graph_bytes)
 
     @cached_property
     def scale(self) -> np.ndarray:
         """See `GenerativeModel.scale`."""
-        return self._field("scale", 1.0, np.float32)
+        return self._read_field("scale", 1.0, np.float32)
 
     @cached_property
     def mask(self) -> np.ndarray:
         """See `GenerativeModel.mask`."""
-        return self._field("mask", True, np.bool_)
+        return self._read_field("mask", True, np.bool_)
 
     @cached_property
     def error(self) -> np.ndarray | None:
         """See `GenerativeModel.error`."""
-        return None if self._own("error", None) is None else self._field("error", 0.0, np.float32)
+        return None if self._get_optional("error", None) is None else self._read_field("error", 0.0, np.float32)
 
     @cached_property
     def surface_height(self) -> np.ndarray | None:
         """See `GenerativeModel.surface_height`."""
-        told = self._own("surface_height", None)
+        told = self._get_optional("surface_height", None)
         if told is None:
             return None
         height = np.asarray(told, np.float32)
@@ -159,7 +159,7 @@ class CustomModel:
     @property
     def constant_mean(self) -> bool:
         """See `GenerativeModel.constant_mean`."""
-        return self._own("mean", None) is None
+        return self._get_optional("mean", None) is None
 
     @property
     def statistics(self) -> Mapping[str, np.ndarray]:
@@ -174,12 +174,12 @@ class CustomModel:
     @property
     def covariance(self) -> Covariance | None:
         """See `GenerativeModel.covariance`."""
-        return self._own("covariance", None)
+        return self._get_optional("covariance", None)
 
     @property
     def has_linear_decoder(self) -> bool:
         """See `GenerativeModel.has_linear_decoder`."""
-        return self._own("linear_decode", None) is not None
+        return self._get_optional("linear_decode", None) is not None
 
     @property
     def latent_noise(self) -> np.ndarray | None:
@@ -196,15 +196,15 @@ class CustomModel:
         """
         if self.device == torch.device(device):
             return self
-        if self._own("to", None) is None:
+        if self._get_optional("to", None) is None:
             raise OptionError(
                 f"device={str(device)!r}: {self.name} is on {self.device} and has no method 'to'; give it one, or "
                 "leave out device="
             )
-        self._own("to", None)(device)
+        self._get_optional("to", None)(device)
         return self
 
-    def in_precision(self, precision: str) -> CustomModel:
+    def with_precision(self, precision: str) -> CustomModel:
         """Itself; it chooses its precision.
 
         Raises
@@ -214,42 +214,42 @@ class CustomModel:
         """
         if precision != self.precision:
             raise OptionError(
-                f"precision={precision!r}: {self.name} is a prior of your own, which is called with float32: let its "
+                f"precision={precision!r}: {self.name} is a custom prior, which is called with float32: let its "
                 "denoise() use another precision inside"
             )
         return self
 
-    def within(self, kept: int) -> CustomModel:
-        """See `GenerativeModel.within`."""
-        return self if kept == self.kept else replace(self, kept=kept)
+    def with_graph_budget(self, graph_budget: int) -> CustomModel:
+        """See `GenerativeModel.with_graph_budget`."""
+        return self if graph_budget == self.graph_budget else replace(self, graph_budget=graph_budget)
 
-    def linear(self) -> CustomModel:
+    def to_linear(self) -> CustomModel:
         """The same model, whose denoiser is that of its covariance."""
         return replace(self, prior=cast(Prior, _LinearPrior(self.prior)))
 
-    def evaluations(self) -> _CustomWindowDenoisers:
-        """See `GenerativeModel.evaluations`."""
+    def make_window_denoisers(self) -> _CustomWindowDenoisers:
+        """See `GenerativeModel.make_window_denoisers`."""
         return _CustomWindowDenoisers(self)
 
     def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.denoise`."""
-        return self._like(self.prior.denoise(x, sigma, times), x.shape, "denoise").to(x.dtype)
+        return self._check_output(self.prior.denoise(x, sigma, times), x.shape, "denoise").to(x.dtype)
 
     def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.encode`."""
         expected = (*fields.shape[:-3], *self.latent_shape)
-        return self._like(self.prior.encode(fields, times), expected, "encode")
+        return self._check_output(self.prior.encode(fields, times), expected, "encode")
 
     def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `Prior.decode`."""
         lead = latents.shape[: latents.ndim - len(self.latent_shape)]
-        return self._like(self.prior.decode(latents, times), (*lead, *self.spec.shape), "decode")
+        return self._check_output(self.prior.decode(latents, times), (*lead, *self.spec.shape), "decode")
 
     def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `GenerativeModel.linear_decode`."""
         lead = latents.shape[: latents.ndim - len(self.latent_shape)]
-        made = self._own("linear_decode", None)(latents, times)
-        return self._like(made, (*lead, *self.spec.shape), "linear_decode")
+        made = self._get_optional("linear_decode", None)(latents, times)
+        return self._check_output(made, (*lead, *self.spec.shape), "linear_decode")
 
     def decode_by_time(
         self, latents: Tensor, times: np.ndarray, reads: Sequence[Callable[[Tensor], Tensor]]
@@ -259,9 +259,11 @@ class CustomModel:
         def decoded(k: int, read: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             return lambda batch: read(self.decode(batch[:, None], times[k : k + 1])[:, 0])
 
-        return [map_states(decoded(k, read), latents[:, k], self.states_at_once) for k, read in enumerate(reads)]
+        return [map_states(decoded(k, read), latents[:, k], self.states_per_batch) for k, read in enumerate(reads)]
 
-    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+    def compute_sum_covariance(
+        self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray
+    ) -> Tensor | None:
         """It is not known."""
         return None
 
@@ -270,25 +272,25 @@ class CustomModel:
         shape = (len(times), *self.spec.shape)
         if self.constant_mean:
             return np.broadcast_to(np.float32(0), shape)
-        mean = np.asarray(self._own("mean", None)(times))
+        mean = np.asarray(self._get_optional("mean", None)(times))
         try:
             return np.broadcast_to(mean, shape)
         except ValueError:
             raise ModelError(f"{self.name}.mean: found the shape {mean.shape}, expected {shape}") from None
 
-    def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """See `GenerativeModel.physical`."""
+    def destandardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """See `GenerativeModel.destandardise`."""
         return np.where(self.mask, fields * self.scale + self.climatology(times), np.float32(np.nan)).astype("f4")
 
-    def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """See `GenerativeModel.standardised`."""
+    def standardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """See `GenerativeModel.standardise`."""
         return np.nan_to_num((fields - self.climatology(times)) / self.scale).astype("f4")
 
-    def _own(self, name: str, default: Any) -> Any:
+    def _get_optional(self, name: str, default: Any) -> Any:
         return getattr(self.prior, name, default)
 
-    def _field(self, name: str, default: Any, dtype: Any) -> np.ndarray:
-        values = np.asarray(self._own(name, default))
+    def _read_field(self, name: str, default: Any, dtype: Any) -> np.ndarray:
+        values = np.asarray(self._get_optional(name, default))
         try:
             return np.broadcast_to(values.astype(dtype), self.spec.shape)
         except ValueError:
@@ -297,7 +299,7 @@ class CustomModel:
                 f"{self.spec.shape}, (channel, latitude, longitude)"
             ) from None
 
-    def _like(self, made: Any, shape: Sequence[int], method: str) -> Tensor:
+    def _check_output(self, made: Any, shape: Sequence[int], method: str) -> Tensor:
         if not isinstance(made, Tensor) or tuple(made.shape) != tuple(shape):
             found = f"{type(made).__name__} {tuple(getattr(made, 'shape', ()))}"
             raise ModelError(f"{self.name}.{method} returned {found}; expected a tensor {tuple(shape)}")
@@ -325,12 +327,12 @@ class _CustomWindowDenoisers:
     def __init__(self, model: CustomModel) -> None:
         self.model = model
 
-    def at(self, times: np.ndarray) -> Denoise:
+    def make_denoiser(self, times: np.ndarray) -> Denoise:
         return lambda x, sigma: self.model.denoise(x, sigma, times)
 
 
 def wrap_prior(prior: Any) -> CustomModel:
-    """A prior of one's own as a model; the same one for the same object with the same weights.
+    """A custom prior as a model; the same one for the same object with the same weights.
 
     Raises
     ------
@@ -373,7 +375,7 @@ def _restore_model(prior: Prior, digest: str, kept: int) -> CustomModel:
     found = _LIVE.get(digest)
     if found is None:
         found = _LIVE[digest] = CustomModel(prior, digest)
-    return found.within(kept)
+    return found.with_graph_budget(kept)
 
 
 def _abbreviate_repr(prior: Any) -> str:

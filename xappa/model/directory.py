@@ -149,9 +149,9 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
         tangent = network("tangent", lambda: LinearDecoder(ae.lat_channels, ae.in_channels, ae.resize))
     statistics = _read_statistics(folder / "statistics.safetensors")
     with translate_read_errors(folder, "a model directory", ModelError, "Its statistics do not fit its state."):
-        normalisation = NORMALISATIONS[record.normalisation].of(statistics, spec)
-        latents = LATENTS[record.latents].of(statistics)
-    used = {*normalisation.arrays(), *latents.arrays()}
+        normalisation = NORMALISATIONS[record.normalisation].from_arrays(statistics, spec)
+        latents = LATENTS[record.latents].from_arrays(statistics)
+    used = {*normalisation.to_arrays(), *latents.to_arrays()}
     return Model(
         name=record.name,
         digest=record.digest,
@@ -168,7 +168,7 @@ def read_model(folder: Path, expected: dict[str, str] | None = None) -> Model:
 
 
 def _build_network(make: Callable[[], nn.Module], folder: Path) -> nn.Module:
-    """The network that a record describes; what is wrong with the description is told with its file."""
+    """The network that a record describes; errors in the description name its file."""
     try:
         return make()
     except XappaError as error:
@@ -181,7 +181,7 @@ def sign_model(folder: Path) -> dict[str, str]:
     Parameters
     ----------
     folder : Path
-        A directory of one's own, whose files were changed on purpose.
+        A custom directory whose files were changed on purpose.
 
     Returns
     -------

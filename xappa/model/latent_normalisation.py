@@ -28,13 +28,13 @@ class LatentNormalisation(ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that `of` needs, by name; names begin with ``latent_``."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything that `from_arrays` needs, by name; names begin with ``latent_``."""
 
     @classmethod
     @abstractmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """The normalisation whose `arrays` these are; others are ignored."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The normalisation that `to_arrays` wrote; other arrays are ignored."""
 
     @abstractmethod
     def standardise(self, latents: Tensor, times: np.ndarray) -> Tensor:
@@ -65,28 +65,28 @@ class SeasonalLatents(LatentNormalisation):
 
     kind = "seasonal"
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """See `LatentNormalisation.arrays`."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """See `LatentNormalisation.to_arrays`."""
         return {"latent_mean": self.mean, "latent_deviation": self.log_deviation}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """See `LatentNormalisation.of`."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """See `LatentNormalisation.from_arrays`."""
         return cls(arrays["latent_mean"], arrays["latent_deviation"])
 
     def standardise(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.standardise`."""
-        return (latents - _to_tensor_like(self.mean, latents)) / self.deviation(times, latents)
+        return (latents - _to_tensor_like(self.mean, latents)) / self.compute_deviation(times, latents)
 
     def restore(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.restore`."""
-        return latents * self.deviation(times, latents) + _to_tensor_like(self.mean, latents)
+        return latents * self.compute_deviation(times, latents) + _to_tensor_like(self.mean, latents)
 
     def restore_linear(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """See `LatentNormalisation.restore_linear`."""
-        return latents * self.deviation(times, latents)
+        return latents * self.compute_deviation(times, latents)
 
-    def deviation(self, times: np.ndarray, like: Tensor) -> Tensor:
+    def compute_deviation(self, times: np.ndarray, like: Tensor) -> Tensor:
         """Deviation of the latents at `times`: (time, h, w, C)."""
         log = np.tensordot(season_basis(times).astype("f4"), self.log_deviation, 1)
         return _to_tensor_like(np.exp(log).astype("f4"), like)
@@ -109,14 +109,14 @@ class ChannelLatents(LatentNormalisation):
 
     kind = "channel"
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """See `LatentNormalisation.arrays`."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """See `LatentNormalisation.to_arrays`."""
         noise = np.array(self.noise_level, "f8")
         return {"latent_mean": self.mean, "latent_deviation": self.deviation, "latent_noise_level": noise}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """See `LatentNormalisation.of`."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """See `LatentNormalisation.from_arrays`."""
         return cls(arrays["latent_mean"], arrays["latent_deviation"], float(arrays["latent_noise_level"]))
 
     @property

@@ -75,7 +75,7 @@ class LinearDecoder(nn.Module):
         self.cells.weight.copy_(weight.mT.reshape(self.cells.weight.shape))
 
     @torch.no_grad()
-    def explained(self, latents: Tensor, fields: Tensor) -> float:
+    def compute_explained_share(self, latents: Tensor, fields: Tensor) -> float:
         """Share of the variance of `fields` that the map gives; arguments as in `fit`."""
         x, y = latents - latents.mean(0), fields - fields.mean(0)
         return 1 - float((y - self(x)).square().mean() / y.square().mean())

@@ -48,7 +48,7 @@ class Model:
         Between physical fields and those of the autoencoder.
     latents : LatentNormalisation
         Between the autoencoder's latents and those of the denoiser.
-    tangent : Tangent or None
+    tangent : LinearDecoder or None
         Linear map nearest to the decoder; None where none was fitted, and the decoder itself is differentiated.
     statistics : dict of arrays
         What else is known of the state, where it is: ``surface_height`` (m) and ``land`` (lat, lon), ``deviation``
@@ -57,7 +57,7 @@ class Model:
         Where the model comes from, and what was measured, for the model card.
     precision : {"float32", "bfloat16", "float16"}
         Of the networks' products, see `models.precision`. The digest does not depend on it.
-    kept : int
+    graph_budget : int
         Bytes that graphs of encoded or decoded states may take together; the digest does not depend on it.
     """
 
@@ -73,7 +73,7 @@ class Model:
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
     about: dict = field(default_factory=dict)
     precision: str = "float32"
-    kept: int = KEPT
+    graph_budget: int = KEPT
 
     def __repr__(self) -> str:
         channels, height, width = self.spec.shape
@@ -119,7 +119,7 @@ class Model:
                 network.to(device)
         return self
 
-    def in_precision(self, precision: str) -> Model:
+    def with_precision(self, precision: str) -> Model:
         """The same model, with the same networks, evaluated in another precision.
 
         Raises
@@ -178,19 +178,21 @@ class Model:
         """Covariance of the latents given noisy ones, (v, sigma), where the denoiser knows one."""
         return getattr(self.denoiser, "covariance", None)
 
-    def linear(self) -> Model:
+    def to_linear(self) -> Model:
         """The same model without what of its denoiser is not linear; only with a `static_prior`."""
-        return replace(self, denoiser=self.denoiser.linear())  # type: ignore[operator]
+        return replace(self, denoiser=self.denoiser.to_linear())  # type: ignore[operator]
 
-    def evaluations(self) -> WindowDenoiser:
+    def make_window_denoisers(self) -> WindowDenoiser:
         """Denoisers of windows, for one run of a sampler."""
         return WindowDenoiser(self)
 
     def denoise(self, x: Tensor, sigma: Tensor, times: np.ndarray) -> Tensor:
         """Estimate of latents (B, window, h, w, C) from noisy ones, at `times` (window,)."""
-        return self.evaluations().at(times)(x, sigma)
+        return self.make_window_denoisers().make_denoiser(times)(x, sigma)
 
-    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+    def compute_sum_covariance(
+        self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray
+    ) -> Tensor | None:
         """Prior covariance of sums of few numbers of one state, (M, M); None without Gaussian prior or linear decoder.
 
         Parameters
@@ -203,27 +205,27 @@ class Model:
         if self.tangent is None or not isinstance(prior, GaussianPrior):
             return None
         functionals = self.tangent.adjoint(weight, channel, row, column, self.latent_shape[:2])
-        return prior.spread(self.latents.restore_linear(functionals[:, None], times)[:, 0])
+        return prior.compute_covariance(self.latents.restore_linear(functionals[:, None], times)[:, 0])
 
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times` (datetime64): (time, channel, latitude, longitude), physical units."""
         return self.normalisation.mean(times)
 
-    def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def destandardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised fields (..., time, channel, lat, lon) in physical units; NaN where a channel does not exist."""
-        return self.normalisation.physical(fields, times)
+        return self.normalisation.destandardise(fields, times)
 
-    def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def standardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Physical fields (..., time, channel, lat, lon), standardised; 0 where missing."""
-        return self.normalisation.standardised(fields, times)
+        return self.normalisation.standardise(fields, times)
 
     def encode(self, fields: Tensor, times: np.ndarray) -> Tensor:
         """Standardised fields (..., time, channel, lat, lon) to standardised latents (..., time, h, w, C)."""
-        return self.latents.standardise(self._statewise(self.autoencoder.encode, fields), times)
+        return self.latents.standardise(self._map_states(self.autoencoder.encode, fields), times)
 
     def decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """Standardised latents (..., time, h, w, C) to standardised fields (..., time, channel, lat, lon)."""
-        return self._statewise(self.autoencoder.decode, self.latents.restore(latents, times))
+        return self._map_states(self.autoencoder.decode, self.latents.restore(latents, times))
 
     @property
     def has_linear_decoder(self) -> bool:
@@ -236,13 +238,13 @@ class Model:
         return self.autoencoder.spec.graph_bytes
 
     @property
-    def states_at_once(self) -> int:
+    def states_per_batch(self) -> int:
         """States that are encoded or decoded together."""
-        return max(1, self.kept // self.graph_bytes)
+        return max(1, self.graph_budget // self.graph_bytes)
 
-    def within(self, kept: int) -> Model:
-        """The same model, with the same networks, whose graphs of states take no more than `kept` bytes."""
-        return self if kept == self.kept else replace(self, kept=kept)
+    def with_graph_budget(self, graph_budget: int) -> Model:
+        """The same model, with the same networks, whose graphs of states take no more than `graph_budget` bytes."""
+        return self if graph_budget == self.graph_budget else replace(self, graph_budget=graph_budget)
 
     def decode_by_time(
         self, latents: Tensor, times: np.ndarray, reads: Sequence[Callable[[Tensor], Tensor]]
@@ -266,16 +268,16 @@ class Model:
 
             return function
 
-        return [map_states(decoded(read), raw[:, k], self.states_at_once) for k, read in enumerate(reads)]
+        return [map_states(decoded(read), raw[:, k], self.states_per_batch) for k, read in enumerate(reads)]
 
-    def _statewise(self, coder: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+    def _map_states(self, coder: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
         """Encode or decode states (..., time, a, b, c): all at once, or as many as memory is planned for."""
 
         def function(batch: Tensor) -> Tensor:
             with autocast(batch.device, self.precision):
                 return coder(batch).to(batch.dtype)
 
-        batch, size = states.flatten(0, -4), self.states_at_once
+        batch, size = states.flatten(0, -4), self.states_per_batch
         # In float16 cotangents must be scaled, which is done there.
         apart = len(batch) > size or self.precision == "float16"
         result = map_states(function, batch, size) if apart else function(batch)

@@ -43,20 +43,20 @@ class Normalisation(ABC):
         """Mean state at `times` (datetime64): (time, channel, lat, lon), physical units."""
 
     @abstractmethod
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that `of` needs, by name."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything that `from_arrays` needs, by name."""
 
     @classmethod
     @abstractmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
-        """The normalisation of a state whose `arrays` these are; others are ignored."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
+        """The normalisation of a state that `to_arrays` wrote; other arrays are ignored."""
 
-    def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def destandardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised fields (..., time, channel, lat, lon) in physical units; NaN where a channel does not exist."""
         values = fields * self.scale + self.mean(times)
         return np.where(self.mask, values, np.float32(np.nan))
 
-    def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def standardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Physical fields (..., time, channel, lat, lon), standardised; 0 where missing."""
         return np.nan_to_num((fields - self.mean(times)) / self.scale).astype("f4")
 
@@ -90,16 +90,16 @@ class AnomalyNormalisation(Normalisation):
         """See `Normalisation.mean`."""
         return self.climatology(times)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """See `Normalisation.arrays`."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """See `Normalisation.to_arrays`."""
         c = self.climatology
         harmonics = {"annual": c.annual, "diurnal": c.diurnal, "diurnal_channels": c.diurnal_channels}
         error = {} if self.error is None else {"error": self.error}
         return {**harmonics, "scale": self.scale, "mask": self.present, **error}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
-        """See `Normalisation.of`."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
+        """See `Normalisation.from_arrays`."""
         harmonics = Climatology(*(arrays[name] for name in ("annual", "diurnal", "diurnal_channels")))
         return cls(harmonics, arrays["scale"], arrays["mask"], arrays.get("error"))
 
@@ -160,14 +160,14 @@ class ChannelNormalisation(Normalisation):
         """The means, at all times: a view (time, channel, lat, lon)."""
         return np.broadcast_to(self.channel_mean[:, None, None], (len(times), *self.spec.shape))
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """See `Normalisation.arrays`."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """See `Normalisation.to_arrays`."""
         sea = {} if self.sea is None else {"sea": self.sea}
         return {"channel_mean": self.channel_mean, "channel_deviation": self.channel_deviation, **sea}
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
-        """See `Normalisation.of`."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], spec: StateSpec) -> Self:
+        """See `Normalisation.from_arrays`."""
         sea = arrays["sea"].astype(bool) if "sea" in arrays else None
         return cls(arrays["channel_mean"], arrays["channel_deviation"], spec, sea)
 

@@ -1,4 +1,4 @@
-"""What is wrong with the parts of a prior of one's own, said all at once and before anything is computed."""
+"""Checks of the parts of a custom prior before anything is computed; all problems are listed at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a prior is: the few things that one of your own must have, and all that sampling and decoding use of a model.
+"""Protocols of priors: what a custom prior must have, and what sampling and decoding use of a model.
 
 `Prior` is what users write, `IdentityCoder` serves priors of the fields themselves, `GenerativeModel` is the interface
 of everything that samples. `xappa.model.model.Model` has it for model directories, `xappa.model.custom.CustomModel`
@@ -128,7 +128,7 @@ class IdentityCoder:
 class WindowDenoisers(Protocol):
     """Denoisers of windows, for one run of a sampler."""
 
-    def at(self, times: np.ndarray) -> Denoise:
+    def make_denoiser(self, times: np.ndarray) -> Denoise:
         """The denoiser of a window at `times` (window,), datetime64."""
 
 
@@ -160,7 +160,7 @@ class GenerativeModel(Prior, Protocol):
         """Bytes of the networks."""
 
     @property
-    def kept(self) -> int:
+    def graph_budget(self) -> int:
         """Bytes that graphs of encoded or decoded states may take together."""
 
     @property
@@ -168,7 +168,7 @@ class GenerativeModel(Prior, Protocol):
         """Bytes of the graph of one decoded state, at least 1."""
 
     @property
-    def states_at_once(self) -> int:
+    def states_per_batch(self) -> int:
         """States that are encoded or decoded together."""
 
     @property
@@ -222,28 +222,30 @@ class GenerativeModel(Prior, Protocol):
     def to(self, device: torch.device | str) -> GenerativeModel:
         """Move the networks, in place."""
 
-    def in_precision(self, precision: str) -> GenerativeModel:
+    def with_precision(self, precision: str) -> GenerativeModel:
         """The same model, evaluated in another precision."""
 
-    def within(self, kept: int) -> GenerativeModel:
-        """The same model, whose graphs of states take no more than `kept` bytes."""
+    def with_graph_budget(self, graph_budget: int) -> GenerativeModel:
+        """The same model, whose graphs of states take no more than `graph_budget` bytes."""
 
-    def linear(self) -> GenerativeModel:
+    def to_linear(self) -> GenerativeModel:
         """The same model without what of its denoiser is not linear; only with a `static_prior`."""
 
-    def evaluations(self) -> WindowDenoisers:
+    def make_window_denoisers(self) -> WindowDenoisers:
         """Denoisers of windows, for one run of a sampler."""
 
-    def spread(self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray) -> Tensor | None:
+    def compute_sum_covariance(
+        self, weight: Tensor, channel: Tensor, row: Tensor, column: Tensor, times: np.ndarray
+    ) -> Tensor | None:
         """Prior covariance (M, M) of sums of few numbers of one standardised state; None where it is not known."""
 
     def climatology(self, times: np.ndarray) -> np.ndarray:
         """Mean state at `times`: (time, channel, latitude, longitude), physical units."""
 
-    def physical(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def destandardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised fields in physical units; NaN where a channel does not exist."""
 
-    def standardised(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def standardise(self, fields: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Physical fields, standardised, float32; 0 where missing."""
 
     def decode_by_time(
@@ -256,7 +258,7 @@ class GenerativeModel(Prior, Protocol):
 
 
 ModelLike = str | Path | Prior
-"""What ``model=`` takes: a name, the path of a model's files, or a prior of one's own."""
+"""What ``model=`` takes: a name, the path of a model's files, or a custom prior."""
 
 REQUIRED = ("spec", "schedule", "latent_shape", "encode", "decode", "denoise")
 """What an object needs to be a `Prior`."""

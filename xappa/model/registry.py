@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ModelError, OptionError, suggest_names
 from xappa.options import get_cache_folder, get_options
 
@@ -249,23 +249,23 @@ def load(
             from xappa.model.opening import open_model
 
             model = open_model(path, place, checkpoint, None if statistics is None else Path(statistics))
-            return model.in_precision(precision)
+            return model.with_precision(precision)
         entry = _find_entry(str(name))
         if entry.repository:
             folder = _fetch(entry, choose={"weights": checkpoint} if checkpoint else None, explicit=False)
             return load(folder, device=device, checkpoint=checkpoint, statistics=statistics, precision=precision)
-        return _load(str(_fetch(entry)), entry.name, place).in_precision(precision)
+        return _load(str(_fetch(entry)), entry.name, place).with_precision(precision)
 
 
 def _prepare_model(model: Prior, device: str | None, precision: str | None) -> GenerativeModel:
-    """A model that is given as an object: one that was loaded, or a prior of one's own."""
+    """A model that is given as an object: a loaded model, or a custom prior."""
     from xappa.devices import resolve
     from xappa.model.custom import CustomModel, wrap_prior
     from xappa.model.model import Model
 
     taken: GenerativeModel = model if isinstance(model, Model | CustomModel) else wrap_prior(model)
     taken = taken if device is None else taken.to(resolve(device))
-    return taken if precision is None else taken.in_precision(precision)
+    return taken if precision is None else taken.with_precision(precision)
 
 
 @lru_cache(maxsize=4)

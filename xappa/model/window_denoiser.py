@@ -46,7 +46,7 @@ class WindowDenoiser:
         self.model = model
         self._windows: dict[bytes, Denoise] = {}
 
-    def at(self, times: np.ndarray) -> Denoise:
+    def make_denoiser(self, times: np.ndarray) -> Denoise:
         """The denoiser of a window at `times` (K,), datetime64."""
         key = times.astype("datetime64[s]").tobytes()
         if key not in self._windows:
@@ -54,14 +54,14 @@ class WindowDenoiser:
         return self._windows[key]
 
     @cached_property
-    def _places(self) -> Any:
-        return self.model.denoiser.backbone.places()  # type: ignore[operator, union-attr]
+    def _shared_inputs(self) -> Any:
+        return self.model.denoiser.backbone.compute_shared()  # type: ignore[operator, union-attr]
 
     def _denoiser(self, times: np.ndarray) -> Denoise:
         model = self.model
         date: Any = to_date_tensor(times).to(model.device)
         if prepare := getattr(getattr(model.denoiser, "backbone", None), "prepare", None):
-            date = prepare(date, self._places)
+            date = prepare(date, self._shared_inputs)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             with autocast(model.device, model.precision):

@@ -1,7 +1,7 @@
 """Observations: reports of any origin into the one CF form, with units, errors and flags.
 
 `read_observations` does all of it. The pieces work on the schema: `with_errors` fills in error deviations,
-`derive_wind` makes components, `check` flags, `flag_counts` counts, `with_flag` rejects for a reason of your own.
+`derive_wind` makes components, `check` flags, `flag_counts` counts, `with_flag` rejects for a custom reason.
 """
 
 from xappa.observations.derive import derive_wind

@@ -22,7 +22,7 @@ UNITS_READ = "units_read"
 
 
 def with_units_read(obs: xr.Dataset, units: Mapping[str, str | Iterable[str] | None]) -> xr.Dataset:
-    """`obs` with the units that the source told of some quantities; None, or none, where it told nothing."""
+    """`obs` with the units that the source states for some quantities; None or empty where it states none."""
     for name, found in units.items():
         told = [found] if isinstance(found, str) else list(found or ())
         if told and name in obs:
@@ -70,14 +70,14 @@ class AssumptionLog:
         self.texts += [text for text in get_assumptions(obs) if text not in known]
         return obs
 
-    def tell(self, strict: bool = False, told: set[str] | None = None) -> None:
+    def warn(self, strict: bool = False, already_warned: set[str] | None = None) -> None:
         """Say what was assumed: one warning for units, one for each other assumption.
 
         Parameters
         ----------
         strict : bool, default False
             Whether to refuse instead.
-        told : set of str, optional
+        already_warned : set of str, optional
             What was said already, and is not said again; what is said now is added.
 
         Raises
@@ -85,15 +85,15 @@ class AssumptionLog:
         ObservationError
             If `strict` and anything was assumed: all of it.
         """
-        told = set() if told is None else told
-        said = [(text, category) for text, category in self._said() if text not in told]
+        already_warned = set() if already_warned is None else already_warned
+        said = [(text, category) for text, category in self._list_messages() if text not in already_warned]
         if said and strict:
             raise ObservationError(f"strict=True: nothing may be assumed. {'; '.join(text for text, _ in said)}")
-        told.update(text for text, _ in said)
+        already_warned.update(text for text, _ in said)
         for text, category in said:
             warn(text, category)
 
-    def _said(self) -> Iterator[tuple[str, type[Warning]]]:
+    def _list_messages(self) -> Iterator[tuple[str, type[Warning]]]:
         if units := list(dict.fromkeys(self.units)):
             assumed = ", ".join(f"{name} ({QUANTITIES[name].units})" for name in units)
             example = f"units={{{units[0]!r}: {QUANTITIES[units[0]].units!r}}}"

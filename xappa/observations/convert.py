@@ -45,32 +45,32 @@ class Conversion:
     formula: Callable[..., xr.DataArray]
     coordinate: str | None = None
 
-    def possible(self, obs: xr.Dataset) -> bool:
+    def is_possible(self, obs: xr.Dataset) -> bool:
         """Whether `obs` has what it takes."""
         return all(name in obs for name in self.sources) and self.coordinate in (None, *obs.coords)
 
     def __call__(self, obs: xr.Dataset) -> xr.DataArray:
         """The target at every report; NaN where something is missing or makes no sense."""
-        return self._of([obs[name].astype(float) for name in self.sources], obs)
+        return self._evaluate([obs[name].astype(float) for name in self.sources], obs)
 
-    def error(self, obs: xr.Dataset) -> xr.DataArray | None:
+    def compute_error(self, obs: xr.Dataset) -> xr.DataArray | None:
         """Error deviations by the derivative; None if the error of a source is not known at all."""
         names = [f"{name}_error" for name in self.sources]
         if not all(name in obs for name in names):
             return None
         variance: xr.DataArray | float = 0.0
         for i, error in enumerate(names):
-            variance = variance + (self.slope(obs, i) * obs[error]) ** 2
+            variance = variance + (self.compute_slope(obs, i) * obs[error]) ** 2
         return xr.DataArray(variance) ** 0.5
 
-    def slope(self, obs: xr.Dataset, i: int) -> xr.DataArray:
+    def compute_slope(self, obs: xr.Dataset, i: int) -> xr.DataArray:
         """Derivative of the target by source `i` at every report, in the vocabulary's units."""
         values = [obs[name].astype(float) for name in self.sources]
         step = _STEPS[QUANTITIES[self.sources[i]].units]
         beyond, before = ([v + s if j == i else v for j, v in enumerate(values)] for s in (step, -step))
-        return (self._of(beyond, obs) - self._of(before, obs)) / (2.0 * step)
+        return (self._evaluate(beyond, obs) - self._evaluate(before, obs)) / (2.0 * step)
 
-    def _of(self, values: list[xr.DataArray], obs: xr.Dataset) -> xr.DataArray:
+    def _evaluate(self, values: list[xr.DataArray], obs: xr.Dataset) -> xr.DataArray:
         place = [] if self.coordinate is None else [obs[self.coordinate] * (100.0 if self.coordinate == "level" else 1)]
         with np.errstate(all="ignore"):
             result = self.formula(*values, *place)
@@ -126,12 +126,12 @@ def derive_quantities(obs: xr.Dataset) -> tuple[xr.Dataset, list[DerivedReports]
     obs : Dataset
         The same with the targets, marked by the attribute ``derived_from``, and errors where those of the sources are
         known. Values are lazy where the sources are.
-    derived : list of Derived
+    derived : list of DerivedReports
         For `flag_derived`.
     """
     made = []
     for conversion in CONVERSIONS:
-        if not conversion.possible(obs):
+        if not conversion.is_possible(obs):
             continue
         values, own = conversion(obs), obs.get(conversion.target)
         rows = values.notnull() if own is None else values.notnull() & own.isnull()
@@ -187,13 +187,13 @@ def fill_derived_errors(obs: xr.Dataset) -> xr.Dataset:
     """Errors of derived reports that have none, from those of their sources."""
     for conversion in CONVERSIONS:
         sources = obs[conversion.target].attrs.get("derived_from", "").split() if conversion.target in obs else []
-        if set(conversion.sources) <= set(sources) and conversion.possible(obs):
+        if set(conversion.sources) <= set(sources) and conversion.is_possible(obs):
             obs = _set_derived_error(obs, conversion, obs[conversion.target].notnull())
     return obs
 
 
 def _set_derived_error(obs: xr.Dataset, conversion: Conversion, rows: xr.DataArray) -> xr.Dataset:
-    error = conversion.error(obs)
+    error = conversion.compute_error(obs)
     if error is None:
         return obs
     own = obs.get(f"{conversion.target}_error")

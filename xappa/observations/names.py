@@ -123,7 +123,7 @@ class NameMap:
     units : mapping of str to str
         Name in the source, or of the quantity or coordinate, to units.
     unknown : {"drop", "keep"} or collection of str
-        What becomes of names that are no known quantity: left out, kept as quantities of the user's own, or only these
+        What becomes of names that are no known quantity: left out, kept as user-defined quantities, or only these
         kept. Those in `units` are kept as well.
     suspect : {"keep", "reject"}
         What becomes of values that the source's own quality control calls suspect.
@@ -145,9 +145,9 @@ class NameMap:
     suspect: str = "keep"
     source_quality: str | Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     declared: Mapping[str, str] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set, repr=False, compare=False)
-    _seen: set[str] = field(default_factory=set, repr=False, compare=False)
-    _meant: set[str] = field(default_factory=set, repr=False, compare=False)
+    _format_names: set[str] = field(default_factory=set, repr=False, compare=False)
+    _source_names: set[str] = field(default_factory=set, repr=False, compare=False)
+    _meanings: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._require_texts()
@@ -162,7 +162,7 @@ class NameMap:
             if find_quantity(target) is None
             and find_coordinate(target) is None
             and target.casefold() not in PARTS
-            and self.own(source) is None
+            and self.find_user_name(source) is None
         ]
         if wrong:
             raise OptionError(
@@ -188,7 +188,7 @@ class NameMap:
                 "of a column"
             )
 
-    def own(self, name: str) -> str | None:
+    def find_user_name(self, name: str) -> str | None:
         """What a quantity that the vocabulary does not have is called, if `name` of the source is one to be kept."""
         target = self.rename.get(name, name)
         if (
@@ -201,7 +201,7 @@ class NameMap:
         kept = self.unknown == "keep" if isinstance(self.unknown, str) else bool({name, target} & set(self.unknown))
         return target if told or kept else None
 
-    def quantity(self, name: str, aloft: bool | None = None, units: str | None = None) -> str | None:
+    def find_quantity(self, name: str, aloft: bool | None = None, units: str | None = None) -> str | None:
         """Quantity that `name` of the source stands for, or None.
 
         Parameters
@@ -214,72 +214,74 @@ class NameMap:
         units : str, optional
             Its units, where neither the caller nor the name tells.
         """
-        text = self.heading(name).name
+        text = self.parse_heading(name).name
         meaning = find_quantity(text)
         if aloft is not None and meaning is None:
             meaning = standard_names.find_by_standard_name(normalise_name(text), "", aloft)
         if aloft is False and normalise_name(text) == _Z and name not in self.rename:
-            found = self.told_units(name, str(meaning)) or units
+            found = self.find_units(name, str(meaning)) or units
             meaning = meaning if found and is_convertible("m2 s-2", found) else None
-        return self._noted(name, meaning)
+        return self._record(name, meaning)
 
-    def coordinate(self, name: str) -> str | None:
+    def find_coordinate(self, name: str) -> str | None:
         """Coordinate that `name` of the source stands for, or None."""
-        return self._noted(name, find_coordinate(self.heading(name).name))
+        return self._record(name, find_coordinate(self.parse_heading(name).name))
 
-    def knows(self, name: str) -> bool:
+    def is_known(self, name: str) -> bool:
         """Whether `name` stands for anything; asking does not count as having seen it."""
-        text = self.heading(name).name
+        text = self.parse_heading(name).name
         return name in self.rename or find_coordinate(text) is not None or get_expected_units(text) is not None
 
-    def heading(self, name: str) -> ColumnHeading:
+    def parse_heading(self, name: str) -> ColumnHeading:
         """What `name` is called, by the caller or by itself, and the units that it tells (``t2m (degC)``)."""
         if name in self.rename:
             units = headers.split_bracketed_units(name).units
-            return ColumnHeading(self.rename[name], units if self._fits(self.rename[name], units) else None)
+            return ColumnHeading(self.rename[name], units if self._can_have_units(self.rename[name], units) else None)
         if find_quantity(name) is not None or find_coordinate(name) is not None:
             return ColumnHeading(name)
         text, units = headers.split_bracketed_units(name)
-        if units is not None and (text in self.rename or self._tells(text, units)):
+        if units is not None and (text in self.rename or self._is_units(text, units)):
             return ColumnHeading(self.rename.get(text, text), None if headers.is_nothing(units) else units)
         text, units = headers.split_suffix_units(name)
-        if units is not None and self._fits(text, units):
+        if units is not None and self._can_have_units(text, units):
             return ColumnHeading(text, units)
         return ColumnHeading(name)
 
-    def _tells(self, text: str, units: str) -> bool:
+    def _is_units(self, text: str, units: str) -> bool:
         """Whether what is in brackets are units, of whatever, or says nothing of the meaning."""
         if find_coordinate(text) in _WITHOUT_UNITS or headers.is_nothing(units):
             return True
         return headers.is_unit(units) and not headers.is_height(units)
 
-    def _fits(self, text: str, units: str | None) -> bool:
+    def _can_have_units(self, text: str, units: str | None) -> bool:
         """Whether a name is known, and can have the units."""
         if units is None or find_coordinate(text) == "time":
             return units is not None and units.casefold() in headers.UTC
         expected = get_expected_units(text)
         return expected is not None and is_convertible(units, expected)
 
-    def _noted(self, name: str, meaning: str | None) -> str | None:
-        self._seen.update((name, headers.split_bracketed_units(name).name) if name not in self.rename else (name,))
+    def _record(self, name: str, meaning: str | None) -> str | None:
+        self._source_names.update(
+            (name, headers.split_bracketed_units(name).name) if name not in self.rename else (name,)
+        )
         if meaning is not None:
-            self._meant.add(meaning)
+            self._meanings.add(meaning)
         return meaning
 
-    def note(self, names: Iterable[str]) -> None:
+    def record_names(self, names: Iterable[str]) -> None:
         """Remember names that a source has, so that messages can offer them."""
-        self._seen.update(names)
+        self._source_names.update(names)
 
-    def noted(self, obs: xr.Dataset) -> xr.Dataset:
+    def record_quantities(self, obs: xr.Dataset) -> xr.Dataset:
         """The same observations, of a format that tells all names itself; their quantities are remembered."""
-        self._told.update(name for name in map(str, obs.data_vars) if not name.endswith(("_error", "_flag")))
+        self._format_names.update(name for name in map(str, obs.data_vars) if not name.endswith(("_error", "_flag")))
         return obs
 
     def with_declared(self, units: Mapping[str, str]) -> NameMap:
         """The same for a source that says units of its own."""
         return replace(self, declared={**self.declared, **units}) if units else self
 
-    def told_units(self, name: str, meaning: str) -> str | None:
+    def find_units(self, name: str, meaning: str) -> str | None:
         """Units that the caller gave for `name` of the source, or for what it means; else those that the source says.
 
         Raises
@@ -287,20 +289,20 @@ class NameMap:
         ObservationError
             If the source says that times are in another zone than UTC.
         """
-        heading = self.heading(name)
+        heading = self.parse_heading(name)
         keys = (name, heading.name, headers.split_bracketed_units(name).name, meaning)
-        self._meant.update(keys)
+        self._meanings.update(keys)
         said = self.declared.get(name, heading.units)
         if meaning == "time" and said is not None and name not in self.rename:
             said = headers.parse_time_units(name, said)
         return next((self.units[key] for key in keys if key in self.units), said)
 
-    def quality_scheme(self, name: str) -> str | Mapping[str, str] | None:
+    def find_quality_scheme(self, name: str) -> str | Mapping[str, str] | None:
         """Scheme that the caller gave for the quality codes of a column or variable, or of all."""
-        self._seen.add(name)
+        self._source_names.add(name)
         return self.source_quality if isinstance(self.source_quality, str) else self.source_quality.get(name)
 
-    def names_quality(self, name: str) -> bool:
+    def has_own_scheme(self, name: str) -> bool:
         """Whether the caller gave a scheme for just this name."""
         return not isinstance(self.source_quality, str) and name in self.source_quality
 
@@ -312,21 +314,21 @@ class NameMap:
         ObservationError
             If there are any.
         """
-        known = self._seen | self._meant
+        known = self._source_names | self._meanings
         unused = {
-            "rename": [name for name in self.rename if name not in self._seen],
+            "rename": [name for name in self.rename if name not in self._source_names],
             "units": [name for name in self.units if name not in known],
             "source_quality": []
             if isinstance(self.source_quality, str)
-            else [n for n in self.source_quality if n not in self._seen],
+            else [n for n in self.source_quality if n not in self._source_names],
         }
         problems = [f"{option} names {', '.join(map(repr, names))}" for option, names in unused.items() if names]
         if problems:
-            names = self._seen | self._told
+            names = self._source_names | self._format_names
             hints = "".join(suggest_names(name, names) for name in dict.fromkeys(sum(unused.values(), [])))
             found = f"the source has {format_names(names)}"
-            if self._told:
-                found += f" (the format of {format_names(self._told)} tells all names and units)"
+            if self._format_names:
+                found += f" (the format of {format_names(self._format_names)} tells all names and units)"
             raise ObservationError(f"{' and '.join(problems)}, but {found}{hints}")
 
 

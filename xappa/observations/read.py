@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ObservationError
 from xappa.observations import convert
 from xappa.observations.assumptions import AssumptionLog
@@ -73,13 +73,13 @@ def read_observations(
         `convert.derive` lists. The attribute ``derived = "off"`` keeps it so when the result is read again.
     stations : DataFrame, path, or a list of these, optional
         Places and heights of stations, for reports that only name theirs (METAR, ISD-Lite, tables without latitude):
-        see `stations.station_table`.
+        see `read_station_table`.
     date : str, optional
         Date (ISO 8601) near which METAR reports were made, where the file's name does not tell.
     unknown : {"drop", "keep"} or collection of str, default "drop"
-        What becomes of variables that are no known quantity: left out and counted, kept as quantities of your own (all
+        What becomes of variables that are no known quantity: left out and counted, kept as user-defined quantities (all
         that are numbers along the reports; for a function as operator), or only those with these names kept. Those
-        whose units are told in `units` are kept in any case. Their values stay as they are, in their own units.
+        whose units are given in `units` are kept in any case. Their values stay as they are, in their own units.
     strict : bool, default False
         Whether to refuse what would have to be assumed (units that are not given, and whatever else an
         `AssumptionWarning` tells), instead of warning of it.
@@ -87,8 +87,8 @@ def read_observations(
         What becomes of values that the source's own quality control calls suspect; those that it rejects are flagged
         ``rejected_by_source`` in any case. Values that are kept are counted in the attribute ``reports_suspect``.
     source_quality : str, or mapping, optional
-        Scheme of the source's quality codes (``t2m_qc``, ``quality_code``), where it cannot be told from them: the name
-        of one (``"qartod"``, ``"argo"``, ``"ncep"``, ``"madis"``, ``"ghcnh"``, ``"isd"``), or codes to verdicts, as in
+        Scheme of the source's quality codes (``t2m_qc``, ``quality_code``), where it does not follow from them: its
+        name (``"qartod"``, ``"argo"``, ``"ncep"``, ``"madis"``, ``"ghcnh"``, ``"isd"``), or codes to verdicts, as in
         ``{"B": "failed", "D": "suspect"}``; for all columns, or by the column's name.
 
     Returns
@@ -127,12 +127,12 @@ def read_observations(
     naming = NameMap(rename or {}, units or {}, _select_unknown(unknown, error), suspect, source_quality or {})
     aids = ReaderOptions(naming, None if stations is None else read_station_table(stations), date)
     obs, assumed = read_quietly(source, aids, error=error, derive=derive)
-    assumed.tell(strict)
+    assumed.warn(strict)
     return obs
 
 
 def _select_unknown(unknown: str | Collection[str], error: Errors | None) -> str | Collection[str]:
-    """Unknown variables that are kept: those that the caller names, and those whose errors are told."""
+    """Unknown variables that are kept: those that the caller names, and those whose errors are given."""
     if not isinstance(unknown, str):
         return {*unknown, *user_defined_names(error)}
     return (user_defined_names(error) or unknown) if unknown == "drop" else unknown

@@ -101,6 +101,6 @@ def _describe_range(name: str, values: np.ndarray) -> str:
 
 def _explains_values(values: np.ndarray, units: str, quantity: Variable) -> bool:
     """Whether nearly all values would be in the quantity's range if they were in other units."""
-    converted = find_conversion(units, quantity.units).value(values)
+    converted = find_conversion(units, quantity.units).convert(values)
     inside = (converted >= quantity.valid_min) & (converted <= quantity.valid_max)
     return bool(inside.mean() >= _SHARE)

@@ -66,7 +66,7 @@ def find_by_standard_name(standard_name: object, cell_methods: str, aloft: bool)
     standard_name : str
         Of the table, or an older or common form.
     cell_methods : str
-        CF cell methods: amounts of water need "time: sum", and extremes are told by them.
+        CF cell methods: amounts of water need "time: sum", and extremes are recognised by them.
     aloft : bool
         Whether it lies on pressure levels; otherwise it is near the surface.
     """

@@ -87,11 +87,11 @@ class UnitConversion:
     factor: float = 1.0
     offset: float = 0.0
 
-    def value(self, x: Any) -> Any:
+    def convert(self, x: Any) -> Any:
         """Values in the new units (unchanged, not copied, where the units are the same)."""
-        return self.deviation(x) if self.offset == 0.0 else x * self.factor + self.offset
+        return self.convert_deviation(x) if self.offset == 0.0 else x * self.factor + self.offset
 
-    def deviation(self, x: Any) -> Any:
+    def convert_deviation(self, x: Any) -> Any:
         """Deviations in the new units: a deviation of 1 degC is one of 1 K."""
         return x if self.factor == 1.0 else x * self.factor
 

@@ -1,4 +1,4 @@
-"""Quantities of the user's own: observed, not in the vocabulary, and made by a function of the state.
+"""User-defined quantities: observed, not in the vocabulary, and made by a function of the state.
 
 They are kept in the units that they come in, and marked, so that a Dataset with them is in the schema.
 """
@@ -23,7 +23,7 @@ _KEPT = ("standard_name", "long_name", "cell_methods", "comment")
 
 
 def is_user_defined(variable: xr.DataArray) -> bool:
-    """Whether a variable was kept as a quantity of the user's own."""
+    """Whether a variable was kept as a user-defined quantity."""
     return variable.attrs.get(_MARK) == _OWN
 
 
@@ -33,7 +33,7 @@ def user_defined_names(names: object) -> set[str]:
 
 
 def build_user_attrs(attrs: Mapping[str, Any], units: str | None) -> dict[str, Any]:
-    """Attributes of a quantity of the user's own.
+    """Attributes of a user-defined quantity.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def get_target_units(variable: xr.DataArray) -> str:
 
 
 def require_units(obs: xr.Dataset, names: Iterable[str]) -> None:
-    """Refuse quantities of the user's own that are used and have no units.
+    """Refuse user-defined quantities that are used and have no units.
 
     Raises
     ------
@@ -99,10 +99,10 @@ def _convert_units(obs: xr.Dataset, name: str, found: str, wanted: str) -> xr.Da
         convert = find_conversion(found, wanted)
     except UnitsError as reason:
         raise UnitsError(f"{problem}: {reason}") from reason
-    obs = obs.assign({name: convert.value(obs[name]).assign_attrs(obs[name].attrs | {"units": wanted})})
+    obs = obs.assign({name: convert.convert(obs[name]).assign_attrs(obs[name].attrs | {"units": wanted})})
     if f"{name}_error" in obs:
         error = obs[f"{name}_error"]
-        obs = obs.assign({error.name: convert.deviation(error).assign_attrs(error.attrs | {"units": wanted})})
+        obs = obs.assign({error.name: convert.convert_deviation(error).assign_attrs(error.attrs | {"units": wanted})})
     return obs
 
 

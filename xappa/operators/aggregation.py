@@ -39,7 +39,7 @@ class Accumulate(Aggregation):
 
     @property
     def period(self) -> Period:
-        """The period that geometries are told."""
+        """The period that reports are taken over."""
         return Period(self.hours, "sum")
 
     def describe(self) -> str:
@@ -52,7 +52,7 @@ class Maximum(Aggregation):
 
     @property
     def period(self) -> Period:
-        """The period that geometries are told."""
+        """The period that reports are taken over."""
         return Period(self.hours, "maximum")
 
     def describe(self) -> str:
@@ -65,7 +65,7 @@ class Minimum(Aggregation):
 
     @property
     def period(self) -> Period:
-        """The period that geometries are told."""
+        """The period that reports are taken over."""
         return Period(self.hours, "minimum")
 
     def describe(self) -> str:
@@ -78,7 +78,7 @@ class Average(Aggregation):
 
     @property
     def period(self) -> Period:
-        """The period that geometries are told."""
+        """The period that reports are taken over."""
         return Period(self.hours, "mean")
 
     def describe(self) -> str:

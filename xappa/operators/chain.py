@@ -77,7 +77,7 @@ class PeriodOperator(Link):
     @property
     @abstractmethod
     def period(self) -> Period:
-        """The period that geometries are told."""
+        """The period that reports are taken over."""
 
     def __call__(self, obs: xr.Dataset, state: StateContext) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """See `Operator.__call__`; fields are read by the default geometry."""
@@ -209,15 +209,15 @@ class OperatorChain(Composable):
             )
         only = self.physics[0] if len(self.physics) == 1 else None
         sums = only.sums(state, candidates, _list_units(obs)) if isinstance(only, Physics) else None
-        return self._traced(obs, state, candidates) if sums is None else self._summed(obs, state, sums)
+        return self._trace(obs, state, candidates) if sums is None else self._sum_channels(obs, state, sums)
 
-    def _summed(
+    def _sum_channels(
         self, obs: xr.Dataset, state: StateContext, sums: ColumnSum
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of weighted sums of channels: linear again."""
-        made = replace(state, spec=sums.derived, mask=sums.mask, by=sums.by)
-        stencil, seen = self._read(obs, made, sums.names)
-        if isinstance(stencil, CompositeOperator) and any(part.extreme for part in stencil.parts):
+        made = replace(state, spec=sums.derived, mask=sums.mask, level_coordinate=sums.level_coordinate)
+        stencil, seen = self._apply_geometry(obs, made, sums.names)
+        if isinstance(stencil, CompositeOperator) and any(part.extreme for part in stencil.blocks):
             raise OperatorError(
                 f"{self!r}: extremes of sums over levels are not made; write the sum as a function of a Dataset"
             )
@@ -225,7 +225,7 @@ class OperatorChain(Composable):
         del stencil
         return build_linear_operator(_sum_levels(read, sums), state.times), seen
 
-    def _traced(
+    def _trace(
         self, obs: xr.Dataset, state: StateContext, candidates: Sequence[str]
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of what functions make, which are differentiated."""
@@ -233,14 +233,16 @@ class OperatorChain(Composable):
 
         spare = {name for name in candidates if is_user_defined(obs[name]) and f"{name}_error" not in obs}
         traced = trace(ComposedFunction(self.physics), state, candidates, _list_units(obs), spare)
-        derived, height = traced.view.derived, state.surface_height
+        derived, height = traced.function.derived, state.surface_height
         surface = None if height is None else _reorder_on_grid(height, state.spec, derived)
-        made = replace(state, spec=derived, surface_height=surface, mask=traced.mask, by=traced.by)
-        stencil, seen = self._read(obs, made, {output.name for output in traced.view.outputs})
-        parts = stencil.parts if isinstance(stencil, CompositeOperator) else (OperatorBlock(stencil),)
-        return CompositeOperator(tuple(replace(part, view=traced.view) for part in parts), state.times), seen
+        made = replace(
+            state, spec=derived, surface_height=surface, mask=traced.mask, level_coordinate=traced.level_coordinate
+        )
+        stencil, seen = self._apply_geometry(obs, made, {output.name for output in traced.function.outputs})
+        parts = stencil.blocks if isinstance(stencil, CompositeOperator) else (OperatorBlock(stencil),)
+        return CompositeOperator(tuple(replace(part, function=traced.function) for part in parts), state.times), seen
 
-    def _read(
+    def _apply_geometry(
         self, obs: xr.Dataset, made: StateContext, names: set[str]
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """Reading of made fields; what was observed and has no counterpart is flagged as unused."""
@@ -302,15 +304,15 @@ def _format_link(link: Operator | Function) -> str:
 
 
 def _sum_levels(read: list[SparseOperator], sums: ColumnSum) -> Iterator[SparseOperator]:
-    """Sums over levels, block by block; what is done is let go, for it is large."""
+    """Sums over levels, block by block; finished blocks are freed, since they are large."""
     while read:
         for block in split_blocks(read.pop(0), BLOCK, sums.width):
-            yield sums.combined(block)
+            yield sums.combine(block)
 
 
 def _list_stencils(read: SparseOperator | CompositeOperator) -> list[SparseOperator]:
     """The stencils of a linear reading."""
-    return [part.stencil for part in read.parts] if isinstance(read, CompositeOperator) else [read]
+    return [part.stencil for part in read.blocks] if isinstance(read, CompositeOperator) else [read]
 
 
 def _list_candidates(obs: xr.Dataset) -> list[str]:

@@ -26,7 +26,7 @@ class ColumnSum:
     offset : tuple of float
         What is added.
     mask : array of bool, (derived channel, latitude, longitude)
-    by : dict
+    level_coordinate : dict
         Coordinate that chooses the level of each variable.
     """
 
@@ -35,7 +35,7 @@ class ColumnSum:
     weight: tuple[Array, ...]
     offset: tuple[float, ...]
     mask: Array
-    by: dict[str, str]
+    level_coordinate: dict[str, str]
 
     @property
     def width(self) -> int:
@@ -47,7 +47,7 @@ class ColumnSum:
         """Quantities that they are compared with."""
         return set(self.derived.variables)
 
-    def combined(self, stencil: SparseOperator) -> SparseOperator:
+    def combine(self, stencil: SparseOperator) -> SparseOperator:
         """A reading of weighted sums as a reading of what they are sums of."""
         most = self.width
         channel = np.stack([np.resize(c, most) for c in self.channel])

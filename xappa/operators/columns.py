@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import find_option_type_errors
+from xappa.argument_types import find_option_type_errors
 from xappa.errors import OperatorError, OptionError
 from xappa.observations.formulas import STANDARD_GRAVITY
 from xappa.observations.units import UnitConversion
@@ -66,7 +66,7 @@ class Columns(Physics):
         from xappa.grids.axes import inspect
 
         layout = inspect(state, need=())[0]
-        name = layout.spelling(self.variable)
+        name = layout.get_user_name(self.variable)
         if name not in state or layout.level is None:
             raise OperatorError(
                 f"{self!r} needs {self.variable} on pressure levels; found {', '.join(map(str, state.data_vars))}"
@@ -117,7 +117,7 @@ class Columns(Physics):
             weight=tuple(part[rows] for part, rows in zip(weight, used, strict=True)),
             offset=(convert.offset,) * len(numbers),
             mask=np.stack([there[own[rows]].all(axis=0) for rows in used]),
-            by={target: "channel"} if "channel" in out.dims else {},
+            level_coordinate={target: "channel"} if "channel" in out.dims else {},
         )
 
 

@@ -32,7 +32,7 @@ class StateContext:
         Names, order and units that functions of a Dataset are given; default the model's.
     period : Period, optional
         What reports are taken over instead of what they say.
-    by : mapping, optional
+    level_coordinate : mapping, optional
         Coordinate of the reports that chooses a variable's level, by variable: ``"level"`` (hPa, the default) or
         ``"channel"`` (a number, exactly).
 
@@ -49,8 +49,8 @@ class StateContext:
     mask: Array | None = None
     layout: Layout | None = None
     period: Period | None = None
-    by: Mapping[str, str] = field(default_factory=dict)
+    level_coordinate: Mapping[str, str] = field(default_factory=dict)
 
-    def axis(self, name: str) -> str:
+    def get_axis_name(self, name: str) -> str:
         """What an axis is called."""
         return (getattr(self.layout, name) if self.layout else None) or name

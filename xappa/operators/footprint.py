@@ -113,9 +113,9 @@ class Footprint(Geometry):
         order = np.argsort(np.abs(np.asarray(obs["latitude"].values, float)), kind="stable")
         for first in range(0, size, step):
             rows = np.sort(order[first : first + step])
-            yield self._of(rows, size), rows
+            yield self._select(rows, size), rows
 
-    def _of(self, rows: Array, size: int) -> Footprint:
+    def _select(self, rows: Array, size: int) -> Footprint:
         """The same for some of the reports."""
 
         def part(value: Any) -> Any:

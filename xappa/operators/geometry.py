@@ -17,10 +17,10 @@ from xappa.model.state import StateSpec
 from xappa.observations.flags import Flag
 from xappa.observations.schema import quantities
 from xappa.operators import reports
-from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.chain import GEOMETRY, Link
 from xappa.operators.composite import CompositeOperator, OperatorBlock
 from xappa.operators.context import StateContext
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.extremes import METHODS, arrange_by_state, estimate_sampling_error, find_states_within
 from xappa.operators.heights import LAPSE_RATE, TEMPERATURES, HeightCorrection
 from xappa.operators.packing import build_linear_operator, concatenate_operators
@@ -96,7 +96,7 @@ class Geometry(Link):
             reason[... if rows is None else rows] = reader.place_reason
             for name in known:
                 flag = flags[name] if rows is None else flags[name][rows]
-                part = concatenate(reader.rows(name, np.asarray(here[name].values, float), flag, period))
+                part = concatenate(reader.build_operators(name, np.asarray(here[name].values, float), flag, period))
                 extremes += _renumber_extremes(reader.extremes, rows)
                 if rows is not None:
                     flags[name][rows], part = flag, replace(part, observation=rows[part.observation])
@@ -110,7 +110,7 @@ class Geometry(Link):
         found = concatenate(parts) if rows is None else build_linear_operator(parts, times)
         if extremes:
             found = concatenate_operators([found, CompositeOperator(tuple(extremes), times)], times)
-        return found, reports.with_flags(obs, flags).assign_attrs(reader.heights.attrs())
+        return found, reports.with_flags(obs, flags).assign_attrs(reader.heights.make_attrs())
 
     def blocks(self, obs: xr.Dataset, spec: StateSpec) -> Iterable[tuple[Geometry, Array | None]]:
         """Indices of reports that are read together, so that memory is bounded (None for all), and by what."""
@@ -157,58 +157,66 @@ class _Reader:
 
     def __init__(self, geometry: Geometry, obs: xr.Dataset, state: StateContext) -> None:
         spec, times = state.spec, state.times
-        self.geometry, self.obs, self.spec, self.mask, self.by = geometry, obs, spec, state.mask, state.by
+        self.geometry, self.obs, self.spec, self.mask, self.level_coordinate = (
+            geometry,
+            obs,
+            spec,
+            state.mask,
+            state.level_coordinate,
+        )
         self.corners = geometry.places(obs, spec)
-        self.when = reports.to_seconds(np.asarray(obs["time"].values), times[0])
-        self.nodes, self.step = reports.to_seconds(times, times[0]), spec.step_hours * 3600
-        self.place_reason = self._place_reason()
+        self.report_times = reports.to_seconds(np.asarray(obs["time"].values), times[0])
+        self.state_times, self.step = reports.to_seconds(times, times[0]), spec.step_hours * 3600
+        self.place_reason = self._find_place_reasons()
         surface = None
         if state.surface_height is not None:
             surface = _interpolate_at_reports(np.asarray(state.surface_height, float), obs, spec)
         self.heights = HeightCorrection(obs, surface, geometry.lapse_rate)
 
-    def rows(self, name: str, value: Array, flag: Array, period: Period | None) -> list[SparseOperator]:
+    def build_operators(self, name: str, value: Array, flag: Array, period: Period | None) -> list[SparseOperator]:
         """Stencils of one quantity; `flag` is filled with why reports are left out."""
         reports.reject(flag, value, self.place_reason != Flag.GOOD, self.place_reason)
         parts = []
         self.extremes: list[OperatorBlock] = []
         for group in group_by_period(name, self.obs, self.spec, period):
             if name == STATION and SEA in self.spec.variables and STATION not in self.spec.variables:
-                reports.reject(flag, value, group.member & self._at_sea_too(), Flag.UNUSED)
+                reports.reject(flag, value, group.member & self._find_reduced_reports(), Flag.UNUSED)
                 reports.reject(flag, value, group.member & np.isnan(self.heights.altitude), Flag.NO_HEIGHT)
-                parts.append(self._group(name, SEA, value, flag, group.member, 1, 1.0))
+                parts.append(self._build_group(name, SEA, value, flag, group.member, 1, 1.0))
             elif group.states is None:
                 reports.reject(flag, value, group.member, Flag.PERIOD_NOT_REPRESENTABLE)
             elif group.states.method in METHODS:
-                self.extremes += self._extremes(name, group, value, flag)
+                self.extremes += self._build_extremes(name, group, value, flag)
             else:
                 share = 1.0 if group.states.method == "sum" else 1 / group.states.number
                 parts.append(
-                    self._group(name, group.states.variable, value, flag, group.member, group.states.number, share)
+                    self._build_group(
+                        name, group.states.variable, value, flag, group.member, group.states.number, share
+                    )
                 )
         return parts
 
-    def _at_sea_too(self) -> Array:
+    def _find_reduced_reports(self) -> Array:
         """Reports that give the same pressure reduced to sea level already: one barometer counts once."""
         if SEA not in self.obs:
             return np.zeros(self.obs.sizes["obs"], bool)
         return reports.is_good(reports.get_flags(self.obs, SEA), np.asarray(self.obs[SEA].values, float))
 
-    def _group(
+    def _build_group(
         self, name: str, variable: str, value: Array, flag: Array, member: Array, number: int, share: float
     ) -> SparseOperator:
-        time, time_weight, inside = self._in_time(number)
-        early = np.isnan(self.when) | ~inside
+        time, time_weight, inside = self._find_states(number)
+        early = np.isnan(self.report_times) | ~inside
         reports.reject(flag, value, member & early, Flag.OUTSIDE_TIMES)
-        channel, level_weight = self._channels(variable, value, flag, member)
+        channel, level_weight = self._find_channels(variable, value, flag, member)
         used = np.flatnonzero(reports.is_good(flag, value) & member)
         channel, level_weight, cell = channel[used], level_weight[used], self.corners.cell[used]
-        space, void = _mask_weights(self._signed(variable, used), channel, level_weight, cell, self.mask)
+        space, void = _mask_weights(self._sign_weights(variable, used), channel, level_weight, cell, self.mask)
         flag[used[void]] = Flag.MASKED
         weight = (share * time_weight[used])[:, :, None, None] * level_weight[:, None, :, None] * space[:, None]
         factor, relative = np.ones(len(used)), np.zeros(len(used))
         if name == STATION and variable == SEA:
-            factor, relative = self.heights.reduction(used)
+            factor, relative = self.heights.compute_reduction(used)
         weight = weight * factor[:, None, None, None]
         steps = time[used][:, :, None, None]
         entries = [np.broadcast_to(a, weight.shape) for a in (steps, channel[:, None, :, None], cell[:, None, None, :])]
@@ -216,22 +224,22 @@ class _Reader:
         weight, steps, channel, cell = compact(*(a[~void].reshape(-1, width) for a in (weight, *entries)))
         rows = used[~void]
         error = np.hypot(reports.get_errors(self.obs, name)[rows], (relative * np.nan_to_num(value[used]))[~void])
-        offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
+        offset = self.heights.compute_correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
         return SparseOperator(steps, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
 
-    def _extremes(self, name: str, group: PeriodGroup, value: Array, flag: Array) -> list[OperatorBlock]:
+    def _build_extremes(self, name: str, group: PeriodGroup, value: Array, flag: Array) -> list[OperatorBlock]:
         """Readings of the states of a period, of which the largest or smallest counts."""
         if group.states is None:
             return []
         variable, method, member = group.states.variable, group.states.method, group.member
-        states, enough, there = find_states_within(self.nodes, self.when, group.seconds, self.step)
+        states, enough, there = find_states_within(self.state_times, self.report_times, group.seconds, self.step)
         reports.reject(flag, value, member & ~enough, Flag.PERIOD_NOT_REPRESENTABLE)
         reports.reject(flag, value, member & ~there, Flag.OUTSIDE_TIMES)
-        channel, level_weight = self._channels(variable, value, flag, member)
+        channel, level_weight = self._find_channels(variable, value, flag, member)
         used = np.flatnonzero(reports.is_good(flag, value) & member)
         channel, level_weight, cell = channel[used], level_weight[used], self.corners.cell[used]
-        space, void = _mask_weights(self._signed(variable, used), channel, level_weight, cell, self.mask)
+        space, void = _mask_weights(self._sign_weights(variable, used), channel, level_weight, cell, self.mask)
         flag[used[void]] = Flag.MASKED
         rows = used[~void]
         if not len(rows):
@@ -240,58 +248,60 @@ class _Reader:
             states[rows], channel[~void], cell[~void], (level_weight[:, :, None] * space)[~void]
         )
         error = np.hypot(reports.get_errors(self.obs, name)[rows], estimate_sampling_error(variable, self.step))
-        offset = self.heights.correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
+        offset = self.heights.compute_correction(rows) if name in TEMPERATURES else np.zeros(len(rows))
         code = np.zeros(len(rows), int)
         found = SparseOperator(time, channel, cell, weight, offset, value[rows], error, rows, code, (name,))
         return [OperatorBlock(found, extreme=method, states=states.shape[1])]
 
-    def _place_reason(self) -> Array:
+    def _find_place_reasons(self) -> Array:
         latitude, longitude = (np.asarray(self.obs[name].values, float) for name in ("latitude", "longitude"))
-        _, _, in_time = _interpolate_in_time(self.nodes, self.when, self.step, False)
-        reason = np.zeros(len(self.when), np.int8)
+        _, _, in_time = _interpolate_in_time(self.state_times, self.report_times, self.step, False)
+        reason = np.zeros(len(self.report_times), np.int8)
         nowhere = ~np.isfinite(latitude) | ~np.isfinite(longitude) | (np.abs(latitude) > 90)
         for wrong, flag in (
             (~self.corners.inside, Flag.MASKED),
             (~in_time, Flag.OUTSIDE_TIMES),
             (nowhere, Flag.MISSING_PLACE),
-            (np.isnan(self.when), Flag.MISSING_TIME),
+            (np.isnan(self.report_times), Flag.MISSING_TIME),
         ):
             reason[wrong] = flag
         return reason
 
-    def _in_time(self, number: int) -> tuple[Array, Array, Array]:
+    def _find_states(self, number: int) -> tuple[Array, Array, Array]:
         """Times and weights (N, 2 number) of states that end at each report, and whether all are there."""
         found = [
-            _interpolate_in_time(self.nodes, self.when - back * self.step, self.step, self.geometry.nearest)
+            _interpolate_in_time(
+                self.state_times, self.report_times - back * self.step, self.step, self.geometry.nearest
+            )
             for back in range(number)
         ]
         index, weight = (np.concatenate([part[k] for part in found], axis=1) for k in (0, 1))
         return index, weight, np.all([part[2] for part in found], axis=0)
 
-    def _channels(self, name: str, value: Array, flag: Array, member: Array) -> tuple[Array, Array]:
+    def _find_channels(self, name: str, value: Array, flag: Array, member: Array) -> tuple[Array, Array]:
         """Channels that each report is read from, and their weights: one at the surface, two or more aloft."""
         if not self.spec.levels_of(name):
             return np.repeat(np.array(self.spec.of(name))[None, :1], len(value), axis=0), np.ones((len(value), 1))
-        if self.by.get(name) == "channel":
-            return self._by_number(name, value, flag, member)
+        if self.level_coordinate.get(name) == "channel":
+            return self._match_channel_numbers(name, value, flag, member)
         size = len(value)
         pressure = np.asarray(self.obs["level"].values, float) if "level" in self.obs.coords else np.full(size, np.nan)
         channel, weight, inside = interpolate_levels(
             self.spec, name, pressure, self.geometry.extrapolate, self.geometry.nearest
         )
         reports.reject(flag, value, member & ~inside, Flag.OUTSIDE_LEVELS)
-        below = self.heights.below(np.where(inside, pressure, 1.0))
+        below = self.heights.is_below(np.where(inside, pressure, 1.0))
         reports.reject(flag, value, member & below, Flag.BELOW_SURFACE)
         return channel, weight
 
-    def _by_number(self, name: str, value: Array, flag: Array, member: Array) -> tuple[Array, Array]:
+    def _match_channel_numbers(self, name: str, value: Array, flag: Array, member: Array) -> tuple[Array, Array]:
         own, size = np.array(self.spec.levels_of(name), float), len(value)
         asked = np.asarray(self.obs["channel"].values, float) if "channel" in self.obs.coords else np.full(size, np.nan)
         same = asked[:, None] == own
         reports.reject(flag, value, member & ~same.any(axis=1), Flag.UNUSED)
         return np.array(self.spec.of(name))[same.argmax(axis=1)][:, None], np.ones((size, 1))
 
-    def _signed(self, name: str, rows: Array) -> Array:
+    def _sign_weights(self, name: str, rows: Array) -> Array:
         """Weights of the cells (n, K), negative where a vector component is seen across a pole."""
         weight = self.corners.weight[rows]
         vector = name in VARIABLES and VARIABLES[name].vector

@@ -57,7 +57,7 @@ class HeightCorrection:
         self.temperature = np.asarray(obs["2m_temperature"].values, float) if reported else unknown
         self.surface, self.lapse_rate, self.uncorrected = surface, lapse_rate, 0
 
-    def correction(self, rows: Array) -> Array:
+    def compute_correction(self, rows: Array) -> Array:
         """What is added to the model's 2 m temperature at reports `rows`, K."""
         if self.lapse_rate is None:
             return np.zeros(len(rows))
@@ -72,7 +72,7 @@ class HeightCorrection:
         self.uncorrected = int(np.isnan(added).sum())
         return np.nan_to_num(added)
 
-    def reduction(self, rows: Array) -> tuple[Array, Array]:
+    def compute_reduction(self, rows: Array) -> tuple[Array, Array]:
         """Factor from mean-sea-level pressure to that at stations, and its relative error (both (n,)).
 
         The column below a station has its reported 2 m temperature and half the standard lapse rate's growth; where no
@@ -90,14 +90,14 @@ class HeightCorrection:
         exponent = STANDARD_GRAVITY * height / (DRY_GAS * column)
         return np.exp(-exponent), np.where(believed, 0.0, np.abs(exponent) / column * UNKNOWN_TEMPERATURE)
 
-    def below(self, pressure: Array) -> Array:
+    def is_below(self, pressure: Array) -> Array:
         """Whether reports at `pressure` (hPa) lie below the model's surface; False where that is not known."""
         if self.surface is None:
             return np.zeros(len(pressure), bool)
         # `altitude` may be the station's or the report's own: either way a report lies no lower.
         return np.fmax(self.altitude, compute_standard_height(pressure)) < self.surface
 
-    def attrs(self) -> dict[str, str | int]:
+    def make_attrs(self) -> dict[str, str | int]:
         """What was done, as attributes of the observations."""
         if self.lapse_rate is None:
             return {"height_correction": "off"}

@@ -10,9 +10,9 @@ import xarray as xr
 from xappa.grids.bilinear import InterpolationWeights
 from xappa.model.state import StateSpec
 from xappa.operators.base import OPERATORS
-from xappa.operators.cached import HashablePlaces, get_corner_weights
 from xappa.operators.composite import CompositeOperator
 from xappa.operators.context import StateContext
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 from xappa.operators.geometry import Geometry, describe_geometry
 from xappa.operators.heights import LAPSE_RATE, compute_standard_height
 from xappa.operators.sparse import SparseOperator, concatenate
@@ -73,5 +73,5 @@ def interpolate(
     """
     found, seen = Interpolate(lapse_rate=lapse_rate)(obs, state)
     if isinstance(found, CompositeOperator):
-        found = concatenate([part.stencil for part in found.parts if part.extreme is None])
+        found = concatenate([part.stencil for part in found.blocks if part.extreme is None])
     return found, seen

@@ -95,10 +95,10 @@ def concatenate_operators(
     parts = [
         part
         for rows in found
-        for part in (rows.parts if isinstance(rows, CompositeOperator) else (OperatorBlock(rows),))
+        for part in (rows.blocks if isinstance(rows, CompositeOperator) else (OperatorBlock(rows),))
     ]
-    others = tuple(part for part in parts if part.view is not None or part.extreme is not None)
-    stencils = [part.stencil for part in parts if part.view is None and part.extreme is None]
+    others = tuple(part for part in parts if part.function is not None or part.extreme is not None)
+    stencils = [part.stencil for part in parts if part.function is None and part.extreme is None]
     own = (
         build_linear_operator(stencils, times)
         if any(isinstance(rows, CompositeOperator) for rows in found)
@@ -106,7 +106,7 @@ def concatenate_operators(
     )
     if not others:
         return own
-    before = own.parts if isinstance(own, CompositeOperator) else (OperatorBlock(own),) if len(own) else ()
+    before = own.blocks if isinstance(own, CompositeOperator) else (OperatorBlock(own),) if len(own) else ()
     return CompositeOperator(before + others, times)
 
 

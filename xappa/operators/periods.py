@@ -16,7 +16,7 @@ from xappa.observations.periods import EXTREMES, NONE, PeriodStates, find_period
 
 @dataclass(frozen=True)
 class Period:
-    """A period that is told, whatever reports say.
+    """A period that is prescribed, whatever reports say.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class PeriodGroup:
     Parameters
     ----------
     member : array of bool, (N,)
-    states : States or None
+    states : PeriodStates or None
         None where the model's states cannot represent the period.
     seconds : float
         Length of the period; NaN for an instant.
@@ -82,7 +82,7 @@ def _find_states(name: str, length: np.timedelta64, spec: StateSpec, methods: st
         return PeriodStates(name, 1, "mean")
     if name in QUANTITIES:
         return find_period_states(name, length, spec.variables, spec.step)
-    # A quantity of the user's own says itself what it is over its period.
+    # A user-defined quantity states itself what it is over its period.
     number, method = float(length / spec.step), parse_cell_method(methods)
     if name not in spec.variables or np.isnan(number) or number < 1:
         return None

@@ -27,7 +27,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import find_option_type_errors
+from xappa.argument_types import find_option_type_errors
 from xappa.errors import OperatorError, OptionError, choose
 from xappa.operators.base import OPERATORS
 from xappa.operators.columns import Columns, compute_mean_weights

@@ -151,7 +151,7 @@ def split_windows(
     if not len(rows):
         return rows, obs
     first, last = (
-        rows.spans() if isinstance(rows, CompositeOperator) else (rows.time.min(axis=1), rows.time.max(axis=1))
+        rows.compute_spans() if isinstance(rows, CompositeOperator) else (rows.time.min(axis=1), rows.time.max(axis=1))
     )
     starts = np.arange(0, max(length - window, 0) + 1, stride)
     start = starts[np.searchsorted(starts, first, side="right") - 1]
@@ -184,5 +184,5 @@ def _renumber_reports(read: SparseOperator | CompositeOperator, rows: Array) -> 
     """Reports of a part of the observations, numbered as in the whole."""
     if isinstance(read, SparseOperator):
         return replace(read, observation=rows[read.observation])
-    parts = tuple(replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in read.parts)
-    return replace(read, parts=parts)
+    parts = tuple(replace(p, stencil=replace(p.stencil, observation=rows[p.stencil.observation])) for p in read.blocks)
+    return replace(read, blocks=parts)

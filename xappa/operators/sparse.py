@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import hash_rows
+from xappa.distinct_rows import hash_rows
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SparseOperator:
     def __len__(self) -> int:
         return len(self.value)
 
-    def arrays(self) -> tuple[Array, ...]:
+    def list_arrays(self) -> tuple[Array, ...]:
         """All arrays, in the order of the parameters."""
         return tuple(getattr(self, f.name) for f in fields(self) if f.name != "names")
 
@@ -76,14 +76,14 @@ class SparseOperator:
         """Indices of the times that are read, ascending."""
         return np.unique(self.time)
 
-    def spans(self) -> tuple[Array, Array]:
+    def compute_spans(self) -> tuple[Array, Array]:
         """First and last time that each report reads."""
         return self.time.min(axis=1, initial=np.iinfo(int).max), self.time.max(axis=1, initial=0)
 
     @cached_property
     def by_span(self) -> Spans:
         """Reports by the first and last time that they read."""
-        first, last = self.spans()
+        first, last = self.compute_spans()
         length = int(last.max(initial=0)) + 1
         span, kind, number = np.unique(first * length + last, return_inverse=True, return_counts=True)
         read = np.zeros((len(span), length), bool)
@@ -102,14 +102,14 @@ class SparseOperator:
         -------
         array of float64, (..., M)
         """
-        picked = self._picked(trajectory)
+        picked = self._gather(trajectory)
         return np.einsum("...mp,mp->...m", picked.astype(float), self.weight) + self.offset
 
-    def each(self, trajectory: Array) -> Array:
+    def compute_terms(self, trajectory: Array) -> Array:
         """The weighted numbers (..., M, P) that make up the predicted reports, without what is added."""
-        return self._picked(trajectory).astype(float) * self.weight
+        return self._gather(trajectory).astype(float) * self.weight
 
-    def _picked(self, trajectory: Array) -> Array:
+    def _gather(self, trajectory: Array) -> Array:
         *more, height, width = trajectory.shape
         return trajectory.reshape(*more, height * width)[..., self.time, self.channel, self.cell]
 
@@ -126,11 +126,11 @@ class SparseOperator:
         first = (part[:, 0] for part in (self.cell, self.channel, self.time) if part.shape[1])
         return self.select(np.lexsort((hash_rows(*columns), *first, self.variable)))
 
-    def at(self, frames: Array) -> SparseOperator:
+    def reindex_times(self, frames: Array) -> SparseOperator:
         """The same for a trajectory that has only the times `frames`."""
         return replace(self, time=np.searchsorted(frames, self.time))
 
-    def window(self, start: int, length: int) -> SparseOperator:
+    def select_window(self, start: int, length: int) -> SparseOperator:
         """The rows that read nothing outside times `start` ... `start + length - 1`, times counted from `start`."""
         inside = (self.time >= start) & (self.time < start + length)
         part = self.select(np.flatnonzero(inside.all(axis=1)))

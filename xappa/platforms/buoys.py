@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.geometry import WGS84_RADIUS
 from xappa.observations.errors.tables import Errors
 from xappa.platforms.domain import NetworkDomain
@@ -66,14 +66,16 @@ def buoys(
     Griffa, Owens, Piterbarg, Rozovskii (1995), Estimates of turbulence parameters from Lagrangian data using a
     stochastic particle model, Journal of Marine Research 53, 371-401 (velocities as a Markov process).
     """
-    ground, rng = NetworkDomain.of(ds), np.random.default_rng(seed)
-    sea, times, names = ground.is_sea, ground.every(every), ground.chosen(variables)
-    latitude, longitude, _ = draw_scattered_places(count, rng, lambda y, x: sea[ground.nearest(y, x)].astype(float))
+    ground, rng = NetworkDomain.from_dataset(ds), np.random.default_rng(seed)
+    sea, times, names = ground.is_sea, ground.select_times(every), ground.select_variables(variables)
+    latitude, longitude, _ = draw_scattered_places(
+        count, rng, lambda y, x: sea[ground.find_nearest(y, x)].astype(float)
+    )
     velocity = speed * rng.standard_normal((2, count))
     track = [(latitude, longitude)]
     for seconds in np.diff(times) / np.timedelta64(1, "s"):
         moved = _move_places(latitude, longitude, velocity * seconds)
-        afloat = sea[ground.nearest(*moved)]
+        afloat = sea[ground.find_nearest(*moved)]
         latitude, longitude = np.where(afloat, moved[0], latitude), np.where(afloat, moved[1], longitude)
         track.append((latitude, longitude))
         kept = np.exp(-seconds / (86400 * memory))

@@ -48,7 +48,7 @@ class NetworkDomain:
     height: Array | None
 
     @classmethod
-    def of(cls, ds: xr.Dataset) -> NetworkDomain:
+    def from_dataset(cls, ds: xr.Dataset) -> NetworkDomain:
         """What `ds` says.
 
         Raises
@@ -91,7 +91,7 @@ class NetworkDomain:
         rows = np.cos(np.deg2rad(self.latitude)).clip(min=0)
         return np.repeat(rows[:, None], len(self.longitude), 1)
 
-    def every(self, hours: float | None) -> Array:
+    def select_times(self, hours: float | None) -> Array:
         """Times whose hours since 00 UTC are multiples of `hours`; all of them for None.
 
         Raises
@@ -109,7 +109,7 @@ class NetworkDomain:
             raise OptionError(f"every={hours!r}: found no time of the Dataset that is a multiple of so many hours")
         return chosen
 
-    def nearest(self, latitude: Array, longitude: Array) -> tuple[Array, Array]:
+    def find_nearest(self, latitude: Array, longitude: Array) -> tuple[Array, Array]:
         """Row and column of the grid point nearest to each place, across the date line."""
         row = _find_nearest(self.latitude, latitude)
         east = np.argsort(self.longitude % 360)
@@ -118,7 +118,7 @@ class NetworkDomain:
         column = np.concatenate((east[-1:], east, east[:1]))[_find_nearest(around, longitude % 360)]
         return row, column
 
-    def chosen(self, variables: Iterable[str] | None) -> tuple[str, ...]:
+    def select_variables(self, variables: Iterable[str] | None) -> tuple[str, ...]:
         """Names of the quantities to be observed; all that the Dataset holds for None.
 
         Raises

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import OptionError
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
@@ -58,13 +58,13 @@ def columns(
     OptionError
         If `fraction` is not above 0 and at most 1, or a variable is unknown.
     """
-    ground, rng = NetworkDomain.of(ds), np.random.default_rng(seed)
+    ground, rng = NetworkDomain.from_dataset(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
     count = max(1, round(fraction * ground.area.size))
     cell = np.sort(random_places.draw_cells(ground.area, count, rng))
     row, column = np.divmod(cell, len(ground.longitude))
     where = {"latitude": ground.latitude[row], "longitude": ground.longitude[column], "station": name_cells(cell)}
-    return build_soundings(where, ground.every(every), ground.levels, ground.chosen(variables), errors)
+    return build_soundings(where, ground.select_times(every), ground.levels, ground.select_variables(variables), errors)
 
 
 @check_arguments
@@ -99,9 +99,9 @@ def values(
         As `columns`.
     """
     ds = flatten_valid_time(ds)
-    ground, layout, rng = NetworkDomain.of(ds), recognise(ds), np.random.default_rng(seed)
+    ground, layout, rng = NetworkDomain.from_dataset(ds), recognise(ds), np.random.default_rng(seed)
     _require_fraction(fraction)
-    spec, when = derive_spec(ds, layout, ground.chosen(variables)), ground.every(every)
+    spec, when = derive_spec(ds, layout, ground.select_variables(variables)), ground.select_times(every)
     first = ds.isel({ds[layout.time].dims[0]: [0]}) if ds[layout.time].ndim else ds
     if layout.member is not None:
         first = first.isel({layout.member: [0]})

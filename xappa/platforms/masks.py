@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.platforms.orbit import Orbit
 
 
@@ -70,7 +70,7 @@ def satellite_cells(
         row * columns + column, ascending.
     """
     latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
-    track = orbit.track(delay + hour + np.arange(per_hour) / per_hour)
+    track = orbit.compute_track(delay + hour + np.arange(per_hour) / per_hour)
     seen = np.zeros((len(latitude), len(longitude)), bool)
     south, east = np.deg2rad(latitude), np.deg2rad(longitude)
     for y, x in zip(*np.deg2rad(track), strict=True):

@@ -38,7 +38,7 @@ class Orbit:
         radius = (WGS84_RADIUS + self.altitude) * 1e3
         return 2 * np.pi * np.sqrt(radius**3 / GRAVITY) / 3600
 
-    def track(self, hours: Array) -> tuple[Array, Array]:
+    def compute_track(self, hours: Array) -> tuple[Array, Array]:
         """Points below the satellite.
 
         At hour 0 it crosses the equator southward at 180 degrees west plus `phase`.

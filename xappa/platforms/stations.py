@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import OptionError, translate_read_errors
 from xappa.observations.errors.tables import Errors
 from xappa.platforms.domain import SURFACE, UPPER_AIR, NetworkDomain
@@ -71,9 +71,9 @@ def stations(
     >>> network.sizes["obs"]
     400
     """
-    ground = NetworkDomain.of(ds)
+    ground = NetworkDomain.from_dataset(ds)
     places = _draw_places(ground, count, _compute_chance(ground, over_sea, density), np.random.default_rng(seed), "S")
-    return build_network(repeat_places(places, ground.every(every)), ground.chosen(variables), errors)
+    return build_network(repeat_places(places, ground.select_times(every)), ground.select_variables(variables), errors)
 
 
 @check_arguments
@@ -116,10 +116,10 @@ def radiosondes(
     DatasetError, OptionError
         As `stations`.
     """
-    ground = NetworkDomain.of(ds)
+    ground = NetworkDomain.from_dataset(ds)
     places = _draw_places(ground, count, _compute_chance(ground, over_sea, density), np.random.default_rng(seed), "R")
     pressures = ground.levels if levels is None else levels
-    return build_soundings(places, ground.every(every), pressures, ground.chosen(variables), errors)
+    return build_soundings(places, ground.select_times(every), pressures, ground.select_variables(variables), errors)
 
 
 def _compute_chance(ground: NetworkDomain, over_sea: float, density: xr.DataArray | Array | None) -> Array:
@@ -138,8 +138,8 @@ def _compute_chance(ground: NetworkDomain, over_sea: float, density: xr.DataArra
 def _draw_places(
     ground: NetworkDomain, count: int, chance: Array, rng: np.random.Generator, prefix: str
 ) -> dict[str, Array]:
-    latitude, longitude, normal = draw_scattered_places(count, rng, lambda y, x: chance[ground.nearest(y, x)])
-    row, column = ground.nearest(latitude, longitude)
+    latitude, longitude, normal = draw_scattered_places(count, rng, lambda y, x: chance[ground.find_nearest(y, x)])
+    row, column = ground.find_nearest(latitude, longitude)
     places = {"latitude": latitude, "longitude": longitude}
     if ground.height is not None and ground.land is not None:
         uneven = np.maximum(ground.height[row, column] + ROUGHNESS * normal, 0)

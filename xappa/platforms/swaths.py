@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.errors.tables import Errors
 from xappa.platforms.domain import NetworkDomain
@@ -72,12 +72,12 @@ def swaths(
     ObservationError
         If `ds` has one time only, or no footprint is left.
     """
-    ground = NetworkDomain.of(ds)
-    names = ground.chosen(variables)
+    ground = NetworkDomain.from_dataset(ds)
+    names = ground.select_variables(variables)
     _require_options(width, gap, spacing, over, channels)
     age = 0.0 if seed is None else float(np.random.default_rng(seed).uniform(0, 24))
     where = _compute_footprints(ground, choose_orbit(orbit), age, _compute_offsets(width, gap, spacing), spacing)
-    row, column = ground.nearest(where["latitude"], where["longitude"])
+    row, column = ground.find_nearest(where["latitude"], where["longitude"])
     kept = np.ones(len(row), bool)
     if over is not None:
         kept &= ground.is_sea[row, column] == (over == "sea")
@@ -124,10 +124,10 @@ def _compute_footprints(
         raise ObservationError("The Dataset has one time only; a satellite needs a first and a last one")
     step = spacing / 360 * orbit.period
     hours = np.arange(0, span + 1e-9, step)
-    ahead = orbit.track(age + hours + step / 100)
+    ahead = orbit.compute_track(age + hours + step / 100)
     # The turning of the Earth between the two points would tilt the scan lines.
     ahead = (ahead[0], ahead[1] + 15 * step / 100)
-    latitude, longitude = offset_across_track(*orbit.track(age + hours), ahead, aside)
+    latitude, longitude = offset_across_track(*orbit.compute_track(age + hours), ahead, aside)
     seconds = np.rint(3600 * hours).astype("timedelta64[s]")
     return {
         "time": np.repeat(ground.times[0] + seconds, len(aside)),

@@ -24,7 +24,7 @@ LEAST = 0.02
 CONTEXT = 0.05
 """Deviation with which a piece of a forecast is held to the states that it follows."""
 LARGEST = 0.95
-"""Largest deviation of a background's error that is told from having none."""
+"""Deviations of a background's error up to this one count as none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,9 @@ class BackgroundTerm:
     spectrum: Tensor | None = None
     time: Tensor | None = None
 
-    def observation(self, start: int, length: int, noise: Callable[[int], Tensor] | None = None) -> Observation | None:
+    def make_observation(
+        self, start: int, length: int, noise: Callable[[int], Tensor] | None = None
+    ) -> Observation | None:
         """What a window of `length` times from `start` on sees of them; `noise` is like the window's latents."""
         chosen = [k for k, frame in enumerate(self.frames) if start <= frame < start + length]
         if not chosen:
@@ -80,7 +82,7 @@ def make_background_terms(
         If a state has missing values.
     """
     found = []
-    for given, values in zip(plan.given, states, strict=True):
+    for given, values in zip(plan.fixed_states, states, strict=True):
         require_finite(given, values, plan)
         if isinstance(given.use, LatentObservation):
             found.append(
@@ -95,7 +97,7 @@ def make_warm_start(
     model: GenerativeModel, plan: SamplingSpec, members: Sequence[int], states: Sequence[np.ndarray]
 ) -> tuple[Tensor, float] | None:
     """Where members start, (member, time, h, w, C), and the noise level that they start with; None without."""
-    for given, values in zip(plan.given, states, strict=True):
+    for given, values in zip(plan.fixed_states, states, strict=True):
         if isinstance(given.use, WarmStart):
             z = torch.from_numpy(values).to(model.device)
             # Padded times repeat the last state that is known.

@@ -1,4 +1,4 @@
-"""Where a device has no room for all members at once: half of them, and again."""
+"""Split a batch of members in halves until it fits in the memory of the device."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MemoryNeeds:
     Parameters
     ----------
     model : GenerativeModel
-    plan : Plan
+    plan : SamplingSpec
     """
 
     model: GenerativeModel
@@ -53,7 +53,7 @@ class MemoryNeeds:
         return self.model.device
 
     @property
-    def lighter(self) -> str:
+    def cheaper_guidance(self) -> str:
         """Name of a guidance that does not differentiate the denoiser, and that this model has what it needs for."""
         return "jacobian-free" if self.model.static_prior else "w2c"
 
@@ -85,7 +85,7 @@ def split_on_oom(
         Members that are tried together, where a budget says so.
     key : tuple
         What the size depends on.
-    needs : Needs
+    needs : MemoryNeeds
         For the error.
 
     Returns
@@ -112,14 +112,15 @@ def split_on_oom(
             raise DeviceMemoryError(
                 f"Not even one member fits on {needs.device}: {full}. It needs {needs}. Use shorter segments "
                 "(segments=xappa.segments.Independent(windows=6)), another device, or guidance="
-                f"{needs.lighter!r}, which keeps no graph of the denoiser; ds.appa.plan(...) says what a run needs"
+                f"{needs.cheaper_guidance!r}, which keeps no graph of the denoiser; "
+                "ds.appa.plan(...) says what a run needs"
             )
         _remember(key, size // 2, full, needs.device)
     return found
 
 
 def _try(run: Callable[[slice], T], rows: slice) -> tuple[list[T], str | None]:
-    """The result, or why there was no room; what was in use is let go with the error."""
+    """The result, or why memory was short; memory in use is freed with the error."""
     try:
         return [run(rows)], None
     except OUT_OF_MEMORY as error:
@@ -130,7 +131,7 @@ def _try(run: Callable[[slice], T], rows: slice) -> tuple[list[T], str | None]:
 
 def _remember(key: Key, size: int, reason: str, device: torch.device) -> None:
     with _GUARD:
-        first = not any(told[:2] == key[:2] for told in _SIZES)
+        first = not any(known[:2] == key[:2] for known in _SIZES)
         _SIZES[key] = size
     if first:
         LOG.warning(

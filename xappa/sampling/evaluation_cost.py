@@ -83,7 +83,7 @@ def _count_reports(
 ) -> list[tuple[int, int]]:
     """Reports that read nothing outside each stretch, and times that they read."""
     if not isinstance(stencil, SparseOperator) or not len(stencil):
-        parts = [stencil.window(start, size) for start, size, _ in cuts]
+        parts = [stencil.select_window(start, size) for start, size, _ in cuts]
         return [(len(part), len(part.frames) if len(part) else 0) for part in parts]
     kinds = stencil.by_span
     found = []
@@ -100,18 +100,18 @@ def select_most_observed(model: GenerativeModel, plan: SamplingSpec) -> Stretch:
 
 def list_latent_observations(plan: SamplingSpec) -> list[FixedState]:
     """The given states that are observations of the latents."""
-    return [given for given in plan.given if not isinstance(given.use, WarmStart)]
+    return [given for given in plan.fixed_states if not isinstance(given.use, WarmStart)]
 
 
 def split_into_joint_plans(model: GenerativeModel, plan: SamplingSpec) -> list[tuple[SamplingSpec, int]]:
     """Plans that are sampled at once, which a rolling one is made of, and how many there are of each."""
-    if plan.rolling is None:
+    if plan.autoregressive is None:
         return [(plan, 1)]
-    window, rolling = model.spec.window, plan.rolling
-    first = replace(plan, times=plan.times[: rolling.first], rolling=None)
+    window, rolling = model.spec.window, plan.autoregressive
+    first = replace(plan, times=plan.times[: rolling.first], autoregressive=None)
     more = (len(plan.times) - rolling.first) // (window - rolling.context)
     after = FixedState(tuple(range(rolling.context)), ContinueFrom(), "")
-    later = replace(plan, times=plan.times[:window], stencil=None, given=(after,), rolling=None)
+    later = replace(plan, times=plan.times[:window], stencil=None, fixed_states=(after,), autoregressive=None)
     return [(first, 1), (later, more)] if more else [(first, 1)]
 
 
@@ -142,7 +142,7 @@ def measure_peak_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Str
 
 def _make_key(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, about: Hashable) -> Hashable:
     return (
-        model.digest, model.precision, model.kept, stretch.length, stretch.frames,
+        model.digest, model.precision, model.graph_budget, stretch.length, stretch.frames,
         token_of(with_iterations(plan.guidance, 1)), members, about,
     )  # fmt: skip
 
@@ -151,7 +151,7 @@ def _make_operator_key(plan: SamplingSpec, stretch: Stretch) -> tuple:
     """What else the operations depend on: the number of reports plays no part where all that is read is linear."""
     if not isinstance(plan.stencil, SparseOperator) or plan.correlation is not None:
         return (stretch.reports, plan.correlation is not None)
-    return ("linear", stretch.reports - len(plan.stencil.window(stretch.start, stretch.length)))
+    return ("linear", stretch.reports - len(plan.stencil.select_window(stretch.start, stretch.length)))
 
 
 def _measure_cached(
@@ -168,7 +168,7 @@ def _measure_cached(
 def _measure_operations(
     model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, members: int, whole: bool
 ) -> RepeatedWork:
-    few = model.states_at_once // members + 1
+    few = model.states_per_batch // members + 1
     if stretch.frames > few + 1:
         # More states than are decoded at once: each takes as much as any.
         parts = [with_fewer(plan, stretch, count) for count in (few, few + 1)]
@@ -186,14 +186,14 @@ def with_fewer(plan: SamplingSpec, stretch: Stretch, count: int) -> tuple[Sampli
     rows = plan.stencil
     if rows is None or not stretch.frames:
         return plan, stretch
-    all_of_it = rows.window(stretch.start, stretch.length)
-    first_times, last_times = rows.spans()
+    all_of_it = rows.select_window(stretch.start, stretch.length)
+    first_times, last_times = rows.compute_spans()
     inside = (first_times >= stretch.start) & (last_times < stretch.start + stretch.length)
     last = stretch.start + int(all_of_it.frames[min(count, stretch.frames) - 1])
     last = max(last, int(last_times[inside].min()))
     chosen = rows.select(np.flatnonzero(inside & (last_times <= last)))
     own = replace(plan, stencil=chosen)
-    fewer = chosen.window(stretch.start, stretch.length)
+    fewer = chosen.select_window(stretch.start, stretch.length)
     reports = stretch.reports - len(all_of_it) + len(fewer)
     return own, replace(stretch, frames=len(fewer.frames), reports=reports)
 
@@ -256,7 +256,7 @@ def build_denoiser(
     Parameters
     ----------
     model : GenerativeModel
-    plan : Plan
+    plan : SamplingSpec
     stretch : Stretch
     members : tuple of int
     iterations : int, optional
@@ -270,7 +270,7 @@ def build_denoiser(
         states = torch.zeros((1, len(plan.times), *model.latent_shape), device=model.device)
     held = [make_context_term(states[:, list(given.frames)], given.frames) for given in list_latent_observations(plan)]
     last = stretch.start + stretch.length
-    part, guided = TrajectorySampler(model, plan, members, None).denoiser(stretch.start, last, held, True)
+    part, guided = TrajectorySampler(model, plan, members, None).build_denoiser(stretch.start, last, held, True)
     return guided[0] if len(guided) == 1 else without_finite_check(part)
 
 

@@ -53,13 +53,14 @@ class FiniteCheck:
             bad = [member for member, good in zip(self.members, finite.tolist(), strict=True) if not good]
             raise SamplingError(
                 f"Sampling stopped at noise level {float(sigma):.3g}: numbers of member {', '.join(map(str, bad))} are "
-                f"not finite, {self.period}; expected finite ones. Likely cause: {self._cause(x_t, sigma)}. Nothing of "
+                f"not finite, {self.period}; expected finite ones. Likely cause: "
+                f"{self._find_cause(x_t, sigma)}. Nothing of "
                 "this result was kept."
             )
         return estimate
 
     @torch.no_grad()
-    def _cause(self, x_t: Tensor, sigma: Tensor) -> str:
+    def _find_cause(self, x_t: Tensor, sigma: Tensor) -> str:
         if not bool(torch.isfinite(x_t).all()):
             return "the step before this one diverged: use more steps, or another sampler"
         estimate = self.prior(x_t, sigma)

@@ -63,7 +63,7 @@ def compute_fit_statistics(
     seen: set[tuple[int, int]] = set()
     found: list[tuple[Array, Array, Array]] = []
     for start in starts:
-        inside = rows.window(start, window)
+        inside = rows.select_window(start, window)
         if not len(inside):
             continue
         codes = np.array([names.index(name) for name in inside.names], int)[inside.variable]

@@ -80,7 +80,7 @@ def _draw(
     model: GenerativeModel, times: np.ndarray, members: range, seed: int, start: tuple[int, Tensor] | None
 ) -> Tensor:
     """One window of the prior, given its state at one time, if any."""
-    denoise = prior = model.evaluations().at(times)
+    denoise = prior = model.make_window_denoisers().make_denoiser(times)
     if start is not None:
         frame, state = start
 

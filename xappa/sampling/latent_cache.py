@@ -53,12 +53,12 @@ class LatentCache(Generic[T]):
             own = self._making.setdefault(key, threading.Lock())
         with own:
             try:
-                return self._get(key, make, restore, most)
+                return self._get_or_make(key, make, restore, most)
             finally:
                 with self._lock:
                     self._making.pop(key, None)
 
-    def _get(self, key: str, make: Callable[[], T], restore: Restore[T] | None, most: int | None) -> T:
+    def _get_or_make(self, key: str, make: Callable[[], T], restore: Restore[T] | None, most: int | None) -> T:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
@@ -66,9 +66,9 @@ class LatentCache(Generic[T]):
         shelf = _open_disk_cache() if restore is not None else None
         arrays = None if shelf is None else shelf.read(key)
         value = make() if arrays is None or restore is None else restore(arrays)
-        for old, dropped in self._keep(key, value, most):
-            if shelf is not None and hasattr(dropped, "stored"):
-                shelf.write(old, dropped.stored())
+        for old, dropped in self._store(key, value, most):
+            if shelf is not None and hasattr(dropped, "to_arrays"):
+                shelf.write(old, dropped.to_arrays())
         return value
 
     def spill(self, key: str) -> None:
@@ -76,14 +76,14 @@ class LatentCache(Generic[T]):
         with self._lock:
             value = self._values.pop(key, None)
         shelf = _open_disk_cache()
-        if value is not None and shelf is not None and hasattr(value, "stored"):
-            shelf.write(key, value.stored())
+        if value is not None and shelf is not None and hasattr(value, "to_arrays"):
+            shelf.write(key, value.to_arrays())
 
     def __contains__(self, key: str) -> bool:
         with self._lock:
             return key in self._values
 
-    def _keep(self, key: str, value: T, most: int | None) -> list[tuple[str, T]]:
+    def _store(self, key: str, value: T, most: int | None) -> list[tuple[str, T]]:
         """Keep a value in memory; returns what had to go."""
         dropped = []
         with self._lock:

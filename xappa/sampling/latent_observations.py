@@ -40,7 +40,7 @@ def observe_latents(
     by_time = cache(lambda: run_with_real_values(lambda: FrameOperators(reading).to(model.device)))
 
     def operator(latents: Tensor) -> Tensor:
-        if not isinstance(reading, WhitenedOperator) or latents.shape[0] * len(frames) <= model.states_at_once:
+        if not isinstance(reading, WhitenedOperator) or latents.shape[0] * len(frames) <= model.states_per_batch:
             return reading(model.decode(latents[:, frames], seen))
         # Where not all states can be there at once, neither are their fields.
         parts = by_time()

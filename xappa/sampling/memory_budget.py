@@ -44,14 +44,14 @@ class BatchPlan:
     ----------
     members : int
         Sampled at once.
-    kept : int
+    graph_budget : int
         Bytes that graphs of decoded states may take.
     need : float
         Bytes at the fullest, with the networks' weights; not a number where nobody had to know.
     """
 
     members: int
-    kept: int
+    graph_budget: int
     need: float
 
 
@@ -76,10 +76,10 @@ def plan_batches(model: GenerativeModel, plan: SamplingSpec, members: int) -> Ba
     stretch = select_most_observed(model, plan)
     rough = model.nbytes + estimate_kernel_memory(model.device) + bound_memory(model, plan, stretch, members)
     if budget is None or rough < SURE * budget:
-        return BatchPlan(members, model.kept, float("nan"))
-    kept = model.kept
+        return BatchPlan(members, model.graph_budget, float("nan"))
+    kept = model.graph_budget
     while True:
-        one = estimate_memory(model.within(kept), plan, stretch, 1)
+        one = estimate_memory(model.with_graph_budget(kept), plan, stretch, 1)
         if one <= budget or kept <= model.graph_bytes:
             break
         kept = max(min(kept, stretch.frames * model.graph_bytes) // 2, model.graph_bytes)
@@ -91,7 +91,7 @@ def plan_batches(model: GenerativeModel, plan: SamplingSpec, members: int) -> Ba
             f"{model.nbytes / 1e9:.3g} GB of them for the networks. Allow more, or use a "
             "guidance that does not differentiate the denoiser (ds.appa.plan says what each needs)"
         )
-    model = model.within(kept)
+    model = model.with_graph_budget(kept)
     each = max(estimate_memory(model, plan, stretch, 2) - one, 1.0) if members > 1 else one
     together = min(members, 1 + int((budget - one) // each))
     return BatchPlan(together, kept, one + (together - 1) * each)
@@ -111,10 +111,10 @@ def bound_memory(model: GenerativeModel, plan: SamplingSpec, stretch: Stretch, m
     """Bytes that an evaluation surely does not exceed, without metering it."""
     window = 4.0 * stretch.length * math.prod(model.latent_shape)
     derived = stretch.reports > 0 and not isinstance(plan.guidance, LIGHT)
-    states = min(members * stretch.frames, model.states_at_once) * model.graph_bytes
+    states = min(members * stretch.frames, model.states_per_batch) * model.graph_bytes
     channels, height, width = model.spec.shape
     # Linear readings take states as they are decoded, others need them all.
-    together = min(members * stretch.frames, model.states_at_once)
+    together = min(members * stretch.frames, model.states_per_batch)
     together = together if isinstance(plan.stencil, SparseOperator) else members * stretch.frames
     fields = 4.0 * together * channels * height * width
     iterations = plan.guidance.iterations if isinstance(plan.guidance, SolverGuidance) else 0

@@ -23,7 +23,7 @@ def merge_segments(parts: Sequence[SamplingResult], variables: Sequence[str]) ->
 
     Parameters
     ----------
-    parts : sequence of Sampled
+    parts : sequence of SamplingResult
         Segments of one batch, `without_latents`.
     variables : sequence of str
         Observed quantities, in the order of the result.

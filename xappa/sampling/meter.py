@@ -95,10 +95,10 @@ class Meter(TorchDispatchMode):
             self.flop += formula(*args, **kwargs, out_val=out) * (COMPLEX if product else 1)
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
-                self._follow(tensor.untyped_storage())
+                self._track(tensor.untyped_storage())
         return out
 
-    def _follow(self, storage: torch.UntypedStorage) -> None:
+    def _track(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
         if (known := self._known.get(key)) is not None and known() is not None:
             return

@@ -31,14 +31,14 @@ class SamplingResult:
         """Bytes of the latents."""
         return self.latents.nbytes
 
-    def stored(self) -> dict[str, np.ndarray]:
-        """All of it as arrays by name, for files."""
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Members, latents and diagnostics as arrays by name, for files."""
         return {"members": np.array(self.members), "latents": self.latents} | {
             f"diagnostics.{name}": np.asarray(values) for name, values in self.diagnostics.items()
         }
 
     @classmethod
-    def restored(cls, arrays: Mapping[str, np.ndarray]) -> SamplingResult:
-        """What was `stored`."""
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> SamplingResult:
+        """The inverse of `to_arrays`."""
         diagnostics = {k.partition(".")[2]: v for k, v in arrays.items() if k.startswith("diagnostics.")}
         return cls(tuple(arrays["members"].tolist()), arrays["latents"], diagnostics)

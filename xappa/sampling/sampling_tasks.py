@@ -56,7 +56,7 @@ def sample(
 
     Parameters
     ----------
-    plan : Plan
+    plan : SamplingSpec
     members : tuple of int
     token : str
     progress : callable, optional
@@ -70,7 +70,7 @@ def sample(
         If numbers are not finite.
     """
     return _CACHE.get(
-        _make_key(token, members), lambda: _sample(plan, members, progress, states), SamplingResult.restored
+        _make_key(token, members), lambda: _sample(plan, members, progress, states), SamplingResult.from_arrays
     )
 
 
@@ -100,10 +100,12 @@ def _sample(
 ) -> SamplingResult:
     model = load_model(plan)
     division = plan_batches(model, plan, len(members))
-    model = model.within(division.kept)
+    model = model.with_graph_budget(division.graph_budget)
 
     def some(rows: slice) -> SamplingResult:
-        own = [v[rows] if isinstance(g.use, ContinueFrom) else v for g, v in zip(plan.given, states, strict=True)]
+        own = [
+            v[rows] if isinstance(g.use, ContinueFrom) else v for g, v in zip(plan.fixed_states, states, strict=True)
+        ]
         return _sample_together(model, plan, members[rows], progress, own)
 
     with lock(model.device):
@@ -125,11 +127,11 @@ def _sample_together(
     begin = time.monotonic()
     run = TrajectorySampler(model, plan, members, progress)
     known = make_background_terms(model, plan, members, states)
-    length = len(plan.times) if plan.rolling is None else plan.rolling.first
-    latents = run.piece(0, length, known, make_warm_start(model, plan, members, states))
-    if plan.rolling is not None:
-        latents = run.rolled(latents, plan.rolling.context)
-    diagnostics = collect_series(run.guided, plan.sampler.evaluations)
+    length = len(plan.times) if plan.autoregressive is None else plan.autoregressive.first
+    latents = run.sample_block(0, length, known, make_warm_start(model, plan, members, states))
+    if plan.autoregressive is not None:
+        latents = run.roll_out(latents, plan.autoregressive.context)
+    diagnostics = collect_series(run.guided_denoisers, plan.sampler.evaluations)
     if plan.stencil is not None and len(plan.stencil):
         diagnostics |= evaluate_fit(model, plan, latents[:, :length])
         diagnostics["variables"] = np.array(plan.stencil.names)
@@ -155,7 +157,7 @@ def decode(plan: SamplingSpec, latents: np.ndarray, members: tuple[int, ...], fi
             for i in range(z.shape[0])
         ]
         fields = torch.cat([torch.cat(row, 1) for row in rows])
-    values = model.physical(fields.numpy(), times)
+    values = model.destandardise(fields.numpy(), times)
     known = [(i, VARIABLES[name]) for i, (name, _) in enumerate(model.spec.channels) if name in VARIABLES]
     if plan.dress and model.error is not None:
         hours = times.astype("datetime64[h]").astype("i8")

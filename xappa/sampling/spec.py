@@ -32,7 +32,7 @@ class FixedState:
     ----------
     frames : tuple of int
         Where each lies along the plan's times.
-    use : WarmStart, LatentObservation or Follows
+    use : WarmStart, LatentObservation or ContinueFrom
         How they are used; its fields play no part.
     key : str
         Changes with the values.
@@ -72,7 +72,7 @@ class SamplingSpec(VersionGuard):
     device : str or None
     times : array (time,), datetime64[s]
         Consecutive model times of the trajectory, padded to whole windows.
-    stencil : SparseOperator, Rows or None
+    stencil : SparseOperator, CompositeOperator or None
         The observations; None samples the prior.
     guidance, sampler : objects of `xappa.guidance` and `xappa.samplers`
     stitching : str
@@ -84,9 +84,9 @@ class SamplingSpec(VersionGuard):
         Whether quantities that cannot be negative are clipped at 0.
     correlation : Dataset or None
         Places of the reports, from `select_correlation_coordinates`; None where their errors are independent.
-    given : tuple of Given
+    fixed_states : tuple of FixedState
         Latent states that are known, more or less: backgrounds, and the states that a forecast starts from.
-    rolling : Rolling or None
+    autoregressive : Autoregressive or None
         None samples the whole trajectory, or each of its segments, at once.
     segments : Independent, Chain or None
         How a long trajectory is cut; None leaves it whole.
@@ -108,8 +108,8 @@ class SamplingSpec(VersionGuard):
     dress: bool = True
     clip: bool = True
     correlation: xr.Dataset | None = None
-    given: tuple[FixedState, ...] = ()
-    rolling: Autoregressive | None = None
+    fixed_states: tuple[FixedState, ...] = ()
+    autoregressive: Autoregressive | None = None
     segments: Segments | None = None
     precision: str = "float32"
     memory: float | None = None
@@ -121,29 +121,36 @@ class SamplingSpec(VersionGuard):
 
     def evaluations(self, window: int) -> int:
         """Calls of the sampler's denoiser a member, for a model that sees so many times at once."""
-        if self.rolling is None:
+        if self.autoregressive is None:
             return self.sampler.evaluations
-        pieces = (len(self.times) - self.rolling.first) // (window - self.rolling.context)
+        pieces = (len(self.times) - self.autoregressive.first) // (window - self.autoregressive.context)
         return self.sampler.evaluations * (1 + pieces)
 
-    def decoding(self) -> SamplingSpec:
+    def select_decoding_options(self) -> SamplingSpec:
         """What decoding needs of it."""
         return replace(
-            self, times=self.times[:0], stencil=None, guidance=None, correlation=None, given=(), rolling=None,
+            self, times=self.times[:0], stencil=None, guidance=None, correlation=None, fixed_states=(),
+            autoregressive=None,
             segments=None,
         )  # fmt: skip
 
-    def latents_token(self) -> tuple:
+    def list_latent_dependencies(self) -> tuple:
         """All that the latents of a member depend on: weights, observations, operator, options and seed."""
-        stencil = () if self.stencil is None else tuple(_hash_values(values) for values in self.stencil.arrays())
+        stencil = () if self.stencil is None else tuple(_hash_values(values) for values in self.stencil.list_arrays())
         correlation = None if self.correlation is None else normalize_token(self.correlation)
-        given = tuple((part.frames, repr(part.use), part.key) for part in self.given)
-        options = (token_of(self.guidance), token_of(self.sampler), self.stitching, self.seed, repr(self.rolling))
+        given = tuple((part.frames, repr(part.use), part.key) for part in self.fixed_states)
+        options = (
+            token_of(self.guidance),
+            token_of(self.sampler),
+            self.stitching,
+            self.seed,
+            repr(self.autoregressive),
+        )
         times = _hash_values(self.times.astype("M8[s]"))
         return (self.digest, self.precision, times, stencil, options, given, correlation)
 
     def __dask_tokenize__(self) -> tuple:
-        return (*self.latents_token(), self.dress, self.clip, repr(self.segments))
+        return (*self.list_latent_dependencies(), self.dress, self.clip, repr(self.segments))
 
 
 def _hash_values(values: np.ndarray) -> str:

@@ -76,7 +76,7 @@ def detect_misstated_errors(
         model.device
     )
     _, channel, row, column = torch.unravel_index(reading.index, reading.shape)
-    among = model.spread(reading.weight, channel, row, column, time)
+    among = model.compute_sum_covariance(reading.weight, channel, row, column, time)
     if among is None:
         return None
     spread, departure = (x.double().cpu().numpy() for x in (among, reading.y))
@@ -87,7 +87,9 @@ def _select_linear(rows: SparseOperator | CompositeOperator) -> SparseOperator |
     """Reports that are read linearly off the state."""
     if isinstance(rows, SparseOperator):
         return rows if len(rows) else None
-    parts = [part.stencil for part in rows.parts if part.view is None and part.extreme is None and len(part.stencil)]
+    parts = [
+        part.stencil for part in rows.blocks if part.function is None and part.extreme is None and len(part.stencil)
+    ]
     return max(parts, key=len, default=None)
 
 

@@ -40,11 +40,11 @@ class TrajectorySampler:
     Parameters
     ----------
     model : GenerativeModel
-    plan : Plan
+    plan : SamplingSpec
     members : tuple of int
     progress : callable, optional
         ``progress(done, total)``.
-    guided : list of list of GuidedDenoiser
+    guided_denoisers : list of list of GuidedDenoiser
         Of the pieces that are done, the guided denoisers of their windows.
     """
 
@@ -52,9 +52,9 @@ class TrajectorySampler:
     plan: SamplingSpec
     members: tuple[int, ...]
     progress: Callable[[int, int], None] | None
-    guided: list[list[GuidedDenoiser]] = field(default_factory=list)
+    guided_denoisers: list[list[GuidedDenoiser]] = field(default_factory=list)
 
-    def piece(
+    def sample_block(
         self,
         first: int,
         last: int,
@@ -64,39 +64,41 @@ class TrajectorySampler:
     ) -> Tensor:
         """Latents (member, time, h, w, C) of the times from `first` to before `last`, all at once."""
         model, plan = self.model, self.plan
-        denoise, denoisers = self.denoiser(first, last, known, observed)
+        denoise, denoisers = self.build_denoiser(first, last, known, observed)
         hours = plan.times[first:last].astype("datetime64[h]").astype("i8")
         # A later piece sees times of the one before again, and must not see their noise again.
-        seed = plan.seed if not self.guided else _derive_seed(plan.seed, len(self.guided))
+        seed = plan.seed if not self.guided_denoisers else _derive_seed(plan.seed, len(self.guided_denoisers))
         noise = Noise(seed, self.members, tuple(hours.tolist()), model.latent_shape, self.plan.antithetic)
         white = noise.start().to(model.device)
         if start is None:
             schedule: Callable[[Tensor], Tensor] = model.schedule
             x = schedule(torch.ones(1)).item() * white
         else:
-            schedule = Truncated.at(model.schedule, start[1])
+            schedule = Truncated.below(model.schedule, start[1])
             x = start[0][:, first:last] + schedule(torch.ones(1)).item() * white
         latents = plan.sampler(denoise, x, noise, schedule, self._advance)
-        self.guided.append(denoisers)
+        self.guided_denoisers.append(denoisers)
         return latents
 
-    def rolled(self, latents: Tensor, shared: int) -> Tensor:
+    def roll_out(self, latents: Tensor, shared: int) -> Tensor:
         """The same continued to the end of the trajectory, a window at a time."""
         window = self.model.spec.window
         while (done := latents.shape[1]) < len(self.plan.times):
             begin = done - shared
             before = make_context_term(latents[:, begin:], range(begin, done))
-            following = self.piece(begin, begin + window, [before], observed=False)
+            following = self.sample_block(begin, begin + window, [before], observed=False)
             latents = torch.cat([latents, following[:, shared:]], 1)
         return latents
 
-    def denoiser(
+    def build_denoiser(
         self, first: int, last: int, known: Sequence[BackgroundTerm], observed: bool
     ) -> tuple[Denoise, list[GuidedDenoiser]]:
         """The denoiser of a stretch that whole windows cover, and the guided ones in it."""
         plan, window, shared = self.plan, self.model.spec.window, compute_overlap(self.model.spec.window)
         starts = [first + begin for begin in list_window_starts(last - first, window)]
-        priors: list[Denoise] = [self._evaluations.at(plan.times[start : start + window]) for start in starts]
+        priors: list[Denoise] = [
+            self._window_denoisers.make_denoiser(plan.times[start : start + window]) for start in starts
+        ]
         covariance: Covariance | None = self.model.covariance
         stretches = [(start, window, prior) for start, prior in zip(starts, priors, strict=True)]
         if len(starts) > 1 and getattr(plan.guidance, "scope", "window") == "trajectory":
@@ -105,15 +107,15 @@ class TrajectorySampler:
                 covariance = TrajectoryDenoiser([covariance] * len(starts), window, shared, plan.stitching)
         denoisers, guards = [], []
         for start, length, prior in stretches:
-            observation = self._observation(start, length, known, observed)
+            observation = self._build_observation(start, length, known, observed)
             denoiser = prior if observation is None else plan.guidance.guide(prior, observation, covariance)
             denoisers += [denoiser] if isinstance(denoiser, GuidedDenoiser) else []
-            guards.append(FiniteCheck(denoiser, prior, observation, self.members, self._period(start, length)))
+            guards.append(FiniteCheck(denoiser, prior, observation, self.members, self._describe_period(start, length)))
         if len(guards) < len(starts):
             return guards[0], denoisers
         return TrajectoryDenoiser(guards, window, shared, plan.stitching), denoisers
 
-    def _observation(
+    def _build_observation(
         self, start: int, length: int, known: Sequence[BackgroundTerm], observed: bool
     ) -> Observation | None:
         """All that is observed of a stretch."""
@@ -126,14 +128,14 @@ class TrajectorySampler:
             drawn = draw_member_noise(plan.seed, self.members, hours, model.latent_shape, draw, antithetic=opposite)
             return drawn.to(model.device)
 
-        found = [part.observation(start, length, perturbing) for part in known]
-        inside = None if plan.stencil is None or not observed else plan.stencil.window(start, length)
+        found = [part.make_observation(start, length, perturbing) for part in known]
+        inside = None if plan.stencil is None or not observed else plan.stencil.select_window(start, length)
         if inside is not None and len(inside):
             reports = observe_latents(model, inside, times, plan.correlation)
-            found.append(replace(reports, noise=self._report_noise(inside)))
+            found.append(replace(reports, noise=self._make_report_noise(inside)))
         return join_observations([observation for observation in found if observation is not None])
 
-    def _report_noise(self, rows: SparseOperator | CompositeOperator) -> Callable[[int], Tensor]:
+    def _make_report_noise(self, rows: SparseOperator | CompositeOperator) -> Callable[[int], Tensor]:
         """Noise of reports, for methods that perturb them: a report's is the same in each window."""
         plan = self.plan
         if plan.stencil is None:
@@ -148,17 +150,17 @@ class TrajectorySampler:
         return noise
 
     @cached_property
-    def _evaluations(self) -> WindowDenoisers:
-        return self.model.evaluations()
+    def _window_denoisers(self) -> WindowDenoisers:
+        return self.model.make_window_denoisers()
 
-    def _period(self, start: int, length: int) -> str:
+    def _describe_period(self, start: int, length: int) -> str:
         times = self.plan.times[start : start + length]
         return f"in the window from {np.datetime_as_string(times[0], 'm')} to {np.datetime_as_string(times[-1], 'm')}"
 
     def _advance(self, done: int, total: int) -> None:
         trim_host_memory()
         if self.progress is not None:
-            before = len(self.guided) * total
+            before = len(self.guided_denoisers) * total
             self.progress(before + done, self.plan.evaluations(self.model.spec.window))
 
 

@@ -24,7 +24,7 @@ def make_cf_attributes(name: str, written: VariableEncoding | None = None) -> di
     ----------
     name : str
         WeatherBench name.
-    written : Notation, optional
+    written : VariableEncoding, optional
         Default: in the units of the vocabulary.
 
     Returns

@@ -47,11 +47,11 @@ def to_dataset(
     layout : Layout, optional
         How the user's Dataset is written; default WeatherBench names, units of the vocabulary, float32, the model's own
         order, hPa.
-    wanted : Wanted, optional
+    wanted : OutputSelection, optional
         What to keep; default everything.
     attrs : mapping, optional
         Global attributes.
-    area : Area, optional
+    area : GridSubset, optional
         The part of the grid to keep; default the whole.
 
     Returns
@@ -79,7 +79,7 @@ def to_dataset(
             tuple(channels if upper_air else [spec.index(name)]), upper_air, area.rows, area.columns, back, dtype
         )
         axes = [axis for axis in AXES if axis != "level" or upper_air]
-        key = layout.spelling(name) if layout else name
+        key = layout.get_user_name(name) if layout else name
         values = _extract_blockwise(pick, fields) if isinstance(fields, da.Array) else pick(fields)
         variables[key] = xr.Variable([spelt[a] for a in axes], values, make_cf_attributes(name, written.get(name)))
     coordinates = {"member": members, "time": times, "latitude": area.latitudes, "longitude": area.longitudes}
@@ -105,7 +105,7 @@ def _list_encodings(layout: Layout | None, wanted: OutputSelection) -> dict[str,
     """How the user writes each wanted variable, by WeatherBench name."""
     if layout is None:
         return {}
-    users = {layout.spelling(name): name for name in wanted.variables}
+    users = {layout.get_user_name(name): name for name in wanted.variables}
     written = {user: layout.notation[user] for user in users if user in layout.notation}
     refuse_units(find_output_problems(written, users))
     return {users[user]: notation for user, notation in written.items()}
@@ -144,7 +144,7 @@ class VariableExtractor:
         if isinstance(values, np.ndarray):
             # A copy, so that whole states are not kept for the sake of one variable.
             values = np.array(values, self.dtype, order="C")
-        return values if self.back is None else self.back.value(values)
+        return values if self.back is None else self.back.convert(values)
 
 
 def _extract_blockwise(pick: VariableExtractor, fields: da.Array) -> da.Array:

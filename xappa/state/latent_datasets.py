@@ -87,7 +87,7 @@ def label_latents(
             "flag_values": [0, 1],
         }
         variables[SEA] = xr.Variable([spelt["latitude"], spelt["longitude"]], sea[rows][:, columns], about)
-    users = {layout.spelling(name): name for name in spec.variables}
+    users = {layout.get_user_name(name): name for name in spec.variables}
     written = {
         user: {"name": name, **asdict(layout.notation.get(user, VariableEncoding()))} for user, name in users.items()
     }
@@ -102,7 +102,7 @@ class DecodedSelection:
     ----------
     layout : Layout
         How the user writes it.
-    wanted : Wanted
+    wanted : OutputSelection
         Variables and levels.
     spec : StateSpec
         Its channels, rows and columns, in the order of the result.

@@ -95,7 +95,7 @@ def _build_grids(ds: xr.Dataset, spec: StateSpec, layout: Layout) -> tuple[Grid,
     goal = {name: xr.Variable(name, np.array(v), dict(ds[name].attrs)) for name, v in zip(names, values, strict=True)}
     for name, units in zip(names, ("degrees_north", "degrees_east"), strict=True):
         goal[name].attrs["units"] = units
-    return Grid.of(ds), Grid.of(xr.Dataset(coords=goal))
+    return Grid.from_dataset(ds), Grid.from_dataset(xr.Dataset(coords=goal))
 
 
 def _build_weights(source: Grid, target: Grid, method: str, vector: bool) -> Weights:

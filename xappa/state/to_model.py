@@ -80,7 +80,7 @@ class StateAssembly:
             if part.bare:
                 levels = [self.pressures[k] for k in part.levels or ()]
                 refuse_units(find_implausible_values(part.user, part.name, values, levels))
-            result[:, part.channels] = part.map.value(values)
+            result[:, part.channels] = part.map.convert(values)
         return result
 
 
@@ -101,7 +101,7 @@ def plan_assembly(
 
     Returns
     -------
-    assembly : Assembly
+    assembly : StateAssembly
     fields : list of DataArray, ([member,] time, [level,] latitude, longitude)
 
     Raises
@@ -115,7 +115,7 @@ def plan_assembly(
     problems = find_coverage_problems(ds, spec, layout) + find_value_problems(ds, spec, layout, members)
     refuse([*problems, *unit_problems] if problems else [])
     refuse_units(unit_problems)
-    ds = mask_outside_limits(ds, [layout.spelling(name) for name in spec.variables], warn=True)
+    ds = mask_outside_limits(ds, [layout.get_user_name(name) for name in spec.variables], warn=True)
     if find_grid_problems(layout, spec):
         ds, _ = regrid_to_model(ds, spec, layout)
         layout = replace(layout, latitudes=_read_axis(ds, layout.latitude), longitudes=_read_axis(ds, layout.longitude))
@@ -125,7 +125,7 @@ def plan_assembly(
     )
     parts, fields = [], []
     for name in spec.variables:
-        user = layout.spelling(name)
+        user = layout.get_user_name(name)
         levels = spec.levels_of(name)
         index = tuple(int(np.argmin(np.abs(np.array(layout.hectopascals) - level))) for level in levels)
         bare = layout.notation[user].units is None

@@ -53,7 +53,7 @@ def make_conversion(written: VariableEncoding, name: str) -> UnitConversion:
 
     Parameters
     ----------
-    written : Notation
+    written : VariableEncoding
     name : str
         WeatherBench name.
 

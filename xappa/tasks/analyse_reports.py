@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from xappa.argument_types import check_arguments
 from xappa.binning.superob import superob
-from xappa.checked import check_arguments
 from xappa.errors import OptionError
 from xappa.observations import read_observations
 from xappa.observations.errors.defaults import count_without_error, warn_without_error, with_default_errors

@@ -46,7 +46,7 @@ def assimilate(request: ObservedRequest) -> xr.Dataset:
     >>> analysis = ds.appa.assimilate(obs, members=8, seed=0)  # doctest: +SKIP
     >>> analysis["2m_temperature"].std("member").isel(time=-1).plot()  # doctest: +SKIP
     """
-    trajectory, selection = find_model_times(request.ds, request.prior.spec, request.layout)
+    trajectory, selection = find_model_times(request.ds, request.loaded_model.spec, request.layout)
     reports = prepare_observations(request, trajectory, request.obs, request.operator)
     given = encode_background(request, request.background, trajectory)
     return build_analysis(request, trajectory, selection, reports=reports, given=given)

@@ -47,7 +47,7 @@ def encode_background(
 
     Returns
     -------
-    list of (Given, dask array (member, frame, *latent))
+    list of (FixedState, dask array (member, frame, *latent))
         Empty without a background.
 
     Raises
@@ -73,7 +73,7 @@ def encode_background(
                 "xappa.background.LatentObservation, for which one will do"
             )
         found = encode_states(request, fields, trajectory, trajectory, chosen)
-        _require_error(chosen, request.prior.spec, found[1].shape[0])
+        _require_error(chosen, request.loaded_model.spec, found[1].shape[0])
         return [found]
     common = trajectory[np.isin(trajectory, times)]
     if not len(common):
@@ -82,7 +82,7 @@ def encode_background(
             f"{format_time(trajectory[0])} to {format_time(trajectory[-1])}; expected one at least, as a rule the first"
         )
     found = encode_states(request, fields, trajectory, common if chosen.times == "all" else common[:1], chosen)
-    _require_error(chosen, request.prior.spec, found[1].shape[0])
+    _require_error(chosen, request.loaded_model.spec, found[1].shape[0])
     return [found]
 
 
@@ -102,7 +102,7 @@ def encode_states(
     coord = fields[layout.time]
     if coord.ndim:
         fields = fields.isel({coord.dims[0]: np.searchsorted(coord.values, times)})
-    known = get_model_address(request.model, request.prior)
+    known = get_model_address(request.model, request.loaded_model)
     latents = encode(fields, known, dtype="float32", device=request.device)[LATENT]
     own = [dim for dim in latents.dims if str(dim).startswith(PREFIX)]
     member = next((dim for dim in latents.dims if dim not in (layout.time, *own)), None)
@@ -132,9 +132,9 @@ def encode_initial_states(request: SamplingRequest, trajectory: Array, known: Ar
 
 
 def _check(background: Background, request: SamplingRequest) -> None:
-    spec: StateSpec = request.prior.spec
+    spec: StateSpec = request.loaded_model.spec
     count_lead_steps(background.lead, spec.step, spec.window)
-    schedule = request.prior.schedule
+    schedule = request.loaded_model.schedule
     if isinstance(background, WarmStart) and background.sigma is not None:
         low, high = schedule.sigma_min, schedule.sigma_max
         if not low < background.sigma <= high:

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect
 from xappa.grids.conventions import decode_with_messages
@@ -58,16 +58,18 @@ class CheckReport:
 
     def __str__(self) -> str:
         return "\n".join(
-            line for title, problems in self._parts() for line in (title, *(f"- {problem}" for problem in problems))
+            line
+            for title, problems in self._list_sections()
+            for line in (title, *(f"- {problem}" for problem in problems))
         )
 
     def _repr_html_(self) -> str:
         return "".join(
             f"<p>{html.escape(title)}</p><ul>{''.join(f'<li>{html.escape(p)}</li>' for p in problems)}</ul>"
-            for title, problems in self._parts()
+            for title, problems in self._list_sections()
         )
 
-    def _parts(self) -> list[tuple[str, Sequence[str]]]:
+    def _list_sections(self) -> list[tuple[str, Sequence[str]]]:
         times = "The model can use its times and variables" if self.ok else "The model cannot use this Dataset"
         values = "Its values are not states of the model (needed only to encode, as a background or to forecast from):"
         rest = ((values, self.of_values), ("On the way in:", self.notes))

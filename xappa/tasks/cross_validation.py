@@ -76,7 +76,7 @@ def score_withheld(
     levels = analysis["level"].values if "level" in analysis.dims else np.zeros(0)
     found = []
     for name in names:
-        score = compute_scores(make_pair(name, at, withheld, levels).common(), metrics).rename(name)
+        score = compute_scores(make_pair(name, at, withheld, levels).mask_uncommon(), metrics).rename(name)
         kept = {
             key: text for key, text in withheld[name].attrs.items() if key in ("units", "standard_name", "long_name")
         }
@@ -119,12 +119,12 @@ def predict_reports(
     states = [to_array(state, spec, layout) for state in members]
     mask = np.isfinite(states[0]).all(axis=0)
     names = quantities(obs)
-    asked = obs.assign({f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in names})
+    with_errors = obs.assign({f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in names})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said when the reports were assimilated
         times = np.atleast_1d(fields[layout.time].values)
         context = StateContext(spec, times, prior.surface_height, mask, layout)
-        stencil, _ = choose_operator(operator)(asked, context)
+        stencil, _ = choose_operator(operator)(with_errors, context)
     values = {name: np.full((len(states), obs.sizes["obs"]), np.nan) for name in names}
     for k, state in enumerate(states):
         found = stencil.apply(np.nan_to_num(state))
@@ -148,4 +148,4 @@ def _interpolate_neighbours(used: xr.Dataset, withheld: xr.Dataset, names: list[
 
 
 def _compute_reduction(obs: xr.Dataset) -> np.ndarray:
-    return HeightCorrection(obs, None, None).reduction(np.arange(obs.sizes["obs"]))[0]
+    return HeightCorrection(obs, None, None).compute_reduction(np.arange(obs.sizes["obs"]))[0]

@@ -146,7 +146,7 @@ def cycle(request: CycleRequest) -> CycleResult:
     >>> cycled = xappa.cycle(month, obs, window="24h", store="november")  # doctest: +SKIP
     >>> cycled.innovations["mean"].sel(variable="2m_temperature").plot()  # doctest: +SKIP
     """
-    spec = request.prior.spec
+    spec = request.loaded_model.spec
     check_units(request.ds, spec, request.layout)
     trajectory, _ = find_model_times(request.ds, spec, request.layout)
     length, stride = _count_model_steps(request.window, request.step, spec.step, len(trajectory))
@@ -158,8 +158,9 @@ def cycle(request: CycleRequest) -> CycleResult:
         del options[name]
     height = get_surface_height(request.ds, spec, request.layout)
     about = {
-        "model": request.prior.digest, "members": list(request.numbers), "seed": request.chosen_seed, "window": length,
-        "step": stride, "Dataset": tokenize([request.asked, repr(request.layout), height]),
+        "model": request.loaded_model.digest, "members": list(request.member_numbers),
+        "seed": request.chosen_seed, "window": length,
+        "step": stride, "Dataset": tokenize([request.output, repr(request.layout), height]),
         "options": _tokenise_options(request, use), "operator": tokenize(choose_operator(request.operator)),
         "error": tokenize(DEFAULT_ERRORS if request.error is None else request.error),
         "quality": tokenize(choose_quality(request.quality)), "observations": dask.base.tokenize(obs),
@@ -168,11 +169,11 @@ def cycle(request: CycleRequest) -> CycleResult:
     windows = [(max(0, end - length), end) for end in range(stride, len(trajectory) + 1, stride)]
     folder = Path(request.store)
 
-    told: set[str] = set()
+    already_warned: set[str] = set()
 
     def reports_of(times: Array) -> Observations | LazyObservations:
         # The user's own Dataset says what operators see, and how high the surface is.
-        return prepare_observations(request, times, obs, request.operator, told=told)
+        return prepare_observations(request, times, obs, request.operator, already_warned=already_warned)
 
     if not _has_begun(folder, about):
         covered = [trajectory[first:end] for first, end in windows]
@@ -233,7 +234,7 @@ def _analyse_window(
     use: LatentObservation,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """The analysis of a window, lazy, and the innovations of its background."""
-    trajectory, selection = find_model_times(window.ds, window.prior.spec, window.layout)
+    trajectory, selection = find_model_times(window.ds, window.loaded_model.spec, window.layout)
     if reports is None:
         analysis = build_analysis(window, trajectory, selection, title="Free samples") if past is None else past
         return analysis, xr.Dataset()
@@ -242,7 +243,7 @@ def _analyse_window(
     reading = None if past is None else reports.stencil
     if past is None or reading is None:
         return analysis, xr.Dataset()
-    return analysis, compute_innovations(past, reading, window.prior.spec)
+    return analysis, compute_innovations(past, reading, window.loaded_model.spec)
 
 
 def _write(folder: Path, number: int, analysis: xr.Dataset, found: xr.Dataset) -> None:
@@ -281,7 +282,7 @@ def _count_model_steps(window: Any, step: Any, model_step: np.timedelta64, times
 def _tokenise_options(request: CycleRequest, use: LatentObservation) -> str:
     """Token of how states are sampled and decoded, with what the session's options have to do with it."""
     session = get_options()
-    decoding = [session.dress, session.clip, request.prior.precision]
+    decoding = [session.dress, session.clip, request.loaded_model.precision]
     return tokenize([request.chosen_guidance, request.chosen_sampler, drop_fields(use), *decoding])
 
 
@@ -341,24 +342,24 @@ def _read(folder: Path, count: int, stride: int, request: CycleRequest) -> Cycle
 
 def _select_requested(analysis: xr.Dataset, request: CycleRequest) -> xr.Dataset:
     """The variables and levels that were asked for, as the user's Dataset is written; lazy."""
-    spec, asked = request.prior.spec, request.asked
-    lacking = [name for name in asked.variables if name not in analysis]
+    spec, output = request.loaded_model.spec, request.output
+    lacking = [name for name in output.variables if name not in analysis]
     if lacking:
         raise DatasetError(f"The store lacks {lacking}; expected what cycling writes: use another store")
     attrs = {
         "title": "Cycled analysis sampled by xappa",
-        "xappa_model": request.prior.name,
+        "xappa_model": request.loaded_model.name,
         "xappa_seed": request.chosen_seed,
     }
     times, members, parts = analysis["time"].values, analysis["member"].values, []
     area = GridSubset.covering(request.layout, spec)
     # One by one, so that only what is computed is read.
-    for name in asked.variables:
+    for name in output.variables:
         levels = spec.levels_of(name)
         field = analysis[name].sel(level=list(levels)) if levels else analysis[name].expand_dims("level")
         alone = replace(spec, channels=tuple(channel for channel in spec.channels if channel[0] == name))
         states = field.transpose("member", "time", "level", "latitude", "longitude").data
-        wanted = OutputSelection((name,), asked.levels)
+        wanted = OutputSelection((name,), output.levels)
         parts.append(to_dataset(states, alone, times, members, request.layout, wanted, attrs, area))
     result = xr.merge(parts, join="exact", compat="override", combine_attrs="override")
     return with_pairs(result, request.layout) if PAIR in analysis.coords else result

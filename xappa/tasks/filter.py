@@ -34,7 +34,7 @@ def filter(request: ObservedRequest) -> xr.Dataset:
     >>> past = xappa.template("2018-11-01T00", "2018-11-02T12")  # doctest: +SKIP
     >>> now = past.appa.filter(obs, members=8, seed=0)  # doctest: +SKIP
     """
-    trajectory, _ = find_model_times(request.ds, request.prior.spec, request.layout)
+    trajectory, _ = find_model_times(request.ds, request.loaded_model.spec, request.layout)
     reports = prepare_observations(request, trajectory, request.obs, request.operator, until=trajectory[-1])
     given = encode_background(request, request.background, trajectory)
     return build_analysis(

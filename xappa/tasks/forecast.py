@@ -104,11 +104,11 @@ def forecast(request: ForecastRequest) -> xr.Dataset:
     >>> ahead = analysis.appa.forecast("5D", members=8, seed=1)  # doctest: +SKIP
     >>> ahead = past.appa.forecast(["24h", "48h"], obs=obs, members=8, seed=0)  # doctest: +SKIP
     """
-    spec = request.prior.spec
+    spec = request.loaded_model.spec
     if spec.window < 2:
         raise OptionError(
-            f"forecast: the model {request.prior.name!r} sees one state at once, and knows of no development in time; "
-            "expected one with a window of 2 or more. ds.appa.sample and ds.appa.assimilate work with it"
+            f"forecast: the model {request.loaded_model.name!r} sees one state at once, and knows of no development in "
+            "time; expected one with a window of 2 or more. ds.appa.sample and ds.appa.assimilate work with it"
         )
     leads = list_lead_steps(request.lead, spec)
     past, own = find_model_times(request.ds, spec, request.layout)
@@ -163,9 +163,9 @@ def list_lead_steps(lead: Any, spec: StateSpec) -> Array:
     values = list(lead) if several else [lead]
     if not values:
         raise OptionError("lead is empty; expected a lead such as '48h', or several")
-    asked = np.array([length_of("lead", value) for value in values])
+    leads = np.array([length_of("lead", value) for value in values])
     problems, hours = [], spec.step_hours
-    for value, given in zip(values, asked, strict=True):
+    for value, given in zip(values, leads, strict=True):
         past = given % spec.step
         if given <= np.timedelta64(0, "s"):
             problems.append(f"{value!r} is not ahead; expected a lead above 0")
@@ -181,12 +181,12 @@ def list_lead_steps(lead: Any, spec: StateSpec) -> Array:
             )
     if problems:
         raise OptionError("lead: " + "; ".join(problems))
-    if asked.max() > SKILL:
+    if leads.max() > SKILL:
         warn(
-            f"The longest lead is {asked.max() / np.timedelta64(1, 'D'):g} days; beyond some "
+            f"The longest lead is {leads.max() / np.timedelta64(1, 'D'):g} days; beyond some "
             f"{SKILL / np.timedelta64(1, 'D'):g} days a forecast is a sample of the model's climate"
         )
-    counts = np.unique((asked / spec.step).astype(int))
+    counts = np.unique((leads / spec.step).astype(int))
     return counts if several else np.arange(1, int(counts[0]) + 1)
 
 

@@ -40,7 +40,7 @@ def compute_innovations(
         name: [] for name in ("count", "mean", "deviation", "spread", "error", "chi_squared")
     }
     names, frames = [], reading.frames
-    fields, here = background.isel(time=frames), reading.at(frames)
+    fields, here = background.isel(time=frames), reading.reindex_times(frames)
     members = range(background.sizes["member"])
     values = np.stack([here.apply(to_array(fields.isel(member=k), spec)) for k in members])
     for code, name in enumerate(reading.names):

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError, OptionError
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, inspect, refuse
@@ -187,7 +187,7 @@ def decode(
     numbers = latents[member].values if member in latents.coords else np.arange(fields.shape[0])
     attrs = {"title": "Fields decoded by xappa", **_describe_origin(prior), "xappa_clipped": str(clip)}
     ds = to_dataset(fields, part.spec, times, np.atleast_1d(numbers), layout, part.wanted, attrs)
-    ds = _mask_land(ds, latents, part, [layout.spelling(name) for name in prior.spec.masked])
+    ds = _mask_land(ds, latents, part, [layout.get_user_name(name) for name in prior.spec.masked])
     return ds if has_members else ds.isel({member: 0}, drop=True)
 
 
@@ -231,8 +231,8 @@ def _describe_origin(prior: GenerativeModel) -> dict[str, str]:
 
 def _mask_land(ds: xr.Dataset, latents: xr.Dataset, part: DecodedSelection, masked: Sequence[str]) -> xr.Dataset:
     """Fields that are missing where those that were encoded were missing."""
-    there = [name for name in masked if name in ds]
-    sea = select_sea_mask(latents, part) if there else None
+    present = [name for name in masked if name in ds]
+    sea = select_sea_mask(latents, part) if present else None
     if sea is None:
         return ds
-    return ds.assign({name: ds[name].where(sea).transpose(*ds[name].dims) for name in there})
+    return ds.assign({name: ds[name].where(sea).transpose(*ds[name].dims) for name in present})

@@ -75,7 +75,7 @@ class LazyObservations:
     variables: tuple[str, ...]
     chunks: Array
     spans: Array
-    made: list[tuple[Segment, Delayed]] = field(default_factory=list)
+    read_tasks: list[tuple[Segment, Delayed]] = field(default_factory=list)
 
     @property
     def operator(self) -> str:
@@ -92,15 +92,15 @@ class LazyObservations:
         """How all reports are read off the trajectory; they are read now. None if none can be used."""
         return _read_segment(self.pipeline, [self.obs], self.trajectory, len(self.trajectory), (True, True))[0]
 
-    def provenance(self) -> dict[str, str]:
+    def collect_provenance(self) -> dict[str, str]:
         """Attributes that say which observations these are; how many are used, only the run knows."""
         return {"xappa_operator": self.operator, "xappa_observations": dask.base.tokenize(self.obs)}
 
-    def readings(self, within: int) -> Callable[[Segment], Delayed]:
+    def plan_reading(self, within: int) -> Callable[[Segment], Delayed]:
         """What makes the task that reads the reports of a segment; none is later than the first `within` times."""
-        return lambda segment: self._reading(segment, within)
+        return lambda segment: self._build_read_task(segment, within)
 
-    def _reading(self, segment: Segment, within: int) -> Delayed:
+    def _build_read_task(self, segment: Segment, within: int) -> Delayed:
         """Task that reads the reports of a segment: a `Reading`."""
         times = self.trajectory[segment.start : segment.stop]
         step = times[1] - times[0] if len(times) > 1 else np.timedelta64(1, "D")
@@ -119,19 +119,19 @@ class LazyObservations:
             outer,
             dask_key_name=f"xappa-read-{key}",
         )
-        self.made.append((segment, task))
+        self.read_tasks.append((segment, task))
         return task
 
-    def counts(self) -> xr.Dataset:
+    def count_reports(self) -> xr.Dataset:
         """Reports by variable and status, lazily, of the segments that were asked for; each report counts once."""
         names, status = list(self.variables), [flag.name.lower() for flag in Flag]
         parts = []
-        for k, (segment, task) in enumerate(self.made):
+        for k, (segment, task) in enumerate(self.read_tasks):
             half = (self.trajectory[1] - self.trajectory[0]) / 2 if len(self.trajectory) > 1 else np.timedelta64(1, "D")
             first = self.trajectory[segment.start] - (half if k == 0 else 0 * half)
             last = self.trajectory[-1] + 2 * half
-            if k + 1 < len(self.made):
-                last = self.trajectory[self.made[k + 1][0].start]
+            if k + 1 < len(self.read_tasks):
+                last = self.trajectory[self.read_tasks[k + 1][0].start]
             counted = dask.delayed(_count_flags, pure=True)(task, names, first, last)
             parts.append(da.from_delayed(counted, (len(names), len(status)), "i8"))
         total = da.stack(parts).sum(0) if parts else np.zeros((len(names), len(status)), int)
@@ -147,11 +147,11 @@ def defer_reading(
     obs: xr.Dataset,
     trajectory: Array,
     prior: GenerativeModel,
-    told: set[str] | None = None,
+    already_warned: set[str] | None = None,
 ) -> LazyObservations:
     """Observations for a trajectory; only their times, and a few reports, are looked at.
 
-    `told` is what the user was warned of already; what is said now is added.
+    `already_warned` is what the user was warned of already; what is said now is added.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def defer_reading(
     """
     require_correlation_stated(obs, map(str, obs.data_vars))
     chunks, spans = _compute_spans(obs)
-    names = _validate_first(pipeline, obs, spans, chunks, trajectory, prior, told)
+    names = _validate_first(pipeline, obs, spans, chunks, trajectory, prior, already_warned)
     return LazyObservations(obs, pipeline, trajectory, names, chunks, spans)
 
 
@@ -173,7 +173,7 @@ def _validate_first(
     chunks: Array,
     trajectory: Array,
     prior: GenerativeModel,
-    told: set[str] | None,
+    already_warned: set[str] | None,
 ) -> tuple[str, ...]:
     """Names of the quantities; what is wrong with all reports shows in the first few of a chunk inside the times."""
     step = prior.spec.step
@@ -188,19 +188,19 @@ def _validate_first(
         )
     first = int(chunks[inside.argmax()])
     few, assumed = pipeline.read(obs.isel(obs=slice(first, min(first + SAMPLE, int(chunks[-1])))).compute(), prior)
-    assumed.tell(told=told)
+    assumed.warn(already_warned=already_warned)
     few = few.compute()
     when = few["time"].values[~np.isnat(few["time"].values)]
     good = any(bool((flags_of(few, n) == Flag.GOOD).any()) for n in quantities(few))
     if len(when) and good:
         start = (when.min() - trajectory[0]) // step
         count = int((when.max() - trajectory[0]) // step - start) + 2
-        _, seen = pipeline.rows(few, trajectory[0] + step * (start + np.arange(count)), prior)
+        _, seen = pipeline.apply_operator(few, trajectory[0] + step * (start + np.arange(count)), prior)
         # Of a quantity without any errors, what holds for a few reports holds for all.
         left = [name for name in count_without_error(seen) if f"{name}_error" not in seen]
         if left and not any(_is_usable(seen, name) for name in quantities(seen)):
             require_used(seen)
-        warn_without_error(seen, left, told)
+        warn_without_error(seen, left, already_warned)
     return tuple(quantities(few))
 
 
@@ -274,7 +274,7 @@ def _read_segment(
     reports = _select_between(pipeline.read(obs, prior)[0].compute(), first, last)
     if not any(bool((flags_of(reports, n) == Flag.GOOD).any()) for n in quantities(reports)):
         return None, None, _collect_flags(reports)
-    found, reports = pipeline.rows(reports, times, prior)
+    found, reports = pipeline.apply_operator(reports, times, prior)
     stride = spec.window - spec.window // 2
     found, reports = split_windows(found, reports, length, spec.window, stride)
     return (found if len(found) else None), select_correlation_coordinates(reports), _collect_flags(reports)

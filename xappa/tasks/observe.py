@@ -12,7 +12,7 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import OptionError, warn
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, recognise, refuse
@@ -116,8 +116,8 @@ def _make_network(where: xr.Dataset | pd.DataFrame, unknown: str | Collection[st
     obs = obs.compute()
     for name in quantities(obs):
         reported = obs[name].notnull()
-        asked = (flags_of(obs, name) == Flag.GOOD) & (reported if reported.any() else True)
-        obs[name] = xr.where(asked, 0.0, np.nan).assign_attrs(obs[name].attrs)
+        observed = (flags_of(obs, name) == Flag.GOOD) & (reported if reported.any() else True)
+        obs[name] = xr.where(observed, 0.0, np.nan).assign_attrs(obs[name].attrs)
     return obs
 
 
@@ -136,7 +136,7 @@ def _build_operator(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once by the first call
             stencil, flagged = interpret(network, replace(state, mask=mask))
-    return stencil.at(frames), flagged, fields
+    return stencil.reindex_times(frames), flagged, fields
 
 
 def _label_predictions(

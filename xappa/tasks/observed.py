@@ -30,7 +30,7 @@ def prepare_observations(
     *,
     until: np.datetime64 | None = None,
     trusted: str | None = None,
-    told: set[str] | None = None,
+    already_warned: set[str] | None = None,
 ) -> Observations | LazyObservations:
     """Observations, read, checked and brought to a trajectory.
 
@@ -43,7 +43,7 @@ def prepare_observations(
     operator : str, operator, function, or dict of these, optional
     until, trusted
         See `ObservationPipeline`.
-    told : set of str, optional
+    already_warned : set of str, optional
         What the user was warned of already; what is said now is added.
 
     Raises
@@ -52,21 +52,21 @@ def prepare_observations(
         If none of them can be used.
     """
     pipeline = ObservationPipeline(
-        address=planning.get_model_address(request.model, request.prior),
-        digest=request.prior.digest,
+        address=planning.get_model_address(request.model, request.loaded_model),
+        digest=request.loaded_model.digest,
         operator=choose_operator(operator),
         error=DEFAULT_ERRORS if request.error is None else request.error,
         quality=choose_quality(request.quality),
         layout=request.layout,
-        height=get_surface_height(request.ds, request.prior.spec, request.layout),
+        height=get_surface_height(request.ds, request.loaded_model.spec, request.layout),
         until=until,
-        trusted=trusted,
+        trusted_source=trusted,
     )
     if is_lazy(obs):
-        return defer_reading(pipeline, obs, trajectory, request.prior, told)
-    reports, assumed = pipeline.read(obs, request.prior)
-    assumed.tell(told=told)
-    rows, reports = pipeline.rows(reports, trajectory, request.prior)
+        return defer_reading(pipeline, obs, trajectory, request.loaded_model, already_warned)
+    reports, assumed = pipeline.read(obs, request.loaded_model)
+    assumed.warn(already_warned=already_warned)
+    rows, reports = pipeline.apply_operator(reports, trajectory, request.loaded_model)
     require_used(reports)
-    warn_without_error(reports, count_without_error(reports), told)
+    warn_without_error(reports, count_without_error(reports), already_warned)
     return Observations(rows, reports, repr(pipeline.operator), pipeline.errors)

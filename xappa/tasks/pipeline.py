@@ -1,4 +1,4 @@
-"""What becomes of observations on their way into an analysis: read, flagged, given errors, checked, and read by H.
+"""The pipeline of observations for an analysis: read, flag, assign errors, check, and apply H.
 
 The steps stand here once. They are taken at the call (`observed`), or by each task of the graph (`lazy_observations`).
 """
@@ -76,7 +76,7 @@ class ObservationPipeline:
         The user's surface height on the model's grid, m.
     until : datetime64, optional
         Later reports are rejected as outside the times.
-    trusted : str, optional
+    trusted_source : str, optional
         Source of observations that are not compared with the climatology or each other.
     """
 
@@ -88,10 +88,10 @@ class ObservationPipeline:
     layout: Layout
     height: Array | None
     until: np.datetime64 | None = None
-    trusted: str | None = None
+    trusted_source: str | None = None
 
     def __dask_tokenize__(self) -> tuple:
-        options = (self.error, self.quality, self.layout, self.height, self.until, self.trusted)
+        options = (self.error, self.quality, self.layout, self.height, self.until, self.trusted_source)
         return (self.digest, tokenize(self.operator), *(dask.base.tokenize(option) for option in options))
 
     @property
@@ -108,15 +108,15 @@ class ObservationPipeline:
         prior : GenerativeModel
             That of `address`.
         """
-        # What the vocabulary does not have can be of use to an operator that makes fields, or is told by its error.
+        # What the vocabulary does not have can be of use to an operator that makes fields, or follows from `error`.
         unknown = "keep" if self.operator.whole_state else user_defined_names(self.error)
         read, assumed = read_quietly(obs, ReaderOptions(NameMap(unknown=unknown)))
         index = ReportIndex(read)
-        reports = self._without_later(with_default_errors(check(read, index), self.error))
+        reports = self._reject_later(with_default_errors(check(read, index), self.error))
         controlled = check_against_model(prior, self.address, reports, self.quality, surface=self.height, index=index)
-        return self._with_trust(controlled, reports), assumed
+        return self._restore_trusted_flags(controlled, reports), assumed
 
-    def rows(
+    def apply_operator(
         self, reports: xr.Dataset, times: Array, prior: GenerativeModel
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
         """How reports are read off a trajectory, and the reports with the flags that this leaves.
@@ -141,7 +141,7 @@ class ObservationPipeline:
         # Of several sources, so that the order in which they are given does not decide how sums are rounded.
         return found.sort() if "source" in reports.coords else found, reports
 
-    def _without_later(self, reports: xr.Dataset) -> xr.Dataset:
+    def _reject_later(self, reports: xr.Dataset) -> xr.Dataset:
         if self.until is None:
             return reports
         late = np.asarray(reports["time"].values) > self.until
@@ -149,11 +149,11 @@ class ObservationPipeline:
             reports = with_flag(reports, name, late, Flag.OUTSIDE_TIMES)
         return reports
 
-    def _with_trust(self, controlled: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
+    def _restore_trusted_flags(self, controlled: xr.Dataset, before: xr.Dataset) -> xr.Dataset:
         """Reports of the trusted source keep the flags that they had before they were compared."""
-        if self.trusted is None or "source" not in controlled.coords:
+        if self.trusted_source is None or "source" not in controlled.coords:
             return controlled
-        mine = np.asarray(controlled["source"].values).astype(str) == self.trusted
+        mine = np.asarray(controlled["source"].values).astype(str) == self.trusted_source
         for name in quantities(controlled):
             flags = np.where(mine, flags_of(before, name), flags_of(controlled, name)).astype("int8")
             controlled = controlled.assign({f"{name}_flag": ("obs", flags, flags_of(controlled, name).attrs)})

@@ -59,7 +59,7 @@ def list_member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def _to_list(members: Iterable[int]) -> list[int]:
-    """Members as a list, no more than can be told to be too many."""
+    """Members as a list, cut where they are certainly too many."""
     return list(itertools.islice(members, MOST_MEMBERS + 1))
 
 
@@ -96,7 +96,7 @@ def choose_seed(seed: int | None) -> int:
 
 
 def choose_memory(memory: str | float | None) -> float | None:
-    """Bytes that were told, in words such as ``"6GB"`` or as a number.
+    """Bytes of a text such as ``"6GB"`` or as a number.
 
     Raises
     ------
@@ -196,14 +196,14 @@ def _choose_chunk(chunks: str | int | Mapping[str, int] | None, axis: str) -> in
     if chunks is None or (isinstance(chunks, str) and chunks == "auto"):
         return None
     size = chunks.get(axis) if isinstance(chunks, Mapping) else chunks
-    asked = dict(chunks) if isinstance(chunks, Mapping) else {}
-    if whole := [str(name) for name in asked if name not in ("time", "member")]:
+    sizes = dict(chunks) if isinstance(chunks, Mapping) else {}
+    if whole := [str(name) for name in sizes if name not in ("time", "member")]:
         raise OptionError(
             f"chunks={chunks!r}: {', '.join(map(repr, whole))} cannot be split, since whole states are decoded; "
             "expected 'time' (times a chunk) and 'member' (members that are sampled together). Rechunk the result, or "
             "give xappa.to_zarr the chunks of the store"
         )
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (asked.values() if asked else (size,))):
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in (sizes.values() if sizes else (size,))):
         raise OptionError(
             f"chunks={chunks!r}: expected 'auto', a number of times, or a mapping such as {{'time': 4, 'member': 8}}."
         )
@@ -258,7 +258,7 @@ def make_provenance(
         "xappa_dressed": str(plan.dress),
         "xappa_clipped": str(plan.clip),
         "xappa_precision": plan.precision,
-        "xappa_background": "; ".join(repr(part.use) for part in plan.given),
+        "xappa_background": "; ".join(repr(part.use) for part in plan.fixed_states),
         "xappa_run": token,
     }
     if obs is None:

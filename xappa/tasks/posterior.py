@@ -45,9 +45,9 @@ def build_analysis(
     selection : array of int or slice
         Which of them are in the result.
     reports : Observations or LazyObservations, optional
-    given : sequence of (Given, dask array)
+    given : sequence of (FixedState, dask array)
         Known states.
-    rolling : Rolling, optional
+    rolling : Autoregressive, optional
     title : str
         What the result is, for its attributes.
 
@@ -63,7 +63,7 @@ def build_analysis(
     from xappa.workers import require_workers
 
     require_workers()
-    prior, spec, members = request.prior, request.prior.spec, request.numbers
+    prior, spec, members = request.loaded_model, request.loaded_model.spec, request.member_numbers
     shared = compute_overlap(spec.window)
     times = trajectory.astype("datetime64[s]")
     length = len(times)
@@ -79,7 +79,7 @@ def build_analysis(
     if isinstance(reports, Observations):
         stencil, obs = split_windows(reports.stencil, reports.obs, within, spec.window, spec.window - shared)
     plan = SamplingSpec(
-        model=planning.get_model_address(request.model, request.prior),
+        model=planning.get_model_address(request.model, request.loaded_model),
         digest=prior.digest,
         device=request.device,
         times=times,
@@ -92,26 +92,26 @@ def build_analysis(
         clip=get_options().clip,
         precision=prior.precision,
         correlation=None if obs is None else select_correlation_coordinates(obs),
-        given=tuple(part for part, _ in given),
-        rolling=rolling,
+        fixed_states=tuple(part for part, _ in given),
+        autoregressive=rolling,
         segments=request.chosen_segments,
-        memory=request.bytes_of_memory,
+        memory=request.memory_bytes,
     )
     states = [values for _, values in given]
     size, batch = planning.choose_time_chunk(request.chunks), planning.choose_member_chunk(request.chunks)
     made = build_graph(
         plan, members, spec, np.arange(length)[selection], size, request.progress, states, batch=batch,
-        readings=None if lazy is None else lazy.readings(within),
+        readings=None if lazy is None else lazy.plan_reading(within),
         variables=None if lazy is None else lazy.variables,
     )  # fmt: skip
-    remember(made, planning.make_counts_dataset(obs) if lazy is None else lazy.counts())
+    remember(made, planning.make_counts_dataset(obs) if lazy is None else lazy.count_reports())
     operator = "" if reports is None else reports.operator
     attrs = planning.make_provenance(prior, plan, operator, made.token, obs, title, request.effort)
     attrs |= {} if reports is None else {"xappa_errors": reports.errors}
-    attrs |= {} if lazy is None else lazy.provenance()
+    attrs |= {} if lazy is None else lazy.collect_provenance()
     kept = trajectory[selection]
     area = GridSubset.covering(request.layout, spec) if request.grid == "model" else None
-    result = to_dataset(made.fields, spec, kept, np.array(members), request.layout, request.asked, attrs, area)
+    result = to_dataset(made.fields, spec, kept, np.array(members), request.layout, request.output, attrs, area)
     if plan.antithetic:
         result = with_pairs(result, request.layout)
     return GRIDS[request.grid](result, request.ds)

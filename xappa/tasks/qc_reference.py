@@ -1,4 +1,4 @@
-"""What reports are compared with by quality control: a model's climatology, or fields of the user's own."""
+"""What reports are compared with by quality control: a model's climatology, or fields of the user."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class ModelBackground:
         """Mean and deviation (N,) by quantity."""
         prior = load(self.address)
         parts = _split_groups(batch, self.spec.step, _count_concurrent_times(prior))
-        return _merge_parts(batch, ((rows, self._found(prior, batch.part(rows))) for rows in parts))
+        return _merge_parts(batch, ((rows, self._evaluate(prior, batch.select(rows))) for rows in parts))
 
-    def _found(self, prior: GenerativeModel, batch: ReportBatch) -> dict[str, tuple[Array, Array]]:
+    def _evaluate(self, prior: GenerativeModel, batch: ReportBatch) -> dict[str, tuple[Array, Array]]:
         times = _list_model_times(batch.time, self.spec.step)
         stencil = _build_operator(batch, self.spec, times, prior.surface_height, prior.mask)
         if stencil is None:
@@ -82,25 +82,25 @@ class FieldBackground:
     layout : Layout
     climate : callable
         Background that serves for the rest.
-    told : bool, default False
+    already_warned : bool, default False
         Whether what the fields do not tell is said as it is found, for reports that Dask reads.
     """
 
     fields: xr.Dataset
     layout: Layout
     climate: Background
-    told: bool = False
+    already_warned: bool = False
 
     def __dask_tokenize__(self) -> tuple[str, str]:
         return ("xappa.FieldBackground", dask.base.tokenize(self.fields, self.climate))
 
     def __call__(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         """Mean and deviation (N,) by quantity, window by window, so that few fields are in memory."""
-        found = _merge_parts(batch, ((rows, self._found(batch.part(rows))) for rows in batch.windows()))
+        found = _merge_parts(batch, ((rows, self._evaluate(batch.select(rows))) for rows in batch.list_windows()))
         nothing = np.full(len(batch), np.nan)
         found = {name: found.get(name, (nothing, nothing)) for name in batch.value}
         known = {name: np.isfinite(columns).all(axis=0) for name, columns in found.items()}
-        if all((known[name] | ~batch.good(name)).all() for name in found):
+        if all((known[name] | ~batch.find_good(name)).all() for name in found):
             return found
         climate = self.climate(batch)
         for name, (mean, deviation) in climate.items():
@@ -110,11 +110,11 @@ class FieldBackground:
                 np.where(np.isnan(own[0]), mean, own[0]),
                 np.where(known[name], own[1], deviation),
             )
-        if self.told:
+        if self.already_warned:
             _warn_of_gaps(batch, found)
         return found
 
-    def _found(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
+    def _evaluate(self, batch: ReportBatch) -> Mapping[str, tuple[Array, Array]]:
         layout = self.layout
         wanted = set(batch.value) & set(layout.names.values())
         if not wanted:
@@ -160,7 +160,7 @@ def _without_gaps(stencil: SparseOperator, state: Array, mask: Array) -> Array:
 
 def _warn_of_gaps(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]]) -> None:
     """Warn, without numbers, so that one window says no other than the next, of what the background does not tell."""
-    if any((batch.good(name) & (batch.basis[name] != ComparisonBasis.BACKGROUND)).any() for name in found):
+    if any((batch.find_good(name) & (batch.basis[name] != ComparisonBasis.BACKGROUND)).any() for name in found):
         warn(
             "The background says nothing of some of the reports that are read now (it has gaps, or other times, places "
             "or variables): they are compared with the model's climatology instead. xappa.quality_control on "
@@ -177,7 +177,7 @@ def _count_concurrent_times(prior: GenerativeModel) -> float:
 def _split_groups(batch: ReportBatch, step: np.timedelta64, most: float) -> Iterator[slice]:
     """Neighbouring windows whose reports lie within so many times, or one window."""
     first = last = None
-    for rows in batch.windows():
+    for rows in batch.list_windows():
         if first is None or last is None:
             first = rows
         elif (batch.time[rows].max() - batch.time[first].min()) / step + 2 > most:
@@ -219,12 +219,12 @@ def _build_operator(
 ) -> SparseOperator | None:
     """How the good reports of a batch are read off fields at `times`; None if none can be."""
     instant = batch.kind < 0
-    names = [name for name in batch.value if name in spec.variables and (instant & batch.good(name)).any()]
+    names = [name for name in batch.value if name in spec.variables and (instant & batch.find_good(name)).any()]
     if not names:
         return None
     coordinates = {"time": batch.time, "latitude": batch.latitude, "longitude": batch.longitude}
     coordinates |= {"level": batch.level, "altitude": batch.altitude}
-    values = {name: np.where(instant & batch.good(name), 0.0, np.nan) for name in names}
+    values = {name: np.where(instant & batch.find_good(name), 0.0, np.nan) for name in names}
     network = build_observations(coordinates, values, {name: np.ones(len(batch)) for name in names})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # heights that are not known are the operator's to mention

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xappa._typing import Array
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import CheckWarning, OptionError, warn
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import recognise
@@ -146,7 +146,7 @@ def check_against_model(
     if background is not None:
         lazy = any(dask.is_dask_collection(reports[name].data) for name in quantities(reports))
         fields = flatten_valid_time(_to_dataset(background))
-        found = FieldBackground(fields, recognise(fields), found, told=lazy)
+        found = FieldBackground(fields, recognise(fields), found, already_warned=lazy)
     height = prior.surface_height if surface is None else surface
     at_reports = None if height is None else _interpolate_field(reports, np.asarray(height, float), prior.spec)
     reduced = [name for name in PRESSURES if name in REPORTED or name not in prior.spec.variables]

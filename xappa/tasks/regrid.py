@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError, OptionError, choose
 from xappa.grids.axes import inspect
 from xappa.grids.conventions import decode_conventions
@@ -102,7 +102,7 @@ def regrid(
     if weights is not None and backend is not None:
         raise OptionError("Found both weights= and backend=; expected one: weights that are given need no backend")
     found = sort_fields(decode_conventions(ds))
-    grids = {pair: Grid.at(found.ds, pair.latitude, pair.longitude) for pair in found.fields}
+    grids = {pair: Grid.from_coordinates(found.ds, pair.latitude, pair.longitude) for pair in found.fields}
     first = next(iter(grids))
     wanted = None if target is None else resolve_target_grid(target, found.ds, grids[first])
     made: dict[CoordinatePair, tuple[Weights, Weights | None]]
@@ -119,8 +119,8 @@ def regrid(
     result = apply_to_all(found, grids, goal, made, min_valid=min_valid, keep_integers=exact)
     if isinstance(target, xr.Dataset | xr.DataArray):
         result = apply_mask(result, target, goal)
-    warn_left_out(found.left)
-    about = {"regrid_method": method} | ({"regrid_left_out": found.said()} if found.left else {})
+    warn_left_out(found.left_out)
+    about = {"regrid_method": method} | ({"regrid_left_out": found.describe_left_out()} if found.left_out else {})
     return result.assign_attrs(about)
 
 
@@ -134,8 +134,8 @@ def _build_weights(source: Grid, goal: Grid, method: str, backend: str | None) -
 def _select_grid(found: SortedVariables, pair: CoordinatePair) -> SortedVariables:
     """The fields on the grid of weights that are given; those on others are left out."""
     others = [str(name) for other, names in found.fields.items() if other != pair for name in names]
-    left = found.left | dict.fromkeys(others, "on another grid than that of the weights")
-    return replace(found, fields={pair: found.fields[pair]}, left=left)
+    left = found.left_out | dict.fromkeys(others, "on another grid than that of the weights")
+    return replace(found, fields={pair: found.fields[pair]}, left_out=left)
 
 
 @check_arguments
@@ -169,7 +169,7 @@ def regrid_weights(
     """
     choose("method", method, METHODS)
     ds = decode_conventions(ds.to_dataset(name=ALONE) if isinstance(ds, xr.DataArray) else ds)
-    source = Grid.of(ds)
+    source = Grid.from_dataset(ds)
     goal = resolve_target_grid(target, ds, source)
     if backend is not None:
         made = choose("backend", backend, BACKENDS)(source, goal, method)
@@ -193,7 +193,7 @@ def regrid_to_dataset(result: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     Dataset
         `result` itself where the grids are the same; else bilinear, NaN where `result` does not reach.
     """
-    source, goal = Grid.of(result), Grid.of(ds)
+    source, goal = Grid.from_dataset(result), Grid.from_dataset(ds)
     if (source.shape, source.dims) == (goal.shape, goal.dims) and np.allclose(source.points, goal.points, 0, 1e-9):
         return result
     return regrid(result, ds)
@@ -214,7 +214,7 @@ def resolve_target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: G
         If it means none.
     """
     if isinstance(target, xr.Dataset | xr.DataArray):
-        return Grid.of(
+        return Grid.from_dataset(
             decode_conventions(target.to_dataset(name=ALONE) if isinstance(target, xr.DataArray) else target)
         )
     if isinstance(target, int | float | np.number) and not isinstance(target, bool):

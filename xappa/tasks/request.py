@@ -1,6 +1,6 @@
 """What a call of a task may say: each option once, with its default, its check and its description.
 
-The tasks take their signatures and the descriptions of their parameters from these dataclasses (`signature_of`).
+The tasks take their signatures and the descriptions of their parameters from these dataclasses (`with_parameters_of`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SamplingRequest:
-    """A Dataset, and how members are sampled; checked as it is made, and told what the options mean for the model.
+    """A Dataset, and how members are sampled; checked as it is made, and resolved for the model.
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ class SamplingRequest:
 
     def validate(self) -> None:
         """Refuse options that are not valid, and a model that cannot be loaded."""
-        _ = self.chosen_seed, self.chosen_guidance, self.chosen_sampler, self.bytes_of_memory
+        _ = self.chosen_seed, self.chosen_guidance, self.chosen_sampler, self.memory_bytes
 
     @cached_property
-    def prior(self) -> GenerativeModel:
+    def loaded_model(self) -> GenerativeModel:
         """The model."""
         return load(self.model, device=self.device)
 
@@ -108,12 +108,12 @@ class SamplingRequest:
         return recognise(self.ds, need=("time",))
 
     @cached_property
-    def asked(self) -> OutputSelection:
+    def output(self) -> OutputSelection:
         """Variables and levels of the result."""
-        return select_output(self.ds, self.layout, self.prior.spec, drop_unknown=self.drop_unknown)
+        return select_output(self.ds, self.layout, self.loaded_model.spec, drop_unknown=self.drop_unknown)
 
     @cached_property
-    def numbers(self) -> tuple[int, ...]:
+    def member_numbers(self) -> tuple[int, ...]:
         """Numbers of the members."""
         return planning.list_member_numbers(self.members)
 
@@ -125,7 +125,7 @@ class SamplingRequest:
     @cached_property
     def chosen_guidance(self) -> Any:
         """The guidance, as an object."""
-        return planning.choose_guidance(None, self.prior.static_prior, self.effort)
+        return planning.choose_guidance(None, self.loaded_model.static_prior, self.effort)
 
     @cached_property
     def chosen_sampler(self) -> Any:
@@ -133,7 +133,7 @@ class SamplingRequest:
         return planning.choose_sampler(self.sampler, self.steps, self.effort)
 
     @cached_property
-    def bytes_of_memory(self) -> float | None:
+    def memory_bytes(self) -> float | None:
         """What sampling may use."""
         return planning.choose_memory(self.memory)
 
@@ -217,7 +217,7 @@ class ObservingRequest(SamplingRequest):
     @cached_property
     def chosen_guidance(self) -> Any:
         """The guidance, as an object."""
-        return planning.choose_guidance(self.guidance, self.prior.static_prior, self.effort)
+        return planning.choose_guidance(self.guidance, self.loaded_model.static_prior, self.effort)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

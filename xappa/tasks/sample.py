@@ -28,5 +28,5 @@ def sample(request: TrajectoryRequest) -> xr.Dataset:
     --------
     >>> free = xappa.template("2018-01-01", "2018-01-10").appa.sample(members=4, seed=0)  # doctest: +SKIP
     """
-    trajectory, selection = find_model_times(request.ds, request.prior.spec, request.layout)
+    trajectory, selection = find_model_times(request.ds, request.loaded_model.spec, request.layout)
     return build_analysis(request, trajectory, selection, title="Free samples")

@@ -21,9 +21,9 @@ from xappa.training.regression import smooth
 STAGES = {
     "training": "autoencoder.pt",
     "decoder": "decoder.pt",
-    "together": "together.pt",
-    "places": "places.pt",
-    "estimates": "estimates.pt",
+    "joint": "together.pt",
+    "local_scale": "places.pt",
+    "finetune": "estimates.pt",
 }
 """Stages of the recipe, in order, and their checkpoints."""
 
@@ -47,7 +47,7 @@ def compute_patch_components(record: Record, factor: int, every: int = 12) -> tu
     rows, columns, size = height // factor, width // factor, channels * factor * factor
     weight = compute_area_weights(np.array(record.spec.latitude)).reshape(rows, factor).mean(1)
     gram, count = np.zeros((size, size)), 0.0
-    for part in tqdm(np.array_split(record.members(0)[::every], 40), desc="patches", unit="chunk"):
+    for part in tqdm(np.array_split(record.list_times(0)[::every], 40), desc="patches", unit="chunk"):
         x = record.anomalies[part].astype("f4").reshape(len(part), channels, rows, factor, columns, factor)
         patches = x.transpose(0, 2, 4, 1, 3, 5).reshape(len(part), rows, columns, size)
         weighted = (patches * np.sqrt(weight)[None, :, None, None].astype("f4")).reshape(-1, size)
@@ -58,7 +58,7 @@ def compute_patch_components(record: Record, factor: int, every: int = 12) -> tu
 
 
 def stack_static_fields(record: Record) -> Tensor:
-    """Land fraction and surface height (km), (2, latitude, longitude): what the network is told of the ground."""
+    """Land fraction and surface height (km), (2, latitude, longitude): static inputs of the network."""
     land, height = record.statistics["land"], record.statistics["surface_height"]
     return torch.from_numpy(np.stack([land, height / 1000]).astype("f4"))
 
@@ -67,7 +67,7 @@ def make_autoencoder_spec(
     recipe: Recipe, state: StateSpec, places: bool = False, remainder: bool = False
 ) -> AutoencoderSpec:
     """Size of a recipe's autoencoder; with a scale and a shift at every place and a remainder, or not yet."""
-    c, told = recipe.autoencoder, recipe.remainder.of(state) if remainder else ()
+    c, told = recipe.autoencoder, recipe.decoder_correction.find_channels(state) if remainder else ()
     return AutoencoderSpec(
         in_channels=state.shape[0],
         shape=state.shape[1:],
@@ -83,7 +83,9 @@ def make_autoencoder_spec(
         static_channels=2,
         places=places,
         remainder_channels=told,
-        remainder_rank=min(recipe.remainder.rank, len(told) * state.shape[1] * state.shape[2]),  # no more can be fitted
+        remainder_rank=min(
+            recipe.decoder_correction.rank, len(told) * state.shape[1] * state.shape[2]
+        ),  # no more can be fitted
     )
 
 
@@ -119,18 +121,18 @@ def train_decoder(recipe: Recipe, record: Record, out: Path, device: torch.devic
 
 def train_joint(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
     """Train encoder and decoder further, errors counted by each channel's deviation, squares times `emphasis`."""
-    network = restore(recipe, record, out, device, before="together")
-    _fit(recipe, record, network, "together", compute_scale_ratio(record) * _compute_emphasis(recipe, record), out)
+    network = restore(recipe, record, out, device, before="joint")
+    _fit(recipe, record, network, "joint", compute_scale_ratio(record) * _compute_emphasis(recipe, record), out)
 
 
 def train_local_scale(recipe: Recipe, record: Record, out: Path, device: torch.device) -> None:
     """Train the decoder further, now with a scale and a shift of its own at every place; errors as in `together`."""
-    before = restore(recipe, record, out, device, before="places")
+    before = restore(recipe, record, out, device, before="local_scale")
     network = build_autoencoder(recipe, record, places=True)
     network.load_state_dict({**network.state_dict(), **before.state_dict()})
     to_channels_last(network, device)
     _freeze_encoder(network)
-    _fit(recipe, record, network, "places", compute_scale_ratio(record) * _compute_emphasis(recipe, record), out)
+    _fit(recipe, record, network, "local_scale", compute_scale_ratio(record) * _compute_emphasis(recipe, record), out)
 
 
 def train_on_analyses(
@@ -147,13 +149,13 @@ def train_on_analyses(
     estimates : (array (state, member, h, w, C), array (state,))
         Latents of members, and the index in the record of the state that they are estimates of.
     """
-    network = restore(recipe, record, out, device, before="estimates")
+    network = restore(recipe, record, out, device, before="finetune")
     _freeze_encoder(network)
     _fit(
         recipe,
         record,
         network,
-        "estimates",
+        "finetune",
         compute_scale_ratio(record) * _compute_emphasis(recipe, record),
         out,
         estimates,
@@ -191,7 +193,7 @@ def _fit(
     device = next(network.parameters()).device
     area = compute_area_weights(np.array(record.spec.latitude))
     unit = torch.from_numpy((units * np.sqrt(area)).astype("f4")).to(device)
-    train = torch.from_numpy(record.members(0))
+    train = torch.from_numpy(record.list_times(0))
 
     def states(index: np.ndarray) -> Tensor:
         return torch.from_numpy(record.anomalies[index].astype("f4")).to(device)
@@ -210,7 +212,7 @@ def _fit(
         return ((y.float() - x) * unit).square().mean()
 
     def validate() -> str:
-        error = measure_reconstruction_error(network, record, record.members(1)[::30])
+        error = measure_reconstruction_error(network, record, record.list_times(1)[::30])
         total = np.sqrt((error**2).mean())
         return f"validation error {score(error, record):.4f} of the deviation, {total:.4f} of the scale"
 
@@ -275,7 +277,7 @@ def fit_linear_decoder(
     network: ConvAutoencoder, latents: np.ndarray, record: Record, seed: int, count: int = 1200
 ) -> LinearDecoder:
     """The linear map nearest to the decoder, from `count` latents (time, h, w, C) of the training period."""
-    train = record.members(0)
+    train = record.list_times(0)
     # At random: at a regular distance all might be of the same hour of the day.
     index = np.random.default_rng(seed).permutation(train)[:count]
     z = torch.from_numpy(latents[np.sort(index)])
@@ -299,7 +301,7 @@ def restore(
 def has_local_scale(recipe: Recipe, stage: str) -> bool:
     """Whether the network has a scale and a shift at every place after a stage."""
     stages = list(STAGES)
-    return bool(recipe.autoencoder.places.steps) and stages.index(stage) >= stages.index("places")
+    return bool(recipe.autoencoder.local_scale.steps) and stages.index(stage) >= stages.index("local_scale")
 
 
 def find_last_stage(recipe: Recipe, before: str | None = None) -> str:

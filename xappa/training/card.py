@@ -51,15 +51,15 @@ def measure(
     dict
         Numbers and strings alone, ready for JSON.
     """
-    error = measure_reconstruction_error(autoencoder, record, record.members(2)[::6])
+    error = measure_reconstruction_error(autoencoder, record, record.list_times(2)[::6])
     scale = _compute_mean_scale(record)
-    first = record.windows(2, record.spec.window)[::60]
+    first = record.list_windows(2, record.spec.window)[::60]
     dates, device = to_date_tensor(record.times), torch.device("cpu")
     losses = [
         measure_validation_loss(d, latents, dates, first, record.spec.window, device)
         for d in (GaussianDenoiser(denoiser.prior, None), denoiser)
     ]
-    run = recipe.simulation.runs[int(record.run[record.members(2)[0]])].name
+    run = recipe.simulation.runs[int(record.run[record.list_times(2)[0]])].name
     start, end = recipe.splits.test[0]
     channels = [c for c in KEY if c in record.spec.channels]
     return {

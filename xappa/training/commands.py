@@ -117,8 +117,8 @@ def train_autoencoder(recipe: Recipe, work: Path, device: torch.device) -> None:
     train = {
         "training": autoencoder.train_autoencoder,
         "decoder": autoencoder.train_decoder,
-        "together": autoencoder.train_joint,
-        "places": autoencoder.train_local_scale,
+        "joint": autoencoder.train_joint,
+        "local_scale": autoencoder.train_local_scale,
     }
     stages = [stage for stage in train if stage == "training" or getattr(recipe.autoencoder, stage).steps]
     begun = [k for k, stage in enumerate(stages) if (work / autoencoder.STAGES[stage]).exists()]
@@ -136,15 +136,18 @@ def train_denoiser(recipe: Recipe, work: Path, device: torch.device) -> None:
 
 
 def finetune(recipe: Recipe, work: Path, device: torch.device) -> None:
-    """Analyse years that are known, with the model as it stands, and train the decoder on what comes of it."""
-    if not recipe.rehearsal.count:
+    """Analyse simulated years with the current model, and train the decoder on these analyses."""
+    if not recipe.analysis_sampling.count:
         raise OptionError(
-            "nothing to fine-tune the decoder on: give a count in [rehearsal] and steps in [autoencoder.estimates]"
+            "nothing to fine-tune the decoder on: give a count in [analysis_sampling] and steps in "
+            "[autoencoder.finetune]"
         )
     folder = work / finetune_decoder.FOLDER
     made = _load_previous_steps(recipe, work, torch.device("cpu"))
     _write_directory(recipe, made, made.autoencoder, work, folder / "model")
-    finetune_decoder.sample_analyses(recipe.rehearsal, made.record, folder / "model", folder, recipe.seed, str(device))
+    finetune_decoder.sample_analyses(
+        recipe.analysis_sampling, made.record, folder / "model", folder, recipe.seed, str(device)
+    )
     autoencoder.train_on_analyses(recipe, made.record, _read_analyses(made, work), work, device)
 
 
@@ -167,8 +170,8 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
     made = _load_previous_steps(recipe, work, cpu)
     _make_folder(out)
     network = autoencoder.restore(recipe, made.record, work, cpu)
-    if recipe.remainder.rank:
-        found = _read_analyses(made, work) if recipe.rehearsal.count else None
+    if recipe.decoder_correction.rank:
+        found = _read_analyses(made, work) if recipe.analysis_sampling.count else None
         network = decoder_correction.restore(recipe, network, made.raw, made.record, found, work)
     about = _write_directory(recipe, made, network, work, out)
     (out / "README.md").write_text(card.render(recipe, about, out, quoted))
@@ -188,7 +191,7 @@ class _PreviousSteps:
 
 def _load_previous_steps(recipe: Recipe, work: Path, device: torch.device) -> _PreviousSteps:
     record = data.open_record(recipe, work / "data")
-    network = autoencoder.restore(recipe, record, work, device, before="estimates")
+    network = autoencoder.restore(recipe, record, work, device, before="finetune")
     raw = encode.encode_record(network, record, work, recipe.autoencoder.training.bfloat16)
     latents, statistics = encode.standardise(raw, record, work)
     return _PreviousSteps(record, network, raw, latents, statistics, prior.restore(recipe, latents, record, work))
@@ -202,14 +205,20 @@ def _read_analyses(made: _PreviousSteps, work: Path) -> tuple[np.ndarray, np.nda
 def _restore_denoiser(recipe: Recipe, made: _PreviousSteps, work: Path, device: torch.device) -> GaussianDenoiser:
     """The denoiser as trained, with the last correction where the recipe has one."""
     trained = denoiser.restore(recipe, made.latents.shape[1:], made.prior, work, device)
-    if recipe.dated.rank:
+    if recipe.seasonal_diurnal_correction.rank:
 
         def metric() -> torch.Tensor:
-            statistics, emphasis = made.latent_statistics, recipe.dated.emphasis
+            statistics, emphasis = made.latent_statistics, recipe.seasonal_diurnal_correction.emphasis
             return compute_state_metric(made.autoencoder, made.raw, statistics, made.record, emphasis, recipe.seed)
 
         last = seasonal_diurnal_correction.restore(
-            recipe.dated, trained, made.latents, made.record, metric, recipe.seed + DATED_SEED, work
+            recipe.seasonal_diurnal_correction,
+            trained,
+            made.latents,
+            made.record,
+            metric,
+            recipe.seed + DATED_SEED,
+            work,
         )
         trained.corrections.append(last)
     return trained
@@ -219,8 +228,8 @@ def _write_directory(recipe: Recipe, made: _PreviousSteps, network: ConvAutoenco
     """The model directory, with that decoder; returns what was measured."""
     record, cpu = made.record, torch.device("cpu")
     corrected = _restore_denoiser(recipe, made, work, cpu)
-    error = autoencoder.compute_error_map(network, record, record.members(1)[::6])
-    correlations = estimate_error_spectra(autoencoder.compute_error_fields(network, record, record.members(1)[::24]))
+    error = autoencoder.compute_error_map(network, record, record.list_times(1)[::6])
+    correlations = estimate_error_spectra(autoencoder.compute_error_fields(network, record, record.list_times(1)[::24]))
     about = card.measure(recipe, record, made.latents, network, corrected, work / "nature")
     write_model(
         out,

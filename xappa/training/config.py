@@ -76,7 +76,7 @@ class StateConfig:
     daily: tuple[tuple[str, int], ...] = ()
     weight: tuple[tuple[str, float], ...] = ()
 
-    def daily_cycle(self, spec: StateSpec) -> list[tuple[str, int | None]]:
+    def list_daily_channels(self, spec: StateSpec) -> list[tuple[str, int | None]]:
         """Channels with a daily cycle."""
         return [(name, level or None) for name, level in self.daily if (name, level or None) in spec.channels]
 
@@ -133,12 +133,12 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Size and training of the autoencoder: `training`, then `decoder` alone, then both `together`.
+    """Size and training of the autoencoder: `training`, then `decoder` alone, then both (`joint`).
 
-    In the end `places`: the decoder alone again, with a scale and a shift of its own at every place. After `training`,
+    Then `local_scale`: the decoder alone again, with a scale and a shift for each grid cell. After `training`,
     errors count by each channel's deviation; `emphasis` (variable, factor) makes squared errors of some variables count
-    more from `together` on. When all else is trained, `estimates`: the decoder once more, on `batch` encoded
-    states and as many that analyses estimated (`AnalysisSampling`).
+    more from `joint` on. When all else is trained, `finetune`: the decoder once more, on `batch` encoded
+    states and as many states of analyses (`AnalysisSampling`).
     """
 
     latent_channels: int = 48
@@ -149,9 +149,9 @@ class AutoencoderConfig:
     linear_rate: float = 0.03
     training: Optimisation = field(default_factory=Optimisation)
     decoder: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
-    together: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
-    places: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
-    estimates: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    joint: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    local_scale: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
+    finetune: Optimisation = field(default_factory=lambda: Optimisation(steps=0))
     emphasis: tuple[tuple[str, float], ...] = ()
 
 
@@ -204,7 +204,7 @@ class DenoiserConfig:
 
 @dataclass(frozen=True)
 class SeasonalDiurnalConfig:
-    """The last correction, which differs with place, season and hour.
+    """The seasonal and diurnal correction: linear, different in each grid cell.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ class SeasonalDiurnalConfig:
 
 @dataclass(frozen=True)
 class AnalysisSampling:
-    """Analyses by networks drawn at random, from which the decoder learns what estimates look like.
+    """Analyses with random observing networks, on which the decoder is fine-tuned.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ class AnalysisSampling:
 
 @dataclass(frozen=True)
 class DecoderCorrectionConfig:
-    """What the decoder leaves of some channels, told linearly from the latents, at every place in its own way.
+    """A local linear correction of the decoder's residual in some channels, from the neighbouring latents.
 
     Parameters
     ----------
@@ -285,8 +285,8 @@ class DecoderCorrectionConfig:
         Variable and level (hPa; 0 at the surface).
     rank : int
         Patterns that all places share; 0: nothing is added.
-    estimates : float
-        What a state that an analysis estimated (`AnalysisSampling`) counts, beside one that was encoded.
+    analysis_weight : float
+        Weight of a state of an analysis (`AnalysisSampling`); an encoded state has weight one.
     ridge : float
         Of the mean power of the regressors, once they are made independent of each other.
     steps : int
@@ -295,11 +295,11 @@ class DecoderCorrectionConfig:
 
     channels: tuple[tuple[str, int], ...] = ()
     rank: int = 0
-    estimates: float = 1.0
+    analysis_weight: float = 1.0
     ridge: float = 0.1
     steps: int = 300
 
-    def of(self, spec: StateSpec) -> tuple[int, ...]:
+    def find_channels(self, spec: StateSpec) -> tuple[int, ...]:
         """Indices of the channels in a state."""
         return tuple(spec.index(name, level or None) for name, level in self.channels)
 
@@ -317,9 +317,9 @@ class Recipe:
     prior: PriorConfig = field(default_factory=PriorConfig)
     local: tuple[LocalCorrectionConfig, ...] = (LocalCorrectionConfig(),)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    dated: SeasonalDiurnalConfig = field(default_factory=SeasonalDiurnalConfig)
-    rehearsal: AnalysisSampling = field(default_factory=AnalysisSampling)
-    remainder: DecoderCorrectionConfig = field(default_factory=DecoderCorrectionConfig)
+    seasonal_diurnal_correction: SeasonalDiurnalConfig = field(default_factory=SeasonalDiurnalConfig)
+    analysis_sampling: AnalysisSampling = field(default_factory=AnalysisSampling)
+    decoder_correction: DecoderCorrectionConfig = field(default_factory=DecoderCorrectionConfig)
 
     def __post_init__(self) -> None:
         """Check names that one part takes from another.
@@ -327,11 +327,14 @@ class Recipe:
         Raises
         ------
         OptionError
-            If emphasis or a remainder is of a variable that the state does not have, or of analyses and learning from
-            them only one is asked for, or the runs that are kept for the last correction are not simulated.
+            If emphasis or a decoder correction is of a variable that the state does not have; if only one of
+            `analysis_sampling` and `autoencoder.finetune` is given; or if runs of `splits.correction` are missing.
         """
         known = {*self.state.surface, *(name for name, _ in self.state.upper_air)}
-        for part, emphasis in (("autoencoder", self.autoencoder.emphasis), ("dated", self.dated.emphasis)):
+        for part, emphasis in (
+            ("autoencoder", self.autoencoder.emphasis),
+            ("seasonal_diurnal_correction", self.seasonal_diurnal_correction.emphasis),
+        ):
             if unknown := [name for name, _ in emphasis if name not in known]:
                 raise OptionError(
                     f"{part}: emphasis on {unknown}: the state has no such variables; expected some of {sorted(known)}"
@@ -341,25 +344,38 @@ class Recipe:
             raise OptionError(f"splits.correction: no runs {missing}; the recipe simulates {runs}")
         of_state = {*((name, 0) for name in self.state.surface)}
         of_state |= {(name, level) for name, levels in self.state.upper_air for level in levels}
-        if absent := [channel for channel in self.remainder.channels if channel not in of_state]:
+        if absent := [channel for channel in self.decoder_correction.channels if channel not in of_state]:
             raise OptionError(
-                f"remainder.channels: {absent}: the state has no such channels; it has {sorted(of_state)}"
+                f"decoder_correction.channels: {absent}: the state has no such channels; it has {sorted(of_state)}"
             )
-        if bool(self.remainder.rank) != bool(self.remainder.channels):
+        if bool(self.decoder_correction.rank) != bool(self.decoder_correction.channels):
             raise OptionError(
-                f"remainder.rank={self.remainder.rank}, remainder.channels={list(self.remainder.channels)}: "
+                f"decoder_correction.rank={self.decoder_correction.rank}, "
+                f"decoder_correction.channels={list(self.decoder_correction.channels)}: "
                 "give both, or neither"
             )
-        if bool(self.autoencoder.estimates.steps) != bool(self.rehearsal.count):
+        if bool(self.autoencoder.finetune.steps) != bool(self.analysis_sampling.count):
             raise OptionError(
-                f"autoencoder.estimates.steps={self.autoencoder.estimates.steps}, rehearsal.count="
-                f"{self.rehearsal.count}: the decoder learns from what is rehearsed; give both, or neither"
+                f"autoencoder.finetune.steps={self.autoencoder.finetune.steps}, analysis_sampling.count="
+                f"{self.analysis_sampling.count}: the decoder is fine-tuned on sampled analyses; give both, or neither"
             )
+
+
+RENAMED: dict[type, dict[str, str]] = {
+    AutoencoderConfig: {"together": "joint", "places": "local_scale", "estimates": "finetune"},
+    DecoderCorrectionConfig: {"estimates": "analysis_weight"},
+    Recipe: {
+        "dated": "seasonal_diurnal_correction",
+        "rehearsal": "analysis_sampling",
+        "remainder": "decoder_correction",
+    },
+}
+"""Old keys of recipes and their new names; both are read until version 0.2."""
 
 
 def read_config(path: str | Path) -> Recipe:
-    """Read a recipe from TOML; unknown keys are an error that names them."""
+    """Read a recipe from TOML; unknown keys are an error that names them, old names of keys give a warning."""
     remedy = "Expected a recipe as in docs/training.md: TOML, in UTF-8."
     with translate_read_errors(path, "a recipe", OptionError, remedy):
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    return build_dataclass(Recipe, values, str(path))
+    return build_dataclass(Recipe, values, str(path), RENAMED)

@@ -50,14 +50,14 @@ class Record:
     statistics: dict[str, np.ndarray]
     spec: StateSpec
 
-    def windows(self, split: int, length: int) -> np.ndarray:
+    def list_windows(self, split: int, length: int) -> np.ndarray:
         """First indices of all windows of `length` times that lie in one simulation and one split."""
         first = np.arange(len(self.times) - length + 1)
         last = first + length - 1
         inside = (self.split[first] == split) & (self.split[last] == split) & (self.run[first] == self.run[last])
         return first[inside]
 
-    def members(self, split: int) -> np.ndarray:
+    def list_times(self, split: int) -> np.ndarray:
         """Indices of the times of a split."""
         return np.flatnonzero(self.split == split)
 
@@ -190,7 +190,7 @@ def _compute_statistics(
     mask = ~np.isnan(raw[0])
     coefficients = fit.solve().reshape(-1, *spec.shape).astype("f4")
     # The daily cycle is kept only where there is one to speak of: it would be the largest part of the statistics.
-    daily = np.array([spec.index(*channel) for channel in recipe.state.daily_cycle(spec)], "i8")
+    daily = np.array([spec.index(*channel) for channel in recipe.state.list_daily_channels(spec)], "i8")
     coefficients[ANNUAL:, np.setdiff1d(np.arange(spec.shape[0]), daily)] = 0
 
     area = np.cos(np.deg2rad(spec.latitude))[:, None]

@@ -49,7 +49,7 @@ def fit_decoder_correction(
     record : Record
         Gives the states: those that are kept for the last correction, or else those of training.
     estimates : (array (state, member, h, w, C), array (state,)), optional
-        What analyses made of states (see `rehearsal.estimates`), each of which counts `recipe.remainder.estimates`.
+        States of sampled analyses (see `AnalysisSampling`), each with the weight `analysis_weight` of the recipe.
     checkpoint : Path, optional
         File of the running sums; if there, they go on from it.
 
@@ -58,12 +58,12 @@ def fit_decoder_correction(
     Remainder
         That of the network, fitted.
     """
-    config = recipe.remainder
-    kept = record.members(CORRECTION)
-    encoded = kept if len(kept) else record.members(0)
+    config = recipe.decoder_correction
+    kept = record.list_times(CORRECTION)
+    encoded = kept if len(kept) else record.list_times(0)
     parts = [(latents, encoded, encoded, 1.0)]
     if estimates is not None:
-        parts.append((estimates[0], np.arange(len(estimates[1])), estimates[1], config.estimates))
+        parts.append((estimates[0], np.arange(len(estimates[1])), estimates[1], config.analysis_weight))
     batches = [
         (source, *pair, share)
         for source, here, there, share in parts
@@ -119,7 +119,7 @@ def with_unfitted_correction(recipe: Recipe, network: ConvAutoencoder, record: R
 
 def _hash_inputs(recipe: Recipe, network: ConvAutoencoder) -> str:
     """What a remainder is made of: another decoder, or other settings, ask for another one."""
-    found = hashlib.sha256(repr(recipe.remainder).encode())
+    found = hashlib.sha256(repr(recipe.decoder_correction).encode())
     for name, value in network.state_dict().items():
         if name.startswith("decoder"):
             found.update(value.cpu().contiguous().numpy().tobytes())

@@ -68,7 +68,7 @@ def train_denoiser(
     schedule = Rectified(c.sigma_min, c.sigma_max)
     weights = importance.weights.to(device)
     dates = to_date_tensor(record.times)
-    train, validation = record.windows(0, c.window), record.windows(1, c.window)[::60]
+    train, validation = record.list_windows(0, c.window), record.list_windows(1, c.window)[::60]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         choice = torch.randint(len(train), (c.training.batch,), generator=generator).sort().values

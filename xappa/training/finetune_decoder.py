@@ -1,7 +1,7 @@
 """Analyses of years that are known, by networks drawn at random: what estimates of latents look like.
 
-A decoder that has seen encoded states alone takes each latent at its word. What an analysis gives it is smoother, and
-wrong in ways that hang together; from pairs of such estimates and the truth it learns what most likely lies behind.
+A decoder that was trained on encoded states alone treats latents as exact. Latents of an analysis are smoother, and
+their errors are correlated. From pairs of such latents and the truth the decoder learns the most probable state.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def sample_analyses(
 
     Parameters
     ----------
-    config : Rehearsal
+    config : AnalysisSampling
     record : Record
         Gives the windows: those of the years that are kept for the last correction, or else those of training.
     model : Path
@@ -62,8 +62,8 @@ def sample_analyses(
         )
     mark.write_text(digest)
     window = record.spec.window
-    kept = record.windows(CORRECTION, window)
-    starts = kept if len(kept) else record.windows(0, window)
+    kept = record.list_windows(CORRECTION, window)
+    starts = kept if len(kept) else record.list_windows(0, window)
     for number in tqdm(range(config.count), desc="rehearse", unit="analysis"):
         file = out / f"{number:05d}.safetensors"
         if file.exists():
@@ -102,7 +102,7 @@ def _analyse(
     model = load(address, device=device)
     times = record.times[first : first + record.spec.window]
     time, channel, cell, error = draw_network(config, record, rng)
-    truth = model.physical(record.anomalies[first : first + len(times)].astype("f4"), times)
+    truth = model.destandardise(record.anomalies[first : first + len(times)].astype("f4"), times)
     truth = truth.reshape(*truth.shape[:2], -1)[time, channel, cell]
     column = (len(time), 1)
     stencil = SparseOperator(

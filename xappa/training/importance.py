@@ -67,7 +67,7 @@ def measure_importance(
     ratio = compute_deviation_ratio(record)
     area = np.cos(np.deg2rad(record.spec.latitude))
     weights = torch.from_numpy((np.square(ratio) * area[:, None] / area.mean()).astype("f4")).to(device)
-    times = record.members(0)
+    times = record.list_times(0)
     channels = torch.zeros(raw.shape[-1], device=device)
     generator = torch.Generator().manual_seed(seed)
     for index in sample_evenly(times, STATES):

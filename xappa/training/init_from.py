@@ -51,13 +51,13 @@ def init_from(recipe: Recipe, model: Model, work: Path) -> None:
     results = (f"data/{STATISTICS}", *autoencoder.STAGES.values(), "latents.npy", *MADE_OF_LATENTS)
     if found := [name for name in results if (work / name).exists()]:
         raise ModelError(f"{work} holds results already ({', '.join(found)}); name another folder, or remove them.")
-    stage = autoencoder.find_last_stage(recipe, before="estimates")
+    stage = autoencoder.find_last_stage(recipe, before="finetune")
     _require_same_sizes(recipe, model, network, stage)
-    arrays = {**model.statistics, **model.normalisation.arrays()}
+    arrays = {**model.statistics, **model.normalisation.to_arrays()}
     with translate_write_errors(work):
         (work / "data").mkdir(parents=True, exist_ok=True)
     save_file({name: arrays[name] for name in RECORD}, work / "data" / STATISTICS)
-    save_file(model.latents.arrays(), work / LATENT_STATISTICS)
+    save_file(model.latents.to_arrays(), work / LATENT_STATISTICS)
     bare = without_correction(model.autoencoder)
     save_atomically(make_trained_checkpoint(bare, getattr(recipe.autoencoder, stage)), work / autoencoder.STAGES[stage])
     save_tensors(network.prior.state_dict(), work / "prior.safetensors")

@@ -33,7 +33,7 @@ def fit_local(
 
     Parameters
     ----------
-    config : Local
+    config : LocalCorrectionConfig
     denoiser : GaussianDenoiser
         The Gaussian, with corrections that are there already.
     latents : array (time, h, w, C), float32
@@ -55,7 +55,7 @@ def fit_local(
     # What errors are multiplied by before they are truncated.
     rows = importance.rows.sqrt().repeat_interleave(w)[:, None].double()
     channels = importance.channels.sqrt().double()
-    starts = record.windows(0, window)[:: config.every]
+    starts = record.list_windows(0, window)[:: config.every]
     dates = to_date_tensor(record.times)
     generator = torch.Generator().manual_seed(seed)
     gram = torch.zeros(spec.cosines * h * w, spec.inputs, spec.inputs)

@@ -72,7 +72,7 @@ class PressureLevels:
         Fraction of land.
     sst : DataArray (lon, lat, time)
         Prescribed sea-surface temperature, linear in time.
-    config : Simulation
+    config : SimulationConfig
         Pressure levels and precision.
     """
 
@@ -142,13 +142,13 @@ class PressureLevels:
             out[:, j] = value
         return out
 
-    def static(self) -> xr.Dataset:
+    def make_static(self) -> xr.Dataset:
         """Surface geopotential and land fraction on the regular grid."""
         fields = {
             "geopotential_at_surface": self.regrid(self.surface_geopotential),
             "land_sea_mask": np.clip(self.regrid(self.land, linear=True), 0, 1),
         }
-        return self._dataset(fields, None)
+        return self._build_dataset(fields, None)
 
     def prescribed_sst(self, times: np.ndarray) -> np.ndarray:
         """Sea-surface temperature at `times`, NaN where half of the cell or more is land: (time, lat, lon)."""
@@ -191,9 +191,9 @@ class PressureLevels:
         precise = {"geopotential", "mean_sea_level_pressure"}
         warm = {"temperature", "2m_temperature", "sea_surface_temperature"}
         keep = {n: self.keepbits + (6 if n in precise else 4 if n in warm else 0) for n in fields}
-        return self._dataset({n: round_bits(v, keep[n]) for n, v in fields.items()}, times)
+        return self._build_dataset({n: round_bits(v, keep[n]) for n, v in fields.items()}, times)
 
-    def _dataset(self, fields: dict[str, np.ndarray], times: np.ndarray | None) -> xr.Dataset:
+    def _build_dataset(self, fields: dict[str, np.ndarray], times: np.ndarray | None) -> xr.Dataset:
         coords: dict[str, Any] = {
             "latitude": ("latitude", self.new_latitude, {"units": "degrees_north", "standard_name": "latitude"}),
             "longitude": ("longitude", self.longitude, {"units": "degrees_east", "standard_name": "longitude"}),

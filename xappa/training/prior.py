@@ -31,8 +31,8 @@ def estimate_prior(config: PriorConfig, latents: np.ndarray, record: Record) -> 
     window = record.spec.window
     h, w, c = latents.shape[1:]
     prior = GaussianPrior(window, (h, w, c), config.patterns, config.joint)
-    train, validation = record.windows(0, window), record.windows(1, window)
-    times = record.members(0)
+    train, validation = record.list_windows(0, window), record.list_windows(1, window)
+    times = record.list_times(0)
     waves = _transform_zonally(latents)
     powers: dict[str, list[np.ndarray]] = {"joint": [], "single": [], "rest": []}
     for m in tqdm(range(w // 2 + 1), desc="prior", unit="wavenumber"):
@@ -120,7 +120,7 @@ def _estimate_lagged_covariance(series: Tensor, record: Record, window: int) -> 
     """Covariances r_l = E[x(t + l) conj x(t)], (window, R), over pairs in one simulation of the training period."""
     out = []
     for lag in range(window):
-        first = record.windows(0, lag + 1)
+        first = record.list_windows(0, lag + 1)
         out.append((series[first + lag] * series[first].conj()).mean(0))
     return torch.stack(out)
 

@@ -16,7 +16,7 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("hidden", "diffusion_order", "every", "calibration_bins", "keepbits", "step_minutes"), SIZE),
     **dict.fromkeys(("spinup_days", "steps", "warmup", "blocks", "patterns", "joint", "rank", "modes", "count"), COUNT),
     **dict.fromkeys(("rate", "linear_rate", "local_rate", "decay", "bound", "ridge", "pooling"), ANY_FACTOR),
-    **dict.fromkeys(("estimates", "diffusion_hours", "sst_anomaly_limit", "sigma_min", "sigma_max"), ANY_FACTOR),
+    **dict.fromkeys(("analysis_weight", "diffusion_hours", "sst_anomaly_limit", "sigma_min", "sigma_max"), ANY_FACTOR),
     "seed": (0, 2**63 - 1),
     "average": (0.0, 1.0),
     "levels": (1, 1100),

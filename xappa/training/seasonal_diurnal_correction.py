@@ -29,11 +29,11 @@ def fit_seasonal_diurnal(
     seed: int,
     checkpoint: Path | None = None,
 ) -> SeasonalDiurnalCorrection:
-    """Ridge regression of a denoiser's error on `regressors` of the Gaussian's estimate, by patterns that places share.
+    """Ridge regression of a denoiser's error on `stack_regressors` of the Gaussian's estimate, by shared patterns.
 
     Parameters
     ----------
-    config : Dated
+    config : SeasonalDiurnalConfig
     denoiser : GaussianDenoiser
         As trained.
     latents : array (time, h, w, C), float32
@@ -48,8 +48,8 @@ def fit_seasonal_diurnal(
         Of `accumulate_moments`.
     """
     window = denoiser.prior.window
-    kept = record.windows(CORRECTION, window)
-    starts = (kept if len(kept) else record.windows(0, window))[:: config.every]
+    kept = record.list_windows(CORRECTION, window)
+    starts = (kept if len(kept) else record.list_windows(0, window))[:: config.every]
     sums = accumulate_moments(denoiser, latents, record, starts, seed, checkpoint)
     found = pool_moments(sums, denoiser.prior.shape[:2], config.pooling)
     correction = make_unfitted_correction(config, denoiser.prior.shape)

@@ -227,9 +227,9 @@ def simulate(config: SimulationConfig, run: SimulationRun, out: Path, restart: P
 
     Parameters
     ----------
-    config : Simulation
+    config : SimulationConfig
         Settings of the generator.
-    run : Run
+    run : SimulationRun
         Name, first and last day of the record; the spin-up comes before.
     out : Path
         Folder that receives ``static.nc``, one ``YYYYMMDD.nc`` a chunk, ``restart-YYYYMMDD.msgpack``.
@@ -261,7 +261,7 @@ def simulate(config: SimulationConfig, run: SimulationRun, out: Path, restart: P
             print(f"{run.name}: spin-up of {config.spinup_days} days, {time.time() - begin:.0f} s", flush=True)
         save_checkpoint(model, out / f"restart-{first:%Y%m%d}.msgpack")
     if not (out / "static.nc").exists():
-        write_atomically(levels.static(), out / "static.nc")
+        write_atomically(levels.make_static(), out / "static.nc")
 
     begin = time.time()
     todo = [d for d in dates if d >= first]

@@ -55,7 +55,7 @@ def compute_state_metric(
     h, w, c = raw.shape[1:]
     total = torch.zeros(h * w, c, c, dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
-    for index in tqdm(sample_evenly(record.members(0), STATES), desc="metric", unit="state"):
+    for index in tqdm(sample_evenly(record.list_times(0), STATES), desc="metric", unit="state"):
         signs = 2.0 * torch.randint(2, (h, w, 1), generator=generator) - 1
         fields = torch.cat([part * roots for part in compute_responses(network, raw, statistics, record, index, signs)])
         blocks = fields.view(c, -1, h, fields.shape[2] // h, w, fields.shape[3] // w).permute(2, 4, 0, 1, 3, 5)

@@ -161,7 +161,7 @@ def _build_reader(
         found, _ = Interpolate()(obs, StateContext(spec, times, surface, mask))
     if name not in found.names:
         return None
-    return found.select(np.flatnonzero(found.variable == found.names.index(name))).at(frames)
+    return found.select(np.flatnonzero(found.variable == found.names.index(name))).reindex_times(frames)
 
 
 def _apply(reader: SparseOperator | CompositeOperator | None, size: int, *blocks: Array) -> Array:

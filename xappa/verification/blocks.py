@@ -31,11 +31,11 @@ def find_grid_boxes(obs: xr.Dataset, latitudes: Sequence[float] | Array, longitu
     array of int, (2, obs)
         Numbers from south to north and from west to east; -1 outside the grid.
     """
-    rows = BinAxis.around(latitudes, -90.0, 90.0)
-    columns = BinAxis.round_the_globe(longitudes)
+    rows = BinAxis.from_centres(latitudes, -90.0, 90.0)
+    columns = BinAxis.from_longitudes(longitudes)
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
-    turned = np.where(np.isfinite(longitude), columns.unrolled(np.nan_to_num(longitude)), np.nan)
-    return np.stack([rows.index(latitude), columns.index(turned)])
+    turned = np.where(np.isfinite(longitude), columns.unroll(np.nan_to_num(longitude)), np.nan)
+    return np.stack([rows.find_intervals(latitude), columns.find_intervals(turned)])
 
 
 def number_blocks(
@@ -64,7 +64,7 @@ def number_blocks(
     latitude, longitude = (np.asarray(obs[name].values, float) for name in ("latitude", "longitude"))
     if latitudes is not None and longitudes is not None:
         row, column = find_grid_boxes(obs, latitudes, longitudes)
-        rows, columns = BinAxis.around(latitudes, -90.0, 90.0), BinAxis.round_the_globe(longitudes)
+        rows, columns = BinAxis.from_centres(latitudes, -90.0, 90.0), BinAxis.from_longitudes(longitudes)
         latitude, longitude = _compute_midpoints(rows)[row], _compute_midpoints(columns)[column]
     across = int(np.ceil(360 / degrees - 1e-9))
     north = np.floor((np.nan_to_num(latitude) + 90) / degrees).astype(int)
@@ -117,7 +117,7 @@ def withhold_reports(
     Parameters
     ----------
     obs : Dataset
-        Observations in the one CF form; sources are told apart by the coordinate ``source``, if there is one.
+        Observations in the observation schema; sources are distinguished by the coordinate ``source``, if there is one.
     fraction : float, default 0.15
         Share of the stations, and of the blocks.
     seed : int, default 0

@@ -44,7 +44,7 @@ class FieldPair:
             None if self.climatology is None else function(self.climatology),
         )
 
-    def common(self) -> FieldPair:
+    def mask_uncommon(self) -> FieldPair:
         """The same where every source and the truth have values, so that all are scored at the same points.
 
         Of members one is enough, but for antithetic pairs, which need both.
@@ -53,7 +53,7 @@ class FieldPair:
         known = reduce(lambda a, b: a & b, [self.truth.notnull(), *there])
         return self.map(lambda part: part.where(known))
 
-    def of(self, source: str) -> FieldPair:
+    def select_source(self, source: str) -> FieldPair:
         """The same for one source, whose ``unresolved`` alone is kept."""
         return replace(self, unresolved={k: v for k, v in self.unresolved.items() if k == source})
 

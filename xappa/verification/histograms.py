@@ -28,7 +28,7 @@ def rank_histogram(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> 
     ----------
     forecast : DataArray
         With dimension ``member``.
-    pair : Pair
+    pair : FieldPair
     over : list of str
         Dimensions of the mean.
 
@@ -49,7 +49,7 @@ def reliability(forecast: xr.DataArray, pair: FieldPair, over: list[str]) -> dic
     ----------
     forecast : DataArray
         With dimension ``member``.
-    pair : Pair
+    pair : FieldPair
         With a climatology.
     over : list of str
         Dimensions of the mean.

@@ -70,7 +70,9 @@ def prepare(
     try:
         return _prepare(ds, among, along)
     except XappaError as error:
-        raise (type(error)(f"{whose}: {error}") if whose else error) from error
+        if not whose:
+            raise
+        raise type(error)(f"{whose}: {error}") from error
 
 
 def _prepare(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) -> CanonicalDataset:
@@ -84,7 +86,7 @@ def _prepare(ds: xr.Dataset, among: Collection[Hashable], along: Sequence[str]) 
         name = layout.names[user]
         bare = layout.notation[user].units is None
         field = _require_plausible(fields[name], user) if bare else fields[name]
-        fields[name] = forward.value(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
+        fields[name] = forward.convert(field).assign_attrs({**field.attrs, "units": VARIABLES[name].units})
     found = {layout.names[user]: written.statistic for user, written in layout.notation.items()}
     return CanonicalDataset(fields, layout, {name: value for name, value in found.items() if value is not None})
 

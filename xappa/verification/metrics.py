@@ -123,7 +123,7 @@ def compute_scores(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] 
 
     Parameters
     ----------
-    pair : Pair
+    pair : FieldPair
     metrics : sequence of str
         Of `METRICS`.
     keep : sequence of str
@@ -132,7 +132,7 @@ def compute_scores(pair: FieldPair, metrics: Sequence[str], keep: Sequence[str] 
     over = select_mean_dims(pair, keep)
     by_source = []
     for source, forecast in pair.forecasts.items():
-        part = pair.of(source)
+        part = pair.select_source(source)
         by_source.append(
             _concat([METRICS[metric](forecast, part, over) for metric in metrics], "metric", list(metrics))
         )
@@ -145,7 +145,7 @@ def compute_curves(pair: FieldPair, metric: str, keep: Sequence[str] = ()) -> di
     found: dict[str, dict[str, xr.DataArray]] = {}
     for source, forecast in pair.forecasts.items():
         if forecast.sizes.get("member", 1) > 1:
-            for part, values in CURVES[metric](forecast, pair.of(source), over).items():
+            for part, values in CURVES[metric](forecast, pair.select_source(source), over).items():
                 found.setdefault(part, {})[source] = values
     return {part: _concat(list(by.values()), "source", list(by), "outer") for part, by in found.items()}
 

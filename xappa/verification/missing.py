@@ -25,17 +25,17 @@ class Gaps:
 
     Parameters
     ----------
-    lacking : dict
+    missing : dict
         By what is lacked, such as ``("the reference", "time")``: what is missing, and how many there are in all.
     notes : list of str
         What else is left out, in words.
-    said : set of str
+    warned : set of str
         What was said already.
     """
 
-    lacking: dict[tuple[str, str], tuple[list, int]] = field(default_factory=dict)
+    missing: dict[tuple[str, str], tuple[list, int]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    said: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -47,31 +47,31 @@ class Gaps:
 
     def add(self, whose: str, axis: str, missing: Sequence, of: int) -> None:
         """Note labels along an axis that `whose` lacks, of so many that the other side has."""
-        before, total = self.lacking.get((whose, axis), ([], 0))
-        self.lacking[(whose, axis)] = ([*before, *missing], total + of)
+        before, total = self.missing.get((whose, axis), ([], 0))
+        self.missing[(whose, axis)] = ([*before, *missing], total + of)
 
-    def tell(self) -> list[str]:
+    def summarise(self) -> list[str]:
         """Sentences on what is lacked; each is warned of, but for levels, which are chosen as a rule."""
         lines = []
-        for (whose, axis), (missing, total) in self.lacking.items():
+        for (whose, axis), (missing, total) in self.missing.items():
             if not missing:
                 continue
             many = "quantities" if axis == "quantity" else f"{axis}s"
             line = f"{whose} lacks {len(missing)} of {total} {many}: {format_labels(missing)}"
             lines.append(line)
             if axis not in ("level", "variable"):
-                self.say(f"{line}. Scores are of the others")
+                self.warn_once(f"{line}. Scores are of the others")
         return [*lines, *self.notes]
 
-    def say(self, line: str, what: str | None = None) -> None:
+    def warn_once(self, line: str, what: str | None = None) -> None:
         """Warn once in a comparison; once for `what`, if that is given."""
         with self.lock:
-            if (what or line) in self.said:
+            if (what or line) in self.warned:
                 return
-            self.said.add(what or line)
+            self.warned.add(what or line)
         warn(line, GapWarning)
 
-    def watched(self, score: xr.DataArray, whose: str, states: xr.DataArray) -> xr.DataArray:
+    def watch(self, score: xr.DataArray, whose: str, states: xr.DataArray) -> xr.DataArray:
         """A score that tells, once it is computed, which whole states it lacks.
 
         Parameters
@@ -89,15 +89,17 @@ class Gaps:
         plain = states.drop_vars(list(states.coords))
         spelt = {dim: f"_state_{dim}" for dim in dims}
         return xr.apply_ufunc(
-            self._look, score, plain.rename(spelt), input_core_dims=[list(score.dims), list(spelt.values())],
+            self._warn_if_missing, score, plain.rename(spelt), input_core_dims=[list(score.dims), list(spelt.values())],
             output_core_dims=[list(score.dims)], kwargs={"whose": whose, "dims": dims, "labels": labels},
             dask="parallelized", dask_gufunc_kwargs={"allow_rechunk": True}, output_dtypes=[score.dtype],
             keep_attrs=True,
         )  # fmt: skip
 
-    def _look(self, score: Array, states: Array, whose: str, dims: list[str], labels: dict[str, Array]) -> Array:
+    def _warn_if_missing(
+        self, score: Array, states: Array, whose: str, dims: list[str], labels: dict[str, Array]
+    ) -> Array:
         if states.size and not states.all():
-            self.say(describe(whose, states, dims, labels), what=whose)
+            self.warn_once(describe(whose, states, dims, labels), what=whose)
         return score
 
 

@@ -42,7 +42,7 @@ class PredictedReports:
     values : Dataset
         Quantities along ``obs``, ``member`` if there are any, and ``init`` where several forecasts are read.
     lead : array of int, (init, obs), optional
-        Which lead each value has, as a position in the order of `Source.by_lead`.
+        Which lead each value has, as a position in the order of `TimedFields.group_by_lead`.
     """
 
     values: xr.Dataset
@@ -78,7 +78,7 @@ def pair_with_reports(
         One, or by ``lead``.
     """
     obs = _with_assumed_errors(check(read_observations(reference)).compute(), ds)
-    source = TimedFields.of(ds, list_field_variables(obs))
+    source = TimedFields.from_dataset(ds, list_field_variables(obs))
     _require_instants(source, "")
     if by is not None and "time" in by:
         raise OptionError("by='time' needs fields as reference; against reports expected lead, init, region or season")
@@ -101,7 +101,7 @@ def pair_with_reports(
     lead = found["analysis"].lead
     if lead is None or not ("lead" in by if by is not None else source.keeps_lead):
         return source, [({}, pairs)]
-    keys = list(source.by_lead())
+    keys = list(source.group_by_lead())
     masks = [xr.DataArray(lead == k, dims=("init", "obs")) for k in range(len(keys))]
     return source, [
         ({"lead": key}, {name: _mask_pair(pair, mask) for name, pair in pairs.items()})
@@ -120,7 +120,9 @@ def _with_assumed_errors(obs: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
 
 
 def _require_instants(source: TimedFields, whose: str) -> None:
-    problems = [describe_statistic(source.layout.spelling(name), s) for name, s in source.prepared.statistics.items()]
+    problems = [
+        describe_statistic(source.layout.get_user_name(name), s) for name, s in source.prepared.statistics.items()
+    ]
     if problems:
         raise DatasetError(f"{whose}Reports are of instants, or say what they are over a period: {'; '.join(problems)}")
 
@@ -130,17 +132,17 @@ def _read_at_reports(
 ) -> PredictedReports:
     """Values of fields at reports; of forecasts, those of each start by themselves."""
     if source.start is None or not split:
-        return PredictedReports(read_fields(source.series(), obs, height))
-    order = {key: k for k, key in enumerate(source.by_lead())}
-    if not source.by_start():
+        return PredictedReports(read_fields(source.to_series(), obs, height))
+    order = {key: k for k, key in enumerate(source.group_by_lead())}
+    if not source.group_by_start():
         raise DatasetError(
             "The starts of these forecasts are not known; expected a coordinate of them: use ds.assign_coords"
         )
     parts: list[xr.Dataset | None] = []
     leads, starts = [], []
-    for start, rows in source.by_start().items():
+    for start, rows in source.group_by_start().items():
         rows = rows[np.argsort(source.valid[rows], kind="stable")]  # type: ignore[index]
-        fields = source.take(rows)
+        fields = source.select(rows)
         try:
             parts.append(read_fields(fields.drop_vars("init"), obs, height))
         except NoReportsError as error:
@@ -176,7 +178,7 @@ def _read_baseline(
         return PredictedReports(_align_with_reports(other, obs, name))
     whose = f"The baseline {name!r}"
     when = obs["time"].values
-    source = TimedFields.of(
+    source = TimedFields.from_dataset(
         assign_climatology_times(other, find_climatology_times(other, when[~np.isnat(when)]), whose),
         list_field_variables(obs),
         whose,
@@ -205,7 +207,7 @@ def _with_unresolved(
     known = [name for name in pairs if name in source.fields.data_vars]
     if not known:
         return pairs
-    some = source.fields[known] if source.valid is None else source.take(np.arange(1))[known]
+    some = source.fields[known] if source.valid is None else source.select(np.arange(1))[known]
     with_error = obs[[n for name in known for n in (name, f"{name}_flag") if n in obs]].assign(
         {f"{name}_error": ("obs", np.ones(obs.sizes["obs"])) for name in known}
     )

@@ -46,7 +46,7 @@ def convert_to_user_units(values: xr.DataArray, written: VariableEncoding, name:
     ----------
     values : DataArray
         Along ``metric``.
-    written : Notation
+    written : VariableEncoding
         How the Dataset writes the quantity.
     name : str
         Quantity of the vocabulary, or of reports.
@@ -75,8 +75,8 @@ def restore_user_names(
         levels = [by_pressure[float(p)] for p in result["level"].values]
         result = result.assign_coords(level=("level", levels, {"units": layout.level_units, "positive": "down"}))
     if "lead" in result.dims:
-        written = source.written_leads()
-        place = [list(source.by_lead()).index(key) for key in result["lead"].values]
+        written = source.format_leads()
+        place = [list(source.group_by_lead()).index(key) for key in result["lead"].values]
         result = result.assign_coords(lead=("lead", written.values[place], written.attrs))
     start, lead, valid = source.times.names if source.times is not None else (None, None, layout.time)
     user = {"level": layout.level, "lead": lead, "init": start, "time": valid or layout.time}
@@ -90,13 +90,13 @@ def _restore_user_name(name: str, layout: Layout) -> str:
     """The user's spelling of a variable of scores."""
     for ending in (*(f"_{curve}" for curve in CURVES), "_reliability_share"):
         if name.endswith(ending):
-            return layout.spelling(name.removesuffix(ending)) + ending
-    return layout.spelling(name)
+            return layout.get_user_name(name.removesuffix(ending)) + ending
+    return layout.get_user_name(name)
 
 
 def with_all_leads(values: xr.DataArray, source: TimedFields) -> xr.DataArray:
     """Scores along all leads of the forecasts, NaN where there was nothing to compare with."""
-    keys = np.array(list(source.by_lead()))
+    keys = np.array(list(source.group_by_lead()))
     if "lead" not in values.dims or np.array_equal(values["lead"].values, keys):
         return values
     return values.reindex(lead=keys)

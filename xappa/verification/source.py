@@ -23,7 +23,7 @@ class TimedFields:
 
     Parameters
     ----------
-    prepared : Prepared
+    prepared : CanonicalDataset
     times : ForecastTimes or None
         None for a series, which lies along ``time``.
     valid, start, lead : array, (N,)
@@ -51,7 +51,7 @@ class TimedFields:
         return self.prepared.layout
 
     @staticmethod
-    def of(ds: xr.Dataset, among: Collection[Hashable], whose: str = "") -> TimedFields:
+    def from_dataset(ds: xr.Dataset, among: Collection[Hashable], whose: str = "") -> TimedFields:
         """Fields of a Dataset; parameters and errors as in `prepare`."""
         times, problems = find_forecast_times(ds)
         if times is None or problems:
@@ -89,7 +89,7 @@ class TimedFields:
             return False
         return self.overlapping or self.times.names[2] is None
 
-    def series(self, whose: str = "The Dataset") -> xr.Dataset:
+    def to_series(self, whose: str = "The Dataset") -> xr.Dataset:
         """All fields in the order of their valid time.
 
         Raises
@@ -104,9 +104,9 @@ class TimedFields:
                 f"{whose} holds forecasts of which several hold for the same time; expected each time once: select "
                 "one step or one start with ds.isel"
             )
-        return self.take(np.arange(len(self.valid)))
+        return self.select(np.arange(len(self.valid)))
 
-    def take(self, rows: Array) -> xr.Dataset:
+    def select(self, rows: Array) -> xr.Dataset:
         """Fields of some positions along ``time``, in the order of their valid time; those without one are left out."""
         if self.valid is None or self.start is None or self.lead is None:
             return self.fields.isel(time=rows)
@@ -116,17 +116,17 @@ class TimedFields:
         coords = {"time": ("time", self.valid[rows]), "init": ("time", self.start[rows])}
         return fields.assign_coords(coords)
 
-    def by_lead(self) -> dict[Any, Array]:
+    def group_by_lead(self) -> dict[Any, Array]:
         """Positions of each lead, in the order in which they come."""
         return _group_by_label(self.lead)
 
-    def by_start(self) -> dict[Any, Array]:
+    def group_by_start(self) -> dict[Any, Array]:
         """Positions of each start, in the order in which they come."""
         return _group_by_label(self.start)
 
-    def written_leads(self) -> xr.DataArray:
-        """The leads as the user writes them, along ``lead``, in the order of `by_lead`."""
-        first = [rows[0] for rows in self.by_lead().values()]
+    def format_leads(self) -> xr.DataArray:
+        """The leads as the user writes them, along ``lead``, in the order of `group_by_lead`."""
+        first = [rows[0] for rows in self.group_by_lead().values()]
         if self.times is None:
             return xr.DataArray(np.zeros(0), dims="lead")
         whole = _broadcast(self.times.lead, self.times).values.ravel()

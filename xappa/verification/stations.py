@@ -123,7 +123,7 @@ def interpolate_inverse_distance(
     n = obs_used.sizes["obs"]
     source = _ReportArrays(both, slice(0, n), station, variable)
     target = _ReportArrays(both, slice(n, None), station, variable)
-    source = source.take(source.good)
+    source = source.select(source.good)
     height_rate = lapse_rate if variable == "2m_temperature" else 0.0
     result = np.full(len(target.time), np.nan)
     occasions = np.stack([target.time.astype("i8"), np.nan_to_num(target.level, nan=-1.0).astype("i8")], 1)
@@ -132,7 +132,7 @@ def interpolate_inverse_distance(
         rows = rows[target.placed[rows]]
         if len(rows):
             near = _select_nearest_reports(source, target.time[rows[0]], target.level[rows[0]], within)
-            result[rows] = _interpolate(near, target.take(rows), neighbours, power, height_rate)
+            result[rows] = _interpolate(near, target.select(rows), neighbours, power, height_rate)
     attrs = {k: v for k, v in obs_withheld[variable].attrs.items() if k in ("units", "standard_name", "long_name")}
     return xr.DataArray(result, dims="obs", coords=obs_withheld[variable].coords, attrs=attrs, name=variable)
 
@@ -151,7 +151,7 @@ class _ReportArrays:
         self.placed = np.isfinite(self.place).all(-1) & ~np.isnat(self.time)
         self.good = self.placed & np.isfinite(self.value) & (obs["flag"].values[part] == 0)
 
-    def take(self, rows: np.ndarray) -> _ReportArrays:
+    def select(self, rows: np.ndarray) -> _ReportArrays:
         """A part of the reports."""
         out = object.__new__(_ReportArrays)
         out.__dict__ = {name: column[rows] for name, column in self.__dict__.items()}
@@ -178,7 +178,7 @@ def _select_nearest_reports(
     same = np.isnan(source.level) if np.isnan(level) else np.abs(source.level - level) < 0.5
     rows = np.flatnonzero(same & (apart <= within / np.timedelta64(1, "s")))
     rows = rows[np.argsort(apart[rows], kind="stable")]
-    return source.take(rows[np.unique(source.station[rows], return_index=True)[1]])
+    return source.select(rows[np.unique(source.station[rows], return_index=True)[1]])
 
 
 def _interpolate(

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError, OptionError
 from xappa.grids.axes import inspect, refuse
 from xappa.grids.conventions import decode_conventions, drop_repeated_meridian
@@ -45,8 +45,8 @@ def verify(
     Forecasts along starts and leads are compared at their valid time, start plus lead; `xappa` recognises them as
     WeatherBench2, earth2studio, earthkit, cfgrib, climpred and CF write them. Fields are weighted by the cosine of
     latitude. What is missing in the reference, in `ds` or in a baseline is left out of all scores alike;
-    where single members are missing, the others are scored. What is left out is told by a `GapWarning`, by the
-    metric ``"count"`` and by the attribute ``left_out``.
+    where single members are missing, the others are scored. A `GapWarning`, the metric ``"count"`` and the
+    attribute ``left_out`` name what is left out.
 
     Parameters
     ----------
@@ -117,12 +117,12 @@ def verify(
     else:
         source, found = _pair_fields(ds, fields, others, kept, gaps)
     if source.valid is not None and (lost := int(np.isnat(source.valid).sum())):
-        gaps.say(f"{lost} of {len(source.valid)} forecasts have no valid time, and are left out")
+        gaps.warn_once(f"{lost} of {len(source.valid)} forecasts have no valid time, and are left out")
     result = _compute_scores(source, found, chosen, kept or (), ["analysis", *others], gaps)
     if not others:
         result = result.isel(source=0, drop=True)
     attrs = {} if source.times is None else {"forecasts": source.times.describe().removeprefix("forecasts: ")}
-    return restore_user_names(result, source, gaps.tell(), attrs)
+    return restore_user_names(result, source, gaps.summarise(), attrs)
 
 
 def _compute_scores(
@@ -135,7 +135,7 @@ def _compute_scores(
         kept = [word for word in by if word not in labels]
         keep = [dim for word, dim in (("init", "time"), ("init", "init"), ("time", "time")) if word in kept]
         for name, pair in pairs.items():
-            for more, piece in groups.split_pair(pair.common(), by):
+            for more, piece in groups.split_pair(pair.mask_uncommon(), by):
                 for part, values in _score_piece(name, piece, numbers, metrics, keep).items():
                     values = values.reindex(source=sources)
                     values = _warn_when_computed(values, name, pair, keep, gaps) if part == name else values
@@ -144,7 +144,7 @@ def _compute_scores(
     for part, entries in parts.items():
         values = with_all_leads(groups.concatenate_groups(entries), source)
         if "metric" in values.dims:
-            written = source.layout.notation.get(source.layout.spelling(part), VariableEncoding())
+            written = source.layout.notation.get(source.layout.get_user_name(part), VariableEncoding())
             values = convert_to_user_units(values, written, part).transpose("metric", ...)
         made.append(values.rename(part))
     return xr.merge(made, join="outer", compat="override")
@@ -175,7 +175,7 @@ def _warn_when_computed(
 
     def look(part: xr.DataArray) -> xr.DataArray:
         for whose, there in states.items():
-            part = gaps.watched(part, whose, there)
+            part = gaps.watch(part, whose, there)
         return part
 
     lazy = values.chunks is not None or any(there.chunks is not None for there in states.values())
@@ -199,22 +199,24 @@ def _pair_fields(
 ) -> tuple[TimedFields, list[Group]]:
     """The analysis, and its fields beside the reference's: all together, or by lead."""
     among = set(inspect(reference, need=())[0].names.values())
-    source = TimedFields.of(ds, among)
-    truth = TimedFields.of(_squeeze_member(reference), source.layout.names.values(), "The reference")
+    source = TimedFields.from_dataset(ds, among)
+    truth = TimedFields.from_dataset(_squeeze_member(reference), source.layout.names.values(), "The reference")
     require_same_statistics(source, truth, "the reference")
-    fields = truth.series("The reference")
+    fields = truth.to_series("The reference")
     found = {}
     for name, other in others.items():
         whose = f"The baseline {name!r}"
-        found[name] = TimedFields.of(
+        found[name] = TimedFields.from_dataset(
             assign_climatology_times(other, source.valid_times, whose), source.fields.data_vars, whose
         )
         require_same_statistics(source, found[name], f"the baseline {name!r}")
     made = list(_pair_by_group(source, fields, found, by, gaps))
     if not made:
-        align_datasets(fields, source.take(np.arange(1)), "the reference")  # says which times there are
+        align_datasets(fields, source.select(np.arange(1)), "the reference")  # says which times there are
     lacking = [name for name in source.fields.data_vars if name not in fields.data_vars]
-    gaps.add("the reference", "variable", [source.layout.spelling(str(name)) for name in lacking], len(source.fields))
+    gaps.add(
+        "the reference", "variable", [source.layout.get_user_name(str(name)) for name in lacking], len(source.fields)
+    )
     return source, made
 
 
@@ -242,25 +244,25 @@ def _pair_by_group(
 def _split_pieces(source: TimedFields, by: Collection[str] | None) -> Iterator[tuple[dict[str, Any], xr.Dataset]]:
     """Fields along time: all of them, or by lead, or by start where starts are kept and leads are not."""
     if "lead" in by if by is not None else source.keeps_lead:
-        for key, rows in source.by_lead().items():
-            yield {"lead": key}, source.take(rows)
+        for key, rows in source.group_by_lead().items():
+            yield {"lead": key}, source.select(rows)
     elif by is not None and "init" in by:
-        for key, rows in source.by_start().items():
-            yield {"init": key}, source.take(rows)
+        for key, rows in source.group_by_start().items():
+            yield {"init": key}, source.select(rows)
     elif source.valid is None:
         yield {}, source.fields
     else:
-        yield {}, source.take(np.arange(len(source.valid)))
+        yield {}, source.select(np.arange(len(source.valid)))
 
 
 def _select_piece(other: TimedFields, labels: Mapping[str, Any], whose: str) -> xr.Dataset | None:
     """What a baseline has for a group; forecasts give those of the same lead, or start."""
-    by = {"lead": other.by_lead, "init": other.by_start}
+    by = {"lead": other.group_by_lead, "init": other.group_by_start}
     if other.times is not None and labels:
         ((word, key),) = labels.items()
         rows = by[word]().get(key)
-        return None if rows is None else other.take(rows).drop_vars("init")
-    return other.series(whose).drop_vars("init", errors="ignore")
+        return None if rows is None else other.select(rows).drop_vars("init")
+    return other.to_series(whose).drop_vars("init", errors="ignore")
 
 
 def require_same_statistics(analysis: TimedFields, other: TimedFields, what: str) -> None:
@@ -268,11 +270,11 @@ def require_same_statistics(analysis: TimedFields, other: TimedFields, what: str
     problems = []
     for name in analysis.fields.data_vars:
         one, two = analysis.prepared.statistics.get(str(name)), other.prepared.statistics.get(str(name))
-        if name not in other.fields or (one is None and two is None) or (one is not None and one.agrees(two)):
+        if name not in other.fields or (one is None and two is None) or (one is not None and one.matches(two)):
             continue
         for whose, side, statistic in (("the analysis", analysis, one), (what, other, two)):
             if statistic is not None:
-                problems.append(f"of {whose}, {describe_statistic(side.layout.spelling(str(name)), statistic)}")
+                problems.append(f"of {whose}, {describe_statistic(side.layout.get_user_name(str(name)), statistic)}")
     refuse(problems, f"The analysis cannot be compared with {what}")
 
 

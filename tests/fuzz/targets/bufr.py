@@ -81,6 +81,6 @@ def read_by_process(path: Path) -> xr.Dataset:
 
 
 TARGETS = [
-    Target("bufr", seeds, mutate, read, absurd_reports, remarked_reports),
+    Target("bufr", seeds, mutate, read, absurd_reports, remarked_reports, weight=0.2),
     Target("bufr-process", seeds, mutate, read_by_process, absurd_reports, remarked_reports, weight=0.05),
 ]

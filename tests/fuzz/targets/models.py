@@ -161,7 +161,7 @@ def absurd_model(model: Model) -> list[str]:
     wrong = ["no such step"] * (spec.step_hours < 1 or bool(24 % spec.step_hours))
     wrong += ["another grid"] * (spec.shape[1:] != tuple(model.autoencoder.spec.shape))
     wrong += ["channels"] * (len(spec.channels) != model.autoencoder.spec.in_channels)
-    numbers = {**model.normalisation.arrays(), **model.latents.arrays()}
+    numbers = {**model.normalisation.to_arrays(), **model.latents.to_arrays()}
     wrong += [f"{k} not finite" for k, v in numbers.items() if v.dtype.kind == "f" and not np.isfinite(v).all()]
     wrong += [
         f"{part} not finite"

@@ -33,7 +33,8 @@ def fields(rows: int = 6, columns: int = 8) -> xr.Dataset:
     }
     values = 280 + np.arange(4 * rows * columns, dtype="f4").reshape(4, rows, columns) / 100
     ds = xr.Dataset({"2m_temperature": (tuple(coords), values, {"units": "K"})}, coords)
-    return ds.assign(mean_sea_level_pressure=ds["2m_temperature"] * 0 + 1e5).chunk(time=2)
+    pressure = (ds["2m_temperature"] * 0 + 1e5).assign_attrs(units="Pa")
+    return ds.assign(mean_sea_level_pressure=pressure).chunk(time=2)
 
 
 def weights_files(folder: Path) -> Sequence[Path]:

@@ -61,7 +61,7 @@ class Observation:
     linearise: Callable[[Tensor], tuple[LinearMap, Tensor]] | None = None
     noise: Noise | None = None
 
-    def perturbed(self) -> Observation:
+    def perturb(self) -> Observation:
         """The same observations, each member's with errors of its own drawn from N(0, R) and added.
 
         Raises
@@ -75,20 +75,20 @@ class Observation:
             return replace(self, y=self.y + self.variance.errors(self.noise))
         return replace(self, y=self.y + self.variance.sqrt() * self.noise(0).to(self.y))
 
-    def whitened(self) -> Observation:
+    def whiten(self) -> Observation:
         """The same observations in units of their error, so that R = I.
 
         Exact ones (variance 0) keep their units, and all do where the covariance has no factor.
         """
         if isinstance(self.variance, FactoredCovariance):
-            return self._changed(Whitening(self.variance), torch.ones_like(self.variance.deviation))
+            return self._change_units(Whitening(self.variance), torch.ones_like(self.variance.deviation))
         if isinstance(self.variance, ErrorCovariance):
             return self
         exact = self.variance == 0
         deviation = self.variance.sqrt().masked_fill(exact, 1.0)
-        return self._changed(Diagonal(1 / deviation), torch.where(exact, 0.0, torch.ones_like(self.variance)))
+        return self._change_units(Diagonal(1 / deviation), torch.where(exact, 0.0, torch.ones_like(self.variance)))
 
-    def _changed(self, units: LinearMap, variance: Tensor) -> Observation:
+    def _change_units(self, units: LinearMap, variance: Tensor) -> Observation:
         """The observations after a linear change of their units, with the variance that they have then."""
 
         def linearise(x: Tensor) -> tuple[LinearMap, Tensor]:
@@ -201,7 +201,7 @@ class GuidedDenoiser(ABC):
         with torch.no_grad():
             return self.linear(self.observation.tangent, x_hat), self.observation.operator(x_hat)
 
-    def stand_in(self, x_hat: Tensor) -> LinearMap | None:
+    def get_tangent(self, x_hat: Tensor) -> LinearMap | None:
         """The linear map that stands in for the operator's derivative at x_hat, where there is one."""
         if self.observation.linearise is not None:
             return self.observation.linearise(x_hat)[0]
@@ -236,4 +236,4 @@ def whiten_observation(observation: Observation, name: str) -> Observation:
             f"Guidance {name!r} takes observations in units of their errors, and some have an error of 0. Give them an "
             "error, or use guidance='mmps', 'jacobian-free' or 'repaint'"
         )
-    return observation.whitened()
+    return observation.whiten()

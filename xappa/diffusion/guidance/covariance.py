@@ -177,21 +177,21 @@ class BlockCovariance(FactoredCovariance):
 
     def correlate(self, v: Tensor) -> Tensor:
         """`L v`."""
-        return self._by_block(v, lambda factor, x: factor @ x)
+        return self._apply_blocks(v, lambda factor, x: factor @ x)
 
     def correlate_adjoint(self, v: Tensor) -> Tensor:
         """`L^T v`."""
-        return self._by_block(v, lambda factor, x: factor.mT @ x)
+        return self._apply_blocks(v, lambda factor, x: factor.mT @ x)
 
     def decorrelate(self, v: Tensor) -> Tensor:
         """`L^-1 v`."""
-        return self._by_block(v, lambda factor, x: torch.linalg.solve_triangular(factor, x, upper=False))
+        return self._apply_blocks(v, lambda factor, x: torch.linalg.solve_triangular(factor, x, upper=False))
 
     def decorrelate_adjoint(self, v: Tensor) -> Tensor:
         """`L^-T v`."""
-        return self._by_block(v, lambda factor, x: torch.linalg.solve_triangular(factor.mT, x, upper=True))
+        return self._apply_blocks(v, lambda factor, x: torch.linalg.solve_triangular(factor.mT, x, upper=True))
 
-    def _by_block(self, v: Tensor, act: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _apply_blocks(self, v: Tensor, act: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         result = v.clone()
         for index, factor in self.parts:
             result[..., index] = act(factor.expand(*v.shape[:-1], *factor.shape), v[..., index][..., None])[..., 0]
@@ -215,21 +215,21 @@ class JoinedCovariance(FactoredCovariance):
 
     def correlate(self, v: Tensor) -> Tensor:
         """`L v`."""
-        return self._by_part(v, "correlate")
+        return self._apply_parts(v, "correlate")
 
     def correlate_adjoint(self, v: Tensor) -> Tensor:
         """`L^T v`."""
-        return self._by_part(v, "correlate_adjoint")
+        return self._apply_parts(v, "correlate_adjoint")
 
     def decorrelate(self, v: Tensor) -> Tensor:
         """`L^-1 v`."""
-        return self._by_part(v, "decorrelate")
+        return self._apply_parts(v, "decorrelate")
 
     def decorrelate_adjoint(self, v: Tensor) -> Tensor:
         """`L^-T v`."""
-        return self._by_part(v, "decorrelate_adjoint")
+        return self._apply_parts(v, "decorrelate_adjoint")
 
-    def _by_part(self, v: Tensor, name: str) -> Tensor:
+    def _apply_parts(self, v: Tensor, name: str) -> Tensor:
         result = v.clone()
         for index, part in self.parts:
             result[..., index] = getattr(part, name)(v[..., index])

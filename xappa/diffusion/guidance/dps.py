@@ -90,7 +90,7 @@ class DPSDenoiser(GuidedDenoiser):
         x_t = x_t.requires_grad_()
         x_hat = self.denoiser(x_t, sigma)
         residual = self.observation.y - self.observation.operator(x_hat).to(self.observation.y)
-        misfit, reach = self.misfit(residual)
+        misfit, reach = self.compute_misfit(residual)
         if self.options.zeta is not None:
             norm = (2 * reach).sqrt().clamp(min=TINY)
             (direction,) = torch.autograd.grad((misfit / norm).sum(), x_t)
@@ -105,7 +105,7 @@ class DPSDenoiser(GuidedDenoiser):
         length = torch.where(slope > 0, excess / slope.clamp(min=LEAST_COSINE * steepest_size), 0.0)
         return x_hat - length.to(x_hat).view(-1, *[1] * (x_hat.ndim - 1)) * unit
 
-    def misfit(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+    def compute_misfit(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Misfit (B,) of residuals (B, M), and the part of it that a fit can take away, without a graph."""
         if self.options.huber is None:
             misfit = (residual**2).sum(-1) / 2

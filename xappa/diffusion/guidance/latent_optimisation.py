@@ -120,11 +120,11 @@ class LatentOptimisation(Guidance):
         return found + huber.find_problems(self.huber, max(self.discrepancy or 0.0, 0.0) ** 0.5)
 
     @property
-    def together(self) -> bool:
+    def batches_members(self) -> bool:
         """Whether the members of a batch can share an optimiser."""
         return isinstance(self.optimiser, str) and self.optimiser in ELEMENTWISE
 
-    def make(self, parameter: Tensor) -> torch.optim.Optimizer:
+    def make_optimiser(self, parameter: Tensor) -> torch.optim.Optimizer:
         """Return the optimiser of a parameter."""
         if not isinstance(self.optimiser, str):
             return self.optimiser([parameter])
@@ -135,7 +135,7 @@ class LatentOptimisation(Guidance):
         self, denoiser: Denoise, observation: Observation, prior_covariance: Covariance | None
     ) -> LatentOptimisationDenoiser:
         """See `Guidance.wrap`; the prior's covariance is not used."""
-        observation = observation.perturbed() if self.perturb_observations else observation
+        observation = observation.perturb() if self.perturb_observations else observation
         return LatentOptimisationDenoiser(denoiser, whiten_observation(observation, "latent-optimisation"), self)
 
 
@@ -159,7 +159,7 @@ class LatentOptimisationDenoiser(GuidedDenoiser):
             return x_hat
         spread = (sigma / (1 + sigma**2).sqrt()).clamp(min=self.options.floor)
         y = self.observation.y.expand(len(x_hat), -1)
-        if self.options.together:
+        if self.options.batches_members:
             found, self.iterations[-1] = self.optimise(x_hat, y, spread)
             return found
         rows = [self.optimise(x_hat[i : i + 1], y[i : i + 1], spread) for i in range(len(x_hat))]
@@ -170,7 +170,7 @@ class LatentOptimisationDenoiser(GuidedDenoiser):
         """Mode (B, ...) around x_hat, and how many steps each member took."""
         goal = 0.0 if self.options.discrepancy is None else self.options.discrepancy * y.shape[-1] / 2
         u = torch.zeros_like(x_hat, requires_grad=True)
-        optimiser, misfits = self.options.make(u), []
+        optimiser, misfits = self.options.make_optimiser(u), []
 
         def cost() -> float:
             residual = y - self.observation.operator(x_hat + spread * u).to(y)

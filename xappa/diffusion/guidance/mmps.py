@@ -68,7 +68,7 @@ class MMPSDenoiser(SolvingDenoiser):
         x_t = x_t.requires_grad_()
         x_hat = self.denoiser(x_t, sigma)
         a = Linearised(self.observation.operator, x_hat.detach())
-        near = self.stand_in(a.point.detach()) if self.options.tangent else None
+        near = self.get_tangent(a.point.detach()) if self.options.tangent else None
 
         def tweedie(v: Tensor) -> Tensor:
             return sigma**2 * torch.autograd.grad(x_hat, x_t, v, retain_graph=True)[0]

@@ -69,10 +69,10 @@ class SDADenoiser(GuidedDenoiser):
         """See `GuidedDenoiser.estimate`."""
         x_t = x_t.requires_grad_()
         x_hat = self.denoiser(x_t, sigma)
-        (gradient,) = torch.autograd.grad(self.log_likelihood(x_hat, sigma), x_t)
+        (gradient,) = torch.autograd.grad(self.compute_log_likelihood(x_hat, sigma), x_t)
         return x_hat + sigma**2 * gradient
 
-    def log_likelihood(self, x_hat: Tensor, sigma: Tensor) -> Tensor:
+    def compute_log_likelihood(self, x_hat: Tensor, sigma: Tensor) -> Tensor:
         """Logarithm of p(y | x_t), summed over the batch, without its constant."""
         y = self.observation.y
         variance = extract_variances(self.observation.variance) + self.options.gamma * sigma**2 / (1 + sigma**2)

@@ -114,7 +114,7 @@ class SolvingDenoiser(GuidedDenoiser):
         # Single observations can only be weighed where their errors are independent.
         correlated = isinstance(observation.variance, ErrorCovariance) and options.huber is not None
         whiten = options.whiten and not options.probes
-        super().__init__(denoiser, observation.whitened() if whiten or correlated else observation)
+        super().__init__(denoiser, observation.whiten() if whiten or correlated else observation)
         self.options = options
         self.power: Tensor | None = None
         self.solution: Tensor | None = None
@@ -133,7 +133,7 @@ class SolvingDenoiser(GuidedDenoiser):
     def solve(self, a: LinearMap, x_hat: Tensor, value: Tensor, covariance: Callable[[Tensor], Tensor]) -> Tensor:
         """Solution g (B, M) of the system, for the operator around x_hat, A(x_hat), and the product with C."""
         departure = self.observation.y - value.to(self.observation.y)
-        scale = self.scale(a, x_hat, departure)
+        scale = self.choose_scale(a, x_hat, departure)
 
         def spread(u: Tensor) -> Tensor:
             return a.forward(covariance(a.adjoint(u)))
@@ -146,7 +146,7 @@ class SolvingDenoiser(GuidedDenoiser):
         self.iterations.append(found.iterations.cpu())
         return found.x
 
-    def scale(self, a: LinearMap, like: Tensor, departure: Tensor) -> Tensor | None:
+    def choose_scale(self, a: LinearMap, like: Tensor, departure: Tensor) -> Tensor | None:
         """Units s (B, M) of the system, for a map of tensors `like` this one; None: as they are."""
         if not self.options.probes:
             return None
@@ -166,7 +166,7 @@ class SolvingDenoiser(GuidedDenoiser):
     ) -> Solution:
         """Solve with the inverse variances times `weights` (B, M), in units of `scale` (B, M), where there are any."""
         variance, unit = self.observation.variance, 1.0 if scale is None else scale
-        guess = self.start(departure)
+        guess = self.choose_start(departure)
 
         def matvec(u: Tensor) -> Tensor:
             u = u / unit
@@ -198,7 +198,7 @@ class SolvingDenoiser(GuidedDenoiser):
         found = self.solve_weighted(spread, departure, self.weights, scale)
         return Solution(found.x, found.residual, iterations + found.iterations)
 
-    def start(self, value: Tensor) -> Tensor | None:
+    def choose_start(self, value: Tensor) -> Tensor | None:
         """Solution of the last call, if it is wanted and fits."""
         fits = self.solution is not None and self.solution.shape == value.shape
         return self.solution if self.options.warm_start and fits else None

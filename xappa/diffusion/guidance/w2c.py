@@ -46,5 +46,5 @@ class W2CDenoiser(SDADenoiser):
         with torch.no_grad():
             x_hat = self.denoiser(x_t, sigma)
         x_hat = x_hat.requires_grad_()
-        (gradient,) = torch.autograd.grad(self.log_likelihood(x_hat, sigma), x_hat)
+        (gradient,) = torch.autograd.grad(self.compute_log_likelihood(x_hat, sigma), x_hat)
         return x_hat + sigma**2 / (1 + sigma**2) * gradient

@@ -90,7 +90,7 @@ def apply_to_all(
 
     Parameters
     ----------
-    found : Sorted
+    found : SortedVariables
     grids : mapping
         Of each pair of coordinates.
     target : Grid
@@ -112,7 +112,7 @@ def apply_to_all(
             part, grids[pair], target, scalar, vector, min_valid=min_valid, keep_integers=keep_integers
         )
         fields |= {name: done[name].variable for name in names}
-    result = found.passed.assign_coords(target.coords).assign(fields)
+    result = found.unchanged.assign_coords(target.coords).assign(fields)
     return result[[name for name in found.ds.data_vars if name in result.data_vars]]
 
 

@@ -19,6 +19,8 @@ from xappa.sizes import require_size
 
 REMEDY = "Make the weights again, or copy the whole file."
 
+LARGEST = 1e3
+"""Magnitude of weights; those of interpolation are near 1, those of areas that are not normalised at most 4 pi."""
 ESMF = ("row", "col", "S")
 SCRIP = ("dst_address", "src_address", "remap_matrix")
 PLACES = {
@@ -112,6 +114,8 @@ def _read_file(path: str | Path, source_shape: Sequence[int] | None, target_shap
             f"{path} has {len(row)} rows, {len(column)} columns and {len(weight)} weights, of which "
             f"{int((~np.isfinite(weight)).sum())} are not finite; expected as many of each, all finite. {REMEDY}"
         )
+    if (largest := np.abs(weight).max(initial=0)) > LARGEST:
+        raise DatasetError(f"{path} has a weight of magnitude {largest:.3g}; expected at most {LARGEST:g}. {REMEDY}")
     source = _resolve_shape("source", source_shape, ds, "src_grid_dims", column, path)
     target = _resolve_shape("target", target_shape, ds, "dst_grid_dims", row, path)
     kept = {"title", "map_method", "method", "normalization"}

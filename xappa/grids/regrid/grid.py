@@ -91,7 +91,7 @@ class Grid:
         return f"{self.kind} grid {' x '.join(map(str, self.shape))}"
 
     @staticmethod
-    def of(ds: xr.Dataset | xr.DataArray) -> Grid:
+    def from_dataset(ds: xr.Dataset | xr.DataArray) -> Grid:
         """The horizontal grid of a Dataset, found by CF attributes and usual names.
 
         Raises
@@ -105,10 +105,10 @@ class Grid:
             [describe_missing_axis(ds, axis, NAMES[axis]) for axis, name in names.items() if name is None],
             "No grid was found",
         )
-        return Grid.at(drop_repeated_times(ds), *map(str, names.values()))
+        return Grid.from_coordinates(drop_repeated_times(ds), *map(str, names.values()))
 
     @staticmethod
-    def at(ds: xr.Dataset, latitude_name: str, longitude_name: str) -> Grid:
+    def from_coordinates(ds: xr.Dataset, latitude_name: str, longitude_name: str) -> Grid:
         """The horizontal grid of these coordinates of a Dataset.
 
         Raises

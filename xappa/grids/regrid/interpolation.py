@@ -42,14 +42,14 @@ def compute_row_bilinear_weights(source: Grid, target: Grid, vector: bool = Fals
         return _build_factors(source, target, vector)
     latitude, longitude = target.points
     rows = _list_rows(source)
-    meridian = _Meridian.of([row.latitude for row in rows], source.kind != RECTILINEAR or _is_closed(source))
-    pair, weight, pole, inside = meridian.around(latitude)
+    meridian = _Meridian.from_rows([row.latitude for row in rows], source.kind != RECTILINEAR or _is_closed(source))
+    pair, weight, pole, inside = meridian.find_neighbours(latitude)
     entries = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
     for side in (0, 1):
         used = np.where(inside, weight[:, side], 0.0)
         for number, met in _group_by_number(pair[:, side], (used != 0) & ~pole[:, side]):
             row, circle = rows[number], CyclicColumns(rows[number].longitude)
-            column, share, within = circle.around(longitude[met])
+            column, share, within = circle.find_neighbours(longitude[met])
             share = np.where(within[:, None], share, 0.0) * used[met][:, None]
             entries.append((np.repeat(met, 2), row.start + column.ravel(), share.ravel()))
         for number, met in _group_by_number(pair[:, side], (used != 0) & pole[:, side]):
@@ -103,10 +103,10 @@ def compute_nearest_weights(source: Grid, target: Grid) -> Weights:
 
 def _build_factors(source: Grid, target: Grid, vector: bool) -> Weights:
     circle = CyclicColumns(source.longitude)
-    pair, weight, pole, inside = _Meridian.of(source.latitude, circle.closed).around(target.latitude)
+    pair, weight, pole, inside = _Meridian.from_rows(source.latitude, circle.closed).find_neighbours(target.latitude)
     weight = np.where(inside[:, None], weight, 0.0)
     along = _build_pair_matrix(np.where(pole, 0.0, weight), pair, len(source.latitude))
-    column, share, within = circle.around(target.longitude)
+    column, share, within = circle.find_neighbours(target.longitude)
     parts = [(along, _build_pair_matrix(np.where(within[:, None], share, 0.0), column, len(source.longitude)))]
     beyond = _build_pair_matrix(np.where(pole, weight, 0.0), pair, len(source.latitude))
     if not beyond.nnz:
@@ -130,7 +130,7 @@ class _Meridian:
     pole: Array
 
     @staticmethod
-    def of(latitudes: Array | list[float], closed: bool) -> _Meridian:
+    def from_rows(latitudes: Array | list[float], closed: bool) -> _Meridian:
         rows = np.asarray(latitudes, float)
         order = np.argsort(rows)
         nodes, pole = rows[order], np.zeros(len(rows), bool)
@@ -143,7 +143,7 @@ class _Meridian:
                 nodes, order, pole = np.insert(nodes, 0, -90.0), np.insert(order, 0, order[0]), np.insert(pole, 0, True)
         return _Meridian(nodes, order, pole)
 
-    def around(self, latitude: Array) -> tuple[Array, Array, Array, Array]:
+    def find_neighbours(self, latitude: Array) -> tuple[Array, Array, Array, Array]:
         """Rows, weights and whether it is the pole beyond that row, each (N, 2), and whether between rows (N,)."""
         place = np.nan_to_num(latitude)
         pair, weight = bracket(self.nodes, place)

@@ -29,7 +29,7 @@ class SortedVariables:
         With places that do not move.
     fields : dict
         Names of the fields by the pair of coordinates on which they lie; the one that `find_axis` prefers is first.
-    left : dict
+    left_out : dict
         Name of what is left out -> why.
     horizontal : set
         Dimensions and coordinates of all its grids.
@@ -37,19 +37,19 @@ class SortedVariables:
 
     ds: xr.Dataset
     fields: dict[CoordinatePair, list[Hashable]]
-    left: dict[str, str]
+    left_out: dict[str, str]
     horizontal: set[Hashable]
 
     @property
-    def passed(self) -> xr.Dataset:
+    def unchanged(self) -> xr.Dataset:
         """What has nothing to do with the grids, and stays as it is."""
         return self.ds.drop_vars(
-            [n for n, v in self.ds.variables.items() if self.horizontal & {n, *v.dims} or n in self.left]
+            [n for n, v in self.ds.variables.items() if self.horizontal & {n, *v.dims} or n in self.left_out]
         )
 
-    def said(self) -> str:
+    def describe_left_out(self) -> str:
         """What is left out, for an attribute."""
-        return "; ".join(f"{name} ({why})" for name, why in self.left.items())
+        return "; ".join(f"{name} ({why})" for name, why in self.left_out.items())
 
 
 def sort_fields(ds: xr.Dataset) -> SortedVariables:

@@ -107,7 +107,7 @@ def make_labelled_grid(names: list[Hashable], latitudes: Array, longitudes: Arra
         name: xr.Variable((name,), values, AXES[axis])
         for name, axis, values in zip(names, ("latitude", "longitude"), (latitudes, longitudes), strict=True)
     }
-    return Grid.of(xr.Dataset(coords=coords))
+    return Grid.from_dataset(xr.Dataset(coords=coords))
 
 
 def make_grid_from_weights(weights: Weights) -> Grid:
@@ -128,7 +128,7 @@ def make_grid_from_weights(weights: Weights) -> Grid:
         "latitude": xr.Variable(dims, latitude, axes["latitude"]),
         "longitude": xr.Variable(dims, longitude, axes["longitude"]),
     }
-    grid = Grid.of(xr.Dataset(coords=coords))
+    grid = Grid.from_dataset(xr.Dataset(coords=coords))
     if grid.kind == RECTILINEAR and grid.dims == dims:
         return make_labelled_grid(["latitude", "longitude"], grid.latitude, grid.longitude)
     return grid

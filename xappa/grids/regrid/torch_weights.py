@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.grids.regrid.weights import SMALL, Weights, check_share
 
 

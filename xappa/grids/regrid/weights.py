@@ -136,16 +136,16 @@ class Weights:
         lead = fields.shape[: fields.ndim - len(self.source_shape)]
         working = kept if kept.itemsize > 2 else np.dtype(np.float32)
         flat = np.ascontiguousarray(fields, dtype=working).reshape(-1, self.shape[1])
-        out = self._product(flat)
-        if self._even and not np.isnan(np.vdot(out, out)):
+        out = self._multiply(flat)
+        if self._covers_evenly and not np.isnan(np.vdot(out, out)):
             return out.reshape(*lead, *self.target_shape).astype(kept, copy=False)
         mapped = np.abs(self.total) >= (max(min_valid - SMALL, SMALL) if self.normalize else SMALL)
         self._scale(out, mapped)
-        self._fill(flat, out, mapped, min_valid)
+        self._fill_missing(flat, out, mapped, min_valid)
         return out.reshape(*lead, *self.target_shape).astype(kept, copy=False)
 
     @cached_property
-    def _even(self) -> bool:
+    def _covers_evenly(self) -> bool:
         """Whether every target is covered, and only once: sums are means."""
         return bool(np.abs(self.total - 1).max(initial=0) <= 1e-13)
 
@@ -153,10 +153,10 @@ class Weights:
         """Make means of sums, in place; NaN where nothing is mapped."""
         if not mapped.all():
             out[:, ~mapped] = np.nan
-        if self.normalize and not self._even:
+        if self.normalize and not self._covers_evenly:
             out[:, mapped] /= self.total[mapped].astype(out.dtype)
 
-    def _fill(self, flat: Array, out: Array, mapped: Array, min_valid: float) -> None:
+    def _fill_missing(self, flat: Array, out: Array, mapped: Array, min_valid: float) -> None:
         """Share out the weight of missing values, in place, where they have spoilt a result."""
         full = np.ones(len(mapped)) if self.normalize else np.abs(self.total)
         before, share = np.zeros(0, bool), np.zeros(0)
@@ -166,15 +166,15 @@ class Weights:
                 continue
             missing = np.isnan(field_in)
             if not np.array_equal(before, missing):
-                before, share = missing, (self.share or self)._product((~missing)[None].astype(float))[0]
+                before, share = missing, (self.share or self)._multiply((~missing)[None].astype(float))[0]
             enough = spoilt & (np.abs(share) >= np.maximum(min_valid - SMALL, SMALL) * full)
-            product = self._product(np.where(missing, 0, field_in)[None])[0]
+            product = self._multiply(np.where(missing, 0, field_in)[None])[0]
             scale = 1 / share[enough] if self.normalize else self.total[enough] / share[enough]
             field_out[enough] = product[enough] * scale
 
-    def _product(self, flat: Array) -> Array:
+    def _multiply(self, flat: Array) -> Array:
         """Sums of weighted sources, (K, targets), of fields (K, sources)."""
-        parts, full, chosen = self._in(flat.dtype)
+        parts, full, chosen = self._cast(flat.dtype)
         if chosen is not None:
             return flat[0].take(chosen)[None] if len(flat) == 1 else flat.take(chosen, axis=1)
         if full is not None:
@@ -196,21 +196,21 @@ class Weights:
     def _casts(self) -> dict[str, tuple[list[Factors], csr_array | None, Array | None]]:
         return {}
 
-    def _in(self, dtype: np.dtype) -> tuple[list[Factors], csr_array | None, Array | None]:
+    def _cast(self, dtype: np.dtype) -> tuple[list[Factors], csr_array | None, Array | None]:
         """Factors, or else the matrix, in the type of the fields (scipy would convert these), or just which source."""
         held = self._casts.get(dtype.name)
         if held is None:
-            if self._by_parts:
+            if self._prefers_parts:
                 held = ([(a.astype(dtype), b.astype(dtype)) for a, b in self.parts], None, None)
-            elif self._chosen is not None:
-                held = ([], None, self._chosen)
+            elif self._single_sources is not None:
+                held = ([], None, self._single_sources)
             else:
                 held = ([], self.matrix.astype(dtype), None)
             self._casts[dtype.name] = held
         return held
 
     @cached_property
-    def _chosen(self) -> Array | None:
+    def _single_sources(self) -> Array | None:
         """The source of each target, where each has just one; else None."""
         if self.full is None or self.full.nnz != self.shape[0] or not (self.full.data == 1).all():
             return None
@@ -218,7 +218,7 @@ class Weights:
         return self.full.indices.astype(np.intp) if one else None
 
     @cached_property
-    def _by_parts(self) -> bool:
+    def _prefers_parts(self) -> bool:
         """Whether factors are quicker than the matrix: entries, and a transposition, at what each was seen to take."""
         if not self.parts:
             return False

@@ -41,7 +41,7 @@ class Configuration:
     file: Path
     values: Mapping[str, Any]
 
-    def section(self, name: str) -> dict[str, Any]:
+    def get_section(self, name: str) -> dict[str, Any]:
         """Entries of a section (empty if there is none), without those that refer to others (``${...}``)."""
         section = self.values.get(name)
         entries = section.items() if isinstance(section, Mapping) else ()

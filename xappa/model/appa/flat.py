@@ -1,4 +1,4 @@
-"""A folder that holds the files of one official model under any names: they are told by what is in them."""
+"""A folder that holds the files of one official model under any names: they are recognised by their contents."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def read_autoencoder(config: Path, weights: Path) -> ConvAutoencoder:
         a graph.
     """
     read = read_configuration(config)
-    entries, tensors = read.section("ae"), read_tensors(weights)
+    entries, tensors = read.get_section("ae"), read_tensors(weights)
     name = str(entries.get("name", ""))
     convolutional = any(key.startswith("encoder.descent.") for key in tensors)
     if "ico" in name or ("cae" not in name and not convolutional):
@@ -96,7 +96,7 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
         If a file cannot be read, entries are missing, or tensors do not fit (all are listed).
     """
     read = read_configuration(config)
-    entries, tensors = read.section("backbone"), read_tensors(weights)
+    entries, tensors = read.get_section("backbone"), read_tensors(weights)
     build: Callable[[], nn.Module]
     if is_graph(read):
         with _with_file_in_errors(config, "backbone"):
@@ -107,7 +107,7 @@ def read_denoiser(config: Path, weights: Path, latent_shape: tuple[int, int, int
         if latent_shape is None:
             raise ModelError(f"{config} is of a transformer on a grid, which needs latent_shape=(h, w, C).")
         *shape, channels = latent_shape
-        trained = {k: v for k, v in read.section("train").items() if k == "blanket_size"}
+        trained = {k: v for k, v in read.get_section("train").items() if k == "blanket_size"}
         with _with_file_in_errors(config, "backbone"):
             values = {**inference.infer_transformer_values(tensors, channels), **trained, **entries}
             _require(read, "backbone", TRANSFORMER, values)
@@ -139,7 +139,7 @@ def read_schedule(config: Path) -> tuple[Schedule, int]:
         If entries of section ``train`` are missing or not valid.
     """
     read = read_configuration(config)
-    entries = read.section("train")
+    entries = read.get_section("train")
     _require(read, "train", TRAIN, entries)
     hours = _parse_number(read, "train.blanket_dt", entries["blanket_dt"])
     if hours < 1 or hours != int(hours):
@@ -154,7 +154,7 @@ def read_schedule(config: Path) -> tuple[Schedule, int]:
 
 def is_graph(config: Configuration) -> bool:
     """Whether a configuration is one of a graph transformer."""
-    entries = config.section("backbone")
+    entries = config.get_section("backbone")
     return any("graphdit" in str(entries.get(key, "")) for key in ("name", "arch"))
 
 

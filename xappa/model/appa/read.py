@@ -83,7 +83,7 @@ def read_run(files: RunFiles) -> Model:
         "weights": [origin["files"][part]["sha256"] for part in ("autoencoder_weights", "denoiser_weights")],
         "numbers": {
             name: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-            for name, values in {**normalisation.arrays(), **latents.arrays()}.items()
+            for name, values in {**normalisation.to_arrays(), **latents.to_arrays()}.items()
         },
     }
     return Model(

@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 def _with_store_in_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """`function` of a store, whose metadata may be anything: what Zarr raises is told with the store."""
+    """`function` of a store, whose metadata may be anything: errors of Zarr are raised with the name of the store."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -31,7 +31,7 @@ class DecoderCorrection(PatternCorrection):
 
     def forward(self, z: Tensor) -> Tensor:
         """Correction (B, channels, H, W) of what latents (B, C, h, w) are decoded to."""
-        pixels = gather_neighbours(z) @ self.matrices_of_places().to(z.dtype)
+        pixels = gather_neighbours(z) @ self.get_matrices().to(z.dtype)
         return F.pixel_shuffle(pixels.permute(1, 2, 0).unflatten(2, self.shape), self.factor)
 
 

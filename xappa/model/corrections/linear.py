@@ -19,26 +19,26 @@ class LinearCorrection(nn.Module, ABC):
     after_network: ClassVar[bool] = False
     """Whether a denoiser's network is spared the correction, which is fitted to what the network leaves."""
 
-    in_files: ClassVar[str]
+    tensor_name: ClassVar[str]
     """What files of tensors call it; {} is its number among those of its class."""
 
-    settled: Tensor | None
+    cached: Tensor | None
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("settled", None, persistent=False)
+        self.register_buffer("cached", None, persistent=False)
 
-    def matrices_of_places(self) -> Tensor:
+    def get_matrices(self) -> Tensor:
         """The matrices, (places, inputs, C), as they are kept or as the parameters are now."""
-        return self._of_places() if self.settled is None else self.settled
+        return self._compute_matrices() if self.cached is None else self.cached
 
-    def settle(self) -> None:
+    def cache_matrices(self) -> None:
         """Keep the matrices of all places, which take longer to make than to use: parameters stay as they are now."""
         with torch.no_grad():
-            self.settled = self._of_places()
+            self.cached = self._compute_matrices()
 
     @abstractmethod
-    def _of_places(self) -> Tensor:
+    def _compute_matrices(self) -> Tensor:
         """The matrices as the parameters are now: (places, inputs, C)."""
 
 
@@ -70,7 +70,7 @@ class PatternCorrection(LinearCorrection):
         """Of the matrices: (places, inputs, outputs)."""
         return self.weights.shape[0], self.inward.shape[1], self.outward.shape[1]
 
-    def _of_places(self) -> Tensor:
+    def _compute_matrices(self) -> Tensor:
         return combine_patterns(self.weights, self.inward, self.outward)
 
 
@@ -78,7 +78,7 @@ def cache_matrices(network: Network) -> Network:
     """The network, whose parameters stay as they are: what follows from them alone is made once."""
     for part in network.modules():
         if isinstance(part, LinearCorrection):
-            part.settle()
+            part.cache_matrices()
     return network
 
 

@@ -64,7 +64,7 @@ class LocalCorrection(LinearCorrection):
     spec : LocalSpec
     """
 
-    in_files = "local.{}"
+    tensor_name = "local.{}"
     cosines: Tensor
 
     def __init__(self, spec: LocalSpec) -> None:
@@ -92,11 +92,11 @@ class LocalCorrection(LinearCorrection):
         modes = torch.einsum("kt,bthwc->bkhwc", self.cosines, estimate) * inward
         if self.spec.neighbours:
             modes = with_neighbours(modes)
-        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, -1) @ self.matrices_of_places()
+        modes = modes.permute(1, 2, 3, 0, 4).reshape(k * h * w, batch, -1) @ self.get_matrices()
         modes = modes.view(k, h, w, batch, c).permute(3, 0, 1, 2, 4) * outward
         return torch.einsum("kt,bkhwc->bthwc", self.cosines, modes)
 
-    def _of_places(self) -> Tensor:
+    def _compute_matrices(self) -> Tensor:
         """M of each cosine and place: (cosine h w, inputs, C)."""
         return (self.weights @ self.matrices.flatten(2)).view(-1, self.spec.inputs, self.spec.shape[2])
 

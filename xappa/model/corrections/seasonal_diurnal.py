@@ -42,7 +42,7 @@ class SeasonalDiurnalCorrection(PatternCorrection):
     """
 
     after_network = True
-    in_files = "dated"
+    tensor_name = "dated"
 
     def __init__(self, spec: SeasonalDiurnalSpec) -> None:
         h, w, c = spec.shape
@@ -52,7 +52,7 @@ class SeasonalDiurnalCorrection(PatternCorrection):
     def forward(self, estimate: Tensor, c_noise: Tensor, date: Tensor) -> Tensor:
         """Correction of windows (B, K, h, w, C), the same at all noise levels; date (B, K, 4)."""
         batch, k, h, w, c = estimate.shape
-        out = stack_regressors(estimate, date) @ self.matrices_of_places()
+        out = stack_regressors(estimate, date) @ self.get_matrices()
         return out.view(h, w, batch, k, c).permute(2, 3, 0, 1, 4)
 
 

@@ -52,13 +52,13 @@ class Hub:
 
     repository: str
 
-    def commit(self, revision: str, persistent: bool = True) -> tuple[str, str]:
+    def resolve_commit(self, revision: str, persistent: bool = True) -> tuple[str, str]:
         """Hash of the commit that a branch, tag or (short) hash stands for now, and the licence that its card states.
 
-        Not `persistent`, it is asked once and shortly: then `Transient` is raised where there is no answer.
+        Not `persistent`, it is asked once and shortly: then `TransientError` is raised where there is no answer.
         """
         url = f"{self._api}/revision/{quote(revision, safe='')}"
-        found = (retry_transient(lambda: self._json(url), url) if persistent else self._json(url, QUICK))[0]
+        found = (retry_transient(lambda: self._get_json(url), url) if persistent else self._get_json(url, QUICK))[0]
         sha = found.get("sha") if isinstance(found, dict) else None
         if not isinstance(sha, str) or not re.fullmatch("[0-9a-f]{40}", sha):
             raise DownloadError(f"{url} names no commit: {sha!r}. {self._expected}")
@@ -66,7 +66,7 @@ class Hub:
         licence = card.get("license") if isinstance(card, dict) else None
         return sha, ", ".join(map(str, licence)) if isinstance(licence, list) else str(licence or "")
 
-    def tree(self, revision: str) -> tuple[RemoteFile, ...]:
+    def list_files(self, revision: str) -> tuple[RemoteFile, ...]:
         """All files of a commit.
 
         Raises
@@ -82,21 +82,21 @@ class Hub:
                 raise DownloadError(f"{address} {fault}. {self._expected}")
             seen.add(query)
             url = f"{address}?{query}"
-            entries, following = retry_transient(lambda url=url: self._json(url), url)  # type: ignore[misc]
-            files += self._files(entries, url)
+            entries, following = retry_transient(lambda url=url: self._get_json(url), url)  # type: ignore[misc]
+            files += self._parse_entries(entries, url)
             # The link's own host is not asked: behind a mirror, it would be the original one.
             query = urlsplit(following).query
         return tuple(files)
 
-    def url(self, revision: str, path: str) -> str:
+    def make_url(self, revision: str, path: str) -> str:
         """Address of a file of a commit."""
         from huggingface_hub import hf_hub_url
 
         return hf_hub_url(self.repository, path, repo_type="dataset", revision=revision, endpoint=get_base_url())
 
-    def read(self, revision: str, file: RemoteFile) -> bytes:
+    def read_file(self, revision: str, file: RemoteFile) -> bytes:
         """Contents of a small file, checked."""
-        url = self.url(revision, file.path)
+        url = self.make_url(revision, file.path)
         contents, _ = retry_transient(lambda: read_url(url), url)
         if found := describe_difference(contents, file):
             raise make_integrity_error(file, found, url)
@@ -113,7 +113,7 @@ class Hub:
             "only, put a lock file made elsewhere into the folder first: see the documentation on weights."
         )
 
-    def _json(self, url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[Any, str]:
+    def _get_json(self, url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[Any, str]:
         """What is answered, and the address of the next page if there is one."""
         body, response = read_url(url, timeout)
         try:
@@ -122,7 +122,7 @@ class Hub:
             kind = response.headers.get("Content-Type", "something")
             raise DownloadError(f"{url} answered {kind!r}, not JSON. {self._expected}") from error
 
-    def _files(self, entries: Any, url: str) -> list[RemoteFile]:
+    def _parse_entries(self, entries: Any, url: str) -> list[RemoteFile]:
         from huggingface_hub.hf_api import RepoFile
 
         try:

@@ -40,11 +40,11 @@ class LockFile:
         """Files of all roles, each once."""
         return tuple(dict.fromkeys(file for files in self.files.values() for file in files))
 
-    def missing(self, folder: Path) -> dict[RemoteFile, str]:
+    def find_missing(self, folder: Path) -> dict[RemoteFile, str]:
         """Files that are not in `folder` as they should be, and what is there instead."""
         return {file: found for file in self.all_files if (found := describe_difference(folder / file.path, file))}
 
-    def suits(self, revision: str | None, choice: Mapping[str, str]) -> bool:
+    def matches(self, revision: str | None, choice: Mapping[str, str]) -> bool:
         """Whether it is what is asked for: any revision or that of a (short) hash; a part of each chosen path."""
         same = revision is None or (len(revision) >= SHORTEST and self.revision.startswith(revision.lower()))
         return same and all(part.strip("/") in self.choice.get(role, "") for role, part in choice.items())

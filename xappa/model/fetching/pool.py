@@ -34,8 +34,8 @@ class Pool:
         ModelError
             If the folder that the user named holds something else.
         """
-        held = list(self._locks())
-        fitting = [(folder, lock) for folder, lock in held if lock.suits(revision, choice)]
+        held = list(self._list_locks())
+        fitting = [(folder, lock) for folder, lock in held if lock.matches(revision, choice)]
         if fitting and (self.single or revision is not None or choice):
             return fitting[0]
         if self.single and held and (choice or _is_hash(revision)):
@@ -45,11 +45,11 @@ class Pool:
             )
         return next(((f, lock) for f, lock in fitting if f.name == self.pinned), None)
 
-    def named(self, asked: str) -> tuple[Path, LockFile] | None:
+    def find_by_name(self, asked: str) -> tuple[Path, LockFile] | None:
         """The newest folder that was fetched by the name of a branch or tag."""
-        return next(((folder, lock) for folder, lock in self._locks() if lock.asked == asked), None)
+        return next(((folder, lock) for folder, lock in self._list_locks() if lock.asked == asked), None)
 
-    def folder(self, revision: str, choice: Mapping[str, str]) -> Path:
+    def get_folder(self, revision: str, choice: Mapping[str, str]) -> Path:
         """Where a revision's files go."""
         key = json.dumps(sorted(choice.items())).encode()
         extra = f"-{hashlib.sha256(key).hexdigest()[:8]}" if choice else ""
@@ -66,9 +66,9 @@ class Pool:
         if not self.single and self.pinned != folder.name:
             write_text(self.root / PINNED, f"{folder.name}\n")
 
-    def reuse(self, folder: Path, files: list[RemoteFile]) -> None:
+    def link_existing(self, folder: Path, files: list[RemoteFile]) -> None:
         """Take what another revision's folder already has."""
-        for other, lock in () if self.single else self._locks():
+        for other, lock in () if self.single else self._list_locks():
             same = {(file.kind, file.digest, file.size): file.path for file in lock.all_files}
             for file in files if other != folder else ():
                 path = same.get((file.kind, file.digest, file.size))
@@ -79,18 +79,18 @@ class Pool:
                 ):
                     link(other / path, folder / file.path)
 
-    def note_upstream(self, revision: str) -> None:
+    def record_upstream(self, revision: str) -> None:
         """Remember what the repository's newest revision was when it was last asked."""
         if self.upstream != revision:
             write_text(self.root / UPSTREAM, json.dumps({"revision": revision}) + "\n")
 
     @property
     def upstream(self) -> str:
-        """What `note_upstream` remembers, or nothing."""
+        """What `record_upstream` remembers, or nothing."""
         path = self.root / UPSTREAM
         return json.loads(path.read_text())["revision"] if path.exists() else ""
 
-    def _locks(self) -> Iterator[tuple[Path, LockFile]]:
+    def _list_locks(self) -> Iterator[tuple[Path, LockFile]]:
         """Folders with a lock file: the one that is meant by default, then the newest."""
         found = [self.root] if self.single else self.root.glob("*")
         pinned = self.pinned

@@ -48,7 +48,7 @@ def fetch_released(
     choice = (before[1].chosen if before else {}) | asked
     hub = Hub(repository)
     known = pool.find(revision, choice)
-    if known and not known[1].missing(known[0]):
+    if known and not known[1].find_missing(known[0]):
         folder, lock = known
     else:
         try:
@@ -74,18 +74,18 @@ def _decide(
     before = pool.find(None, {})
     asked = revision or (before[1].revision if before else DEFAULT)
     try:
-        commit, licence = hub.commit(asked)
+        commit, licence = hub.resolve_commit(asked)
     except DownloadError as error:
-        known = pool.named(asked) if revision else None
-        if known is None or known[1].missing(known[0]):
+        known = pool.find_by_name(asked) if revision else None
+        if known is None or known[1].find_missing(known[0]):
             raise
         warn(f"{asked!r} is taken as it was when it was fetched: {error}")
         return known
     if same := pool.find(commit, choice):
         return same
     where = f"{hub.repository} at revision {commit}"
-    selection = select(hub.tree(commit), lambda file: hub.read(commit, file), roles, choice, where)
-    folder = pool.folder(commit, choice)
+    selection = select(hub.list_files(commit), lambda file: hub.read_file(commit, file), roles, choice, where)
+    folder = pool.get_folder(commit, choice)
     lock = LockFile(name, hub.repository, commit, asked, licence, choice, selection.choice, selection.files)
     write_lock(folder, lock)
     if before is None:
@@ -101,8 +101,8 @@ def _decide(
 
 def _complete(folder: Path, lock: LockFile, pool: Pool, hub: Hub, progress: bool | None) -> None:
     """Download what is missing, each file checked before it is put in its place."""
-    pool.reuse(folder, list(lock.missing(folder)))
-    missing = lock.missing(folder)
+    pool.link_existing(folder, list(lock.find_missing(folder)))
+    missing = lock.find_missing(folder)
     for file, found in missing.items():
         if found != "no such file":
             warn(f"{folder / file.path}: expected {file.identity}, found {found}. It is fetched again.")
@@ -123,7 +123,7 @@ def _download(folder: Path, lock: LockFile, files: Mapping[RemoteFile, str], hub
         path=staging,
         base_url="",
         registry={file.digest: f"sha256:{file.digest}" if file.kind == "sha256" else None for file in files},
-        urls={file.digest: hub.url(lock.revision, file.path) for file in files},
+        urls={file.digest: hub.make_url(lock.revision, file.path) for file in files},
     )
     done: dict[str, Path] = {}
     before, total = 0, sum(file.size for file in files)
@@ -164,8 +164,8 @@ def _silence_log(log: logging.Logger) -> Iterator[None]:
 
 def _report_upstream(pool: Pool, hub: Hub, lock: LockFile) -> None:
     try:
-        newest, _ = hub.commit(DEFAULT, persistent=False)
-        pool.note_upstream(newest)
+        newest, _ = hub.resolve_commit(DEFAULT, persistent=False)
+        pool.record_upstream(newest)
     except (TransientError, DownloadError) as error:
         logger.debug("%s was not asked for a newer revision: %s", hub.repository, error)
         return

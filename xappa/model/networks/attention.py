@@ -48,9 +48,9 @@ class Tiles:
     place: Tensor
 
     @staticmethod
-    def of(shape: Sequence[int], window: Sequence[int]) -> Tiles:
+    def from_window(shape: Sequence[int], window: Sequence[int]) -> Tiles:
         """Boxes in which each cell finds those at most ``window // 2`` from it along every axis; all axes are round."""
-        axes = [_Axis.of(n, min(extent // 2, n // 2)) for n, extent in zip(shape, window, strict=True)]
+        axes = [_Axis.from_reach(n, min(extent // 2, n // 2)) for n, extent in zip(shape, window, strict=True)]
         query = _numbers([axis.query for axis in axes], shape)
         slot = _numbers([axis.slot for axis in axes], [axis.query.shape[1] for axis in axes])
         tile = _numbers([axis.tile for axis in axes], [len(axis.query) for axis in axes])
@@ -74,7 +74,7 @@ class _Axis(NamedTuple):
     slot: Tensor
 
     @staticmethod
-    def of(n: int, reach: int) -> _Axis:
+    def from_reach(n: int, reach: int) -> _Axis:
         size = min(n, reach + 1)
         width = min(n, size + 2 * reach)
         start = (torch.arange(-(-n // size)) * size).clamp(max=n - size)[:, None]

@@ -307,12 +307,12 @@ class ConvAutoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents (B, h, w, C) of standardised states (B, in_channels, H, W)."""
-        return self.saturate(self.latent(self.pad(x))).permute(0, 2, 3, 1).contiguous()
+        return self.saturate(self.encode_unsaturated(self.pad(x))).permute(0, 2, 3, 1).contiguous()
 
     def decode(self, z: Tensor) -> Tensor:
         """Standardised states (B, in_channels, H, W) of latents (B, h, w, C)."""
         z = z.permute(0, 3, 1, 2)
-        x = self.decoder(self._with_static(z, self._cells))
+        x = self.decoder(self._with_static(z, self._reduce_static))
         if self.spec.linear_skip:
             x = x + self.decoder_linear(z)
         x = self.unpad(x)
@@ -320,7 +320,7 @@ class ConvAutoencoder(nn.Module):
             x = x.index_add(1, self.corrected, self.remainder(z).to(x.dtype))
         return x
 
-    def latent(self, x: Tensor) -> Tensor:
+    def encode_unsaturated(self, x: Tensor) -> Tensor:
         """Latents (B, C, h, w) of padded states, before saturation."""
         z = self.encoder(self._with_static(x, self.pad))
         return z + self.encoder_linear(x) if self.spec.linear_skip else z
@@ -357,7 +357,7 @@ class ConvAutoencoder(nn.Module):
         self.encoder_linear.weight.copy_(kernel / scales[:, None, None, None])
         self.decoder_linear.weight.copy_(kernel * scales[:, None, None, None])
 
-    def _cells(self, static: Tensor) -> Tensor:
+    def _reduce_static(self, static: Tensor) -> Tensor:
         return patchify(self.pad(static), self.spec.stride)
 
     def _with_static(self, x: Tensor, shaped: Any) -> Tensor:

@@ -49,14 +49,14 @@ class Block(nn.Module):
         self, x: Tensor, skip: Tensor, mod: Tensor | None, rotation: Rotation | None, tiles: Tiles | None = None
     ) -> Tensor:
         """Tokens x and skip (B, L, channels), code (B or 1, mod_features) to tokens."""
-        a, b, c, d = self._modulation(mod)
+        a, b, c, d = self._split_modulation(mod)
         y = (1 + a) * F.layer_norm(x, x.shape[-1:]) + b
         y = y + self.msa(y, rotation, tiles)
         y = self.ffn(y)
         y = (x + c * y) * torch.rsqrt(1 + c * c)
         return (y + d * skip) * torch.rsqrt(1 + d * d)
 
-    def rotation(self, coords: Tensor) -> Rotation | None:
+    def make_rotation(self, coords: Tensor) -> Rotation | None:
         """Rotation of tokens at coordinates (L, 3); None if the block has none."""
         if not self.rotary:
             return None
@@ -65,7 +65,7 @@ class Block(nn.Module):
         angles = (x + y + z).unflatten(-1, (self.heads, -1)).transpose(0, 1)
         return Rotation(torch.cos(angles), torch.sin(angles))
 
-    def _modulation(self, mod: Tensor | None) -> tuple[Tensor, ...]:
+    def _split_modulation(self, mod: Tensor | None) -> tuple[Tensor, ...]:
         if isinstance(self.ada_zero, nn.Parameter):
             return self.ada_zero.unbind(0)
         with disable_autocast(self.msa.y_proj.weight.device):

@@ -29,7 +29,7 @@ class Neighbours:
     other_times: Tensor
 
     @staticmethod
-    def of(nodes: int, same_time: Tensor, other_times: Tensor) -> Neighbours:
+    def from_edges(nodes: int, same_time: Tensor, other_times: Tensor) -> Neighbours:
         """Tables of edges (E, 2): node, neighbour."""
         kinds = [torch.unique(edges[:, 0] * nodes + edges[:, 1]) for edges in (same_time, other_times)]
         pairs = torch.unique(torch.cat(kinds))
@@ -42,7 +42,7 @@ class Neighbours:
             mask[row, column] = torch.isin(pairs, kind)
         return Neighbours(table, *seen)
 
-    def mask(self, rows: slice, times: int) -> Tensor:
+    def make_mask(self, rows: slice, times: int) -> Tensor:
         """Which key each query sees: (rows, 1, times, times * U), queries by time, keys by time and neighbour."""
         own = torch.eye(times, dtype=torch.bool, device=self.node.device)[None, :, :, None]
         seen = torch.where(own, self.same_time[rows, None, None], self.other_times[rows, None, None])
@@ -66,20 +66,20 @@ class GraphAttention(nn.Module):
 
     def forward(self, x: Tensor, neighbours: Neighbours | None) -> Tensor:
         """(B, K, N, channels) to the same shape; without neighbours, all see all."""
-        q = self._heads(self.q_proj(x))
-        k, v = (self._heads(part) for part in self.kv_proj(x).chunk(2, -1))
+        q = self._split_heads(self.q_proj(x))
+        k, v = (self._split_heads(part) for part in self.kv_proj(x).chunk(2, -1))
         q, k = (F.rms_norm(part, part.shape[-1:], eps=1e-5) for part in (q, k))
-        y = self._everywhere(q, k, v) if neighbours is None else self._near(q, k, v, neighbours)
+        y = self._attend_all(q, k, v) if neighbours is None else self._attend_neighbours(q, k, v, neighbours)
         return self.out_proj(y.flatten(-2))
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def _split_heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1))
 
-    def _everywhere(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attend_all(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         query, key, value = (x.flatten(1, 2).transpose(1, 2) for x in (q, k, v))
         return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).unflatten(1, q.shape[1:3])
 
-    def _near(self, q: Tensor, k: Tensor, v: Tensor, neighbours: Neighbours) -> Tensor:
+    def _attend_neighbours(self, q: Tensor, k: Tensor, v: Tensor, neighbours: Neighbours) -> Tensor:
         """Node by node: the queries of all its times share the keys of its neighbours at all times."""
         times, nodes = q.shape[1:3]
         size = max(1, CHUNK // (k[:, :, 0].numel() * neighbours.node.shape[1]))
@@ -90,6 +90,6 @@ class GraphAttention(nn.Module):
             key, value = (
                 x[:, :, neighbours.node[rows]].permute(0, 2, 4, 1, 3, 5).flatten(3, 4).contiguous() for x in (k, v)
             )
-            mask = neighbours.mask(rows, times)
+            mask = neighbours.make_mask(rows, times)
             parts.append(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
         return torch.cat(parts, 1).permute(0, 3, 1, 2, 4)

@@ -239,20 +239,20 @@ class GraphTransformer(nn.Module):
         Tensor (B, K, N, C)
         """
         mod = self.diffusion_time_encoder(t.reshape(-1)).to(x.dtype)
-        context = self.context(date.to(x.device)).to(x.dtype)
+        context = self.embed_dates(date.to(x.device)).to(x.dtype)
         y = self.in_proj(x)
         for block in self.blocks:
-            y = block(y, mod, context, self._neighbours(block))
+            y = block(y, mod, context, self._get_neighbours(block))
         return self.out_proj(y)
 
-    def context(self, date: Tensor) -> Tensor:
+    def embed_dates(self, date: Tensor) -> Tensor:
         """Codes of year and local time, and places: dates (..., K, 4) to (1 or B, K, N, 7), float32."""
         date = date.reshape(-1, *date.shape[-2:])
         local = local_time(date, self.in_longitudes)
         year = year_progress(date)[:, :, None].expand_as(local)
         return torch.cat((year, local, self.grid_coord.float().expand(*local.shape[:3], 3)), -1)
 
-    def _neighbours(self, block: nn.Module) -> Neighbours | None:
+    def _get_neighbours(self, block: nn.Module) -> Neighbours | None:
         """Tables of a block's edges, made at first use; blocks with the same edges share them."""
         if "self_edges" not in block._buffers:
             return None
@@ -260,6 +260,6 @@ class GraphTransformer(nn.Module):
         for known, table in self._tables:
             if all(a.device == b.device and torch.equal(a, b) for a, b in zip(known, edges, strict=True)):
                 return table
-        table = Neighbours.of(self.spec.nodes, *edges)
+        table = Neighbours.from_edges(self.spec.nodes, *edges)
         self._tables.append((edges, table))
         return table

@@ -1,6 +1,6 @@
 """Spheres of triangles, and who is whose neighbour on them.
 
-Numbers are made in float32 where official ones are: neighbours at equal distances are told apart by rounding there, so
+Numbers are made in float32 where official ones are: neighbours at equal distances differ by rounding there, so
 that other bits would give other graphs.
 """
 

@@ -42,7 +42,7 @@ class Conditions:
 
     Parameters
     ----------
-    places : Places
+    places : TokenGrid
     dates : Tensor (hid_channels,) or (B, hid_channels)
         What the codes of the dates add to every token.
     """
@@ -72,7 +72,7 @@ class Transformer(nn.Module):
         if spec.mod_features:
             self.diffusion_time_encoder = SineEncoding(spec.mod_features)
         self.register_buffer("coords", list_grid_coordinates(spec.tokens), persistent=False)
-        tiles = None if spec.window_size is None else Tiles.of(spec.tokens, spec.window_size)
+        tiles = None if spec.window_size is None else Tiles.from_window(spec.tokens, spec.window_size)
         for name in _TILES:
             self.register_buffer(f"tiles_{name}", None if tiles is None else getattr(tiles, name), persistent=False)
 
@@ -95,19 +95,19 @@ class Transformer(nn.Module):
         known = date if isinstance(date, Conditions) else self.prepare(date)
         tiles = self._tiles()
         with disable_autocast(x.device):
-            skip = self._tokens(x, known.dates.to(x.dtype))
+            skip = self._split_tokens(x, known.dates.to(x.dtype))
             y = skip + known.places.positions.to(x.dtype)
-            mod = self.modulation(t).to(x.dtype) if self.spec.mod_features else None
+            mod = self.embed_noise_level(t).to(x.dtype) if self.spec.mod_features else None
         for block, rotation in zip(self.blocks, known.places.rotations, strict=True):
             y = block(y, skip, mod, rotation, tiles)
         with disable_autocast(x.device):
-            return self._untokens(self.out_proj(y))
+            return self._join_tokens(self.out_proj(y))
 
-    def places(self) -> TokenGrid:
+    def compute_shared(self) -> TokenGrid:
         """Compute what all evaluations share."""
         with disable_autocast(self.coords.device):
-            rotations = tuple(cast(Block, block).rotation(self.coords) for block in self.blocks)
-            return TokenGrid(self.positions(), rotations)
+            rotations = tuple(cast(Block, block).make_rotation(self.coords) for block in self.blocks)
+            return TokenGrid(self.embed_positions(), rotations)
 
     def prepare(self, date: Tensor, places: TokenGrid | None = None) -> Conditions:
         """Compute what evaluations at the same dates share; given to `forward` in their place, it changes no bit.
@@ -116,17 +116,17 @@ class Transformer(nn.Module):
         ----------
         date : integer Tensor (K, 4) or (B, K, 4)
             Year, month, day, hour of each time.
-        places : Places, optional
-            What `places` computed before.
+        places : TokenGrid, optional
+            What `compute_shared` computed before.
         """
         with disable_autocast(self.coords.device):
-            return Conditions(self.places() if places is None else places, self._date_features(date))
+            return Conditions(self.compute_shared() if places is None else places, self._date_features(date))
 
-    def modulation(self, t: Tensor) -> Tensor:
+    def embed_noise_level(self, t: Tensor) -> Tensor:
         """Code of the noise level: t () or (B,) to (1 or B, mod_features)."""
         return self.diffusion_time_encoder(t.reshape(-1))
 
-    def positions(self) -> Tensor:
+    def embed_positions(self) -> Tensor:
         """Embedding of the places of the tokens: (L, hid_channels)."""
         encoding, linear = self.positional_embedding[0], cast(nn.Linear, self.positional_embedding[2])
         # A sum over axes, each with few distinct coordinates: the linear map is applied to those only.
@@ -139,20 +139,20 @@ class Transformer(nn.Module):
 
     def _date_features(self, date: Tensor) -> Tensor:
         """What the codes of dates (..., K, 4), which all pixels of a patch share, add to tokens: (..., hidden)."""
-        shared = self.in_proj.weight.tensor_split([self._own], 1)[1]
+        shared = self.in_proj.weight.tensor_split([self._own_inputs], 1)[1]
         codes = date_codes(date.to(shared.device)).to(shared.dtype)
         return F.linear(codes, shared.unflatten(1, (codes.shape[-1], -1)).sum(-1))
 
-    def _tokens(self, x: Tensor, dates: Tensor) -> Tensor:
+    def _split_tokens(self, x: Tensor, dates: Tensor) -> Tensor:
         """Project patches, and add the features of their dates: (B, L, hid_channels)."""
         p, q, r = self.spec.patch_size
         x = x.unflatten(3, (-1, r)).unflatten(2, (-1, q)).unflatten(1, (-1, p))
         x = x.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(4).flatten(1, 3)
-        own = self.in_proj.weight.tensor_split([self._own], 1)[0]
+        own = self.in_proj.weight.tensor_split([self._own_inputs], 1)[0]
         return F.linear(x, own, self.in_proj.bias) + dates.unsqueeze(-2)
 
     @property
-    def _own(self) -> int:
+    def _own_inputs(self) -> int:
         """Inputs of a token that are its own: those after them are codes of dates."""
         return prod(self.spec.patch_size) * self.spec.in_channels
 
@@ -161,6 +161,6 @@ class Transformer(nn.Module):
             return None
         return Tiles(*(self.get_buffer(f"tiles_{name}") for name in _TILES))
 
-    def _untokens(self, y: Tensor) -> Tensor:
+    def _join_tokens(self, y: Tensor) -> Tensor:
         y = y.unflatten(-1, (self.spec.in_channels, *self.spec.patch_size)).unflatten(1, self.spec.tokens)
         return y.permute(0, 1, 5, 2, 6, 3, 7, 4).flatten(5, 6).flatten(3, 4).flatten(1, 2)

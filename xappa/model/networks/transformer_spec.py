@@ -27,7 +27,7 @@ class TransformerSpec:
         Width and depth.
     attention_heads : int
     mod_features : int
-        Features of the code of the noise level; 0 for a network that is not told of it.
+        Features of the code of the noise level; 0 for a network without it as input.
     ffn_factor : int
         Widening of the feed-forward layers.
     qk_norm : bool

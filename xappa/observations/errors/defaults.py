@@ -56,9 +56,9 @@ def with_default_errors(obs: xr.Dataset, error: Errors | None = None) -> xr.Data
     table = observation_errors(DEFAULT_ERRORS)
     for conversion in CONVERSIONS:
         name, *others = conversion.sources
-        if not others and conversion.target in table and conversion.possible(obs):
+        if not others and conversion.target in table and conversion.is_possible(obs):
             target = interpolate_deviation(obs, table[conversion.target])
-            obs = _fill_errors(obs, name, target / np.abs(conversion.slope(obs, 0)))
+            obs = _fill_errors(obs, name, target / np.abs(conversion.compute_slope(obs, 0)))
     if _DEWPOINT in obs:
         obs = _fill_errors(obs, _DEWPOINT, _convert_humidity_error(obs, table[_RELATIVE]))
     obs = fill_derived_errors(obs)
@@ -106,7 +106,7 @@ def count_without_error(obs: xr.Dataset) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def warn_without_error(obs: xr.Dataset, names: Iterable[str], told: set[str] | None = None) -> None:
+def warn_without_error(obs: xr.Dataset, names: Iterable[str], already_warned: set[str] | None = None) -> None:
     """Say, in one warning, which quantities are left out because no error of them is known.
 
     Parameters
@@ -115,12 +115,12 @@ def warn_without_error(obs: xr.Dataset, names: Iterable[str], told: set[str] | N
         Observations in the schema.
     names : iterable of str
         The quantities.
-    told : set of str, optional
+    already_warned : set of str, optional
         Quantities of which it was said before; those of which it is said now are added.
     """
-    told = set() if told is None else told
-    left = [name for name in names if name not in told]
-    told.update(left)
+    already_warned = set() if already_warned is None else already_warned
+    left = [name for name in names if name not in already_warned]
+    already_warned.update(left)
     if left:
         units = {name: obs[name].attrs.get("units", "its units") for name in left}
         listed = ", ".join(f"{name} (in {unit})" for name, unit in units.items())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import OptionError, UnitsError, suggest_names
 from xappa.observations.convert import fill_derived_errors
 from xappa.observations.derive import list_winds, set_component_error
@@ -193,7 +193,7 @@ def _parse_deviation(deviation: float | str, expected: str) -> float:
     if isinstance(deviation, str) and (match := re.fullmatch(r"\s*([-+.\deE]+)\s*(.*)", deviation)):
         number, units = match.groups()
         try:
-            value = find_conversion(units.strip() or expected, expected).deviation(float(number))
+            value = find_conversion(units.strip() or expected, expected).convert_deviation(float(number))
         except ValueError as error:
             raise OptionError(f"{deviation!r} ({error})") from error
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):

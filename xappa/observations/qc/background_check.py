@@ -30,7 +30,7 @@ def check_background(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
     found : mapping of str to (mean, deviation), each (N,)
         What the background says; NaN, and quantities that are left out, are not checked.
     k : float

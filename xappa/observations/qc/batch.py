@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xappa._typing import Array
-from xappa.distinct import find_distinct
+from xappa.distinct_rows import find_distinct
 from xappa.geometry import to_unit_vectors
 from xappa.observations.flags import Flag
 
@@ -44,19 +44,19 @@ class ReportBatch:
         By quantity; NaN where unknown.
     flag : dict of arrays of int8, (N,)
         By quantity.
-    pairs : tuple of pairs of str
+    vector_pairs : tuple of pairs of str
         Quantities that are components of one vector: one is not used without the other.
     window : array of int, (N,), optional
         Number of the window of each, ascending; reports of different windows are not compared. Default: all in one.
     group, tie : array of int, (N,), optional
-        The same number for reports of one station and time (see `Repeats`), -1 for those that are alone in that, and
-        which of them comes first where values are the same. Default: all are alone.
+        The same number for reports of one station and time (see `RepeatedReports`), -1 for single ones; and which of
+        them comes first where values are the same. Default: all are single.
 
     Attributes
     ----------
     basis : dict of arrays of int8, (N,)
         By quantity, what good reports are compared with (`ComparisonBasis`); changed in place.
-    doubt : dict of arrays of bool, (N,)
+    contradicted : dict of arrays of bool, (N,)
         By quantity, reports that others of the same station and time contradict: they are checked, and nothing is
         checked by them.
     """
@@ -72,7 +72,7 @@ class ReportBatch:
     value: dict[str, Array]
     error: dict[str, Array]
     flag: dict[str, Array]
-    pairs: tuple[tuple[str, str], ...] = ()
+    vector_pairs: tuple[tuple[str, str], ...] = ()
     window: Array = field(default_factory=lambda: np.zeros(0, int))
     group: Array = field(default_factory=lambda: np.zeros(0, int))
     tie: Array = field(default_factory=lambda: np.zeros(0, int))
@@ -82,21 +82,21 @@ class ReportBatch:
             self.window = np.zeros(len(self.time), int)
         if not len(self.group):
             self.group = self.tie = np.full(len(self.time), -1)
-        self.doubt: dict[str, Array] = {}
+        self.contradicted: dict[str, Array] = {}
         self.basis = {name: np.zeros(len(self.time), "int8") for name in self.value}
 
     def __len__(self) -> int:
         return len(self.time)
 
     @cached_property
-    def place(self) -> Array:
+    def unit_vectors(self) -> Array:
         """Unit vectors (N, 3); NaN where the place is unknown."""
         return to_unit_vectors(self.latitude, self.longitude)
 
     @cached_property
     def seconds(self) -> Array:
         """Time since the first report of its window, s (N,)."""
-        first = self._spread(np.minimum.reduceat(self.time, self._starts))
+        first = self._repeat_by_window(np.minimum.reduceat(self.time, self._window_starts))
         return (self.time - first) / np.timedelta64(1, "s")
 
     @cached_property
@@ -105,7 +105,7 @@ class ReportBatch:
         return find_distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
 
     @cached_property
-    def by_place(self) -> Array:
+    def place_order(self) -> Array:
         """Positions by window, place and time; reports that share them come in an order that they alone decide."""
         first, number = self.sites
         rank = np.empty(len(first), np.int64)
@@ -121,23 +121,23 @@ class ReportBatch:
         return order
 
     @cached_property
-    def _starts(self) -> Array:
+    def _window_starts(self) -> Array:
         """Where windows begin."""
         return np.concatenate([[0], np.flatnonzero(np.diff(self.window)) + 1])
 
-    def _spread(self, by_window: Array) -> Array:
-        return np.repeat(by_window, np.diff([*self._starts, len(self)]))
+    def _repeat_by_window(self, by_window: Array) -> Array:
+        return np.repeat(by_window, np.diff([*self._window_starts, len(self)]))
 
-    def anywhere(self, mask: Array) -> Array:
+    def any_in_window(self, mask: Array) -> Array:
         """Whether a mask holds for any report of each one's window: bool (N,)."""
-        return self._spread(np.logical_or.reduceat(mask, self._starts))
+        return self._repeat_by_window(np.logical_or.reduceat(mask, self._window_starts))
 
-    def windows(self) -> Iterator[slice]:
+    def list_windows(self) -> Iterator[slice]:
         """Where the reports of each window are."""
-        for first, last in zip(self._starts, [*self._starts[1:], len(self)], strict=True):
+        for first, last in zip(self._window_starts, [*self._window_starts[1:], len(self)], strict=True):
             yield slice(int(first), int(last))
 
-    def part(self, rows: slice) -> ReportBatch:
+    def select(self, rows: slice) -> ReportBatch:
         """Some of the reports; what is rejected there is rejected here."""
         columns = ["time", "latitude", "longitude", "altitude", "level", "station", "source", "kind"]
         columns += ["window", "group", "tie"]
@@ -146,18 +146,18 @@ class ReportBatch:
             cut[name] = {quantity: values[rows] for quantity, values in getattr(self, name).items()}
         return replace(self, **cut)
 
-    def good(self, name: str) -> Array:
+    def find_good(self, name: str) -> Array:
         """Reports of a quantity that are there and not rejected: bool (N,)."""
         return (self.flag[name] == Flag.GOOD) & np.isfinite(self.value[name])
 
     def reject(self, name: str, wrong: Array, reason: Flag) -> None:
         """Reject good reports of a quantity, and the other component with them where it is one of a vector."""
-        for other in self.together(name):
-            np.copyto(self.flag[other], np.int8(reason), where=wrong & self.good(other))
+        for other in self.list_components(name):
+            np.copyto(self.flag[other], np.int8(reason), where=wrong & self.find_good(other))
 
-    def together(self, name: str) -> tuple[str, ...]:
+    def list_components(self, name: str) -> tuple[str, ...]:
         """The quantities that are used or rejected with this one, itself included."""
-        return next((pair for pair in self.pairs if name in pair), (name,))
+        return next((pair for pair in self.vector_pairs if name in pair), (name,))
 
 
 Check = Callable[[ReportBatch], None]

@@ -54,7 +54,7 @@ def check_buddies(batch: ReportBatch, found: Mapping[str, tuple[Array, Array]], 
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
     found : mapping of str to (mean, deviation), each (N,)
         What a background says, where there is one. Without it, values themselves are compared: 2 m temperature after
         bringing it to one height (6.5 K/km), pressure at the station as a departure from the standard atmosphere.
@@ -81,14 +81,14 @@ def _find_contradicted(batch: ReportBatch, name: str, found: tuple[Array, Array]
     if found is not None:
         known = np.isfinite(found[0]) & np.isfinite(found[1])
         # A window of which a background knows nothing is compared as without it.
-        told = batch.anywhere(known)
+        told = batch.any_in_window(known)
         departure = np.where(told, batch.value[name] - np.where(known, found[0], np.nan), departure)
         deviation = np.where(known, found[1], 0.0)
-    usable = batch.good(name) & np.isfinite(departure) & np.isfinite(batch.place).all(axis=1)
+    usable = batch.find_good(name) & np.isfinite(departure) & np.isfinite(batch.unit_vectors).all(axis=1)
     wrong = np.zeros(len(batch), bool)
     level = np.round(np.nan_to_num(batch.level, nan=-1.0), 1)
-    sure = ~batch.doubt[name] if name in batch.doubt else np.ones(len(batch), bool)
-    for rows in _split_by_level(batch.by_place[usable[batch.by_place]], level, batch.kind):
+    sure = ~batch.contradicted[name] if name in batch.contradicted else np.ones(len(batch), bool)
+    for rows in _split_by_level(batch.place_order[usable[batch.place_order]], level, batch.kind):
         if np.count_nonzero(sure[rows]) >= quality.least:
             wrong[rows] = _find_contradicted_on_level(batch, name, rows, sure[rows], departure, deviation, quality)
     return wrong
@@ -128,7 +128,7 @@ def _find_contradicted_on_level(
         found = [_find_outliers(values, block, around(block, trusted), around, quality) for block in blocks]
         suspect = suspect.copy()
         suspect[again] = np.concatenate(found)
-        again = around.of(suspect)
+        again = around.find_near(suspect)
         if not len(again):
             break
     return suspect
@@ -158,7 +158,7 @@ def _find_outliers(
     far = away > np.sqrt(2 * error[block[rows]] ** 2) * (1 - 1e-9)
     rows, median, own = rows[far], median[far], block[rows[far]]
     spread = 1.4826 * _compute_row_medians(np.abs(_gather_neighbours(near[rows], departure) - median[:, None]))
-    apart = _compute_row_medians(around.distances(own, near[rows])) / CORRELATION_LENGTH
+    apart = _compute_row_medians(around.compute_distances(own, near[rows])) / CORRELATION_LENGTH
     structure = 2 * deviation[own] ** 2 * (1 - (1 + apart) * np.exp(-apart))
     expected = error[own] ** 2 + np.maximum(np.maximum(spread**2, error[own] ** 2), structure)
     # Where nothing is known of errors, neighbours that agree exactly are no measure of anything.
@@ -184,14 +184,14 @@ class _Neighbourhood:
     def __init__(self, batch: ReportBatch, rows: Array, sure: Array, radius: float) -> None:
         time = batch.seconds[rows] / _SLOT * arc_to_chord(_DRIFT)
         far = APART * batch.window[rows]
-        self.places, self.station = np.column_stack([batch.place[rows], time, far]), batch.station[rows]
+        self.places, self.station = np.column_stack([batch.unit_vectors[rows], time, far]), batch.station[rows]
         self.pool, self.reach = _select_candidates(batch, rows, sure), arc_to_chord(radius)
         # The nearest of those that are kept together are found fastest, where the tree is large.
         together = cKDTree(self.places[self.pool], balanced_tree=False, compact_nodes=False).indices
         self.number = self.pool[together]
         self.tree = cKDTree(self.places[self.number])
 
-    def of(self, some: Array) -> Array:
+    def find_near(self, some: Array) -> Array:
         """Positions of the reports that have one of some (a mask) within reach, themselves included."""
         if not some.any():
             return np.empty(0, int)
@@ -203,19 +203,19 @@ class _Neighbourhood:
         near = np.full((len(block), NEIGHBOURS), -1)
         rows, most = np.arange(len(block)), _USUAL
         while len(rows):
-            found, away = self._nearest(block[rows], most)
-            other = self._others(found, block[rows], trusted)
-            enough = self._enough(other, away, len(self.pool) <= most)
+            found, away = self._find_nearest(block[rows], most)
+            other = self._find_candidates(found, block[rows], trusted)
+            enough = self._has_enough(other, away, len(self.pool) <= most)
             near[rows[enough]] = _select_first(found[enough, :_CANDIDATES], other[enough, :_CANDIDATES])
             rows, most = rows[~enough], max(2 * most, _CANDIDATES + 1) if most > _USUAL else _CANDIDATES + 1
         return near
 
-    def distances(self, rows: Array, near: Array) -> Array:
+    def compute_distances(self, rows: Array, near: Array) -> Array:
         """Distances, km, of reports from their neighbours (n, 8); NaN where there is none."""
         straight = np.linalg.norm(self.places[near, :3] - self.places[rows, None, :3], axis=-1)
         return np.where(near >= 0, chord_to_arc(straight), np.nan)
 
-    def _nearest(self, block: Array, most: int) -> tuple[Array, Array]:
+    def _find_nearest(self, block: Array, most: int) -> tuple[Array, Array]:
         """The nearest candidates, -1 where there are no more, and how far they are; the first of those equally far."""
         columns = np.arange(1, most + 1)
         away, index = self.tree.query(self.places[block], k=columns, distance_upper_bound=self.reach)
@@ -225,13 +225,13 @@ class _Neighbourhood:
         near[tied] = np.take_along_axis(near[tied], order, axis=1)
         return near, away
 
-    def _others(self, near: Array, block: Array, trusted: Array) -> Array:
+    def _find_candidates(self, near: Array, block: Array, trusted: Array) -> Array:
         """Which candidates are good reports of another station."""
         own = self.station[block][:, None]
         other = (near >= 0) & (near != block[:, None]) & trusted[near]
         return other & ((self.station[near] != own) | (own < 0))
 
-    def _enough(self, other: Array, away: Array, all_of_them: bool) -> Array:
+    def _has_enough(self, other: Array, away: Array, all_of_them: bool) -> Array:
         """Where those that count are among the candidates that were found, whatever others are just as far."""
         last = away[:, -1]
         whole = ~np.isfinite(last) | all_of_them

@@ -19,8 +19,8 @@ def find_contradictions(batch: ReportBatch) -> dict[tuple[str, ...], Array]:
     """
     rows = np.flatnonzero(batch.group >= 0)
     found: dict[tuple[str, ...], Array] = {}
-    for names in sorted({batch.together(name) for name in batch.value}) if len(rows) else ():
-        parts = [AgreeingValues(n, batch.value[n][rows], batch.error[n][rows], batch.good(n)[rows]) for n in names]
+    for names in sorted({batch.list_components(name) for name in batch.value}) if len(rows) else ():
+        parts = [AgreeingValues(n, batch.value[n][rows], batch.error[n][rows], batch.find_good(n)[rows]) for n in names]
         duplicate, contested = compare_repeats(parts, batch.group[rows], batch.tie[rows])
         for name, twice in zip(names, duplicate, strict=True):
             batch.flag[name][rows[twice]] = Flag.DUPLICATE
@@ -28,7 +28,7 @@ def find_contradictions(batch: ReportBatch) -> dict[tuple[str, ...], Array]:
             found[names] = np.zeros(len(batch), bool)
             found[names][rows[contested]] = True
             for name in names:
-                batch.doubt[name] = found[names] & batch.good(name)
+                batch.contradicted[name] = found[names] & batch.find_good(name)
     return found
 
 
@@ -37,7 +37,7 @@ def resolve_contradictions(batch: ReportBatch, doubt: Mapping[tuple[str, ...], A
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
         After the check.
     doubt : mapping of tuple of str to array of bool, (N,)
         Of `find_contradictions`.
@@ -46,11 +46,11 @@ def resolve_contradictions(batch: ReportBatch, doubt: Mapping[tuple[str, ...], A
     """
     for names, mask in doubt.items():
         rows = np.flatnonzero(mask)
-        good = np.logical_or.reduce([batch.good(name)[rows] for name in names])
+        good = np.logical_or.reduce([batch.find_good(name)[rows] for name in names])
         left = np.bincount(batch.group[rows], good)[batch.group[rows]]
         for name in names:
             flag, there = batch.flag[name][rows], np.isfinite(batch.value[name][rows])
             failed = np.isin(flag, [Flag.BACKGROUND_CHECK, Flag.BUDDY_CHECK]) & there
             several = (flag == Flag.GOOD) & there & (left > 1)
             batch.flag[name][rows[failed | (several if last else False)]] = Flag.CONTRADICTORY
-            batch.doubt[name][rows] = several & (not last)
+            batch.contradicted[name][rows] = several & (not last)

@@ -75,7 +75,7 @@ def run_quality_control(
     obs = check_places(reset_contradictory(obs, repeats), quality, surface, reduced, index.station)
     if not quality.compares:
         return flag_repeats(obs, repeats)
-    columns = {"station": index.station} | ({} if repeats is None else repeats.columns(obs.sizes["obs"]))
+    columns = {"station": index.station} | ({} if repeats is None else repeats.to_columns(obs.sizes["obs"]))
     obs, basis = check_windows(obs, WindowChecks(quality, background), window, columns)
     return obs if background is None or quality.background is None else _record_unchecked_counts(obs, basis)
 
@@ -121,7 +121,7 @@ def _mark_not_compared(batch: ReportBatch, found: Mapping[str, tuple[Array, Arra
     """Note, in place, which good reports there is nothing to compare with."""
     for name, basis in batch.basis.items():
         known = np.isfinite(found[name]).all(axis=0) if name in found else np.zeros(len(batch), bool)
-        good = batch.good(name)
+        good = batch.find_good(name)
         basis[~good] = ComparisonBasis.BACKGROUND
         basis[good & ~known] = ComparisonBasis.NOTHING
 
@@ -133,6 +133,6 @@ def _select_comparison_basis(
     result = {}
     for name, (mean, deviation) in found.items():
         other = batch.basis[name] == ComparisonBasis.CLIMATOLOGY
-        mixed = other & batch.anywhere(np.isfinite(mean) & ~other) if other.any() else other
+        mixed = other & batch.any_in_window(np.isfinite(mean) & ~other) if other.any() else other
         result[name] = (np.where(mixed, np.nan, mean), deviation) if mixed.any() else (mean, deviation)
     return result

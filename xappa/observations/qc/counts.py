@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import ObservationError
 from xappa.observations.flags import Flag, flags_of
 from xappa.observations.qc.table import Summary, collect_metadata, format_metadata

@@ -19,7 +19,7 @@ def check_near_duplicates(batch: ReportBatch, quality: Quality) -> None:
 
     Parameters
     ----------
-    batch : Batch
+    batch : ReportBatch
     quality : Quality
         Its `near_duplicates` (in deviations of the error), `near_distance` (km) and `near_time` (minutes).
     """
@@ -29,7 +29,7 @@ def check_near_duplicates(batch: ReportBatch, quality: Quality) -> None:
     if not len(first):
         return
     rows = np.unique(np.concatenate([first, second]))
-    units = {batch.together(name) for name in batch.value}
+    units = {batch.list_components(name) for name in batch.value}
     for names in sorted(units):
         alike = np.ones(len(first), bool)
         for name in names:
@@ -56,7 +56,7 @@ def _rank_reports(batch: ReportBatch, name: str, rows: Array) -> Array:
 
 def _find_crowded_places(batch: ReportBatch, quality: Quality) -> Array:
     """Positions of reports at whose place, or near it, reports go by other names: of fixed stations those are few."""
-    placed = np.flatnonzero(np.isfinite(batch.place).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
+    placed = np.flatnonzero(np.isfinite(batch.unit_vectors).all(axis=1) & ((batch.station >= 0) | (batch.source >= 0)))
     if len(placed) < 2:
         return placed
     number = batch.sites[1][placed]
@@ -68,7 +68,7 @@ def _find_crowded_places(batch: ReportBatch, quality: Quality) -> Array:
     known = np.flatnonzero(first >= 0)
     if len(known) > 1:
         reach = arc_to_chord(quality.near_distance) * (1 + 1e-9)
-        pairs = cKDTree(batch.place[placed[first[known]]]).query_pairs(reach, output_type="ndarray")
+        pairs = cKDTree(batch.unit_vectors[placed[first[known]]]).query_pairs(reach, output_type="ndarray")
         near[known[pairs.ravel()]] = True
     return placed[near[number]]
 
@@ -81,12 +81,12 @@ def _find_pairs(batch: ReportBatch, quality: Quality) -> tuple[Array, Array]:
     reach = arc_to_chord(quality.near_distance)
     # One tree over space and time, so that a station's long series is no crowd; windows lie far apart.
     time = batch.seconds[placed] / (60 * quality.near_time) * reach
-    tree = cKDTree(np.column_stack([batch.place[placed], time, APART * batch.window[placed]]))
+    tree = cKDTree(np.column_stack([batch.unit_vectors[placed], time, APART * batch.window[placed]]))
     pairs = placed[tree.query_pairs(reach * (1 + 1e-9), p=np.inf, output_type="ndarray")]
     a, b = pairs.T
     other_source = (batch.source[a] != batch.source[b]) & (batch.source[a] >= 0) & (batch.source[b] >= 0)
     other_name = (batch.station[a] != batch.station[b]) & (batch.station[a] >= 0) & (batch.station[b] >= 0)
-    near = np.linalg.norm(batch.place[a] - batch.place[b], axis=1) <= reach
+    near = np.linalg.norm(batch.unit_vectors[a] - batch.unit_vectors[b], axis=1) <= reach
     upper = np.isfinite(batch.level[a]) | np.isfinite(batch.level[b])
     with np.errstate(invalid="ignore"):
         level = ~upper | (np.abs(batch.level[a] - batch.level[b]) <= _LEVEL)
@@ -95,7 +95,7 @@ def _find_pairs(batch: ReportBatch, quality: Quality) -> tuple[Array, Array]:
 
 
 def _agree_within_error(batch: ReportBatch, name: str, a: Array, b: Array, k: float) -> Array:
-    good = batch.good(name)
+    good = batch.find_good(name)
     error = np.fmax(np.nan_to_num(batch.error[name][a]), np.nan_to_num(batch.error[name][b]))
     with np.errstate(invalid="ignore"):
         return good[a] & good[b] & (np.abs(batch.value[name][a] - batch.value[name][b]) <= k * error)

@@ -51,7 +51,7 @@ class RepeatedReports:
     group: Array
     order: Array
 
-    def columns(self, size: int) -> dict[str, Array]:
+    def to_columns(self, size: int) -> dict[str, Array]:
         """Group and order of each of `size` reports, -1 for those that share it with none."""
         columns = {name: np.full(size, -1, np.int32) for name in ("group", "tie")}
         columns["group"][self.rows], columns["tie"][self.rows] = self.group, self.order
@@ -66,7 +66,7 @@ def find_repeats(obs: xr.Dataset, station: Array) -> RepeatedReports | None:
     obs : Dataset
         Observations in the schema.
     station : array of int, (obs,)
-        Of `name_codes`.
+        Of the names of stations.
     """
     mixed = np.zeros(obs.sizes["obs"], np.uint64)
     for key in _generate_keys(obs, station):
@@ -127,7 +127,7 @@ def flag_repeats(obs: xr.Dataset, repeats: RepeatedReports | None) -> xr.Dataset
     ----------
     obs : Dataset
         Observations in the schema, flagged for all else.
-    repeats : Repeats or None
+    repeats : RepeatedReports or None
         Of `find_repeats`.
 
     Returns

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.distinct import find_distinct
+from xappa.distinct_rows import find_distinct
 from xappa.observations.derive import list_winds
 from xappa.observations.flags import flag_attrs, flags_of
 from xappa.observations.qc.batch import Check, ReportBatch
@@ -52,7 +52,7 @@ def check_windows(
         The same with ``<name>_flag`` for every quantity. Coordinates are computed; where a quantity is lazy, so are the
         flags, a chunk a window.
     basis : array of int8, (quantity, obs), or None
-        What reports with a time were compared with (`Basis`), in the order of the windows; None where it is lazy.
+        What reports with a time were compared with (`ComparisonBasis`), in the order of the windows; None if lazy.
     """
     names = quantities(obs)
     order, bounds = _sort_into_windows(get_valid_times(obs), window)
@@ -189,7 +189,7 @@ def _run_check(
         for name, column in numbers.items()
     }
     flag = {name: np.array(column[2], "int8") for name, column in numbers.items()}
-    batch = ReportBatch(**columns, value=value, error=error, flag=flag, pairs=pairs)
+    batch = ReportBatch(**columns, value=value, error=error, flag=flag, vector_pairs=pairs)
     check(batch)
     return np.stack([np.stack(list(flag.values())), np.stack(list(batch.basis.values()))])
 

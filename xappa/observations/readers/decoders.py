@@ -55,7 +55,9 @@ class DecoderProcess(Program):
             running: list[subprocess.Popen[str]] = []
             share = -(-size // len(options))
             waiting = [
-                threads.submit(self._archive, Job(source, Path(folder) / f"{i}.npz", each, share, advance, running))
+                threads.submit(
+                    self._decode_archive, Job(source, Path(folder) / f"{i}.npz", each, share, advance, running)
+                )
                 for i, each in enumerate(options)
             ]
             try:
@@ -68,7 +70,7 @@ class DecoderProcess(Program):
         complaints = [line for _, said in done for line in said.splitlines()]
         return [tables for tables, _ in done], "\n".join(complaints[-_SAID:])
 
-    def _archive(self, job: Job) -> tuple[Tables, str]:
+    def _decode_archive(self, job: Job) -> tuple[Tables, str]:
         complaints = self.run(job)
         tables: Tables = {}
         with np.load(job.target) as archive:

@@ -77,7 +77,7 @@ def from_ioda(groups: Mapping[str, xr.Dataset], naming: NameMap | None = None) -
     ----------
     groups : mapping of str to Dataset
         ``"/MetaData"``, ``"/ObsValue"``, and where they exist ``"/ObsError"``, ``"/PreQC"`` or ``"/QualityMarker"``.
-    naming : Naming, optional
+    naming : NameMap, optional
         What the caller says about names and units.
 
     Returns

@@ -1,4 +1,4 @@
-"""Datasets of files, lazily; what goes wrong later, in a worker too, is told with the file and the variable."""
+"""Datasets of files, lazily; later errors, in a worker too, name the file and the variable."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A number of `CODES` is missing, rather than out of range, where what it would be in the units of the vocabulary lies
 outside the range of its quantity or coordinate. -99.9 degC is no temperature, -99 m s-1 no component of the wind, but
-999.9 hPa is a pressure and -99 a longitude. Quantities of the user's own have no range: of them, only numbers are
+999.9 hPa is a pressure and -99 a longitude. User-defined quantities have no range: of them, only numbers are
 missing that no format uses for anything else (1e15 and more).
 """
 

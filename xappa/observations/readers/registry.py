@@ -1,4 +1,4 @@
-"""Readers of files by name: those of this package, of one's own, and of installed packages; and which of them reads."""
+"""Readers of files by name: of this package, custom ones, and of installed packages; and which of them reads a file."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _prepare(item: Any) -> Reader:
 
 
 READERS: Registry[Reader] = Registry("reader", "xappa.readers", _prepare)
-"""Readers of this package (`formats`, and archives of lines), of one's own, and of installed packages."""
+"""Readers of this package (`formats`, and archives of lines), custom ones, and those of installed packages."""
 
 
 def find_reader(path: Path, head: bytes, options: ReaderOptions) -> Reader | None:

@@ -56,7 +56,7 @@ class QualityScheme:
         """All codes that the scheme lists."""
         return self.good | self.suspect | self.failed
 
-    def verdict(self, code: str) -> str:
+    def classify(self, code: str) -> str:
         """One of `VERDICTS` for a code."""
         named = {"failed": self.failed, "suspect": self.suspect, "good": self.good}
         return next((verdict for verdict, codes in named.items() if code in codes), self.others)
@@ -134,13 +134,13 @@ def classify_codes(codes: Any, scheme: QualityScheme) -> tuple[Mask, Mask]:
     ----------
     codes : array-like of numbers, text or bytes, shape (...,)
         Missing or blank ones say nothing.
-    scheme : Scheme
+    scheme : QualityScheme
 
     Returns
     -------
     failed, suspect : arrays of bool, shape (...,)
     """
-    return _classify_texts(codes, scheme.verdict)
+    return _classify_texts(codes, scheme.classify)
 
 
 def _classify_texts(codes: Any, verdict: Callable[[str], str | None]) -> tuple[Mask, Mask]:

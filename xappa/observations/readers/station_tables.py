@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xappa.checked import format_value
+from xappa.argument_types import format_value
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.names import NameMap, find_coordinate, format_names
 from xappa.observations.readers.compressed import strip_suffix
@@ -68,7 +68,7 @@ def with_places(frame: pd.DataFrame, names: np.ndarray, stations: pd.DataFrame) 
 
 def fill_places(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | None) -> pd.DataFrame:
     """A table with places of the table of stations, if it has stations and no places of its own."""
-    meanings = {naming.coordinate(str(column)): column for column in frame.columns}
+    meanings = {naming.find_coordinate(str(column)): column for column in frame.columns}
     if stations is None or "latitude" in meanings or "station" not in meanings:
         return frame
     if "altitude" in meanings:
@@ -85,7 +85,7 @@ def _read(source: Table) -> tuple[pd.DataFrame, str]:
     text = inspect_text_file(path)
     if _is_delimited(path, text):
         return _parse_table(text), str(path)
-    lines = text.lines()
+    lines = text.read_lines()
     ghcn = lines.str.extract(_GHCN).dropna(subset=["lat", "lon"])
     if len(ghcn) > 0.5 * len(lines):
         return ghcn, str(path)

@@ -60,14 +60,14 @@ class TextFile:
         return f"{self.path} is not in UTF-8; its text is taken as {name}. Say otherwise by saving it in UTF-8"
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[io.TextIOWrapper]:
+    def open(self) -> Iterator[io.TextIOWrapper]:
         """The text as a stream."""
         with open_decompressed(self.path) as file:
             yield io.TextIOWrapper(file, encoding=self.encoding, newline=None)
 
-    def lines(self) -> pd.Series:
+    def read_lines(self) -> pd.Series:
         """All lines that are not blank."""
-        with self.opened() as stream:
+        with self.open() as stream:
             lines = pd.Series(stream.read().splitlines(), dtype=object)
         return lines[lines.str.strip() != ""].reset_index(drop=True)
 

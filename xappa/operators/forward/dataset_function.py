@@ -65,13 +65,13 @@ def label_fields(state: StateContext, fields: Tensor, times: Array) -> xr.Datase
         fields = torch.where(there, fields, torch.full_like(fields[:1, :1, :1, :1], torch.nan))
     array: Any = TensorArray(fields[None], holes)
     ds = to_dataset(array, state.spec, times, [0], _use_single_precision(state.layout))
-    ds = ds.isel({state.axis("member"): 0}, drop=True)
+    ds = ds.isel({state.get_axis_name("member"): 0}, drop=True)
     ds.attrs = {}
     if state.surface_height is None:
         return ds
     rows, columns = order_output_rows(state.layout, state.spec)[0], order_output_columns(state.layout, state.spec)[0]
     height = np.asarray(state.surface_height, float)[rows][:, columns]
-    dims = (state.axis("latitude"), state.axis("longitude"))
+    dims = (state.get_axis_name("latitude"), state.get_axis_name("longitude"))
     return ds.assign_coords({SURFACE: (dims, height, {"units": "m", "standard_name": SURFACE})})
 
 
@@ -85,7 +85,7 @@ class DatasetFunction:
         Dataset -> DataArray or Dataset.
     state : StateContext
         How it is shown the states; of any times.
-    outputs : tuple of Output
+    outputs : tuple of FunctionOutput
     derived : StateSpec
         What the fields are that come out.
     local : bool
@@ -119,18 +119,18 @@ class DatasetFunction:
         Tensor, (T, derived channel, latitude, longitude)
             Units of the observations; NaN at times that the function leaves out.
         """
-        return self.placed(call_function(self.function, label_fields(self.state, fields, times)), times)
+        return self.place_outputs(call_function(self.function, label_fields(self.state, fields, times)), times)
 
-    def placed(self, result: Any, times: Array) -> Tensor:
+    def place_outputs(self, result: Any, times: Array) -> Tensor:
         """Fields, as from a call, out of what the function returned."""
         fields = name_fields(result, get_function_name(self.function))
         blocks = []
         for output in self.outputs:
             field = next(iter(fields.values())) if output.key is None else fields[output.key]
-            blocks.append(output.units.value(arrange_result(field, self.state, times, self.derived, output.axis)))
+            blocks.append(output.units.convert(arrange_result(field, self.state, times, self.derived, output.axis)))
         return torch.cat(blocks, dim=1)
 
-    def fields(self, trajectory: Array, times: Array) -> Array:
+    def compute_fields(self, trajectory: Array, times: Array) -> Array:
         """The same for numbers (..., T, channel, latitude, longitude), without gradients."""
         lead = trajectory.shape[:-4]
         if not len(times):  # of reports none of which can be read
@@ -173,7 +173,7 @@ def arrange_result(
     field: xr.DataArray, state: StateContext, times: Array, derived: StateSpec, axis: str | None
 ) -> Tensor:
     """A result as (T, K, latitude, longitude), in the order of `derived` and at `times`; NaN at times that lack."""
-    time, latitude, longitude = (state.axis(name) for name in ("time", "latitude", "longitude"))
+    time, latitude, longitude = (state.get_axis_name(name) for name in ("time", "latitude", "longitude"))
     field = field.reset_coords(drop=True)
     for dim, size in ((latitude, len(derived.latitude)), (longitude, len(derived.longitude))):
         if dim not in field.dims:

@@ -26,7 +26,7 @@ class WhitenedExtreme(torch.nn.Module):
     Parameters
     ----------
     stencil : SparseOperator
-        Of `frames`; its numbers candidate by candidate, see `extremes.by_state`.
+        Of `frames`; its numbers candidate by candidate, see `arrange_by_state`.
     states : int
         Candidates of a report.
     method : {"maximum", "minimum"}

@@ -26,7 +26,7 @@ class WhitenedFunction(torch.nn.Module):
 
     Parameters
     ----------
-    view : View
+    function : DatasetFunction
     stencil : SparseOperator
         Of the view's fields, over `times`.
     times : array of datetime64, (T,)
@@ -59,7 +59,7 @@ class WhitenedFunction(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.method, self.states = method, states
-        self.view, self.times, self.name = view, times, get_function_name(view.function)
+        self.function, self.times, self.name = view, times, get_function_name(view.function)
         shape = (len(times), *view.derived.shape)
         row, column = np.divmod(stencil.cell, shape[-1])
         index = np.ravel_multi_index((stencil.time, stencil.channel, row, column), shape)
@@ -69,7 +69,7 @@ class WhitenedFunction(torch.nn.Module):
         self.register_buffer("weight", torch.from_numpy(stencil.weight).to(climatology.dtype), persistent=False)
         variance = stencil.error**2
         if representation is not None:
-            variance = variance + self._variance(representation)
+            variance = variance + self._compute_variance(representation)
         if extra_variance is not None:
             variance = variance + extra_variance
         self.deviation = np.sqrt(variance)
@@ -79,10 +79,10 @@ class WhitenedFunction(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Whitened reports (B, M) predicted from standardised fields (B, T, channel, latitude, longitude)."""
-        return torch.stack([self._read(self.climatology + self.scale * member) for member in x])
+        return torch.stack([self._evaluate(self.climatology + self.scale * member) for member in x])
 
-    def _read(self, fields: Tensor) -> Tensor:
-        made = self.view(fields, self.times).to(self.weight.dtype).flatten()
+    def _evaluate(self, fields: Tensor) -> Tensor:
+        made = self.function(fields, self.times).to(self.weight.dtype).flatten()
         index = self.index.flatten()
         picked = made[index] if made.is_cuda else made.index_select(0, index)
         found = picked.unflatten(0, self.index.shape) * self.weight
@@ -91,10 +91,10 @@ class WhitenedFunction(torch.nn.Module):
         else:
             found = select_extreme(found.unflatten(1, (self.states, -1)).sum(dim=-1), self.method)
         if not bool(torch.isfinite(found.detach()).all()):
-            self._complain(found.detach())
+            self._raise_mismatch(found.detach())
         return found
 
-    def _complain(self, found: Tensor) -> None:
+    def _raise_mismatch(self, found: Tensor) -> None:
         wrong = int((~torch.isfinite(found)).sum())
         raise OperatorError(
             f"{self.name} returned no finite number for {wrong} of {len(found)} reports. Fields of a model are not "
@@ -104,18 +104,18 @@ class WhitenedFunction(torch.nn.Module):
         )
 
     @torch.no_grad()
-    def _variance(self, representation: Tensor) -> Array:
+    def _compute_variance(self, representation: Tensor) -> Array:
         error = representation if representation.ndim == 3 else representation[:, None, None]
         with torch.enable_grad():
             fields = self.climatology.clone().requires_grad_()
-            base = self._read(fields)
+            base = self._evaluate(fields)
             (gradient,) = torch.autograd.grad(base.square().sum(), fields)
         base, used = base.detach(), gradient.abs().amax(dim=(0, 2, 3)) > 0
         total = np.zeros(len(base))
         for channel in torch.nonzero(used).flatten().tolist():
             moved = self.climatology.clone()
             moved[:, channel] += torch.nan_to_num(self.scale[channel] * error[channel])
-            total += (self._read(moved) - base).double().numpy() ** 2
+            total += (self._evaluate(moved) - base).double().numpy() ** 2
         return total
 
 
@@ -196,22 +196,22 @@ def make_whitened_operator(
             rows, climatology, scale, representation=representation, extra_variance=extra_variance, dtype=dtype
         )
     frames = tuple(int(frame) for frame in rows.frames)
-    ends = np.cumsum([0, *(len(part.stencil) for part in rows.parts)])
+    ends = np.cumsum([0, *(len(part.stencil) for part in rows.blocks)])
     readings: list[torch.nn.Module] = []
-    for part, start, end in zip(rows.parts, ends[:-1], ends[1:], strict=True):
+    for part, start, end in zip(rows.blocks, ends[:-1], ends[1:], strict=True):
         extra = None if extra_variance is None else extra_variance[start:end]
-        if part.view is None and part.extreme is not None:
+        if part.function is None and part.extreme is not None:
             found = part.stencil, part.states, part.extreme, frames, climatology, scale
             readings.append(WhitenedExtreme(*found, representation=representation, extra_variance=extra, dtype=dtype))
             continue
-        if part.view is None:
+        if part.function is None:
             linear = WhitenedOperator(
                 part.stencil, climatology, scale, representation=representation, extra_variance=extra, dtype=dtype
             )
             readings.append(_Subset(linear, frames))
             continue
         readings.append(
-            _gather_function(part.view, part, rows, frames, climatology, scale, representation, extra, dtype)
+            _gather_function(part.function, part, rows, frames, climatology, scale, representation, extra, dtype)
         )
     return WhitenedComposite(readings, frames)
 
@@ -232,7 +232,7 @@ def _gather_function(
 
     index = list(frames)
     times = rows.times[index]
-    moved = part.stencil.at(rows.frames)
+    moved = part.stencil.reindex_times(rows.frames)
     error = None if representation is None else tensor(representation)
     fields = tensor(climatology[index]), tensor(scale)
     return WhitenedFunction(view, moved, times, *fields, error, extra, part.extreme, part.states)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from xappa._typing import Array
 from xappa.errors import ObservationError
-from xappa.operators.cached import HashablePlaces, get_corner_weights
+from xappa.operators.corner_weights import HashablePlaces, get_corner_weights
 
 BLOCK = 8192  # places at once: their results stay in the processor's cache until they are written
 
@@ -84,7 +84,7 @@ class Points:
             # Its derivative can be differentiated once more, as guidance asks.
             found = (table[cell] * weight[..., None]).sum(dim=1)
         else:
-            table = self._together(table)
+            table = self._gather_channels(table)
             found = table.new_empty(len(cell), table.shape[1]) if out is None else out
             for first in range(0, len(cell), BLOCK):
                 part = slice(first, first + BLOCK)
@@ -98,7 +98,7 @@ class Points:
             self._scratch.append(table)
         return found.T.unflatten(0, fields.shape[:-2]) if fields.ndim > 2 else found[:, 0]
 
-    def _together(self, table: Tensor) -> Tensor:
+    def _gather_channels(self, table: Tensor) -> Tensor:
         """The fields with the channels of a cell side by side, in memory that is used again."""
         try:
             scratch = self._scratch.pop()

@@ -35,15 +35,15 @@ class TracedFunction:
 
     Parameters
     ----------
-    view : View
+    function : DatasetFunction
     mask : array of bool, (derived channel, latitude, longitude)
-    by : dict
+    level_coordinate : dict
         Coordinate that chooses the level of each variable: ``"level"`` or ``"channel"``.
     """
 
-    view: DatasetFunction
+    function: DatasetFunction
     mask: Array
-    by: dict[str, str]
+    level_coordinate: dict[str, str]
 
 
 def trace(
@@ -136,7 +136,7 @@ def _is_local(view: DatasetFunction, result: Any, fields: Tensor, times: Array) 
     if len(times) == 1:
         return True
     with torch.no_grad():
-        whole = view.placed(result, times)
+        whole = view.place_outputs(result, times)
         for k in (0, len(times) - 1):
             try:
                 alone = view(fields[k : k + 1], times[k : k + 1])
@@ -156,7 +156,7 @@ def _are_equal_fields(a: Tensor, b: Tensor) -> bool:
 
 
 def _require_shape(field: xr.DataArray, key: str, state: StateContext, times: Array, name: str) -> None:
-    axes = [state.axis(axis) for axis in ("time", "level", "latitude", "longitude")]
+    axes = [state.get_axis_name(axis) for axis in ("time", "level", "latitude", "longitude")]
     wrong = [f"{dim} ({field.sizes[dim]})" for dim in field.dims if dim not in (*axes, "channel")]
     shape = f"{key} with the dimensions ({', '.join(f'{d}: {n}' for d, n in field.sizes.items())})"
     if wrong or {axes[1], "channel"} <= set(field.dims):
@@ -198,7 +198,7 @@ def _find_common_grid(
     for key, field in fields.items():
         axes = []
         for axis in ("latitude", "longitude"):
-            dim, size = state.axis(axis), field.sizes.get(state.axis(axis))
+            dim, size = state.get_axis_name(axis), field.sizes.get(state.get_axis_name(axis))
             own = _get_axis_values(state, axis)
             if size is not None and dim not in field.coords and size != len(own):
                 raise OperatorError(
@@ -216,12 +216,12 @@ def _find_common_grid(
 
 def _get_axis_values(state: StateContext, axis: str) -> Array:
     ds = label_fields(state, torch.zeros(()).expand(1, *state.spec.shape), np.zeros(1, "datetime64[s]"))
-    return ds[state.axis(axis)].values
+    return ds[state.get_axis_name(axis)].values
 
 
 def _identify_levels(field: xr.DataArray, state: StateContext) -> tuple[str | None, list[Any], str]:
     """The other dimension, its levels in hPa or numbers of channels, and which coordinate of reports chooses."""
-    level = state.axis("level")
+    level = state.get_axis_name("level")
     if "channel" in field.dims:
         numbers = field["channel"].values if "channel" in field.coords else np.arange(1, field.sizes["channel"] + 1)
         return "channel", [int(n) for n in numbers], "channel"

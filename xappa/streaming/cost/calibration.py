@@ -64,7 +64,7 @@ class EvaluationSpeed:
 
 def without_observations(model: GenerativeModel, plan: SamplingSpec) -> tuple[SamplingSpec, Stretch]:
     """The plan without anything observed, and a window of it."""
-    return replace(plan, stencil=None, given=()), Stretch(0, model.spec.window, 1, 0, 0)
+    return replace(plan, stencil=None, fixed_states=()), Stretch(0, model.spec.window, 1, 0, 0)
 
 
 def list_noise_levels(model: GenerativeModel, plan: SamplingSpec) -> np.ndarray:

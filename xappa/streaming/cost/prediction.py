@@ -70,7 +70,7 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
 
     Parameters
     ----------
-    run : Run
+    run : AnalysisGraph
     clock : callable, optional
         Seconds; default those of the wall.
     """
@@ -80,7 +80,7 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     with lock(model.device):
         largest = _select_most_observed_plan(model, [plan for plan, _ in parts])
         division = plan_batches(model, largest, max(len(batch) for batch, _ in run.sampled))
-        model, together = model.within(division.kept), division.members
+        model, together = model.with_graph_budget(division.graph_budget), division.members
         state = measure_decoding(model)
         paces = _measure_speeds(model, parts, together, clock)
         member = _sum_member(model, parts, paces, together)

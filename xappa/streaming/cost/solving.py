@@ -134,7 +134,7 @@ def _build_linear_denoiser(model: GenerativeModel, plan: SamplingSpec, stretch: 
     plan = replace(plan, guidance=guidance)
     itself = cast(JacobianFreeDenoiser, _build_plan_denoiser(model, plan, stretch))
     if matching:
-        linear = build_denoiser(model.linear(), replace(plan, stencil=None, given=()), stretch, (0,))
+        linear = build_denoiser(model.to_linear(), replace(plan, stencil=None, fixed_states=()), stretch, (0,))
     else:
 
         def linear(x_t: Tensor, sigma: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def encode(
     ----------
     fields : sequence of dask array, ([member,] time, [level,] latitude, longitude)
         One chunk a state.
-    assembly : Assembly
+    assembly : StateAssembly
         How they become states.
     times : array of datetime64, (time,)
     coder : Coder
@@ -167,7 +167,7 @@ def _encode(seconds: Array, *blocks: Array, coder: Coder, assembly: StateAssembl
     missing = (np.isnan(states) & needed).any(axis=(1, 2, 3))
     states = np.where(model.mask, states, np.float32(np.nan))
     with lock(model.device):
-        standardised = torch.from_numpy(model.standardised(states, times)).to(model.device)
+        standardised = torch.from_numpy(model.standardise(states, times)).to(model.device)
         latents = model.encode(standardised, times).float().cpu().numpy()
     latents[missing] = np.nan
     return latents.reshape((1,) * lead + latents.shape[1:]).astype(kept)
@@ -180,7 +180,9 @@ def _decode(seconds: Array, latents: Array, coder: Coder, part: tuple[Array, Arr
     channels, rows, columns = part
     with lock(model.device):
         fields = model.decode(torch.from_numpy(latents.astype("f4")).to(model.device), times).float().cpu().numpy()
-    values = take_entries(take_entries(take_entries(model.physical(fields, times), channels, 2), rows, 3), columns, 4)
+    values = take_entries(
+        take_entries(take_entries(model.destandardise(fields, times), channels, 2), rows, 3), columns, 4
+    )
     values = np.ascontiguousarray(values)  # so that the whole state is not kept for the sake of a region
     if clip:
         names = [model.spec.channels[k][0] for k in channels]

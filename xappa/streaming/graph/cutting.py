@@ -17,18 +17,20 @@ class Cutter:
 
     Parameters
     ----------
-    plan : Plan
+    plan : SamplingSpec
     """
 
     def __init__(self, plan: SamplingSpec) -> None:
         self.plan = plan
         self.order = self.first = np.zeros(0, int)
         if plan.stencil is not None and len(plan.stencil):
-            first = plan.stencil.spans()[0]
+            first = plan.stencil.compute_spans()[0]
             self.order = np.argsort(first, kind="stable")
             self.first = first[self.order]
 
-    def part(self, segment: Segment, previous: str = "") -> tuple[SamplingSpec, list[tuple[int, tuple[int, ...]]]]:
+    def cut_segment(
+        self, segment: Segment, previous: str = ""
+    ) -> tuple[SamplingSpec, list[tuple[int, tuple[int, ...]]]]:
         """The plan of one segment, and which of the given states it has: (number of ``given``, frames of it).
 
         Parameters
@@ -38,24 +40,24 @@ class Cutter:
             Token of the segment that it follows.
         """
         plan, inside = self.plan, range(segment.start, segment.stop)
-        kept = [(k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(plan.given)]
+        kept = [(k, tuple(i for i, f in enumerate(g.frames) if f in inside)) for k, g in enumerate(plan.fixed_states)]
         kept = [(k, frames) for k, frames in kept if frames]
         given = []
         for k, frames in kept:
-            own = plan.given[k]
+            own = plan.fixed_states[k]
             shifted = tuple(own.frames[i] - segment.start for i in frames)
             given.append(replace(own, frames=shifted, key=f"{own.key}-{frames}"))
-        if segment.known:
-            given.append(FixedState(tuple(range(segment.known)), ContinueFrom(), previous))
+        if segment.overlap:
+            given.append(FixedState(tuple(range(segment.overlap)), ContinueFrom(), previous))
         times = plan.times[segment.start : segment.stop]
-        stencil = self._reports(segment)
-        return replace(plan, times=times, stencil=stencil, given=tuple(given), segments=None), kept
+        stencil = self._select_reports(segment)
+        return replace(plan, times=times, stencil=stencil, fixed_states=tuple(given), segments=None), kept
 
-    def _reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
+    def _select_reports(self, segment: Segment) -> SparseOperator | CompositeOperator | None:
         """The reports that read nothing outside a segment, in the order of the plan."""
         stencil = self.plan.stencil
         if stencil is None or segment == Segment(0, len(self.plan.times)):
             return stencil
         low, high = np.searchsorted(self.first, (segment.start, segment.stop))
         near = stencil.select(np.sort(self.order[low:high]))
-        return near.window(segment.start, segment.stop - segment.start)
+        return near.select_window(segment.start, segment.stop - segment.start)

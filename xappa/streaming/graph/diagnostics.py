@@ -13,7 +13,7 @@ import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError
 from xappa.streaming.graph.lazy import SAMPLING, AnalysisGraph
 
@@ -104,7 +104,7 @@ def collect_diagnostics(result: xr.Dataset, sampled: Iterable[str] | None = None
     _require_one_run(result, run)
     wanted = set(_get_members(result) or run.members)
     needed = {task.key for batch, tasks in run.sampled if wanted & set(batch) for task in tasks}
-    batches = run.learned(needed.intersection(sampled or ()) or needed)
+    batches = run.build_results(needed.intersection(sampled or ()) or needed)
     steps = run.evaluations
     series: dict[str, list[da.Array]] = {"residual": [], "iterations": []}
     seconds = []

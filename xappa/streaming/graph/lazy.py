@@ -56,7 +56,7 @@ class AnalysisGraph:
         Calls of the denoiser a member.
     variables : tuple of str
         Observed quantities.
-    parts : tuple of (Plan, Delayed or None)
+    parts : tuple of (SamplingSpec, Delayed or None)
         Plans of the segments, and their readings where these are made on demand.
     times : array of datetime64, (time,)
         Of the fields.
@@ -75,7 +75,7 @@ class AnalysisGraph:
         """Member numbers."""
         return tuple(member for batch, _ in self.sampled for member in batch)
 
-    def learned(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
+    def build_results(self, only: Container[str] | None = None) -> list[tuple[tuple[int, ...], Delayed]]:
         """What the run learned of itself (a `SamplingResult`), a batch of members each; with latents of one segment.
 
         Parameters
@@ -110,7 +110,7 @@ def build_graph(
 
     Parameters
     ----------
-    plan : Plan
+    plan : SamplingSpec
     members : tuple of int
         Member numbers.
     spec : StateSpec
@@ -136,7 +136,7 @@ def build_graph(
     size = batch or MEMBERS_AT_ONCE
     batches = [members[i : i + size] for i in range(0, len(members), size)]
     stride = spec.window - compute_overlap(spec.window)
-    segments = cut_trajectory(len(plan.times), spec.window, stride, None if plan.rolling else plan.segments)
+    segments = cut_trajectory(len(plan.times), spec.window, stride, None if plan.autoregressive else plan.segments)
     sampled, plans = _build_sampling_tasks(
         plan, segments, batches, plan.evaluations(spec.window), progress, states, readings
     )
@@ -151,7 +151,7 @@ def build_graph(
     latents = build_slices(name, rows, places, [len(part) for part in parts], sampled, shape)
     fields = _build_decoded_fields(plan, members, chosen, per_chunk, latents, spec)
     observed = variables if variables is not None else () if plan.stencil is None else tuple(plan.stencil.names)
-    token = dask.base.tokenize(keys, members, chosen, plan.decoding())
+    token = dask.base.tokenize(keys, members, chosen, plan.select_decoding_options())
     by_batch = tuple((own, tuple(tasks)) for own, tasks in zip(batches, sampled, strict=True))
     return AnalysisGraph(
         token, fields, by_batch, plan.evaluations(spec.window), observed, tuple(plans), plan.times[chosen]
@@ -178,18 +178,18 @@ def _build_sampling_tasks(
     parts: list[tuple[SamplingSpec, Delayed | None]] = []
     previous, cutter = "", Cutter(plan)
     for k, segment in enumerate(segments):
-        part, kept = cutter.part(segment, previous)
+        part, kept = cutter.cut_segment(segment, previous)
         held = [
             dask.delayed(states[i] if len(frames) == states[i].shape[1] else states[i][:, list(frames)])
             for i, frames in kept
         ]
         reading = None if readings is None else readings(segment)
         parts.append((part, reading))
-        previous = dask.base.tokenize(part.latents_token(), None if reading is None else reading.key)
+        previous = dask.base.tokenize(part.list_latent_dependencies(), None if reading is None else reading.key)
         for tasks, batch in zip(found, batches, strict=True):
             given = list(held)
-            if segment.known:
-                given.append(_build_known_states(tasks[k - 1], segment.start - segments[k - 1].start, segment.known))
+            if segment.overlap:
+                given.append(_build_known_states(tasks[k - 1], segment.start - segments[k - 1].start, segment.overlap))
             token = dask.base.tokenize(previous, batch)
             tasks.append(
                 _make_layer(
@@ -206,7 +206,7 @@ def _build_decoded_fields(
 ) -> da.Array:
     """Fields, a task a member and chunk of times."""
     seconds = plan.times[chosen].astype("M8[s]").astype("i8")
-    light = plan.decoding()
+    light = plan.select_decoding_options()
     token = dask.base.tokenize(light, members, seconds, latents.name)
     own = ("m", "t", *list_latent_axes(latents.ndim - 2))
     return da.blockwise(
@@ -264,7 +264,7 @@ def _slice_latents(sampled: SamplingResult, first: int, count: int) -> np.ndarra
 
 
 def _merge_batch_diagnostics(tasks: Sequence[Delayed], variables: tuple[str, ...]) -> Delayed:
-    """What was learned in all segments of a batch; their latents are let go one by one."""
+    """What was learned in all segments of a batch; their latents are freed one by one."""
     from xappa.sampling.merge_diagnostics import merge_segments, without_latents
 
     parts = [

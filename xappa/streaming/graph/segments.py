@@ -23,13 +23,13 @@ class Segment:
     ----------
     start, stop : int
         Its times, the last not included.
-    known : int
+    overlap : int
         Times at its beginning where it is held to the segment before; 0 where it needs none.
     """
 
     start: int
     stop: int
-    known: int = 0
+    overlap: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,6 @@ def _compute_ramp(times: Array, segment: Segment, last: int) -> Array:
     It rises from 0 to 1 in the middle of what the two share, far from the end of the one before, and from the beginning
     of this one or the states that it is held to.
     """
-    first = segment.start + segment.known
+    first = segment.start + segment.overlap
     length = BLENDED * (last - first)
     return np.clip((times + 0.5 - (first + last - length) / 2) / length, 0.0, 1.0)

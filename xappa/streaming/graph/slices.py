@@ -51,9 +51,9 @@ class SliceLayer(Layer):
         return SliceLayer, (self.name, self.rows, self.chunks, self.sampled, self.rank)
 
     def __getitem__(self, key: Key) -> Task:
-        if not self._has(key):
+        if not self._contains(key):
             raise KeyError(key)
-        (batch, position), pieces = self._of(key)
+        (batch, position), pieces = self._locate(key)
         refs = [TaskRef(self.sampled[batch][piece.segment]) for piece in pieces]
         return Task(key, _extract_latents, position, pieces, List(*refs))
 
@@ -65,9 +65,9 @@ class SliceLayer(Layer):
         return len(self.rows) * len(self.chunks)
 
     def __contains__(self, key: object) -> bool:
-        return self._has(key)
+        return self._contains(key)
 
-    def _has(self, key: Any) -> bool:
+    def _contains(self, key: Any) -> bool:
         return (
             isinstance(key, tuple)
             and len(key) == 3 + self.rank
@@ -76,7 +76,7 @@ class SliceLayer(Layer):
             and 0 <= key[2] < len(self.chunks)
         )
 
-    def _of(self, key: Any) -> tuple[tuple[int, int], tuple[Piece, ...]]:
+    def _locate(self, key: Any) -> tuple[tuple[int, int], tuple[Piece, ...]]:
         return self.rows[key[1]], self.chunks[key[2]]
 
     @property
@@ -94,12 +94,12 @@ class SliceLayer(Layer):
 
     def get_dependencies(self, key: Key, all_hlg_keys: Collection[Key]) -> set:
         """Sampling tasks that a chunk needs."""
-        (batch, _), pieces = self._of(key)
+        (batch, _), pieces = self._locate(key)
         return {self.sampled[batch][piece.segment] for piece in pieces}
 
     def cull(self, keys: set[Key], all_hlg_keys: Collection[Key]) -> tuple[Layer, Mapping[Key, set[Key]]]:
         """The tasks of some keys alone."""
-        kept = {key: self[key] for key in keys if self._has(key)}
+        kept = {key: self[key] for key in keys if self._contains(key)}
         return MaterializedLayer(kept), {key: self.get_dependencies(key, all_hlg_keys) for key in kept}
 
 

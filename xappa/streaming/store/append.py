@@ -66,58 +66,60 @@ class Growth:
 
     Parameters
     ----------
-    place : Place
+    location : StoreLocation
     dim : str
         Along which the store grows.
-    old : int
+    old_length : int
         Its length before.
     fields : Dataset
         The variables along it, in the store's order of dimensions.
-    there : Dataset
+    existing : Dataset
         The store, as it was.
     done : bool
         Whether it has grown by that already.
     """
 
-    place: StoreLocation
+    location: StoreLocation
     dim: str
-    old: int
+    old_length: int
     fields: xr.Dataset
-    there: xr.Dataset
+    existing: xr.Dataset
     done: bool = False
 
     @property
-    def growing(self) -> list[Hashable]:
+    def growing_names(self) -> list[Hashable]:
         """Variables and coordinates along the dimension."""
-        return [name for name, variable in self.there.variables.items() if self.dim in variable.dims]
+        return [name for name, variable in self.existing.variables.items() if self.dim in variable.dims]
 
     @property
     def encoding(self) -> Encoding:
         """How values are encoded in the store."""
-        return {name: _select_value_encoding(self.there.variables[name]) for name in self.growing}
+        return {name: _select_value_encoding(self.existing.variables[name]) for name in self.growing_names}
 
     @property
     def sizes(self) -> dict[Hashable, int]:
         """Points of the store's files, by dimension: common multiples of those of all variables."""
         sizes: dict[Hashable, int] = {}
         for name in self.fields.data_vars:
-            variable = self.there.variables[name]
+            variable = self.existing.variables[name]
             files = variable.encoding.get("shards") or variable.encoding["chunks"]
             for dim, size in zip(variable.dims, files, strict=True):
                 sizes[dim] = int(np.lcm(sizes.get(dim, 1), size))
         return sizes
 
-    def metadata(self) -> dict[str, bytes]:
+    def build_metadata(self) -> dict[str, bytes]:
         """Metadata of the arrays with their new shapes, and of the root without a copy of the old ones."""
         found: dict[str, bytes] = {}
-        for name in self.growing:
-            found |= _resize_metadata(self.place.store, str(name), self.dim, self.old + self.fields.sizes[self.dim])
-        root = json.loads(read_key(self.place.store, "zarr.json") or b"{}")
+        for name in self.growing_names:
+            found |= _resize_metadata(
+                self.location.store, str(name), self.dim, self.old_length + self.fields.sizes[self.dim]
+            )
+        root = json.loads(read_key(self.location.store, "zarr.json") or b"{}")
         root.pop("consolidated_metadata", None)
         return found | {"zarr.json": json.dumps(root).encode()}
 
 
-def plan_growth(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> Growth:
+def plan_growth(ds: xr.Dataset, location: StoreLocation, dim: str, token: str) -> Growth:
     """How a store would grow by a result, or has grown by it already.
 
     What another append has begun and not finished is taken back.
@@ -125,7 +127,7 @@ def plan_growth(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> G
     Parameters
     ----------
     ds : Dataset
-    place : Place
+    location : StoreLocation
     dim : str
     token : str
         Of the result.
@@ -139,84 +141,84 @@ def plan_growth(ds: xr.Dataset, place: StoreLocation, dim: str, token: str) -> G
     OptionError
         If nothing grows along `dim`.
     """
-    root = read_root_metadata(place) or {}
+    root = read_root_metadata(location) or {}
     if root.get("node_type") != "group":
-        raise StoreError(f"{place.name} holds no Zarr group of format 3; expected one: choose another name")
-    _require_intact(ds, place)
+        raise StoreError(f"{location.name} holds no Zarr group of format 3; expected one: choose another name")
+    _require_intact(ds, location)
     entries = json.loads(root.get("attributes", {}).get(APPENDED, "[]"))
     for number, entry in enumerate(entries):
         if entry["token"] == token:
-            return _find_finished_growth(ds, place, entries[number:])
+            return _find_finished_growth(ds, location, entries[number:])
     if dim not in list_step_dimensions(ds):
         raise OptionError(
             f"append_dim={dim!r}; expected one of {', '.join(map(repr, list_step_dimensions(ds))) or 'no dimension'}"
         )
-    journal = json.loads(place.beside.read(JOURNAL) or b"{}")
+    journal = json.loads(location.sidecar.read(JOURNAL) or b"{}")
     if journal:
-        _roll_back(place, journal, clean=journal["token"] != token)
-    there = _open_dataset(place)
-    problems = _find_problems(ds, there, dim)
+        _roll_back(location, journal, clean=journal["token"] != token)
+    existing = _open_dataset(location)
+    problems = _find_problems(ds, existing, dim)
     if problems:
-        raise DatasetError(f"This Dataset does not continue {place.name}:" + "".join(f"\n- {p}" for p in problems))
-    return Growth(place, dim, there.sizes[dim], _select_along(ds, there, dim), there)
+        raise DatasetError(f"This Dataset does not continue {location.name}:" + "".join(f"\n- {p}" for p in problems))
+    return Growth(location, dim, existing.sizes[dim], _select_along(ds, existing, dim), existing)
 
 
-def _find_finished_growth(ds: xr.Dataset, place: StoreLocation, entries: Sequence[Mapping[str, Any]]) -> Growth:
+def _find_finished_growth(ds: xr.Dataset, location: StoreLocation, entries: Sequence[Mapping[str, Any]]) -> Growth:
     """What a store has grown by, from the entries of that append and of later ones."""
-    there, dim = _open_dataset(place), str(entries[0]["dimension"])
+    existing, dim = _open_dataset(location), str(entries[0]["dimension"])
     later = sum(int(entry["length"]) for entry in entries if entry["dimension"] == dim)
-    return Growth(place, dim, there.sizes[dim] - later, _select_along(ds, there, dim), there, done=True)
+    return Growth(location, dim, existing.sizes[dim] - later, _select_along(ds, existing, dim), existing, done=True)
 
 
-def _open_dataset(place: StoreLocation) -> xr.Dataset:
-    return xr.open_zarr(place.store, consolidated=False, chunks=None)
+def _open_dataset(location: StoreLocation) -> xr.Dataset:
+    return xr.open_zarr(location.store, consolidated=False, chunks=None)
 
 
-def _select_along(ds: xr.Dataset, there: xr.Dataset, dim: str) -> xr.Dataset:
+def _select_along(ds: xr.Dataset, existing: xr.Dataset, dim: str) -> xr.Dataset:
     """The variables along a dimension, with their dimensions in the order of the store."""
     fields = ds[[name for name, v in ds.data_vars.items() if dim in v.dims]]
-    return fields.assign({name: v.transpose(*there[name].dims) for name, v in fields.data_vars.items()})
+    return fields.assign({name: v.transpose(*existing[name].dims) for name, v in fields.data_vars.items()})
 
 
-def _require_intact(ds: xr.Dataset, place: StoreLocation) -> None:
+def _require_intact(ds: xr.Dataset, location: StoreLocation) -> None:
     """Complain about damaged metadata and coordinates of a store, which is read before it grows."""
-    names = [str(name) for name in ds.variables if read_key(place.store, f"{name}/zarr.json") is not None]
-    require_metadata(place, names)
-    group = zarr.open_group(place.store, mode="r", zarr_format=3)
+    names = [str(name) for name in ds.variables if read_key(location.store, f"{name}/zarr.json") is not None]
+    require_metadata(location, names)
+    group = zarr.open_group(location.store, mode="r", zarr_format=3)
     for name in names:
         array = group[name]
         if name in ds.coords and isinstance(array, zarr.Array) and array.size and not is_intact(array, {}, ()):
             raise StoreError(
-                f"{place.name}: the coordinate {name!r} is damaged, so that nothing can be appended. Make the call "
-                "again that wrote the store, which mends it, or write the store anew with overwrite=True."
+                f"{location.name}: the coordinate {name!r} is damaged, so that nothing can be appended. Make the call "
+                "again that wrote the store, which repairs it, or write the store anew with overwrite=True."
             )
 
 
 def begin_append(growth: Growth, token: str) -> None:
     """Note beside the store what is being appended."""
-    place = growth.place
-    if place.beside.read(JOURNAL) is None:
-        names = [str(name) for name in growth.growing]
-        _remove_beyond(place.store, names, growth.dim, growth.old)
-        journal = {"token": token, "dim": growth.dim, "old": growth.old, "names": names}
-        place.beside.write(JOURNAL, json.dumps(journal).encode())
+    location = growth.location
+    if location.sidecar.read(JOURNAL) is None:
+        names = [str(name) for name in growth.growing_names]
+        _remove_beyond(location.store, names, growth.dim, growth.old_length)
+        journal = {"token": token, "dim": growth.dim, "old": growth.old_length, "names": names}
+        location.sidecar.write(JOURNAL, json.dumps(journal).encode())
 
 
 def write_coordinates(growth: Growth, store: Store) -> None:
     """Coordinates along the dimension, where nobody reads them yet."""
     group = zarr.open_group(store, mode="r+", zarr_format=3)
-    for name in growth.growing:
-        if name in growth.there.coords:
+    for name in growth.growing_names:
+        if name in growth.existing.coords:
             variable = growth.fields.coords[name].variable
-            where = tuple(slice(growth.old, None) if dim == growth.dim else slice(None) for dim in variable.dims)
+            where = tuple(slice(growth.old_length, None) if dim == growth.dim else slice(None) for dim in variable.dims)
             group[str(name)][where] = encode_variable(name, variable, growth.encoding[name])  # type: ignore[index]
 
 
 def publish_lengths(growth: Growth) -> None:
     """Give the arrays their new lengths; readers of consolidated metadata see these once they are consolidated."""
-    for key, content in growth.metadata().items():
+    for key, content in growth.build_metadata().items():
         if key != "zarr.json":
-            write_key(growth.place.store, key, content)
+            write_key(growth.location.store, key, content)
 
 
 def describe_append(growth: Growth, attrs: Mapping[str, Any], token: str) -> str:
@@ -229,48 +231,51 @@ def describe_append(growth: Growth, attrs: Mapping[str, Any], token: str) -> str
     return json.dumps([*json.loads(attrs.get(APPENDED, "[]")), about])
 
 
-def _find_problems(ds: xr.Dataset, there: xr.Dataset, dim: str) -> list[str]:
+def _find_problems(ds: xr.Dataset, existing: xr.Dataset, dim: str) -> list[str]:
     """Why a Dataset does not continue another."""
     problems = []
-    here, old = set(map(str, ds.data_vars)), set(map(str, there.data_vars))
+    here, old = set(map(str, ds.data_vars)), set(map(str, existing.data_vars))
     if here != old:
         problems.append(
             f"variables: found {_format_names(here - old)} and no {_format_names(old - here)}; expected the same ones"
         )
     for name in sorted(here & old):
-        if set(ds[name].dims) != set(there[name].dims):
-            problems.append(f"{name!r} has the dimensions {ds[name].dims}; expected {there[name].dims}")
-        elif ds[name].attrs.get("units") != there[name].attrs.get("units"):
+        if set(ds[name].dims) != set(existing[name].dims):
+            problems.append(f"{name!r} has the dimensions {ds[name].dims}; expected {existing[name].dims}")
+        elif ds[name].attrs.get("units") != existing[name].attrs.get("units"):
             problems.append(
-                f"{name!r} has the units {ds[name].attrs.get('units')!r}; expected {there[name].attrs.get('units')!r}"
+                f"{name!r} has the units {ds[name].attrs.get('units')!r}; expected "
+                f"{existing[name].attrs.get('units')!r}"
             )
-        elif dim not in ds[name].dims and not _is_same(ds[name], there[name]):
+        elif dim not in ds[name].dims and not _is_same(ds[name], existing[name]):
             problems.append(f"{name!r}, which has no {dim!r}, has other values; expected the same")
-    for name in sorted({*map(str, ds.coords), *map(str, there.coords)}):
-        if name not in ds.coords or name not in there.coords:
-            which = "the store" if name not in there.coords else "the Dataset"
+    for name in sorted({*map(str, ds.coords), *map(str, existing.coords)}):
+        if name not in ds.coords or name not in existing.coords:
+            which = "the store" if name not in existing.coords else "the Dataset"
             problems.append(f"coordinate {name!r} is missing in {which}; expected it in both, or in neither")
-        elif dim not in there[name].dims and not _is_same(ds[name], there[name]):
+        elif dim not in existing[name].dims and not _is_same(ds[name], existing[name]):
             problems.append(
-                f"coordinate {name!r} differs; expected {_describe_ends(there[name])}, found {_describe_ends(ds[name])}"
+                f"coordinate {name!r} differs; expected {_describe_ends(existing[name])}, found "
+                f"{_describe_ends(ds[name])}"
             )
-    if dim not in there.dims:
-        problems.append(f"the store has no dimension {dim!r}; it has {_format_names(set(map(str, there.dims)))}")
+    if dim not in existing.dims:
+        problems.append(f"the store has no dimension {dim!r}; it has {_format_names(set(map(str, existing.dims)))}")
     elif (
         dim in ds.coords
-        and dim in there.coords
-        and there.sizes[dim]
-        and not ds[dim].values.min() > there[dim].values.max()
+        and dim in existing.coords
+        and existing.sizes[dim]
+        and not ds[dim].values.min() > existing[dim].values.max()
     ):
         problems.append(
-            f"{dim!r} goes from {ds[dim].values.min()}; expected later than {there[dim].values.max()}, where the store "
+            f"{dim!r} goes from {ds[dim].values.min()}; expected later than {existing[dim].values.max()}, where the "
+            "store "
             f"ends: select with ds.sel({dim}=slice(...))"
         )
     digest = "xappa_model_digest"
-    if ds.attrs.get(digest) != there.attrs.get(digest):
+    if ds.attrs.get(digest) != existing.attrs.get(digest):
         problems.append(
             f"it comes from the model {ds.attrs.get(digest, 'none')!s:.12}, the store from "
-            f"{there.attrs.get(digest, 'none')!s:.12}; expected the same"
+            f"{existing.attrs.get(digest, 'none')!s:.12}; expected the same"
         )
     return problems
 
@@ -305,14 +310,14 @@ def _resize_metadata(store: Store, name: str, dim: str, length: int) -> dict[str
     return {key: json.dumps(content, indent=2).encode()}
 
 
-def _roll_back(place: StoreLocation, journal: Mapping[str, Any], clean: bool) -> None:
+def _roll_back(location: StoreLocation, journal: Mapping[str, Any], clean: bool) -> None:
     """Give arrays the length that they had, where that was about to change; remove what is beyond, if asked."""
     for name in journal["names"]:
-        for key, content in _resize_metadata(place.store, name, journal["dim"], journal["old"]).items():
-            write_key(place.store, key, content)
+        for key, content in _resize_metadata(location.store, name, journal["dim"], journal["old"]).items():
+            write_key(location.store, key, content)
     if clean:
-        _remove_beyond(place.store, journal["names"], journal["dim"], journal["old"])
-        place.remove_beside()
+        _remove_beyond(location.store, journal["names"], journal["dim"], journal["old"])
+        location.remove_sidecar()
 
 
 def _remove_beyond(store: Store, names: list[str], dim: str, length: int) -> None:
@@ -322,6 +327,6 @@ def _remove_beyond(store: Store, names: list[str], dim: str, length: int) -> Non
         axis = content["dimension_names"].index(dim)
         step = content["chunk_grid"]["configuration"]["chunk_shape"][axis]
         for key in list_keys(store, f"{name}/c"):
-            place = re.findall(r"\d+", key.removeprefix(f"{name}/c"))
-            if len(place) == len(content["shape"]) and int(place[axis]) >= -(-length // step):
+            index = re.findall(r"\d+", key.removeprefix(f"{name}/c"))
+            if len(index) == len(content["shape"]) and int(index[axis]) >= -(-length // step):
                 sync(store.delete(key))

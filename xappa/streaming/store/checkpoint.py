@@ -33,7 +33,7 @@ def with_checkpoints(ds: xr.Dataset, files: Files) -> xr.Dataset:
     Parameters
     ----------
     ds : Dataset
-    files : Local, Remote or Inside
+    files : LocalFiles, RemoteFiles or InStoreSidecar
     """
     made: dict[str, MaterializedLayer] = {}
     most = _count_concurrent(ds)
@@ -105,10 +105,10 @@ def load_or_sample(
     def make() -> SamplingResult:
         arrays = _read(files, key + SUFFIX)
         if arrays is not None:
-            return SamplingResult.restored(arrays)
+            return SamplingResult.from_arrays(arrays)
         before = is_cached(token, members)
         found = sample(plan, members, token, *args, **options)
-        files.write(key + SUFFIX, pack_arrays(found.stored()))
+        files.write(key + SUFFIX, pack_arrays(found.to_arrays()))
         if not before:
             spill(token, members)
         return found

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,14 @@ import zarr
 from zarr.abc.store import Store
 
 from xappa.errors import StoreError, translate_read_errors
-from xappa.streaming.store.location import StoreLocation, read_key
+from xappa.streaming.store.location import StoreLocation, read_key, write_key
 
 ANEW = "Write the store anew with overwrite=True."
 
 LOG = logging.getLogger("xappa")
 
 
-def read_root_metadata(place: StoreLocation) -> dict[str, Any] | None:
+def read_root_metadata(location: StoreLocation) -> dict[str, Any] | None:
     """Metadata of a store's root group; None if there are none.
 
     Raises
@@ -29,13 +31,13 @@ def read_root_metadata(place: StoreLocation) -> dict[str, Any] | None:
         If they are damaged, or the store cannot be read.
     """
     try:
-        content = read_key(place.store, "zarr.json")
+        content = read_key(location.store, "zarr.json")
     except OSError as error:
-        raise StoreError(f"{place.name} cannot be read ({error}); choose another place.") from error
-    return None if content is None else _read_json(place.name, "zarr.json", content)
+        raise StoreError(f"{location.name} cannot be read ({error}); choose another place.") from error
+    return None if content is None else _read_json(location.name, "zarr.json", content)
 
 
-def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
+def require_metadata(location: StoreLocation, names: Sequence[Hashable]) -> None:
     """Complain about arrays of a store whose metadata are missing or damaged.
 
     Raises
@@ -45,7 +47,7 @@ def require_metadata(place: StoreLocation, names: Sequence[Hashable]) -> None:
     """
     for name in names:
         key = f"{name}/zarr.json"
-        _read_json(place.name, key, read_key(place.store, key) or b"")
+        _read_json(location.name, key, read_key(location.store, key) or b"")
 
 
 def _read_json(store: str, key: str, content: bytes) -> dict[str, Any]:
@@ -59,6 +61,61 @@ def _read_json(store: str, key: str, content: bytes) -> dict[str, Any]:
             "with overwrite=True."
         )
     return found
+
+
+def repair_consolidated_metadata(location: StoreLocation) -> None:
+    """Write the consolidated metadata of a complete store again where they are not those of its arrays and groups.
+
+    Raises
+    ------
+    StoreError
+        If the metadata of an array or a group cannot be read.
+    """
+    with translate_read_errors(location.name, "a complete store", StoreError, ANEW):
+        consolidated = _read_metadata(location.store, True)
+        if consolidated is None:
+            # Zarr finds no group at all where these cannot be read.
+            root = {k: v for k, v in (read_root_metadata(location) or {}).items() if k != "consolidated_metadata"}
+            write_key(location.store, "zarr.json", json.dumps(root, indent=2).encode())
+        if consolidated != _read_metadata(location.store, False):
+            LOG.warning("%s: the consolidated metadata were damaged, and are written again", location.name)
+            consolidate(location.store)
+
+
+def _read_metadata(store: Store, consolidated: bool) -> dict[str, str] | None:
+    """Metadata of all arrays and groups by path; None if consolidated ones are asked for, and cannot be read."""
+    try:
+        with _quiet():
+            group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=consolidated)
+            if consolidated and group.metadata.consolidated_metadata is None:
+                return None
+            return {path: _to_text(node) for path, node in group.members(max_depth=None)}
+    except Exception:  # what is wrong in them is raised as anything
+        if consolidated:
+            return None
+        raise
+
+
+def _to_text(node: zarr.Array | zarr.Group) -> str:
+    """All that the metadata of an array or a group say; fill values may be NaN, which is not equal to itself."""
+    about = node.metadata.to_dict()
+    about.pop("consolidated_metadata", None)
+    return json.dumps(about, sort_keys=True, default=str)
+
+
+def consolidate(store: Store) -> None:
+    """Copy the metadata of all arrays and groups into the root's."""
+    with _quiet():
+        zarr.consolidate_metadata(store, zarr_format=3)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Zarr's warnings of consolidated metadata, which other readers pass over, and of what is beside arrays."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        warnings.filterwarnings("ignore", message=".*not recognized as a component", category=UserWarning)
+        yield
 
 
 def is_intact(array: zarr.Array, region: Mapping[Hashable, slice], dims: Sequence[Hashable]) -> bool:

@@ -1,4 +1,4 @@
-"""Where a Zarr store is: on the local disk, behind an address, or an object of Zarr's; what is beside it."""
+"""Where a Zarr store is: on the local disk, behind an address, or an object of Zarr's; and the files beside it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from xappa.array_files import LocalFiles, RemoteFiles
 from xappa.errors import MissingDependency, StoreError
 from xappa.streaming.store.durable import flush
 
-BESIDE = ".xappa"
-"""Added to a store's name: the folder of what is kept until the store is complete."""
+SIDECAR = ".xappa"
+"""Added to a store's name: the folder of files that are kept until the store is complete."""
 LOCK, LEASE = "lock", "lease.json"
 LEASE_SECONDS = 600
 """After which a store elsewhere, whose writer gave no sign of life, is free."""
@@ -38,15 +38,15 @@ class InStoreSidecar:
 
     def read(self, name: str) -> bytes | None:
         """Contents of a file; None if it is not there."""
-        return read_key(self.store, f"{BESIDE}/{name}")
+        return read_key(self.store, f"{SIDECAR}/{name}")
 
     def write(self, name: str, content: bytes) -> None:
         """Put a file."""
-        write_key(self.store, f"{BESIDE}/{name}", content)
+        write_key(self.store, f"{SIDECAR}/{name}", content)
 
     def remove(self) -> None:
         """Remove all of them."""
-        sync(self.store.delete_dir(BESIDE))
+        sync(self.store.delete_dir(SIDECAR))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class StoreLocation:
     name : str
         For messages.
     store : Store
-    beside : Local, Remote or Inside
+    sidecar : LocalFiles, RemoteFiles or InStoreSidecar
         What is kept until the store is complete.
     folder : Path or None
         Of a local store.
@@ -66,45 +66,45 @@ class StoreLocation:
 
     name: str
     store: Store
-    beside: LocalFiles | RemoteFiles | InStoreSidecar
+    sidecar: LocalFiles | RemoteFiles | InStoreSidecar
     folder: Path | None = None
 
-    def free(self) -> float | None:
+    def get_free_bytes(self) -> float | None:
         """Bytes that are free on a local disk."""
         if self.folder is None:
             return None
-        there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
-        return float(shutil.disk_usage(there).free)
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        return float(shutil.disk_usage(existing).free)
 
-    def holds(self, source: StorePath) -> bool:
+    def contains(self, source: StorePath) -> bool:
         """Whether something is in this store, however it was opened."""
-        there, path = source.store, source.path
-        root = there.root if isinstance(there, LocalStore) else there.path if isinstance(there, FsspecStore) else ""
+        other, path = source.store, source.path
+        root = other.root if isinstance(other, LocalStore) else other.path if isinstance(other, FsspecStore) else ""
         if self.folder is not None:
-            on_disk = isinstance(there, LocalStore) or "file" in _list_protocols(there)
+            on_disk = isinstance(other, LocalStore) or "file" in _list_protocols(other)
             return on_disk and Path(root, path).resolve().is_relative_to(self.folder.resolve())
-        if isinstance(there, FsspecStore) and isinstance(self.store, FsspecStore):
+        if isinstance(other, FsspecStore) and isinstance(self.store, FsspecStore):
             inside = f"{root}/{path}".startswith(f"{self.store.path.rstrip('/')}/")
-            return inside and not _list_protocols(there).isdisjoint(_list_protocols(self.store))
-        return str(there) == str(self.store)
+            return inside and not _list_protocols(other).isdisjoint(_list_protocols(self.store))
+        return str(other) == str(self.store)
 
     def remove(self) -> None:
         """Remove the store and what is beside it, but for what tells that it is being written."""
-        lease = self.beside.read(LEASE)
+        lease = self.sidecar.read(LEASE)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
         else:
             sync(self.store.clear())
-        self.remove_beside()
+        self.remove_sidecar()
         if lease is not None:
-            self.beside.write(LEASE, lease)
+            self.sidecar.write(LEASE, lease)
 
-    def remove_beside(self) -> None:
+    def remove_sidecar(self) -> None:
         """Remove what is beside the store; the file of the lock stays while it is locked."""
-        if not isinstance(self.beside, LocalFiles):
-            self.beside.remove()
+        if not isinstance(self.sidecar, LocalFiles):
+            self.sidecar.remove()
             return
-        for path in self.beside.folder.glob("*"):
+        for path in self.sidecar.folder.glob("*"):
             if path.name != LOCK:
                 path.unlink(missing_ok=True)
 
@@ -113,14 +113,14 @@ class StoreLocation:
         if self.folder is not None and self.folder.is_dir():
             flush(self.folder)
 
-    def tidy(self) -> None:
+    def remove_partial_files(self) -> None:
         """Remove files that a process left half written."""
         if self.folder is not None and self.folder.is_dir():
             for path in self.folder.rglob("*.partial"):
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep other processes from writing it.
 
         Raises
@@ -133,7 +133,7 @@ class StoreLocation:
 
 
 def locate_store(store: str | os.PathLike[str] | Store, options: dict[str, Any] | None = None) -> StoreLocation:
-    """The place that a name, an address or an object means.
+    """Find the store that a name, an address or an object means.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def locate_store(store: str | os.PathLike[str] | Store, options: dict[str, Any] 
     if "://" in text and not text.startswith("file://"):
         return _locate_remote(text.rstrip("/"), options or {})
     folder = Path(text.removeprefix("file://")).expanduser().absolute()
-    return StoreLocation(str(folder), LocalStore(folder), LocalFiles(folder.with_name(folder.name + BESIDE)), folder)
+    return StoreLocation(str(folder), LocalStore(folder), LocalFiles(folder.with_name(folder.name + SIDECAR)), folder)
 
 
 def _locate_remote(address: str, options: dict[str, Any]) -> StoreLocation:
@@ -172,7 +172,7 @@ def _locate_remote(address: str, options: dict[str, Any]) -> StoreLocation:
             f"{address} is written with fsspec, and something that it needs is missing ({error}): pip install fsspec, "
             "and s3fs, gcsfs or adlfs; or give a store of obstore: zarr.storage.ObjectStore(...)"
         ) from error
-    return StoreLocation(address, store, RemoteFiles(address + BESIDE, tuple(options.items())))
+    return StoreLocation(address, store, RemoteFiles(address + SIDECAR, tuple(options.items())))
 
 
 def _list_protocols(store: Store) -> set[str]:
@@ -202,51 +202,52 @@ def list_keys(store: Store, prefix: str) -> set[str]:
 
 
 @contextmanager
-def _lock_store(place: StoreLocation) -> Iterator[None]:
-    beside = place.beside.folder  # type: ignore[union-attr]
+def _lock_store(location: StoreLocation) -> Iterator[None]:
+    folder = location.sidecar.folder  # type: ignore[union-attr]
     try:
-        beside.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(beside / LOCK)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StoreError(
-            f"{place.name} is being written by another process now; wait for it, or choose another name."
+            f"{location.name} is being written by another process now; wait for it, or choose another name."
         ) from error
     except OSError as error:
-        raise StoreError(f"{place.name} cannot be written ({error}); choose another place.") from error
+        raise StoreError(f"{location.name} cannot be written ({error}); choose another place.") from error
     try:
         yield
     finally:
         lock.release()
-        if all(path.name == LOCK for path in beside.glob("*")):
-            shutil.rmtree(beside, ignore_errors=True)
+        if all(path.name == LOCK for path in folder.glob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _lease_store(place: StoreLocation) -> Iterator[None]:
+def _lease_store(location: StoreLocation) -> Iterator[None]:
     mine = uuid.uuid4().hex
-    found = place.beside.read(LEASE)
+    found = location.sidecar.read(LEASE)
     if found is not None and not _is_expired(json.loads(found)):
         raise StoreError(
-            f"{place.name} is being written by another process ({found.decode()}); wait for it, or, if it has ended, "
+            f"{location.name} is being written by another process ({found.decode()}); wait for it, or, if it has "
+            "ended, "
             f"for {LEASE_SECONDS // 60} minutes; or choose another name."
         )
     lease = {"id": mine, "host": socket.gethostname(), "process": os.getpid(), "time": time.time()}
-    place.beside.write(LEASE, json.dumps(lease).encode())
-    again = place.beside.read(LEASE)
+    location.sidecar.write(LEASE, json.dumps(lease).encode())
+    again = location.sidecar.read(LEASE)
     if again is None or json.loads(again)["id"] != mine:
-        raise StoreError(f"{place.name} is being written by another process now; choose another name.")
+        raise StoreError(f"{location.name} is being written by another process now; choose another name.")
     try:
         yield
     finally:
-        if place.beside.read(LEASE) is not None:
-            place.beside.write(LEASE, json.dumps(lease | {"time": 0.0}).encode())
+        if location.sidecar.read(LEASE) is not None:
+            location.sidecar.write(LEASE, json.dumps(lease | {"time": 0.0}).encode())
 
 
-def renew_lease(place: StoreLocation) -> None:
+def renew_lease(location: StoreLocation) -> None:
     """Show that the writer of a store elsewhere is alive."""
-    if place.folder is None and (found := place.beside.read(LEASE)) is not None:
-        place.beside.write(LEASE, json.dumps(json.loads(found) | {"time": time.time()}).encode())
+    if location.folder is None and (found := location.sidecar.read(LEASE)) is not None:
+        location.sidecar.write(LEASE, json.dumps(json.loads(found) | {"time": time.time()}).encode())
 
 
 def _is_expired(lease: dict[str, Any]) -> bool:

@@ -40,31 +40,31 @@ class RegionGrid:
 
     def __iter__(self) -> Iterator[Region]:
         steps = list_step_dimensions(self.ds)[::-1]
-        for piece in itertools.product(*map(self._pieces, steps)):
+        for piece in itertools.product(*map(self._split_dimension, steps)):
             yield dict(zip(steps, piece, strict=True))
 
     def __len__(self) -> int:
-        return int(np.prod([len(self._pieces(name)) for name in list_step_dimensions(self.ds)], dtype=int))
+        return int(np.prod([len(self._split_dimension(name)) for name in list_step_dimensions(self.ds)], dtype=int))
 
-    def _pieces(self, dim: Hashable) -> list[slice]:
+    def _split_dimension(self, dim: Hashable) -> list[slice]:
         """Pieces of a dimension that end where chunks of the store end."""
         size, step = self.ds.sizes[dim], self.sizes[dim]
         first = step - self.offset.get(dim, 0) % step
         ends = [*range(first, size, step), size]
         return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 
-    def placed(self, region: Region) -> Region:
+    def locate(self, region: Region) -> Region:
         """Where a region of the result is in the store."""
         return {
             dim: slice(part.start + self.offset.get(dim, 0), part.stop + self.offset.get(dim, 0))
             for dim, part in region.items()
         }
 
-    def shares(self, region: Region) -> bool:
+    def shares_chunk(self, region: Region) -> bool:
         """Whether a region begins within a chunk of which the store has the first part already."""
         return any(part.start == 0 and self.offset.get(dim, 0) % self.sizes[dim] for dim, part in region.items())
 
-    def names(self, region: Region) -> list[Hashable]:
+    def list_variables(self, region: Region) -> list[Hashable]:
         """Variables that are written with a region: one that lacks a dimension is written with the first along it."""
         return [
             name
@@ -80,7 +80,7 @@ def list_chunk_keys(array: zarr.Array, dims: Sequence[Hashable], region: Region)
     for dim, size, step in zip(dims, array.shape, files, strict=True):
         part = region.get(dim, slice(0, size))
         ranges.append(range(part.start // step, -(-part.stop // step)))
-    return [array.metadata.encode_chunk_key(place) for place in itertools.product(*ranges)]
+    return [array.metadata.encode_chunk_key(index) for index in itertools.product(*ranges)]
 
 
 def find_written_regions(
@@ -95,16 +95,16 @@ def find_written_regions(
     StoreError
         If what is damaged holds values of others too.
     """
-    there = {name: list_keys(store, f"{name}/c") for name in arrays}
+    present = {name: list_keys(store, f"{name}/c") for name in arrays}
     intact: list[Region] = []
     damaged: list[Region] = []
     missing: list[Region] = []
     for region in grid:
-        names, placed = grid.names(region), grid.placed(region)
+        names, placed = grid.list_variables(region), grid.locate(region)
         for name in names:
             _require_edges(arrays[name], grid.ds[name].dims, placed)
         keys = (
-            f"{name}/{key}" in there[name]
+            f"{name}/{key}" in present[name]
             for name in names
             for key in list_chunk_keys(arrays[name], grid.ds[name].dims, placed)
         )
@@ -112,7 +112,7 @@ def find_written_regions(
             missing.append(region)
         elif not all(is_intact(arrays[name], placed, grid.ds[name].dims) for name in names):
             damaged.append(region)
-        elif not grid.shares(region):
+        elif not grid.shares_chunk(region):
             intact.append(region)
     return intact, damaged, missing
 
@@ -135,7 +135,7 @@ def _require_edges(array: zarr.Array, dims: Sequence[Hashable], region: Region) 
             if not is_intact(array, {**region, dim: inside}, dims):
                 raise StoreError(
                     f"{array.path!r} is damaged from {dim!r} {edge} on, in a chunk that several calls write, so that "
-                    "this one cannot mend it. If it is the end of the store, make the call again that wrote it; "
+                    "this one cannot repair it. If it is the end of the store, make the call again that wrote it; "
                     "otherwise write the store anew with overwrite=True."
                 )
 

@@ -37,7 +37,7 @@ class WriteJob:
     """A result, where it goes, in which regions and how encoded; the token of the result."""
 
     ds: xr.Dataset
-    place: StoreLocation
+    location: StoreLocation
     grid: RegionGrid
     encoding: Encoding
     owner: str
@@ -47,8 +47,8 @@ def stream(job: WriteJob, progress: bool | None) -> set[str]:
     """Write what is left; returns the keys of the sampling tasks that all of it needs."""
     done, _, _ = _find_done_regions(job)
     sampled = {key for _, _, block in _split_blocks(job.ds, done) for key in find_sampling_keys(block.__dask_graph__())}
-    there = {_make_key(region) for region in done}
-    left = [region for region in job.grid if _make_key(region) not in there]
+    written = {_make_key(region) for region in done}
+    left = [region for region in job.grid if _make_key(region) not in written]
     if left:
         _write_regions(job, left, progress, sampled)
     return sampled
@@ -58,44 +58,44 @@ def repair_store(job: WriteJob, progress: bool | None) -> bool:
     """Write again what is damaged or lost of a store that was complete; returns whether anything was."""
     _, damaged, missing = _find_done_regions(job)
     if missing:
-        LOG.warning("%s: %d regions were lost, and are written again", job.place.name, len(missing))
+        LOG.warning("%s: %d regions were lost, and are written again", job.location.name, len(missing))
     if damaged or missing:
         _write_regions(job, [*damaged, *missing], progress, set())
-        job.place.flush()
+        job.location.flush()
     return bool(damaged or missing)
 
 
 def _find_done_regions(job: WriteJob) -> tuple[list[Region], ...]:
     """Regions of the store: intact ones, damaged ones, which the log tells of, and those that are not there."""
-    with translate_read_errors(job.place.name, "the store that was begun", StoreError, ANEW):
-        arrays = open_arrays(job.place.store, list(job.ds.data_vars))
-        done, damaged, missing = find_written_regions(job.place.store, arrays, job.grid)
+    with translate_read_errors(job.location.name, "the store that was begun", StoreError, ANEW):
+        arrays = open_arrays(job.location.store, list(job.ds.data_vars))
+        done, damaged, missing = find_written_regions(job.location.store, arrays, job.grid)
     if damaged:
         count, total = len(damaged), len(job.grid)
-        LOG.warning("%s: %d of %d regions were damaged, and are written again", job.place.name, count, total)
+        LOG.warning("%s: %d of %d regions were damaged, and are written again", job.location.name, count, total)
     return done, damaged, missing
 
 
 def _write_regions(job: WriteJob, left: Sequence[Region], progress: bool | None, sampled: set[str]) -> None:
     """Compute and write regions; keys of the sampling tasks that they need are added to `sampled`."""
-    source = with_checkpoints(job.ds, job.place.beside)
+    source = with_checkpoints(job.ds, job.location.sidecar)
     writer = Writer(
-        job.place.store,
+        job.location.store,
         {name: v.dims for name, v in job.ds.data_vars.items()},
         {name: {} for name in job.ds.data_vars},
         {name: job.encoding[name] for name in job.ds.data_vars},
     )
-    name = job.place.folder.name if job.place.folder is not None else job.place.name
+    name = job.location.folder.name if job.location.folder is not None else job.location.name
     with (
         show_counter(len(job.grid), f"writing {name}", progress, initial=len(job.grid) - len(left)) as advance,
         closing(_compute_regions(job, _make_tasks(job, source, writer, left, sampled), progress)) as computed,
     ):
-        bytes_before, bytes_done = job.place.free(), 0.0
+        bytes_before, bytes_done = job.location.get_free_bytes(), 0.0
         for count, size in computed:
             advance(count)
-            renew_lease(job.place)
+            renew_lease(job.location)
             if bytes_done == 0:
-                require_remaining_space(job.place, bytes_before, size, count, len(left))
+                require_remaining_space(job.location, bytes_before, size, count, len(left))
             bytes_done += size
 
 
@@ -131,10 +131,10 @@ def _make_tasks(
         sampled |= find_sampling_keys(block.__dask_graph__())
         for region in some:
             inside = {dim: slice(p.start - bounds[dim].start, p.stop - bounds[dim].start) for dim, p in region.items()}
-            names = job.grid.names(region)
+            names = job.grid.list_variables(region)
             part = block[names].isel(inside, missing_dims="ignore")
             values = {name: part[name].variable.data for name in names}
-            yield dask.delayed(writer, pure=False)(job.grid.placed(region), values)
+            yield dask.delayed(writer, pure=False)(job.grid.locate(region), values)
 
 
 def _split_blocks(ds: xr.Dataset, regions: Sequence[Region]) -> Iterator[tuple[Sequence[Region], Region, xr.Dataset]]:

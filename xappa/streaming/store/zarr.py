@@ -1,11 +1,10 @@
-"""Write a result to a Zarr store, region by region; what was interrupted goes on where it was."""
+"""Write a result to a Zarr store, region by region; an interrupted write is continued."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import xarray as xr
 import zarr
 
 from xappa.alignment import with_xarray_defaults
-from xappa.checked import check_arguments
+from xappa.argument_types import check_arguments
 from xappa.errors import DatasetError, OptionError, StoreError
 from xappa.streaming.graph.diagnostics import collect_diagnostics
 from xappa.streaming.store.append import (
@@ -31,7 +30,14 @@ from xappa.streaming.store.append import (
     write_coordinates,
 )
 from xappa.streaming.store.checkpoint import clear_recent, with_checkpoints
-from xappa.streaming.store.damage import ANEW, read_root_metadata, repair_coordinates, require_metadata
+from xappa.streaming.store.damage import (
+    ANEW,
+    consolidate,
+    read_root_metadata,
+    repair_consolidated_metadata,
+    repair_coordinates,
+    require_metadata,
+)
 from xappa.streaming.store.encoding import Encoding, choose_chunks, choose_region_sizes, make_encodings
 from xappa.streaming.store.location import StoreLocation, locate_store, write_key
 from xappa.streaming.store.regions import RegionGrid
@@ -67,7 +73,7 @@ def to_zarr(
     """Compute a result and write it to a Zarr store (format 3), with its diagnostics as a group.
 
     The result is computed and written region by region: some times of a member, of all variables. What is not written
-    yet reads as missing. If the process ends, for whatever reason, the same call goes on where it was: latents that
+    yet reads as missing. If the process ends, for whatever reason, the same call continues: latents that
     were sampled are kept beside the store until it is complete, and the finished store has the same bits as one that
     was never interrupted.
 
@@ -95,8 +101,8 @@ def to_zarr(
     append_dim : str, optional
         Dimension, such as ``"time"``, along which a store that is there is continued, with its chunks and encodings.
         The result has the same variables, coordinates and units, comes from the same model, and begins after the store
-        ends. What is appended becomes visible at the end, all at once; interrupted, the same call goes on where it
-        was. Where there is no store, one is written. Diagnostics go to a group ``diagnostics_1``, and so on.
+        ends. What is appended becomes visible at the end, all at once; interrupted, the same call
+        continues. Where there is no store, one is written. Diagnostics go to a group ``diagnostics_1``, and so on.
     progress : bool, optional
         Show a bar with the time left. Default: the option ``progress``.
     storage_options : mapping, optional
@@ -134,18 +140,18 @@ def to_zarr(
     bare = result.drop_encoding()
     bare.attrs = {key: value for key, value in bare.attrs.items() if key not in (OWNER, UNFINISHED)}
     owner = dask.base.tokenize(bare, sorted(map(str, sizes.items())), repr(encoding))
-    place = locate_store(store, dict(storage_options or {}))
+    location = locate_store(store, dict(storage_options or {}))
     _require_storable(bare, how, encoding)
-    with place.held():
+    with location.lock():
         try:
-            job = WriteJob(bare, place, RegionGrid(bare, together), how, owner)
+            job = WriteJob(bare, location, RegionGrid(bare, together), how, owner)
             if append_dim is not None and _classify_store(job) == "other":
                 _append(job, append_dim, chunks or encoding, progress)
             else:
                 _write(job, overwrite, progress)
         finally:
             clear_recent()
-    return Path(place.folder) if place.folder is not None else store
+    return Path(location.folder) if location.folder is not None else store
 
 
 def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
@@ -157,39 +163,42 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
         state = "other"
     if state == "other" and not overwrite:
         raise StoreError(
-            f"{job.place.name} exists; pass overwrite=True (--overwrite on the command line) to replace it, or choose "
+            f"{job.location.name} exists; pass overwrite=True (--overwrite on the command line) to replace it, or "
+            "choose "
             f"another name.{_describe_difference(job)}"
         )
     if overwrite and state != "none":
         _require_apart(job)
-        job.place.remove()
+        job.location.remove()
         state = "none"
     if state in ("unfinished", "complete"):
-        require_metadata(job.place, list(job.ds.variables))
-        repair_coordinates(job.ds, job.place.store, job.place.name)
+        require_metadata(job.location, list(job.ds.variables))
+        if state == "complete":
+            repair_consolidated_metadata(job.location)
+        repair_coordinates(job.ds, job.location.store, job.location.name)
     if state == "complete":
-        with FileErrorTranslator(job.place):
+        with FileErrorTranslator(job.location):
             # What another call keeps beside the store, to go on with an append, is not for this one to remove.
-            if repair_store(job, progress) and job.place.beside.read(JOURNAL) is None:
-                job.place.remove_beside()
+            if repair_store(job, progress) and job.location.sidecar.read(JOURNAL) is None:
+                job.location.remove_sidecar()
         return
-    job.place.tidy()
-    with FileErrorTranslator(job.place):
+    job.location.remove_partial_files()
+    with FileErrorTranslator(job.location):
         if state in ("none", "begun"):
-            require_space(job.place, job.ds)
+            require_space(job.location, job.ds)
             _begin(job)
         _finish(job, stream(job, progress))
 
 
 def _classify_store(job: WriteJob) -> str:
     """``none``, ``begun`` (without all coordinates), ``unfinished``, ``complete``, or ``other``."""
-    content = read_root_metadata(job.place)
+    content = read_root_metadata(job.location)
     attrs = {} if content is None else content.get("attributes", {})
     if not isinstance(attrs, dict):
-        raise StoreError(f"{job.place.name}: its attributes are no mapping any more. {ANEW}")
-    if OWNER not in attrs and job.place.beside.read(BEGUN) == job.owner.encode():
+        raise StoreError(f"{job.location.name}: its attributes are no mapping any more. {ANEW}")
+    if OWNER not in attrs and job.location.sidecar.read(BEGUN) == job.owner.encode():
         return "begun"
-    folder = job.place.folder
+    folder = job.location.folder
     if content is None:
         return "other" if folder is not None and folder.exists() and any(folder.iterdir()) else "none"
     if attrs.get(OWNER) != job.owner:
@@ -199,30 +208,31 @@ def _classify_store(job: WriteJob) -> str:
 
 def _describe_difference(job: WriteJob) -> str:
     """In which attributes another run's store differs."""
-    there = (read_root_metadata(job.place) or {}).get("attributes", {})
-    if not isinstance(there, dict) or OWNER not in there:
+    stored = (read_root_metadata(job.location) or {}).get("attributes", {})
+    if not isinstance(stored, dict) or OWNER not in stored:
         return ""
-    names = [k for k, v in job.ds.attrs.items() if k.startswith("xappa_") and there.get(k) != v and len(str(v)) < 60]
+    names = [k for k, v in job.ds.attrs.items() if k.startswith("xappa_") and stored.get(k) != v and len(str(v)) < 60]
     names = [k for k in names if k != "xappa_run"]
-    listed = "; ".join(f"{k.removeprefix('xappa_')}: {there.get(k)} there, {job.ds.attrs[k]} here" for k in names)
-    mend = " An interrupted run is continued with the same seed." if "xappa_seed" in names else ""
-    return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{mend}"
+    listed = "; ".join(f"{k.removeprefix('xappa_')}: {stored.get(k)} there, {job.ds.attrs[k]} here" for k in names)
+    hint = " An interrupted run is continued with the same seed." if "xappa_seed" in names else ""
+    return f" It belongs to another run ({listed or 'of other observations, times, variables or chunks'}).{hint}"
 
 
 def _require_apart(job: WriteJob) -> None:
     """A store that is removed cannot be read; what is missing in it would be written as missing."""
-    if any(job.place.holds(source) for source in find_sources(job.ds)):
+    if any(job.location.contains(source) for source in find_sources(job.ds)):
         raise StoreError(
-            f"{job.place.name} cannot be replaced: what is to be written is still to be read from it. Choose another "
+            f"{job.location.name} cannot be replaced: what is to be written is still to be read from it. Choose "
+            "another "
             "name, or load it into memory first, with .load()."
         )
 
 
 def _begin(job: WriteJob) -> None:
     """Coordinates, and variables without a chunk."""
-    job.place.beside.write(BEGUN, job.owner.encode())
-    _write_empty(job.ds.assign_attrs({OWNER: job.owner, UNFINISHED: "begun"}), job.place.store, job.encoding)
-    _set_attrs(job.place, {UNFINISHED: "regions are still to come"})
+    job.location.sidecar.write(BEGUN, job.owner.encode())
+    _write_empty(job.ds.assign_attrs({OWNER: job.owner, UNFINISHED: "begun"}), job.location.store, job.encoding)
+    _set_attrs(job.location, {UNFINISHED: "regions are still to come"})
 
 
 def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
@@ -238,12 +248,12 @@ def _write_empty(ds: xr.Dataset, store: Store, encoding: Encoding) -> None:
 
 def _finish(job: WriteJob, sampled: Collection[str]) -> None:
     _write_diagnostics(job, sampled, "diagnostics")
-    _consolidate(job.place.store)
+    consolidate(job.location.store)
     # What is not on the disk yet must not be taken for complete, nor lose the latents that it is made from.
-    job.place.flush()
-    _set_attrs(job.place, {UNFINISHED: None})
-    job.place.flush()
-    job.place.remove_beside()
+    job.location.flush()
+    _set_attrs(job.location, {UNFINISHED: None})
+    job.location.flush()
+    job.location.remove_sidecar()
 
 
 def _write_diagnostics(job: WriteJob, sampled: Collection[str], group: str) -> None:
@@ -252,60 +262,54 @@ def _write_diagnostics(job: WriteJob, sampled: Collection[str], group: str) -> N
     try:
         found = collect_diagnostics(job.ds, sampled)
     except DatasetError as error:  # of another session, or of several runs
-        LOG.warning("%s holds no diagnostics: %s", job.place.name, error)
+        LOG.warning("%s holds no diagnostics: %s", job.location.name, error)
         return
-    found = with_checkpoints(found, job.place.beside).compute()
-    found.to_zarr(job.place.store, group=group, mode="w", zarr_format=3, consolidated=False)
-
-
-def _consolidate(store: Store) -> None:
-    with warnings.catch_warnings():
-        # Readers that do not know consolidated metadata pass over them.
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
-        zarr.consolidate_metadata(store, zarr_format=3)
+    found = with_checkpoints(found, job.location.sidecar).compute()
+    found.to_zarr(job.location.store, group=group, mode="w", zarr_format=3, consolidated=False)
 
 
 def _append(job: WriteJob, dim: str, own: object, progress: bool | None) -> None:
     """Continue a store by a result."""
     if own:
-        raise OptionError(f"chunks= and encoding= cannot be used: {job.place.name} is there, and keeps its own")
-    attrs = (read_root_metadata(job.place) or {}).get("attributes", {})
+        raise OptionError(f"chunks= and encoding= cannot be used: {job.location.name} is there, and keeps its own")
+    attrs = (read_root_metadata(job.location) or {}).get("attributes", {})
     if UNFINISHED in attrs:
         raise StoreError(
-            f"{job.place.name} is not complete; expected one that is: finish it with the call that began it"
+            f"{job.location.name} is not complete; expected one that is: finish it with the call that began it"
         )
-    with FileErrorTranslator(job.place):
-        growth = plan_growth(job.ds, job.place, dim, job.owner)
+    with FileErrorTranslator(job.location):
+        growth = plan_growth(job.ds, job.location, dim, job.owner)
         sizes = choose_region_sizes(growth.fields, growth.sizes)
-        grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old})
+        grid = RegionGrid(growth.fields, sizes, {growth.dim: growth.old_length})
         if growth.done:
-            if repair_store(WriteJob(growth.fields, job.place, grid, growth.encoding, job.owner), progress):
-                job.place.remove_beside()
+            repair_consolidated_metadata(job.location)
+            if repair_store(WriteJob(growth.fields, job.location, grid, growth.encoding, job.owner), progress):
+                job.location.remove_sidecar()
             return
         require_memory(growth.fields, sizes)
-        require_space(job.place, growth.fields)
-        job.place.tidy()
+        require_space(job.location, growth.fields)
+        job.location.remove_partial_files()
         begin_append(growth, job.owner)
-        grown = GrownStore(job.place.store, growth.metadata())
-        part = WriteJob(growth.fields, replace(job.place, store=grown), grid, growth.encoding, job.owner)
+        grown = GrownStore(job.location.store, growth.build_metadata())
+        part = WriteJob(growth.fields, replace(job.location, store=grown), grid, growth.encoding, job.owner)
         write_coordinates(growth, grown)
         sampled = stream(part, progress)
         number = len(json.loads(attrs.get(APPENDED, "[]"))) + 1
         _write_diagnostics(job, sampled, f"diagnostics_{number}")
-        job.place.flush()
+        job.location.flush()
         publish_lengths(growth)
-        _consolidate(job.place.store)
-        _set_attrs(job.place, {APPENDED: describe_append(growth, attrs, job.owner)})
-        job.place.flush()
-        job.place.remove_beside()
+        consolidate(job.location.store)
+        _set_attrs(job.location, {APPENDED: describe_append(growth, attrs, job.owner)})
+        job.location.flush()
+        job.location.remove_sidecar()
 
 
-def _set_attrs(place: StoreLocation, attrs: Mapping[str, str | None]) -> None:
+def _set_attrs(location: StoreLocation, attrs: Mapping[str, str | None]) -> None:
     """Set or remove attributes of the root, at once."""
-    content = read_root_metadata(place) or {}
+    content = read_root_metadata(location) or {}
     merged = {**content.get("attributes", {}), **attrs}
     content["attributes"] = {key: value for key, value in merged.items() if value is not None}
-    write_key(place.store, "zarr.json", json.dumps(content, indent=2).encode())
+    write_key(location.store, "zarr.json", json.dumps(content, indent=2).encode())
 
 
 def _require_fields(result: xr.Dataset) -> None:

@@ -73,7 +73,7 @@ class _ElementReports:
     quality: pd.Series
     clock: pd.Series
 
-    def to_obs(self, element: str, naming: NameMap) -> xr.Dataset | None:
+    def to_dataset(self, element: str, naming: NameMap) -> xr.Dataset | None:
         """In the schema; None if there is no value."""
         values, unreadable = parse_numbers(self.value.mask(self.value.astype("string").str.strip().fillna("") == ""))
         values = np.where(values == _MISSING, np.nan, values)
@@ -81,7 +81,7 @@ class _ElementReports:
         if not rows.any():
             return None
         quantity, documented = _ELEMENTS[element]
-        told = naming.told_units(element, quantity)
+        told = naming.find_units(element, quantity)
         if told is None and (values[rows] % 1 != 0).any():
             raise ObservationError(_describe_units(element, documented))
         place = self.place[rows]
@@ -116,7 +116,7 @@ def from_ghcnd(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame | No
             attributes = frame.get(f"{element}{_ATTRIBUTES}", pd.Series("", frame.index))
             flags = attributes.astype("string").fillna("").str.split(",", expand=True).reindex(columns=range(4))
             daily = _ElementReports(place, frame["DATE"], frame[element], flags[0], flags[1], flags[3])
-            parts.append(daily.to_obs(element, naming))
+            parts.append(daily.to_dataset(element, naming))
     known = {"STATION", "DATE", "LATITUDE", "LONGITUDE", "ELEVATION", "NAME", *_ELEMENTS}
     others = [str(name) for name in frame if name not in known and not str(name).endswith(_ATTRIBUTES)]
     return _add_assumptions(merge_parts(parts), {name: int(frame[name].notna().sum()) for name in others})
@@ -152,7 +152,7 @@ def is_ghcnd_line(line: str) -> bool:
 
 def from_ghcnd_lines(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
     """Observations from the lines of GHCN-Daily by year; as `from_ghcnd_long`."""
-    with text.opened() as stream:
+    with text.open() as stream:
         frame = pd.read_csv(stream, names=list(_FIELDS), dtype=str, index_col=False, keep_default_na=False)
     return _convert_fields(frame, NameMap(), stations)
 
@@ -164,7 +164,7 @@ def is_ghcnd_dly(line: str) -> bool:
 
 def from_ghcnd_dly(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
     """Observations from a .dly file, whose lines have 31 days of eight characters each; as `from_ghcnd_long`."""
-    lines = text.lines().str.ljust(269)
+    lines = text.read_lines().str.ljust(269)
     days = [
         pd.DataFrame(
             {
@@ -201,7 +201,7 @@ def _convert_fields(frame: pd.DataFrame, naming: NameMap, stations: pd.DataFrame
         if rows.any():
             flags = frame[rows]
             fields = (flags["DATA_VALUE"], flags["M_FLAG"], flags["Q_FLAG"], flags["OBS_TIME"])
-            parts.append(_ElementReports(place[rows], date[rows], *fields).to_obs(name, naming))
+            parts.append(_ElementReports(place[rows], date[rows], *fields).to_dataset(name, naming))
     others = element[~element.isin(list(_ELEMENTS))].value_counts()
     return _add_assumptions(merge_parts(parts), {str(name): int(count) for name, count in others.items()})
 

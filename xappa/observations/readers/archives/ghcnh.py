@@ -70,13 +70,13 @@ def from_ghcnh(frame: pd.DataFrame, naming: NameMap | None = None, stations: pd.
             period = np.full(len(frame), hours * HOUR)
             amount = _find_accepted(frame, name, reports, name).rename(name)
             reports.over.append(("total_precipitation", amount, period))
-    return reports.to_obs()
+    return reports.to_dataset()
 
 
 def _find_accepted(frame: pd.DataFrame, name: str, reports: ReportColumns, key: str) -> pd.Series:
-    values = reports.number(key, frame[name])
+    values = reports.parse_numbers(key, frame[name])
     codes = frame.get(f"{name}_Quality_Code")
-    return values if codes is None else reports.keep(key, values, codes, "ghcnh")
+    return values if codes is None else reports.add_values(key, values, codes, "ghcnh")
 
 
 TABLES["GHCNh"] = Tables(is_ghcnh, from_ghcnh)

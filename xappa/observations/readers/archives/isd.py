@@ -61,12 +61,12 @@ def from_isd_csv(
     wind, rain, extreme, pressure = parts("WND", 5), parts("AA1", 4), parts("KA1", 4), parts("MA1", 4)
     _parse_main_values(reports, parts("TMP", 2), parts("DEW", 2), parts("SLP", 2), wind)
     _parse_additional_values(reports, rain, extreme, pressure)
-    return reports.to_obs()
+    return reports.to_dataset()
 
 
 def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Dataset:
     """Observations from lines of ISD in its full format [2]_."""
-    lines = text.lines()
+    lines = text.read_lines()
 
     def cut(start: int, end: int) -> pd.Series:
         return lines.str.slice(start - 1, end)
@@ -76,9 +76,9 @@ def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Da
         "station": cut(5, 10) + "-" + cut(11, 15),
     }
     reports = ReportColumns(place)
-    place["latitude"] = reports.number("latitude", cut(29, 34), 1000, 99999)
-    place["longitude"] = reports.number("longitude", cut(35, 41), 1000, 999999)
-    place["altitude"] = reports.number("altitude", cut(47, 51), 1, 9999)
+    place["latitude"] = reports.parse_numbers("latitude", cut(29, 34), 1000, 99999)
+    place["longitude"] = reports.parse_numbers("longitude", cut(35, 41), 1000, 999999)
+    place["altitude"] = reports.parse_numbers("altitude", cut(47, 51), 1, 9999)
     wind = [cut(61, 63), cut(64, 64), cut(65, 65), cut(66, 69), cut(70, 70)]
     _parse_main_values(
         reports, [cut(88, 92), cut(93, 93)], [cut(94, 98), cut(99, 99)], [cut(100, 104), cut(105, 105)], wind
@@ -96,7 +96,7 @@ def from_isd_text(text: TextFile, stations: pd.DataFrame | None = None) -> xr.Da
         group(r"KA1(\d{3})([NMOP])([+-]\d{4})(.)"),
         group(r"MA1(\d{5})(.)(\d{5})(.)"),
     )
-    return reports.to_obs()
+    return reports.to_dataset()
 
 
 def _parse_main_values(
@@ -107,26 +107,30 @@ def _parse_main_values(
     wind: list,
 ) -> None:
     for name, (text, quality), missing in ((T, temperature, 9999), (TD, dewpoint, 9999), (P, pressure, 99999)):
-        reports.values[name] = reports.keep(name, reports.number(name, text, 10, missing), quality, "isd")
+        reports.values[name] = reports.add_values(name, reports.parse_numbers(name, text, 10, missing), quality, "isd")
     direction, direction_quality, kind, speed, speed_quality = wind
-    reports.values[SPEED] = reports.keep(SPEED, reports.number(SPEED, speed, 10, 9999), speed_quality, "isd")
+    reports.values[SPEED] = reports.add_values(
+        SPEED, reports.parse_numbers(SPEED, speed, 10, 9999), speed_quality, "isd"
+    )
     variable = kind == "V"
-    angle = reports.number(DIRECTION, direction, 1, 999).mask(variable)
-    reports.values[DIRECTION] = reports.keep(DIRECTION, angle, direction_quality, "isd")
+    angle = reports.parse_numbers(DIRECTION, direction, 1, 999).mask(variable)
+    reports.values[DIRECTION] = reports.add_values(DIRECTION, angle, direction_quality, "isd")
 
 
 def _parse_additional_values(
     reports: ReportColumns, rain: list[pd.Series], extreme: list[pd.Series], pressure: list[pd.Series]
 ) -> None:
     total, high_low = "total_precipitation", "extreme_temperature"
-    amount = reports.keep("rain", reports.number(total, rain[1], 10, 9999), rain[3], "isd")
-    reports.over.append((total, amount.rename("rain"), _parse_hours(reports.number("period", rain[0], 1, 99))))
-    value = reports.keep("extreme", reports.number(high_low, extreme[2], 10, 9999), extreme[3], "isd").rename("extreme")
-    length = _parse_hours(reports.number("period", extreme[0], 10, 999))
+    amount = reports.add_values("rain", reports.parse_numbers(total, rain[1], 10, 9999), rain[3], "isd")
+    reports.over.append((total, amount.rename("rain"), _parse_hours(reports.parse_numbers("period", rain[0], 1, 99))))
+    value = reports.add_values(
+        "extreme", reports.parse_numbers(high_low, extreme[2], 10, 9999), extreme[3], "isd"
+    ).rename("extreme")
+    length = _parse_hours(reports.parse_numbers("period", extreme[0], 10, 999))
     for code, name in (("M", "maximum_2m_temperature"), ("N", "minimum_2m_temperature")):
         reports.over.append((name, value.where(extreme[1] == code), length))
     for name, (text, quality) in (("altimeter_setting", pressure[:2]), ("surface_pressure", pressure[2:])):
-        reports.values[name] = reports.keep(name, reports.number(name, text, 10, 99999), quality, "isd")
+        reports.values[name] = reports.add_values(name, reports.parse_numbers(name, text, 10, 99999), quality, "isd")
 
 
 def _parse_hours(hours: pd.Series) -> np.ndarray:
@@ -137,7 +141,7 @@ def _parse_hours(hours: pd.Series) -> np.ndarray:
 
 def from_isd_lite(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
     """Observations from lines of ISD-Lite [3]_, whose station is in the file's name and its place in a table."""
-    path, lines = text.path, text.lines()
+    path, lines = text.path, text.read_lines()
     name = "-".join(strip_suffix(path).split(".")[0].split("-")[:2])
     if stations is None or name not in stations.index:
         found = "no table of stations was given" if stations is None else f"the table of stations has no {name!r}"
@@ -152,13 +156,13 @@ def from_isd_lite(text: TextFile, stations: pd.DataFrame | None) -> xr.Dataset:
     reports = ReportColumns(dict(frame.assign(station=name)))
     columns = {T: (4, 10), TD: (5, 10), P: (6, 10), DIRECTION: (7, 1), SPEED: (8, 10)}
     for meaning, (i, scale) in columns.items():
-        reports.values[meaning] = reports.number(meaning, fields[i], scale, 9999)
+        reports.values[meaning] = reports.parse_numbers(meaning, fields[i], scale, 9999)
     for i, hours in ((10, 1), (11, 6)):
         # A trace is -1.
-        amount = reports.number("total_precipitation", fields[i], 10, 9999)
+        amount = reports.parse_numbers("total_precipitation", fields[i], 10, 9999)
         amount = amount.mask(amount == -0.1, 0.0)
         reports.over.append(("total_precipitation", amount, np.full(len(lines), hours * HOUR)))
-    return reports.to_obs()
+    return reports.to_dataset()
 
 
 def is_isd(line: str) -> bool:

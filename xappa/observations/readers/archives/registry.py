@@ -54,4 +54,4 @@ class LineReader(FormatReader):
     def read(self, path: Path) -> xr.Dataset:
         """Observations from the lines of a file, plain or packed."""
         text = inspect_report_file(path)
-        return self.options.naming.noted(self.read_text(text, self.options.stations))
+        return self.options.naming.record_quantities(self.read_text(text, self.options.stations))

@@ -47,7 +47,9 @@ class ReportColumns:
     bad: dict[str, np.ndarray] = field(default_factory=dict)
     unreadable: Counter[str] = field(default_factory=Counter)
 
-    def number(self, name: str, column: pd.Series, scale: float = 1.0, missing: float | None = None) -> pd.Series:
+    def parse_numbers(
+        self, name: str, column: pd.Series, scale: float = 1.0, missing: float | None = None
+    ) -> pd.Series:
         """Scaled numbers of a column, NaN for the code of a missing one; what is none is counted, blanks are not."""
         blank = column.map(lambda value: isinstance(value, str) and not value.strip()).to_numpy(bool)
         values, count = parse_numbers(column.mask(blank))
@@ -55,31 +57,31 @@ class ReportColumns:
         series = pd.Series(values, column.index, name=column.name)
         return (series if missing is None else series.mask(series.abs() == missing)) / scale
 
-    def keep(self, name: str, values: pd.Series, codes: pd.Series, scheme: str) -> pd.Series:
+    def add_values(self, name: str, values: pd.Series, codes: pd.Series, scheme: str) -> pd.Series:
         """The values of a quantity as they are; which of them the archive rejects is noted."""
         self.bad[name] = classify_codes(codes, SCHEMES[scheme])[0]
         return values
 
-    def to_obs(self) -> xr.Dataset:
+    def to_dataset(self) -> xr.Dataset:
         """Observations in the schema."""
         place, parts = pd.DataFrame(self.place).reset_index(drop=True), []
         instant = pd.DataFrame({name: column.to_numpy() for name, column in self.values.items()})
         instant = instant.loc[:, instant.notna().any()]
         if len(instant.columns):
             rows = instant.notna().any(axis=1)
-            parts.append(_build_obs(place[rows], self._flagged(instant)[rows]))
+            parts.append(_build_obs(place[rows], self._with_flags(instant)[rows]))
         for name, column, period in self.over:
             rows = column.notna().to_numpy() & ~np.isnat(period)
             if rows.any():
                 there = place[rows].assign(period=period[rows])
-                table = self._flagged(pd.DataFrame({name: column.to_numpy()}), str(column.name))
+                table = self._with_flags(pd.DataFrame({name: column.to_numpy()}), str(column.name))
                 parts.append(_build_obs(there, table[rows]))
         if not parts:
             raise ObservationError("No report with a value: all are missing. Expected at least one")
         obs = concat(parts)
         return with_unreadable(obs, self.unreadable)
 
-    def _flagged(self, table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
+    def _with_flags(self, table: pd.DataFrame, key: str | None = None) -> pd.DataFrame:
         """The table with flags beside quantities of which the archive rejects values."""
         bad = {name: self.bad.get(key or name) for name in map(str, table)}
         flags = {f"{name}_flag": mask * int(Flag.REJECTED_BY_SOURCE) for name, mask in bad.items() if mask is not None}
@@ -87,7 +89,7 @@ class ReportColumns:
 
 
 def with_unreadable(obs: xr.Dataset, more: Mapping[str, int]) -> xr.Dataset:
-    """Observations with the numbers of values that are no numbers, added to those that are told already."""
+    """Observations with the counts of values that are not numbers, added to counts that are recorded already."""
     unreadable = Counter(json.loads(obs.attrs.get("unreadable_values", "{}"))) + Counter(more)
     return obs.assign_attrs(unreadable_values=encode_counts(unreadable)) if unreadable else obs
 

@@ -28,7 +28,7 @@ def read_documented_columns(
     Parameters
     ----------
     frame : DataFrame
-    naming : Naming
+    naming : NameMap
         What the caller says: units of columns count for more than those of the archive.
     meanings : mapping
         Columns that are read, with their quantities and documented units. Of two for one quantity, the first.
@@ -51,7 +51,7 @@ def read_documented_columns(
     columns = list(chosen.values())
     others = [column for column in frame.columns if column in columns or column not in among]
     rename = {column: quantity for quantity, column in chosen.items()} | dict(coordinates)
-    units = {column: naming.told_units(column, quantity) or meanings[column][1] for quantity, column in chosen.items()}
+    units = {column: naming.find_units(column, quantity) or meanings[column][1] for quantity, column in chosen.items()}
     rows = frame.loc[frame[columns].notna().any(axis=1), others]
     said = replace(naming, rename=rename, units={**naming.units, **units}, declared=naming.declared)
     return from_frame(rows, said)

@@ -113,7 +113,7 @@ def _iterate_layouts(tables: Tables) -> Iterator[_SubsetLayout]:
 
 
 def collect_reports(parts: Iterable[Tables]) -> dict[str, MessageReports]:
-    """What `bufr_decode` wrote of the parts of a file, by kind."""
+    """What `decode` wrote of the parts of a file, by kind."""
     found: dict[str, list[MessageReports]] = {}
     offset = 0
     for tables in parts:

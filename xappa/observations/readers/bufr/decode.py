@@ -172,7 +172,7 @@ class BufrDecoder:
         self._codes: dict[Any, dict[str, int]] = {}
         self._expanded: dict[Any, tuple[bool, set[str], bool]] = {}
 
-    def take(self, data: bytes, correction: int = 0) -> None:
+    def decode_message(self, data: bytes, correction: int = 0) -> None:
         """Take one message; raises what ecCodes raises if it is broken, and nothing of it is kept then.
 
         `correction` is the number of it that its heading tells; 0 for none.
@@ -189,7 +189,7 @@ class BufrDecoder:
             ec.codes_set(handle, "skipExtraKeyAttributes", 1)
             ec.codes_set(handle, "unpack", 1)
             correction = max(correction, ec.codes_get_long(handle, "updateSequenceNumber"))
-            self._unpacked(handle, category, size, correction)
+            self._unpack(handle, category, size, correction)
         except Exception:
             self._count(subsets_broken=size)
             raise
@@ -200,17 +200,17 @@ class BufrDecoder:
         for name, number in numbers.items():
             self.counts[name] = self.counts.get(name, 0) + number
 
-    def _unpacked(self, handle: Any, category: int, size: int, correction: int) -> None:
+    def _unpack(self, handle: Any, category: int, size: int, correction: int) -> None:
         kind, first = KIND_OF[category], self.counts["subsets_read"]
         compressed = bool(self.ec.codes_get_long(handle, "compressedData"))
-        layouts = self._layouts_of(handle, kind, compressed, size)
+        layouts = self._find_layouts(handle, kind, compressed, size)
         climatological = self._is_climatological(handle, category)
         done = []
         for layout, starts, subsets in _group_by_layout(layouts, size, compressed):
-            values = self._values(handle, layout, starts, len(subsets))
-            texts = self._texts(handle, layout, starts, len(subsets))
+            values = self._read_values(handle, layout, starts, len(subsets))
+            texts = self._read_texts(handle, layout, starts, len(subsets))
             if layout.header:
-                values[:, : layout.header] = self._typical(handle)
+                values[:, : layout.header] = self._find_typical_values(handle)
             done.append((layout, (first + subsets, values, texts, category, climatological, correction)))
         for layout, rows in done:
             self.groups.setdefault((kind, layout.identity), (layout, []))[1].append(rows)
@@ -223,12 +223,12 @@ class BufrDecoder:
             return (category, self.ec.codes_get_long(handle, "internationalDataSubCategory")) in CLIMATOLOGICAL
         return False
 
-    def _typical(self, handle: Any) -> list[float]:
+    def _find_typical_values(self, handle: Any) -> list[float]:
         date, clock = (self.ec.codes_get_string(handle, key) for key in ("typicalDate", "typicalTime"))
         parts = [date[:4], date[4:6], date[6:8], clock[:2], clock[2:4], clock[4:6]]
         return [float(part) if part.isdigit() else np.nan for part in parts]
 
-    def _layouts_of(self, handle: Any, kind: int, compressed: bool, size: int) -> list[MessageLayout]:
+    def _find_layouts(self, handle: Any, kind: int, compressed: bool, size: int) -> list[MessageLayout]:
         """Layouts of the subsets of a message, or the one that all have."""
         ec, tables = self.ec, tuple(self.ec.codes_get_long(handle, key) for key in _TABLES)
         key: Any = (tables, kind, compressed, ec.codes_get_long_array(handle, "unexpandedDescriptors").tobytes())
@@ -240,21 +240,23 @@ class BufrDecoder:
         (delayed, ambiguous, plain), codes = self._expanded[key], self._codes[key]
         alike = compressed or size == 1 or not delayed
         if delayed:
-            key = (*key, alike or size, *map(self._factors, [handle] * len(_FACTORS), _FACTORS))
+            key = (*key, alike or size, *map(self._read_factors, [handle] * len(_FACTORS), _FACTORS))
         if key not in self._layouts:
-            subsets = self._subsets(handle, kind, codes, alike, ambiguous)
+            subsets = self._list_subsets(handle, kind, codes, alike, ambiguous)
             self._layouts[key] = [MessageLayout(subset, plain and alike) for subset in subsets]
         return self._layouts[key]
 
-    def _factors(self, handle: Any, key: str) -> bytes:
+    def _read_factors(self, handle: Any, key: str) -> bytes:
         try:
             return self.ec.codes_get_long_array(handle, key).tobytes()
         except self.ec.KeyValueNotFoundError:
             return b""
 
-    def _subsets(self, handle: Any, kind: int, codes: dict[str, int], alike: bool, ambiguous: set[str]) -> list[Subset]:
+    def _list_subsets(
+        self, handle: Any, kind: int, codes: dict[str, int], alike: bool, ambiguous: set[str]
+    ) -> list[Subset]:
         subsets, numbered = [Subset()], False
-        for key in self._keys(handle):
+        for key in self._list_keys(handle):
             if key == "subsetNumber":
                 if numbered and alike:
                     break
@@ -266,11 +268,11 @@ class BufrDecoder:
             elif key[0] == "#" and "->" not in key:
                 name = key[key.index("#", 1) + 1 :]
                 if name not in codes or name in ambiguous:
-                    codes[name] = self._code(handle, key)
+                    codes[name] = self._get_code(handle, key)
                 subsets[-1].add(name, codes[name], codes[name] in _WANTED[kind])
         return subsets
 
-    def _keys(self, handle: Any) -> Iterator[str]:
+    def _list_keys(self, handle: Any) -> Iterator[str]:
         iterator = self.ec.codes_bufr_keys_iterator_new(handle)
         try:
             while self.ec.codes_bufr_keys_iterator_next(iterator):
@@ -278,24 +280,24 @@ class BufrDecoder:
         finally:
             self.ec.codes_bufr_keys_iterator_delete(iterator)
 
-    def _code(self, handle: Any, key: str) -> int:
+    def _get_code(self, handle: Any, key: str) -> int:
         with contextlib.suppress(self.ec.KeyValueNotFoundError):
             return int(self.ec.codes_get_string(handle, f"{key}->code"))
         return 0
 
-    def _values(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> np.ndarray:
+    def _read_values(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> np.ndarray:
         """Values (subset, element) of subsets of one layout; NaN where missing."""
         layout.messages += 1
         if layout.regular:
-            values = self._at_once(handle, layout, size)
+            values = self._read_whole_array(handle, layout, size)
         else:
-            values = self._by_keys(handle, layout, starts, size)
+            values = self._read_by_keys(handle, layout, starts, size)
             if layout.messages == 2 and layout.plain:
                 # If places are right in one message, they are in all of this structure: they follow from it alone.
-                layout.regular = np.array_equal(values, self._at_once(handle, layout, size), equal_nan=True)
+                layout.regular = np.array_equal(values, self._read_whole_array(handle, layout, size), equal_nan=True)
         return values
 
-    def _at_once(self, handle: Any, layout: MessageLayout, size: int) -> np.ndarray:
+    def _read_whole_array(self, handle: Any, layout: MessageLayout, size: int) -> np.ndarray:
         """The same from one array with everything, which is faster; NaN if that has other numbers as well."""
         values = np.full((size, len(layout.codes)), np.nan)
         found = self.ec.codes_get_double_array(handle, "numericValues")
@@ -304,7 +306,7 @@ class BufrDecoder:
             values[:, layout.header :] = _mask_missing(table[:, layout.places[layout.header :] - 1])
         return values
 
-    def _by_keys(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> np.ndarray:
+    def _read_by_keys(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> np.ndarray:
         values = np.full((size, len(layout.codes)), np.nan)
         for name, (columns, occurrences) in layout.columns.items():
             if starts is None:  # one value stands for all subsets where they are equal
@@ -315,7 +317,7 @@ class BufrDecoder:
                 values[:, columns] = found[starts[name][:, None] + occurrences]
         return _mask_missing(values)
 
-    def _texts(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> dict[int, np.ndarray]:
+    def _read_texts(self, handle: Any, layout: MessageLayout, starts: Starts, size: int) -> dict[int, np.ndarray]:
         texts = {}
         for code, (name, occurrence) in layout.texts.items():
             key = f"#{occurrence + 1}#{name}" if starts is None else name
@@ -402,7 +404,7 @@ def decode(data: Any, start: int, stop: int) -> tuple[dict[str, np.ndarray], dic
         try:
             if message is None:
                 raise ValueError("it has no end where its length says (truncated?)")
-            decoder.take(message, correction)
+            decoder.decode_message(message, correction)
         except Exception as error:
             # Where there is no memory, nothing is wrong with the message.
             if isinstance(error, MemoryError) or type(error).__name__ == "MemoryAllocationError":

@@ -112,7 +112,7 @@ def interpret_values(
 
     Parameters
     ----------
-    reports : Reports
+    reports : MessageReports
     subsets : dict of array
     elements : dict of int to Element
     aloft : bool

@@ -41,7 +41,7 @@ def read_bufr(path: str | Path) -> xr.Dataset:
         wind and geopotential by level (that of an aircraft without a pressure is its flight level's in the standard
         atmosphere; soundings are at the balloon's place and time where the file tells them); of radiances: brightness
         temperature, with the coordinate ``channel``. Statistics over a period have it in ``period``, see
-        `bufr_meaning`. Values of instruments that are not at the height of their quantity are flagged
+        `meaning`. Values of instruments that are not at the height of their quantity are flagged
         ``wrong_height``, with the coordinate ``height`` (m, negative below the surface); means and amounts over a
         period that is not told ``period_unknown``. A report without its year, month, day or hour has no time.
 

@@ -1,7 +1,7 @@
 """CF Datasets of reports: points, and any arrays whose variables share dimensions with their coordinates.
 
 Station series as (station, time) arrays, swaths with two-dimensional latitude and longitude, and gridded products are
-flattened along ``obs``, lazily where they are lazy; ragged arrays are expanded first (`cf_layouts`).
+flattened along ``obs``, lazily where they are lazy; ragged arrays are expanded first (`ragged`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     ----------
     ds : Dataset
         Reports along one dimension, or arrays over several (then flattened). One in the schema is returned as it is.
-    naming : Naming, optional
+    naming : NameMap, optional
         What the caller says about names, units, and the source's own quality flags.
 
     Returns
@@ -84,7 +84,7 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     bounds, climatology = find_time_bounds(ds, places["time"]), is_climatological(ds[places["time"]])
     ancillary = _list_ancillary(ds)
     time = ds[places["time"]]
-    ds = ds.assign_coords({places["time"]: _decode_times(time, naming.told_units(str(time.name), "time"))})
+    ds = ds.assign_coords({places["time"]: _decode_times(time, naming.find_units(str(time.name), "time"))})
     ds = ds.assign({name: ds[name].compute() for name in places.values() if ds[name].chunks is not None})
     ds = with_vertical_coordinates(mask_outside_limits(ds, _list_numeric_coordinates(ds, places)), places, naming)
     aloft = UpperAirVariables(ds, places, naming)
@@ -93,9 +93,13 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     of_places = {flag for place, name in places.items() for flag in find_flag_names(ds, name, place)}
     flags = of_places.union(*(find_flag_names(ds, name) for name in candidates))
     candidates = [name for name in candidates if name not in ancillary | flags]
-    known = {name: meaning for name in candidates if (meaning := find_meaning(ds[name], aloft.has(ds[name]), naming))}
+    known = {
+        name: meaning
+        for name in candidates
+        if (meaning := find_meaning(ds[name], aloft.is_upper_air(ds[name]), naming))
+    }
     known |= find_station_pressure(ds[candidates], aloft, known)
-    require_pressures(ds, {n: m for n, m in known.items() if not aloft.has(ds[n])}, places, naming)
+    require_pressures(ds, {n: m for n, m in known.items() if not aloft.is_upper_air(ds[n])}, places, naming)
     own = {
         name: meaning
         for name in candidates
@@ -120,9 +124,9 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     obs = concat(parts).assign_attrs(build_read_attrs(unknown, unreadable, []))
     if reader.statistics:
         obs.attrs[STATISTICS] = encode_counts({name: _count_values(ds[name]) for name in reader.statistics})
-    _warn_rejected(reader.all_elsewhere(), reader.without_period)
+    _warn_rejected(reader.list_at_other_heights(), reader.without_period)
     arrays = {str(name): obs[name].to_numpy() for name in obs.coords}
-    of_times = PlaceColumns(arrays, set(), dates, assumed).assumptions({column.meaning for column in columns})
+    of_times = PlaceColumns(arrays, set(), dates, assumed).list_assumptions({column.meaning for column in columns})
     floats = describe_packing_of_floats(ds, sorted(used))
     return with_assumptions(_copy_correlations(obs, ds, columns), [*reader.assumptions, *of_times, *floats])
 
@@ -192,7 +196,7 @@ def _rename_to_text(ds: xr.Dataset) -> xr.Dataset:
 
 def _name_user_variable(ds: xr.Dataset, name: str, places: Mapping[str, str], naming: NameMap) -> str | None:
     """What a variable of no known quantity is called, if it is to be kept."""
-    own = naming.own(name) or (name if is_user_defined(ds[name]) else None)
+    own = naming.find_user_name(name) or (name if is_user_defined(ds[name]) else None)
     dims = {dim for place in NEEDED for dim in ds[places[place]].dims}
     return own if own is not None and is_report_variable(ds[name], dims) else None
 

@@ -86,8 +86,8 @@ def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tupl
     ----------
     ds : Dataset
     names : iterable of str
-        Flags, from `flags_for`.
-    naming : Naming
+        Flags, from `read_flag`.
+    naming : NameMap
         What the caller says of the codes, and of suspect values.
     """
     wrong: xr.DataArray | None = None
@@ -108,7 +108,7 @@ def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tupl
 
 def _apply_given_scheme(flag: xr.DataArray, naming: NameMap) -> FlagMasks | None:
     """The verdict by the scheme that the caller gave for a flag, if any."""
-    given = naming.quality_scheme(str(flag.name))
+    given = naming.find_quality_scheme(str(flag.name))
     if given is None:
         return None
     scheme = choose_scheme(given)

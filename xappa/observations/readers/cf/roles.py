@@ -42,7 +42,7 @@ def find_coordinates(ds: xr.Dataset, naming: NameMap) -> dict[str, str]:
     sources: dict[str, list[str]] = {}
     for name in map(str, ds.variables):
         told = name in naming.rename
-        meaning = naming.coordinate(name)
+        meaning = naming.find_coordinate(name)
         if not told:
             attrs = ds[name].attrs
             other = meaning == "level" and (
@@ -105,11 +105,11 @@ def find_meaning(variable: xr.DataArray, aloft: bool, naming: NameMap) -> str | 
         The variable, with its name and attributes.
     aloft : bool
         Whether it is of the upper air: along levels, or of a platform that leaves the ground.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     name = str(variable.name)
-    spelt = naming.quantity(name, aloft, variable.attrs.get("units"))
+    spelt = naming.find_quantity(name, aloft, variable.attrs.get("units"))
     if spelt is not None and name not in naming.rename and _contradicts(variable.attrs, spelt):
         spelt, name = None, ""
     if name in naming.rename or name in QUANTITIES:
@@ -150,7 +150,7 @@ def find_error(ds: xr.Dataset, name: str) -> str | None:
 
 
 def with_product_names(ds: xr.Dataset) -> xr.Dataset:
-    """Standard names for directions that are told by words, or by a product's manual, instead of by one.
+    """Standard names for directions that are described in words, or by a product's manual.
 
     A long name, comment or ``convention`` with "oceanographic" or "towards", or a product of KNMI's scatterometer
     processor, means the direction that the wind blows to.

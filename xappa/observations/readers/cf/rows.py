@@ -73,11 +73,11 @@ def to_reports(
     ----------
     ds : Dataset
         The source, for what it has along the dimensions of the columns.
-    group : sequence of Column
+    group : sequence of VariableColumn
         Each of another quantity.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     first = group[0].values
@@ -146,13 +146,13 @@ def _convert_coordinates(
     flat = {meaning: _flatten_coordinate(meaning, here[name], sizes, kept) for meaning, name in usable.items()}
     units, assumed = {}, []
     for meaning in (m for m in usable if m not in UNITLESS):
-        found = naming.told_units(usable[meaning], meaning) or flat[meaning].attrs.get("units")
+        found = naming.find_units(usable[meaning], meaning) or flat[meaning].attrs.get("units")
         units[meaning] = str(found or COORDINATE_UNITS[meaning])
         assumed += [] if found else [meaning]
     maps = find_conversions((meaning, unit, COORDINATE_UNITS[meaning]) for meaning, unit in units.items())
     arrays = {}
     for meaning, v in flat.items():
-        arrays[meaning] = maps[meaning, units[meaning]].value(v.data) if meaning in units else v.data
+        arrays[meaning] = maps[meaning, units[meaning]].convert(v.data) if meaning in units else v.data
         if v.dtype.kind == "f":
             arrays[meaning], codes[meaning] = without_codes(
                 v.data, arrays[meaning], meaning, get_declared_codes(v.attrs)
@@ -164,7 +164,7 @@ def _find_units(group: Sequence[VariableColumn], naming: NameMap, assumed: list[
     """Units of quantities, where they have any; adds to `assumed`."""
     units: dict[str, str] = {}
     for column in group:
-        found = naming.told_units(column.name, column.meaning) or column.values.attrs.get("units")
+        found = naming.find_units(column.name, column.meaning) or column.values.attrs.get("units")
         if column.meaning in QUANTITIES:
             assumed += [] if found else [column.meaning]
             units[column.meaning] = str(found or QUANTITIES[column.meaning].units)
@@ -180,7 +180,7 @@ def _convert_values(
     units: Mapping[str, str],
     codes: dict[str, int],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
-    """Values and errors along ``obs`` in their units, and attributes of the user's own; adds to `codes`."""
+    """Values and errors along ``obs`` in their units, and attributes of user-defined quantities; adds to `codes`."""
     own = {
         c.meaning: build_user_attrs(c.values.attrs, units.get(c.meaning)) for c in group if c.meaning not in QUANTITIES
     }
@@ -189,7 +189,7 @@ def _convert_values(
     values, errors = {}, {}
     for column in group:
         meaning, flat = column.meaning, select_rows(flatten_along_obs(column.values.variable, sizes), kept)
-        values[meaning] = maps[meaning, known[meaning]].value(flat.data) if meaning in known else flat.data
+        values[meaning] = maps[meaning, known[meaning]].convert(flat.data) if meaning in known else flat.data
         if flat.dtype.kind == "f":
             declared = get_declared_codes(column.values.attrs)
             values[meaning], codes[meaning] = without_codes(flat.data, values[meaning], meaning, declared)
@@ -199,7 +199,7 @@ def _convert_values(
         found = str(error.attrs.get("units", units.get(meaning, expected)))
         convert = find_conversions([(str(error.name), found, expected or found)])[str(error.name), found]
         deviation = select_rows(flatten_along_obs(error.variable, sizes), kept).data
-        errors[meaning] = mask_deviation_codes(deviation, convert.deviation(deviation), meaning)
+        errors[meaning] = mask_deviation_codes(deviation, convert.convert_deviation(deviation), meaning)
     return values, errors, own
 
 

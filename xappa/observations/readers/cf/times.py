@@ -18,7 +18,7 @@ def with_times(ds: xr.Dataset, naming: NameMap) -> tuple[xr.Dataset, bool, tuple
     Parameters
     ----------
     ds : Dataset
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Returns
@@ -37,10 +37,10 @@ def with_times(ds: xr.Dataset, naming: NameMap) -> tuple[xr.Dataset, bool, tuple
         If a part cannot be understood, or two contradict each other.
     """
     names = [str(name) for name in ds.variables]
-    named = [name for name in names if naming.coordinate(name) == "time"]
+    named = [name for name in names if naming.find_coordinate(name) == "time"]
     whole = any(_is_whole(ds[name]) for name in names if name in named or ds[name].attrs.get("standard_name") == "time")
-    others = [n for n in names if n not in named and naming.coordinate(n) is None and _may_be_part(n, naming)]
-    if whole or not (named or others) or any(naming.told_units(name, "time") for name in named):
+    others = [n for n in names if n not in named and naming.find_coordinate(n) is None and _may_be_part(n, naming)]
+    if whole or not (named or others) or any(naming.find_units(name, "time") for name in named):
         return ds, False, ()
     parts = xr.broadcast(*(ds[name].reset_coords(drop=True) for name in (*named, *others)))
     if not parts[0].size:

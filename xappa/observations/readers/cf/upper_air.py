@@ -39,7 +39,7 @@ class UpperAirVariables:
         With decoded times.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Attributes
@@ -61,7 +61,7 @@ class UpperAirVariables:
         self.level = next((name for name in _find_pressures(ds, naming) if self._is_level(name, heights, naming)), None)
         self.altitude = heights[0] if heights and self.level is None else None
 
-    def has(self, variable: xr.DataArray) -> bool:
+    def is_upper_air(self, variable: xr.DataArray) -> bool:
         """Whether a variable is of the upper air."""
         source = self.level or self.altitude
         return source is not None and set(self._ds[source].dims) <= set(variable.dims)
@@ -69,14 +69,14 @@ class UpperAirVariables:
     @property
     def may_move(self) -> bool:
         """Whether anything says that the platforms are no stations."""
-        return self.level is not None or self.altitude is not None or self._feature in ("trajectory", *_PROFILES)
+        return self.level is not None or self.altitude is not None or self._feature_type in ("trajectory", *_PROFILES)
 
     def has_own_axis(self, variable: xr.DataArray) -> bool:
         """Whether a variable has other dimensions than time, latitude and longitude."""
         return bool(set(variable.dims) - self._dims)
 
     @property
-    def _feature(self) -> str:
+    def _feature_type(self) -> str:
         return str(self._ds.attrs.get("featureType", "")).casefold()
 
     def _is_vertical(self, name: str) -> bool:
@@ -91,28 +91,28 @@ class UpperAirVariables:
         if not set(altitude.dims) & set(self._ds[self._places["time"]].dims):
             return False
         places = (self._ds[self._places[p]] for p in ("time", "latitude", "longitude"))
-        values, time, latitude, longitude = self._flat(altitude, *places)
-        trajectory = self._feature in ("trajectory", *_PROFILES)
-        return leaves_ground(values.astype(float), time, latitude, longitude, self._stations(altitude), trajectory)
+        values, time, latitude, longitude = self._flatten(altitude, *places)
+        trajectory = self._feature_type in ("trajectory", *_PROFILES)
+        return leaves_ground(values.astype(float), time, latitude, longitude, self._find_stations(altitude), trajectory)
 
     def _is_level(self, name: str, heights: list[str], naming: NameMap) -> bool:
         """Whether a pressure that is a plain variable says how high the other values are."""
         pressure = self._ds[name]
-        if not pressure.ndim or self._feature == "timeseries" or self._is_field(pressure):
+        if not pressure.ndim or self._feature_type == "timeseries" or self._is_field(pressure):
             return False
         if (values := _convert_to_hectopascals(pressure, naming)) is None:
             return False
         if set(pressure.dims) - self._dims:
-            return self._feature in _PROFILES or bool(heights) or spans_levels(values.reshape(-1), None)
+            return self._feature_type in _PROFILES or bool(heights) or spans_levels(values.reshape(-1), None)
         along = [height for height in heights if set(self._ds[height].dims) <= set(pressure.dims)]
         if along:
-            flat = self._flat(pressure, self._ds[along[0]])[1]
+            flat = self._flatten(pressure, self._ds[along[0]])[1]
             return falls_with(values.reshape(-1), flat.astype(float))
-        if self._feature in _PROFILES and self._differs_in_profile(pressure, values):
+        if self._feature_type in _PROFILES and self._differs_in_profile(pressure, values):
             return True
         if any(set(self._ds[height].dims) <= set(pressure.dims) for height in _find_altitudes(self._ds, self._places)):
             return False  # altitudes of stations, at which this is the pressure
-        return spans_levels(values.reshape(-1), self._stations(pressure))
+        return spans_levels(values.reshape(-1), self._find_stations(pressure))
 
     def _is_field(self, variable: xr.DataArray) -> bool:
         """Whether a variable lies on a grid at the surface, over all times; its values need not be looked at then."""
@@ -122,24 +122,24 @@ class UpperAirVariables:
 
     def _differs_in_profile(self, pressure: xr.DataArray, values: Array) -> bool:
         """Whether values of one time and place differ."""
-        places = self._flat(pressure, *(self._ds[self._places[p]] for p in ("time", "latitude", "longitude")))[1:]
+        places = self._flatten(pressure, *(self._ds[self._places[p]] for p in ("time", "latitude", "longitude")))[1:]
         profile = pd.factorize(pd.MultiIndex.from_arrays(places))[0]
         return bool((pd.Series(values.reshape(-1)).groupby(profile).nunique() > 1).any())
 
-    def _flat(self, variable: xr.DataArray, *others: xr.DataArray) -> list[Array]:
+    def _flatten(self, variable: xr.DataArray, *others: xr.DataArray) -> list[Array]:
         """Values of a variable and of others along its dimensions; those with more dimensions are left constant."""
         bare = [v.reset_coords(drop=True) for v in (variable, *others)]
         order = variable.dims
         rest = [v.isel({dim: 0 for dim in v.dims if dim not in order}) for v in bare]
         return [np.asarray(v.transpose(*order).values).reshape(-1) for v in xr.broadcast(*rest)]
 
-    def _stations(self, variable: xr.DataArray) -> Array | None:
+    def _find_stations(self, variable: xr.DataArray) -> Array | None:
         name = self._places.get("station")
         if name is None or not set(self._ds[name].dims) <= set(variable.dims):
             return None
         names = self._ds[name]
         codes = xr.DataArray(to_text(names.to_numpy().reshape(-1)).reshape(names.shape), dims=names.dims)
-        return self._flat(variable, codes)[1]
+        return self._flatten(variable, codes)[1]
 
 
 def _find_altitudes(ds: xr.Dataset, places: Mapping[str, str]) -> list[str]:
@@ -162,12 +162,12 @@ def _find_pressures(ds: xr.Dataset, naming: NameMap) -> list[str]:
 def _convert_to_hectopascals(pressure: xr.DataArray, naming: NameMap) -> Array | None:
     """Values of a pressure of air in hPa; None if its units are no such."""
     name = str(pressure.name)
-    units = naming.told_units(name, "level") or str(pressure.attrs.get("units", ""))
+    units = naming.find_units(name, "level") or str(pressure.attrs.get("units", ""))
     if pressure.dtype.kind not in "iuf" or not units or units.strip().casefold() in SEA_PRESSURE:
         return None
     try:
         return np.asarray(
-            find_conversions([(name, units, "hPa")])[name, units].value(pressure.to_numpy().astype(float))
+            find_conversions([(name, units, "hPa")])[name, units].convert(pressure.to_numpy().astype(float))
         )
     except UnitsError:
         return None
@@ -179,7 +179,7 @@ def find_station_pressure(ds: xr.Dataset, aloft: UpperAirVariables, known: Mappi
     Parameters
     ----------
     ds : Dataset
-    aloft : Aloft
+    aloft : UpperAirVariables
     known : mapping of str to str
         Quantities found otherwise: name to quantity.
     """

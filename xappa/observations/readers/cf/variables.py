@@ -48,9 +48,9 @@ class VariableReader:
         With decoded times, and heights as coordinates.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
-    aloft : Aloft
+    aloft : UpperAirVariables
         Which variables are of the upper air.
     bounds : DataArray or None
         Of the times.
@@ -63,7 +63,7 @@ class VariableReader:
         Variables that are no values of their quantity, and which cell methods say so.
     assumptions : list of str
         Sentences on what was assumed.
-    elsewhere : dict of str to str
+    at_other_heights : dict of str to str
         Quantities of which values are at other heights, and where.
     without_period : dict of str to str
         Variables over a period that nothing tells, and their cell methods.
@@ -84,21 +84,21 @@ class VariableReader:
         self._near: set[str] = set()
         self.statistics: dict[str, str] = {}
         self.assumptions: list[str] = []
-        self.elsewhere: dict[str, str] = {}
+        self.at_other_heights: dict[str, str] = {}
         self.without_period: dict[str, str] = {}
 
     def read(self, name: str, meaning: str) -> list[VariableColumn]:
         """Columns of a variable: none, if it is no value of its quantity; two, if only a part is at its height."""
-        if (reason := self._statistic(name, meaning)) is not None:
+        if (reason := self._find_statistic_reason(name, meaning)) is not None:
             self.statistics[name] = reason
             return []
         variable = self._ds[name]
         told = name_states_height(name, meaning, self._naming)
-        aloft = is_vertical(meaning) and not told and self._aloft.has(variable)
-        height = None if aloft and self._aloft.level else self._height(name, meaning)
+        aloft = is_vertical(meaning) and not told and self._aloft.is_upper_air(variable)
+        height = None if aloft and self._aloft.level else self._find_height(name, meaning)
         if aloft and self._aloft.level is None and (height is None or not self._aloft.has_own_axis(variable)):
-            self.elsewhere[meaning] = f"{name} at altitudes without pressures (expected pressures for {meaning})"
-            return [self._column(name, meaning, {}, height, aloft=True)]
+            self.at_other_heights[meaning] = f"{name} at altitudes without pressures (expected pressures for {meaning})"
+            return [self._build_column(name, meaning, {}, height, aloft=True)]
         under_water = variable.attrs.get("standard_name") == SEA_WATER and height is None and not told
         of_surface = meaning in _OF_LEVELS and not aloft and not told
         if under_water or of_surface or (is_vertical(meaning) and not aloft and is_on_unread_level(name, self._naming)):
@@ -108,10 +108,10 @@ class VariableReader:
         parts: list[tuple[dict[Hashable, Any], bool]] = [({}, False)]
         if height is not None:
             parts = split_by_height(meaning, height, self._dims)
-            self._note(name, meaning, height)
-        # Heights of reports are told; what is at its height otherwise makes one report with the other quantities.
+            self._note_measurement(name, meaning, height)
+        # Heights of reports are known; what is at its height otherwise makes one report with the other quantities.
         of_reports = height is not None and bool(height.values.ndim) and set(height.values.dims) <= self._dims
-        return [self._column(name, meaning, part, height if far or of_reports else None) for part, far in parts]
+        return [self._build_column(name, meaning, part, height if far or of_reports else None) for part, far in parts]
 
     def _is_near(self, name: str, meaning: str, height: VariableHeight | None) -> bool:
         """Whether a quantity is to have the name that it has near the ground; winds have two without levels."""
@@ -121,7 +121,7 @@ class VariableReader:
             )
         return height is not None or meaning in _WINDS
 
-    def _note(self, name: str, meaning: str, height: VariableHeight) -> None:
+    def _note_measurement(self, name: str, meaning: str, height: VariableHeight) -> None:
         if not is_elsewhere(meaning, height.values).all():
             self._near.add(meaning)
             return
@@ -129,18 +129,18 @@ class VariableReader:
         expected = (
             f"{get_definition_height(meaning):g} m" if get_definition_height(meaning) else f"{low:g} to {high:g} m"
         )
-        self.elsewhere[meaning] = f"{name} at {height.text} (expected {expected} for {meaning})"
+        self.at_other_heights[meaning] = f"{name} at {height.text} (expected {expected} for {meaning})"
 
-    def all_elsewhere(self) -> dict[str, str]:
+    def list_at_other_heights(self) -> dict[str, str]:
         """Quantities that are nowhere at their height, and where they are."""
-        return {meaning: text for meaning, text in self.elsewhere.items() if meaning not in self._near}
+        return {meaning: text for meaning, text in self.at_other_heights.items() if meaning not in self._near}
 
-    def _height(self, name: str, meaning: str) -> VariableHeight | None:
+    def _find_height(self, name: str, meaning: str) -> VariableHeight | None:
         return find_height(
             self._ds, name, resolve_near_ground_name(name, meaning, self._naming), self._places, self._naming
         )
 
-    def _statistic(self, name: str, meaning: str) -> str | None:
+    def _find_statistic_reason(self, name: str, meaning: str) -> str | None:
         """Why a variable is no value of its quantity over any period, or None."""
         attrs, time = self._ds[name].attrs, self._ds[self._places["time"]]
         text = find_cell_methods(attrs, name=name)
@@ -156,7 +156,7 @@ class VariableReader:
         rate = usual == "sum" and method.method == "mean" and name in self._naming.rename
         return None if method.method == usual or rate else f"time: {method.method}"
 
-    def _column(
+    def _build_column(
         self, name: str, meaning: str, part: Mapping[Hashable, Any], height: VariableHeight | None, aloft: bool = False
     ) -> VariableColumn:
         values = self._ds[name].isel(part)
@@ -169,7 +169,7 @@ class VariableReader:
             meaning,
             name,
             values,
-            None if error is None else self._within(error).isel(part, missing_dims="ignore"),
+            None if error is None else self._mask_invalid(error).isel(part, missing_dims="ignore"),
             self._flags(name, meaning, part, heights, period, aloft),
             heights,
             None if period is None else period.bounds,
@@ -177,7 +177,7 @@ class VariableReader:
             (*_build_height_key(height, heights, self._dims), *_build_period_key(period), *_build_water_key(values)),
         )
 
-    def _within(self, name: str) -> xr.DataArray:
+    def _mask_invalid(self, name: str) -> xr.DataArray:
         """A variable with values outside its limits missing."""
         variable = self._ds[name]
         wrong = find_outside(variable)
@@ -205,13 +205,15 @@ class VariableReader:
             reasons.append((everywhere, Flag.PERIOD_UNKNOWN))
         elif period is not None and period.bounds is not None:
             reasons.append((_select_without_coords(find_empty_bounds(period.bounds), part), Flag.PERIOD_UNKNOWN))
-        reasons += [(_select_without_coords(wrong, part), Flag.REJECTED_BY_SOURCE) for wrong in self._verdicts(name)]
+        reasons += [
+            (_select_without_coords(wrong, part), Flag.REJECTED_BY_SOURCE) for wrong in self._list_rejections(name)
+        ]
         for wrong, reason in reasons:
             none = xr.DataArray(np.int8(0)) if flags is None else flags
             flags = xr.where((none == 0) & wrong, np.int8(reason), none)
         return flags
 
-    def _verdicts(self, name: str) -> list[xr.DataArray]:
+    def _list_rejections(self, name: str) -> list[xr.DataArray]:
         """Where the source rejects values: by flags, of the variable or of its place, and by valid limits."""
         dims = set(self._ds[name].dims)
         of_places = [
@@ -224,8 +226,8 @@ class VariableReader:
         wrong, texts = find_rejected(
             self._ds, [flag for flag in flags if set(self._ds[flag].dims) <= dims], self._naming
         )
-        self._say(*texts)
-        self._say(
+        self._record_assumptions(*texts)
+        self._record_assumptions(
             *(
                 f"{flag}: it lies along other dimensions than {name}, and rejects nothing. Drop what it rejects"
                 for flag in flags
@@ -233,12 +235,12 @@ class VariableReader:
             )
         )
         if is_packing_lost(self._ds[name]):
-            self._say(
+            self._record_assumptions(
                 f"{name}: its valid limits are of packed data, and nothing tells how these were packed: they are not "
                 "looked at. Drop the attributes, or give them in the units of the values"
             )
         if unread := find_unread_limits(self._ds[name]):
-            self._say(
+            self._record_assumptions(
                 f"{name}: {unread} are no limits that are understood, and reject nothing. Give two numbers as "
                 "valid_range (one as valid_min or valid_max), or drop the attribute"
             )
@@ -250,12 +252,12 @@ class VariableReader:
         if not period.known:
             self.without_period[name] = methods
         if period.assumed:
-            self._say(
+            self._record_assumptions(
                 f"{name} ({methods}) has no time bounds: its values are taken over {period.assumed}. Say otherwise "
                 "with bounds of time (CF section 7.1)"
             )
 
-    def _say(self, *texts: str) -> None:
+    def _record_assumptions(self, *texts: str) -> None:
         self.assumptions += [text for text in texts if text not in self.assumptions]
 
 

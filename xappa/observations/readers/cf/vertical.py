@@ -141,7 +141,7 @@ def require_pressures(ds: xr.Dataset, meanings: Mapping[str, str], places: Mappi
         Name to quantity, without those that are on levels of pressure.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Raises
@@ -186,7 +186,7 @@ def find_height(
         The variable and its quantity.
     places : mapping of str to str
         Coordinates: meaning to name.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     variable, dims = ds[name], list_report_dims(ds, places)
@@ -241,17 +241,17 @@ def _convert_height(coord: xr.DataArray, naming: NameMap) -> VariableHeight | No
     kind = find_vertical_kind(name, coord)
     if kind == "ground":
         return None
-    units = naming.told_units(name, name) or str(coord.attrs.get("units", "m"))
+    units = naming.find_units(name, name) or str(coord.attrs.get("units", "m"))
     values = coord.astype(float)
     if kind == "depth":
         if not is_length(units):
-            values = find_conversions([(name, units, "Pa")])[name, units].value(values) / _SEA_PRESSURE
+            values = find_conversions([(name, units, "Pa")])[name, units].convert(values) / _SEA_PRESSURE
         else:
-            values = find_conversions([(name, units, "m")])[name, units].value(values)
+            values = find_conversions([(name, units, "m")])[name, units].convert(values)
         # A depth that is counted upwards is a height already.
         values = values if coord.attrs.get("positive") == "up" else 0.0 - values
         return VariableHeight(values, name, not bool((values > 0).any()))
-    values = find_conversions([(name, units, "m")])[name, units].value(values)
+    values = find_conversions([(name, units, "m")])[name, units].convert(values)
     values = 0.0 - values if coord.attrs.get("positive") == "down" else values
     return VariableHeight(values, name, bool((values < 0).any()))
 

@@ -26,4 +26,4 @@ class Bufr(FormatReader):
 
     def read(self, path: Path) -> xr.Dataset:
         """See `read_bufr`."""
-        return self.options.naming.noted(read_bufr(path))
+        return self.options.naming.record_quantities(read_bufr(path))

@@ -33,4 +33,4 @@ class Metar(FormatReader):
     def read(self, path: Path) -> xr.Dataset:
         """See `read_metar`."""
         inspect_report_file(path)
-        return self.options.naming.noted(read_metar(path, self.options.stations, self.options.date))
+        return self.options.naming.record_quantities(read_metar(path, self.options.stations, self.options.date))

@@ -101,7 +101,7 @@ def split_reports(text: str) -> tuple[list[MetarReport], dict[str, int]]:
 
     Returns
     -------
-    reports : list of Report
+    reports : list of MetarReport
     left_out : dict of str to int
         ``forecast`` (TAF), ``nil`` and ``other`` (SIGMET, SYNOP, pilots' reports, …).
 

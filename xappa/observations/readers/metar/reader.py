@@ -37,7 +37,7 @@ def read_metar(path: str | Path, stations: pd.DataFrame | None, date: str | None
     path : path
         Text (plain or gzip), with or without WMO headings.
     stations : DataFrame
-        Places by ICAO name, from `stations.station_table`.
+        Places by ICAO name, from `read_station_table`.
     date : str, optional
         Date (ISO 8601) near which the reports were made, as they only give the day of the month; default: that in the
         file's name, or before each report.

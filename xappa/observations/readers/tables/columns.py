@@ -42,7 +42,7 @@ def choose_coordinate_names(sources: Mapping[str, list[str]], naming: NameMap) -
     for meaning, names in sources.items():
         names = [name for name in names if name in naming.rename] or names
         if meaning not in NEEDED:
-            names = [min(names, key=lambda name: _rank_name(naming.heading(name).name, meaning))]  # noqa: B023
+            names = [min(names, key=lambda name: _rank_name(naming.parse_heading(name).name, meaning))]  # noqa: B023
         chosen[meaning] = names
     require_one_each(chosen)
     return {meaning: names[0] for meaning, names in chosen.items()}
@@ -92,7 +92,7 @@ class PlaceColumns:
         numeric = [self.arrays[name] for name in ("latitude", "longitude", "level") if name in self.arrays]
         return ~np.isnat(self.arrays["time"]) & np.logical_and.reduce([np.isfinite(array) for array in numeric])
 
-    def assumptions(self, quantities: Iterable[str]) -> list[str]:
+    def list_assumptions(self, quantities: Iterable[str]) -> list[str]:
         """What was assumed, given the quantities of the table: of an instant, a date is not enough."""
         known = [name for name in quantities if name in QUANTITIES]
         instant = [name for name in known if QUANTITIES[name].cell_methods == "time: point"]
@@ -122,7 +122,7 @@ def read_coordinates(frame: pd.DataFrame, columns: Iterable[Hashable], naming: N
     by_name = {str(column): column for column in columns}
     sources: dict[str, list[str]] = {}
     for name in by_name:
-        if (meaning := naming.coordinate(name)) is not None:
+        if (meaning := naming.find_coordinate(name)) is not None:
             sources.setdefault(meaning, []).append(name)
     times = _read_times(frame, by_name, sources.pop("time", []), sources, naming)
     require_coordinates([*sources, *(["time"] if times is not None else [])], frame.columns)
@@ -158,10 +158,12 @@ def _read_times(
     taken = {name for names in sources.values() for name in names} | set(named)
     parts = {spelling for spellings in PARTS.values() for spelling in spellings}
     # "dd" is a day beside a year, and else the direction of the wind.
-    headings = {n: naming.heading(n).name for n in by_name}
-    others = [n for n in by_name if n not in taken and (headings[n].casefold() in parts or naming.quantity(n) is None)]
+    headings = {n: naming.parse_heading(n).name for n in by_name}
+    others = [
+        n for n in by_name if n not in taken and (headings[n].casefold() in parts or naming.find_quantity(n) is None)
+    ]
     meant = {n: headings[n] for n in others if headings[n] != n and headings[n].casefold() in parts}
-    units = next((told for name in named if (told := naming.told_units(name, "time"))), None)
+    units = next((told for name in named if (told := naming.find_units(name, "time"))), None)
     table = {name: frame[by_name[name]] for name in (*named, *others)}
     return find_times(table, named, others, {**meant, **naming.rename}, units)
 
@@ -171,13 +173,13 @@ def _read_coordinate(series: pd.Series, meaning: str, naming: NameMap) -> tuple[
     if meaning in ("station", "source"):
         return to_text(series), 0, 0
     if meaning == "period":
-        return to_periods(series, naming.told_units(str(series.name), meaning), str(series.name)), 0, 0
+        return to_periods(series, naming.find_units(str(series.name), meaning), str(series.name)), 0, 0
     given, unreadable = parse_numbers(read_angles(series, meaning))
     if meaning not in COORDINATE_UNITS:
         return *without_codes(given, given, meaning), unreadable
     expected = COORDINATE_UNITS[meaning]
-    units = naming.told_units(str(series.name), meaning) or expected
-    values = find_conversions([(meaning, units, expected)])[meaning, units].value(given)
+    units = naming.find_units(str(series.name), meaning) or expected
+    values = find_conversions([(meaning, units, expected)])[meaning, units].convert(given)
     return *without_codes(given, values, meaning), unreadable
 
 

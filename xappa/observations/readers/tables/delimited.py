@@ -132,7 +132,7 @@ def read_table(text: TextFile, layout: TableLayout, texts: Sequence[str] = ()) -
         "na_values": {name: [""] if name in texts else list(NOTHING) for name in layout.names},
     }
     try:
-        with text.opened() as stream, warnings.catch_warnings():
+        with text.open() as stream, warnings.catch_warnings():
             # pandas would leave out fields that have no name, and only warn of it.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             for _ in range(layout.skipped):
@@ -157,9 +157,9 @@ class _UncommentedStream(io.TextIOBase):
 
     def __init__(self, stream: io.TextIOBase, text: TextFile, layout: TableLayout) -> None:
         self._text, self._layout = text, layout
-        self._lines = self._checked(stream)
+        self._lines = self._check_lines(stream)
 
-    def _checked(self, stream: io.TextIOBase) -> Iterator[str]:
+    def _check_lines(self, stream: io.TextIOBase) -> Iterator[str]:
         for number, line in enumerate(stream, start=self._layout.skipped + 1):
             if line.lstrip().startswith(COMMENTS):
                 continue
@@ -191,7 +191,7 @@ def _build_layout(line: str, number: int, separator: str, naming: NameMap) -> Ta
     while names and not names[-1] and separator != " ":
         names = names[:-1]
     words = [name for name in names if name and not _NUMBER.fullmatch(name)]
-    known = sum(naming.knows(name) or name.casefold() in _ROLES for name in words)
+    known = sum(naming.is_known(name) or name.casefold() in _ROLES for name in words)
     names = [name or f"(column {i + 1})" for i, name in enumerate(names)]
     return TableLayout(names, separator, number + 1, known if len(names) > 1 else 0)
 
@@ -282,7 +282,7 @@ def _correct_line_numbers(message: str, skipped: int) -> str:
 
 def _detect_decimal_mark(text: TextFile, layout: TableLayout, rows: Sequence[Sequence[str]], naming: NameMap) -> str:
     """What marks decimals, by the columns of places and known quantities."""
-    headings = [naming.heading(name).name for name in layout.names]
+    headings = [naming.parse_heading(name).name for name in layout.names]
     numeric = [i for i, name in enumerate(headings) if get_expected_units(name) is not None]
     places = [i for i in numeric if find_coordinate(headings[i]) in ("latitude", "longitude")]
     numbers = [(i, row[i].strip()) for row in rows for i in numeric if i < len(row)]

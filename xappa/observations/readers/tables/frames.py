@@ -1,4 +1,4 @@
-"""Tables of reports: tidy (`tidy.py`) or wide, with one column a quantity."""
+"""Tables of reports: tidy (`tidy`) or wide, with one column a quantity."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def from_frame(frame: pd.DataFrame, naming: NameMap | None = None) -> xr.Dataset
         Tidy, with the columns time, latitude, longitude, variable and observation (optional: level, altitude, station,
         error, units), or wide, with a column for each quantity (optional: ``<quantity>_error``). The usual spellings
         are recognised; its index is not looked at, see `flatten_index`.
-    naming : Naming, optional
+    naming : NameMap, optional
         What the caller says about names and units.
 
     Returns
@@ -127,24 +127,24 @@ def _from_wide(frame: pd.DataFrame, naming: NameMap) -> xr.Dataset:
     values, errors, unreadable, codes, assumed = {}, {}, dict(places.unreadable), dict(places.codes), []
     units: dict[str, str | None] = {}
     for meaning, name in names.items():
-        units[meaning] = told = naming.told_units(name, meaning)
+        units[meaning] = told = naming.find_units(name, meaning)
         convert, assume = _find_conversion(
             meaning, told if meaning not in written else told or QUANTITIES[meaning].units
         )
         assumed += [meaning] if assume else []
         given, unreadable[meaning] = columns.parse_numbers(others[name])
-        values[meaning], codes[meaning] = without_codes(given, convert.value(given), meaning)
+        values[meaning], codes[meaning] = without_codes(given, convert.convert(given), meaning)
         if (error := known.get(f"{meaning}_error")) is not None:
             convert = _find_conversion(meaning, _find_error_units(error, told, naming))[0]
             deviation, unreadable[f"{meaning}_error"] = columns.parse_numbers(others[error])
-            errors[meaning] = mask_deviation_codes(deviation, convert.deviation(deviation), meaning)
-    attrs = columns.build_read_attrs(unknown, unreadable, assumed, codes) | verdicts.attrs(values)
-    own = {name: build_user_attrs({}, naming.told_units(known[name], name)) for name in names if name not in QUANTITIES}
+            errors[meaning] = mask_deviation_codes(deviation, convert.convert_deviation(deviation), meaning)
+    attrs = columns.build_read_attrs(unknown, unreadable, assumed, codes) | verdicts.make_attrs(values)
+    own = {name: build_user_attrs({}, naming.find_units(known[name], name)) for name in names if name not in QUANTITIES}
     coordinates = places.arrays | arrays
     flags = merge_flags(verdicts.flags, flag_heights(coordinates, names, naming))
     obs = build_observations(coordinates, values, errors, attrs, own=own, flags=flags)
     with_units_read(obs, units)
-    return with_assumptions(obs, [*places.assumptions(values), *verdicts.assumed])
+    return with_assumptions(obs, [*places.list_assumptions(values), *verdicts.assumed])
 
 
 def _find_conversion(meaning: str, told: str | None) -> tuple[UnitConversion, bool]:
@@ -158,11 +158,11 @@ def _find_conversion(meaning: str, told: str | None) -> tuple[UnitConversion, bo
 def _find_meaning(column: pd.Series, naming: NameMap, coordinates: Mapping[str, np.ndarray]) -> str | None:
     """Quantity that a column holds, or ``<quantity>_error``; None if it is neither."""
     name, aloft = str(column.name), "level" in coordinates
-    meaning = naming.quantity(name, aloft) or _name_user_column(column, naming)
-    base, suffix = naming.heading(name).name, ""
+    meaning = naming.find_quantity(name, aloft) or _name_user_column(column, naming)
+    base, suffix = naming.parse_heading(name).name, ""
     if meaning is None and base.endswith("_error"):
         base, suffix = base.removesuffix("_error"), "_error"
-        meaning = naming.quantity(base, aloft) or naming.own(base)
+        meaning = naming.find_quantity(base, aloft) or naming.find_user_name(base)
     else:
         base = name
     return meaning and find_near_ground_name(meaning, base, coordinates, naming) + suffix
@@ -170,10 +170,10 @@ def _find_meaning(column: pd.Series, naming: NameMap, coordinates: Mapping[str, 
 
 def _find_error_units(name: str, of_quantity: str | None, naming: NameMap) -> str | None:
     """Units of a column of errors: those that it has itself, else those of its quantity."""
-    return naming.declared.get(name) or naming.units.get(name) or naming.heading(name).units or of_quantity
+    return naming.declared.get(name) or naming.units.get(name) or naming.parse_heading(name).units or of_quantity
 
 
 def _name_user_column(column: pd.Series, naming: NameMap) -> str | None:
     """What a column of no known quantity is called, if it is to be kept: numbers that are wanted."""
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    return naming.own(str(column.name)) if numeric else None
+    return naming.find_user_name(str(column.name)) if numeric else None

@@ -34,9 +34,9 @@ def with_heights(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap, nam
     Parameters
     ----------
     frame : DataFrame
-    places : Places
+    places : PlaceColumns
         From `columns.coordinates`.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     names : iterable of str
         What quantities are called, for whether their height matters.
@@ -77,13 +77,15 @@ def with_heights(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap, nam
 def _add_level(frame: pd.DataFrame, places: PlaceColumns, naming: NameMap) -> PlaceColumns:
     """Places with the level of a column of pressures, if it holds one: of soundings, flights or profiles."""
     there = [c for c in frame.columns if c not in places.used and str(c) not in naming.rename]
-    for column in (c for c in there if normalise_name(naming.heading(str(c)).name) in _PRESSURES):
+    for column in (c for c in there if normalise_name(naming.parse_heading(str(c)).name) in _PRESSURES):
         name = str(column)
         given = parse_numbers(frame[column])[0]
-        units = naming.told_units(name, "level") or _guess_pressure_units(given)
+        units = naming.find_units(name, "level") or _guess_pressure_units(given)
         if units is None or not is_convertible(units, "hPa"):
             continue
-        level, codes = without_codes(given, find_conversions([(name, units, "hPa")])[name, units].value(given), "level")
+        level, codes = without_codes(
+            given, find_conversions([(name, units, "hPa")])[name, units].convert(given), "level"
+        )
         time, latitude, longitude = (places.arrays[key] for key in ("time", "latitude", "longitude"))
         station, altitude = places.arrays.get("station"), places.arrays.get("altitude")
         if are_aloft(level, time, latitude, longitude, station, altitude):
@@ -124,7 +126,7 @@ def flag_heights(
     names : mapping of str to str
         Quantities: meaning to name in the table. Names such as ``t2m`` say that the height is right, unless one place
         has several heights at a time.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     flags = {}
@@ -144,7 +146,7 @@ def flag_heights(
 
 
 def _needs_height(name: str, naming: NameMap) -> bool:
-    text = naming.heading(name).name
+    text = naming.parse_heading(name).name
     meaning = find_quantity(text) or find_by_standard_name(normalise_name(text), "", False)
     return meaning is not None and is_vertical(meaning) and not name_states_height(name, meaning, naming)
 
@@ -154,7 +156,7 @@ def _find_vertical_kind(name: str, on_levels: bool, naming: NameMap) -> str | No
     kind = find_vertical_kind_by_name(name)
     if kind is None or name in naming.rename:
         return None
-    units = naming.told_units(name, name)
+    units = naming.find_units(name, name)
     if name.casefold() == "z" and (on_levels or not is_length(units or "m")):
         return None
     return kind
@@ -163,9 +165,9 @@ def _find_vertical_kind(name: str, on_levels: bool, naming: NameMap) -> str | No
 def _convert_to_metres(column: pd.Series, kind: str, naming: NameMap) -> tuple[np.ndarray, int]:
     """Heights, m, and how many were codes for a missing one."""
     name = str(column.name)
-    units = naming.told_units(name, name) or "m"
+    units = naming.find_units(name, name) or "m"
     given = parse_numbers(column)[0]
-    values, codes = without_codes(given, find_conversions([(name, units, "m")])[name, units].value(given), kind)
+    values, codes = without_codes(given, find_conversions([(name, units, "m")])[name, units].convert(given), kind)
     return (0.0 - values if kind == "depth" else values), codes
 
 

@@ -47,7 +47,7 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: NameMap) -> pd.
     frame : DataFrame
     variable : hashable
         Column of the variables' names. Those of reports near the ground are made full, by the type of report.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Raises
@@ -58,13 +58,14 @@ def with_levels(frame: pd.DataFrame, variable: Hashable, naming: NameMap) -> pd.
     schema = is_earth2studio(frame)
     if schema:
         frame = frame.assign(**{str(variable): _expand_names(frame, variable)})
-    meanings = {naming.coordinate(str(column)) for column in frame.columns}
+    meanings = {naming.find_coordinate(str(column)) for column in frame.columns}
     names = frame[variable].astype("string")
     if "level" in meanings or naming.rename.keys() & set(names.dropna().unique()):
         return frame
     pressures = [column for column in frame.columns if str(column).casefold() in _PRESSURES]
     aloft = {
-        n: (q := naming.quantity(n)) in QUANTITIES and QUANTITIES[str(q)].upper_air for n in names.dropna().unique()
+        n: (q := naming.find_quantity(n)) in QUANTITIES and QUANTITIES[str(q)].upper_air
+        for n in names.dropna().unique()
     }
     if pressures and any(aloft.values()):
         level = _read_pressures(frame[pressures[0]], schema, naming)
@@ -83,7 +84,7 @@ def _expand_names(frame: pd.DataFrame, variable: Hashable) -> pd.Series:
 
 def _read_pressures(column: pd.Series, schema: bool, naming: NameMap) -> np.ndarray:
     name = str(column.name)
-    told = naming.told_units(name, "level")
+    told = naming.find_units(name, "level")
     given = parse_numbers(column)[0]
     if schema and told is None and name == "pres":
         high = np.nanmax(given, initial=0.0)
@@ -94,12 +95,12 @@ def _read_pressures(column: pd.Series, schema: bool, naming: NameMap) -> np.ndar
             )
         told = "Pa"
     units = told or "hPa"
-    return without_codes(given, find_conversions([("level", units, "hPa")])["level", units].value(given), "level")[0]
+    return without_codes(given, find_conversions([("level", units, "hPa")])["level", units].convert(given), "level")[0]
 
 
 def _split_level_names(frame: pd.DataFrame, variable: Hashable, names: pd.Series, naming: NameMap) -> pd.DataFrame:
     """Names such as ``t500`` apart: the quantity, and the pressure as level."""
-    unknown = [name for name in names.dropna().unique() if naming.quantity(name) is None]
+    unknown = [name for name in names.dropna().unique() if naming.find_quantity(name) is None]
     found = {
         name: m for name in unknown if (m := re.fullmatch(r"([tzqruv])(\d{2,4})", name)) and 10 <= int(m[2]) <= 1100
     }

@@ -56,7 +56,9 @@ class TableFlags:
         old = self.flags.get(meaning, np.zeros(len(flags), "int8"))
         self.flags[meaning] = np.where(old != Flag.GOOD, old, flags).astype("int8")
 
-    def attrs(self, values: Mapping[str, np.ndarray], flags: Mapping[str, np.ndarray] | None = None) -> dict[str, int]:
+    def make_attrs(
+        self, values: Mapping[str, np.ndarray], flags: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, int]:
         """Attributes that count values which the source rejects, and those that it calls suspect."""
         flags = self.flags if flags is None else flags
         rejected = [(flags[name] == Flag.REJECTED_BY_SOURCE) & ~np.isnan(values[name]) for name in flags]
@@ -91,7 +93,7 @@ def read_column_flags(
         Name of each quantity's column, by quantity.
     located : array of bool, shape (n,)
         Reports with a place and a time.
-    naming : Naming
+    naming : NameMap
         What the caller says.
 
     Raises
@@ -103,8 +105,8 @@ def read_column_flags(
     by_name = {name.casefold(): meaning for meaning, name in known.items()}
     for name, column in columns.items():
         base = find_base_name(name)
-        meaning = None if base is None else by_name.get(base.casefold(), naming.quantity(base))
-        own = meaning in known and not naming.names_quality(name) and _is_own_flag(name, str(meaning), column, located)
+        meaning = None if base is None else by_name.get(base.casefold(), naming.find_quantity(base))
+        own = meaning in known and not naming.has_own_scheme(name) and _is_own_flag(name, str(meaning), column, located)
         if own:
             result.add(str(meaning), parse_xappa_flags(column, name))
             result.used.add(name)
@@ -128,14 +130,14 @@ def read_row_flags(
         Rows of each quantity.
     exact : bool
         Whether all variables have the names that xappa gives them.
-    naming : Naming
+    naming : NameMap
         What the caller says.
     """
     result = TableFlags()
     for name, column in columns.items():
         if not is_row_quality(name) and name != "pressure_quality":
             continue
-        own = not naming.names_quality(name) and name.casefold() == "flag" and _are_own(column, exact)
+        own = not naming.has_own_scheme(name) and name.casefold() == "flag" and _are_own(column, exact)
         aloft = name == "pressure_quality"
         of = [key for key in rows if not aloft or (key in QUANTITIES and QUANTITIES[key].upper_air)]
         if own:
@@ -225,7 +227,7 @@ def find_scheme(
     9 are those of QARTOD and Argo, which agree, as far as they tell the two from a mere yes and no. A column
     ``quality`` of a tidy table has NCEP's markers, as earth2studio's frames do.
     """
-    told = naming.quality_scheme(name)
+    told = naming.find_quality_scheme(name)
     if told is not None:
         return choose_scheme(told), None
     texts = [text for text in factorize_codes(column)[1] if text]
@@ -248,7 +250,7 @@ def find_scheme(
         likely = "qartod" if found <= SCHEMES["qartod"].codes else "argo"
         return SCHEMES[likely], (
             f"Codes of {name!r} ({', '.join(sorted(found))}) are taken for those of {likely.upper()} (1 good, 3 "
-            f"{SCHEMES[likely].verdict('3')}, 4 failed). Say which they are: source_quality={{{name!r}: {_EXAMPLE}}}"
+            f"{SCHEMES[likely].classify('3')}, 4 failed). Say which they are: source_quality={{{name!r}: {_EXAMPLE}}}"
         )
     return None, (
         f"Codes of {name!r} ({', '.join(sorted(found)[:8])}) are of no scheme that is recognised, and reject nothing. "

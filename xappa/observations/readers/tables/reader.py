@@ -31,7 +31,7 @@ def read_frame(frame: pd.DataFrame, options: ReaderOptions) -> xr.Dataset:
     names = [*map(str, frame.columns)]
     archive = None if set(options.naming.rename) & set(names) else find_table_reader(names)
     if archive is not None:
-        options.naming.note(names)
+        options.naming.record_names(names)
         return archive(frame, options.naming, options.stations)
     return from_frame(fill_places(frame, options.naming, options.stations), options.naming)
 
@@ -72,7 +72,7 @@ def _read_rows(text: TextFile, layout: TableLayout, options: ReaderOptions) -> t
     texts = [
         name
         for name in layout.names
-        if find_coordinate(naming.heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
+        if find_coordinate(naming.parse_heading(name).name) == "station" or name.endswith(("_Code", "_Type", "_ID"))
     ]
     frame = read_table(text, layout, texts)
     if frame.empty:

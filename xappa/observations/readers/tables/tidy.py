@@ -62,13 +62,13 @@ class _TidyRows:
     report: np.ndarray
     first: np.ndarray
 
-    def of(self, key: str) -> np.ndarray:
+    def select(self, key: str) -> np.ndarray:
         """Rows of a key."""
         return np.flatnonzero(self.meaning == self.keys.index(key))
 
-    def spread(self, values: np.ndarray, key: str, fill: float = np.nan) -> np.ndarray:
+    def pivot(self, values: np.ndarray, key: str, fill: float = np.nan) -> np.ndarray:
         """Values of the rows of one key, by report."""
-        rows, result = self.of(key), np.full(len(self.first), fill)
+        rows, result = self.select(key), np.full(len(self.first), fill)
         result[self.report[rows]] = values[rows]
         return result
 
@@ -84,7 +84,7 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: NameMa
     code, names = _factorize_column(frame[roles["variable"]].astype("string"))
     found = with_heights(frame[others], found, naming, names)
     given, aloft = _collect_given_units(frame, roles, code, names), "level" in found.arrays
-    meant = [naming.quantity(name, aloft, given.get(name)) or naming.own(name) for name in names]
+    meant = [naming.find_quantity(name, aloft, given.get(name)) or naming.find_user_name(name) for name in names]
     meanings = [
         m and find_near_ground_name(m, name, found.arrays, naming) for m, name in zip(meant, names, strict=True)
     ]
@@ -107,16 +107,16 @@ def from_tidy(frame: pd.DataFrame, roles: Mapping[str, Hashable], naming: NameMa
     rows = _TidyRows(meaning, keys, *_number_reports(pd.DataFrame(places), meaning))
     factor, offset, assumed, own, told = _convert_units(frame, roles, code, names, meanings, naming)
     data, codes, bad = _pivot_values(frame, roles, rows, factor, offset)
-    flags = {key: rows.spread(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
+    flags = {key: rows.pivot(flag[known], key, 0).astype("int8") for key, flag in verdicts.flags.items()}
     flags |= _pivot_flags(frame[roles["observation"]], rows)
     attrs: dict[str, Any] = columns.build_read_attrs(unknown, found.unreadable | bad, assumed, found.codes | codes)
-    attrs |= verdicts.attrs(data["value"], flags)
+    attrs |= verdicts.make_attrs(data["value"], flags)
     coordinates = {name: array[rows.first] for name, array in places.items()}
     spelt = {m: name for m, name in zip(meanings, names, strict=True) if m in quantities}
     flags = merge_flags(flags, flag_heights(coordinates, spelt, naming))
     obs = build_observations(coordinates, data["value"], data["error"], attrs, own=own, flags=flags)
     with_units_read(obs, told)
-    return with_assumptions(obs, [*found.assumptions(quantities), *verdicts.assumed])
+    return with_assumptions(obs, [*found.list_assumptions(quantities), *verdicts.assumed])
 
 
 def _pivot_values(
@@ -129,18 +129,18 @@ def _pivot_values(
     converted = given * factor + offset
     quantities, codes = [key for key in rows.keys if not key.endswith(_BESIDE)], {}
     for key in quantities:
-        of = rows.of(key)
+        of = rows.select(key)
         converted[of], codes[key] = without_codes(given[of], converted[of], key)
-    values = {key: rows.spread(converted, key) for key in quantities}
+    values = {key: rows.pivot(converted, key) for key in quantities}
     errors = {}
     for key in (key for key in rows.keys if key.endswith("_error")):
-        of, name = rows.of(key), key.removesuffix("_error")
+        of, name = rows.select(key), key.removesuffix("_error")
         converted[of] = mask_deviation_codes(given[of], converted[of], name)
-        errors[name] = rows.spread(converted, key)
+        errors[name] = rows.pivot(converted, key)
     if "error" in roles:
         deviation, bad[str(roles["error"])] = columns.parse_numbers(frame[roles["error"]])
         for key in quantities:
-            errors[key] = rows.spread(mask_deviation_codes(deviation, deviation * factor, key), key)
+            errors[key] = rows.pivot(mask_deviation_codes(deviation, deviation * factor, key), key)
     errors = {name: array for name, array in errors.items() if np.isfinite(array).any()}
     return {"value": values, "error": errors}, codes, bad
 
@@ -150,7 +150,7 @@ def _pivot_flags(column: pd.Series, rows: _TidyRows) -> dict[str, np.ndarray]:
     flags = {}
     for key in rows.keys:
         if key.endswith("_flag"):
-            of = rows.of(key)
+            of = rows.select(key)
             flags[key.removesuffix("_flag")] = result = np.zeros(len(rows.first), "int8")
             result[rows.report[of]] = parse_xappa_flags(column.iloc[of], key)
     return flags
@@ -160,7 +160,11 @@ def _find_base_quantity(name: str, meanings: Sequence[str | None], naming: NameM
     """What a row's name ``<name>_error`` or ``<name>_flag`` stands for, if rows of the quantity are there."""
     for suffix in _BESIDE:
         base = name.removesuffix(suffix)
-        if base != name and (meaning := naming.quantity(base) or naming.own(base)) in meanings and meaning is not None:
+        if (
+            base != name
+            and (meaning := naming.find_quantity(base) or naming.find_user_name(base)) in meanings
+            and meaning is not None
+        ):
             return meaning + suffix
     return None
 
@@ -207,7 +211,7 @@ def _convert_units(
     meanings: Sequence[str | None],
     naming: NameMap,
 ) -> tuple[np.ndarray, np.ndarray, list[str], dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """Factor and offset of each row, quantities whose units were assumed, attributes of the user's own, told units."""
+    """Factor and offset of rows, quantities whose units were assumed, attributes of user-defined ones, given units."""
     unit, texts = _factorize_column(frame[roles["units"]]) if "units" in roles else (np.full(len(frame), -1), [])
     kind, kinds = pd.factorize(code * (len(texts) + 1) + unit + 1)
     written = find_written_quantities(names, {str(m): name for m, name in zip(meanings, names, strict=True)})
@@ -221,7 +225,7 @@ def _convert_units(
         quantity = quantity.removesuffix("_error")
         in_row = str(texts[given - 1]).strip() if given else ""
         found = (
-            naming.told_units(names[name], quantity) or in_row or naming.told_units(str(roles["observation"]), quantity)
+            naming.find_units(names[name], quantity) or in_row or naming.find_units(str(roles["observation"]), quantity)
         )
         if quantity not in QUANTITIES:
             units.append((quantity, found or ""))

@@ -21,7 +21,7 @@ def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap
         Of the columns.
     row : sequence
         The cells of the first row below.
-    naming : Naming
+    naming : NameMap
         What the caller says about names.
 
     Returns
@@ -31,10 +31,10 @@ def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap
         report needs holds a number or a time.
     """
     given = dict(zip(names, row, strict=False))
-    if any(cell == cell and not isinstance(cell, str | None) and naming.knows(name) for name, cell in given.items()):
+    if any(cell == cell and not isinstance(cell, str | None) and naming.is_known(name) for name, cell in given.items()):
         return None
     texts = dict(zip(names, headers.strip_cells(row), strict=False))
-    known = {name: text for name, text in texts.items() if naming.knows(name) and not headers.is_nothing(text)}
+    known = {name: text for name, text in texts.items() if naming.is_known(name) and not headers.is_nothing(text)}
     if not any(_is_possible_unit(naming, name, text) for name, text in known.items()):
         return None
     if any(_is_datum(naming, name, text) for name, text in known.items()):
@@ -51,14 +51,14 @@ def without_units_row(frame: pd.DataFrame, naming: NameMap) -> tuple[pd.DataFram
         return frame, naming
     frame = frame.iloc[1:].copy()
     for column in frame.columns:
-        if find_coordinate(naming.heading(str(column)).name) != "station":
+        if find_coordinate(naming.parse_heading(str(column)).name) != "station":
             frame[column] = _convert_numeric(frame[column])
     return frame, naming.with_declared(units)
 
 
 def _is_possible_unit(naming: NameMap, name: str, text: str) -> bool:
     """Whether a text is a unit of what a column holds."""
-    meaning = naming.heading(name).name
+    meaning = naming.parse_heading(name).name
     if find_coordinate(meaning) == "time":
         return text.casefold() in headers.UTC or " since " in text
     expected = get_expected_units(meaning)
@@ -67,7 +67,7 @@ def _is_possible_unit(naming: NameMap, name: str, text: str) -> bool:
 
 def _is_datum(naming: NameMap, name: str, text: str) -> bool:
     """Whether a cell is a value of a report; ``1`` may be the unit of a number without dimension."""
-    coordinate = find_coordinate(naming.heading(name).name)
+    coordinate = find_coordinate(naming.parse_heading(name).name)
     if coordinate == "time":
         return not pd.isna(pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601"))
     return _is_number(text) and (coordinate in NEEDED or text != "1")

@@ -1,4 +1,4 @@
-"""Rows that are equal, found by hashes: where each kind of row comes first, and of which kind each row is."""
+"""Distinct rows of several columns, found by hashes: the first row of each kind, and the kind of each row."""
 
 from __future__ import annotations
 

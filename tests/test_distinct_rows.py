@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xappa import distinct as module
-from xappa.distinct import find_distinct
+from xappa import distinct_rows as module
+from xappa.distinct_rows import find_distinct
 from xappa.operators import SparseOperator
 
 

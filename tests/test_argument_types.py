@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import xappa
-from xappa.checked import KINDS, check_arguments, find_type_errors
+from xappa.argument_types import KINDS, check_arguments, find_type_errors
 from xappa.errors import OptionError
 
 WRONG = {

@@ -1,4 +1,4 @@
-"""Weights of places that do not move are made once."""
+"""Interpolation weights of reports that do not move, computed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether options are of the kinds that their annotations ask for: Python takes the text ``"no"`` for true."""
+"""Checks that arguments and options have the types of their annotations: Python takes the text ``"no"`` for true."""
 
 from __future__ import annotations
 
