@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import os
+import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,9 +17,30 @@ from hypothesis import settings
 
 import xappa
 
+if TYPE_CHECKING:
+    from tests.official import ResultRow
+
 # Timings are never asserted, and a busy machine is no counterexample.
 settings.register_profile("xappa", deadline=None)
 settings.load_profile("xappa")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes take files in the order in which they are collected: pytest-xdist would begin with many tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one of them when the others are done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Spare what is there by now from all later searches for cycles, of which every sampling makes one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +79,28 @@ def nothing_on_disk() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """Seeded generator of the test."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def check_recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[ResultRow]]:
+    """What comes of a folder of outputs of the official code; several files ask, and whichever is first computes it."""
+    from filelock import FileLock
+
+    from tests.official import run
+
+    base = tmp_path_factory.getbasetemp()
+    # Processes of pytest-xdist each have a folder of their own in that of the session.
+    kept = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recorded"
+    kept.mkdir(exist_ok=True)
+
+    def check(folder: Path) -> list[ResultRow]:
+        file = kept / hashlib.sha256(str(folder).encode()).hexdigest()
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                file.write_bytes(pickle.dumps(list(run(folder))))
+            return pickle.loads(file.read_bytes())
+
+    return check
 
 
 @pytest.fixture(scope="session")

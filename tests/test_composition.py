@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.official import run
 from xappa.diffusion.composition import (
     STITCHING,
     TrajectoryDenoiser,
@@ -30,8 +29,8 @@ def coverings(draw) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(("folder", "outputs"), [("trajectory", 25), ("trajectory_denoiser", 10)])
-def test_recorded_outputs_are_reproduced(shared, folder, outputs):
-    rows = list(run(shared(f"fixtures/{folder}")))
+def test_recorded_outputs_are_reproduced(shared, check_recorded, folder, outputs):
+    rows = check_recorded(shared(f"fixtures/{folder}"))
     assert len(rows) == outputs
     assert [row for row in rows if not row.ok] == []
 

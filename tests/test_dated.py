@@ -158,5 +158,5 @@ def test_sums_that_were_killed_end_with_the_same_bits(
 
 
 def test_emphasis_on_an_unknown_variable_is_an_error() -> None:
-    with pytest.raises(OptionError, match="dated: emphasis on .'snow'."):
+    with pytest.raises(OptionError, match="seasonal_diurnal_correction: emphasis on .'snow'."):
         Recipe(seasonal_diurnal_correction=SeasonalDiurnalConfig(emphasis=(("snow", 2.0),)))

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.official import run
 from xappa.diffusion.adams_bashforth import adams_bashforth
 from xappa.diffusion.gmres import BLOCK, dot, gmres
 
@@ -35,8 +34,8 @@ class Systems:
 
 
 @pytest.mark.parametrize("folder", ["gmres", "adams_bashforth"])
-def test_recorded_outputs_are_reproduced(shared, folder):
-    rows = list(run(shared(f"fixtures/{folder}")))
+def test_recorded_outputs_are_reproduced(shared, check_recorded, folder):
+    rows = check_recorded(shared(f"fixtures/{folder}"))
     assert len(rows) >= 8
     assert [row for row in rows if not row.ok] == []
 

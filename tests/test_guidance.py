@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.official import run
 from xappa.diffusion.guidance import GUIDANCE, MMPS, SDA, W2C, GuidedDenoiser, JacobianFree, Linearised, Observation
 from xappa.diffusion.samplers import LMS, PC
 from xappa.diffusion.schedule import LogLinear
@@ -71,8 +70,8 @@ def posterior_sample(guidance, sampler, members: int = 4000) -> tuple[Tensor, Te
 
 
 @pytest.mark.parametrize(("folder", "outputs"), [("guidance", 88), ("guidance_decoder", 44)])
-def test_recorded_outputs_are_reproduced(shared, folder, outputs):
-    rows = list(run(shared(f"fixtures/{folder}")))
+def test_recorded_outputs_are_reproduced(shared, check_recorded, folder, outputs):
+    rows = check_recorded(shared(f"fixtures/{folder}"))
     assert len(rows) == outputs
     assert [row for row in rows if not row.ok] == []
 

@@ -43,6 +43,16 @@ def test_import_takes_less_than_three_tenths_of_a_second():
     assert seconds < 0.3, f"import xappa adds {seconds:.2f} s to import xarray"
 
 
+def test_a_model_is_loaded_and_sampled_without_the_compiler_of_torch():
+    code = """
+import sys, xappa
+ds = xappa.template("2001-03-13T00", "2001-03-13T18")
+ds.appa.sample(members=1, steps=1, seed=0).compute()
+print("torch._dynamo" in sys.modules, "sympy" in sys.modules)
+"""
+    assert run(code).split() == ["False", "False"]
+
+
 def test_setting_options_needs_nothing_heavy():
     code = "import sys, xappa; xappa.set_options(progress=False); print(*(m in sys.modules for m in ('torch', 'dask')))"
     assert run(code).split() == ["False", "False"]

@@ -13,10 +13,11 @@ import torch
 
 from tests.test_cheaper import reports
 from tests.test_sampling import plan_of
-from xappa.diffusion.guidance import MMPS
+from xappa.diffusion.guidance import MMPS, JacobianFree
 from xappa.diffusion.samplers import LMS
 from xappa.errors import DeviceMemoryError, OptionError
 from xappa.model.directory import read_model
+from xappa.sampling import evaluation_cost
 from xappa.sampling.evaluation_cost import list_stretches, measure_evaluation
 from xappa.sampling.memory_budget import estimate_memory, plan_batches
 from xappa.sampling.meter import Meter, measure_work
@@ -102,6 +103,18 @@ def test_too_little_memory_says_how_much_is_needed(tiny_model):
     plan = observed(tiny_model, memory=1000.0)
     with pytest.raises(DeviceMemoryError, match=r"too little for one member: .* GB are needed"):
         sample(plan, (0,), "nothing")
+
+
+@pytest.mark.parametrize("guidance", [MMPS, JacobianFree])
+def test_the_peak_of_few_probes_is_that_of_all(tiny_model, monkeypatch, guidance):
+    model, plan = (
+        read_model(tiny_model),
+        observed(tiny_model, guidance=guidance(iterations=1, tolerance=None, probes=5)),
+    )
+    (stretch,) = list_stretches(model, plan)
+    few = evaluation_cost._meter_evaluation(model, plan, stretch, 2, False).peak
+    monkeypatch.setattr(evaluation_cost, "limit_probes", lambda denoise, most: None)
+    assert evaluation_cost._meter_evaluation(model, plan, stretch, 2, False).peak == few
 
 
 def test_free_memory_is_enough_for_a_tiny_model(tiny_model):

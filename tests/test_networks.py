@@ -13,7 +13,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.official import run
 from tests.official.window_mask import window_mask
 from xappa.diffusion.preconditioning import Denoiser
 from xappa.diffusion.schedule import SCHEDULES, LogLinear, Rectified
@@ -98,8 +97,8 @@ def _seed():
         "window_mask",
     ],
 )
-def test_official_outputs(shared, folder):
-    rows = list(run(shared(f"fixtures/{folder}")))
+def test_official_outputs(shared, check_recorded, folder):
+    rows = check_recorded(shared(f"fixtures/{folder}"))
     assert rows
     assert not [row for row in rows if not row.ok]
 

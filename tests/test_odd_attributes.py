@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-import xappa  # noqa: F401
+import xappa
 from xappa.errors import AssumptionWarning, ObservationError, UnitsError, XappaError
 from xappa.observations import read_observations
 
@@ -111,3 +111,14 @@ def test_regridding_reads_the_same_fields_whatever_their_attributes():
     ds = fields()
     ds["latitude"].attrs.update(bounds=["no", "such"], grid_mapping=7)
     xr.testing.assert_equal(ds.appa.regrid(30.0)["t2m"], fields().appa.regrid(30.0)["t2m"])
+
+
+@pytest.mark.parametrize("name", ["station", "source"])
+@pytest.mark.parametrize("value", [{"id": 1}, [1, 2], np.array([1, 2])], ids=["a dict", "a list", "an array"])
+def test_names_without_a_hash_are_their_text(name, value):
+    names = np.empty(3, object)
+    names[:] = ["a", "b", "c"]
+    names[1] = value
+    obs = read_observations(read_observations(reports()).assign_coords({name: ("obs", names)}))
+    assert obs[name].values.tolist() == ["a", str(value), "c"]
+    assert int((xappa.quality_control(obs)["2m_temperature_flag"] != 0).sum()) == 0

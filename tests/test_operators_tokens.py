@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import pickle
 import subprocess
 import sys
@@ -11,13 +12,12 @@ from typing import Any
 
 import dask
 import numpy as np
+import pytest
 
 from tests.coarse import wind_speed
 from xappa.operators import OPERATORS, Average, Footprint, Function, choose_operator
 
-
-class TestTokens:
-    CODE = """
+CODE = """
 import dask, functools
 def scale(x, by): return x * by
 def make(limit):
@@ -28,32 +28,7 @@ print(dask.base.tokenize(Footprint(radius=25) @ make({limit})))
 print(dask.base.tokenize(Function(functools.partial(make(1), 2))))
 """
 
-    def run(self, limit: float) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", self.CODE.replace("{limit}", str(limit))], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def test_the_same_in_another_process(self) -> None:
-        first = self.run(1.0)
-        assert first == self.run(1.0) and first != self.run(2.0)
-
-    def test_what_changes_them(self) -> None:
-        def token(operator: Any) -> str:
-            return dask.base.tokenize(choose_operator(operator))
-
-        def other(limit: float) -> Callable:
-            return lambda state: state["2m_temperature"] - limit
-
-        assert token(other(1.0)) == token(other(1.0)) != token(other(2.0))
-        assert token(wind_speed) != token(lambda s: wind_speed(s) * 2)
-        assert token(functools.partial(wind_speed, 1)) != token(functools.partial(wind_speed, 2))
-        assert token("nearest") != token("interpolate")
-        assert token(Footprint(radius=25)) != token(Footprint(radius=30))
-        assert token(Footprint(radius=np.array([1.0, 2.0]))) != token(Footprint(radius=np.array([1.0, 3.0])))
-
-    COMPILED = """
+COMPILED = """
 import functools, operator
 from numpy import mean
 import dask
@@ -79,14 +54,49 @@ for function in (
     print(dask.base.tokenize(Function(function)))
 """
 
-    def test_callables_without_code(self) -> None:
-        def tokens(factor: float) -> list[str]:
-            code = self.COMPILED.replace("{factor}", str(factor))
-            return subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            ).stdout.split()
 
-        first, again, other = tokens(1.5), tokens(1.5), tokens(2.5)
+RUN = """
+import json, sys
+for program in json.load(sys.stdin):
+    exec(program, {"__name__": "__main__"})
+    print()
+"""
+
+
+@pytest.fixture(scope="module")
+def processes() -> list[list[list[str]]]:
+    """Tokens of each program, which has its names for itself, in two processes."""
+    programs = [CODE.replace("{limit}", limit) for limit in ("1.0", "2.0")]
+    programs += [COMPILED.replace("{factor}", factor) for factor in ("1.5", "2.5")]
+    found = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", RUN], input=json.dumps(programs), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.append([part.split() for part in done.stdout.split("\n\n")[:-1]])
+    return found
+
+
+class TestTokens:
+    def test_the_same_in_another_process(self, processes) -> None:
+        (first, other, *_), (again, *_) = processes
+        assert len(first) == 2 and first == again and first != other
+
+    def test_what_changes_them(self) -> None:
+        def token(operator: Any) -> str:
+            return dask.base.tokenize(choose_operator(operator))
+
+        def other(limit: float) -> Callable:
+            return lambda state: state["2m_temperature"] - limit
+
+        assert token(other(1.0)) == token(other(1.0)) != token(other(2.0))
+        assert token(wind_speed) != token(lambda s: wind_speed(s) * 2)
+        assert token(functools.partial(wind_speed, 1)) != token(functools.partial(wind_speed, 2))
+        assert token("nearest") != token("interpolate")
+        assert token(Footprint(radius=25)) != token(Footprint(radius=30))
+        assert token(Footprint(radius=np.array([1.0, 2.0]))) != token(Footprint(radius=np.array([1.0, 3.0])))
+
+    def test_callables_without_code(self, processes) -> None:
+        (*_, first, other), (*_, again, _) = processes
         assert first == again and len({*first, *other}) == 18
 
     def test_numpys_functions_by_name(self) -> None:

@@ -47,9 +47,9 @@ def test_a_decoder_that_sleeps_is_ended_and_reported(tmp_path, bufr, monkeypatch
     code = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
     monkeypatch.setattr(decode, "__file__", program(tmp_path, code))
     # Long enough for the start of the process on a busy machine.
-    with xappa.set_options(reader_timeout=20), pytest.raises(ReaderTimeout) as caught:
+    with xappa.set_options(reader_timeout=5), pytest.raises(ReaderTimeout) as caught:
         read_observations(bufr)
-    assert all(text in str(caught.value) for text in (str(bufr), "0 of 5000 bytes", "for 20 s", "reader_timeout="))
+    assert all(text in str(caught.value) for text in (str(bufr), "0 of 5000 bytes", "for 5 s", "reader_timeout="))
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.official import run
 from xappa.diffusion.samplers import DDIM, DDPM, LMS, PC, SAMPLERS, Rewind
 from xappa.diffusion.schedule import LogLinear, Rectified
 from xappa.errors import OptionError
@@ -51,8 +50,8 @@ def gains(sampler, draws: int) -> Tensor:
     return sampler(denoise, start, noise, SCHEDULE)
 
 
-def test_recorded_outputs_are_reproduced(shared):
-    rows = list(run(shared("fixtures/samplers")))
+def test_recorded_outputs_are_reproduced(shared, check_recorded):
+    rows = check_recorded(shared("fixtures/samplers"))
     assert len(rows) == 18
     assert [row for row in rows if not row.ok] == []
 

@@ -111,6 +111,7 @@ def test_a_demo_without_matplotlib_is_refused_before_anything_is_computed(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_demonstration(tmp_path) -> None:
     text = demo.run_demo(tmp_path, members=2, seed=0)
     assert "At withheld stations" in text
@@ -129,6 +130,7 @@ def _climatology(ds: xr.Dataset) -> xr.Dataset:
     return climatology(ds)
 
 
+@pytest.mark.slow
 def test_real_reports(shared, tmp_path) -> None:
     """Raw SYNOP reports of the world: better than climatology at the withheld stations, for every variable."""
     needs("eccodes")

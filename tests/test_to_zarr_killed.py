@@ -29,6 +29,7 @@ def chunks_of(store: Path) -> list[Path]:
 class TestKilled:
     """Real processes, really killed."""
 
+    @pytest.mark.slow
     def test_it_goes_on_and_the_store_has_the_same_bits(self, tiny_model, finished, tmp_path) -> None:
         store, beside = tmp_path / "a.zarr", tmp_path / "a.zarr.xappa"
         whole = xr.open_zarr(finished).compute()

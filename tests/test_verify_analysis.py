@@ -19,7 +19,7 @@ T2M = "2m_temperature"
 
 @pytest.fixture(scope="module")
 def nature() -> xr.Dataset:
-    return xappa.tutorial.nature_run().load()
+    return xappa.tutorial.nature_run().isel(time=slice(0, 3)).load()
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,7 @@ def test_an_analysis_keeps_the_errors_that_it_assumed(nature: xr.Dataset, report
     assert "xappa_errors" not in nature.isel(time=slice(0, 2)).appa.sample(**OPTIONS).attrs
 
 
+@pytest.mark.slow
 def test_reports_without_errors_have_those_of_the_analysis(analysis: xr.Dataset, reports: xr.Dataset) -> None:
     rejected = reports.copy()
     rejected[f"{T2M}_flag"] = rejected[f"{T2M}_flag"].copy()

@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and whether there are any."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file; a text that no path can be is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long a name, a zero byte
+        return False
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder; a text that no path can be is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

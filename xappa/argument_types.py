@@ -107,7 +107,7 @@ def _is_of_kind(value: Any, kind: str) -> bool:
     if not isinstance(value, KINDS[kind][1]):
         return False
     if kind in ("int", "float"):  # as which Python and NumPy take truth values and lengths of time
-        return not isinstance(value, bool | np.bool_ | np.timedelta64) and not np.isnan(float(value))
+        return not isinstance(value, bool | np.bool_ | np.timedelta64) and value == value  # not NaN
     return not (kind == "Sequence" and isinstance(value, str))
 
 

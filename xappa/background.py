@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.argument_types import find_option_type_errors
-from xappa.errors import OptionError
+from xappa.errors import OptionError, is_number
 
 __all__ = ["COVARIANCES", "LatentObservation", "WarmStart"]
 
@@ -172,7 +172,7 @@ def _find_sample_problems(samples: int) -> list[str]:
 
 
 def _is_number_between(value: object, low: float, high: float) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and low < float(value) < high
+    return is_number(value) and low < float(value) < high
 
 
 def _refuse(kind: str, wrong: list[str]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -201,11 +202,19 @@ def choose(kind: str, name: str, registry: Mapping[str, T]) -> T:
     return registry[name]
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether an option is one finite number, which numpy takes its lengths of time for too."""
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return bool(np.isfinite(value))
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
+
+
+def is_whole_number(value: Any) -> TypeGuard[int]:
+    """Whether an option is a whole number, which numpy takes its lengths of time for too."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
 
 
 _BETWEEN = (

@@ -64,7 +64,7 @@ def build_bin_grid(
         spec = load(model).spec
         own = spec.levels if levels is None else levels
         return BinGrid.from_grid(spec.latitude, spec.longitude, step or spec.step.astype("timedelta64[s]"), own)
-    if isinstance(target, bool) or not isinstance(target, int | float | np.number):
+    if not (is_number(target) or isinstance(target, float)):
         raise OptionError(f"target={target!r}: expected 'model', a Dataset, or degrees above 0 and up to 90")
     return BinGrid.from_degrees(float(target), step or HOUR, levels or ())
 

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from xappa._files import is_folder
 from xappa.argument_types import check_arguments
 from xappa.errors import ModelError, OptionError, suggest_names
 from xappa.options import get_cache_folder, get_options
@@ -245,7 +246,7 @@ def load(
     precision = precision or get_options().precision
     path = Path(name)
     with _LOADING:
-        if path.is_dir() or path.suffix == ".pth":
+        if is_folder(path) or path.suffix == ".pth":
             from xappa.model.opening import open_model
 
             model = open_model(path, place, checkpoint, None if statistics is None else Path(statistics))

@@ -28,7 +28,7 @@ from xappa.tokens import tokenize as token_of
 SIGMA = 0.5
 """Noise level of evaluations that are only metered: any does, as long as guidance acts at it."""
 METERED = 2
-"""Steps of the solver that are metered; what more of them keep is known."""
+"""Steps of the solver that are metered; what more of them keep is known. Probes: more of them keep no more."""
 REMEMBERED = 256
 """Evaluations whose operations are remembered."""
 _KNOWN: OrderedDict[Hashable, RepeatedWork] = OrderedDict()
@@ -214,6 +214,8 @@ def _meter_evaluation(
     def functions() -> list[Callable[[], None]]:
         """The evaluation, and one with another step of the solver, where it has one."""
         denoise = build_denoiser(model, sampling, stretch, tuple(range(members)), 1 if whole else METERED)
+        if not whole:
+            limit_probes(denoise, METERED)
 
         def evaluate() -> None:
             x, sigma = torch.randn(shape, device=model.device), torch.tensor(SIGMA)
@@ -242,10 +244,10 @@ def set_solver_steps(denoise: Denoise, count: int) -> None:
         denoise.options = replace(denoise.options, iterations=count)
 
 
-def disable_probes(denoise: Denoise) -> None:
-    """Let a denoiser's solver take its system in the units that it has, where there is one."""
+def limit_probes(denoise: Denoise, most: int) -> None:
+    """Let a denoiser's solver find its units from no more probes: 0 leaves the system in the units that it has."""
     if isinstance(denoise, SolvingDenoiser):
-        denoise.options = replace(denoise.options, probes=0)
+        denoise.options = replace(denoise.options, probes=min(denoise.options.probes, most))
 
 
 def build_denoiser(

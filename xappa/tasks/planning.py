@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.utils
-import numpy as np
 import xarray as xr
 
-from xappa.errors import OptionError, choose
+from xappa.errors import OptionError, choose, is_whole_number
 from xappa.model.registry import load
 from xappa.observations.qc import flag_counts
 from xappa.observations.qc.control import NOT_CHECKED
@@ -42,9 +41,7 @@ def list_member_numbers(members: int | Iterable[int]) -> tuple[int, ...]:
         If there are none, too many, a number is negative, or one comes twice.
     """
     given = [members] if isinstance(members, (str, bytes)) or not isinstance(members, Iterable) else _to_list(members)
-    if not all(
-        isinstance(m, (int, np.integer)) and not isinstance(m, bool) and abs(m) <= LARGEST_MEMBER for m in given
-    ):
+    if not all(is_whole_number(m) and abs(m) <= LARGEST_MEMBER for m in given):
         raise OptionError(
             f"members={members!r}: expected a number of members, or the member numbers, as in range(8, 16)."
         )
@@ -90,7 +87,7 @@ def choose_seed(seed: int | None) -> int:
     """
     if seed is None:
         return secrets.randbelow(2**31)
-    if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer) or not 0 <= seed < LARGEST_SEED:
+    if not is_whole_number(seed) or not 0 <= seed < LARGEST_SEED:
         raise OptionError(f"seed={seed!r}: expected a whole number from 0 to 2**63 - 1, or None to draw one")
     return int(seed)
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xappa.alignment import with_xarray_defaults
 from xappa.argument_types import check_arguments
-from xappa.errors import DatasetError, OptionError, choose
+from xappa.errors import DatasetError, OptionError, choose, is_number
 from xappa.grids.axes import inspect
 from xappa.grids.conventions import decode_conventions
 from xappa.grids.horizontal import CoordinatePair
@@ -217,7 +217,7 @@ def resolve_target_grid(target: Target, ds: xr.Dataset | xr.DataArray, source: G
         return Grid.from_dataset(
             decode_conventions(target.to_dataset(name=ALONE) if isinstance(target, xr.DataArray) else target)
         )
-    if isinstance(target, int | float | np.number) and not isinstance(target, bool):
+    if is_number(target) or isinstance(target, float):
         return make_regular_grid(float(target), source)
     if isinstance(target, str | Path):
         regular = make_gaussian_grid(target, source) if isinstance(target, str) else None

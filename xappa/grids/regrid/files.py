@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from xappa._compat.netcdf import NETCDF_LOCK, load_netcdf, make_file_manager
-from xappa._files import replace_atomically
+from xappa._files import is_file, replace_atomically
 from xappa._typing import Array
-from xappa.errors import DatasetError, translate_read_errors
+from xappa.argument_types import check_arguments
+from xappa.errors import DatasetError, is_whole_number, translate_read_errors
 from xappa.grids.regrid.rows import build_matrix
 from xappa.grids.regrid.weights import Weights
 from xappa.sizes import require_size
@@ -31,6 +32,7 @@ PLACES = {
 }
 
 
+@check_arguments
 def write_weights(weights: Weights, path: str | Path) -> None:
     """Write weights as ESMF and xESMF keep them: netCDF, ``row``, ``col`` (counted from 1) and ``S``.
 
@@ -43,6 +45,11 @@ def write_weights(weights: Weights, path: str | Path) -> None:
     weights : Weights
     path : str or Path
         Replaced when complete.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be written.
 
     Examples
     --------
@@ -64,8 +71,11 @@ def write_weights(weights: Weights, path: str | Path) -> None:
         if key in weights.places:
             ds[name] = (f"n_{name[-1]}", weights.places[key], {"units": "degrees"})
     path = Path(path)
-    with replace_atomically(path) as part:
-        ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
+    try:
+        with replace_atomically(path) as part:
+            ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{str(path)!r} cannot be written ({error}); choose another place.") from error
 
 
 def read_weights(
@@ -91,7 +101,7 @@ def read_weights(
         If the file has no weights in a layout that is known, they belong to other grids, or take more memory than the
         option ``reader_memory`` allows.
     """
-    if not Path(path).is_file():
+    if not is_file(path):
         raise DatasetError(f"{path}: no such file; expected weights in netCDF, or xappa.regrid_weights(...)")
     with translate_read_errors(path, "weights in netCDF", DatasetError, REMEDY):
         _require_sizes(path)
@@ -154,7 +164,7 @@ def _resolve_shape(
     shape = tuple(asked) if asked is not None else held
     if shape is None:
         raise DatasetError(f"{path} does not say how large the {which} grid is: give {which}_shape=")
-    if not shape or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+    if not shape or not all(is_whole_number(n) and n > 0 for n in shape):
         raise DatasetError(f"{path}: {which}_shape is {shape}; expected whole numbers above 0. {REMEDY}")
     size, most = math.prod(map(int, shape)), int(index.max(initial=-1)) + 1
     # The matrix has a number a target, whether it is in the file or not.

@@ -8,6 +8,8 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
+from xappa.model.networks.initial import draw_normal
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -60,8 +62,8 @@ class PatternCorrection(LinearCorrection):
     def __init__(self, places: int, inputs: int, outputs: int, rank: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(places, rank))
-        self.inward = nn.Parameter(torch.randn(rank, inputs) / inputs**0.5)
-        self.outward = nn.Parameter(torch.randn(rank, outputs) / outputs**0.5)
+        self.inward = nn.Parameter(draw_normal(rank, inputs, divisor=inputs**0.5))
+        self.outward = nn.Parameter(draw_normal(rank, outputs, divisor=outputs**0.5))
 
     @property
     def sizes(self) -> tuple[int, int, int]:

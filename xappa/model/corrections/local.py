@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from xappa.model.corrections.linear import LinearCorrection
 from xappa.model.dates import local_time, year_progress
 from xappa.model.networks.embedding import sine_encoding
+from xappa.model.networks.initial import draw_normal, is_built_for_sizes
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class LocalCorrection(LinearCorrection):
         k = spec.cosines
         self.register_buffer("cosines", cosine_basis(spec.window)[:k], persistent=False)
         self.weights = nn.Parameter(torch.zeros(k, h * w, spec.rank))
-        self.matrices = nn.Parameter(torch.randn(k, spec.rank, spec.inputs, c) / c)
+        self.matrices = nn.Parameter(draw_normal(k, spec.rank, spec.inputs, c, divisor=c))
         self.gains = nn.Sequential(
             nn.Linear(spec.features + 4, spec.features), nn.SiLU(), nn.Linear(spec.features, 2 * k * c)
         )
@@ -114,6 +115,8 @@ def with_neighbours(x: Tensor) -> Tensor:
 
 def cosine_basis(length: int) -> Tensor:
     """Orthonormal cosines (the second discrete cosine transform): (mode, time)."""
+    if is_built_for_sizes():
+        return torch.empty(length, length)
     k = torch.arange(length, dtype=torch.float64)
     waves = torch.cos(math.pi / length * k[:, None] * (k + 0.5)) * math.sqrt(2 / length)
     waves[0] /= math.sqrt(2)

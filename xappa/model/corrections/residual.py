@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from xappa.errors import ModelError
 from xappa.model.dates import local_time, year_progress
 from xappa.model.networks.embedding import sine_encoding
+from xappa.model.networks.initial import draw_normal
 from xappa.model.networks.layers import Conv
 from xappa.model.state import DEEPEST
 
@@ -64,7 +65,7 @@ class ResidualNetwork(nn.Module):
         h, w, c = spec.shape
         width = spec.window * c
         self.enter = nn.Conv2d(2 * width, spec.hidden, 1)
-        self.place = nn.Parameter(0.1 * torch.randn(1, spec.hidden, h, w))
+        self.place = nn.Parameter(draw_normal(1, spec.hidden, h, w).mul_(0.1))
         self.code = nn.Sequential(
             nn.Linear(spec.features + 4, spec.features), nn.SiLU(), nn.Linear(spec.features, spec.features), nn.SiLU()
         )

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xappa.argument_types import check_arguments
-from xappa.errors import OptionError, UnitsError, suggest_names
+from xappa.errors import OptionError, UnitsError, is_number, suggest_names
 from xappa.observations.convert import fill_derived_errors
 from xappa.observations.derive import list_winds, set_component_error
 from xappa.observations.errors.representativeness import inflate_errors
@@ -196,7 +196,7 @@ def _parse_deviation(deviation: float | str, expected: str) -> float:
             value = find_conversion(units.strip() or expected, expected).convert_deviation(float(number))
         except ValueError as error:
             raise OptionError(f"{deviation!r} ({error})") from error
-    if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):
+    if not (is_number(value) or isinstance(value, float)):
         raise OptionError(f"{deviation!r} is no deviation; expected a number, text such as '1 K', or numbers by level")
     if not (math.isfinite(value) and value > 0):
         raise OptionError(f"{deviation!r} is no deviation; expected a number above zero")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from xappa._files import is_file
 from xappa.argument_types import format_value
 from xappa.errors import ObservationError, OptionError
 from xappa.observations.names import NameMap, find_coordinate, format_names
@@ -80,7 +81,7 @@ def _read(source: Table) -> tuple[pd.DataFrame, str]:
     if isinstance(source, pd.DataFrame):
         return source, "The table of stations"
     path = Path(source).expanduser()
-    if not path.exists():
+    if not is_file(path):
         raise ObservationError(f"No table of stations {str(path)!r}. Expected a CSV file, master.txt or a GEMPAK .tbl")
     text = inspect_text_file(path)
     if _is_delimited(path, text):

@@ -17,7 +17,7 @@ from xappa.sampling.evaluation_cost import (
     Denoise,
     Stretch,
     build_denoiser,
-    disable_probes,
+    limit_probes,
     measure_evaluation,
     select_most_observed,
     with_fewer,
@@ -110,7 +110,7 @@ def _time_solver_evaluation(
 
     def evaluate(steps: int) -> None:
         guided = build_denoiser(model, sampling, stretch, (0,), steps)
-        disable_probes(guided)
+        limit_probes(guided, 0)
         _evaluate(model, stretch, guided, sigma)
 
     # The first one takes longer. Operations are known, unless it is one of fewer times: then it counts them.

@@ -78,7 +78,7 @@ def predict(run: AnalysisGraph, clock: Clock = time.perf_counter) -> Prediction:
     model, members = load_model(samplings[0]), len(run.members)
     parts = [part for sampling in samplings for part in split_into_joint_plans(model, sampling)]
     with lock(model.device):
-        largest = _select_most_observed_plan(model, [sampling for sampling, _ in parts])
+        largest = _select_most_observed_segment(model, [sampling for sampling, _ in parts])
         division = plan_batches(model, largest, max(len(batch) for batch, _ in run.sampled))
         model, together = model.with_graph_budget(division.graph_budget), division.members
         state = measure_decoding(model)
@@ -137,10 +137,10 @@ def _select_examples(model: GenerativeModel, parts: list[Part]) -> dict[bool, Sa
     groups: dict[bool, list[SamplingSpec]] = {}
     for sampling, _ in parts:
         groups.setdefault(_has_reports(sampling), []).append(sampling)
-    return {reported: _select_most_observed_plan(model, samplings) for reported, samplings in groups.items()}
+    return {reported: _select_most_observed_segment(model, samplings) for reported, samplings in groups.items()}
 
 
-def _select_most_observed_plan(model: GenerativeModel, samplings: list[SamplingSpec]) -> SamplingSpec:
+def _select_most_observed_segment(model: GenerativeModel, samplings: list[SamplingSpec]) -> SamplingSpec:
     def size(sampling: SamplingSpec) -> tuple[int, int]:
         stretch = select_most_observed(model, sampling)
         return stretch.frames, stretch.reports

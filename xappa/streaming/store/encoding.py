@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xappa.errors import OptionError
+from xappa.errors import OptionError, is_whole_number
 from xappa.state.latent_datasets import HALF, LATENT
 
 CHUNK_BYTES = 4e6
@@ -46,7 +46,7 @@ def choose_chunks(ds: xr.Dataset, chunks: Mapping[str, int] | None = None) -> di
     wrong += [
         f"{name!r}: {size!r}, expected a number of points, 1 or more, or -1 for all"
         for name, size in asked.items()
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or not (size >= 1 or size == -1)
+        if not is_whole_number(size) or not (size >= 1 or size == -1)
     ]
     if wrong:
         raise OptionError(

@@ -152,7 +152,7 @@ def locate_store(store: str | os.PathLike[str] | Store, options: dict[str, Any] 
         store = store.root
     if isinstance(store, Store):
         return StoreLocation(str(store), store, InStoreSidecar(store))
-    if not isinstance(store, str | os.PathLike) or not str(store):
+    if not isinstance(store, str | os.PathLike) or not str(store) or "\0" in str(store):
         raise StoreError(f"store={store!r}: expected a folder, an address such as 's3://bucket/a.zarr' or a zarr Store")
     text = str(os.fspath(store))
     if "://" in text and not text.startswith("file://"):

@@ -75,7 +75,7 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
     require_written_attrs(ds)
     if is_one_form(ds) and not naming.rename and not naming.units:
         ds = ds.assign({name: require_reasons(ds[name]) for name in ds.data_vars if str(name).endswith("_flag")})
-        return mask_wrong_errors(ds)
+        return mask_wrong_errors(with_hashable(ds))
     require_distinct_dimensions(ds)
     ds = unpack_integers(with_hashable(_rename_to_text(ds)))
     ds, dates, assumed = with_times(expand_ragged(with_product_names(ds)), naming)

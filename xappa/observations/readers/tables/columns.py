@@ -194,7 +194,7 @@ def to_text(values: Any) -> np.ndarray:
         return str(value).strip()
 
     # A name is made once, however many reports it has.
-    typed = isinstance(values, pd.Series) and values.dtype != object
+    typed = isinstance(values, pd.Series) and values.dtype != object and getattr(values.dtype, "isnative", True)
     codes, names = pd.factorize(values if typed else make_hashable(np.asarray(values)))
     return np.array([*map(text, names), ""], dtype=str)[codes]
 
