@@ -31,7 +31,7 @@ def run_demo(out: str | Path, *, members: int = 8, seed: int = 0, overwrite: boo
         Folder that receives ``analysis.zarr``, ``scores.txt`` and ``demo.png``.
     members : int
     seed : int
-        Of the network, its errors, the stations withheld, and the members.
+        Seed of the network, its errors, the stations withheld, and the members.
     overwrite : bool, default False
         Replace an ``analysis.zarr`` of another run.
 

@@ -61,7 +61,7 @@ def parse_parameters(docstring: str | None) -> dict[str, str]:
 
 
 def _build_parameters(request: Any) -> list[inspect.Parameter]:
-    """Of the fields of a dataclass; those by keyword alone from what is its own to what it shares with others."""
+    """Parameters from the fields of a dataclass; keyword-only ones begin with its own, shared ones follow."""
     homes = {
         name: k for k, kind in [*enumerate(request.__mro__)][::-1] for name in vars(kind).get("__annotations__", ())
     }

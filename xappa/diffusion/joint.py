@@ -88,7 +88,7 @@ def _linearise(part: Observation, x: Tensor) -> tuple[LinearMap, Tensor]:
 
 
 def _combine_variances(parts: Sequence[Observation], sizes: list[int]) -> Tensor | ErrorCovariance:
-    """Of whitened parts: 1, but for those that have no factor by which they could be whitened."""
+    """Variances of whitened parts: 1, except for parts that have no factor to be whitened by."""
     if not any(isinstance(part.variance, ErrorCovariance) for part in parts):
         return torch.cat([part.variance for part in parts])  # type: ignore[misc]
     correlated, shares = [], []

@@ -67,7 +67,7 @@ def find_encoding_problems(ds: xr.Dataset, names: Iterable[Hashable]) -> list[st
     ds : Dataset
         Dataset returned by `decode_conventions`.
     names : iterable of str
-        Of the variables that are looked at.
+        Names of the variables that are looked at.
     """
     problems = []
     for name in map(str, names):

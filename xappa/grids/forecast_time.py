@@ -224,7 +224,7 @@ def _list_candidates(ds: xr.Dataset) -> tuple[list[str], list[str], list[str], l
 
 
 def _filter_by_standard_name(ds: xr.Dataset, names: list[str], standard: str) -> list[str]:
-    """Those that CF's standard name marks, if there are any."""
+    """Coordinates that CF's standard name marks, if there are any."""
     return [name for name in names if ds[name].attrs.get("standard_name") == standard] or names
 
 

@@ -88,7 +88,7 @@ def find_pair(ds: xr.Dataset, name: Hashable, known: list[CoordinatePair]) -> Co
     ----------
     ds : Dataset
     name : str
-        Of the field.
+        Name of the field.
     known : list of CoordinatePair
         From `find_pairs`.
 

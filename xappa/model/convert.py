@@ -29,7 +29,7 @@ def convert(
     out : str or Path
         The directory; made, or overwritten if it is a model directory.
     dtype : {"float32", "float16", "bfloat16"}, default "float32"
-        Of the networks' parameters on disk. 16 bits take half the room; loading widens them to float32.
+        Data type of the networks' parameters on disk. 16 bits take half the room; loading widens them to float32.
     checkpoint, statistics
         As for `xappa.load`.
 
@@ -70,7 +70,7 @@ def save_model(model: Model, out: Path, *, dtype: str = "float32", name: str | N
     model : Model
     out : Path
     dtype : {"float32", "float16", "bfloat16"}, default "float32"
-        Of the networks' parameters on disk.
+        Data type of the networks' parameters on disk.
     name : str, optional
         Default: the model's.
     """

@@ -71,7 +71,7 @@ def write_model(
     normalisation, latents : str
         Kinds of normalisation (`NORMALISATIONS`, `LATENTS`) that the statistics are those of.
     dtype : {"float16", "bfloat16", "float32"}
-        Of the networks' parameters on disk.
+        Data type of the networks' parameters on disk.
 
     Raises
     ------

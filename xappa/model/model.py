@@ -56,7 +56,7 @@ class Model:
     about : dict
         Where the model comes from, and what was measured, for the model card.
     precision : {"float32", "bfloat16", "float16"}
-        Of the networks' products, see `models.precision`. The digest does not depend on it.
+        Precision of the networks' products, see `models.precision`. The digest does not depend on it.
     graph_budget : int
         Bytes that graphs of encoded or decoded states may take together; the digest does not depend on it.
     """

@@ -40,7 +40,7 @@ class Prior(Protocol):
     schedule : Schedule
         Noise levels: `xappa.diffusion.schedule`, or an object with ``sigma_min``, ``sigma_max`` and ``schedule(t)``.
     latent_shape : tuple of int
-        Of the latents of one state; `IdentityCoder` has that of the fields.
+        Shape of the latents of one state; `IdentityCoder` has that of the fields.
 
     Notes
     -----

@@ -66,7 +66,7 @@ def correlate_noise(white: Array, statistics: Mapping[str, Array]) -> Array:
     white : array, (..., channel, latitude, longitude)
         Standard normal.
     statistics : mapping
-        Of the model. Without the spectra the noise stays white.
+        Statistics of the model. Without the spectra the noise stays white.
     """
     if ZONAL not in statistics or MERIDIONAL not in statistics:
         return white
@@ -92,7 +92,7 @@ def add_reconstruction_error(
     noise : array, like `values`
         Standard normal at every point.
     deviation : array (channel, latitude, longitude)
-        Of the error, physical units.
+        Standard deviation of the error, physical units.
     mean : array (time, channel, latitude, longitude)
         Climatological mean.
     amounts : sequence of int

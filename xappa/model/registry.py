@@ -206,7 +206,7 @@ def load(
         Where the networks go, in torch's words; default: an accelerator where there is one, else the CPU. An object
         stays where it is unless this is given, and is moved in place.
     checkpoint : {"last", "best"}, optional
-        Of an official run. Default: the last, or the one that is there.
+        Checkpoint of an official run. Default: the last, or the one that is there.
     statistics : str or Path, optional
         Zarr store of an official run's statistics. Default: the one beside the run or in the project's ``data``.
     precision : {"float32", "bfloat16", "float16"}, optional

@@ -23,9 +23,9 @@ from xappa.observations.readers.missing_codes import are_codes
 HOUR = np.timedelta64(3600, "s")
 NONE = np.timedelta64("NaT", "s")
 NO_LENGTH = np.timedelta64(0, "s")
-"""In place of a period that is given, and is no length of time."""
+"""Replacement of a given period that is no length of time."""
 LONGEST = np.timedelta64(100 * 366 * 24 * 3600, "s")
-"""Of a period that can be meant: a century."""
+"""Longest period that is accepted: a century."""
 
 _HOURS = {"total_precipitation": 1, "total_precipitation_6hr": 6}
 EXTREMES = ("maximum", "minimum")
@@ -118,7 +118,7 @@ def to_periods(values: Any, units: str | None = None, name: str = "period") -> n
     values : array-like, shape (n,)
         timedelta64, numbers, or text such as ``"6h"``.
     units : str, optional
-        Of numbers; default hours.
+        Units of numbers; default hours.
     name : str
         Name of the column, for messages. The sign of ``timePeriod``, a key of BUFR, which counts backwards, is not
         looked at.

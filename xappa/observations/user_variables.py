@@ -38,7 +38,7 @@ def build_user_attrs(attrs: Mapping[str, Any], units: str | None) -> dict[str, A
     Parameters
     ----------
     attrs : mapping
-        Of the variable in the source.
+        Attributes of the variable in the source.
     units : str or None
         Its units, ``"operator"`` for those of the operator's result, None where nothing tells.
     """

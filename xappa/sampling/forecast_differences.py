@@ -15,7 +15,7 @@ from xappa.model.protocol import GenerativeModel
 from xappa.sampling.latent_cache import LatentCache
 
 SEED = 2**63 + 1990
-"""Of the states that forecasts start from; far from the seeds that users give."""
+"""Seed of the initial states of forecasts; far from the seeds that users give."""
 BATCH = 8
 KNOWN = 0.05
 """Deviation with which a forecast is held to the state that it starts from."""

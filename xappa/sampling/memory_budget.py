@@ -25,9 +25,9 @@ from xappa.sampling.evaluation_cost import (
 from xappa.sampling.spec import SamplingSpec
 
 SHARE = 0.8
-"""Of what is free, if nobody says how much may be used."""
+"""Share of the free memory that is used by default."""
 SURE = 0.5
-"""Of the budget: where a rough bound is below, nothing is metered."""
+"""Share of the budget; if a rough bound is below, nothing is metered."""
 SLACK = 1.25
 """Allocators and kernels need more than the tensors."""
 GRAPH, ALONE = 800, 60

@@ -91,7 +91,7 @@ class SamplingSpec(VersionGuard):
     segments : Independent, Chain or None
         Method that cuts a long trajectory; None leaves it whole.
     precision : str
-        Of the model's networks, as `xappa.load` takes it.
+        Precision of the model's networks, as `xappa.load` takes it.
     memory : float or None
         Bytes that sampling may use; None: most of what is free. Results agree to rounding, and have one token.
     """

@@ -58,7 +58,7 @@ def detect_misstated_errors(
     rows : SparseOperator or CompositeOperator
         Of the whole trajectory. Functions of the state are left out.
     times : array of datetime64
-        Of the trajectory.
+        Times of the trajectory.
 
     Returns
     -------

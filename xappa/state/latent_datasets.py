@@ -191,7 +191,7 @@ def select_decoded_fields(
     latents : Dataset
         As `label_latents` makes them, or selected from that, by latitude, longitude and level too.
     spec : StateSpec
-        Of the model.
+        Specification of the model.
     variables : str or sequence of str, optional
         The user's names or WeatherBench names; default all.
     region : optional

@@ -26,7 +26,7 @@ def compute_innovations(
     reading : SparseOperator or CompositeOperator
         Reports, and how they are read off a trajectory: as the analysis reads them.
     spec : StateSpec
-        Of the model.
+        Specification of the model.
 
     Returns
     -------

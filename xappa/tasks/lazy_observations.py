@@ -255,7 +255,7 @@ def _read_segment(
     parts : sequence of Dataset
         Chunks of the observations that may lie in it.
     times : array of datetime64
-        Of the segment.
+        Times of the segment.
     length : int
         Times that its windows cover.
     outer : tuple of bool

@@ -65,7 +65,7 @@ class ObservationPipeline:
     ----------
     address : str or GenerativeModel
     digest : str
-        Of the model.
+        Digest of the model.
     operator : Operator
     error : mapping, str or float
         Error deviations of reports that bring none.

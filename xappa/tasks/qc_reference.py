@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from xappa.model.protocol import GenerativeModel
 
 STATES_BYTES = 64e6
-"""Of the mean states that are held at once when reports are compared with the climate."""
+"""Size of the mean states that are held at once when reports are compared with the climate."""
 LEAST_MEMBERS = 3
 """Members from which the spread of a background is taken; fewer say nothing of its error."""
 

@@ -135,7 +135,7 @@ def check_against_model(
     surface : array of float, (latitude, longitude), optional
         Height of the surface on the model's grid, m. Default: the model's own.
     index : ReportIndex, optional
-        Of the coordinates of the reports, where it is there already.
+        Index of the coordinates of the reports, where it is there already.
 
     Returns
     -------

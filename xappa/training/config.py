@@ -219,7 +219,7 @@ class SeasonalDiurnalConfig:
     every : int
         One window of so many is used.
     steps : int
-        Of the descent.
+        Steps of the descent.
     """
 
     rank: int = 0
@@ -290,7 +290,7 @@ class DecoderCorrectionConfig:
     ridge : float
         Of the mean power of the regressors, once they are made independent of each other.
     steps : int
-        Of the descent.
+        Steps of the descent.
     """
 
     channels: tuple[tuple[str, int], ...] = ()

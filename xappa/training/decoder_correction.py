@@ -146,7 +146,7 @@ def _load_sums(network: ConvAutoencoder, checkpoint: Path | None) -> tuple[dict[
 
 @torch.no_grad()
 def _compute_products(network: ConvAutoencoder, latents: np.ndarray, fields: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Of states (B, h, w, C), or means of members (B, member, h, w, C), with themselves and with what is left."""
+    """Products of states (B, h, w, C), or of means of members (B, member, h, w, C), with themselves and residuals."""
     device = next(network.parameters()).device
     z = torch.from_numpy(latents).to(device)
     members = z if z.ndim == 5 else z[:, None]
@@ -164,7 +164,7 @@ def group_by_cell(fields: Tensor, factor: int) -> Tensor:
 
 
 def _make_metric(network: ConvAutoencoder, record: Record) -> Tensor:
-    """Of errors: by each channel's deviation and by area; (cell, channel * pixel, channel * pixel), mean diagonal 1."""
+    """Metric of errors, by deviation and area: (cell, channel * pixel, channel * pixel), mean diagonal 1."""
     area = autoencoder.compute_area_weights(np.array(record.spec.latitude))
     squared = (autoencoder.compute_scale_ratio(record) ** 2 * area)[list(network.spec.remainder_channels)]
     weights = group_by_cell(torch.from_numpy(squared)[None].double(), network.remainder.factor)[:, 0]

@@ -106,7 +106,7 @@ def standardise(latents: np.ndarray, record: Record, out: Path) -> tuple[np.ndar
 
 
 def _compute_latent_statistics(latents: np.ndarray, record: Record) -> dict[str, np.ndarray]:
-    """Of the training period."""
+    """Statistics of the latents of the training period."""
     train = record.list_times(0)
     mean = latents[train].mean(0, dtype="f8").astype("f4")
     months = record.times.astype("datetime64[M]").astype(int) % 12

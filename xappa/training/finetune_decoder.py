@@ -83,7 +83,7 @@ def read_analyses(out: Path, record: Record, statistics: dict[str, np.ndarray]) 
     latents : array (state, 2, h, w, C), float32
         Of both members, as the decoder takes them.
     index : array (state,)
-        Of each state in the record.
+        Index of each state in the record.
     """
     found, index = [], []
     for file in sorted(out.glob("[0-9]*.safetensors")):

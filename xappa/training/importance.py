@@ -61,7 +61,7 @@ def measure_importance(
         With ``latent_deviation``.
     record : Record
     seed : int
-        Of the perturbations, which are white in space.
+        Seed of the perturbations, which are white in space.
     """
     device = next(network.parameters()).device
     ratio = compute_deviation_ratio(record)
@@ -105,7 +105,7 @@ def compute_responses(
     network, raw, statistics, record
         As in `measure_importance`.
     index : int
-        Of the state.
+        Index of the state.
     noise : Tensor (h, w, 1)
         The same for all channels.
 

@@ -41,7 +41,7 @@ def fit_local(
     record : Record
         Gives the training windows.
     seed : int
-        Of the noise.
+        Seed of the noise.
     importance : LatentImportance, optional
         Of errors, where the matrices are truncated to `config.rank` (default: all alike).
     """

@@ -59,7 +59,7 @@ def accumulate_moments(
     record : Record
     starts : int array
     seed : int
-        Of the noise, with the number of the batch: sums that go on draw what uninterrupted ones would.
+        Seed of the noise, with the number of the batch: sums that go on draw what uninterrupted ones would.
     checkpoint : Path, optional
         File of the running sums, written every `CHECKPOINT` batches; if there, they go on from it.
     """

@@ -38,7 +38,7 @@ def fit_patterns(found: Moments, metric: Tensor, rank: int, ridge: float, steps:
     ridge : float
         Of the mean power of the regressors, once these are made independent of each other.
     steps : int
-        Of the descent (Adam, learning rate falling along half a cosine).
+        Steps of the descent (Adam, learning rate falling along half a cosine).
     """
     places, inputs, c = found.product.shape
     # In these coordinates the mean of the regressors' moments and that of the metrics are the identity.

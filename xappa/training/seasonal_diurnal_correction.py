@@ -43,7 +43,7 @@ def fit_seasonal_diurnal(
     metric : Tensor (h * w, C, C)
         Of errors, as `state_metric` gives it.
     seed : int
-        Of the noise.
+        Seed of the noise.
     checkpoint : Path, optional
         Of `accumulate_moments`.
     """

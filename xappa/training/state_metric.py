@@ -38,7 +38,7 @@ def compute_state_metric(
     emphasis : iterable of (str, float)
         Factors on the squared errors of variables; all count by their channels' deviations and by area.
     seed : int
-        Of the signs.
+        Seed of the signs.
 
     Returns
     -------

@@ -215,7 +215,7 @@ def _is_part(index: np.ndarray, size: int) -> bool:
     index : array of int
         Position of each point of one axis in the other, -1 where it is not there.
     size : int
-        Of the other.
+        Size of the other.
     """
     there = np.flatnonzero(index >= 0)
     if not len(there) or (len(there) == 1 and min(len(index), size) > 1):

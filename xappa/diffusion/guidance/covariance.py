@@ -204,7 +204,7 @@ class JoinedCovariance(FactoredCovariance):
     Parameters
     ----------
     deviation : Tensor, shape (M,)
-        Of all errors.
+        Standard deviation of all errors.
     parts : sequence of (Tensor of int, shape (m,), FactoredCovariance)
         Indices of each group, and a covariance of which the correlations are taken.
     """

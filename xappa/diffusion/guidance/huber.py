@@ -89,7 +89,7 @@ def compute_first_weights(departure: Tensor, variance: Tensor, threshold: float)
     departure : Tensor, shape (B, M)
         Observations minus what the plain estimate says of them.
     variance : Tensor, shape (M,)
-        Of the observations' errors.
+        Variance of the observations' errors.
     threshold : float
 
     Returns

@@ -52,7 +52,7 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 """Names that choose an inner optimiser: those of torch.optim that take any tensor, in lower case."""
 ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "asgd", "nadam", "radam", "rmsprop", "rprop", "sgd"}
-"""Those that treat every number by itself, so that the members of a batch can share one."""
+"""Optimisers that treat every number by itself, so that the members of a batch can share one."""
 
 
 @GUIDANCE.register("latent-optimisation")

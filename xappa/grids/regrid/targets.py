@@ -19,9 +19,9 @@ GAUSSIAN = re.compile(r"[Ff](\d+)")
 # A stretch of longitude as wide as this without any point means that the grid doesn't go round the globe.
 GAP = 30.0
 MOST_COLUMNS, MOST_ROWS = 1_000_000, 4000
-"""Of a grid of so many degrees, and of a Gaussian one between pole and equator: finer ones take too much memory."""
+"""Largest size of a grid of given degrees, and of a Gaussian one from pole to equator, for lack of memory."""
 SMALL = 1e-9
-"""Of a number of rows: what rounding makes of a whole one."""
+"""Tolerance of a number of rows, for rounding."""
 
 
 def make_regular_grid(degrees: float, source: Grid) -> Grid:

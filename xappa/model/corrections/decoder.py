@@ -15,7 +15,7 @@ class DecoderCorrection(PatternCorrection):
     Parameters
     ----------
     shape : (int, int, int)
-        Of the latents, (h, w, C).
+        Shape of the latents, (h, w, C).
     factor : int
         Pixels along a side of a cell.
     channels : int

@@ -67,7 +67,7 @@ class PatternCorrection(LinearCorrection):
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Of the matrices: (places, inputs, outputs)."""
+        """Sizes of the matrices: (places, inputs, outputs)."""
         return self.weights.shape[0], self.inward.shape[1], self.outward.shape[1]
 
     def _compute_matrices(self) -> Tensor:

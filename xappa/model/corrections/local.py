@@ -23,11 +23,11 @@ class LocalSpec:
     window : int
         Times K.
     shape : tuple of int
-        Of the latents, (h, w, C).
+        Shape of the latents, (h, w, C).
     rank : int, default 96
         Matrices that all places share.
     features : int, default 64
-        Of the gains.
+        Number of features of the gains.
     modes : int, default 0
         Cosines in time, from the slowest, that are corrected; 0: all K.
     neighbours : bool, default False

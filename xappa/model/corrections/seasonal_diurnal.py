@@ -19,7 +19,7 @@ class SeasonalDiurnalSpec:
     Parameters
     ----------
     shape : tuple of int
-        Of the latents, (h, w, C).
+        Shape of the latents, (h, w, C).
     rank : int, default 1056
         Patterns that all places share.
     """

@@ -101,7 +101,7 @@ class ReportBatch:
 
     @cached_property
     def sites(self) -> tuple[Array, Array]:
-        """Of the places that differ: where each comes first (K,), and the number of each report's place (N,)."""
+        """Index of the first report at each distinct place (K,), and the number of each report's place (N,)."""
         return find_distinct(self.latitude + 0.0, self.longitude + 0.0)  # so that no zero is negative
 
     @cached_property

@@ -61,7 +61,7 @@ def run_quality_control(
     window : timedelta64
         Reports are compared within windows of this length.
     index : ReportIndex, optional
-        Of the coordinates, where it is there already.
+        Index of the coordinates, where it is there already.
 
     Returns
     -------

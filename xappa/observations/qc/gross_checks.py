@@ -41,7 +41,7 @@ def check(obs: xr.Dataset, index: ReportIndex | None = None) -> xr.Dataset:
     obs : Dataset
         Observations in the schema; not changed.
     index : ReportIndex, optional
-        Of their coordinates, where it is there already.
+        Index of their coordinates, where it is there already.
 
     Returns
     -------

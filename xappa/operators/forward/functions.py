@@ -182,14 +182,14 @@ def make_whitened_operator(
     Parameters
     ----------
     rows : SparseOperator or CompositeOperator
-        Reading of T times.
+        Observation operator over T times.
     climatology, scale, representation, extra_variance, dtype
         See `WhitenedOperator`.
 
     Returns
     -------
-    Reading or Readings
-        Where a function makes NaN although its fields are finite, those reports are left out.
+    WhitenedOperator or WhitenedComposite
+        Without reports for which a function returns NaN from finite fields.
     """
     if isinstance(rows, SparseOperator):
         return WhitenedOperator(

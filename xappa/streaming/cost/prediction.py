@@ -153,7 +153,7 @@ def _count_observed_times(sampling: SamplingSpec) -> int:
 
 
 def _time_decoding(model: GenerativeModel, sampling: SamplingSpec, clock: Clock) -> float:
-    """Of one state, as results are; the device is free."""
+    """Seconds to decode one state, as for results, on an idle device."""
     seconds = []
     for _ in range(2):
         begin = clock()
@@ -164,7 +164,7 @@ def _time_decoding(model: GenerativeModel, sampling: SamplingSpec, clock: Clock)
 
 @dataclass(frozen=True)
 class _Totals:
-    """Of one member.
+    """Cost of one member.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class _Totals:
 def _sum_member(
     model: GenerativeModel, parts: list[Part], paces: dict[bool, EvaluationSpeed], together: int
 ) -> _Totals:
-    """Of the whole trajectory, which all parts make up."""
+    """Cost of the whole trajectory, the sum over all parts."""
     examples = _select_examples(model, parts)
     steps = {reported: estimate_solver_steps(model, example, paces[reported]) for reported, example in examples.items()}
     found = [
@@ -206,7 +206,7 @@ def _sum_member(
 def _compute_totals(
     model: GenerativeModel, sampling: SamplingSpec, pace: EvaluationSpeed, steps: np.ndarray, together: int
 ) -> _Totals:
-    """Of one part of the trajectory, whose solver makes so many steps (level,) in a system."""
+    """Cost of one part of the trajectory, whose solver makes `steps` (level,) in a system."""
     evaluations, guided = sampling.sampler.evaluations, find_guided_levels(model, sampling)
     each, steps = evaluations / len(guided), steps[guided]
     plain, window = without_observations(model, sampling)

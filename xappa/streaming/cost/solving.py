@@ -78,7 +78,7 @@ def estimate_solver_steps(model: GenerativeModel, sampling: SamplingSpec, pace: 
 
 
 def _estimate_seconds(model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, pace: EvaluationSpeed) -> float:
-    """Of an evaluation in which the solver makes all steps."""
+    """Seconds of an evaluation in which the solver makes all steps."""
     return (
         measure_evaluation(model, sampling, stretch, 1, sampling.guidance.iterations).flop / pace.rate
         if pace.timed

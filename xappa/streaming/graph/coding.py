@@ -41,7 +41,7 @@ class Coder(VersionGuard):
         The model's hash.
     device : str or None
     precision : str
-        Of its networks.
+        Precision of its networks.
     """
 
     model: str | GenerativeModel
@@ -80,7 +80,7 @@ def encode(
     times : array of datetime64, (time,)
     coder : Coder
     shape : tuple of int
-        Of a latent state.
+        Shape of a latent state.
     dtype : str
 
     Returns

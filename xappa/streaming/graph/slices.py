@@ -126,7 +126,7 @@ def build_slices(
         Times of each chunk.
     sampled : sequence of sequence of Delayed
     shape : tuple of int
-        Of a latent state.
+        Shape of a latent state.
     """
     keys = tuple(tuple(task.key for task in tasks) for tasks in sampled)
     graphs = [task.dask for tasks in sampled for task in tasks]

@@ -130,7 +130,7 @@ def plan_growth(ds: xr.Dataset, location: StoreLocation, dim: str, token: str) -
     location : StoreLocation
     dim : str
     token : str
-        Of the result.
+        Token of the result.
 
     Raises
     ------

@@ -136,7 +136,7 @@ def repair_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
         What the store holds; its coordinates are in memory or are loaded.
     store : Store
     name : str
-        Of the store, for the log.
+        Name of the store, for the log.
 
     Raises
     ------

@@ -12,11 +12,11 @@ from xappa.errors import OptionError, is_whole_number
 from xappa.state.latent_datasets import HALF, LATENT
 
 CHUNK_BYTES = 4e6
-"""Of the chunks of the largest variable, before compression, where several times go into one."""
+"""Size of chunks of the largest variable, before compression, if a chunk has several times."""
 SHARD_BYTES = 16e6
 """A chunk beyond which each level is a chunk of its own, in one file (shard) with the others."""
 REGION_BYTES = 256e6
-"""Of all variables that are computed and written together."""
+"""Size of all variables that are computed and written together."""
 TIMES = 64
 """Times of a chunk, at most."""
 
@@ -73,7 +73,7 @@ def choose_region_sizes(
     ----------
     ds : Dataset
     sizes : mapping
-        Of the store's chunks.
+        Sizes of the store's chunks.
     chunks : mapping, optional
         What the user wants: a chunk of so many times is also what is computed together.
     """
@@ -255,7 +255,7 @@ def _encode_times(variable: xr.Variable) -> dict[str, Any]:
 
 
 def _count_bytes(variable: xr.DataArray, steps: list[Hashable]) -> float:
-    """Of one step."""
+    """Bytes of one step."""
     return float(np.prod([n for dim, n in variable.sizes.items() if dim not in steps]) * variable.dtype.itemsize)
 
 

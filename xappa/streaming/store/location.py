@@ -61,7 +61,7 @@ class StoreLocation:
     sidecar : LocalFiles, RemoteFiles or InStoreSidecar
         What is kept until the store is complete.
     folder : Path or None
-        Of a local store.
+        Folder of a local store.
     """
 
     name: str

@@ -160,7 +160,7 @@ class Writer:
     ----------
     store : Store
     dims : mapping of str to tuple
-        Of each variable.
+        Dimensions of each variable.
     attrs : mapping of str to dict
     encoding : mapping of str to dict
     """

@@ -74,11 +74,11 @@ def find_cell_methods(attrs: Mapping[str, Any], usual: str = "", name: str = "")
     Parameters
     ----------
     attrs : mapping
-        Of the variable.
+        Attributes of the variable.
     usual : str
         Those of the quantity, where nothing tells.
     name : str
-        Of the variable, which may hold such a word too (``temp_max``).
+        Name of the variable, which may hold such a word too (``temp_max``).
     """
     if "cell_methods" in attrs:
         return _add_time_axis(str(attrs["cell_methods"]))

@@ -68,7 +68,7 @@ def find_period(
         Its quantity.
     time : DataArray of datetime64
     bounds : DataArray or None
-        Of the times, see `find_time_bounds`.
+        Bounds of the times, see `find_time_bounds`.
 
     Notes
     -----

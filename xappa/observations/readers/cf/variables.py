@@ -53,7 +53,7 @@ class VariableReader:
     aloft : UpperAirVariables
         Which variables are of the upper air.
     bounds : DataArray or None
-        Of the times.
+        Bounds of the times.
     climatology : bool
         Whether times are those of a climatology.
 

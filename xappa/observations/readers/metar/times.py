@@ -1,4 +1,4 @@
-"""When METAR reports were made: they give the day of the month, the hour and the minute."""
+"""Times of METAR reports, which give the day of the month, the hour and the minute."""
 
 from __future__ import annotations
 

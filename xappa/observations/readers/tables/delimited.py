@@ -51,7 +51,7 @@ class TableLayout:
     Parameters
     ----------
     names : list of str
-        Of the columns.
+        Names of the columns.
     separator : str
         One of `SEPARATORS`; a blank stands for any number of blanks.
     skipped : int

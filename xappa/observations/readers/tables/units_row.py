@@ -18,7 +18,7 @@ def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap
     Parameters
     ----------
     names : sequence of str
-        Of the columns.
+        Names of the columns.
     row : sequence
         The cells of the first row below.
     naming : NameMap

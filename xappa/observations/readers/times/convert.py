@@ -31,7 +31,7 @@ def to_times(values: Any, name: str = "time", units: str | None = None) -> np.nd
     name : str, default "time"
         Name of the column, for messages.
     units : str, optional
-        Of numbers, as CF has them: ``"seconds since 1970-01-01"``.
+        Units of numbers, as CF has them: ``"seconds since 1970-01-01"``.
 
     Raises
     ------

@@ -81,7 +81,7 @@ def find_times(
     rename : mapping of str to str
         Meanings of columns that the caller gives.
     units : str, optional
-        Of times that are numbers.
+        Units of times that are numbers.
 
     Returns
     -------
