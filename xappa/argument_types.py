@@ -31,7 +31,7 @@ KINDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "np.random.Generator": ("a generator of random numbers", (np.random.Generator,)),
     "None": ("None", (type(None),)),
 }
-"""What an annotation asks for: in words, and the types that are taken."""
+"""Description of an annotation, and the types that it accepts."""
 
 OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     # Of DataArrays that should be Datasets, the function's own check says more.
@@ -43,7 +43,7 @@ OBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Classes of an annotation: in words, and names of theirs, so that none has to be imported here."""
 
 DATA = {"xr.Dataset", "xr.DataArray", "Fields", "None"}
-"""What the annotations of arguments that can only be data are made of."""
+"""Types in the annotations of arguments that can only be data."""
 
 LARGEST_SEED = 1 << 63
 """Beyond it, and below 0, NumPy or torch take no seed."""

@@ -22,7 +22,7 @@ from xappa.options import get_cache_folder
 _LOCKS: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 OUT_OF_MEMORY: tuple[type[BaseException], ...] = (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError)
-"""What may mean that memory is used up; `is_out_of_memory` tells."""
+"""Exceptions that may mean a lack of memory; `is_out_of_memory` decides."""
 
 KERNELS = 50e6
 """Bytes of a process that come with the first convolutions, products and transforms on a CPU."""

@@ -13,7 +13,7 @@ from xappa.errors import OptionError, suggest_names
 
 @dataclasses.dataclass(frozen=True)
 class LatentCache:
-    """Where sampled latents are kept for the next computation.
+    """Cache of sampled latents for the next computation.
 
     Parameters
     ----------

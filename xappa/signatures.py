@@ -80,5 +80,5 @@ def _insert_parameters(docstring: str, request: Any) -> str:
 
 
 def select_fields(request: Any, kind: type) -> dict[str, Any]:
-    """What a request says of the fields of another kind of request, by name."""
+    """Fields of a request that another kind of request has too, by name."""
     return {field.name: getattr(request, field.name) for field in fields(kind) if hasattr(request, field.name)}

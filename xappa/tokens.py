@@ -135,7 +135,7 @@ def _normalise_object(value: Any, seen: tuple[int, ...]) -> Any:
 
 
 def _get_state(value: Any) -> Any:
-    """What an object holds, without what it has computed of that once and kept."""
+    """Contents of an object, without cached values."""
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     state = object.__getstate__(value)
@@ -172,6 +172,6 @@ def _list_names(code: types.CodeType) -> list[str]:
 
 
 def _normalise_code(code: types.CodeType) -> Any:
-    """What is executed, without where it was written."""
+    """Code of a function, without its location."""
     constants = [_normalise_code(part) if isinstance(part, types.CodeType) else repr(part) for part in code.co_consts]
     return code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars

@@ -225,7 +225,7 @@ class GaussianDenoiser(nn.Module):
 
 
 def _names(denoiser: GaussianDenoiser) -> dict[str, str]:
-    """What files call each correction, by its place in the list."""
+    """Names of the corrections in files, by their place in the list."""
     names, count = {}, Counter[str]()
     for k, part in enumerate(denoiser.corrections):
         home = str(part.tensor_name)

@@ -90,7 +90,7 @@ AXES: dict[str, dict[str, str]] = {
 HECTOPASCAL = {"hpa", "millibar", "millibars", "mbar", "mb", "hectopascal", "hectopascals"}
 PASCAL = {"pa", "pascal", "pascals"}
 PRESSURE = (*HECTOPASCAL, *PASCAL, "bar", "bars")
-"""How units of pressure end (kPa, kilopascal, bar): others are not looked up."""
+"""Suffixes of units of pressure (kPa, kilopascal, bar): others are not looked up."""
 
 
 def refuse(problems: Sequence[str], subject: str = "This Dataset cannot be used") -> None:

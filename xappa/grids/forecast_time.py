@@ -75,7 +75,7 @@ class ForecastTimes:
         return tuple(dict.fromkeys(str(dim) for part in parts for dim in part.dims))
 
     def describe(self) -> str:
-        """What stands for what, in words."""
+        """Description of the roles of the dimensions."""
         start, lead, valid = self.names
         begins = f"the start is {start!r}" if start else "the start is the valid time minus the lead"
         ahead = f"the lead {lead!r}" if lead else "the lead is the valid time minus the start"

@@ -77,7 +77,7 @@ def _match_longitudes(
 
 
 def _extract_stem(name: str) -> str:
-    """What a latitude and its longitude have in common: ``u*`` of ``ULAT`` and ``ULONG``."""
+    """Common part of the names of a latitude and its longitude: ``u*`` of ``ULAT`` and ``ULONG``."""
     return re.sub(r"latitude|longitude|long|lat|lon|gphi|glam", "*", name.casefold())
 
 

@@ -92,7 +92,7 @@ def order_output_levels(layout: Layout | None, levels: Sequence[int]) -> tuple[t
 
 
 def find_grid_problems(layout: Layout, spec: StateSpec) -> list[str]:
-    """How the grid of a Dataset differs from the state's; empty if it does not, in any order and convention."""
+    """Differences of a Dataset's grid from the state's; empty if there are none, in any order and convention."""
     problems = []
     for axis, found, expected, period in (
         ("latitudes", layout.latitudes, spec.latitude, None),

@@ -52,7 +52,7 @@ class Statistic:
 
 
 def infer_statistic(field: xr.DataArray, time: str | None, ds: xr.Dataset) -> Statistic | None:
-    """What a field is over a period, by cell methods, GRIB's type of step, or bounds of the times; None for an instant.
+    """Statistic of a field over a period, by cell methods, GRIB's type of step, or time bounds; None for an instant.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from xappa.grids.conventions import decode_conventions
 from xappa.grids.forecast_time import LEAD, START, TIME, ForecastTimes, find_forecast_times
 
 VALID_TIME = "valid_time"
-"""What valid times are called that a Dataset does not have itself."""
+"""Name of valid times that a Dataset does not have itself."""
 
 
 def flatten_valid_time(ds: xr.Dataset) -> xr.Dataset:

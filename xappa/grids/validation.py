@@ -57,7 +57,7 @@ def describe_points(dim: str) -> str:
 
 
 def _describe_time_conversion(name: Hashable, values: np.ndarray) -> str:
-    """How times of another kind become datetime64."""
+    """Advice to convert times of another kind to datetime64."""
     first = values.flat[0]
     if isinstance(first, str):
         return f"use ds.assign_coords({name}=pd.to_datetime(ds[{name!r}].values))"

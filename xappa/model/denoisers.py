@@ -21,7 +21,7 @@ from xappa.model.schema import from_json
 
 
 def describe(denoiser: nn.Module) -> dict[str, Any]:
-    """What `build` needs to make a denoiser of the same kind and size: numbers and words.
+    """Arguments by which `build` makes a denoiser of the same kind and size: numbers and words.
 
     Raises
     ------

@@ -249,7 +249,7 @@ class Model:
     def decode_by_time(
         self, latents: Tensor, times: np.ndarray, reads: Sequence[Callable[[Tensor], Tensor]]
     ) -> list[Tensor]:
-        """What is read of decoded states, one time after the other, so that no fields are kept.
+        """Values of an operator on decoded states, one time after the other, so that no fields are kept.
 
         Parameters
         ----------

@@ -11,7 +11,7 @@ PREFIX = "latent_"
 
 
 def find_problems(prior: Prior) -> list[str]:
-    """What is wrong with the parts of a prior."""
+    """Problems of the parts of a prior."""
     if isinstance(prior, type):
         return ["it is a class; expected an object of it"]
     if not isinstance(prior.spec, StateSpec):

@@ -145,7 +145,7 @@ class GenerativeModel(Prior, Protocol):
 
     @property
     def address(self) -> str:
-        """Where `xappa.load` finds it again; empty where nobody knows."""
+        """Address by which `xappa.load` finds it again; empty if unknown."""
 
     @property
     def precision(self) -> str:
@@ -201,7 +201,7 @@ class GenerativeModel(Prior, Protocol):
 
     @property
     def statistics(self) -> Mapping[str, np.ndarray]:
-        """What else is known of the state, by name."""
+        """Further static fields of the state, by name."""
 
     @property
     def static_prior(self) -> bool:
@@ -251,19 +251,19 @@ class GenerativeModel(Prior, Protocol):
     def decode_by_time(
         self, latents: Tensor, times: np.ndarray, reads: Sequence[Callable[[Tensor], Tensor]]
     ) -> list[Tensor]:
-        """What is read of decoded states, one time after the other, so that no fields are kept."""
+        """Values of an operator on decoded states, one time after the other, so that no fields are kept."""
 
     def linear_decode(self, latents: Tensor, times: np.ndarray) -> Tensor:
         """Linear map that stands in for the derivative of `decode`; only with `has_linear_decoder`."""
 
 
 ModelLike = str | Path | Prior
-"""What ``model=`` takes: a name, the path of a model's files, or a custom prior."""
+"""Type of ``model=``: a name, the path of a model's files, or a custom prior."""
 
 REQUIRED = ("spec", "schedule", "latent_shape", "encode", "decode", "denoise")
-"""What an object needs to be a `Prior`."""
+"""Attributes and methods that a `Prior` needs."""
 
 
 def list_missing(candidate: Any) -> list[str]:
-    """What an object lacks to be a `Prior`."""
+    """Attributes and methods of a `Prior` that an object lacks."""
     return [name for name in REQUIRED if not hasattr(candidate, name)]

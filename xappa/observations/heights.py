@@ -82,7 +82,7 @@ _FASTEST, _PAUSE = 400.0, 900.0  # m/s and s between successive reports of one f
 
 
 def find_vertical_kind_by_name(name: str) -> str | None:
-    """What a name says that a coordinate is: ``"height"`` above the ground, ``"depth"`` below water, or None."""
+    """Kind of vertical coordinate by its name: ``"height"`` above the ground, ``"depth"`` below water, or None."""
     return _NAMES.get(name.casefold())
 
 
@@ -138,7 +138,7 @@ def get_height_range(meaning: str) -> tuple[float, float] | None:
 
 
 def is_elsewhere(meaning: str, height: Any) -> Any:
-    """Where heights (m, any array) say that a value is not one of the quantity; what has no height may be right."""
+    """Mask of heights (m, any array) at which a value is not one of the quantity; False without a height."""
     between = get_height_range(meaning)
     if between is None:
         return height != height

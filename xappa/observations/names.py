@@ -233,7 +233,7 @@ class NameMap:
         return name in self.rename or find_coordinate(text) is not None or get_expected_units(text) is not None
 
     def parse_heading(self, name: str) -> ColumnHeading:
-        """What `name` is called, by the caller or by itself, and the units that it tells (``t2m (degC)``)."""
+        """Quantity of `name`, by the caller or by its spelling, and the units that it states (``t2m (degC)``)."""
         if name in self.rename:
             units = headers.split_bracketed_units(name).units
             return ColumnHeading(self.rename[name], units if self._can_have_units(self.rename[name], units) else None)

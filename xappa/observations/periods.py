@@ -57,7 +57,7 @@ def get_method(name: str) -> str:
 
 
 def parse_cell_method(cell_methods: str) -> str:
-    """What CF cell methods say of the time; ``"mean"`` where they say nothing of these."""
+    """Statistic over time by CF cell methods; ``"mean"`` if they have none of these."""
     found = re.search(r"\btime: (sum|maximum|minimum)", cell_methods)
     return found.group(1) if found else "mean"
 

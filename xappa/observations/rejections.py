@@ -61,7 +61,7 @@ def warn_of_rejections(obs: xr.Dataset, before: xr.Dataset | None) -> None:
 
 
 def _describe_rejection(obs: xr.Dataset, name: str) -> str | None:
-    """What is said of a quantity all of which is rejected for one reason; None if it is not."""
+    """Message on a quantity whose values are all rejected for one reason; None if they are not."""
     flags = flags_of(obs, name)
     if obs[name].chunks is not None or flags.chunks is not None:
         return None
@@ -75,7 +75,7 @@ def _describe_rejection(obs: xr.Dataset, name: str) -> str | None:
 
 
 def _describe_unreadable(obs: xr.Dataset, name: str) -> str | None:
-    """What is said of a quantity of which something is given, and nothing a number; None if it is not so."""
+    """Message on a quantity that has values, none of which is a number; None if it has numbers."""
     count = json.loads(str(obs.attrs.get("unreadable_values", "{}"))).get(name, 0)
     if not count or obs[name].chunks is not None or obs[name].notnull().any():
         return None
@@ -86,7 +86,7 @@ def _describe_unreadable(obs: xr.Dataset, name: str) -> str | None:
 
 
 def _describe_range(name: str, values: np.ndarray) -> str:
-    """Which values there are, which are expected, and which units would explain them."""
+    """Message on the values found, those expected, and the units that would explain them."""
     quantity = QUANTITIES.get(name)
     if quantity is None:
         return ""

@@ -50,7 +50,7 @@ def _check_variable_attrs(ds: xr.Dataset) -> Iterator[str]:
 
 
 def _parse_json(value: Any) -> Any:
-    """What JSON holds; None if it is none."""
+    """Contents of JSON; None if it is not valid."""
     try:
         return json.loads(value)
     except (TypeError, ValueError, RecursionError):

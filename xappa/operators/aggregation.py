@@ -1,4 +1,4 @@
-"""What reports are taken over, whatever they say themselves: sums, means and extremes of the states of a period."""
+"""Periods set by the operator, not the reports: sums, means and extremes of the states of a period."""
 
 from __future__ import annotations
 

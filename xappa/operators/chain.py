@@ -34,7 +34,7 @@ Function = Callable[[xr.Dataset], Any]
 BLOCK = 1 << 20  # weights of sums over levels that are made at once
 
 PERIOD, GEOMETRY, PHYSICS = range(3)
-"""What links of a chain do, in the order in which they are written."""
+"""Kinds of links of a chain, in the order in which they are written."""
 
 
 class Composable(Operator):
@@ -267,7 +267,7 @@ class ComposedFunction:
         return " @ ".join(map(_format_link, self.physics))
 
     def __call__(self, state: xr.Dataset) -> Any:
-        """What they make of labelled fields, one after the other."""
+        """Apply the links to labelled fields, one after the other."""
         result: Any = state
         for link in reversed(self.physics):
             if isinstance(result, xr.DataArray):

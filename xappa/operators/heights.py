@@ -36,7 +36,7 @@ class HeightCorrection:
         self.surface, self.lapse_rate, self.uncorrected = surface, lapse_rate, 0
 
     def compute_correction(self, rows: Array) -> Array:
-        """What is added to the model's 2 m temperature at reports `rows`, K."""
+        """Correction of the model's 2 m temperature at reports `rows`, K."""
         if self.lapse_rate is None:
             return np.zeros(len(rows))
         if self.surface is None:
@@ -76,7 +76,7 @@ class HeightCorrection:
         return np.fmax(self.altitude, compute_standard_height(pressure)) < self.surface
 
     def make_attrs(self) -> dict[str, str | int]:
-        """What was done, as attributes of the observations."""
+        """Attributes of the observations that describe the correction."""
         if self.lapse_rate is None:
             return {"height_correction": "off"}
         if self.surface is None:

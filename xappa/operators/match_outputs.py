@@ -1,4 +1,4 @@
-"""What a function returned against what was observed: which is which, in which units."""
+"""Match of the fields that a function returned to observed quantities and their units."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def match_fields(
     function: str,
     spare: Collection[str] = (),
 ) -> dict[str, str]:
-    """Which observed quantity each field is compared with.
+    """Observed quantity that each field is compared with.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ _KNOWN: OrderedDict[Hashable, RepeatedWork] = OrderedDict()
 LARGE = 2**30
 """Bytes of a decoded state's graph above which nothing is done only to be metered."""
 ADDITIVE = ("flop", "first", "step")
-"""What grows in proportion to the states that are decoded; the peak does so only beyond those decoded at once."""
+"""Costs proportional to the number of decoded states; the peak is so only beyond those decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def with_iterations(guidance: Guidance | None, iterations: int) -> Guidance | No
 def measure_evaluation(
     model: GenerativeModel, sampling: SamplingSpec, stretch: Stretch, members: int, iterations: float = 1
 ) -> RepeatedWork:
-    """What an evaluation of a stretch takes, for so many members and steps of the solver."""
+    """Cost of an evaluation of a stretch, by the numbers of members and of solver steps."""
     alike = _make_key(model, sampling, stretch, members, ("alike", *_make_operator_key(sampling, stretch)))
     if alike not in _KNOWN:
         _KNOWN[alike] = _measure_cached(model, sampling, stretch, members, True)

@@ -113,7 +113,7 @@ class Meter(TorchDispatchMode):
 
 
 def measure_work(function: Callable[[], Any]) -> Work:
-    """What `function` would take; tensors that it uses keep their values, and it makes none.
+    """Cost of `function`; tensors that it uses keep their values, and it makes none.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def measure_work(function: Callable[[], Any]) -> Work:
 
 
 def measure_repeated(function: Callable[[], Any], longer: Callable[[], Any] | None = None) -> RepeatedWork:
-    """What doing it again and again would take; `longer` does the same with one more step. See `measure_work`."""
+    """Cost of repeating it; `longer` does the same with one more step. See `measure_work`."""
     with FakeTensorMode(allow_non_fake_inputs=True), Meter() as meter:
         return count_with_meter(meter, function, longer)
 

@@ -16,7 +16,7 @@ from xappa.vocabulary import VARIABLES
 
 
 def describe_conversions(ds: xr.Dataset, spec: StateSpec, layout: Layout, axes: bool = True) -> list[str]:
-    """Which variables are read under which name and converted, and how the grid is changed.
+    """Description of renamed and converted variables, and of changes of the grid.
 
     Parameters
     ----------

@@ -102,7 +102,7 @@ def with_pairs(ds: xr.Dataset, layout: Layout | None = None) -> xr.Dataset:
 
 
 def _list_encodings(layout: Layout | None, wanted: OutputSelection) -> dict[str, VariableEncoding]:
-    """How the user writes each wanted variable, by WeatherBench name."""
+    """Encoding of each wanted variable in the user's Dataset, by WeatherBench name."""
     if layout is None:
         return {}
     users = {layout.get_user_name(name): name for name in wanted.variables}

@@ -25,7 +25,7 @@ LATENT = "latent"
 SEA = "sea_mask"
 VARIABLES = "xappa_variables"
 HALF = {"dtype": "float16", "scale_factor": 1.0, "_FillValue": None}
-"""How half precision is stored. Sums of it overflow; with a scale and without fill value, xarray reads it wider."""
+"""Encoding of half precision. Sums of it overflow; with a scale and without fill value, xarray reads it wider."""
 
 
 def label_latents(
@@ -96,7 +96,7 @@ def label_latents(
 
 @dataclass(frozen=True)
 class DecodedSelection:
-    """Which part of the fields is wanted of latents, and how it is labelled.
+    """Selection of the fields to decode from latents, and their labels.
 
     Parameters
     ----------

@@ -109,17 +109,17 @@ def select_output(ds: xr.Dataset, layout: Layout, spec: StateSpec, drop_unknown:
 
 
 def find_selection_problems(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
-    """Which variables of `ds` the model lacks, and whether it lacks all levels."""
+    """Variables of `ds` that the model lacks, and whether it lacks all levels."""
     return _select_output(ds, layout, spec)[1]
 
 
 def describe_selection(ds: xr.Dataset, layout: Layout, spec: StateSpec) -> list[str]:
-    """Which levels of `ds` are left out because the model lacks them."""
+    """Levels of `ds` that are left out because the model lacks them."""
     return describe_missing_levels(layout, spec, _select_output(ds, layout, spec)[0].variables)
 
 
 def describe_missing_levels(layout: Layout, spec: StateSpec, variables: tuple[str, ...]) -> list[str]:
-    """Which levels are left out because the model has none of `variables` there."""
+    """Levels that are left out because the model has none of `variables` there."""
     possible = {level for name in variables for level in spec.levels_of(name)}
     # Of reports, levels come many times, and are missing near the ground.
     levels = dict.fromkeys(p for p in layout.hectopascals if np.isfinite(p))

@@ -71,6 +71,6 @@ def _find_field_problems(
 
 
 def _describe_alternative(ds: xr.Dataset, name: str) -> str:
-    """What `ds` has that is near to a missing quantity but is not it."""
+    """Variables of `ds` that resemble a missing quantity but are another."""
     found = [f"{user!r} is the {what}" for user, what in INSTEAD.get(name, {}).items() if user in ds.data_vars]
     return f" ({' and '.join(found)}, which is another quantity: compute it first)" if found else ""

@@ -43,7 +43,7 @@ PASS = "1h"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the reports, and how good the analysis is; as text, the tables of the command line.
+    """Use of the reports, and scores of the analysis; as text, the tables of the command line.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def encode_background(
     request: SamplingRequest, background: object, trajectory: Array
 ) -> list[tuple[FixedState, da.Array]]:
-    """What a background tells of a trajectory.
+    """Information of a background on a trajectory.
 
     Parameters
     ----------

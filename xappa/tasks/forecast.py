@@ -80,7 +80,7 @@ class ForecastRequest(AnalysisRequest):
 
 @with_parameters_of(ForecastRequest)
 def forecast(request: ForecastRequest) -> xr.Dataset:
-    """What follows a Dataset, or the analysis of observations at its times.
+    """Forecast from a Dataset, or from the analysis of observations at its times.
 
     Without `obs` the forecast starts from the states of `ds` (the last ones, up to half a window of the model): all
     variables and levels of the model, on any global grid. They are held to within the error of the model's

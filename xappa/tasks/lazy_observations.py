@@ -205,7 +205,7 @@ def _validate_first(
 
 
 def _find_near_chunks(spans: Array, first: np.datetime64, last: np.datetime64, until: np.datetime64 | None) -> Array:
-    """Which chunks may hold reports that count from `first` to `last`; none later than `until` does."""
+    """Mask of the chunks that may hold reports from `first` to `last`, none later than `until`."""
     return (spans[:, 0] <= _earlier(last, until)) & (spans[:, 1] >= first)
 
 
@@ -215,7 +215,7 @@ def _is_usable(seen: xr.Dataset, name: str) -> bool:
 
 
 def _compute_spans(obs: xr.Dataset) -> tuple[Array, Array]:
-    """Where chunks of the observations begin and end, and the first and last time of each."""
+    """First indices of the chunks of the observations, and the first and last time of each."""
     sizes = next(v.chunks[0] for v in obs.variables.values() if v.chunks)
     edges = np.r_[0, np.cumsum(sizes)]
     time = da.asarray(obs["time"].data).rechunk((sizes,))

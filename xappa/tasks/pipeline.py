@@ -119,7 +119,7 @@ class ObservationPipeline:
     def apply_operator(
         self, reports: xr.Dataset, times: Array, prior: GenerativeModel
     ) -> tuple[SparseOperator | CompositeOperator, xr.Dataset]:
-        """How reports are read off a trajectory, and the reports with the flags that this leaves.
+        """Build the observation operator of reports, and set the flags of those that it cannot use.
 
         Parameters
         ----------

@@ -113,7 +113,7 @@ class Cost:
 
 @dataclass(frozen=True, eq=False)
 class PlanRequest(AnalysisRequest):
-    """What a run would be asked.
+    """Request of a run whose cost is predicted.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class PlanRequest(AnalysisRequest):
 
 @with_parameters_of(PlanRequest)
 def plan(request: PlanRequest) -> Cost:
-    """What a run will cost: evaluations, FLOP, memory, seconds, chunks and tasks. It is not run.
+    """Predict the cost of a run: evaluations, FLOP, memory, seconds, chunks and tasks. It is not run.
 
     The networks' arithmetic is counted and their memory metered without doing anything; seconds come from a small run
     of some seconds on the device. Reports are read and checked as for the run itself. All options are those of the run.

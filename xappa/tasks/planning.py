@@ -61,7 +61,7 @@ def _to_list(members: Iterable[int]) -> list[int]:
 
 
 def get_model_address(model: ModelLike | None, loaded: GenerativeModel | None = None) -> str | GenerativeModel:
-    """What a worker loads a model by: its name, the absolute path of its files, or the object itself.
+    """Address by which a worker loads a model: its name, the absolute path of its files, or the object itself.
 
     The path stays right when the working directory changes. `loaded` is the model, where it is loaded already.
     """

@@ -217,7 +217,7 @@ def _find_brackets(times: Array, when: Array, step: np.timedelta64) -> Array:
 def _build_operator(
     batch: ReportBatch, spec: StateSpec, times: Array, height: Array | None, mask: Array
 ) -> SparseOperator | None:
-    """How the good reports of a batch are read off fields at `times`; None if none can be."""
+    """Observation operator of the good reports of a batch at `times`; None if none can be used."""
     instant = batch.kind < 0
     names = [name for name in batch.value if name in spec.variables and (instant & batch.find_good(name)).any()]
     if not names:

@@ -134,13 +134,13 @@ class SamplingRequest:
 
     @cached_property
     def memory_bytes(self) -> float | None:
-        """What sampling may use."""
+        """Bytes that sampling may use."""
         return planning.choose_memory(self.memory)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrajectoryOptions:
-    """How a trajectory of any length is sampled, and what its Dataset is like.
+    """Options of sampling a trajectory of any length, and of its Dataset.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class TrajectoryRequest(SamplingRequest, TrajectoryOptions):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ObservingRequest(SamplingRequest):
-    """How observations count.
+    """Options of the use of observations.
 
     Parameters
     ----------

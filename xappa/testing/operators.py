@@ -81,7 +81,7 @@ class OperatorReport:
         return not self.find_problems()
 
     def find_problems(self) -> list[str]:
-        """What is wrong: found and expected."""
+        """Problems: found and expected."""
         found = []
         if self.order < ORDER:
             found.append(

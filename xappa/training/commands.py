@@ -179,7 +179,7 @@ def package(recipe: Recipe, work: Path, out: Path, scores: Path | None = None) -
 
 @dataclass(frozen=True)
 class _PreviousSteps:
-    """What the steps before the denoiser have left."""
+    """Results of the steps before the denoiser."""
 
     record: data.Record
     autoencoder: ConvAutoencoder

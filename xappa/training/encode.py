@@ -72,7 +72,7 @@ def encode_record(network: ConvAutoencoder, record: Record, out: Path, bfloat16:
 
 
 def _hash_encoder(network: ConvAutoencoder) -> str:
-    """What tells encoders apart."""
+    """Identity of an encoder."""
     found = hashlib.sha256()
     for part in (network.encoder, network.encoder_linear):
         for name, value in part.state_dict().items():

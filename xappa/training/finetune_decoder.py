@@ -76,7 +76,7 @@ def sample_analyses(
 
 
 def read_analyses(out: Path, record: Record, statistics: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """What `sample_analyses` has left.
+    """Files that `sample_analyses` has written.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which numbers and days a recipe may hold: beyond them nothing is meant."""
+"""Valid ranges of the numbers and days of a recipe."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def read_core_orography(model: Any) -> np.ndarray:
 
 
 def make_converter(model: Any, sst: xr.DataArray, config: SimulationConfig) -> PressureLevels:
-    """What turns the model's output into the record's variables."""
+    """Conversion of the model's output to the record's variables."""
     grid = model.coords.horizontal
     latitude, longitude = (np.rad2deg(np.asarray(axis)) for axis in (grid.latitudes, grid.longitudes))
     terrain = xr.open_dataset(str(resources.files("jcm.data.bc.t30.clim") / "terrain.nc")).load()

@@ -34,7 +34,7 @@ UNREAD = "unread"
 
 
 def interpolate_to_reports(ds: xr.Dataset, obs: xr.Dataset, height: xr.DataArray | None = None) -> xr.Dataset:
-    """What a Dataset says at the places and times of reports, by the operator ``"interpolate"``.
+    """Interpolate a Dataset to the places and times of reports, by the operator ``"interpolate"``.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ SEASONS = {"DJF": (12, 1, 2), "MAM": (3, 4, 5), "JJA": (6, 7, 8), "SON": (9, 10,
 
 
 def choose_by(by: str | Sequence[str] | None, names: Sequence[str | None]) -> tuple[str, ...] | None:
-    """What scores are kept along, in our words; None for the default.
+    """Dimensions along which scores are kept, by their names in xappa; None for the default.
 
     Parameters
     ----------

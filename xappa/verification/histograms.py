@@ -123,7 +123,7 @@ def _compute_poisson_binomial(chance: Array) -> Array:
 
 
 def _compute_exceedance(members: Array, level: Array, deviation: Array) -> Array:
-    """Which probability (..., M + 1; one of them 1) members give to being above a level."""
+    """Probability of being above a level by the members, one-hot: (..., M + 1)."""
     number = members.shape[-1]
     above = (members > level[..., None]).mean(-1)
     if np.any(deviation > 0):

@@ -128,7 +128,7 @@ def to_canonical(ds: xr.Dataset, layout: Layout, along: Sequence[str] = ()) -> x
 
 
 def name_forecast_dim(number: int) -> str:
-    """What a dimension of forecasts is called in canonical form, where no user's name can be in its way."""
+    """Canonical name of a dimension of forecasts, which no user's name can equal."""
     return f"forecast {number}"
 
 

@@ -28,7 +28,7 @@ def _error(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
 
 
 def _expected(forecast: xr.DataArray, pair: FieldPair, over: Over) -> xr.DataArray:
-    """What the error of a calibrated ensemble's mean would be, against reports with errors of their own."""
+    """Expected error of a calibrated ensemble's mean, against reports with errors of their own."""
     variance = scores.expected(forecast, over) ** 2 + _error(forecast, pair, over) ** 2
     for deviation in pair.unresolved.values():
         variance = variance + scores.mean(deviation**2, over)

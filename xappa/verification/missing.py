@@ -113,7 +113,7 @@ def find_present_states(values: xr.DataArray) -> xr.DataArray:
 
 
 def describe(whose: str, states: Array, dims: Sequence[str], labels: dict[str, Array]) -> str:
-    """Which states are missing as a whole: members first, then times.
+    """States that are missing as a whole: members first, then times.
 
     Parameters
     ----------

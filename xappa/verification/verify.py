@@ -40,7 +40,7 @@ def verify(
     baselines: Mapping[str, xr.Dataset | xr.DataArray] | None = None,
     by: str | Sequence[str] | None = None,
 ) -> Scores:
-    """How good a Dataset is, against fields or (withheld) observations.
+    """Verify a Dataset against fields or (withheld) observations.
 
     Forecasts along starts and leads are compared at their valid time, start plus lead; `xappa` recognises them as
     WeatherBench2, earth2studio, earthkit, cfgrib, climpred and CF write them. Fields are weighted by the cosine of

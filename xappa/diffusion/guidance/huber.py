@@ -53,7 +53,7 @@ def penalty(residual: Tensor, threshold: float) -> Tensor:
 
 
 def find_problems(threshold: float | None, least: float = 0.0) -> list[str]:
-    """What is wrong with a threshold, which has to be above the least; None, for Gaussian errors, is right."""
+    """Problems of a threshold, which must exceed the least; None, for Gaussian errors, is valid."""
     wrong = threshold is not None and not threshold > least
     return [f"huber={threshold}, expected None or a number above {least:g}"] if wrong else []
 

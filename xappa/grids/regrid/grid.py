@@ -30,7 +30,7 @@ CURVILINEAR = "curvilinear"
 POINTS = "points"
 
 BOUNDS = ("_bnds", "_bounds", "_bound", "_bnd", "_vertices")
-"""How names of bounds end that follow that of their axis."""
+"""Suffixes of names of bounds that begin with that of their axis."""
 MOST_ALIKE = 4
 """Points of a grid at one place, at most: more of them have no place."""
 

@@ -157,7 +157,7 @@ def _clip(subject: Array, clip: Array) -> Array:
 
 
 def _clip_to_half_space(polygon: Array, normal: Array) -> Array:
-    """What of each polygon lies to the left of a plane; at most one point more."""
+    """Part of each polygon to the left of a plane; at most one point more."""
     height = np.einsum("pvc,pc->pv", polygon, normal)
     height = np.where(np.abs(height) < 1e-15, 0.0, height)
     following, after = np.roll(polygon, -1, axis=1), np.roll(height, -1, axis=1)

@@ -42,13 +42,13 @@ class SortedVariables:
 
     @property
     def unchanged(self) -> xr.Dataset:
-        """What has nothing to do with the grids, and stays as it is."""
+        """Variables that are on none of the grids, and stay as they are."""
         return self.ds.drop_vars(
             [n for n, v in self.ds.variables.items() if self.horizontal & {n, *v.dims} or n in self.left_out]
         )
 
     def describe_left_out(self) -> str:
-        """What is left out, for an attribute."""
+        """Description of variables that are left out, for an attribute."""
         return "; ".join(f"{name} ({why})" for name, why in self.left_out.items())
 
 
@@ -109,7 +109,7 @@ def warn_left_out(left: dict[str, str]) -> None:
 
 
 def find_mask(ds: xr.Dataset, dims: tuple[Hashable, ...], among: tuple[Hashable, ...]) -> xr.DataArray | None:
-    """Where a grid has values by its variable `mask`; None if it has none on these dimensions.
+    """Mask of the points of a grid that have values, by its variable `mask`; None without one on these dimensions.
 
     Parameters
     ----------

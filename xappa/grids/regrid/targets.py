@@ -145,7 +145,7 @@ def _compute_extent(grid: Grid) -> tuple[float, float]:
 
 
 def _is_covered(points: Array, longitudes: Array, degrees: float) -> Array:
-    """Which longitudes do not lie in a wide gap between points."""
+    """Mask of longitudes that are not in a wide gap between points."""
     nodes = np.unique(np.round(points[np.isfinite(points)] % 360, 9) % 360)
     gaps = np.diff(nodes, append=nodes[0] + 360)
     widest = int(gaps.argmax())

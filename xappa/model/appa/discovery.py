@@ -1,4 +1,4 @@
-"""What a path holds of an official project, found by its layout: names of runs are nowhere assumed.
+"""Discovery of the parts of an official project by its layout; no names of runs are assumed.
 
     <project>/autoencoders/<run>/<lap>/                    config.yaml, model_best.pth, model_last.pth
         latents/<dump>/                                    stats.pth

@@ -138,7 +138,7 @@ def _read_sea_mask(files: RunFiles, spec: StateSpec) -> np.ndarray | None:
 
 
 def _describe_origin(files: RunFiles) -> dict:
-    """Where the model comes from: its files, relative to the project, and the hashes of those that hold tensors."""
+    """Provenance of the model: its files, relative to the project, and the hashes of those with tensors."""
     origin = {}
     for field in dataclasses.fields(files):
         path = getattr(files, field.name)

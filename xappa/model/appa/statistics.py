@@ -124,7 +124,7 @@ def read_sea_mask(store: Path, latitude: Sequence[float], longitude: Sequence[fl
 
 
 def _find_positions(store: Path, group: zarr.Group, axis: str, expected: Sequence[float]) -> Array:
-    """Where each of the `expected` coordinates is; in order where the store has no coordinates."""
+    """Index of each of the `expected` coordinates; in order if the store has no coordinates."""
     if axis not in group:
         return np.arange(len(expected))
     away = np.abs(_numbers(group, axis).astype(float).ravel()[None] - np.asarray(expected)[:, None])

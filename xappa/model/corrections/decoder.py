@@ -1,4 +1,4 @@
-"""What a decoder leaves of some channels, told linearly from the latents, at every place in its own way."""
+"""Correction of a decoder's residual in some channels: linear in the latents, local to every grid point."""
 
 from __future__ import annotations
 

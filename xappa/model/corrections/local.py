@@ -53,7 +53,7 @@ class LocalSpec:
 
 
 class LocalCorrection(LinearCorrection):
-    """What a zonally homogeneous Gaussian misses at each place: M(place) times its estimate there and beside it.
+    """Correction of a zonally homogeneous Gaussian at each grid point: M(place) times its estimate there and beside it.
 
     In time, windows are taken apart into cosines. For each, M is a matrix from the channels of one place (and of its
     neighbours) to those of the place, which is a weighted sum of `rank` matrices that all places share. Gains, which

@@ -57,7 +57,7 @@ class SeasonalDiurnalCorrection(PatternCorrection):
 
 
 def stack_regressors(estimate: Tensor, date: Tensor) -> Tensor:
-    """What a place is corrected by at each time: (h w, B K, inputs).
+    """Predictors of the correction at each grid point and time: (h w, B K, inputs).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the Hugging Face Hub says of a dataset repository: the commit of a revision, and the files of a commit.
+"""Queries of the Hugging Face Hub on a dataset repository: the commit of a revision, the files of a commit.
 
 References
 ----------
@@ -114,7 +114,7 @@ class Hub:
         )
 
     def _get_json(self, url: str, timeout: tuple[float, float, float, float] = TIMEOUT) -> tuple[Any, str]:
-        """What is answered, and the address of the next page if there is one."""
+        """Answer, and the address of the next page if there is one."""
         body, response = read_url(url, timeout)
         try:
             return json.loads(body), response.links.get("next", {}).get("url", "")
@@ -138,7 +138,7 @@ class Hub:
 
 
 def make_integrity_error(file: RemoteFile, found: str, url: str) -> IntegrityError:
-    """What a file that is not the one listed is answered with."""
+    """Error for a file that is not the one listed."""
     return IntegrityError(
         f"{file.path}: expected {file.identity}, found {found}, from {url}. It was not kept. Fetch again; where that "
         "changes nothing, something on the way (a proxy, a mirror) alters files: name another with XAPPA_MIRROR."

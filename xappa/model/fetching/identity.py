@@ -1,4 +1,4 @@
-"""What a file of a repository is: its path, its size, and a hash that tells it from every other.
+"""Identity of a file of a repository: its path, its size and its hash.
 
 Git LFS names contents by their sha256; git itself names a small file by the SHA-1 of ``blob``, a space, its length in
 decimal digits, a null byte, and the contents.
@@ -53,7 +53,7 @@ def _is_inside(path: str) -> bool:
 
 
 def describe_difference(held: Path | bytes, file: RemoteFile) -> str | None:
-    """How contents, or the file at a path, differ from `file`, in words; None where they are that file.
+    """Description of how contents, or the file at a path, differ from `file`; None if they are that file.
 
     The hash of a file is computed once a process for as long as size and time of change stay as they are.
     """

@@ -1,4 +1,4 @@
-"""Where the revisions of a model's weights lie: one folder each, and one that is meant where none is named."""
+"""Folders of the revisions of a model's weights: one each, and one that is the default."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Pool:
         return next(((folder, lock) for folder, lock in self._list_locks() if lock.asked == asked), None)
 
     def get_folder(self, revision: str, choice: Mapping[str, str]) -> Path:
-        """Where a revision's files go."""
+        """Folder of a revision's files."""
         key = json.dumps(sorted(choice.items())).encode()
         extra = f"-{hashlib.sha256(key).hexdigest()[:8]}" if choice else ""
         return self.root if self.single else self.root / (revision[:12] + extra)
@@ -86,7 +86,7 @@ class Pool:
 
     @property
     def upstream(self) -> str:
-        """What `record_upstream` remembers, or nothing."""
+        """Record of `record_upstream`, or nothing."""
         path = self.root / UPSTREAM
         return json.loads(path.read_text())["revision"] if path.exists() else ""
 

@@ -179,7 +179,7 @@ def _report_upstream(pool: Pool, hub: Hub, lock: LockFile) -> None:
 
 
 def describe_status(pool: Pool) -> str:
-    """What the list of models says about a model's released weights."""
+    """Entry of the list of models on a model's released weights."""
     try:
         known = pool.find(None, {})
     except ModelError as error:

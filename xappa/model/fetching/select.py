@@ -1,4 +1,4 @@
-"""Which files of a repository make a model, found by what they are: names of runs are the authors' own.
+"""Selection of the files of a repository that make a model, by their contents: names of runs are the authors' own.
 
 Each folder with a ``config.yaml`` beside weights is a run: of an autoencoder where the configuration has ``ae``, of a
 denoiser where it has ``backbone``. The latents that a denoiser was trained on are described by ``stats.pth`` in the

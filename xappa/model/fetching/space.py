@@ -25,7 +25,7 @@ def require_space(folder: Path, needed: int) -> None:
 
 
 def explain(error: OSError, folder: Path) -> DownloadError:
-    """What a failure to write means."""
+    """Error for a failure to write."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadError(f"There is not enough room in {folder} ({error.strerror}). {_ADVICE}")
     return DownloadError(f"{folder} cannot be written: {error}. Choose another with XAPPA_CACHE or path=.")

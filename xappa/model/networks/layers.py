@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 PADDINGS = ("zeros", "circular", "longitude")
-"""How a convolution sees past the edges: zeros; round both axes; round longitude, zeros in latitude."""
+"""Padding of convolutions: zeros; periodic on both axes; periodic in longitude, zeros in latitude."""
 
 
 class Conv(nn.Conv2d):

@@ -138,7 +138,7 @@ class Transformer(nn.Module):
         return (t[:, None, None] + h[:, None] + w + linear.bias).flatten(0, 2)
 
     def _date_features(self, date: Tensor) -> Tensor:
-        """What the codes of dates (..., K, 4), which all pixels of a patch share, add to tokens: (..., hidden)."""
+        """Contribution to tokens (..., hidden) of the codes of dates (..., K, 4), which a patch's pixels share."""
         shared = self.in_proj.weight.tensor_split([self._own_inputs], 1)[1]
         codes = date_codes(date.to(shared.device)).to(shared.dtype)
         return F.linear(codes, shared.unflatten(1, (codes.shape[-1], -1)).sum(-1))

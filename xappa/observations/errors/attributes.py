@@ -1,4 +1,4 @@
-"""What is said of correlated errors, as attributes: of all reports or source by source, and joined where sources are.
+"""Attributes on correlated errors: of all reports or source by source, and joined where sources are.
 
 The attribute ``error_correlation`` (JSON) of a quantity holds the options of one `Correlation`, or those of each source
 under ``by_source`` (null: independent). The coordinate of the same name has the number of the statement that holds for

@@ -1,4 +1,4 @@
-r"""What a report tells of its point and a model's grid cannot: errors of representativeness, by grid spacing.
+r"""Errors of representativeness, by grid spacing: a report holds scales that a model's grid cannot.
 
 Between two places at a distance r a quantity differs by :math:`D(r) = E[(x_1 - x_2)^2] = a \, (r / 300 km)^p`. What
 remains of it in a square of side L after its best linear fit (which a bilinear reading recovers) has the variance

@@ -164,4 +164,4 @@ Check = Callable[[ReportBatch], None]
 """Rejects reports of a batch, in place."""
 
 Background = Callable[[ReportBatch], Mapping[str, tuple[Array, Array]]]
-"""What a background says of the reports: by quantity, mean and deviation (N,), NaN where it says nothing."""
+"""Values of a background at the reports: by quantity, mean and deviation (N,), NaN if unknown."""

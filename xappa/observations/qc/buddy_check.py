@@ -225,7 +225,7 @@ class _Neighbourhood:
         return near, away
 
     def _find_candidates(self, near: Array, block: Array, trusted: Array) -> Array:
-        """Which candidates are good reports of another station."""
+        """Mask of the candidates that are good reports of another station."""
         own = self.station[block][:, None]
         other = (near >= 0) & (near != block[:, None]) & trusted[near]
         return other & ((self.station[near] != own) | (own < 0))

@@ -156,7 +156,7 @@ def _factorize_names(values: Array) -> tuple[Array, Array]:
 
 
 def encode_kinds(obs: xr.Dataset) -> Array:
-    """Which reports are over the same period and of the same channel: int (obs,), -1 where they have neither."""
+    """Group of reports with the same period and channel: int (obs,), -1 for those that have neither."""
     codes = [pd.factorize(np.asarray(obs[name].values))[0] for name in KINDS if name in obs.coords]
     if not codes:
         return np.broadcast_to(np.int32(-1), obs.sizes["obs"])

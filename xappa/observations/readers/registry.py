@@ -19,7 +19,7 @@ from xappa.registry import Registry
 
 
 class Evidence(Enum):
-    """What readers know a file by. They are asked in this order: contents tell more than names."""
+    """Evidence by which readers recognise a file, in the order in which they are asked: contents before names."""
 
     OWN = "whatever a reader of one's own, or of an installed package, knows it by"
     FOLDER = "files in a folder, which no other reader is asked about"
@@ -58,7 +58,7 @@ class Reader(ABC):
     """
 
     evidence: ClassVar[Evidence] = Evidence.OWN
-    """What it knows its files by, which says when it is asked."""
+    """Evidence by which it recognises files, which sets the order of readers."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Ends of names, in lower case, for which it is taken where contents do not tell."""

@@ -53,7 +53,7 @@ class TextFile:
 
     @property
     def assumption(self) -> str | None:
-        """What had to be assumed of the encoding, as a sentence; None where the file tells."""
+        """Sentence on the encoding that was assumed; None if the file states it."""
         if self.encoding not in ("cp1252", "latin-1"):
             return None
         name = {"cp1252": "Windows-1252", "latin-1": "ISO 8859-1"}[self.encoding]

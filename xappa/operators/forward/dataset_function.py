@@ -187,7 +187,7 @@ def arrange_result(
 
 
 def _select_times(tensor: Tensor, own: Array, times: Array) -> Tensor:
-    """What a tensor over the times `own`, in any order, has at `times`; NaN where it has nothing."""
+    """Values at `times` of a tensor over the times `own`, in any order; NaN for times that it lacks."""
     if not len(own):
         return tensor.new_full((len(times), *tensor.shape[1:]), torch.nan)
     order = np.argsort(own, kind="stable")

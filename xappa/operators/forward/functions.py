@@ -139,7 +139,7 @@ class WhitenedComposite(torch.nn.Module):
 
     @property
     def y(self) -> Tensor:
-        """What the reading is compared with; residuals ``y - reading(x)`` have unit variance."""
+        """Whitened observations; residuals ``y - operator(x)`` have unit variance."""
         return torch.cat([part.y for part in self.readings])  # type: ignore[misc]
 
     def __len__(self) -> int:

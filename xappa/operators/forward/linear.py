@@ -41,7 +41,7 @@ class WhitenedOperator(torch.nn.Module):
     frames : tuple of int
         Indices of the times that are read: fields of these only are taken.
     y : Tensor, (M,)
-        What the reading is compared with; residuals ``y - reading(x)`` have unit variance.
+        Whitened observations; residuals ``y - operator(x)`` have unit variance.
     deviation : array of float, (M,)
         Standard deviation of the errors, physical units.
 

@@ -239,7 +239,7 @@ def _round_pressure(pressure: float) -> float:
 def _compute_mask(
     fields: dict[str, xr.DataArray], outputs: list[FunctionOutput], view: DatasetFunction, times: Array, name: str
 ) -> Array:
-    """Where the function gives numbers."""
+    """Mask of the numbers that the function returns."""
     blocks = []
     for field, output in zip(fields.values(), outputs, strict=True):
         tensor = arrange_result(field, view.state, times, view.derived, output.axis).detach()

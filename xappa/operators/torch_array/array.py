@@ -41,7 +41,7 @@ ALTERNATIVES = {
     "lstsq": "use xr.dot with the matrix of a least-squares fit",
     "corr": "write it with .mean: (a - a.mean()) * (b - b.mean())",
 }
-"""What to do instead, by the name of the method that cannot work."""
+"""Advice by the name of a method that cannot work."""
 
 _OURS = (__name__.rpartition(".")[0], "torch", "contextlib", "functools")
 _GROUPED = {"GroupBy": "groupby", "Resample": "resample"}

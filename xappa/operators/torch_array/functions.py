@@ -17,7 +17,7 @@ from xappa.operators.torch_array.ufuncs import promoted
 
 
 def apply(function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """What ``__array_function__`` does.
+    """Implementation of ``__array_function__``.
 
     Raises
     ------

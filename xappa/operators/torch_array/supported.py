@@ -1,4 +1,4 @@
-"""What a plain function of a Dataset may do, as a table of examples; every row is tested, in value and in gradient.
+"""Examples of what a plain function of a Dataset may do; every row is tested, in value and in gradient.
 
 In the examples ``t`` is a field over (time, level, latitude, longitude), ``u`` and ``v`` are fields over (time,
 latitude, longitude), positive throughout, and ``ds`` is the Dataset of all three.

@@ -106,7 +106,7 @@ _HARMLESS = 0.5  # in the domain of all functions but arccosh, with a finite der
 
 
 def apply(ufunc: np.ufunc, method: str, inputs: Any, options: dict[str, Any]) -> Any:
-    """What ``__array_ufunc__`` does.
+    """Implementation of ``__array_ufunc__``.
 
     Raises
     ------

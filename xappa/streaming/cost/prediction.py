@@ -26,7 +26,7 @@ from xappa.streaming.cost.solving import estimate_solver_steps, find_guided_leve
 from xappa.streaming.graph.lazy import AnalysisGraph
 
 Part = tuple[SamplingSpec, int]
-"""What is sampled at once, and how often a trajectory has it."""
+"""Sampling of a segment, and how often a trajectory has it."""
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def plan_growth(ds: xr.Dataset, location: StoreLocation, dim: str, token: str) -
 
 
 def _find_finished_growth(ds: xr.Dataset, location: StoreLocation, entries: Sequence[Mapping[str, Any]]) -> Growth:
-    """What a store has grown by, from the entries of that append and of later ones."""
+    """Growth of a store, from the entries of that append and of later ones."""
     existing, dim = _open_dataset(location), str(entries[0]["dimension"])
     later = sum(int(entry["length"]) for entry in entries if entry["dimension"] == dim)
     return Growth(location, dim, existing.sizes[dim] - later, _select_along(ds, existing, dim), existing, done=True)

@@ -56,7 +56,7 @@ def _watch(client: Any, bar: Any, ended: threading.Event) -> None:
 
 
 def count(client: Any) -> Counts:
-    """What the scheduler has counted, for its dashboard."""
+    """Counts of the scheduler, for its dashboard."""
 
     # Within the function, it is sent as code: the scheduler needs no xappa.
     def counted(dask_scheduler: Any) -> Counts:

@@ -191,7 +191,7 @@ def _find_unrepresentable(name: str, own: Mapping[str, Any]) -> list[str]:
 
 
 def _choose_fill_value(dtype: np.dtype, own: Mapping[str, Any]) -> Any:
-    """What reads as missing: the user's, or NaN; integers have none, and get what is farthest from 0."""
+    """Fill value: the user's, or NaN; for integers without one, the value farthest from 0."""
     for key in ("_FillValue", "missing_value"):
         if own.get(key) is not None:
             return own[key]

@@ -49,7 +49,7 @@ class _Visitor(cloudpickle.Pickler):
         self.found: list[StorePath] = []
 
     def persistent_id(self, thing: Any) -> str | None:
-        """What is not gone into."""
+        """Identifier of an object that is not searched further; None for others."""
         if isinstance(thing, StorePath):
             self.found.append(thing)
             return "source"

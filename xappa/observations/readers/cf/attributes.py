@@ -1,4 +1,4 @@
-"""What a CF Dataset says, brought into the forms that readers expect: objects hashable, packed numbers unpacked.
+"""Attributes of a CF Dataset in the forms that readers expect: objects hashable, packed numbers unpacked.
 
 References
 ----------

@@ -132,7 +132,7 @@ def from_dataset(ds: xr.Dataset, naming: NameMap | None = None) -> xr.Dataset:
 
 
 def _copy_correlations(obs: xr.Dataset, ds: xr.Dataset, columns: Sequence[VariableColumn]) -> xr.Dataset:
-    """What was stated of correlated errors before, kept."""
+    """Attributes on correlated errors that were stated before."""
     for column in columns:
         if ATTRIBUTE in ds[column.name].attrs:
             obs[column.meaning].attrs[ATTRIBUTE] = ds[column.name].attrs[ATTRIBUTE]
@@ -210,7 +210,7 @@ def _list_ancillary(ds: xr.Dataset) -> set[str]:
 
 
 def _count_values(variable: xr.DataArray) -> int:
-    """How many values an unknown variable has; all, where counting would compute."""
+    """Number of values of an unknown variable; its size, if counting would compute."""
     return variable.size if variable.chunks is not None else int(variable.notnull().sum())
 
 

@@ -1,4 +1,4 @@
-"""Which variables of a CF Dataset judge which others: by ``ancillary_variables``, standard names, or their names.
+"""Quality variables of the variables of a CF Dataset: by ``ancillary_variables``, standard names, or their names.
 
 References
 ----------

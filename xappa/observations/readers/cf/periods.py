@@ -123,7 +123,7 @@ def compute_periods(
 
 
 def find_empty_bounds(bounds: xr.DataArray) -> xr.DataArray:
-    """Where bounds are missing or enclose nothing, so that no period is known."""
+    """Mask of bounds that are missing or enclose nothing, so that no period is known."""
     first, second = (bounds.isel({bounds.dims[-1]: i}, drop=True) for i in (0, 1))
     return first.isnull() | second.isnull() | (first == second)
 

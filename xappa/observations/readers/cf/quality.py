@@ -46,7 +46,7 @@ class FlagMasks:
 
 
 def read_flag(flag: xr.DataArray) -> FlagMasks | None:
-    """Which values a flag rejects, and which it calls suspect; None if its meaning cannot be understood.
+    """Masks of values that a flag rejects, and calls suspect; None if its meaning cannot be understood.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def read_flag(flag: xr.DataArray) -> FlagMasks | None:
 
 
 def find_rejected(ds: xr.Dataset, names: Iterable[str], naming: NameMap) -> tuple[xr.DataArray | None, list[str]]:
-    """Where flags reject values, and sentences on flags that cannot be understood.
+    """Mask of values that flags reject, and sentences on flags that cannot be understood.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _SPELLINGS = ("pressure", "press", "pres", "p", "air_pressure")
 
 
 class UpperAirVariables:
-    """Which variables of a Dataset are of the upper air, and the coordinate that says how high.
+    """Upper-air variables of a Dataset, and the vertical coordinate of each.
 
     Parameters
     ----------

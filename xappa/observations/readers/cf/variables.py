@@ -214,7 +214,7 @@ class VariableReader:
         return flags
 
     def _list_rejections(self, name: str) -> list[xr.DataArray]:
-        """Where the source rejects values: by flags, of the variable or of its place, and by valid limits."""
+        """Mask of values that the source rejects: by flags of the variable or its place, and by valid limits."""
         dims = set(self._ds[name].dims)
         of_places = [
             flag

@@ -84,7 +84,7 @@ class VariableHeight:
 
 
 def find_vertical_kind(name: str, variable: xr.DataArray) -> str | None:
-    """What a coordinate measures: ``"height"``, ``"depth"``, ``"ground"`` (its altitude), or None.
+    """Kind of a vertical coordinate: ``"height"``, ``"depth"``, ``"ground"`` (its altitude), or None.
 
     The standard name tells, else the name, if the units are a length (or of sea pressure for a depth).
     """

@@ -146,7 +146,7 @@ def _iterate_bulletins(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _iterate_pieces(body: str) -> Iterator[str | tuple[re.Match[str], str]]:
-    """What has the beginning of a report, with its groups, and the text between."""
+    """Reports with their groups, and the text between them."""
     starts = [start for start in _START.finditer(body) if _is_start(start, body)]
     ends = [*(start.start() for start in starts), len(body)]
     done = 0
@@ -180,7 +180,7 @@ def _get_character_before(body: str, position: int) -> str:
 
 
 def _count_corrections(kind: str, groups: str) -> int:
-    """How often a report was corrected, by the words before its station or its first groups."""
+    """Number of corrections of a report, by the words before its station or its first groups."""
     found = _CORRECTION.search(kind) or _CORRECTION.search(" ".join(groups.split()[:2]))
     return 0 if found is None else ord(found[1] or "A") - ord("A") + 1
 

@@ -58,7 +58,7 @@ _UNDECIDED = range(450, 600)
 
 @dataclass
 class ReportValues:
-    """What a report says.
+    """Decoded values of a report.
 
     Parameters
     ----------

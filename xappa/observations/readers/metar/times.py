@@ -7,9 +7,9 @@ import numpy as np
 NONE = np.datetime64("NaT", "m")
 
 _FARTHEST = np.timedelta64(10, "D")
-"""How far a report may lie from the date near which it was made: beyond, it could as well be of another month."""
+"""Largest distance of a report from the date near which it was made; beyond, the month is ambiguous."""
 _APART = np.timedelta64(23 * 60, "m")
-"""How far a report may lie from the time of its bulletin: what is a day off, or more, is wrong."""
+"""Largest distance of a report from the time of its bulletin: a day or more is an error."""
 
 
 def resolve_time(time: str, issued: str, near: np.datetime64) -> np.datetime64:

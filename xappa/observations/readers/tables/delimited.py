@@ -72,7 +72,7 @@ class TableLayout:
 
 
 def find_layout(text: TextFile, naming: NameMap, least: int = 1) -> TableLayout | None:
-    """How a file is written as a table; None if no line of it holds `least` names that are known.
+    """Text layout of a file as a table; None if no line of it has `least` known names.
 
     Raises
     ------
@@ -281,7 +281,7 @@ def _correct_line_numbers(message: str, skipped: int) -> str:
 
 
 def _detect_decimal_mark(text: TextFile, layout: TableLayout, rows: Sequence[Sequence[str]], naming: NameMap) -> str:
-    """What marks decimals, by the columns of places and known quantities."""
+    """Decimal mark, by the columns of places and known quantities."""
     headings = [naming.parse_heading(name).name for name in layout.names]
     numeric = [i for i, name in enumerate(headings) if get_expected_units(name) is not None]
     places = [i for i in numeric if find_coordinate(headings[i]) in ("latitude", "longitude")]

@@ -53,7 +53,7 @@ def read_text_table(path: Path, options: ReaderOptions) -> xr.Dataset:
 
 
 def find_report_layout(text: TextFile, naming: NameMap) -> TableLayout | None:
-    """How a file is written as a table; None if it is none.
+    """Text layout of a file as a table; None if it is none.
 
     A METAR bulletin has no line of names, though words of it may look like one: where a text looks like bulletins,
     three of them must be known.

@@ -30,7 +30,7 @@ TIDY: dict[str, tuple[str, ...]] = {
 }
 
 NAMELESS = "(no name)"
-"""What rows without a variable's name are counted under."""
+"""Name under which rows without a variable's name are counted."""
 
 _BESIDE = ("_error", "_flag")
 

@@ -125,7 +125,7 @@ def find_times(
 
 
 def _classify_column(series: pd.Series) -> str:
-    """What a column of times holds: "complete", "midnight" (00 UTC only), "dates", "clock" or other "numbers"."""
+    """Kind of a column of times: "complete", "midnight" (00 UTC only), "dates", "clock" or other "numbers"."""
     if pd.api.types.is_datetime64_any_dtype(series.dtype):
         given = series.dropna()
         return "midnight" if len(given) and (given == given.dt.normalize()).all() else "complete"
@@ -336,7 +336,7 @@ def _parse_sexagesimal(series: pd.Series, name: str) -> np.ndarray:
 
 
 def _describe_zones(table: Mapping[str, pd.Series], spelt: Mapping[str, str], used: Sequence[str]) -> tuple[str, ...]:
-    """What is assumed if a column names time zones that are not UTC, and times do not have any."""
+    """Assumption if a column names time zones other than UTC, and its times have none."""
     columns = [name for name in spelt if spelt[name] in _ZONES and name not in used]
     if not columns or all(_has_zone(table[name]) for name in used[:1]):
         return ()
