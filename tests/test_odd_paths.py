@@ -57,9 +57,8 @@ def test_what_no_path_can_be_is_refused_in_words(taken, wrong, tmp_path, monkeyp
         lambda names: xappa.platforms.swaths(fields(), variables=names),
         lambda names: xappa.verify(fields(), fields(), by=names),
         lambda names: xappa.verify(fields(), fields(), metrics=names),
-        lambda names: fields().appa.sample(members=1, variables=names),
     ],
-    ids=["stations", "swaths", "verify(by=)", "verify(metrics=)", "sample(variables=)"],
+    ids=["stations", "swaths", "verify(by=)", "verify(metrics=)"],
 )
 def test_lists_of_what_is_no_name_are_refused_in_words(taken, names) -> None:
     with pytest.raises(XappaError):
