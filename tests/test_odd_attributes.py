@@ -122,3 +122,40 @@ def test_names_without_a_hash_are_their_text(name, value):
     obs = read_observations(read_observations(reports()).assign_coords({name: ("obs", names)}))
     assert obs[name].values.tolist() == ["a", str(value), "c"]
     assert int((xappa.quality_control(obs)["2m_temperature_flag"] != 0).sum()) == 0
+
+
+class TestTables:
+    """Cells of other types and byte orders, and levels where there is none."""
+
+    def table(self, **columns) -> pd.DataFrame:
+        given = {"time": ["2018-11-02T12"] * 3, "lat": [50.0, 51, 52], "lon": [1.0, 2, 3], T: [280.0, 281, 282]}
+        return pd.DataFrame(given | columns)
+
+    @pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4", ">u2", "<f4"])
+    def test_station_numbers_of_the_other_byte_order(self, dtype):
+        obs = read_observations(self.table(station=np.array([11, 12, 13]).astype(dtype)), units={T: "K"})
+        assert obs["station"].values.tolist() == ["11", "12", "13"]
+
+    @pytest.mark.parametrize("missing", [pd.NA, pd.NaT, None, np.nan, np.float32("nan")], ids=repr)
+    @pytest.mark.parametrize("column", ["time", "lat", "lon", T, "station", "elev"])
+    def test_a_first_row_with_a_missing_cell(self, column, missing):
+        table = self.table(station=["a", "b", "c"], elev=[1.0, 2, 3]).astype(object)
+        table.loc[0, column] = missing
+        obs = read_observations(table, units={T: "K"})
+        np.testing.assert_array_equal(obs[T][1:], [281, 282])
+
+    @pytest.mark.parametrize("level", [0.0, -1.0, 101325.0, np.inf])
+    def test_levels_near_the_ground_that_are_none(self, level):
+        table = self.table(level=[np.nan, level, 500.0], temperature=[np.nan, np.nan, 250.0])
+        with pytest.warns(AssumptionWarning, match="level: 1 reports near the ground have levels that no pressure"):
+            obs = read_observations(table, units={T: "K", "temperature": "K", "level": "hPa"})
+        flags = obs[f"{T}_flag"].where(obs[T].notnull(), drop=True)
+        assert flags.values.tolist() == [0, 0, 0]
+        assert obs["level"].where(obs["temperature"].notnull(), drop=True).values.tolist() == [500.0]
+        assert not (obs["level"] == level).any()
+        assert read_observations(obs).identical(obs)
+
+    def test_such_a_level_of_a_report_on_levels_is_flagged(self):
+        table = self.table(level=[500.0, -1.0, 500.0], temperature=[250.0, 250.0, 250.0]).drop(columns=T)
+        obs = read_observations(table, units={"temperature": "K", "level": "hPa"})
+        assert (obs["temperature_flag"] != 0).values.tolist() == [False, True, False]

@@ -47,3 +47,29 @@ def test_what_no_path_can_be_is_refused_in_words(taken, wrong, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(XappaError):
         taken(wrong)
+
+
+@pytest.mark.parametrize("names", [[["a"]], [{}], [1], [None], ["snow"], [("a", 1)]], ids=repr)
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda names: xappa.platforms.stations(fields(), variables=names),
+        lambda names: xappa.platforms.swaths(fields(), variables=names),
+        lambda names: xappa.verify(fields(), fields(), by=names),
+        lambda names: xappa.verify(fields(), fields(), metrics=names),
+    ],
+    ids=["stations", "swaths", "verify(by=)", "verify(metrics=)"],
+)
+def test_lists_of_what_is_no_name_are_refused_in_words(taken, names) -> None:
+    with pytest.raises(XappaError):
+        taken(names)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"width": np.inf}, {"width": 1e300}, {"spacing": 1e-9}, {"spacing": 1e-300}, {"channels": 10**30}],
+    ids=repr,
+)
+def test_swaths_of_more_than_fits_are_refused_before_they_take_memory(options) -> None:
+    with pytest.raises(XappaError):
+        xappa.platforms.swaths(fields(), **options)

@@ -202,6 +202,12 @@ def choose(kind: str, name: str, registry: Mapping[str, T]) -> T:
     return registry[name]
 
 
+def find_unknown(names: Iterable[Any], known: Iterable[str]) -> list[Any]:
+    """Names that are none of those that are known; they may be anything."""
+    valid = set(known)
+    return [name for name in names if not isinstance(name, str) or name not in valid]
+
+
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether an option is one finite number, which numpy takes its lengths of time for too."""
     if isinstance(value, bool | np.timedelta64) or not isinstance(value, int | float | np.integer | np.floating):

@@ -285,9 +285,6 @@ OPTIONS = refused(
         "a density that is text": lambda p: xappa.platforms.stations(fields(), density="dense"),
         "`by=` that is a number": lambda p: xappa.verify(fields(), fields(), by=5),
         "`by=` that is not known": lambda p: xappa.verify(fields(), fields(), by="colour"),
-        "units of fields to verify that are others": lambda p: xappa.verify(
-            fields().assign({"2m_temperature": fields()["2m_temperature"].assign_attrs(units="Pa")}), fields()
-        ),
         "an unknown metric": lambda p: xappa.verify(fields(), fields(), metrics=["joy"]),
         "a superob of 0 degrees": lambda p: xappa.superob(REPORTS, 0.0),
         "levels of superobs that are text": lambda p: xappa.superob(REPORTS, 1.0, levels="850"),

@@ -19,6 +19,7 @@ from xappa.observations.errors.attributes import label_sources, require_correlat
 from xappa.observations.errors.tables import Errors, with_errors
 from xappa.observations.names import NameMap
 from xappa.observations.qc import check
+from xappa.observations.qc.gross_checks import ignore_levels_near_ground
 from xappa.observations.readers.cf.datasets import from_dataset
 from xappa.observations.readers.files import read_file
 from xappa.observations.readers.geopotential import refuse_heights
@@ -153,6 +154,7 @@ def read_with_assumptions(
     """Read as `read_observations` does, and return the assumptions instead of warning of them."""
     assumed = AssumptionLog()
     obs = _read(source, aids, assumed)
+    obs = assumed.add(ignore_levels_near_ground(obs), obs)
     aids.naming.require_used()
     refuse_heights(obs)
     require_correlation_stated(obs, quantities(obs))

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import DatasetError, OptionError, suggest_names
+from xappa.errors import DatasetError, OptionError, find_unknown, suggest_names
 from xappa.grids import flatten_valid_time
 from xappa.grids.axes import Layout, recognise
 from xappa.observations.names import QUANTITIES
@@ -129,7 +129,7 @@ class NetworkDomain:
         if variables is None:
             return self.variables
         names = (variables,) if isinstance(variables, str) else tuple(variables)
-        unknown = [f"{name!r}{suggest_names(name, QUANTITIES)}" for name in names if name not in QUANTITIES]
+        unknown = [f"{name!r}{suggest_names(str(name), QUANTITIES)}" for name in find_unknown(names, QUANTITIES)]
         if unknown or not names:
             raise OptionError(
                 f"variables: {', '.join(unknown) or 'none'} not known; expected names such as {SURFACE[0]}"

@@ -16,6 +16,11 @@ from xappa.platforms.domain import NetworkDomain
 from xappa.platforms.orbit import KM_A_DEGREE, Orbit, choose_orbit, offset_across_track
 from xappa.platforms.schema import build_network
 
+WIDEST = 40_000.0
+"""Width of a swath that goes around the Earth, km."""
+MOST_ROWS = 1e8
+"""Observations of one swath, all channels counted."""
+
 
 @check_arguments
 def swaths(
@@ -76,7 +81,9 @@ def swaths(
     names = ground.select_variables(variables)
     _require_options(width, gap, spacing, over, channels)
     age = 0.0 if seed is None else float(np.random.default_rng(seed).uniform(0, 24))
-    where = _compute_footprints(ground, choose_orbit(orbit), age, _compute_offsets(width, gap, spacing), spacing)
+    platform = choose_orbit(orbit)
+    _require_size(ground, platform, width, spacing, channels)
+    where = _compute_footprints(ground, platform, age, _compute_offsets(width, gap, spacing), spacing)
     row, column = ground.find_nearest(where["latitude"], where["longitude"])
     kept = np.ones(len(row), bool)
     if over is not None:
@@ -94,9 +101,10 @@ def swaths(
 
 def _require_options(width: float, gap: float, spacing: float, over: str | None, channels: int | None) -> None:
     problems = []
-    if not (width > gap >= 0):
+    if not (WIDEST >= width > gap >= 0):
         problems.append(
-            f"width={width!r} and gap={gap!r}; expected a width above the gap, and a gap of 0 or more, in km"
+            f"width={width!r} and gap={gap!r}; expected a width above the gap, up to {WIDEST:g}, and a gap of 0 or "
+            "more, in km"
         )
     if not 0 < spacing <= 90:
         problems.append(f"spacing={spacing!r}; expected degrees above 0, up to 90")
@@ -106,6 +114,17 @@ def _require_options(width: float, gap: float, spacing: float, over: str | None,
         problems.append(f"channels={channels!r}; expected 1 or more")
     if problems:
         raise OptionError("; ".join(problems))
+
+
+def _require_size(ground: NetworkDomain, orbit: Orbit, width: float, spacing: float, channels: int | None) -> None:
+    """Refuse more rows than `MOST_ROWS`, before they take memory."""
+    hours = float((ground.times[-1] - ground.times[0]) / np.timedelta64(1, "h"))
+    along, across = hours / (spacing / 360 * orbit.period) + 1, width / KM_A_DEGREE / spacing + 1
+    if (count := along * across * (channels or 1)) > MOST_ROWS:
+        raise OptionError(
+            f"spacing={spacing!r}, width={width!r} and channels={channels!r} make {count:.3g} observations; expected "
+            f"at most {MOST_ROWS:.0e}: choose a wider spacing, fewer channels or a shorter time"
+        )
 
 
 def _compute_offsets(width: float, gap: float, spacing: float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xappa._typing import Array
-from xappa.errors import OptionError, suggest_names
+from xappa.errors import OptionError, find_unknown, suggest_names
 from xappa.verification.field_pairs import FieldPair
 
 BY = ("lead", "init", "time", "region", "season", "level")
@@ -45,11 +45,11 @@ def choose_by(by: str | Sequence[str] | None, names: Sequence[str | None]) -> tu
         return None
     asked = (by,) if isinstance(by, str) else tuple(by)
     own = {name: word for name, word in zip(names, ("init", "lead", "time"), strict=True) if name is not None}
-    found = [word if word in BY else own.get(word, word) for word in asked]
-    if wrong := [word for word in found if word not in BY]:
+    if wrong := find_unknown(asked, {*BY, *own}):
         raise OptionError(
             f"by={by!r}: {wrong[0]!r} is none of {', '.join(map(repr, BY))}{suggest_names(str(wrong[0]), BY)}"
         )
+    found = [word if word in BY else own[word] for word in asked]
     if {"lead", "init"} & set(found) and not any(names[:2]):
         raise OptionError(
             f"by={by!r} needs forecasts: found neither starts nor leads among the coordinates; expected a lead such as "

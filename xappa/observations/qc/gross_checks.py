@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xappa.observations.assumptions import with_assumption
 from xappa.observations.derive import list_winds
 from xappa.observations.flags import Flag, flags_of, with_flag, with_reasons
 from xappa.observations.names import QUANTITIES
@@ -135,3 +136,32 @@ def _flag_unused_polar_winds(obs: xr.Dataset) -> xr.Dataset:
             if name in obs:
                 obs = with_flag(obs, name, used, Flag.UNUSED)
     return obs
+
+
+def ignore_levels_near_ground(obs: xr.Dataset) -> xr.Dataset:
+    """Drop levels that no pressure can be from reports near the ground, which need none.
+
+    Parameters
+    ----------
+    obs : Dataset
+        Observations in the schema.
+
+    Returns
+    -------
+    Dataset
+        With these levels missing, and their number as an assumption. Reports on levels keep theirs, to be flagged.
+    """
+    on_levels = [name for name in quantities(obs) if name not in QUANTITIES or QUANTITIES[name].upper_air]
+    if "level" not in obs.coords or any(obs[name].chunks is not None for name in on_levels):
+        return obs
+    wrong = _find_impossible_levels(obs) & obs["level"].notnull().values
+    for name in on_levels:
+        wrong &= obs[name].isnull().values
+    if not wrong.any():
+        return obs
+    example = f"{obs['level'].values[wrong][0]:g}"
+    return with_assumption(
+        obs.assign_coords(level=obs["level"].where(~wrong).assign_attrs(obs["level"].attrs)),
+        f"level: {int(wrong.sum())} reports near the ground have levels that no pressure can be, as {example} hPa, "
+        "which are ignored. Leave the level out where there is none",
+    )

@@ -189,7 +189,7 @@ def to_text(values: Any) -> np.ndarray:
     def text(value: Any) -> str:
         if isinstance(value, bytes):
             return value.decode(errors="replace").strip()
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float | np.floating) and float(value).is_integer():
             return str(int(value))
         return str(value).strip()
 

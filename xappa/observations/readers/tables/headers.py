@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from xappa.errors import ObservationError
 from xappa.observations.units import is_unit
@@ -52,6 +55,11 @@ def is_height(text: str) -> bool:
     return re.fullmatch(r"\d+(\.\d+)?\s*m", text.strip(), re.I) is not None
 
 
+def is_missing(cell: Any) -> bool:
+    """Whether a cell of a table, which may be any object, is empty."""
+    return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float | np.floating) and np.isnan(cell))
+
+
 def is_nothing(text: str) -> bool:
     """Whether a text in place of units says that there are none."""
     return text.strip().casefold() in _NOTHING
@@ -78,5 +86,5 @@ def parse_time_units(name: str, text: str) -> str | None:
 
 def strip_cells(row: Sequence[object]) -> list[str]:
     """Texts of a row, without blanks and brackets around them; missing ones are empty."""
-    texts = ["" if cell is None or cell != cell else str(cell).strip() for cell in row]
+    texts = ["" if is_missing(cell) else str(cell).strip() for cell in row]
     return [text[1:-1].strip() if re.fullmatch(r"\(.*\)|\[.*\]", text) else text for text in texts]

@@ -31,7 +31,10 @@ def parse_units_row(names: Sequence[str], row: Sequence[object], naming: NameMap
         report needs holds a number or a time.
     """
     given = dict(zip(names, row, strict=False))
-    if any(cell == cell and not isinstance(cell, str | None) and naming.is_known(name) for name, cell in given.items()):
+    if any(
+        naming.is_known(name) and not isinstance(cell, str) and not headers.is_missing(cell)
+        for name, cell in given.items()
+    ):
         return None
     texts = dict(zip(names, headers.strip_cells(row), strict=False))
     known = {name: text for name, text in texts.items() if naming.is_known(name) and not headers.is_nothing(text)}

@@ -135,7 +135,7 @@ def _suggest_unit(low: float, high: float, units: str, name: str) -> str | None:
     """How to say `units`, if they make dates of the past of the numbers."""
     word, _, epoch = units.partition(" since ")
     size = _SECONDS[word]
-    if not abs(high * size) < 1e11:
+    if not max(abs(low), abs(high)) * size < 1e11:
         return None
     first, last = (np.datetime64(epoch, "s") + np.timedelta64(round(n * size), "s") for n in (low, high))
     # Reports just after an epoch are a sign that it is another.
