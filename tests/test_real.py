@@ -109,7 +109,7 @@ def test_quantities_without_a_known_error_are_not_used_and_do_not_stop_a_run() -
             "total_precipitation": [0.001, 0.0],
         }
     )
-    with pytest.warns(MissingErrorWarning, match=r"errors: total_precipitation \(in m\)"):
+    with pytest.warns(MissingErrorWarning, match=r"unknown: total_precipitation \(in m\)"):
         obs = prepare_reports({"table": table})
     assert set(flags_of(obs, "total_precipitation").values) == {Flag.NO_ERROR}
     assert set(flags_of(obs, "2m_temperature").values) == {Flag.GOOD}
@@ -345,7 +345,7 @@ def test_reports_of_stations_are_assimilated_as_they_come(shared) -> None:
     needs("pdbufr")
     obs = xappa.read_observations(shared("real") / real.CASES["SYNOP"].files[0])
     ds = xappa.template("2018-11-02T12", "2018-11-02T12")
-    with pytest.warns(MissingErrorWarning, match=r"errors: total_precipitation \(in m\)\. Give them") as said:
+    with pytest.warns(MissingErrorWarning, match=r"unknown: total_precipitation \(in m\)\. Give them") as said:
         analysis = ds.appa.assimilate(obs, seed=0, steps=2)
     assert [warning.category for warning in said].count(MissingErrorWarning) == 1
     counts = analysis.appa.summary()

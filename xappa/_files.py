@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+ADDED = len(f".{uuid.uuid4().hex}.part")
+"""Letters that `replace_atomically` adds to a name."""
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
@@ -23,6 +27,17 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
         return Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def can_be_path(path: str | os.PathLike[str]) -> bool:
+    """Whether a file may have this name: it is not too long, and has no zero byte."""
+    try:
+        os.stat(f"{os.fspath(path)}{' ' * ADDED}")
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

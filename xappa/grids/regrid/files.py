@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from xappa._compat.netcdf import NETCDF_LOCK, load_netcdf, make_file_manager
-from xappa._files import is_file, replace_atomically
+from xappa._files import can_be_path, is_file, replace_atomically
 from xappa._typing import Array
-from xappa.argument_types import check_arguments
+from xappa.argument_types import check_arguments, format_value
 from xappa.errors import DatasetError, is_whole_number, translate_read_errors
 from xappa.grids.regrid.rows import build_matrix
 from xappa.grids.regrid.weights import Weights
@@ -49,7 +49,9 @@ def write_weights(weights: Weights, path: str | Path) -> None:
     Raises
     ------
     DatasetError
-        If the file cannot be written.
+        If the path can be no file's.
+    OSError
+        If the file cannot be written; what was there before stays.
 
     Examples
     --------
@@ -71,11 +73,10 @@ def write_weights(weights: Weights, path: str | Path) -> None:
         if key in weights.places:
             ds[name] = (f"n_{name[-1]}", weights.places[key], {"units": "degrees"})
     path = Path(path)
-    try:
-        with replace_atomically(path) as part:
-            ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{str(path)!r} cannot be written ({error}); choose another place.") from error
+    if not can_be_path(path):
+        raise DatasetError(f"path={format_value(str(path))} can be no file; choose another name.")
+    with replace_atomically(path) as part:
+        ds.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True} for name in ESMF})
 
 
 def read_weights(
