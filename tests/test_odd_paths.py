@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 import xappa
 from tests.bad_inputs.settings import REPORTS, fields
-from xappa.errors import XappaError
+from xappa.errors import ModelError, XappaError
+from xappa.model.appa.statistics import _values
 
 TAKEN: dict[str, Callable[[Any], Any]] = {
     "load": xappa.load,
@@ -57,8 +59,9 @@ def test_what_no_path_can_be_is_refused_in_words(taken, wrong, tmp_path, monkeyp
         lambda names: xappa.platforms.swaths(fields(), variables=names),
         lambda names: xappa.verify(fields(), fields(), by=names),
         lambda names: xappa.verify(fields(), fields(), metrics=names),
+        lambda names: xappa.read_observations(REPORTS, unknown=[*names, 1]),
     ],
-    ids=["stations", "swaths", "verify(by=)", "verify(metrics=)"],
+    ids=["stations", "swaths", "verify(by=)", "verify(metrics=)", "read_observations(unknown=)"],
 )
 def test_lists_of_what_is_no_name_are_refused_in_words(taken, names) -> None:
     with pytest.raises(XappaError):
@@ -73,3 +76,15 @@ def test_lists_of_what_is_no_name_are_refused_in_words(taken, names) -> None:
 def test_swaths_of_more_than_fits_are_refused_before_they_take_memory(options) -> None:
     with pytest.raises(XappaError):
         xappa.platforms.swaths(fields(), **options)
+
+
+def test_statistics_that_memory_does_not_hold_are_refused_in_words(monkeypatch) -> None:
+    group = zarr.group(zarr.storage.MemoryStore())
+    group.create_array("mean", shape=(2,), dtype="f4")
+
+    def full(self: zarr.Array, key: object) -> None:
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", full)
+    with pytest.raises(ModelError, match="mean claims more memory than there is"):
+        _values(group, "mean")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xappa.argument_types import check_arguments
-from xappa.errors import ObservationError
+from xappa.argument_types import check_arguments, format_value
+from xappa.errors import ObservationError, OptionError
 from xappa.observations import convert
 from xappa.observations.assumptions import AssumptionLog
 from xappa.observations.convert import DerivedReports, flag_derived
@@ -144,6 +144,8 @@ def read_observations(
 def _select_unknown(unknown: str | Collection[str], error: Errors | None) -> str | Collection[str]:
     """Unknown variables that are kept: those that the caller names, and those whose errors are given."""
     if not isinstance(unknown, str):
+        if not all(isinstance(name, str) for name in unknown):
+            raise OptionError(f"unknown={format_value(unknown)}, expected names of variables")
         return {*unknown, *user_defined_names(error)}
     return (user_defined_names(error) or unknown) if unknown == "drop" else unknown
 

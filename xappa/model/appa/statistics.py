@@ -154,7 +154,10 @@ def _values(group: zarr.Group, name: str) -> Array:
         array = group[name]
         if not isinstance(array, zarr.Array):
             raise ModelError(f"{group.store_path} has a group {name!r}; expected an array.")
-        return np.asarray(array[...])
+        try:
+            return np.asarray(array[...])
+        except MemoryError as error:
+            raise ModelError(f"{group.store_path}/{name} claims more memory than there is. {REMEDY}") from error
 
 
 def _numbers(group: zarr.Group, name: str) -> Array:
