@@ -198,3 +198,19 @@ def test_consolidated_metadata_that_are_wrong_are_written_again(
             assert json.loads(root.read_bytes()) == content, what
         else:  # Zarr reads the same without what is missing
             assert "without" in what
+
+
+@pytest.mark.parametrize("array", [T, "time"])
+@pytest.mark.parametrize("entry", ["attributes", "dimension_names"])
+@pytest.mark.parametrize("value", [None, "text", 5, [1], ["x"], {"a": 1}], ids=repr)
+def test_attributes_and_dimensions_of_arrays_that_are_wrong_are_refused_or_harmless(
+    array, entry, value, field: xr.Dataset, store: Path
+) -> None:
+    file = store / array / "zarr.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), entry: value}))
+    try:
+        write(field, store)
+    except StoreError as error:
+        assert "anew" in str(error)
+        return
+    xr.testing.assert_equal(xr.open_zarr(store).load(), field)

@@ -183,7 +183,7 @@ def _select_along(ds: xr.Dataset, existing: xr.Dataset, dim: str) -> xr.Dataset:
 def _require_intact(ds: xr.Dataset, location: StoreLocation) -> None:
     """Complain about damaged metadata and coordinates of a store, which is read before it grows."""
     names = [str(name) for name in ds.variables if read_key(location.store, f"{name}/zarr.json") is not None]
-    require_metadata(location, names)
+    require_metadata(location, dict.fromkeys(names))
     group = zarr.open_group(location.store, mode="r", zarr_format=3)
     for name in names:
         array = group[name]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -37,17 +38,37 @@ def read_root_metadata(location: StoreLocation) -> dict[str, Any] | None:
     return None if content is None else _read_json(location.name, "zarr.json", content)
 
 
-def require_metadata(location: StoreLocation, names: Sequence[Hashable]) -> None:
+def require_metadata(
+    location: StoreLocation,
+    dims: Mapping[Hashable, Sequence[Hashable] | None],
+    keys: Mapping[Hashable, Collection[str]] = MappingProxyType({}),
+) -> None:
     """Complain about arrays of a store whose metadata are missing or damaged.
+
+    Parameters
+    ----------
+    location : StoreLocation
+    dims : mapping
+        Dimensions of each array; None where any will do.
+    keys : mapping
+        Attributes that each array needs, as its values cannot be decoded without them.
 
     Raises
     ------
     StoreError
         With the file.
     """
-    for name in names:
+    for name, expected in dims.items():
         key = f"{name}/zarr.json"
-        _read_json(location.name, key, read_key(location.store, key) or b"")
+        found = _read_json(location.name, key, read_key(location.store, key) or b"")
+        named = found.get("dimension_names", [])
+        attrs = found.get("attributes", {})
+        if not isinstance(attrs, dict):
+            _refuse(location.name, key, "its attributes are no mapping")
+        if lost := sorted(set(keys.get(name, ())) - set(attrs)):
+            _refuse(location.name, key, f"its attributes lack {', '.join(lost)}")
+        if expected is not None and (not isinstance(named, list) or named != list(map(str, expected))):
+            _refuse(location.name, key, f"its dimensions are {named}, expected {list(map(str, expected))}")
 
 
 def _read_json(store: str, key: str, content: bytes) -> dict[str, Any]:
@@ -56,11 +77,15 @@ def _read_json(store: str, key: str, content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         found = error
     if not isinstance(found, dict):
-        raise StoreError(
-            f"{store}: {key} is damaged ({found}), so that the store cannot be continued. Remove it, or write it anew "
-            "with overwrite=True."
-        )
+        _refuse(store, key, str(found))
     return found
+
+
+def _refuse(store: str, key: str, problem: str) -> NoReturn:
+    raise StoreError(
+        f"{store}: {key} is damaged ({problem}), so that the store cannot be continued. Remove it, or write it anew "
+        "with overwrite=True."
+    )
 
 
 def repair_consolidated_metadata(location: StoreLocation) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +172,7 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
         job.location.remove()
         state = "none"
     if state in ("unfinished", "complete"):
-        require_metadata(job.location, list(job.ds.variables))
+        require_metadata(job.location, {name: v.dims for name, v in job.ds.variables.items()}, _list_decoding_keys(job))
         if state == "complete":
             repair_consolidated_metadata(job.location)
         repair_coordinates(job.ds, job.location.store, job.location.name)
@@ -188,6 +188,12 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
             require_space(job.location, job.ds)
             _begin(job)
         _finish(job, stream(job, progress))
+
+
+def _list_decoding_keys(job: WriteJob) -> dict[Hashable, set[str]]:
+    """Attributes without which values of the store are others: how they are packed, and what times count."""
+    packed = {name: {"scale_factor", "add_offset"} & {*job.encoding.get(name, {})} for name in job.ds.data_vars}
+    return packed | {name: {"units"} for name, v in job.ds.variables.items() if v.dtype.kind in "mM"}
 
 
 def _classify_store(job: WriteJob) -> str:
