@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from tests import tiny
 from tests.official_project import Project
 from xappa import cli
-from xappa.cli_errors import join_lines
+from xappa.cli_errors import join_lines, print_warnings_as_lines
 from xappa.errors import ModelError, warn
 from xappa.training import commands
 
@@ -250,3 +251,11 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
 @given(st.text())
 def test_any_text_becomes_one_printable_line(text):
     assert join_lines(text).isprintable() and join_lines(join_lines(text)) == join_lines(text)
+
+
+def test_deprecations_are_not_for_users_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with print_warnings_as_lines("assimilate"):
+        warnings.simplefilter("always")
+        warnings.warn("crc32c is deprecated", DeprecationWarning, stacklevel=1)
+        warnings.warn("an old name", FutureWarning, stacklevel=1)
+    assert capsys.readouterr().err == "xappa assimilate: warning: an old name\n"

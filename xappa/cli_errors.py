@@ -69,7 +69,9 @@ def print_warnings_as_lines(command: str) -> Iterator[None]:
     """Print each warning as one line that begins as an error does, without a line of the program."""
 
     def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
-        print(f"xappa {command}: warning: {join_lines(str(message))}", file=sys.stderr)
+        # What is deprecated concerns those who write programs; numcodecs shows it whatever the filters are.
+        if not issubclass(category, DeprecationWarning):
+            print(f"xappa {command}: warning: {join_lines(str(message))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -160,7 +160,7 @@ def _build_part(frame: pd.DataFrame, subsets: Columns, read: int) -> _KindReport
     coordinates |= {name: column for name, column in optional.items() if pd.notna(column).any()}
     if (frame["step"] != 0).any() or frame["level"].notna().any():
         coordinates["level"] = first["level"].to_numpy()
-    if (station := subsets["station"][first["subset"]]).astype(bool).any():
+    if ((station := subsets["station"][first["subset"]]) != "").any():
         coordinates["station"] = station
     _flag_superseded(values, flags, coordinates, subsets["correction"][first["subset"]])
     obs = build_observations(coordinates, values, flags=flags)
