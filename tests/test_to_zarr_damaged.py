@@ -214,3 +214,28 @@ def test_attributes_and_dimensions_of_arrays_that_are_wrong_are_refused_or_harml
         assert "anew" in str(error)
         return
     xr.testing.assert_equal(xr.open_zarr(store).load(), field)
+
+
+@pytest.mark.parametrize("array", [T, "time", "latitude"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda about: about["shape"].__setitem__(0, about["shape"][0] + 1),
+        lambda about: about["shape"].append(1),
+        lambda about: about["attributes"].update(_FillValue="no base 64"),
+        lambda about: about["attributes"].update(_FillValue=[1]),
+        lambda about: about["attributes"].update(units="hours since never"),
+    ],
+    ids=["longer", "another dimension", "a fill value in text", "a list", "units of times"],
+)
+def test_arrays_that_xarray_cannot_open_are_refused_or_harmless(wrong, array, field: xr.Dataset, store: Path) -> None:
+    file = store / array / "zarr.json"
+    about = json.loads(file.read_text())
+    wrong(about)
+    file.write_text(json.dumps(about))
+    try:
+        write(field, store)
+    except StoreError as error:
+        assert "anew" in str(error)
+        return
+    xr.testing.assert_equal(xr.open_zarr(store).load(), field)

@@ -88,6 +88,34 @@ def _refuse(store: str, key: str, problem: str) -> NoReturn:
     )
 
 
+def require_readable(location: StoreLocation, ds: xr.Dataset, grown: bool) -> None:
+    """Complain about a store that xarray cannot open, or whose arrays have other shapes than those of `ds`.
+
+    Parameters
+    ----------
+    location : StoreLocation
+    ds : Dataset
+        What the store holds.
+    grown : bool
+        Whether other calls have appended to it.
+
+    Raises
+    ------
+    StoreError
+        With the array.
+    """
+    with translate_read_errors(location.name, "the store that was begun", StoreError, ANEW), _quiet():
+        opened = xr.open_zarr(location.store, consolidated=False, chunks=None)
+    for name, variable in ds.variables.items():
+        found = opened[name].shape if name in opened.variables else None
+        if found != variable.shape and not (grown and found is not None and _contains(found, variable.shape)):
+            raise StoreError(f"{location.name}: {name} has the shape {found}, expected {variable.shape}. {ANEW}")
+
+
+def _contains(shape: Sequence[int], other: Sequence[int]) -> bool:
+    return len(shape) == len(other) and all(n >= m for n, m in zip(shape, other, strict=True))
+
+
 def repair_consolidated_metadata(location: StoreLocation) -> None:
     """Write the consolidated metadata of a complete store again where they are not those of its arrays and groups.
 

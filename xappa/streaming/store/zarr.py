@@ -37,6 +37,7 @@ from xappa.streaming.store.damage import (
     repair_consolidated_metadata,
     repair_coordinates,
     require_metadata,
+    require_readable,
 )
 from xappa.streaming.store.encoding import Encoding, choose_chunks, choose_region_sizes, make_encodings
 from xappa.streaming.store.location import StoreLocation, locate_store, write_key
@@ -176,6 +177,8 @@ def _write(job: WriteJob, overwrite: bool, progress: bool | None) -> None:
         if state == "complete":
             repair_consolidated_metadata(job.location)
         repair_coordinates(job.ds, job.location.store, job.location.name)
+        attrs = (read_root_metadata(job.location) or {}).get("attributes", {})
+        require_readable(job.location, job.ds, grown=APPENDED in attrs)
     if state == "complete":
         with FileErrorTranslator(job.location):
             # What another call keeps beside the store, to go on with an append, is not for this one to remove.

@@ -114,8 +114,10 @@ def find_times(
     found = _combine_years(table, rest, spelt)
     if found is None and named:
         column = table[named[0]]
-        low, high = (str(bound) for bound in (column.min(), column.max()))
-        kind = "numbers" if pd.api.types.is_numeric_dtype(column) else "times of day"
+        numeric = pd.api.types.is_numeric_dtype(column)
+        ordered = column if numeric else column.dropna().astype(str)  # objects of several types have no order
+        low, high = (str(bound) for bound in (ordered.min(), ordered.max()))
+        kind = "numbers" if numeric else "times of day"
         raise ObservationError(
             f"Column {named[0]!r} should hold the times of the reports, but holds {kind} ({low} to {high}), and no "
             "column holds dates. Give a column 'date', or 'year', 'month' and 'day', beside hours; or say what numbers "
