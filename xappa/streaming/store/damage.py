@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import warnings
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import zarr
 from zarr.abc.store import Store
 
 from xappa.errors import StoreError, translate_read_errors
+from xappa.sizes import require_size
 from xappa.streaming.store.location import StoreLocation, read_key, write_key
 
 ANEW = "Write the store anew with overwrite=True."
@@ -110,6 +112,8 @@ def require_readable(location: StoreLocation, ds: xr.Dataset, grown: bool) -> No
         found = opened[name].shape if name in opened.variables else None
         if found != variable.shape and not (grown and found is not None and _contains(found, variable.shape)):
             raise StoreError(f"{location.name}: {name} has the shape {found}, expected {variable.shape}. {ANEW}")
+        if variable.dtype.kind in "mM" and opened[name].dtype.kind != variable.dtype.kind:
+            raise StoreError(f"{location.name}: {name} holds no times any more; its units are damaged. {ANEW}")
 
 
 def _contains(shape: Sequence[int], other: Sequence[int]) -> bool:
@@ -206,6 +210,8 @@ def _mend_coordinates(ds: xr.Dataset, store: Store, name: str) -> None:
         array = group[str(coordinate.name)]
         if not isinstance(array, zarr.Array):
             raise StoreError(f"{name}: the coordinate {coordinate.name!r} is no array any more. {ANEW}")
+        claimed = math.prod(map(float, array.shape)) * array.dtype.itemsize
+        require_size(claimed, f"{name}: the coordinate {coordinate.name!r}", StoreError)
         if coordinate.size and not (is_intact(array, {}, coordinate.dims) and _has_all(array, coordinate)):
             if array.shape != coordinate.shape:
                 raise StoreError(
